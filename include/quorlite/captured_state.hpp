@@ -1,0 +1,92 @@
+/// @file
+/// A state of the whole machine, pinned: what snapshots send and flushes store.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "quorlite/codec/snapshot.hpp"
+#include "quorlite/consensus.hpp"
+#include "quorlite/page_store.hpp"
+#include "quorlite/transaction.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+
+/// All databases as of one entry. Taking it is O(databases); it holds what it pins until it is destroyed.
+struct captured_state {
+  struct one_database {
+    std::string name;
+    std::shared_ptr<page_store> store;
+    page_store::pin pin;
+  };
+
+  log_position at;
+  log_index replay_from;                ///< staged transactions begin after this entry
+  std::vector<one_database> databases;  ///< ascending by name
+  bytes notes;                          ///< the encoded outcome table
+  std::vector<transaction::part> staged;
+};
+
+/// Copies one page of a pinned state; a page that holds no data (the lock page) reads as zeros.
+inline void copy_page(const captured_state::one_database& from, const page_store::reader::guard& guard,
+                      page_number number, bytes_span into) noexcept {
+  const page_version* const found = from.store->find(guard, from.pin.version(), number);
+  if (found == nullptr) {
+    std::memset(into.data(), 0, into.size());
+  } else {
+    std::memcpy(into.data(), found->image().data(), into.size());
+  }
+}
+
+/// The native snapshot of a captured state (codec/snapshot.hpp). O(chunk) memory beyond the pins.
+class pinned_snapshot final : public snapshot_reader {
+ public:
+  explicit pinned_snapshot(captured_state state) : state_(std::move(state)), layout_(header_of(state_)) {}
+
+  [[nodiscard]] log_position at() const noexcept override { return state_.at; }
+  [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return layout_.size_bytes(); }
+
+  [[nodiscard]] std::error_code read(std::uint64_t offset, bytes_span into) noexcept override {
+    // One epoch slot per call and database: several threads may read at once.
+    std::optional<page_store::reader> reader;
+    std::size_t of = state_.databases.size();
+    return layout_.read(offset, into, [&](std::size_t ordinal, page_number number, bytes_span page) {
+      const captured_state::one_database& from = state_.databases[ordinal];
+      if (of != ordinal) {
+        reader.reset();
+        reader.emplace(from.store);
+        of = ordinal;
+      }
+      copy_page(from, reader->enter(), number, page);
+      return std::error_code{};
+    });
+  }
+
+ private:
+  [[nodiscard]] static snapshot_header header_of(const captured_state& state) {
+    snapshot_header header;
+    header.at = state.at;
+    header.notes = state.notes;
+    for (const captured_state::one_database& one : state.databases) {
+      header.databases.push_back({one.name, one.pin.page_size(), one.pin.page_count(), one.pin.version(), one.pin.hash()});
+    }
+    for (const transaction::part& part : state.staged) {
+      header.staged.push_back(*part);
+    }
+    return header;
+  }
+
+  captured_state state_;
+  snapshot_layout layout_;
+};
+
+}  // namespace v0
+}  // namespace quorlite

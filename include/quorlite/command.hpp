@@ -1,0 +1,78 @@
+/// @file
+/// What an entry of the log means, as values. The bytes are the business of codec/.
+///
+/// A decoded command borrows: every view in it points into the bytes that were decoded.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "quorlite/bytes.hpp"
+#include "quorlite/ids.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+
+/// How a page record carries its image.
+enum class page_encoding : std::uint8_t {
+  full = 0,   ///< payload: the page, page_size bytes
+  delta = 1,  ///< payload: SET ranges on the page's image at the base version (codec/page_delta.hpp)
+  zero = 2,   ///< no payload: page_size zero bytes
+};
+
+/// One changed page.
+struct page_record {
+  page_number number;
+  page_encoding encoding = page_encoding::full;
+  std::uint64_t hash = 0;  ///< of the new image (codec/page_hash.hpp)
+  bytes_view payload;
+};
+
+/// What one transaction does to one database. `base_*`, `page_size`, `page_count` and `result_hash` are the same in
+/// every entry of the transaction.
+struct database_frames {
+  std::string_view name;
+  version_number base_version;     ///< the state that the transaction was built on …
+  std::uint64_t base_hash = 0;     ///< … and its hash: a version alone can name two histories
+  std::uint32_t page_size = 0;     ///< bytes
+  std::uint64_t page_count = 0;    ///< pages after the commit
+  std::uint64_t result_hash = 0;   ///< of the database after the commit
+  std::vector<page_record> pages;  ///< ascending, each at most once in a transaction; never the lock page
+};
+
+/// A database of this name exists from here on. Idempotent.
+struct open_command {
+  std::string_view name;
+};
+/// Pages of a transaction. One that needs several entries sends part 0, 1, … and commits with the last;
+/// until then its pages are staged, visible to nobody.
+struct frames_command {
+  std::uint32_t part = 0;
+  bool commit = true;
+  std::vector<database_frames> databases;  ///< ascending by name, at least one
+};
+/// The staged parts of this transaction are dropped.
+struct undo_command {
+  transaction_id target;
+};
+/// A hint: a good moment to flush. Changes nothing.
+struct checkpoint_command {
+  std::string_view name;  ///< empty: all databases
+};
+/// The database and its pages are gone. Idempotent.
+struct drop_command {
+  std::string_view name;
+};
+/// Holds nothing. Whoever proposed it knows, once it is applied, that everything before it is.
+struct barrier_command {};
+
+/// One entry. `id` is what its proposer waits for.
+struct command {
+  transaction_id id;
+  std::variant<open_command, frames_command, undo_command, checkpoint_command, drop_command, barrier_command> body;
+};
+
+}  // namespace v0
+}  // namespace quorlite

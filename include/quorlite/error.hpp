@@ -1,0 +1,173 @@
+/// @file
+/// Operational outcomes as values: codes that say what happened, conditions that say what may be concluded.
+#pragma once
+
+#include <string>
+#include <system_error>
+#include <type_traits>
+
+#include <tl/expected.hpp>
+
+#include "quorlite/config.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+
+/// A value, or why there is none.
+template <class T>
+using result = tl::expected<T, std::error_code>;
+
+/// Wraps an error for return from a function that gives a `result`.
+[[nodiscard]] inline tl::unexpected<std::error_code> failed(std::error_code why) noexcept {
+  return tl::unexpected<std::error_code>(why);
+}
+
+/// What happened.
+enum class errc : int {
+  // the proposal never was, and never will be, in the log
+  not_leader = 1,      ///< another server leads, or nobody does yet
+  stale_term,          ///< leadership changed between the transaction's begin and its commit
+  busy,                ///< the engine has no room now, or another writer holds the database
+  too_large,           ///< more bytes than the engine, or a limit of the library, allows
+  conflict,            ///< the entry was built on a state that is not the committed one
+  // the proposal may be in the log now or later
+  leadership_lost,     ///< the leader lost its office while the entry was on its way
+  timed_out,           ///< no answer within the caller's limit
+  stopped,             ///< the engine was stopped first
+  log_failed,          ///< the engine could not store the entry; others may hold it
+  expired,             ///< the transaction is older than the outcomes that are remembered
+  // bytes from outside
+  malformed,           ///< whole, but not a thing of ours: refused alike on every replica
+  corrupt,             ///< damaged on its way or at rest: a checksum differs
+  needs_upgrade,       ///< written by a newer version
+  // this replica
+  diverged,            ///< the same entry gave other bytes here
+  halted,              ///< this replica stopped serving; see health()
+  storage_full,        ///< no room now; the work may be tried again
+  storage_broken,      ///< a promise of the storage is broken: never tried again
+  // callers
+  invalid_name,        ///< not a database's name, see is_database_name()
+  no_such_database,    ///< never opened, or dropped
+  too_many_databases,  ///< limits::databases are open
+  unsupported,         ///< this adapter or storage did not declare the ability
+  sqlite_failed,       ///< SQLite refused for a reason of its own
+};
+
+/// What the caller may conclude. Compare an error_code with it: `if (error == failure::not_applied) retry();`
+enum class failure : int {
+  not_applied = 1,  ///< no replica has applied it or ever will: safe to run again
+  outcome_unknown,  ///< it may be committed now or later: ask outcome(id) before running it again
+  fatal,            ///< this replica cannot go on; another one can
+  refused,          ///< the request itself is wrong: running it again will not help
+};
+
+namespace detail {
+
+[[nodiscard]] constexpr const char* text_of(errc code) noexcept {
+  switch (code) {
+    case errc::not_leader: return "this replica does not lead: write on the leader";
+    case errc::stale_term: return "leadership changed since the transaction began: run it again";
+    case errc::busy: return "busy: try again";
+    case errc::too_large: return "transaction too large: split it, or raise the limit";
+    case errc::conflict: return "the transaction was built on a state that was not committed: run it again";
+    case errc::leadership_lost: return "leadership was lost before the answer: the outcome is unknown";
+    case errc::timed_out: return "no answer in time: the outcome is unknown";
+    case errc::stopped: return "the consensus engine was stopped: the outcome is unknown";
+    case errc::log_failed: return "the log could not be written: the outcome is unknown";
+    case errc::expired: return "the transaction is older than the outcomes that are kept";
+    case errc::malformed: return "malformed bytes";
+    case errc::corrupt: return "damaged bytes: a checksum differs";
+    case errc::needs_upgrade: return "written by a newer version: upgrade this replica";
+    case errc::diverged: return "an entry gave other bytes on this replica than on its leader";
+    case errc::halted: return "this replica has halted: see health()";
+    case errc::storage_full: return "no space in the storage: free some and try again";
+    case errc::storage_broken: return "the storage broke a promise: restore this replica";
+    case errc::invalid_name: return "not a database name: use letters, digits, '.', '_' and '-'";
+    case errc::no_such_database: return "no such database";
+    case errc::too_many_databases: return "too many databases";
+    case errc::unsupported: return "not supported by this adapter or storage";
+    case errc::sqlite_failed: return "SQLite refused";
+  }
+  return "unknown quorlite error";
+}
+
+class errc_category final : public std::error_category {
+ public:
+  [[nodiscard]] const char* name() const noexcept override { return "quorlite"; }
+  [[nodiscard]] std::string message(int code) const override { return text_of(static_cast<errc>(code)); }
+};
+
+[[nodiscard]] constexpr failure conclusion_of(errc code) noexcept {
+  switch (code) {
+    case errc::not_leader:
+    case errc::stale_term:
+    case errc::busy:
+    case errc::conflict: return failure::not_applied;
+    case errc::leadership_lost:
+    case errc::timed_out:
+    case errc::stopped:
+    case errc::log_failed:
+    case errc::expired: return failure::outcome_unknown;
+    case errc::corrupt:
+    case errc::needs_upgrade:
+    case errc::diverged:
+    case errc::halted:
+    case errc::storage_broken: return failure::fatal;
+    default: return failure::refused;
+  }
+}
+
+[[nodiscard]] inline const std::error_category& quorlite_category_instance() noexcept {
+  static const errc_category instance;
+  return instance;
+}
+
+class failure_category final : public std::error_category {
+ public:
+  [[nodiscard]] const char* name() const noexcept override { return "quorlite conclusion"; }
+  [[nodiscard]] std::string message(int condition) const override {
+    switch (static_cast<failure>(condition)) {
+      case failure::not_applied: return "not applied: safe to run again";
+      case failure::outcome_unknown: return "outcome unknown: ask by the transaction id";
+      case failure::fatal: return "this replica cannot go on";
+      case failure::refused: return "refused";
+    }
+    return "unknown conclusion";
+  }
+  [[nodiscard]] bool equivalent(const std::error_code& code, int condition) const noexcept override {
+    return code.value() != 0 && code.category() == quorlite_category_instance() &&
+           conclusion_of(static_cast<errc>(code.value())) == static_cast<failure>(condition);
+  }
+};
+
+}  // namespace detail
+
+/// The category of quorlite's own codes. Any thread.
+[[nodiscard]] inline const std::error_category& quorlite_category() noexcept {
+  return detail::quorlite_category_instance();
+}
+/// The category of the conclusions. Any thread.
+[[nodiscard]] inline const std::error_category& failure_category() noexcept {
+  static const detail::failure_category instance;
+  return instance;
+}
+
+[[nodiscard]] inline std::error_code make_error_code(errc code) noexcept {
+  return {static_cast<int>(code), quorlite_category()};
+}
+[[nodiscard]] inline std::error_condition make_error_condition(failure condition) noexcept {
+  return {static_cast<int>(condition), failure_category()};
+}
+
+/// Wraps a code of ours for return from a function that gives a `result`.
+[[nodiscard]] inline tl::unexpected<std::error_code> failed(errc why) noexcept {
+  return tl::unexpected<std::error_code>(make_error_code(why));
+}
+
+}  // namespace v0
+}  // namespace quorlite
+
+template <>
+struct std::is_error_code_enum<quorlite::errc> : std::true_type {};
+template <>
+struct std::is_error_condition_enum<quorlite::failure> : std::true_type {};

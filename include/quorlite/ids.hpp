@@ -1,0 +1,92 @@
+/// @file
+/// The strong integers of the library: a term is not an index is not a page number.
+#pragma once
+
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+#include "quorlite/config.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+namespace detail {
+
+/// An integer that only compares with its own kind. `Tag` tells the kinds apart; zero is the default and means
+/// "none" wherever a kind has such a value.
+template <class Tag, class Integer = std::uint64_t>
+struct strong_integer {
+  using integer_type = Integer;
+  Integer value = 0;
+
+  constexpr strong_integer() noexcept = default;
+  constexpr explicit strong_integer(Integer initial) noexcept : value(initial) {}
+
+  friend constexpr auto operator<=>(strong_integer, strong_integer) noexcept = default;
+
+  /// The next one. Overflow of a 64-bit counter is out of reach; of a page number it is bounded by limits.hpp.
+  [[nodiscard]] constexpr strong_integer next() const noexcept {
+    return strong_integer{static_cast<Integer>(value + 1)};
+  }
+};
+
+}  // namespace detail
+
+/// An election epoch of the consensus engine (Raft paper, 5.1). 0: none, or not told.
+struct term : detail::strong_integer<term> {
+  using strong_integer::strong_integer;
+};
+/// A place in the replicated log, counted from 1. 0: before the first entry.
+struct log_index : detail::strong_integer<log_index> {
+  using strong_integer::strong_integer;
+};
+/// A page of a database, counted from 1 (sqlite.org/fileformat2.html, 1.2). 0: none.
+struct page_number : detail::strong_integer<page_number, std::uint32_t> {
+  using strong_integer::strong_integer;
+};
+/// A member of the cluster. 0: none.
+struct server_id : detail::strong_integer<server_id> {
+  using strong_integer::strong_integer;
+};
+/// How many transactions have been committed to one database. 0: it was just born and has no page.
+struct version_number : detail::strong_integer<version_number> {
+  using strong_integer::strong_integer;
+};
+/// A lineage of one database on this replica. It grows whenever states that a connection may have seen are
+/// taken back (lost leadership) or replaced (restore, drop): local, never in the log.
+struct epoch_number : detail::strong_integer<epoch_number> {
+  using strong_integer::strong_integer;
+};
+/// Names one call of propose() to its settled(). Chosen by the library, never in the log.
+struct proposal_token : detail::strong_integer<proposal_token> {
+  using strong_integer::strong_integer;
+};
+
+/// An entry's place and the term it was created in.
+struct log_position {
+  log_index index;
+  quorlite::term term;  ///< 0 where an adapter does not know it (abilities.entry_terms == false)
+
+  friend constexpr bool operator==(const log_position&, const log_position&) noexcept = default;
+};
+
+/// The name of a replicated transaction, unique in the life of a cluster without any random number: a term has
+/// one leader at most, and that leader counts. Ordered as proposed within a term, and terms never decrease in
+/// the log, so ids are (nearly) sorted there. {0, 0}: none; term 0 is left to entries of foreign formats.
+struct transaction_id {
+  quorlite::term term;
+  std::uint64_t sequence = 0;  ///< counted from 1 within the term
+
+  friend constexpr auto operator<=>(const transaction_id&, const transaction_id&) noexcept = default;
+};
+
+}  // namespace v0
+}  // namespace quorlite
+
+template <>
+struct std::hash<quorlite::transaction_id> {
+  std::size_t operator()(const quorlite::transaction_id& id) const noexcept {
+    return static_cast<std::size_t>((id.term.value * 0x9E3779B97F4A7C15ULL) ^ id.sequence);
+  }
+};

@@ -1,0 +1,171 @@
+/// @file
+/// One page of a database as of one version, and the block of memory that holds it.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+
+#include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/limits.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+
+class page_version;
+
+namespace detail {
+
+class node_list;
+class reclaimer;
+class version_chains;
+
+struct page_deleter {
+  void operator()(page_version* page) const noexcept;
+};
+
+/// Who looks after a node. Every node is in one place at a time, so one link serves all of them.
+enum class page_place : std::uint8_t {
+  loose,       ///< private to whoever fills it, not in a store
+  pending,     ///< in the list of its version, which is not committed
+  settled,     ///< committed; in no list
+  superseded,  ///< in the list of a pin that can see it, or waits to be looked at again
+  limbo,       ///< unlinked: waits until no reader can stand on it
+};
+
+}  // namespace detail
+
+/// A page's image outside of a store: owned, private to its holder, not shared.
+using page_block = std::unique_ptr<page_version, detail::page_deleter>;
+
+/// A page as of one version: number, hash and image in one block of memory.
+///
+/// Outside of a store its holder fills image and hash. Inside, it never changes: any thread that
+/// found it (page_store::reader) may read it, for as long as the guard or the pin lasts.
+/// A *tombstone* has no image: from its version on, the page was cut off.
+class page_version {
+ public:
+  page_version(const page_version&) = delete;
+  page_version& operator=(const page_version&) = delete;
+
+  /// The version that brought this image. 0 until it is installed.
+  [[nodiscard]] version_number version() const noexcept { return version_; }
+  /// Which page, from 1.
+  [[nodiscard]] page_number number() const noexcept { return number_; }
+  /// The hash of the image, seeded by the number: its share of the database's hash.
+  [[nodiscard]] std::uint64_t hash() const noexcept { return hash_; }
+  /// Before the install only.
+  void set_hash(std::uint64_t hash) noexcept { hash_ = hash; }
+
+  /// Bytes of the image: the page size, or 0 for a tombstone.
+  [[nodiscard]] std::uint32_t page_size() const noexcept { return image_size_; }
+  [[nodiscard]] bool is_tombstone() const noexcept { return image_size_ == 0; }
+
+  /// The image to fill, uninitialised at first; lives as long as the block. Before the install only.
+  [[nodiscard]] bytes_span image() noexcept {
+    return {reinterpret_cast<std::byte*>(this) + sizeof(page_version), image_size_};
+  }
+  /// The image, page_size() bytes. Empty for a tombstone.
+  [[nodiscard]] bytes_view image() const noexcept {
+    return {reinterpret_cast<const std::byte*>(this) + sizeof(page_version), image_size_};
+  }
+
+ private:
+  friend class detail::node_list;
+  friend class detail::reclaimer;
+  friend class detail::version_chains;
+  friend struct detail::page_deleter;
+  friend page_block make_page(page_number, std::uint32_t);
+
+  page_version(page_number number, std::uint32_t image_size) noexcept
+      : number_(number), image_size_(image_size) {}
+  ~page_version() = default;
+
+  /// One block for the node and `image_size` bytes behind it. @throws std::bad_alloc
+  static page_block allocate(page_number number, std::uint32_t image_size) {
+    void* const block = ::operator new(sizeof(page_version) + image_size);
+    return page_block{::new (block) page_version{number, image_size}};
+  }
+
+  version_number version_;
+  std::uint64_t hash_ = 0;
+  std::atomic<page_version*> older_{nullptr};  // followed by readers without a lock
+  // The rest is the business of the store, under its mutex.
+  page_version* newer_ = nullptr;
+  page_version* next_ = nullptr;  // in the list that `place_` names
+  std::uint64_t stamp_ = 0;       // in limbo: the generation in which it was unlinked
+  page_number number_;
+  std::uint32_t image_size_;
+  detail::page_place place_ = detail::page_place::loose;
+};
+
+// The image follows the node at once, on a multiple of 8 bytes.
+static_assert(sizeof(page_version) % 8 == 0);
+static_assert(alignof(page_version) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__);
+
+inline void detail::page_deleter::operator()(page_version* page) const noexcept {
+  page->~page_version();
+  ::operator delete(page);
+}
+
+/// Memory for one page, its image uninitialised. Any thread; does not block.
+/// @pre number is not 0 and page_size is one of SQLite's, see is_page_size()
+/// @throws std::bad_alloc
+[[nodiscard]] inline page_block make_page(page_number number, std::uint32_t page_size) {
+  QUORLITE_ASSERT(number.value != 0);
+  QUORLITE_ASSERT(is_page_size(page_size));
+  return page_version::allocate(number, page_size);
+}
+
+namespace detail {
+
+/// Nodes in the order in which they came, linked through themselves: no operation allocates.
+/// Owns nothing. One thread at a time.
+class node_list {
+ public:
+  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] page_version* front() const noexcept { return first_; }
+
+  void push_back(page_version* node, page_place place) noexcept {
+    node->next_ = nullptr;
+    node->place_ = place;
+    (first_ == nullptr ? first_ : last_->next_) = node;
+    last_ = node;
+    ++size_;
+  }
+
+  /// Moves all of `other` behind the own nodes, in O(1). Their place stays what it was.
+  void splice_back(node_list& other) noexcept {
+    if (other.empty()) {
+      return;
+    }
+    (first_ == nullptr ? first_ : last_->next_) = other.first_;
+    last_ = other.last_;
+    size_ += other.size_;
+    other = node_list{};
+  }
+
+  /// Takes the first node out. @pre not empty
+  page_version* pop_front() noexcept {
+    page_version* const node = first_;
+    first_ = node->next_;
+    node->next_ = nullptr;
+    --size_;
+    return node;
+  }
+
+ private:
+  page_version* first_ = nullptr;
+  page_version* last_ = nullptr;  // valid while not empty
+  std::size_t size_ = 0;
+};
+
+}  // namespace detail
+
+}  // namespace v0
+}  // namespace quorlite

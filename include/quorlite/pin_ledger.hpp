@@ -1,0 +1,121 @@
+/// @file
+/// Which versions of a database somebody stands on.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "quorlite/config.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/page_version.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+
+/// One state of one database.
+struct database_state {
+  version_number version;        ///< transactions so far
+  std::uint64_t page_count = 0;  ///< pages
+  std::uint64_t hash = 0;        ///< sum of the hashes of its pages, modulo 2^64
+  std::uint32_t page_size = 0;   ///< bytes; 0: it never had a page
+
+  friend constexpr bool operator==(const database_state&,
+                                   const database_state&) noexcept = default;
+};
+
+namespace detail {
+
+/// All pins of one state. Not keyed by its version: after a loss the number names another state,
+/// and a record of the old one must neither protect nor count for the new one.
+struct pin_record {
+  explicit pin_record(const database_state& state) noexcept : at(state) {}
+
+  const database_state at;
+  std::atomic<bool> doomed{false};  // read without a lock, after a copy
+  std::uint64_t count = 0;
+  node_list held;  // superseded versions that this record keeps, each in one record only
+};
+
+/// The pinned states of one lineage, ascending by version, and the doomed ones apart from them.
+/// Under the store's mutex.
+class pin_ledger {
+ public:
+  pin_ledger() = default;
+  pin_ledger(const pin_ledger&) = delete;
+  pin_ledger& operator=(const pin_ledger&) = delete;
+  /// @pre no pin is left
+  ~pin_ledger() { QUORLITE_ASSERT(live_.empty() && pins_ == 0); }
+
+  /// Counts one more pin of `state`, the only state with that version now. O(log pinned states)
+  /// at the newer end. @throws std::bad_alloc
+  [[nodiscard]] pin_record* add(const database_state& state) {
+    const auto place = first_from(state.version);
+    if (place == live_.end() || (*place)->at.version != state.version) {
+      auto record = std::make_unique<pin_record>(state);
+      live_.insert(place, record.get());
+      return count(record.release());
+    }
+    return count(*place);
+  }
+
+  /// Counts one pin less. @returns what it alone had kept: to be looked at again
+  [[nodiscard]] node_list remove(pin_record* record) noexcept {
+    --pins_;
+    --record->count;
+    if (record->count != 0) {
+      return {};
+    }
+    const std::unique_ptr<pin_record> last{record};
+    if (!record->doomed.load(std::memory_order_relaxed)) {
+      live_.erase(first_from(record->at.version));
+    }
+    return std::exchange(record->held, {});
+  }
+
+  /// Some pinned state in [from, before), or nullptr. The oldest: it is likely to stay longest.
+  [[nodiscard]] pin_record* any_within(version_number from, version_number before) const noexcept {
+    const auto place = first_from(from);
+    return place != live_.end() && (*place)->at.version < before ? *place : nullptr;
+  }
+
+  /// Tells every pin above `committed` that its state is taken back. Called before any page is
+  /// unlinked: whoever copies a page and then finds its pin sound has copied the right page.
+  void doom_above(version_number committed) noexcept {
+    const auto first = first_from(version_number{committed.value + 1});
+    for (auto place = first; place != live_.end(); ++place) {
+      QUORLITE_ASSERT((*place)->held.empty());  // nothing above committed is ever superseded
+      (*place)->doomed.store(true, std::memory_order_seq_cst);
+    }
+    live_.erase(first, live_.end());
+  }
+
+  /// Pins, doomed ones included.
+  [[nodiscard]] std::uint64_t size() const noexcept { return pins_; }
+
+ private:
+  [[nodiscard]] pin_record* count(pin_record* record) noexcept {
+    ++record->count;
+    ++pins_;
+    return record;
+  }
+
+  [[nodiscard]] std::vector<pin_record*>::const_iterator first_from(
+      version_number from) const noexcept {
+    return std::lower_bound(live_.begin(), live_.end(), from,
+                            [](const pin_record* record, version_number version) {
+                              return record->at.version < version;
+                            });
+  }
+
+  std::vector<pin_record*> live_;  // owned by their count: the last pin deletes its record
+  std::uint64_t pins_ = 0;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace quorlite

@@ -1,0 +1,138 @@
+/// @file
+/// From the frames of a transaction to the pages that its commit installs: everything is checked, and built beside the
+/// state, before anything is touched.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "quorlite/codec/page_delta.hpp"
+#include "quorlite/codec/page_hash.hpp"
+#include "quorlite/command.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/limits.hpp"
+#include "quorlite/registry.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+
+/// One database's share of a transaction, ready to be installed.
+struct prepared_frames {
+  std::shared_ptr<database> target;
+  std::shared_ptr<page_store> store;
+  std::vector<page_block> pages;  ///< ascending
+  std::uint64_t page_count = 0;   ///< after the commit
+  std::uint64_t hash = 0;         ///< after the commit
+};
+
+/// Adds a zero page for every page in (before, after] that `pages` does not carry. SQLite may grow a database by pages
+/// that it never writes; replicas must agree on what they hold. The lock page is never data.
+/// @param pages ascending by number; stays so
+inline void fill_growth(std::vector<page_block>& pages, std::uint64_t before, std::uint64_t after,
+                        std::uint32_t page_size, std::uint64_t lock_byte) {
+  const std::uint64_t hole = lock_page(page_size, lock_byte);
+  const auto carried = static_cast<std::ptrdiff_t>(pages.size());
+  auto next = std::lower_bound(pages.begin(), pages.end(), before + 1,
+                               [](const page_block& page, std::uint64_t number) { return page->number().value < number; }) -
+              pages.begin();
+  for (std::uint64_t number = before + 1; number <= after; ++number) {
+    if (next < carried && pages[static_cast<std::size_t>(next)]->number().value == number) {
+      ++next;
+    } else if (number != hole) {
+      page_block zero = make_page(page_number{static_cast<std::uint32_t>(number)}, page_size);
+      std::memset(zero->image().data(), 0, page_size);
+      zero->set_hash(page_hash(zero->number(), zero->image()));
+      pages.push_back(std::move(zero));
+    }
+  }
+  std::inplace_merge(pages.begin(), pages.begin() + carried, pages.end(),
+                     [](const page_block& a, const page_block& b) { return a->number() < b->number(); });
+}
+
+namespace detail {
+
+/// @returns the new image of one page, or errc::malformed (the record breaks a rule: the same on every replica),
+///   errc::diverged (it does not give the image that the leader had: this replica's fault)
+[[nodiscard]] inline result<page_block> build_page(const page_record& record, const database_frames& frames,
+                                                   const page_store& store, const page_store::state& base,
+                                                   const page_store::reader::guard& guard) {
+  page_block page = make_page(record.number, frames.page_size);
+  const bytes_span image = page->image();
+  const page_version* const before =
+      record.number.value <= base.page_count ? store.find(guard, base.version, record.number) : nullptr;
+  switch (record.encoding) {
+    case page_encoding::full:
+      std::memcpy(image.data(), record.payload.data(), image.size());
+      break;
+    case page_encoding::zero:
+      std::memset(image.data(), 0, image.size());
+      break;
+    case page_encoding::delta:
+      if (record.number.value > base.page_count) {
+        return failed(errc::malformed);  // never on an image from before a shrink
+      }
+      if (before == nullptr) {
+        std::memset(image.data(), 0, image.size());
+      } else {
+        std::memcpy(image.data(), before->image().data(), image.size());
+      }
+      if (const std::error_code error = apply_delta(record.payload, image)) {
+        return failed(error);
+      }
+      break;
+  }
+  page->set_hash(page_hash(record.number, image));
+  if (page->hash() != record.hash) {
+    return failed(errc::diverged);
+  }
+  return page;
+}
+
+}  // namespace detail
+
+/// Builds what `frames` makes of the committed state of `target`. Off every lock; touches nothing.
+///
+/// @param frames all parts of the transaction merged: pages ascending and each once
+/// @returns errc::conflict: the base is not the committed state. errc::malformed: a rule is broken. Both are the same
+///   on every replica. errc::diverged: the result has another hash than the leader's: this replica's fault
+[[nodiscard]] inline result<prepared_frames> prepare_frames(const database_frames& frames,
+                                                            std::shared_ptr<database> target,
+                                                            std::uint64_t lock_byte) {
+  prepared_frames ready;
+  ready.store = target->store();
+  ready.target = std::move(target);
+  ready.page_count = frames.page_count;
+  const page_store::state base = ready.store->committed();
+  if (frames.base_version != base.version || frames.base_hash != base.hash) {
+    return failed(errc::conflict);
+  }
+  if (base.page_size != 0 && base.page_size != frames.page_size) {
+    return failed(errc::malformed);
+  }
+  page_store::reader reader(ready.store);
+  {
+    const auto guard = reader.enter();
+    ready.pages.reserve(frames.pages.size());
+    for (const page_record& record : frames.pages) {
+      result<page_block> page = detail::build_page(record, frames, *ready.store, base, guard);
+      if (!page) {
+        return failed(page.error());
+      }
+      ready.pages.push_back(std::move(*page));
+    }
+  }
+  fill_growth(ready.pages, base.page_count, frames.page_count, frames.page_size, lock_byte);
+  ready.hash = ready.store->hash_after(base, ready.pages, frames.page_count);
+  if (ready.hash != frames.result_hash) {
+    return failed(errc::diverged);
+  }
+  return ready;
+}
+
+}  // namespace v0
+}  // namespace quorlite

@@ -1,0 +1,91 @@
+/// @file
+/// A native snapshot on its way in: built beside the state, verified, then swapped in by the machine.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "quorlite/codec/native.hpp"
+#include "quorlite/codec/snapshot.hpp"
+#include "quorlite/consensus.hpp"
+#include "quorlite/outcome_table.hpp"
+#include "quorlite/page_store.hpp"
+#include "quorlite/transaction.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+
+/// Verified content, ready to take the place of the present one.
+struct restored_state {
+  snapshot_header header;
+  std::vector<std::shared_ptr<page_store>> stores;  ///< one per database of the header
+  outcome_table outcomes;
+};
+
+/// The stage that the machine hands out.
+class staged_restore final : public snapshot_stage {
+ public:
+  /// @param owner who may install it
+  staged_restore(const void* owner, std::uint64_t cluster_id, std::uint64_t lock_byte)
+      : owner_(owner), cluster_id_(cluster_id), parser_(lock_byte) {}
+
+  [[nodiscard]] std::error_code append(bytes_view chunk) noexcept override {
+    return error_ ? error_ : error_ = parser_.append(chunk, *this);
+  }
+
+  [[nodiscard]] std::error_code finish() noexcept override {
+    if (!error_) {
+      error_ = parser_.finish();
+    }
+    finished_ = !error_;
+    return error_;
+  }
+
+  [[nodiscard]] bool finished_for(const void* owner) const noexcept { return finished_ && owner == owner_; }
+  [[nodiscard]] restored_state take() { return std::move(state_); }
+  [[nodiscard]] log_position at() const noexcept { return state_.header.at; }
+
+  // ---- called by the parser
+
+  [[nodiscard]] std::error_code on_header(const snapshot_header& header) {
+    result<outcome_table> outcomes = outcome_table::decode(header.notes);
+    if (!outcomes) {
+      return outcomes.error();
+    }
+    if (outcomes->cluster_id() != cluster_id_) {
+      return make_error_code(errc::malformed);  // another cluster's history is not ours to take
+    }
+    state_.outcomes = std::move(*outcomes);
+    state_.header = header;
+    for (const snapshot_database& one : header.databases) {
+      state_.stores.push_back(
+          page_store::make({one.version, one.page_count, one.hash, one.page_size}, epoch_number{1}));
+    }
+    return {};
+  }
+
+  [[nodiscard]] std::error_code on_page(std::size_t ordinal, page_number number, std::uint64_t hash, bytes_view image) {
+    page_block page = make_page(number, static_cast<std::uint32_t>(image.size()));
+    std::memcpy(page->image().data(), image.data(), image.size());
+    page->set_hash(hash);
+    state_.stores[ordinal]->load_page(std::move(page));
+    return {};
+  }
+
+ private:
+  const void* owner_;
+  std::uint64_t cluster_id_;
+  snapshot_parser parser_;
+  restored_state state_;
+  std::error_code error_;
+  bool finished_ = false;
+};
+
+}  // namespace v0
+}  // namespace quorlite

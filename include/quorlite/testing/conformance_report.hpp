@@ -1,0 +1,149 @@
+/// @file
+/// Where the conformance suites say what they found. No test framework is needed: run a suite, then
+/// ask the report.
+///
+/// A law may be checked many times in one run. What counts at the end: failed if any check failed,
+/// else passed if any passed, else skipped.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "quorlite/config.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+namespace testing {
+
+/// How a law fared.
+enum class law_result : std::uint8_t { skipped, passed, failed };
+
+/// One finding. `law` is a short name such as "P6" or "D11"; `sentence` says what was seen, or why
+/// it was skipped.
+struct law_finding {
+  std::string law;
+  law_result result = law_result::skipped;
+  std::string sentence;
+};
+
+/// Collects findings. One thread at a time. Derive from it to hear each finding as it comes.
+class conformance_report {
+ public:
+  virtual ~conformance_report() = default;
+
+  void pass(std::string_view law, std::string_view sentence) {
+    add(law, law_result::passed, sentence);
+  }
+  void fail(std::string_view law, std::string_view sentence) {
+    add(law, law_result::failed, sentence);
+  }
+  void skip(std::string_view law, std::string_view why) { add(law, law_result::skipped, why); }
+
+  /// All findings, in the order they came.
+  [[nodiscard]] const std::vector<law_finding>& findings() const noexcept { return findings_; }
+  /// A law that was never mentioned counts as skipped.
+  [[nodiscard]] law_result result_of(std::string_view law) const {
+    const auto found = laws_.find(law);
+    return found == laws_.end() ? law_result::skipped : found->second;
+  }
+  [[nodiscard]] bool passed(std::string_view law) const {
+    return result_of(law) == law_result::passed;
+  }
+  [[nodiscard]] bool failed(std::string_view law) const {
+    return result_of(law) == law_result::failed;
+  }
+  [[nodiscard]] bool skipped(std::string_view law) const {
+    return result_of(law) == law_result::skipped;
+  }
+  /// Names of the laws with this result, ascending.
+  [[nodiscard]] std::vector<std::string> laws(law_result result) const {
+    std::vector<std::string> names;
+    for (const auto& [law, how] : laws_) {
+      if (how == result) {
+        names.push_back(law);
+      }
+    }
+    return names;
+  }
+  /// True if no law failed and at least one passed.
+  [[nodiscard]] bool clean() const {
+    return laws(law_result::failed).empty() && !laws(law_result::passed).empty();
+  }
+  /// One line per law, for people: its name, its result and the sentences that matter most.
+  [[nodiscard]] std::string text() const {
+    std::string lines;
+    for (const auto& [law, how] : laws_) {
+      lines += law + (how == law_result::failed   ? " FAILED"
+                      : how == law_result::passed ? " passed"
+                                                  : " skipped");
+      const char* separator = ": ";
+      for (const law_finding& finding : findings_) {
+        if (finding.law == law && finding.result == how) {
+          lines += separator + finding.sentence;
+          separator = "; ";
+        }
+      }
+      lines += '\n';
+    }
+    return lines;
+  }
+
+ protected:
+  /// Called for each finding, before it is kept.
+  virtual void found(const law_finding& /*finding*/) {}
+
+ private:
+  void add(std::string_view law, law_result result, std::string_view sentence) {
+    law_finding finding{std::string(law), result, std::string(sentence)};
+    found(finding);
+    law_result& known = laws_.try_emplace(finding.law, law_result::skipped).first->second;
+    known = known > result ? known : result;
+    findings_.push_back(std::move(finding));
+  }
+
+  std::vector<law_finding> findings_;
+  std::map<std::string, law_result, std::less<>> laws_;
+};
+
+/// The checks of one law: reports once, when it goes: failed with the first broken expectation,
+/// passed if there was none. Without a single expectation it reports nothing.
+class law_check {
+ public:
+  law_check(conformance_report& report, std::string_view law, std::string_view sentence)
+      : report_(report), law_(law), sentence_(sentence) {}
+  law_check(const law_check&) = delete;
+  law_check& operator=(const law_check&) = delete;
+  ~law_check() {
+    if (!broken_.empty()) {
+      report_.fail(law_, broken_);
+    } else if (checked_) {
+      report_.pass(law_, sentence_);
+    }
+  }
+
+  /// @param what the expectation, as a sentence
+  /// @returns `holds`, so that a law can stop at its first broken expectation
+  bool expect(bool holds, std::string_view what) {
+    checked_ = true;
+    if (!holds && broken_.empty()) {
+      broken_ = "expected: " + std::string(what);
+    }
+    return holds;
+  }
+
+ private:
+  conformance_report& report_;
+  std::string law_;
+  std::string sentence_;
+  std::string broken_;
+  bool checked_ = false;
+};
+
+}  // namespace testing
+}  // namespace v0
+}  // namespace quorlite

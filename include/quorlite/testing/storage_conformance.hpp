@@ -1,0 +1,44 @@
+/// @file
+/// The laws of a storage that need no injected fault, as a suite that you run on yours.
+///
+/// @code
+/// struct my_harness {
+///   using storage_type = my_storage;
+///   static constexpr bool atomic = true;
+///   std::unique_ptr<my_storage> make();
+///   std::unique_ptr<my_storage> reopen(std::unique_ptr<my_storage> old);
+/// };
+/// quorlite::testing::conformance_report report;
+/// quorlite::testing::run_storage_conformance(my_harness{}, report);
+/// // then: report.clean(), report.text()
+/// @endcode
+///
+/// D3, D5, D17 and D18 speak of crashes, failing calls and damage: they are reported as skipped.
+#pragma once
+
+#include "quorlite/testing/conformance_report.hpp"
+#include "quorlite/testing/storage_laws_catalogue.hpp"
+#include "quorlite/testing/storage_laws_pages.hpp"
+#include "quorlite/testing/storage_laws_replace.hpp"
+#include "quorlite/testing/storage_scene.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+namespace testing {
+
+/// Runs every law, each on fresh places. One thread, apart from law D12, which starts a second one
+/// for a moment.
+template <storage_harness H>
+void run_storage_conformance(H&& harness, conformance_report& report) {
+  run_storage_page_laws(harness, report);
+  run_storage_catalogue_laws(harness, report);
+  run_storage_replace_laws(harness, report);
+  report.skip("D3", "a crash inside commit needs a storage whose process can be killed");
+  report.skip("D5", "a crash inside a flush needs a storage whose process can be killed");
+  report.skip("D17", "failing calls need a storage with injected faults");
+  report.skip("D18", "damage at rest needs a storage with injected faults");
+}
+
+}  // namespace testing
+}  // namespace v0
+}  // namespace quorlite

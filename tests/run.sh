@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Builds the project and runs its tests. The last line is `N passed, N failed`.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+usage: tests/run.sh [--short] [--suite NAME]... [--help]
+
+  --short        long tests do less (QUORLITE_TEST_PROFILE=short)
+  --suite NAME   only this suite, and only what it needs is built; may be given more than once:
+                 unit stress header archetype compile_fail tidy consumer example
+
+environment:
+  BUILD_DIR      where to build (default: build)
+  CXX            the compiler, e.g. CXX=clang++ (for a new build folder)
+  MESON_ARGS     more arguments for `meson setup`, e.g. MESON_ARGS=-Db_sanitize=thread
+  TEST_TIMEOUT_MULTIPLIER
+                 how much longer than usual a test may take (default: 1)
+TEXT
+}
+
+suites=()
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --short) export QUORLITE_TEST_PROFILE=short ;;
+    --suite)
+      if [ $# -lt 2 ]; then
+        usage >&2
+        exit 2
+      fi
+      suites+=(--suite "$2")
+      shift
+      ;;
+    --help | -h)
+      usage
+      exit 0
+      ;;
+    *)
+      echo "unknown argument: $1" >&2
+      usage >&2
+      exit 2
+      ;;
+  esac
+  shift
+done
+
+caller_dir=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+build_dir=${BUILD_DIR:-build}
+if [ -n "${BUILD_DIR:-}" ] && [ "${BUILD_DIR#/}" = "$BUILD_DIR" ]; then
+  build_dir=$caller_dir/$BUILD_DIR
+fi
+
+. tests/support/packages.sh
+install_packages "${build_packages[@]}" catch2
+
+# Words of MESON_ARGS are arguments of their own.
+read -r -a meson_args <<<"${MESON_ARGS:-}"
+setup=(meson setup "$build_dir" -Dtests=enabled -Dexamples=enabled -Dwerror=true)
+if [ -f "$build_dir/meson-private/coredata.dat" ]; then
+  setup+=(--reconfigure)
+fi
+
+fail_build() {
+  echo "failed: the build"
+  echo "0 passed, 1 failed"
+  exit 1
+}
+
+"${setup[@]}" "${meson_args[@]}" || fail_build
+
+# The log of an earlier run must not be counted.
+log=$build_dir/meson-logs/testlog.json
+rm -f "$log"
+
+run_tests=(meson test -C "$build_dir" --print-errorlogs)
+run_tests+=(--timeout-multiplier "${TEST_TIMEOUT_MULTIPLIER:-1}")
+
+if [ ${#suites[@]} -eq 0 ]; then
+  meson compile -C "$build_dir" || fail_build
+  "${run_tests[@]}" --no-rebuild || true
+else
+  # Meson builds what the chosen tests need, and no more.
+  "${run_tests[@]}" "${suites[@]}" || true
+  [ -f "$log" ] || fail_build
+fi
+
+python3 tests/support/summary.py "$log"
