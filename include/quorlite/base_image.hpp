@@ -48,7 +48,7 @@ class base_image {
           one.page_count > limits::page_count_max) {
         return failed(errc::corrupt);
       }
-      auto store = page_store::make({one.version, one.page_count, one.hash, one.page_size}, epoch_number{1});
+      auto store = page_store::make({one.version, one.page_count, one.hash, one.page_size}, epoch_number{1}, lock_byte);
       if (const std::error_code error = load_pages(one, *store, lock_byte)) {
         return failed(error);
       }

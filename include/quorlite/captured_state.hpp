@@ -36,9 +36,11 @@ struct captured_state {
 };
 
 /// Copies one page of a pinned state; a page that holds no data (the lock page) reads as zeros.
-inline void copy_page(const captured_state::one_database& from, const page_store::reader::guard& guard,
+/// @param reader one on the same store
+inline void copy_page(const captured_state::one_database& from, page_store::reader& reader,
                       page_number number, bytes_span into) noexcept {
-  const page_version* const found = from.store->find(guard, from.pin.version(), number);
+  const auto guard = reader.enter();
+  const page_version* const found = reader.find(guard, from.pin.version(), number);
   if (found == nullptr) {
     std::memset(into.data(), 0, into.size());
   } else {
@@ -49,7 +51,16 @@ inline void copy_page(const captured_state::one_database& from, const page_store
 /// The native snapshot of a captured state (codec/snapshot.hpp). O(chunk) memory beyond the pins.
 class pinned_snapshot final : public snapshot_reader {
  public:
-  explicit pinned_snapshot(captured_state state) : state_(std::move(state)), layout_(header_of(state_)) {}
+  /// @returns errc::too_large if the state has more than a snapshot can tell
+  [[nodiscard]] static result<std::unique_ptr<snapshot_reader>> make(captured_state state,
+                                                                     std::uint64_t lock_byte) {
+    result<snapshot_layout> layout = snapshot_layout::make(header_of(state), lock_byte);
+    if (!layout) {
+      return failed(layout.error());
+    }
+    return std::unique_ptr<snapshot_reader>(
+        new pinned_snapshot(std::move(state), std::move(*layout)));
+  }
 
   [[nodiscard]] log_position at() const noexcept override { return state_.at; }
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return layout_.size_bytes(); }
@@ -65,12 +76,15 @@ class pinned_snapshot final : public snapshot_reader {
         reader.emplace(from.store);
         of = ordinal;
       }
-      copy_page(from, reader->enter(), number, page);
+      copy_page(from, *reader, number, page);
       return std::error_code{};
     });
   }
 
  private:
+  pinned_snapshot(captured_state state, snapshot_layout layout)
+      : state_(std::move(state)), layout_(std::move(layout)) {}
+
   [[nodiscard]] static snapshot_header header_of(const captured_state& state) {
     snapshot_header header;
     header.at = state.at;

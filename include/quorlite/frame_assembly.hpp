@@ -87,7 +87,7 @@ class frame_assembly {
     assembled_transaction all;
     all.parts = whole.parts();
     for (const transaction::part& part : all.parts) {
-      const result<command> earlier = decode(*part, lock_byte_);
+      const result<command> earlier = native::decode(*part, lock_byte_);
       const auto* const frames = earlier ? std::get_if<frames_command>(&earlier->body) : nullptr;
       if (frames == nullptr || !merge(*frames, all.databases)) {
         return failed(errc::malformed);

@@ -26,8 +26,8 @@ struct strong_integer {
   friend constexpr auto operator<=>(strong_integer, strong_integer) noexcept = default;
 
   /// The next one. Overflow of a 64-bit counter is out of reach; of a page number it is bounded by limits.hpp.
-  [[nodiscard]] constexpr strong_integer next() const noexcept {
-    return strong_integer{static_cast<Integer>(value + 1)};
+  [[nodiscard]] constexpr Tag next() const noexcept {
+    return Tag{static_cast<Integer>(value + 1)};
   }
 };
 

@@ -24,6 +24,7 @@ inline constexpr std::uint64_t page_count_max = 4294967294U;         ///< sqlite
 inline constexpr std::uint64_t lock_byte_default = 0x40000000U;      ///< the 1 GiB byte whose page holds no data
 inline constexpr std::size_t entry_bytes = std::size_t{64} << 20U;   ///< largest command that is decoded
 inline constexpr std::size_t pages_per_entry = 1U << 17U;            ///< page records in one command
+inline constexpr std::uint64_t growth_pages = 1U << 16U;             ///< pages an entry may add without carrying them
 inline constexpr std::uint64_t staged_bytes = std::uint64_t{1} << 30U;  ///< frames staged for one transaction
 inline constexpr std::size_t staged_transactions = 64;               ///< transactions staged at a time
 inline constexpr std::size_t outcomes = 8192;                        ///< recent transactions remembered by id

@@ -68,7 +68,8 @@ class page_store : public std::enable_shared_from_this<page_store> {
   [[nodiscard]] static std::shared_ptr<page_store> make(
       const state& from = {}, epoch_number epoch = epoch_number{1},
       std::uint64_t lock_byte = limits::lock_byte_default) {
-    QUORLITE_ASSERT(from.page_size == 0 ? from.page_count == 0 : is_page_size(from.page_size));
+    QUORLITE_ASSERT(from.page_size == 0 || is_page_size(from.page_size));
+    QUORLITE_ASSERT(from.page_count == 0 || (from.page_size != 0 && from.version.value != 0));
     QUORLITE_ASSERT(from.page_count <= limits::page_count_max);
     return std::shared_ptr<page_store>(new page_store(from, epoch, lock_byte));
   }
@@ -351,6 +352,7 @@ class page_store::pin {
 inline page_store::pin page_store::pin_committed() {
   std::shared_ptr<page_store> self = shared_from_this();
   const std::lock_guard lock(mutex_);
+  chains_.pins().make_room();
   work();
   return pin{std::move(self), chains_.pins().add(committed_), epoch()};
 }
@@ -358,6 +360,7 @@ inline page_store::pin page_store::pin_committed() {
 inline page_store::pin page_store::pin_tip() {
   std::shared_ptr<page_store> self = shared_from_this();
   const std::lock_guard lock(mutex_);
+  chains_.pins().make_room();
   work();
   return pin{std::move(self), chains_.pins().add(tip_state()), epoch()};
 }
@@ -366,7 +369,6 @@ inline result<page_store::pin> page_store::pin_version(epoch_number expected,
                                                        version_number version) {
   std::shared_ptr<page_store> self = shared_from_this();
   const std::lock_guard lock(mutex_);
-  work();
   if (expected != epoch() || version < committed_.version) {
     return failed(errc::stale_term);
   }
@@ -374,6 +376,8 @@ inline result<page_store::pin> page_store::pin_version(epoch_number expected,
   QUORLITE_ASSERT(above <= pending_.size());
   const state& at =
       above == 0 ? committed_ : pending_[static_cast<std::size_t>(above - 1)].at;
+  chains_.pins().make_room();
+  work();
   return pin{std::move(self), chains_.pins().add(at), expected};
 }
 
@@ -403,8 +407,8 @@ inline std::error_code page_store::install_tip(pin& writer, std::vector<page_blo
     return make_error_code(errc::stale_term);
   }
   QUORLITE_ASSERT(writer.version() == tip_state().version);
+  chains_.pins().make_room();
   append(pages, page_count, hash);
-  // The version is made; without memory for the pin it just stays where it was.
   chains_.unpin(std::exchange(writer.record_, chains_.pins().add(tip_state())));
   work();
   return {};

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -30,12 +29,10 @@ struct database_state {
 
 namespace detail {
 
-/// All pins of one state. Not keyed by its version: after a loss the number names another state,
-/// and a record of the old one must neither protect nor count for the new one.
+/// All pins of one state. Not found by its version alone: after a loss the number names another
+/// state, and a record of the old one must neither protect nor count for the new one.
 struct pin_record {
-  explicit pin_record(const database_state& state) noexcept : at(state) {}
-
-  const database_state at;
+  database_state at;
   std::atomic<bool> doomed{false};  // read without a lock, after a copy
   std::uint64_t count = 0;
   node_list held;  // superseded versions that this record keeps, each in one record only
@@ -51,16 +48,29 @@ class pin_ledger {
   /// @pre no pin is left
   ~pin_ledger() { QUORLITE_ASSERT(live_.empty() && pins_ == 0); }
 
-  /// Counts one more pin of `state`, the only state with that version now. O(log pinned states)
-  /// at the newer end. @throws std::bad_alloc
-  [[nodiscard]] pin_record* add(const database_state& state) {
-    const auto place = first_from(state.version);
-    if (place == live_.end() || (*place)->at.version != state.version) {
-      auto record = std::make_unique<pin_record>(state);
-      live_.insert(place, record.get());
-      return count(record.release());
+  /// Makes sure that the next add() cannot fail. @throws std::bad_alloc
+  void make_room() {
+    if (live_.size() == live_.capacity()) {
+      live_.reserve(2 * live_.size() + 8);
     }
-    return count(*place);
+    if (spare_ == nullptr) {
+      spare_ = std::make_unique<pin_record>();
+    }
+  }
+
+  /// Counts one more pin of `state`, the only state with that version now. O(log pinned states)
+  /// near the tip. @pre make_room() was called
+  [[nodiscard]] pin_record* add(const database_state& state) noexcept {
+    auto place = first_from(state.version);
+    if (place == live_.end() || (*place)->at.version != state.version) {
+      QUORLITE_ASSERT(spare_ != nullptr && live_.size() < live_.capacity());
+      spare_->at = state;
+      spare_->doomed.store(false, std::memory_order_relaxed);
+      place = live_.insert(place, spare_.release());
+    }
+    ++(*place)->count;
+    ++pins_;
+    return *place;
   }
 
   /// Counts one pin less. @returns what it alone had kept: to be looked at again
@@ -70,10 +80,10 @@ class pin_ledger {
     if (record->count != 0) {
       return {};
     }
-    const std::unique_ptr<pin_record> last{record};
     if (!record->doomed.load(std::memory_order_relaxed)) {
       live_.erase(first_from(record->at.version));
     }
+    spare_.reset(record);
     return std::exchange(record->held, {});
   }
 
@@ -98,12 +108,6 @@ class pin_ledger {
   [[nodiscard]] std::uint64_t size() const noexcept { return pins_; }
 
  private:
-  [[nodiscard]] pin_record* count(pin_record* record) noexcept {
-    ++record->count;
-    ++pins_;
-    return record;
-  }
-
   [[nodiscard]] std::vector<pin_record*>::const_iterator first_from(
       version_number from) const noexcept {
     return std::lower_bound(live_.begin(), live_.end(), from,
@@ -113,6 +117,7 @@ class pin_ledger {
   }
 
   std::vector<pin_record*> live_;  // owned by their count: the last pin deletes its record
+  std::unique_ptr<pin_record> spare_;  // the last one that ended: most transactions need just one
   std::uint64_t pins_ = 0;
 };
 

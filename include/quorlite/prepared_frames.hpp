@@ -30,18 +30,29 @@ struct prepared_frames {
   std::uint64_t hash = 0;         ///< after the commit
 };
 
-/// Adds a zero page for every page in (before, after] that `pages` does not carry. SQLite may grow a database by pages
-/// that it never writes; replicas must agree on what they hold. The lock page is never data.
-/// @param pages ascending by number; stays so
-inline void fill_growth(std::vector<page_block>& pages, std::uint64_t before, std::uint64_t after,
-                        std::uint32_t page_size, std::uint64_t lock_byte) {
+/// Adds a zero page for every page in (before, after] that `pages` does not carry: SQLite may grow a
+/// database by pages that it never writes, and replicas must agree on what they hold. The lock page
+/// is never data.
+/// @param pages ascending by number, within `after`; stays so
+/// @returns false, with nothing changed, if more than limits::growth_pages would have to be added
+[[nodiscard]] inline bool fill_growth(std::vector<page_block>& pages, std::uint64_t before,
+                                      std::uint64_t after, std::uint32_t page_size,
+                                      std::uint64_t lock_byte) {
+  if (after <= before) {
+    return true;
+  }
+  const auto middle = static_cast<std::ptrdiff_t>(pages.size());
+  std::size_t next = 0;
+  while (next < pages.size() && pages[next]->number().value <= before) {
+    ++next;
+  }
+  const std::uint64_t carried = pages.size() - next;
+  if (after - before > carried + limits::growth_pages) {
+    return false;
+  }
   const std::uint64_t hole = lock_page(page_size, lock_byte);
-  const auto carried = static_cast<std::ptrdiff_t>(pages.size());
-  auto next = std::lower_bound(pages.begin(), pages.end(), before + 1,
-                               [](const page_block& page, std::uint64_t number) { return page->number().value < number; }) -
-              pages.begin();
   for (std::uint64_t number = before + 1; number <= after; ++number) {
-    if (next < carried && pages[static_cast<std::size_t>(next)]->number().value == number) {
+    if (next < static_cast<std::size_t>(middle) && pages[next]->number().value == number) {
       ++next;
     } else if (number != hole) {
       page_block zero = make_page(page_number{static_cast<std::uint32_t>(number)}, page_size);
@@ -50,8 +61,10 @@ inline void fill_growth(std::vector<page_block>& pages, std::uint64_t before, st
       pages.push_back(std::move(zero));
     }
   }
-  std::inplace_merge(pages.begin(), pages.begin() + carried, pages.end(),
-                     [](const page_block& a, const page_block& b) { return a->number() < b->number(); });
+  std::inplace_merge(
+      pages.begin(), pages.begin() + middle, pages.end(),
+      [](const page_block& a, const page_block& b) { return a->number() < b->number(); });
+  return true;
 }
 
 namespace detail {
@@ -59,12 +72,13 @@ namespace detail {
 /// @returns the new image of one page, or errc::malformed (the record breaks a rule: the same on every replica),
 ///   errc::diverged (it does not give the image that the leader had: this replica's fault)
 [[nodiscard]] inline result<page_block> build_page(const page_record& record, const database_frames& frames,
-                                                   const page_store& store, const page_store::state& base,
-                                                   const page_store::reader::guard& guard) {
+                                                   const page_store::reader& reader,
+                                                   const page_store::reader::guard& guard,
+                                                   const page_store::state& base) {
   page_block page = make_page(record.number, frames.page_size);
   const bytes_span image = page->image();
   const page_version* const before =
-      record.number.value <= base.page_count ? store.find(guard, base.version, record.number) : nullptr;
+      record.number.value <= base.page_count ? reader.find(guard, base.version, record.number) : nullptr;
   switch (record.encoding) {
     case page_encoding::full:
       std::memcpy(image.data(), record.payload.data(), image.size());
@@ -107,7 +121,8 @@ namespace detail {
   ready.store = target->store();
   ready.target = std::move(target);
   ready.page_count = frames.page_count;
-  const page_store::state base = ready.store->committed();
+  const page_store::pin pinned = ready.store->pin_committed();
+  const page_store::state base = pinned.at();
   if (frames.base_version != base.version || frames.base_hash != base.hash) {
     return failed(errc::conflict);
   }
@@ -119,15 +134,17 @@ namespace detail {
     const auto guard = reader.enter();
     ready.pages.reserve(frames.pages.size());
     for (const page_record& record : frames.pages) {
-      result<page_block> page = detail::build_page(record, frames, *ready.store, base, guard);
+      result<page_block> page = detail::build_page(record, frames, reader, guard, base);
       if (!page) {
         return failed(page.error());
       }
       ready.pages.push_back(std::move(*page));
     }
   }
-  fill_growth(ready.pages, base.page_count, frames.page_count, frames.page_size, lock_byte);
-  ready.hash = ready.store->hash_after(base, ready.pages, frames.page_count);
+  if (!fill_growth(ready.pages, base.page_count, frames.page_count, frames.page_size, lock_byte)) {
+    return failed(errc::malformed);
+  }
+  ready.hash = ready.store->hash_after(ready.pages, frames.page_count, pinned);
   if (ready.hash != frames.result_hash) {
     return failed(errc::diverged);
   }

@@ -45,6 +45,7 @@ template <raisable_signal Signal>
 struct proposal {
   transaction_id id;
   std::vector<tip_claim> claims;
+  bool barrier = false;        ///< a read barrier: the engine's good news is its answer
   bool until_certain = false;  ///< the waiter would rather wait than be told `unknown` by a lost office
   bool handed_over = false;    ///< propose() has returned for every entry
   bool lost = false;           ///< its office is gone
@@ -68,6 +69,13 @@ class proposal_table {
     }
     by_id_.emplace(added->id, added);
     return first;
+  }
+
+  /// A row for a read barrier: it has no entry, so no id.
+  proposal_token add_barrier(const row& added) {
+    added->barrier = true;
+    by_token_.emplace(next_token_, added);
+    return proposal_token{next_token_++};
   }
 
   [[nodiscard]] row find(transaction_id id) const {
@@ -105,19 +113,24 @@ class proposal_table {
       if (one->id.term.value > gone.value || one->lost) {
         continue;
       }
-      one->lost = true;
-      ++lost_;
+      lose(one);
       if (one->handed_over) {
-        answer_lost(one);
+        answer_lost(one, reason::leadership_lost);
       }
     }
+  }
+
+  /// R3.
+  void doubt(const row& one, reason why) {
+    lose(one);
+    answer_lost(one, why);
   }
 
   /// propose() has returned for every entry of the row.
   void hand_over(const row& one) {
     one->handed_over = true;
     if (one->lost && by_id_.count(one->id) != 0) {
-      answer_lost(one);
+      answer_lost(one, reason::leadership_lost);
     }
   }
 
@@ -144,9 +157,13 @@ class proposal_table {
   }
 
  private:
-  void answer_lost(const row& one) {
+  void lose(const row& one) {
+    lost_ += one->lost ? 0 : 1;
+    one->lost = true;
+  }
+  void answer_lost(const row& one, reason why) {
     if (!one->until_certain) {
-      answer(one, quorlite::answer::unknown, reason::leadership_lost);
+      answer(one, quorlite::answer::unknown, why);
     }
   }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <iterator>
 #include <map>
@@ -28,8 +29,9 @@ inline namespace v0 {
 class database {
  public:
   /// @pre is_database_name(name)
-  explicit database(std::string name)
-      : name_(std::move(name)), store_(page_store::make(page_store::state{}, epoch_number{1})) {
+  /// @param lock_byte offset of the page that is never data; tests move it
+  explicit database(std::string name, std::uint64_t lock_byte = limits::lock_byte_default)
+      : name_(std::move(name)), lock_byte_(lock_byte), store_(make_store({})) {
     QUORLITE_ASSERT(is_database_name(name_));
   }
   database(const database&) = delete;
@@ -41,6 +43,11 @@ class database {
   [[nodiscard]] std::shared_ptr<page_store> store() const {
     const std::lock_guard guard(mutex_);
     return store_;
+  }
+
+  /// A store that may take the place of the present one.
+  [[nodiscard]] std::shared_ptr<page_store> make_store(const page_store::state& from) const {
+    return page_store::make(from, epoch_number{1}, lock_byte_);
   }
 
   /// True between an applied `open` and an applied `drop`.
@@ -81,6 +88,10 @@ class database {
     writer_ = nullptr;
     return true;
   }
+  [[nodiscard]] bool writer_is_free() const {
+    const std::lock_guard guard(mutex_);
+    return writer_ == nullptr;
+  }
   [[nodiscard]] bool has_writer(const void* owner) const {
     const std::lock_guard guard(mutex_);
     return writer_ == owner;
@@ -88,6 +99,7 @@ class database {
 
  private:
   const std::string name_;
+  const std::uint64_t lock_byte_;
   mutable std::mutex mutex_;
   std::shared_ptr<page_store> store_;
   const void* writer_ = nullptr;
@@ -97,6 +109,9 @@ class database {
 /// All names. Any thread.
 class registry {
  public:
+  explicit registry(std::uint64_t lock_byte = limits::lock_byte_default) noexcept
+      : lock_byte_(lock_byte) {}
+
   using list = std::vector<std::shared_ptr<database>>;
 
   /// @returns nullptr if the name was never heard of
@@ -123,7 +138,7 @@ class registry {
     if (by_name_.size() >= names_max) {
       return failed(errc::too_many_databases);
     }
-    return by_name_.emplace(std::string(name), std::make_shared<database>(std::string(name))).first->second;
+    return by_name_.emplace(std::string(name), std::make_shared<database>(std::string(name), lock_byte_)).first->second;
   }
 
   /// Every database that exists, ascending by name.
@@ -161,6 +176,7 @@ class registry {
     }
   }
 
+  const std::uint64_t lock_byte_;
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<database>, std::less<>> by_name_;
 };

@@ -33,7 +33,7 @@ class staged_restore final : public snapshot_stage {
  public:
   /// @param owner who may install it
   staged_restore(const void* owner, std::uint64_t cluster_id, std::uint64_t lock_byte)
-      : owner_(owner), cluster_id_(cluster_id), parser_(lock_byte) {}
+      : owner_(owner), cluster_id_(cluster_id), lock_byte_(lock_byte), parser_(lock_byte) {}
 
   [[nodiscard]] std::error_code append(bytes_view chunk) noexcept override {
     return error_ ? error_ : error_ = parser_.append(chunk, *this);
@@ -65,7 +65,7 @@ class staged_restore final : public snapshot_stage {
     state_.header = header;
     for (const snapshot_database& one : header.databases) {
       state_.stores.push_back(
-          page_store::make({one.version, one.page_count, one.hash, one.page_size}, epoch_number{1}));
+          page_store::make({one.version, one.page_count, one.hash, one.page_size}, epoch_number{1}, lock_byte_));
     }
     return {};
   }
@@ -81,6 +81,7 @@ class staged_restore final : public snapshot_stage {
  private:
   const void* owner_;
   std::uint64_t cluster_id_;
+  std::uint64_t lock_byte_;
   snapshot_parser parser_;
   restored_state state_;
   std::error_code error_;

@@ -70,7 +70,7 @@ class transaction {
 
   [[nodiscard]] transaction_id id() const noexcept { return id_; }
   [[nodiscard]] transaction_state state() const noexcept { return state_; }
-  /// The entry that began it: replay after a restart must not start later.
+  /// The entry that began it: replay after a restart must not start later. 0: it came with a snapshot.
   [[nodiscard]] log_index first_entry() const noexcept { return first_; }
   [[nodiscard]] const std::vector<part>& parts() const noexcept { return parts_; }
   [[nodiscard]] std::uint64_t staged_bytes() const noexcept { return staged_bytes_; }
@@ -143,6 +143,15 @@ class staged_transactions {
     }
   }
   void clear() noexcept { by_id_.clear(); }
+  /// True if frames came with a snapshot, so that no replay of the log would bring them again.
+  [[nodiscard]] bool any_from_snapshot() const noexcept {
+    for (const auto& [id, one] : by_id_) {
+      if (one.first_entry() == log_index{0}) {
+        return true;
+      }
+    }
+    return false;
+  }
   /// Everything that is staged begins after this entry. `applied` if nothing is staged.
   [[nodiscard]] log_index replay_from(log_index applied) const noexcept {
     log_index from = applied;

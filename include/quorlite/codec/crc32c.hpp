@@ -17,7 +17,8 @@ namespace quorlite {
 inline namespace v0 {
 namespace detail {
 
-/// Row 0 advances by one byte; row k by a byte that k more bytes follow, so that eight bytes need one step.
+/// Row 0 advances by one byte; row k by a byte that k more bytes follow, so that eight bytes need
+/// one step.
 using crc32c_table = std::array<std::array<std::uint32_t, 256>, 8>;
 
 [[nodiscard]] constexpr crc32c_table make_crc32c_table() noexcept {
@@ -62,7 +63,8 @@ inline constexpr crc32c_table crc32c_tables = make_crc32c_table();
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 
-/// With the instruction of SSE 4.2. Only this function is compiled for it, so the program still runs without.
+/// With the instruction of SSE 4.2. Only this function is compiled for it, so the program still
+/// runs without.
 [[nodiscard]] __attribute__((target("sse4.2"))) inline std::uint32_t crc32c_instruction(
     std::uint32_t state, bytes_view data) noexcept {
   std::uint64_t wide = state;
@@ -92,14 +94,15 @@ inline constexpr crc32c_table crc32c_tables = make_crc32c_table();
 
 }  // namespace detail
 
-/// The checksum of a longer run of bytes: `crc32c_extend(crc32c(a), b)` is `crc32c` of a followed by b.
+/// The checksum of a longer run of bytes: `crc32c_extend(crc32c(a), b)` is `crc32c` of a followed
+/// by b.
 /// @param crc what crc32c() or crc32c_extend() gave for the bytes before; 0 for none
 [[nodiscard]] inline std::uint32_t crc32c_extend(std::uint32_t crc, bytes_view data) noexcept {
   return ~detail::crc32c_update(~crc, data);
 }
 
-/// The CRC32C of `data`; 0 for no bytes. Any thread, no allocation, about 8 bytes in 3 cycles where the processor
-/// has the instruction.
+/// The CRC32C of `data`; 0 for no bytes. Any thread, no allocation, about 8 bytes in 3 cycles where
+/// the processor has the instruction.
 [[nodiscard]] inline std::uint32_t crc32c(bytes_view data) noexcept {
   return crc32c_extend(0, data);
 }

@@ -1,9 +1,10 @@
 /// @file
 /// What a command of the native format must keep to, whoever made it.
 ///
-/// One function says so at both ends: a proposer asks before the entry exists, the decoder asks after the bytes were
-/// read. So nothing that a replica would refuse is ever proposed by us, and what others propose is refused alike
-/// everywhere: the rules look at nothing but the command and the constants of limits.hpp.
+/// One function says so at both ends: a proposer asks before the entry exists, the decoder asks
+/// after the bytes were read. So nothing that a replica would refuse is ever proposed by us, and
+/// what others propose is refused alike everywhere: the rules look at nothing but the command and
+/// the constants of limits.hpp.
 #pragma once
 
 #include <cstddef>
@@ -92,11 +93,12 @@ struct native_rules {
 
 namespace native {
 
-/// Checks a command against every rule that needs no replica to look at: the id and the names, page sizes, counts and
-/// numbers, the length of each payload, the form of each delta. What depends on the state (does the base match, is the
-/// database open) is the business of apply.
+/// Checks a command against every rule that needs no replica to look at: the id and the names, page
+/// sizes, counts and numbers, the length of each payload, the form of each delta. What depends on
+/// the state (does the base match, is the database open) is the business of apply.
 ///
-/// O(page records and delta ranges), no allocation, any thread. The size of the entry is encode()'s to check.
+/// O(page records and delta ranges), no allocation, any thread. The size of the entry is encode()'s
+/// to check.
 /// @param lock_byte where the lock page lies; the same on every replica
 /// @returns errc::malformed, or nothing
 [[nodiscard]] inline std::error_code validate(

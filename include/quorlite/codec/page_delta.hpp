@@ -5,15 +5,16 @@
 ///
 /// | field  | type   | meaning |
 /// |--------|--------|---------|
-/// | skip   | varint | bytes kept since the end of the range before (since 0 for the first); >= 1 but for the first |
+/// | skip   | varint | bytes kept since the range before, >= 1; for the first, since offset 0, >= 0 |
 /// | length | varint | bytes set, >= 1 |
 /// | bytes  | raw    | `length` bytes of the new image |
 ///
-/// No range reaches beyond the page, so for each page size from 512 to 65536 every offset can be said, in 2 to 6 bytes
-/// a range. Equal images have the empty delta.
+/// No range reaches beyond the page, so for each page size from 512 to 65536 every offset can be
+/// said, in 2 to 6 bytes a range. Equal images have the empty delta.
 ///
-/// Ranges *set*, they do not exclusive-or: applied twice, or to a page that a crash left half old and half new, the
-/// result is the same. A delta applies to the image it was made from; the base hash of its entry vouches for that.
+/// Ranges *set*, they do not exclusive-or: applied twice, or to a page that a crash left half old
+/// and half new, the result is the same. A delta applies to the image it was made from; the base
+/// hash of its entry vouches for that.
 #pragma once
 
 #include <bit>
@@ -126,10 +127,13 @@ class delta_builder {
 /// Appends to `out` the delta that makes `after` out of `before`.
 ///
 /// O(page), about 0.3 us for 4096 bytes with one change. Any thread.
-/// @param before, after images of the same size, which is a page size (512 … 65536); borrowed for the call
-/// @param at_most the longest delta wanted, in bytes; a delta is always shorter than the page in any case
-/// @returns true: appended (nothing, for equal images). false: it would be longer than at_most, or the images are no
-///          pair of page images; `out` holds what it held. Send the whole page then.
+/// @param before, after images of the same size, which is a page size (512 … 65536); borrowed for
+///          the call
+/// @param at_most the longest delta wanted, in bytes; a delta is always shorter than the page in
+///          any case
+/// @returns true: appended (nothing, for equal images). false: it would be longer than at_most, or
+///          the images are no pair of page images; `out` holds what it held. Send the whole page
+///          then.
 [[nodiscard]] inline bool encode_delta(bytes_view before, bytes_view after, std::size_t at_most,
                                        bytes& out) {
   if (before.size() != after.size() || !is_page_size(after.size())) {
@@ -150,6 +154,9 @@ class delta_builder {
 /// @returns errc::malformed, or nothing
 [[nodiscard]] inline std::error_code check_delta(bytes_view delta,
                                                  std::uint32_t page_size) noexcept {
+  if (!is_page_size(page_size)) {
+    return errc::malformed;
+  }
   wire_reader reader{delta};
   std::uint64_t position = 0;
   while (reader.remaining() > 0) {
@@ -164,12 +171,11 @@ class delta_builder {
     }
     position += skip + length;
   }
-  return reader.failed() || !is_page_size(page_size) ? make_error_code(errc::malformed)
-                                                     : std::error_code{};
+  return {};
 }
 
-/// Sets the ranges of a delta in `page`. The delta is checked to its end before the first byte changes. O(delta), no
-/// allocation, any thread.
+/// Sets the ranges of a delta in `page`. The delta is checked to its end before the first byte
+/// changes. O(delta), no allocation, any thread.
 /// @param page an image of the page at the delta's base, page_size bytes
 /// @returns errc::malformed, and the page is as it was; or nothing
 [[nodiscard]] inline std::error_code apply_delta(bytes_view delta, bytes_span page) noexcept {

@@ -1,8 +1,8 @@
 /// @file
 /// Little-endian bytes: a reader that cannot leave its input, and a writer that appends.
 ///
-/// Unsigned integers are little-endian. A *varint* is LEB128: seven bits a byte, lowest first, the top bit set on all
-/// but the last; at most 10 bytes.
+/// Unsigned integers are little-endian. A *varint* is LEB128: seven bits a byte, lowest first, the
+/// top bit set on all but the last; at most 10 bytes.
 #pragma once
 
 #include <cstddef>
@@ -48,11 +48,13 @@ inline constexpr std::size_t varint_bytes_max = 10;  ///< the longest varint
   return count;
 }
 
-/// Reads values off the front of some bytes. Total: whatever the input, it never reads past the end and never throws.
+/// Reads values off the front of some bytes. Total: whatever the input, it never reads past the end
+/// and never throws.
 ///
-/// The first read that does not fit makes the reader *failed* for good: from then on every read gives zero or
-/// nothing. So a decoder reads a whole record and asks `failed()` once, before it believes any of it.
-/// Borrows its input; the views that it gives point into it. One thread at a time.
+/// The first read that does not fit makes the reader *failed* for good: from then on every read
+/// gives zero or nothing. So a decoder reads a whole record and asks `failed()` once, before it
+/// believes any of it. Borrows its input; the views that it gives point into it. One thread at a
+/// time.
 class wire_reader {
  public:
   constexpr explicit wire_reader(bytes_view input) noexcept : input_(input) {}
@@ -77,7 +79,8 @@ class wire_reader {
   [[nodiscard]] constexpr std::uint32_t u32() noexcept { return integer<std::uint32_t>(); }
   [[nodiscard]] constexpr std::uint64_t u64() noexcept { return integer<std::uint64_t>(); }
 
-  /// A varint in its one shortest form: zero bytes at its end make it invalid, so that a value has one encoding.
+  /// A varint in its one shortest form: zero bytes at its end make it invalid, so that a value has
+  /// one encoding.
   [[nodiscard]] constexpr std::uint64_t varint() noexcept { return leb128(true); }
   /// A varint as protobuf takes it: up to 10 bytes, longer than needed or not. For foreign formats.
   [[nodiscard]] constexpr std::uint64_t padded_varint() noexcept { return leb128(false); }
@@ -135,7 +138,8 @@ class wire_reader {
   bool failed_ = false;
 };
 
-/// Appends values to bytes that somebody else owns. May throw std::bad_alloc and nothing else. One thread at a time.
+/// Appends values to bytes that somebody else owns. May throw std::bad_alloc and nothing else. One
+/// thread at a time.
 class wire_writer {
  public:
   /// @param output grows at its end; must outlive the writer

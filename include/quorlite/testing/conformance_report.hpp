@@ -16,9 +16,8 @@
 
 #include "quorlite/config.hpp"
 
-namespace quorlite {
+namespace quorlite::testing {
 inline namespace v0 {
-namespace testing {
 
 /// How a law fared.
 enum class law_result : std::uint8_t { skipped, passed, failed };
@@ -144,6 +143,5 @@ class law_check {
   bool checked_ = false;
 };
 
-}  // namespace testing
 }  // namespace v0
-}  // namespace quorlite
+}  // namespace quorlite::testing

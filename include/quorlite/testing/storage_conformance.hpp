@@ -22,9 +22,8 @@
 #include "quorlite/testing/storage_laws_replace.hpp"
 #include "quorlite/testing/storage_scene.hpp"
 
-namespace quorlite {
+namespace quorlite::testing {
 inline namespace v0 {
-namespace testing {
 
 /// Runs every law, each on fresh places. One thread, apart from law D12, which starts a second one
 /// for a moment.
@@ -39,6 +38,5 @@ void run_storage_conformance(H&& harness, conformance_report& report) {
   report.skip("D18", "damage at rest needs a storage with injected faults");
 }
 
-}  // namespace testing
 }  // namespace v0
-}  // namespace quorlite
+}  // namespace quorlite::testing

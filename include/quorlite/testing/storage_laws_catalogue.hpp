@@ -16,9 +16,8 @@
 #include "quorlite/testing/conformance_report.hpp"
 #include "quorlite/testing/storage_scene.hpp"
 
-namespace quorlite {
+namespace quorlite::testing {
 inline namespace v0 {
-namespace testing {
 
 /// D1 and D2: nothing at first; then exactly what was committed, as often as one looks.
 template <storage_harness H>
@@ -224,6 +223,5 @@ void run_storage_catalogue_laws(H& harness, conformance_report& report) {
   check_notes(harness, report);
 }
 
-}  // namespace testing
 }  // namespace v0
-}  // namespace quorlite
+}  // namespace quorlite::testing

@@ -16,9 +16,8 @@
 #include "quorlite/testing/conformance_report.hpp"
 #include "quorlite/testing/storage_scene.hpp"
 
-namespace quorlite {
+namespace quorlite::testing {
 inline namespace v0 {
-namespace testing {
 
 /// D4: a long history of small flushes; after each the living pages, at the end those of a fresh
 /// start.
@@ -253,6 +252,5 @@ void run_storage_page_laws(H& harness, conformance_report& report) {
   check_page_hashes(harness, report);
 }
 
-}  // namespace testing
 }  // namespace v0
-}  // namespace quorlite
+}  // namespace quorlite::testing

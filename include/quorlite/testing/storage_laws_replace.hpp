@@ -12,9 +12,8 @@
 #include "quorlite/testing/conformance_report.hpp"
 #include "quorlite/testing/storage_scene.hpp"
 
-namespace quorlite {
+namespace quorlite::testing {
 inline namespace v0 {
-namespace testing {
 
 /// Another world than sample_content: one name in common, with another page size and fewer pages.
 [[nodiscard]] inline model_content other_content(std::uint64_t index) {
@@ -75,8 +74,12 @@ void check_stage_beside(H& harness, conformance_report& report) {
     law_check law(report, "D15", "a stage that is dropped half-way leaves the state as before");
     law.expect(storage->recover() && !commit_change(*storage, {}, old), "a first flush commits");
     {
-      const auto stage = fill_stage(*storage, other_content(30));
-      law.expect(stage.has_value(), "a stage can be filled");
+      const auto same_shape = fill_stage(*storage, sample_content(30, 70));
+      law.expect(same_shape.has_value(), "a stage can be filled");
+    }
+    {
+      const auto other_shape = fill_stage(*storage, other_content(30));
+      law.expect(other_shape.has_value(), "a second stage can be filled");
     }
     std::string difference = difference_in_pages(*storage, old);
     law.expect(difference.empty(), difference);
@@ -110,6 +113,5 @@ void run_storage_replace_laws(H& harness, conformance_report& report) {
   check_stage_beside(harness, report);
 }
 
-}  // namespace testing
 }  // namespace v0
-}  // namespace quorlite
+}  // namespace quorlite::testing

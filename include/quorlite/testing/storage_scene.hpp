@@ -22,9 +22,8 @@
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
 
-namespace quorlite {
+namespace quorlite::testing {
 inline namespace v0 {
-namespace testing {
 
 /// What you write to have a storage examined.
 ///
@@ -284,6 +283,5 @@ template <storage_harness H>
   return content;
 }
 
-}  // namespace testing
 }  // namespace v0
-}  // namespace quorlite
+}  // namespace quorlite::testing

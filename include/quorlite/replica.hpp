@@ -1,0 +1,174 @@
+/// @file
+/// The handle that users hold: a consensus adapter, a storage, and SQLite on top.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "quorlite/consensus.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/fsm.hpp"
+#include "quorlite/proposer.hpp"
+#include "quorlite/replica_status.hpp"
+#include "quorlite/sqlite/connection.hpp"
+#include "quorlite/sqlite/vfs.hpp"
+#include "quorlite/storage.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+
+struct replica_options {
+  fsm_options machine;
+  proposer_options commits;
+  vfs_options files;
+  std::uint64_t flush_bytes = std::uint64_t{64} << 20U;  ///< entry bytes between two flushes
+};
+
+/// One replica. Runs from construction to destruction: it loads its base from the storage (blocking), then starts the
+/// adapter. Adapter and storage are the caller's and must outlive it; so must every connection be closed before it.
+/// All members may be called from any thread.
+template <consensus Consensus, storage Storage>
+class replica {
+ public:
+  using machine_type = fsm<Consensus, Storage>;
+
+  replica(Consensus& consensus, Storage& storage, replica_options options = {})
+      : options_(options),
+        consensus_(consensus),
+        machine_(storage, options.machine),
+        proposer_(consensus, machine_, options.commits),
+        vfs_(proposer_, options.files),
+        flush_(machine_) {
+    started_ = vfs_.status();
+    if (!started_) {
+      started_ = machine_.load();
+    }
+    if (!started_) {
+      started_ = consensus_.start(machine_);
+      running_ = !started_;
+    }
+  }
+  replica(const replica&) = delete;
+  replica& operator=(const replica&) = delete;
+  ~replica() { stop(); }
+
+  /// Why it does not run, if so: the storage could not be read, or the adapter did not start.
+  [[nodiscard]] std::error_code status() const noexcept { return started_; }
+
+  /// Stops the adapter: whoever waits is answered. Reads go on. Idempotent; not from the lane.
+  void stop() {
+    if (std::exchange(running_, false)) {
+      consensus_.stop();
+    }
+  }
+
+  /// Opens a database: an ordinary sqlite3*. On the leader its COMMITs are quorum commits; on any replica it reads the
+  /// committed state. A name that was never written is an empty database.
+  /// @returns errc::invalid_name, errc::sqlite_failed, status()
+  [[nodiscard]] result<connection> open(std::string_view name, connection_options options = {}) {
+    if (started_) {
+      return failed(started_);
+    }
+    return open_connection(vfs_, name, options);
+  }
+
+  /// Removes a database on every replica. Blocks until it is applied here. Connections to it see an empty database.
+  /// @returns failure::not_applied, failure::outcome_unknown, errc::invalid_name
+  [[nodiscard]] std::error_code drop(std::string_view name) {
+    if (!is_database_name(name)) {
+      return make_error_code(errc::invalid_name);
+    }
+    return proposer_.submit(drop_command{name});
+  }
+
+  /// After it returns well, this replica has applied everything that was committed before the call: reads that begin
+  /// now are linearizable (Raft thesis 6.4). Without the ability of the adapter it costs one log entry, on the leader.
+  /// @returns failure::not_applied (not the leader, or no answer in time), failure::fatal
+  [[nodiscard]] std::error_code read_barrier(milliseconds limit = milliseconds{10'000}) {
+    if constexpr (Consensus::abilities.read_barrier) {
+      const auto asked = std::make_shared<typename machine_type::proposal_type>();
+      consensus_.read_barrier(machine_.enter_barrier(asked));
+      static_cast<void>(consensus_.wait(asked->signal, limit));
+      return machine_.conclude(asked).answer == answer::applied ? std::error_code{} : make_error_code(errc::not_leader);
+    } else {
+      return proposer_.submit(barrier_command{});
+    }
+  }
+
+  /// Did this transaction commit? Exact behind a read_barrier on a leader of a later term than the transaction's.
+  [[nodiscard]] transaction_fate outcome(transaction_id id) const { return machine_.fate_of(id); }
+
+  [[nodiscard]] quorlite::office office() const { return machine_.office(); }
+  [[nodiscard]] quorlite::health health() const { return machine_.health(); }
+  [[nodiscard]] log_position applied() const noexcept { return machine_.applied(); }
+  [[nodiscard]] machine_counters counters() const { return machine_.counters(); }
+  [[nodiscard]] proposer_counters proposals() const { return proposer_.counters(); }
+
+  /// What a database is now.
+  struct database_status {
+    std::string name;
+    page_store::state state;
+    page_store_usage memory;
+  };
+  [[nodiscard]] std::vector<database_status> databases() {
+    std::vector<database_status> all;
+    for (const std::shared_ptr<database>& one : machine_.databases().existing()) {
+      const std::shared_ptr<page_store> store = one->store();
+      all.push_back({one->name(), store->committed(), store->usage()});
+    }
+    return all;
+  }
+
+  /// Flushes to the storage if enough was applied since the last time. Blocks on the storage; an adapter that runs
+  /// background work is given the flush instead. Call it now and then where nothing else does.
+  /// @returns errc::storage_full: try again when there is room; failure::fatal: the replica has halted
+  std::error_code maintain() {
+    const std::uint64_t seen = machine_.counters().entry_bytes;
+    std::uint64_t last = flushed_at_.load();
+    if (seen - last < options_.flush_bytes || !flushed_at_.compare_exchange_strong(last, seen)) {
+      return {};
+    }
+    if constexpr (Consensus::abilities.background_work) {
+      consensus_.run(flush_);
+      return {};
+    } else {
+      return machine_.flush(machine_.applied().index);
+    }
+  }
+
+  /// Makes everything applied so far durable in the storage, now. Blocks.
+  [[nodiscard]] std::error_code flush() { return machine_.flush(machine_.applied().index); }
+
+  /// For tools and tests that go below SQLite.
+  [[nodiscard]] machine_type& machine() noexcept { return machine_; }
+
+ private:
+  class flush_task final : public background_task {
+   public:
+    explicit flush_task(machine_type& machine) noexcept : machine_(machine) {}
+    void run() noexcept override { static_cast<void>(machine_.flush(machine_.applied().index)); }
+
+   private:
+    machine_type& machine_;
+  };
+
+  const replica_options options_;
+  Consensus& consensus_;
+  machine_type machine_;
+  proposer<Consensus, Storage> proposer_;
+  vfs vfs_;
+  flush_task flush_;
+  std::atomic<std::uint64_t> flushed_at_{0};
+  std::error_code started_;
+  bool running_ = false;
+};
+
+}  // namespace v0
+}  // namespace quorlite

@@ -1,0 +1,159 @@
+/// @file
+/// Journals that live in the heap: SQLite rolls back with them, and nothing of them survives.
+///
+/// A rollback journal is private to the file handle that opened it, never found by its name: with
+/// early lock release the next writer of the same database has a journal of the same name open
+/// while this one still waits for its quorum. Nothing is ever recovered from one, the log is the
+/// write-ahead log; so no journal ever *exists* for xAccess, and none is ever hot.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "quorlite/config.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+namespace detail {
+
+/// Bytes in pieces of one size, so that growing never copies. One thread at a time.
+class heap_file {
+ public:
+  [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+
+  /// @returns SQLITE_OK; SQLITE_IOERR_SHORT_READ, the rest then filled with zeros
+  [[nodiscard]] int read(std::byte* into, std::size_t amount, std::uint64_t from) const noexcept {
+    const std::uint64_t there = from < size_ ? size_ - from : 0;
+    const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(there, amount));
+    for (std::size_t done = 0; done < wanted;) {
+      const std::uint64_t at = from + done;
+      const std::size_t part = std::min(wanted - done, piece_bytes - at % piece_bytes);
+      std::memcpy(into + done, pieces_[at / piece_bytes].get() + at % piece_bytes, part);
+      done += part;
+    }
+    if (wanted == amount) {
+      return SQLITE_OK;
+    }
+    std::memset(into + wanted, 0, amount - wanted);
+    return SQLITE_IOERR_SHORT_READ;
+  }
+
+  /// @throws std::bad_alloc
+  void write(const std::byte* from, std::size_t amount, std::uint64_t to) {
+    while (pieces_.size() * piece_bytes < to + amount) {
+      pieces_.push_back(std::unique_ptr<std::byte[]>(new std::byte[piece_bytes]));
+    }
+    if (to > size_) {
+      fill(size_, to);
+    }
+    for (std::size_t done = 0; done < amount;) {
+      const std::uint64_t at = to + done;
+      const std::size_t part = std::min(amount - done, piece_bytes - at % piece_bytes);
+      std::memcpy(pieces_[at / piece_bytes].get() + at % piece_bytes, from + done, part);
+      done += part;
+    }
+    size_ = std::max(size_, to + amount);
+  }
+
+  /// Cuts off, never grows. @returns always SQLITE_OK
+  int resize(std::uint64_t size) noexcept {
+    size_ = std::min(size_, size);
+    pieces_.resize(static_cast<std::size_t>((size_ + piece_bytes - 1) / piece_bytes));
+    return SQLITE_OK;
+  }
+
+ private:
+  static constexpr std::size_t piece_bytes = std::size_t{32} << 10U;
+
+  void fill(std::uint64_t from, std::uint64_t to) noexcept {
+    while (from < to) {
+      const std::uint64_t part = std::min<std::uint64_t>(to - from, piece_bytes - from % piece_bytes);
+      std::memset(pieces_[from / piece_bytes].get() + from % piece_bytes, 0,
+                  static_cast<std::size_t>(part));
+      from += part;
+    }
+  }
+
+  std::vector<std::unique_ptr<std::byte[]>> pieces_;  // uninitialised beyond size_
+  std::uint64_t size_ = 0;
+};
+
+/// SQLite's view of a heap_file. Laid out in the memory that SQLite provides for every file.
+struct journal_slot {
+  sqlite3_file base;
+  std::shared_ptr<heap_file>* content;  // owned; shared with the table of super-journals
+
+  /// Opens `file` on a content. @returns SQLITE_OK or SQLITE_NOMEM
+  static int open(sqlite3_file* file, std::shared_ptr<heap_file> content) noexcept {
+    auto* const owned = new (std::nothrow) std::shared_ptr<heap_file>(std::move(content));
+    if (owned == nullptr) {
+      return SQLITE_NOMEM;
+    }
+    auto* const slot = reinterpret_cast<journal_slot*>(file);
+    slot->content = owned;
+    slot->base.pMethods = &methods();
+    return SQLITE_OK;
+  }
+
+ private:
+  static heap_file& of(sqlite3_file* file) noexcept {
+    return **reinterpret_cast<journal_slot*>(file)->content;
+  }
+
+  static int close(sqlite3_file* file) noexcept {
+    auto* const slot = reinterpret_cast<journal_slot*>(file);
+    delete slot->content;
+    slot->content = nullptr;
+    return SQLITE_OK;
+  }
+  static int read(sqlite3_file* file, void* into, int amount, sqlite3_int64 from) noexcept {
+    return of(file).read(static_cast<std::byte*>(into), static_cast<std::size_t>(amount),
+                         static_cast<std::uint64_t>(from));
+  }
+  static int write(sqlite3_file* file, const void* from, int amount, sqlite3_int64 to) noexcept {
+    try {
+      of(file).write(static_cast<const std::byte*>(from), static_cast<std::size_t>(amount),
+                     static_cast<std::uint64_t>(to));
+      return SQLITE_OK;
+    } catch (const std::bad_alloc&) {
+      return SQLITE_IOERR_NOMEM;
+    }
+  }
+  static int truncate(sqlite3_file* file, sqlite3_int64 size) noexcept {
+    return of(file).resize(static_cast<std::uint64_t>(size));
+  }
+  static int file_size(sqlite3_file* file, sqlite3_int64* size) noexcept {
+    *size = static_cast<sqlite3_int64>(of(file).size());
+    return SQLITE_OK;
+  }
+  static int sync(sqlite3_file*, int) noexcept { return SQLITE_OK; }
+  static int lock(sqlite3_file*, int) noexcept { return SQLITE_OK; }
+  static int check_reserved(sqlite3_file*, int* reserved) noexcept {
+    *reserved = 0;
+    return SQLITE_OK;
+  }
+  static int control(sqlite3_file*, int, void*) noexcept { return SQLITE_NOTFOUND; }
+  static int sector_size(sqlite3_file*) noexcept { return 512; }
+  static int characteristics(sqlite3_file*) noexcept {
+    return SQLITE_IOCAP_POWERSAFE_OVERWRITE | SQLITE_IOCAP_SEQUENTIAL;
+  }
+
+  static const sqlite3_io_methods& methods() noexcept {
+    static constexpr sqlite3_io_methods table{
+        1,    close, read,           write,   truncate,    sync,           file_size, lock,
+        lock, check_reserved, control, sector_size, characteristics, nullptr, nullptr, nullptr,
+        nullptr, nullptr, nullptr};
+    return table;
+  }
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace quorlite

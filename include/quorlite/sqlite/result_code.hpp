@@ -1,0 +1,46 @@
+/// @file
+/// What SQLite's callers see of our errors, and the file controls that they may use.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <system_error>
+
+#include "quorlite/error.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+
+/// Extended result codes that SQLite itself never makes. Their primary code is SQLITE_IOERR, which
+/// makes SQLite roll the transaction back; applications know the numbers from dqlite.
+inline constexpr int sqlite_not_leader = SQLITE_IOERR | (40 << 8);       ///< 10250: not applied
+inline constexpr int sqlite_outcome_unknown = SQLITE_IOERR | (41 << 8);  ///< 10506
+/// 10245: an atomic commit of several databases found no room. Unlike plain SQLITE_BUSY it has
+/// rolled the transaction back: run all of it again.
+inline constexpr int sqlite_busy_rolled_back = SQLITE_BUSY | (40 << 8);
+
+/// Opcodes for sqlite3_file_control() on a replicated database; SQLITE_NOTFOUND on any other.
+enum class file_control : int {
+  last_error = 0x716C01,        ///< argument: std::error_code*; why the last failure was ours
+  last_transaction = 0x716C02,  ///< argument: transaction_id*; what was proposed last, or {0, 0}
+  handle = 0x716C03,            ///< argument: detail::database_file**; for the library itself
+  patience = 0x716C04,          ///< argument: detail::patience*; for the library itself
+};
+
+/// The code that a commit, or the begin of a write, answers with.
+/// @returns SQLITE_OK for no error; plain SQLITE_BUSY only for errc::busy
+[[nodiscard]] inline int sqlite_code(std::error_code error) noexcept {
+  if (!error) {
+    return SQLITE_OK;
+  }
+  if (error == errc::busy) {
+    return SQLITE_BUSY;
+  }
+  if (error == errc::too_large) {
+    return SQLITE_FULL;
+  }
+  return error == failure::outcome_unknown ? sqlite_outcome_unknown : sqlite_not_leader;
+}
+
+}  // namespace v0
+}  // namespace quorlite

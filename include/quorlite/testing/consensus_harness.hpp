@@ -1,0 +1,94 @@
+/// @file
+/// What you write to have a consensus adapter examined: a cluster of servers in a test's hands.
+///
+/// A harness builds `n` servers on empty places, none of them started. The suite gives each a state
+/// machine and lets the world go on. What else a harness can do to its servers it declares in
+/// `faults`; a law that needs more is reported as skipped, by name.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <functional>
+#include <system_error>
+#include <type_traits>
+
+#include "quorlite/consensus.hpp"
+
+namespace quorlite::testing {
+inline namespace v0 {
+
+/// What a harness can do. Name it `faults`, static constexpr. What is declared must exist.
+struct harness_faults {
+  bool partition = false;  ///< isolate(i), heal()
+  bool crash =
+      false;  ///< crash(i): no more calls into the machine, not even settled; only the disk stays
+  bool restart =
+      false;  ///< restart(i, machine), after crash(i) or node(i).stop(): comes back from the disk
+  bool compact = false;  ///< compact(i): server i drops as much of its log as its machine lets it
+  bool fail_log_write = false;  ///< fail_log_write(i): the next append to the log of server i fails
+  bool threads = false;  ///< the adapter is made for many threads, and the world goes on by itself
+  bool clients = false;  ///< spawn(body): code that waits must run inside a client of the harness
+};
+
+template <class H>
+concept declares_faults = requires {
+  { H::faults } -> std::same_as<const harness_faults&>;
+  typename std::bool_constant<H::faults.partition>;
+};
+
+template <class H>
+concept partitions = requires(H& harness, std::size_t server) {
+  { harness.isolate(server) } -> std::same_as<void>;
+  { harness.heal() } -> std::same_as<void>;
+};
+
+template <class H>
+concept crashes = requires(H& harness, std::size_t server) {
+  { harness.crash(server) } -> std::same_as<void>;
+};
+
+template <class H>
+concept restarts = requires(H& harness, std::size_t server, state_machine& machine) {
+  { harness.restart(server, machine) } -> std::same_as<std::error_code>;
+};
+
+template <class H>
+concept compacts = requires(H& harness, std::size_t server) {
+  { harness.compact(server) } -> std::same_as<void>;
+};
+
+template <class H>
+concept fails_log_writes = requires(H& harness, std::size_t server) {
+  { harness.fail_log_write(server) } -> std::same_as<void>;
+};
+
+template <class H>
+concept spawns_clients = requires(H& harness, std::function<void()> body) {
+  { harness.spawn(std::move(body)) } -> std::same_as<void>;
+};
+
+/// H1 `size()`: how many servers. H2 `node(i)`: the adapter of server i, counted from 0. H3
+/// `start(i, machine)`: makes server i run `machine` for the first time; usually
+/// `node(i).start(machine)`. H4 `pump()`: lets the world go on until all that is under way without
+/// further faults has arrived. H5 `run_until(condition)`: lets it go on until the condition, which
+/// is cheap and asked often, holds; gives up in bounded time and says whether it holds.
+///
+/// A harness with threads pumps by sleeping. Its destructor ends what still runs; every adapter was
+/// stopped or crashed before.
+template <class H>
+concept consensus_harness = consensus<typename H::adapter_type> && declares_faults<H> &&
+    requires(H& harness, const H& view, std::size_t server, state_machine& machine,
+             bool (*condition)()) {
+  { view.size() } -> std::same_as<std::size_t>;
+  { harness.node(server) } -> std::same_as<typename H::adapter_type&>;
+  { harness.start(server, machine) } -> std::same_as<std::error_code>;
+  { harness.pump() } -> std::same_as<void>;
+  { harness.run_until(condition) } -> std::same_as<bool>;
+} &&(!H::faults.partition || partitions<H>)&&(!H::faults.crash || crashes<H>)&&(
+    !H::faults.restart || restarts<H>)&&(!H::faults.compact ||
+                                         compacts<H>)&&(!H::faults.fail_log_write ||
+                                                        fails_log_writes<H>)&&(!H::faults.clients ||
+                                                                               spawns_clients<H>);
+
+}  // namespace v0
+}  // namespace quorlite::testing
