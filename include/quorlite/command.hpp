@@ -17,9 +17,10 @@ inline namespace v0 {
 
 /// How a page record carries its image.
 enum class page_encoding : std::uint8_t {
-  full = 0,   ///< payload: the page, page_size bytes
-  delta = 1,  ///< payload: SET ranges on the page's image at the base version (codec/page_delta.hpp)
-  zero = 2,   ///< no payload: page_size zero bytes
+  full = 0,  ///< payload: the page, page_size bytes
+  delta =
+      1,     ///< payload: SET ranges on the page's image at the base version (codec/page_delta.hpp)
+  zero = 2,  ///< no payload: page_size zero bytes
 };
 
 /// One changed page.
@@ -30,24 +31,25 @@ struct page_record {
   bytes_view payload;
 };
 
-/// What one transaction does to one database. `base_*`, `page_size`, `page_count` and `result_hash` are the same in
-/// every entry of the transaction.
+/// What one transaction does to one database. `base_*`, `page_size`, `page_count` and `result_hash`
+/// are the same in every entry of the transaction.
 struct database_frames {
   std::string_view name;
-  version_number base_version;     ///< the state that the transaction was built on …
-  std::uint64_t base_hash = 0;     ///< … and its hash: a version alone can name two histories
-  std::uint32_t page_size = 0;     ///< bytes
-  std::uint64_t page_count = 0;    ///< pages after the commit
-  std::uint64_t result_hash = 0;   ///< of the database after the commit
-  std::vector<page_record> pages;  ///< ascending, each at most once in a transaction; never the lock page
+  version_number base_version;    ///< the state that the transaction was built on …
+  std::uint64_t base_hash = 0;    ///< … and its hash: a version alone can name two histories
+  std::uint32_t page_size = 0;    ///< bytes
+  std::uint64_t page_count = 0;   ///< pages after the commit
+  std::uint64_t result_hash = 0;  ///< of the database after the commit
+  std::vector<page_record>
+      pages;  ///< ascending, each at most once in a transaction; never the lock page
 };
 
 /// A database of this name exists from here on. Idempotent.
 struct open_command {
   std::string_view name;
 };
-/// Pages of a transaction. One that needs several entries sends part 0, 1, … and commits with the last;
-/// until then its pages are staged, visible to nobody.
+/// Pages of a transaction. One that needs several entries sends part 0, 1, … and commits with the
+/// last; until then its pages are staged, visible to nobody.
 struct frames_command {
   std::uint32_t part = 0;
   bool commit = true;
@@ -71,7 +73,9 @@ struct barrier_command {};
 /// One entry. `id` is what its proposer waits for.
 struct command {
   transaction_id id;
-  std::variant<open_command, frames_command, undo_command, checkpoint_command, drop_command, barrier_command> body;
+  std::variant<open_command, frames_command, undo_command, checkpoint_command, drop_command,
+               barrier_command>
+      body;
 };
 
 }  // namespace v0

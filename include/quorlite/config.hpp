@@ -13,9 +13,10 @@ namespace quorlite {
 inline namespace v0 {
 namespace detail {
 
-/// Prints the broken expectation and ends the process. Reached by programmer errors only: nothing that comes
-/// from outside (an entry, a snapshot, a file, SQL) may lead here.
-[[noreturn]] inline void assertion_failed(const char* expression, const char* file, int line) noexcept {
+/// Prints the broken expectation and ends the process. Reached by programmer errors only: nothing
+/// that comes from outside (an entry, a snapshot, a file, SQL) may lead here.
+[[noreturn]] inline void assertion_failed(const char* expression, const char* file,
+                                          int line) noexcept {
   std::fprintf(stderr, "quorlite: %s:%d: assertion failed: %s\n", file, line, expression);
   std::fflush(stderr);
   std::abort();
@@ -26,5 +27,6 @@ namespace detail {
 }  // namespace quorlite
 
 /// [public] Checks a programmer's promise in every build type. Never an optimiser hint.
-#define QUORLITE_ASSERT(expression) \
-  ((expression) ? static_cast<void>(0) : ::quorlite::detail::assertion_failed(#expression, __FILE__, __LINE__))
+#define QUORLITE_ASSERT(expression)    \
+  ((expression) ? static_cast<void>(0) \
+                : ::quorlite::detail::assertion_failed(#expression, __FILE__, __LINE__))

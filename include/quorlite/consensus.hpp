@@ -1,14 +1,17 @@
 /// @file
 /// The consensus concept: get these bytes into the log, and tell us who leads.
 ///
-/// An adapter is a class of yours that wraps an engine. It drives one `state_machine` (ours) and offers `propose`,
-/// `wait` and, as far as it declares them, the abilities below. How to write one: docs/how-to/consensus_adapter.md.
+/// An adapter is a class of yours that wraps an engine. It drives one `state_machine` (ours) and
+/// offers `propose`, `wait` and, as far as it declares them, the abilities below. How to write one:
+/// docs/how-to/consensus_adapter.md.
 ///
-/// **The lane.** `apply`, `skip`, `leadership_changed`, `take_snapshot` and `install` of one machine never overlap.
-/// The lane is a mutual exclusion, not a thread. Lane calls are short: they read no storage and wait for nobody.
+/// **The lane.** `apply`, `skip`, `leadership_changed`, `take_snapshot` and `install` of one
+/// machine never overlap. The lane is a mutual exclusion, not a thread. Lane calls are short: they
+/// read no storage and wait for nobody.
 ///
-/// **One answer.** The library answers a COMMIT when it meets its own transaction in `apply`. What an adapter says in
-/// `settled` is only ever bad news, so it may come before, during or after the apply, or from inside `propose`.
+/// **One answer.** The library answers a COMMIT when it meets its own transaction in `apply`. What
+/// an adapter says in `settled` is only ever bad news, so it may come before, during or after the
+/// apply, or from inside `propose`.
 #pragma once
 
 #include <concepts>
@@ -41,7 +44,7 @@ struct log_entry {
 enum class verdict : std::uint8_t {
   applied,  ///< the machine moved (or knew the entry by other means: the same to you)
   already,  ///< at or below applied(): nothing was touched
-  halted,   ///< this replica must not go on: stop calling apply, give up leadership, stop the engine
+  halted,  ///< this replica must not go on: stop calling apply, give up leadership, stop the engine
 };
 
 /// What an adapter knows of a proposal's fate. In doubt: unknown.
@@ -67,11 +70,14 @@ enum class reason : std::uint8_t {
 /// A change of office.
 struct leadership {
   quorlite::term term;
-  bool leading = false;          ///< true: propose(term, …) is open, and all entries of older terms are applied here
-  std::string_view leader_hint;  ///< for redirects: opaque text, may be empty; valid during the call
+  bool leading =
+      false;  ///< true: propose(term, …) is open, and all entries of older terms are applied here
+  std::string_view
+      leader_hint;  ///< for redirects: opaque text, may be empty; valid during the call
 };
 
-/// A state of the machine, pinned. Any thread may read, several at once. Lives as long as you like; it holds memory.
+/// A state of the machine, pinned. Any thread may read, several at once. Lives as long as you like;
+/// it holds memory.
 class snapshot_reader {
  public:
   snapshot_reader() = default;
@@ -89,8 +95,8 @@ class snapshot_reader {
   [[nodiscard]] virtual std::error_code read(std::uint64_t offset, bytes_span into) noexcept = 0;
 };
 
-/// A restore on its way in. One thread at a time, not necessarily the lane. Destroyed unfinished: abandoned, with the
-/// old state untouched.
+/// A restore on its way in. One thread at a time, not necessarily the lane. Destroyed unfinished:
+/// abandoned, with the old state untouched.
 class snapshot_stage {
  public:
   snapshot_stage() = default;
@@ -99,13 +105,15 @@ class snapshot_stage {
   virtual ~snapshot_stage() = default;
 
   /// Takes the next bytes, in order, cut anywhere. The chunk is borrowed for the call.
-  /// @returns errc::corrupt, malformed, needs_upgrade, too_large or a storage error; the stage is then useless
+  /// @returns errc::corrupt, malformed, needs_upgrade, too_large or a storage error; the stage is
+  /// then useless
   [[nodiscard]] virtual std::error_code append(bytes_view chunk) noexcept = 0;
   /// The last byte was given: verifies everything. Only a finished stage may be installed.
   [[nodiscard]] virtual std::error_code finish() noexcept = 0;
 };
 
-/// What the library offers to adapters. `fsm<Consensus, Storage>` implements it; adapters only ever see this.
+/// What the library offers to adapters. `fsm<Consensus, Storage>` implements it; adapters only ever
+/// see this.
 class state_machine {
  public:
   state_machine(const state_machine&) = delete;
@@ -115,14 +123,18 @@ class state_machine {
 
   /// A committed entry, in log order. Replays at or below applied() are `already`.
   virtual verdict apply(const log_entry& entry) noexcept = 0;
-  /// Entries up to here hold nothing for us (no-ops, configurations). Optional to call; term 0: not told.
+  /// Entries up to here hold nothing for us (no-ops, configurations). Optional to call; term 0: not
+  /// told.
   virtual verdict skip(log_position upto) noexcept = 0;
-  /// Office gained or lost. A gain is announced only after every entry of older terms was applied here.
+  /// Office gained or lost. A gain is announced only after every entry of older terms was applied
+  /// here.
   virtual void leadership_changed(const leadership& now) noexcept = 0;
   /// Pins the state as of applied(). O(databases).
   [[nodiscard]] virtual result<std::unique_ptr<snapshot_reader>> take_snapshot() noexcept = 0;
-  /// Swaps in a finished stage. O(databases). `engine_at`: where the engine says it stands; index 0: not told.
-  virtual verdict install(std::unique_ptr<snapshot_stage> finished, log_position engine_at) noexcept = 0;
+  /// Swaps in a finished stage. O(databases). `engine_at`: where the engine says it stands; index
+  /// 0: not told.
+  virtual verdict install(std::unique_ptr<snapshot_stage> finished,
+                          log_position engine_at) noexcept = 0;
 
   // ---- any thread, at any time between start and stop, also from inside propose() and the lane
 
@@ -137,7 +149,8 @@ class state_machine {
 
   // ---- any thread but the lane; blocks on the storage
 
-  /// Makes the state durable at least up to `upto` (or as far as it is applied). One at a time; others wait.
+  /// Makes the state durable at least up to `upto` (or as far as it is applied). One at a time;
+  /// others wait.
   /// @returns errc::storage_full (try again later) or errc::storage_broken (the replica halts)
   [[nodiscard]] virtual std::error_code flush(log_index upto) noexcept = 0;
 
@@ -146,7 +159,8 @@ class state_machine {
   ~state_machine() = default;
 };
 
-/// Work that the library wants done off the lane. The library owns it and keeps it alive until run() has returned.
+/// Work that the library wants done off the lane. The library owns it and keeps it alive until
+/// run() has returned.
 class background_task {
  public:
   background_task() = default;
@@ -158,13 +172,16 @@ class background_task {
   ~background_task() = default;
 };
 
-/// What an adapter declares, and is then held to at compile time. Name it `abilities`, static constexpr.
+/// What an adapter declares, and is then held to at compile time. Name it `abilities`, static
+/// constexpr.
 struct consensus_abilities {
-  bool entry_terms = false;          ///< apply() carries true terms: an unknown outcome can become "not applied"
-  bool contiguous = false;           ///< apply, skip and install together cover every index: a hole halts us
+  bool entry_terms =
+      false;  ///< apply() carries true terms: an unknown outcome can become "not applied"
+  bool contiguous = false;  ///< apply, skip and install together cover every index: a hole halts us
   bool read_barrier = false;         ///< linearizable reads without a log entry
   bool leadership_transfer = false;  ///< hand over to anyone fit
-  bool background_work = false;      ///< runs the library's flushes; else the application calls maintain()
+  bool background_work =
+      false;  ///< runs the library's flushes; else the application calls maintain()
 };
 
 template <class C>
@@ -173,65 +190,78 @@ concept declares_abilities = requires {
   typename std::bool_constant<C::abilities.read_barrier>;  // it must be a constant expression
 };
 
-/// C1 `start`: from here on the adapter may call the machine (also from inside start). An error: nothing was called
-/// and nothing will be. C2 `stop`: on return no call into the machine runs or will run, every unsettled proposal was
-/// settled, and a loss was announced if it was leading.
+/// C1 `start`: from here on the adapter may call the machine (also from inside start). An error:
+/// nothing was called and nothing will be. C2 `stop`: on return no call into the machine runs or
+/// will run, every unsettled proposal was settled, and a loss was announced if it was leading.
 template <class C>
 concept runs_a_state_machine = requires(C& consensus, state_machine& machine) {
-  { consensus.start(machine) } noexcept -> std::same_as<std::error_code>;
-  { consensus.stop() } noexcept -> std::same_as<void>;
+  { consensus.start(machine) }
+  noexcept->std::same_as<std::error_code>;
+  { consensus.stop() }
+  noexcept->std::same_as<void>;
 };
 
-/// C3 `propose`: fenced by term, never blocks on a quorum, copies or consumes the bytes before it returns. Any
-/// thread, several at once. May call back (settled, even apply) before it returns. Every call is settled once.
-/// C4 `max_entry_bytes`: constant between start and stop; a larger proposal is settled too_large.
+/// C3 `propose`: fenced by term, never blocks on a quorum, copies or consumes the bytes before it
+/// returns. Any thread, several at once. May call back (settled, even apply) before it returns.
+/// Every call is settled once. C4 `max_entry_bytes`: constant between start and stop; a larger
+/// proposal is settled too_large.
 template <class C>
-concept proposes =
-    requires(C& consensus, const C& view, term expected, proposal_token token, bytes_view entry) {
-      { consensus.propose(expected, token, entry) } noexcept -> std::same_as<void>;
-      { view.max_entry_bytes() } noexcept -> std::same_as<std::size_t>;
-    };
+concept proposes = requires(C& consensus, const C& view, term expected, proposal_token token,
+                            bytes_view entry) {
+  { consensus.propose(expected, token, entry) }
+  noexcept->std::same_as<void>;
+  { view.max_entry_bytes() }
+  noexcept->std::same_as<std::size_t>;
+};
 
-/// A flag that one thread raises and others wait for. raise() from any thread, also from the lane; sticky.
+/// A flag that one thread raises and others wait for. raise() from any thread, also from the lane;
+/// sticky.
 template <class S>
-concept raisable_signal =
-    std::default_initializable<S> && std::destructible<S> && requires(S& signal) {
-      { signal.raise() } noexcept -> std::same_as<void>;
-    };
+concept raisable_signal = std::default_initializable<S> && std::destructible<S> &&
+    requires(S& signal) {
+  { signal.raise() }
+  noexcept->std::same_as<void>;
+};
 
-/// C5 `wait`: true once the signal is raised, false after `limit` of the adapter's clock. A threaded adapter blocks
-/// the caller, a deterministic one runs its world meanwhile. Called with no lock of the library held.
+/// C5 `wait`: true once the signal is raised, false after `limit` of the adapter's clock. A
+/// threaded adapter blocks the caller, a deterministic one runs its world meanwhile. Called with no
+/// lock of the library held.
 template <class C>
 concept waits = raisable_signal<typename C::signal_type> &&
-                requires(C& consensus, typename C::signal_type& signal, milliseconds limit) {
-                  { consensus.wait(signal, limit) } noexcept -> std::same_as<bool>;
-                };
+    requires(C& consensus, typename C::signal_type& signal, milliseconds limit) {
+  { consensus.wait(signal, limit) }
+  noexcept->std::same_as<bool>;
+};
 
 /// Settled `committed`: everything committed before the call is applied here.
 template <class C>
 concept reads_behind_a_barrier = requires(C& consensus, proposal_token token) {
-  { consensus.read_barrier(token) } noexcept -> std::same_as<void>;
+  { consensus.read_barrier(token) }
+  noexcept->std::same_as<void>;
 };
 
 /// Best effort, no answer: the announced loss is the answer.
 template <class C>
 concept transfers_leadership = requires(C& consensus) {
-  { consensus.transfer_leadership() } noexcept -> std::same_as<void>;
+  { consensus.transfer_leadership() }
+  noexcept->std::same_as<void>;
 };
 
 /// Runs the task exactly once, off the lane, before stop() returns.
 template <class C>
 concept works_in_the_background = requires(C& consensus, background_task& task) {
-  { consensus.run(task) } noexcept -> std::same_as<void>;
+  { consensus.run(task) }
+  noexcept->std::same_as<void>;
 };
 
 /// A consensus adapter. What the compiler cannot see (the laws P, A, L, S, W, B) is checked by
 /// testing/consensus_conformance.hpp: run it on yours.
 template <class C>
 concept consensus = declares_abilities<C> && runs_a_state_machine<C> && proposes<C> && waits<C> &&
-                    (!C::abilities.read_barrier || reads_behind_a_barrier<C>) &&
-                    (!C::abilities.leadership_transfer || transfers_leadership<C>) &&
-                    (!C::abilities.background_work || works_in_the_background<C>);
+    (!C::abilities.read_barrier ||
+     reads_behind_a_barrier<C>)&&(!C::abilities.leadership_transfer ||
+                                  transfers_leadership<C>)&&(!C::abilities.background_work ||
+                                                             works_in_the_background<C>);
 
 }  // namespace v0
 }  // namespace quorlite

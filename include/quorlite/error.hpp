@@ -1,5 +1,6 @@
 /// @file
-/// Operational outcomes as values: codes that say what happened, conditions that say what may be concluded.
+/// Operational outcomes as values: codes that say what happened, conditions that say what may be
+/// concluded.
 #pragma once
 
 #include <string>
@@ -25,26 +26,26 @@ using result = tl::expected<T, std::error_code>;
 /// What happened.
 enum class errc : int {
   // the proposal never was, and never will be, in the log
-  not_leader = 1,      ///< another server leads, or nobody does yet
-  stale_term,          ///< leadership changed between the transaction's begin and its commit
-  busy,                ///< the engine has no room now, or another writer holds the database
-  too_large,           ///< more bytes than the engine, or a limit of the library, allows
-  conflict,            ///< the entry was built on a state that is not the committed one
+  not_leader = 1,  ///< another server leads, or nobody does yet
+  stale_term,      ///< leadership changed between the transaction's begin and its commit
+  busy,            ///< the engine has no room now, or another writer holds the database
+  too_large,       ///< more bytes than the engine, or a limit of the library, allows
+  conflict,        ///< the entry was built on a state that is not the committed one
   // the proposal may be in the log now or later
-  leadership_lost,     ///< the leader lost its office while the entry was on its way
-  timed_out,           ///< no answer within the caller's limit
-  stopped,             ///< the engine was stopped first
-  log_failed,          ///< the engine could not store the entry; others may hold it
-  expired,             ///< the transaction is older than the outcomes that are remembered
+  leadership_lost,  ///< the leader lost its office while the entry was on its way
+  timed_out,        ///< no answer within the caller's limit
+  stopped,          ///< the engine was stopped first
+  log_failed,       ///< the engine could not store the entry; others may hold it
+  expired,          ///< the transaction is older than the outcomes that are remembered
   // bytes from outside
-  malformed,           ///< whole, but not a thing of ours: refused alike on every replica
-  corrupt,             ///< damaged on its way or at rest: a checksum differs
-  needs_upgrade,       ///< written by a newer version
+  malformed,      ///< whole, but not a thing of ours: refused alike on every replica
+  corrupt,        ///< damaged on its way or at rest: a checksum differs
+  needs_upgrade,  ///< written by a newer version
   // this replica
-  diverged,            ///< the same entry gave other bytes here
-  halted,              ///< this replica stopped serving; see health()
-  storage_full,        ///< no room now; the work may be tried again
-  storage_broken,      ///< a promise of the storage is broken: never tried again
+  diverged,        ///< the same entry gave other bytes here
+  halted,          ///< this replica stopped serving; see health()
+  storage_full,    ///< no room now; the work may be tried again
+  storage_broken,  ///< a promise of the storage is broken: never tried again
   // callers
   invalid_name,        ///< not a database's name, see is_database_name()
   no_such_database,    ///< never opened, or dropped
@@ -53,7 +54,8 @@ enum class errc : int {
   sqlite_failed,       ///< SQLite refused for a reason of its own
 };
 
-/// What the caller may conclude. Compare an error_code with it: `if (error == failure::not_applied) retry();`
+/// What the caller may conclude. Compare an error_code with it: `if (error == failure::not_applied)
+/// retry();`
 enum class failure : int {
   not_applied = 1,  ///< no replica has applied it or ever will: safe to run again
   outcome_unknown,  ///< it may be committed now or later: ask outcome(id) before running it again
@@ -69,8 +71,10 @@ namespace detail {
     case errc::stale_term: return "leadership changed since the transaction began: run it again";
     case errc::busy: return "busy: try again";
     case errc::too_large: return "transaction too large: split it, or raise the limit";
-    case errc::conflict: return "the transaction was built on a state that was not committed: run it again";
-    case errc::leadership_lost: return "leadership was lost before the answer: the outcome is unknown";
+    case errc::conflict:
+      return "the transaction was built on a state that was not committed: run it again";
+    case errc::leadership_lost:
+      return "leadership was lost before the answer: the outcome is unknown";
     case errc::timed_out: return "no answer in time: the outcome is unknown";
     case errc::stopped: return "the consensus engine was stopped: the outcome is unknown";
     case errc::log_failed: return "the log could not be written: the outcome is unknown";
@@ -94,7 +98,9 @@ namespace detail {
 class errc_category final : public std::error_category {
  public:
   [[nodiscard]] const char* name() const noexcept override { return "quorlite"; }
-  [[nodiscard]] std::string message(int code) const override { return text_of(static_cast<errc>(code)); }
+  [[nodiscard]] std::string message(int code) const override {
+    return text_of(static_cast<errc>(code));
+  }
 };
 
 [[nodiscard]] constexpr failure conclusion_of(errc code) noexcept {
@@ -134,7 +140,8 @@ class failure_category final : public std::error_category {
     }
     return "unknown conclusion";
   }
-  [[nodiscard]] bool equivalent(const std::error_code& code, int condition) const noexcept override {
+  [[nodiscard]] bool equivalent(const std::error_code& code,
+                                int condition) const noexcept override {
     return code.value() != 0 && code.category() == quorlite_category_instance() &&
            conclusion_of(static_cast<errc>(code.value())) == static_cast<failure>(condition);
   }

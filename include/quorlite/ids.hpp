@@ -13,8 +13,8 @@ namespace quorlite {
 inline namespace v0 {
 namespace detail {
 
-/// An integer that only compares with its own kind. `Tag` tells the kinds apart; zero is the default and means
-/// "none" wherever a kind has such a value.
+/// An integer that only compares with its own kind. `Tag` tells the kinds apart; zero is the
+/// default and means "none" wherever a kind has such a value.
 template <class Tag, class Integer = std::uint64_t>
 struct strong_integer {
   using integer_type = Integer;
@@ -25,10 +25,9 @@ struct strong_integer {
 
   friend constexpr auto operator<=>(strong_integer, strong_integer) noexcept = default;
 
-  /// The next one. Overflow of a 64-bit counter is out of reach; of a page number it is bounded by limits.hpp.
-  [[nodiscard]] constexpr Tag next() const noexcept {
-    return Tag{static_cast<Integer>(value + 1)};
-  }
+  /// The next one. Overflow of a 64-bit counter is out of reach; of a page number it is bounded by
+  /// limits.hpp.
+  [[nodiscard]] constexpr Tag next() const noexcept { return Tag{static_cast<Integer>(value + 1)}; }
 };
 
 }  // namespace detail
@@ -53,8 +52,8 @@ struct server_id : detail::strong_integer<server_id> {
 struct version_number : detail::strong_integer<version_number> {
   using strong_integer::strong_integer;
 };
-/// A lineage of one database on this replica. It grows whenever states that a connection may have seen are
-/// taken back (lost leadership) or replaced (restore, drop): local, never in the log.
+/// A lineage of one database on this replica. It grows whenever states that a connection may have
+/// seen are taken back (lost leadership) or replaced (restore, drop): local, never in the log.
 struct epoch_number : detail::strong_integer<epoch_number> {
   using strong_integer::strong_integer;
 };
@@ -71,14 +70,16 @@ struct log_position {
   friend constexpr bool operator==(const log_position&, const log_position&) noexcept = default;
 };
 
-/// The name of a replicated transaction, unique in the life of a cluster without any random number: a term has
-/// one leader at most, and that leader counts. Ordered as proposed within a term, and terms never decrease in
-/// the log, so ids are (nearly) sorted there. {0, 0}: none; term 0 is left to entries of foreign formats.
+/// The name of a replicated transaction, unique in the life of a cluster without any random number:
+/// a term has one leader at most, and that leader counts. Ordered as proposed within a term, and
+/// terms never decrease in the log, so ids are (nearly) sorted there. {0, 0}: none; term 0 is left
+/// to entries of foreign formats.
 struct transaction_id {
   quorlite::term term;
   std::uint64_t sequence = 0;  ///< counted from 1 within the term
 
-  friend constexpr auto operator<=>(const transaction_id&, const transaction_id&) noexcept = default;
+  friend constexpr auto operator<=>(const transaction_id&,
+                                    const transaction_id&) noexcept = default;
 };
 
 }  // namespace v0

@@ -1,15 +1,16 @@
 /// @file
-/// Everything but the back ends: include this, one adapter from raft/ (or your own) and one storage from storage/.
+/// Everything but the back ends: include this, one adapter from raft/ (or your own) and one storage
+/// from storage/.
 #pragma once
 
-#include "quorlite/bytes.hpp"       // IWYU pragma: export
-#include "quorlite/config.hpp"      // IWYU pragma: export
-#include "quorlite/consensus.hpp"   // IWYU pragma: export
-#include "quorlite/error.hpp"       // IWYU pragma: export
-#include "quorlite/fsm.hpp"         // IWYU pragma: export
-#include "quorlite/ids.hpp"         // IWYU pragma: export
-#include "quorlite/limits.hpp"      // IWYU pragma: export
-#include "quorlite/proposer.hpp"    // IWYU pragma: export
-#include "quorlite/replica.hpp"     // IWYU pragma: export
-#include "quorlite/storage.hpp"     // IWYU pragma: export
-#include "quorlite/version.hpp"     // IWYU pragma: export
+#include "quorlite/bytes.hpp"      // IWYU pragma: export
+#include "quorlite/config.hpp"     // IWYU pragma: export
+#include "quorlite/consensus.hpp"  // IWYU pragma: export
+#include "quorlite/error.hpp"      // IWYU pragma: export
+#include "quorlite/fsm.hpp"        // IWYU pragma: export
+#include "quorlite/ids.hpp"        // IWYU pragma: export
+#include "quorlite/limits.hpp"     // IWYU pragma: export
+#include "quorlite/proposer.hpp"   // IWYU pragma: export
+#include "quorlite/replica.hpp"    // IWYU pragma: export
+#include "quorlite/storage.hpp"    // IWYU pragma: export
+#include "quorlite/version.hpp"    // IWYU pragma: export

@@ -31,9 +31,9 @@ struct replica_options {
   std::uint64_t flush_bytes = std::uint64_t{64} << 20U;  ///< entry bytes between two flushes
 };
 
-/// One replica. Runs from construction to destruction: it loads its base from the storage (blocking), then starts the
-/// adapter. Adapter and storage are the caller's and must outlive it; so must every connection be closed before it.
-/// All members may be called from any thread.
+/// One replica. Runs from construction to destruction: it loads its base from the storage
+/// (blocking), then starts the adapter. Adapter and storage are the caller's and must outlive it;
+/// so must every connection be closed before it. All members may be called from any thread.
 template <consensus Consensus, storage Storage>
 class replica {
  public:
@@ -69,8 +69,8 @@ class replica {
     }
   }
 
-  /// Opens a database: an ordinary sqlite3*. On the leader its COMMITs are quorum commits; on any replica it reads the
-  /// committed state. A name that was never written is an empty database.
+  /// Opens a database: an ordinary sqlite3*. On the leader its COMMITs are quorum commits; on any
+  /// replica it reads the committed state. A name that was never written is an empty database.
   /// @returns errc::invalid_name, errc::sqlite_failed, status()
   [[nodiscard]] result<connection> open(std::string_view name, connection_options options = {}) {
     if (started_) {
@@ -79,7 +79,8 @@ class replica {
     return open_connection(vfs_, name, options);
   }
 
-  /// Removes a database on every replica. Blocks until it is applied here. Connections to it see an empty database.
+  /// Removes a database on every replica. Blocks until it is applied here. Connections to it see an
+  /// empty database.
   /// @returns failure::not_applied, failure::outcome_unknown, errc::invalid_name
   [[nodiscard]] std::error_code drop(std::string_view name) {
     if (!is_database_name(name)) {
@@ -88,21 +89,24 @@ class replica {
     return proposer_.submit(drop_command{name});
   }
 
-  /// After it returns well, this replica has applied everything that was committed before the call: reads that begin
-  /// now are linearizable (Raft thesis 6.4). Without the ability of the adapter it costs one log entry, on the leader.
+  /// After it returns well, this replica has applied everything that was committed before the call:
+  /// reads that begin now are linearizable (Raft thesis 6.4). Without the ability of the adapter it
+  /// costs one log entry, on the leader.
   /// @returns failure::not_applied (not the leader, or no answer in time), failure::fatal
   [[nodiscard]] std::error_code read_barrier(milliseconds limit = milliseconds{10'000}) {
     if constexpr (Consensus::abilities.read_barrier) {
       const auto asked = std::make_shared<typename machine_type::proposal_type>();
       consensus_.read_barrier(machine_.enter_barrier(asked));
       static_cast<void>(consensus_.wait(asked->signal, limit));
-      return machine_.conclude(asked).answer == answer::applied ? std::error_code{} : make_error_code(errc::not_leader);
+      return machine_.conclude(asked).answer == answer::applied ? std::error_code{}
+                                                                : make_error_code(errc::not_leader);
     } else {
       return proposer_.submit(barrier_command{});
     }
   }
 
-  /// Did this transaction commit? Exact behind a read_barrier on a leader of a later term than the transaction's.
+  /// Did this transaction commit? Exact behind a read_barrier on a leader of a later term than the
+  /// transaction's.
   [[nodiscard]] transaction_fate outcome(transaction_id id) const { return machine_.fate_of(id); }
 
   [[nodiscard]] quorlite::office office() const { return machine_.office(); }
@@ -126,9 +130,11 @@ class replica {
     return all;
   }
 
-  /// Flushes to the storage if enough was applied since the last time. Blocks on the storage; an adapter that runs
-  /// background work is given the flush instead. Call it now and then where nothing else does.
-  /// @returns errc::storage_full: try again when there is room; failure::fatal: the replica has halted
+  /// Flushes to the storage if enough was applied since the last time. Blocks on the storage; an
+  /// adapter that runs background work is given the flush instead. Call it now and then where
+  /// nothing else does.
+  /// @returns errc::storage_full: try again when there is room; failure::fatal: the replica has
+  /// halted
   std::error_code maintain() {
     const std::uint64_t seen = machine_.counters().entry_bytes;
     std::uint64_t last = flushed_at_.load();

@@ -1,15 +1,17 @@
 /// @file
 /// The storage concept: where base images live, and which log position they stand at.
 ///
-/// A storage is a cache of some past state plus the record that says which: the Raft log above it is what makes a
-/// commit durable. One record, the base position, moves everything at once, so no crash can separate a page from the
-/// entry that made it. How to write one: docs/how-to/storage.md; the laws: testing/storage_conformance.hpp.
+/// A storage is a cache of some past state plus the record that says which: the Raft log above it
+/// is what makes a commit durable. One record, the base position, moves everything at once, so no
+/// crash can separate a page from the entry that made it. How to write one: docs/how-to/storage.md;
+/// the laws: testing/storage_conformance.hpp.
 ///
-/// **Threads.** `read` may run on any thread, concurrently with a flush or a stage of *other* pages. All other calls
-/// are made by one thread at a time. Every call may block.
+/// **Threads.** `read` may run on any thread, concurrently with a flush or a stage of *other*
+/// pages. All other calls are made by one thread at a time. Every call may block.
 ///
-/// **Errors.** errc::storage_full: may be tried again, nothing that was promised is lost. errc::storage_broken (or
-/// corrupt): never tried again, the replica halts. A failed sync is always the latter.
+/// **Errors.** errc::storage_full: may be tried again, nothing that was promised is lost.
+/// errc::storage_broken (or corrupt): never tried again, the replica halts. A failed sync is always
+/// the latter.
 #pragma once
 
 #include <concepts>
@@ -32,8 +34,9 @@ inline namespace v0 {
 /// One page to store.
 struct page_view {
   page_number number;
-  std::uint64_t hash = 0;  ///< of the image (page_hash.hpp); kept only by storages that declare page_hashes
-  bytes_view image;        ///< page_size bytes, valid during the call
+  std::uint64_t hash =
+      0;  ///< of the image (page_hash.hpp); kept only by storages that declare page_hashes
+  bytes_view image;  ///< page_size bytes, valid during the call
 };
 
 /// One line of the position: the truth about which databases exist.
@@ -47,10 +50,12 @@ struct database_image {
 
 /// What commit() and publish() make true.
 struct base_position {
-  log_position at;        ///< every page is as of this entry
-  log_index replay_from;  ///< <= at.index: entries after this are still needed (staged transactions)
+  log_position at;  ///< every page is as of this entry
+  log_index
+      replay_from;  ///< <= at.index: entries after this are still needed (staged transactions)
   std::span<const database_image> databases;
-  bytes_view notes;  ///< opaque, at most limits::notes_bytes: outcomes of recent transactions, cluster id
+  bytes_view
+      notes;  ///< opaque, at most limits::notes_bytes: outcomes of recent transactions, cluster id
 };
 
 /// What recover() found. Owns everything.
@@ -84,59 +89,72 @@ concept declares_storage_abilities = requires {
 /// Called once, first. An empty place: position 0, no database, no notes.
 template <class S>
 concept recovers = requires(S& storage) {
-  { storage.recover() } noexcept -> std::same_as<result<recovery>>;
+  { storage.recover() }
+  noexcept->std::same_as<result<recovery>>;
 };
 
-/// `open` names a database to later calls (a cheap handle; effects only through commit). `read` fills one page.
+/// `open` names a database to later calls (a cheap handle; effects only through commit). `read`
+/// fills one page.
 template <class S>
-concept reads_pages =
-    std::movable<typename S::database_type> &&
-    requires(S& storage, const S& view, const typename S::database_type& database, std::string_view name,
-             std::uint32_t page_size, page_number page, bytes_span into) {
-      { storage.open(name, page_size) } noexcept -> std::same_as<result<typename S::database_type>>;
-      { view.read(database, page, into) } noexcept -> std::same_as<std::error_code>;
-    };
+concept reads_pages = std::movable<typename S::database_type> &&
+    requires(S& storage, const S& view, const typename S::database_type& database,
+             std::string_view name, std::uint32_t page_size, page_number page, bytes_span into) {
+  { storage.open(name, page_size) }
+  noexcept->std::same_as<result<typename S::database_type>>;
+  { view.read(database, page, into) }
+  noexcept->std::same_as<std::error_code>;
+};
 
-/// Takes pages in ascending order, in any number of calls; `page_count` is the database's after the flush.
+/// Takes pages in ascending order, in any number of calls; `page_count` is the database's after the
+/// flush.
 template <class W, class D>
-concept page_writer = std::movable<W> && requires(W& writer, const D& database,
-                                                  std::span<const page_view> sorted, std::uint64_t page_count) {
-  { writer.write(database, sorted, page_count) } noexcept -> std::same_as<std::error_code>;
+concept page_writer = std::movable<W> &&
+    requires(W& writer, const D& database, std::span<const page_view> sorted,
+             std::uint64_t page_count) {
+  { writer.write(database, sorted, page_count) }
+  noexcept->std::same_as<std::error_code>;
 };
 
-/// `begin_flush(ahead)` promises that no page newer than `ahead` follows; `commit` makes position and pages true
-/// together. A flush dropped without commit is harmless.
+/// `begin_flush(ahead)` promises that no page newer than `ahead` follows; `commit` makes position
+/// and pages true together. A flush dropped without commit is harmless.
 template <class S>
-concept advances =
-    page_writer<typename S::flush_type, typename S::database_type> &&
-    requires(S& storage, typename S::flush_type flush, log_index ahead, const base_position& position) {
-      { storage.begin_flush(ahead) } noexcept -> std::same_as<result<typename S::flush_type>>;
-      { storage.commit(std::move(flush), position) } noexcept -> std::same_as<std::error_code>;
-    };
+concept advances = page_writer<typename S::flush_type, typename S::database_type> &&
+    requires(S& storage, typename S::flush_type flush, log_index ahead,
+             const base_position& position) {
+  { storage.begin_flush(ahead) }
+  noexcept->std::same_as<result<typename S::flush_type>>;
+  { storage.commit(std::move(flush), position) }
+  noexcept->std::same_as<std::error_code>;
+};
 
-/// A whole new content beside the old, for restores. `publish` replaces everything or nothing. A stage dropped
-/// half-way leaves no trace.
+/// A whole new content beside the old, for restores. `publish` replaces everything or nothing. A
+/// stage dropped half-way leaves no trace.
 template <class S>
-concept replaces =
-    std::movable<typename S::stage_type> && page_writer<typename S::stage_type, typename S::database_type> &&
-    requires(S& storage, typename S::stage_type stage, const base_position& position, std::string_view name,
-             std::uint32_t page_size) {
-      { storage.begin_stage() } noexcept -> std::same_as<result<typename S::stage_type>>;
-      { stage.open(name, page_size) } noexcept -> std::same_as<result<typename S::database_type>>;
-      { storage.publish(std::move(stage), position) } noexcept -> std::same_as<std::error_code>;
-    };
+concept replaces = std::movable<typename S::stage_type> &&
+    page_writer<typename S::stage_type, typename S::database_type> &&
+    requires(S& storage, typename S::stage_type stage, const base_position& position,
+             std::string_view name, std::uint32_t page_size) {
+  { storage.begin_stage() }
+  noexcept->std::same_as<result<typename S::stage_type>>;
+  { stage.open(name, page_size) }
+  noexcept->std::same_as<result<typename S::database_type>>;
+  { storage.publish(std::move(stage), position) }
+  noexcept->std::same_as<std::error_code>;
+};
 
 /// The hashes that were given to write(), for pages first, first + 1, …
 template <class S>
-concept keeps_page_hashes = requires(const S& view, const typename S::database_type& database, page_number first,
-                                     std::span<std::uint64_t> into) {
-  { view.read_hashes(database, first, into) } noexcept -> std::same_as<std::error_code>;
+concept keeps_page_hashes = requires(const S& view, const typename S::database_type& database,
+                                     page_number first, std::span<std::uint64_t> into) {
+  { view.read_hashes(database, first, into) }
+  noexcept->std::same_as<std::error_code>;
 };
 
-/// A storage. What the compiler cannot see (the laws D) is checked by testing/storage_conformance.hpp.
+/// A storage. What the compiler cannot see (the laws D) is checked by
+/// testing/storage_conformance.hpp.
 template <class S>
-concept storage = declares_storage_abilities<S> && recovers<S> && reads_pages<S> && advances<S> && replaces<S> &&
-                  (!S::abilities.page_hashes || keeps_page_hashes<S>);
+concept storage = declares_storage_abilities<S> && recovers<S> && reads_pages<S> && advances<S> &&
+    replaces<S> &&(!S::abilities.page_hashes || keeps_page_hashes<S>);
 
 }  // namespace v0
 }  // namespace quorlite

@@ -91,7 +91,7 @@ bool whole(const std::uint64_t (&image)[page_size / 8], words& says) {
 std::uint64_t versions_most() {
   const char* const profile = std::getenv("QUORLITE_TEST_PROFILE");
   const bool fast = profile != nullptr && std::string_view(profile) == "short";
-  return QUORLITE_TEST_SLOW != 0 ? (fast ? 1500 : 6000) : (fast ? 6000 : 60000);
+  return QUORLITE_TEST_SLOW != 0 ? (fast ? 3000 : 20000) : (fast ? 6000 : 60000);
 }
 
 /// The shared world of one run.

@@ -5,7 +5,7 @@
 ///
 /// | field  | type   | meaning |
 /// |--------|--------|---------|
-/// | skip   | varint | bytes kept since the range before, >= 1; for the first, since offset 0, >= 0 |
+/// | skip   | varint | bytes kept since the range before, >= 1 (the first: since offset 0, >= 0) |
 /// | length | varint | bytes set, >= 1 |
 /// | bytes  | raw    | `length` bytes of the new image |
 ///

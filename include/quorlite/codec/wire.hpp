@@ -5,9 +5,13 @@
 /// top bit set on all but the last; at most 10 bytes.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <span>
 #include <string_view>
+#include <type_traits>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
@@ -19,6 +23,11 @@ namespace detail {
 /// The first `sizeof(Integer)` bytes at `from`, which must exist.
 template <class Integer>
 [[nodiscard]] constexpr Integer load_little_endian(const std::byte* from) noexcept {
+  if (std::endian::native == std::endian::little && !std::is_constant_evaluated()) {
+    Integer copied = 0;  // one instruction, where compilers do not see it in the loop
+    std::memcpy(&copied, from, sizeof(Integer));
+    return copied;
+  }
   std::uint64_t value = 0;
   for (std::size_t i = 0; i < sizeof(Integer); ++i) {
     value |= std::to_integer<std::uint64_t>(from[i]) << (8 * i);
@@ -29,6 +38,10 @@ template <class Integer>
 /// Writes `sizeof(Integer)` bytes at `to`, which must exist.
 template <class Integer>
 constexpr void store_little_endian(std::byte* to, Integer value) noexcept {
+  if (std::endian::native == std::endian::little && !std::is_constant_evaluated()) {
+    std::memcpy(to, &value, sizeof(Integer));
+    return;
+  }
   for (std::size_t i = 0; i < sizeof(Integer); ++i) {
     to[i] = static_cast<std::byte>((std::uint64_t{value} >> (8 * i)) & 0xFFU);
   }

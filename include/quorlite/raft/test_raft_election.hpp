@@ -11,7 +11,8 @@
 namespace quorlite::testing {
 inline namespace v0 {
 
-/// @param draw a new timeout too: at every change of role, so that a split vote does not repeat itself
+/// @param draw a new timeout too: at every change of role, so that a split vote does not repeat
+/// itself
 inline void raft_node::restart_election_clock(bool draw) {
   if (draw) {
     election_timeout_us_ = random_.between(options_.election_timeout_min.value * 1000,
@@ -21,8 +22,8 @@ inline void raft_node::restart_election_clock(bool draw) {
   arm_timer();
 }
 
-/// One wake-up is on its way at most; one that comes too early is asked for again. So a heartbeat that only
-/// moves the deadline costs nothing.
+/// One wake-up is on its way at most; one that comes too early is asked for again. So a heartbeat
+/// that only moves the deadline costs nothing.
 inline void raft_node::arm_timer() {
   std::uint64_t due = election_at_us_;
   if (leads()) {
@@ -75,8 +76,8 @@ inline void raft_node::rest_as_follower(quorlite::term seen, server_id leader) {
   }
 }
 
-/// A pre-vote asks who would vote, without disturbing anyone (thesis, 9.6); a quorum of consents is followed by
-/// the election proper.
+/// A pre-vote asks who would vote, without disturbing anyone (thesis, 9.6); a quorum of consents is
+/// followed by the election proper.
 inline void raft_node::ask_for_votes(bool pre_vote) {
   role_ = pre_vote ? raft_role::pre_candidate : raft_role::candidate;
   leader_ = {};
@@ -104,20 +105,20 @@ inline void raft_node::ask_for_votes(bool pre_vote) {
 /// Paper, 5.4.1: whoever misses a committed entry must not win.
 inline bool raft_node::is_as_complete(log_position candidate) const noexcept {
   const log_position mine = disk_.log.last();
-  return candidate.term > mine.term || (candidate.term == mine.term && candidate.index >= mine.index);
+  return candidate.term > mine.term ||
+         (candidate.term == mine.term && candidate.index >= mine.index);
 }
 
 inline void raft_node::on_message(const message& envelope, const vote_request& ask) {
   bool granted = is_as_complete(ask.last);
   if (ask.pre_vote) {
     const bool leader_is_fresh =
-        leads() || (leader_ != server_id{} &&
-                    environment_.now_us() <
-                        leader_heard_us_ + options_.election_timeout_min.value * 1000);
+        leads() ||
+        (leader_ != server_id{} &&
+         environment_.now_us() < leader_heard_us_ + options_.election_timeout_min.value * 1000);
     granted = granted && envelope.term > disk_.term && !leader_is_fresh;
   } else {
-    granted = granted &&
-              (disk_.voted_for == server_id{} || disk_.voted_for == envelope.from);
+    granted = granted && (disk_.voted_for == server_id{} || disk_.voted_for == envelope.from);
     if (granted) {
       disk_.voted_for = envelope.from;
       restart_election_clock(false);
@@ -210,23 +211,23 @@ inline void raft_node::leave_office() {
   }
 }
 
-/// Thesis, 6.2: a leader that cannot reach a quorum for an election timeout steps down, or its clients would
-/// wait for ever.
+/// Thesis, 6.2: a leader that cannot reach a quorum for an election timeout steps down, or its
+/// clients would wait for ever.
 inline void raft_node::count_quorum() {
   std::size_t heard = 1;
   for (follower_progress& each : office_.followers) {
     heard += each.heard ? 1 : 0;
     each.heard = false;
   }
-  office_.count_quorum_at_us =
-      environment_.now_us() + options_.election_timeout_min.value * 1000;
+  office_.count_quorum_at_us = environment_.now_us() + options_.election_timeout_min.value * 1000;
   if (heard < quorum()) {
     trace("hears no quorum, only", heard);
     step_down();
   }
 }
 
-/// Told to the machine once the no-op of the term is applied, hence everything of older terms too (law L1).
+/// Told to the machine once the no-op of the term is applied, hence everything of older terms too
+/// (law L1).
 inline void raft_node::announce_if_due() {
   if (leads() && !office_.announced && applied_ > log_index{} &&
       disk_.log.term_at(applied_) == disk_.term) {

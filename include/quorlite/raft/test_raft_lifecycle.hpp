@@ -35,8 +35,8 @@ inline std::error_code raft_node::start(state_machine& machine) {
     }
     applied_ = stored;
   } else {
-    // Replay begins right after what the machine kept. A machine that kept more than this log has entries for
-    // answers `already` when they come again.
+    // Replay begins right after what the machine kept. A machine that kept more than this log has
+    // entries for answers `already` when they come again.
     applied_ = std::min(machine.durable().index, disk_.log.last_index());
   }
   commit_ = applied_;
@@ -73,8 +73,8 @@ inline void raft_node::crash() {
   forget_everything();
 }
 
-/// The machine said that it must not go on: office is given up, everybody is answered, and the server is silent
-/// from here on, as if it had been stopped.
+/// The machine said that it must not go on: office is given up, everybody is answered, and the
+/// server is silent from here on, as if it had been stopped.
 inline void raft_node::halt() {
   trace("halts, applied", applied_.value);
   stop();

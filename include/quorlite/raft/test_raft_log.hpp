@@ -17,8 +17,8 @@
 namespace quorlite::testing {
 inline namespace v0 {
 
-/// The entries after `base()`, which is where the compacted part ends. Every call is O(1) but for the entries
-/// that it removes, and `last_before_term`, which is logarithmic.
+/// The entries after `base()`, which is where the compacted part ends. Every call is O(1) but for
+/// the entries that it removes, and `last_before_term`, which is logarithmic.
 class raft_log {
  public:
   /// The last compacted entry; {0, 0} before the first compaction.
@@ -39,14 +39,13 @@ class raft_log {
     return entries_[static_cast<std::size_t>(at.value - base_.index.value - 1)];
   }
 
-  /// The highest entry at or below `at` whose term is below that of `at`: where a leader may look next when
-  /// `at` did not fit. Terms never decrease along a log, so it is found by halving.
+  /// The highest entry at or below `at` whose term is below that of `at`: where a leader may look
+  /// next when `at` did not fit. Terms never decrease along a log, so it is found by halving.
   [[nodiscard]] log_index last_before_term(log_index at) const noexcept {
     const quorlite::term beyond = term_at(at);
-    const auto first = std::lower_bound(entries_.begin(), entries_.end(), beyond,
-                                        [](const stored_entry& entry, quorlite::term sought) {
-                                          return entry.term < sought;
-                                        });
+    const auto first = std::lower_bound(
+        entries_.begin(), entries_.end(), beyond,
+        [](const stored_entry& entry, quorlite::term sought) { return entry.term < sought; });
     const auto below = static_cast<std::uint64_t>(first - entries_.begin());
     return std::min(at, log_index{base_.index.value + below});
   }
@@ -89,12 +88,14 @@ class raft_log {
 
   /// Entries up to here survive a crash.
   [[nodiscard]] log_index synced_index() const noexcept { return synced_; }
-  /// Counts truncations: a sync that was begun before one says nothing about what was appended after it.
+  /// Counts truncations: a sync that was begun before one says nothing about what was appended
+  /// after it.
   [[nodiscard]] std::uint64_t cuts() const noexcept { return cuts_; }
   void mark_synced(log_index upto) noexcept {
     synced_ = std::max(synced_, std::min(upto, last_index()));
   }
-  /// A crash: of the entries not yet synced any number of the first may have reached the disk, or none.
+  /// A crash: of the entries not yet synced any number of the first may have reached the disk, or
+  /// none.
   void lose_unsynced(random& source) {
     const std::uint64_t unsynced = last_index().value - synced_.value;
     if (unsynced > 0) {
@@ -112,8 +113,8 @@ class raft_log {
 
 /// A machine's state as bytes, and the entry it is as of.
 struct stored_snapshot {
-  log_position at;
-  bytes content;
+  log_position at{};
+  bytes content{};
 };
 
 /// A server's disk.
@@ -121,7 +122,8 @@ struct server_disk {
   quorlite::term term;  ///< the latest seen
   server_id voted_for;  ///< in `term`; 0: nobody
   raft_log log;
-  std::shared_ptr<const stored_snapshot> snapshot;  ///< of this server only; a transfer keeps an old one alive
+  std::shared_ptr<const stored_snapshot>
+      snapshot;  ///< of this server only; a transfer keeps an old one alive
 };
 
 }  // namespace v0

@@ -1,5 +1,6 @@
 /// @file
-/// What the servers of the test Raft say to each other. Values all through: nothing is shared between servers.
+/// What the servers of the test Raft say to each other. Values all through: nothing is shared
+/// between servers.
 #pragma once
 
 #include <cstdint>
@@ -20,17 +21,17 @@ enum class entry_kind : std::uint8_t {
 
 /// An entry as a log keeps it. Its index is its place.
 struct stored_entry {
-  quorlite::term term;
+  quorlite::term term{};
   entry_kind kind = entry_kind::command;
   std::uint64_t payload_hash = 0;  ///< made once, where the entry is made
-  bytes payload;
+  bytes payload{};
 };
 
-/// RequestVote (Raft paper, 5.2). With `pre_vote` only a question, asked for the term after the asker's (Raft
-/// thesis, 9.6): nobody's term changes.
+/// RequestVote (Raft paper, 5.2). With `pre_vote` only a question, asked for the term after the
+/// asker's (Raft thesis, 9.6): nobody's term changes.
 struct vote_request {
   bool pre_vote = false;
-  log_position last;  ///< of the candidate's log
+  log_position last{};  ///< of the candidate's log
 };
 struct vote_reply {
   bool pre_vote = false;
@@ -39,29 +40,29 @@ struct vote_reply {
 
 /// AppendEntries (Raft paper, 5.3); without entries a heartbeat.
 struct append_request {
-  log_position previous;
-  log_index commit_index;
+  log_position previous{};
+  log_index commit_index{};
   std::uint64_t round = 0;  ///< of the leader's read barriers; comes back in the reply
-  std::vector<stored_entry> entries;
+  std::vector<stored_entry> entries{};
 };
 struct append_reply {
   bool accepted = false;
-  log_index match;     ///< accepted: equal to the leader's log up to here, and durable
-  log_index rejected;  ///< else: the `previous` that did not fit …
-  log_index hint;      ///< … and the last place worth trying
+  log_index match{};     ///< accepted: equal to the leader's log up to here, and durable
+  log_index rejected{};  ///< else: the `previous` that did not fit …
+  log_index hint{};      ///< … and the last place worth trying
   std::uint64_t round = 0;
 };
 
 /// InstallSnapshot (Raft paper, 7), one chunk.
 struct snapshot_request {
-  log_position at;
+  log_position at{};
   std::uint64_t offset = 0;
   std::uint64_t total_bytes = 0;
   std::uint64_t round = 0;
-  bytes chunk;
+  bytes chunk{};
 };
 struct snapshot_reply {
-  log_index at;
+  log_index at{};
   std::uint64_t next_offset = 0;  ///< where the follower wants to go on; 0 also after a failure
   bool installed = false;
   std::uint64_t round = 0;
@@ -71,11 +72,11 @@ struct snapshot_reply {
 struct timeout_now {};
 
 struct message {
-  server_id from;
-  server_id to;
-  quorlite::term term;  ///< of the sender; of the term asked about in a pre-vote and its consent
-  std::variant<vote_request, vote_reply, append_request, append_reply, snapshot_request, snapshot_reply,
-               timeout_now>
+  server_id from{};
+  server_id to{};
+  quorlite::term term{};  ///< of the sender; of the term asked about in a pre-vote and its consent
+  std::variant<vote_request, vote_reply, append_request, append_reply, snapshot_request,
+               snapshot_reply, timeout_now>
       body;
 };
 

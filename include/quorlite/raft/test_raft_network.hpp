@@ -1,5 +1,6 @@
 /// @file
-/// The simulated wires: how long a message takes, whether it arrives, how often, and who is cut off from whom.
+/// The simulated wires: how long a message takes, whether it arrives, how often, and who is cut off
+/// from whom.
 #pragma once
 
 #include <algorithm>
@@ -44,7 +45,8 @@ class simulated_network {
     for (std::size_t copy = 0; copy < copies; ++copy) {
       std::uint64_t arrival = now_us + random_.between(options.delay_min_us, options.delay_max_us);
       if (random_.chance(options.reorder)) {
-        arrival += random_.between(0, 4 * options.delay_max_us);  // late, and others may overtake it
+        arrival +=
+            random_.between(0, 4 * options.delay_max_us);  // late, and others may overtake it
       } else {
         arrival = std::max(arrival, wire.busy_until_us);
         wire.busy_until_us = arrival;
@@ -59,7 +61,9 @@ class simulated_network {
     return !links_[place(from, to)].cut;
   }
 
-  void set(server_id from, server_id to, const network_options& options) { at(from, to).options = options; }
+  void set(server_id from, server_id to, const network_options& options) {
+    at(from, to).options = options;
+  }
   void set_all(const network_options& options) {
     for (link& each : links_) {
       each.options = options;
@@ -78,7 +82,8 @@ class simulated_network {
     }
   }
 
-  /// Only servers of one group hear each other; a server in no group hears nobody. Replaces earlier cuts.
+  /// Only servers of one group hear each other; a server in no group hears nobody. Replaces earlier
+  /// cuts.
   void partition(const std::vector<std::vector<server_id>>& groups) {
     std::vector<std::size_t> group_of(servers_ + 1, 0);
     for (std::size_t group = 0; group < groups.size(); ++group) {
@@ -110,7 +115,8 @@ class simulated_network {
   };
 
   [[nodiscard]] std::size_t place(server_id from, server_id to) const noexcept {
-    QUORLITE_ASSERT(from.value >= 1 && from.value <= servers_ && to.value >= 1 && to.value <= servers_);
+    QUORLITE_ASSERT(from.value >= 1 && from.value <= servers_ && to.value >= 1 &&
+                    to.value <= servers_);
     return static_cast<std::size_t>((from.value - 1) * servers_ + (to.value - 1));
   }
   [[nodiscard]] link& at(server_id from, server_id to) noexcept { return links_[place(from, to)]; }

@@ -1,11 +1,13 @@
 /// @file
 /// One server of the test Raft: the protocol and nothing around it.
 ///
-/// It has no clock, no network and no thread: the world calls `receive` and `wake`, and the node answers through
-/// its environment. The machine's lane is the caller's stack. Definitions, a chapter each: test_raft_election.hpp,
-/// test_raft_replication.hpp, test_raft_restore.hpp, test_raft_lifecycle.hpp.
+/// It has no clock, no network and no thread: the world calls `receive` and `wake`, and the node
+/// answers through its environment. The machine's lane is the caller's stack. Definitions, a
+/// chapter each: test_raft_election.hpp, test_raft_replication.hpp, test_raft_restore.hpp,
+/// test_raft_lifecycle.hpp.
 ///
-/// Follows the Raft paper (Ongaro and Ousterhout, extended version) and, where it says "thesis", Ongaro's thesis.
+/// Follows the Raft paper (Ongaro and Ousterhout, extended version) and, where it says "thesis",
+/// Ongaro's thesis.
 #pragma once
 
 #include <cstdint>
@@ -43,11 +45,14 @@ class node_environment {
   [[nodiscard]] virtual std::uint64_t now_us() const noexcept = 0;
   virtual void send(message what) = 0;
   /// Calls `node::wake(kind, stamp)` at that time.
-  virtual void wake_at(server_id whom, wake_kind kind, std::uint64_t at_us, std::uint64_t stamp) = 0;
+  virtual void wake_at(server_id whom, wake_kind kind, std::uint64_t at_us,
+                       std::uint64_t stamp) = 0;
+  [[nodiscard]] virtual bool is_any_armed() const noexcept = 0;
   /// Is a deposition set for the leader's `ordinal`-th command of the term at this milestone?
   [[nodiscard]] virtual bool is_armed(milestone what, std::uint64_t ordinal) const noexcept = 0;
   /// Carries it out, except for stepping down, which is the node's part.
-  virtual deposition depose(server_id whom, milestone what, std::uint64_t ordinal, log_position at) = 0;
+  virtual deposition depose(server_id whom, milestone what, std::uint64_t ordinal,
+                            log_index at) = 0;
   /// The node has halted or fallen out of service by itself.
   virtual void retired(server_id whom) = 0;
   /// One line for people; only asked for when somebody reads.
@@ -58,19 +63,38 @@ class node_environment {
   ~node_environment() = default;
 };
 
+namespace detail {
+
+/// A snapshot of this server's machine, being copied to its disk.
+struct pinned_snapshot {
+  std::unique_ptr<snapshot_reader> reader;
+  stored_snapshot copy;
+  std::uint64_t offset = 0;
+};
+/// A leader's snapshot, being received.
+struct incoming_snapshot {
+  std::unique_ptr<snapshot_stage> stage;
+  stored_snapshot copy;
+  std::uint64_t total_bytes = 0;
+};
+
+}  // namespace detail
+
 enum class raft_role : std::uint8_t { follower, pre_candidate, candidate, leader };
 
 /// A server. Not movable: events name it. One thread of control.
 class raft_node {
  public:
-  raft_node(server_id self, const world_options& options, node_environment& environment, random source);
+  raft_node(server_id self, const world_options& options, node_environment& environment,
+            random source);
   raft_node(const raft_node&) = delete;
   raft_node& operator=(const raft_node&) = delete;
   ~raft_node() = default;
 
   // ---- life
   /// Restores this server's snapshot if the machine is behind it, then takes part.
-  /// @returns what begin_restore, append or finish returned; errc::halted if the machine refused to go on
+  /// @returns what begin_restore, append or finish returned; errc::halted if the machine refused to
+  /// go on
   [[nodiscard]] std::error_code start(state_machine& machine);
   /// In good order: everything is settled, a loss is announced. The disk keeps all of it.
   void stop();
@@ -168,21 +192,11 @@ class raft_node {
   const disk_options disk_options_;
   node_environment& environment_;
   random random_;
-  std::uint64_t stamps_ = 0;  // never used twice: a wake-up asked for before a crash is not taken for ours
+  std::uint64_t stamps_ =
+      0;  // never used twice: a wake-up asked for before a crash is not taken for ours
   server_disk disk_;
 
   // ---- lost in a crash
-  struct pinned_snapshot {
-    std::unique_ptr<snapshot_reader> reader;
-    stored_snapshot copy;
-    std::uint64_t offset = 0;
-  };
-  struct incoming_snapshot {
-    std::unique_ptr<snapshot_stage> stage;
-    stored_snapshot copy;
-    std::uint64_t total_bytes = 0;
-  };
-
   state_machine* machine_ = nullptr;
   raft_role role_ = raft_role::follower;
   server_id leader_;
@@ -201,8 +215,8 @@ class raft_node {
   log_index syncing_upto_;
   std::uint64_t syncing_cuts_ = 0;
   leader_office office_;
-  std::optional<pinned_snapshot> taking_;
-  std::optional<incoming_snapshot> incoming_;
+  std::optional<detail::pinned_snapshot> taking_;
+  std::optional<detail::incoming_snapshot> incoming_;
 };
 
 }  // namespace v0

@@ -49,17 +49,17 @@ struct follower_progress {
 /// Everything a leader loses together with its office.
 struct leader_office {
   struct proposal {
-    log_index index;
-    proposal_token token;
+    log_index index{};
+    proposal_token token{};
     std::uint64_t ordinal = 0;  ///< among the commands of the term, from 1
   };
   struct barrier {
-    proposal_token token;
-    log_index read_index;
+    proposal_token token{};
+    log_index read_index{};
     std::uint64_t round = 0;  ///< a quorum must have answered this round of heartbeats
   };
   struct handover {
-    server_id successor;
+    server_id successor{};
     std::uint64_t give_up_us = 0;
     bool asked = false;  ///< timeout_now is on its way
   };
@@ -77,12 +77,14 @@ struct leader_office {
   std::optional<handover> transfer;
 
   [[nodiscard]] follower_progress* find(server_id server) noexcept {
-    const auto found = std::find_if(followers.begin(), followers.end(),
-                                    [&](const follower_progress& each) { return each.server == server; });
+    const auto found =
+        std::find_if(followers.begin(), followers.end(),
+                     [&](const follower_progress& each) { return each.server == server; });
     return found == followers.end() ? nullptr : &*found;
   }
 
-  /// The highest value that a quorum has reached: `own` and each follower's, sorted, the middle one.
+  /// The highest value that a quorum has reached: `own` and each follower's, sorted, the middle
+  /// one.
   template <class Value, class ValueOf>
   [[nodiscard]] Value reached_by_quorum(Value own, ValueOf value_of) const {
     std::vector<Value> values{own};
@@ -91,7 +93,8 @@ struct leader_office {
       values.push_back(value_of(each));
     }
     const std::size_t position = (values.size() - 1) / 2;  // from below: so many may lag behind
-    std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(position), values.end());
+    std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(position),
+                     values.end());
     return values[position];
   }
 };

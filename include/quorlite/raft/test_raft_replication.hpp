@@ -1,6 +1,6 @@
 /// @file
-/// The test Raft, chapter three: entries go out, are committed and applied (Raft paper, 5.3 and 5.4.2; thesis,
-/// 6.4 for reads and 10.2 for pipelining).
+/// The test Raft, chapter three: entries go out, are committed and applied (Raft paper, 5.3
+/// and 5.4.2; thesis, 6.4 for reads and 10.2 for pipelining).
 #pragma once
 
 #include <algorithm>
@@ -45,14 +45,14 @@ inline void raft_node::propose(quorlite::term expected, proposal_token token, by
   post_outbox();
 }
 
-/// Thesis, 6.4: what is committed now, as soon as a quorum confirms that nobody else could have committed more.
+/// Thesis, 6.4: what is committed now, as soon as a quorum confirms that nobody else could have
+/// committed more.
 inline void raft_node::read_barrier(proposal_token token) {
   if (!leads() || !office_.announced) {
     settle(token, outcome::not_applied, reason::not_leader);
     return;
   }
-  office_.barriers.push_back(
-      {.token = token, .read_index = commit_, .round = office_.round + 1});
+  office_.barriers.push_back({.token = token, .read_index = commit_, .round = office_.round + 1});
   post_outbox();
 }
 
@@ -145,7 +145,8 @@ inline void raft_node::send_heartbeats() {
   }
 }
 
-/// @param even_if_empty a message must go out now: it is a heartbeat, and repeats a probe or chunk that was lost
+/// @param even_if_empty a message must go out now: it is a heartbeat, and repeats a probe or chunk
+/// that was lost
 inline void raft_node::send_entries(follower_progress& to, bool even_if_empty) {
   using mode = follower_progress::mode;
   if (to.how != mode::snapshot && to.next < disk_.log.first_index()) {
@@ -226,8 +227,7 @@ inline void raft_node::on_message(const message& envelope, const append_reply& r
     return;
   }
   from->match = std::max(from->match, reply.match);
-  const bool has_caught_up =
-      from->how == mode::snapshot && from->match >= from->sending->at.index;
+  const bool has_caught_up = from->how == mode::snapshot && from->match >= from->sending->at.index;
   if (from->how == mode::probe || has_caught_up) {
     from->how = mode::replicate;
     from->sending.reset();
@@ -265,7 +265,8 @@ inline void raft_node::on_message(const message& envelope, const append_request&
   }
 }
 
-/// Paper, figure 2, AppendEntries 3 to 5: only what really conflicts is removed, since the message may be old.
+/// Paper, figure 2, AppendEntries 3 to 5: only what really conflicts is removed, since the message
+/// may be old.
 inline void raft_node::accept_entries(const append_request& ask) {
   raft_log& log = disk_.log;
   log_index at = ask.previous.index;
@@ -296,7 +297,8 @@ inline void raft_node::acknowledge(server_id leader, std::uint64_t round) {
 
 // ---- committing and applying
 
-/// Paper, 5.4.2: by counting a leader commits entries of its own term only; older ones go with them (figure 8).
+/// Paper, 5.4.2: by counting a leader commits entries of its own term only; older ones go with them
+/// (figure 8).
 inline void raft_node::advance_commit() {
   log_index candidate = office_.reached_by_quorum(
       disk_.log.synced_index(), [](const follower_progress& each) { return each.match; });
@@ -312,22 +314,29 @@ inline void raft_node::advance_commit() {
   apply_committed();
 }
 
-/// Looks for a deposition at a command in (commit, candidate]. What is below that command is committed and
-/// applied first, so that the point is exact whatever was in the same batch.
+/// Looks for a deposition at a command in (commit, candidate]. What is below that command is
+/// committed and applied first, so that the point is exact whatever was in the same batch.
 /// @returns true if one was carried out, or the machine halted before it
 inline bool raft_node::depose_on_the_way_to(log_index candidate) {
-  milestone what{};
-  const auto found = std::find_if(
-      office_.proposals.begin(), office_.proposals.end(), [&](const leader_office::proposal& each) {
-        what = environment_.is_armed(milestone::appended, each.ordinal) ? milestone::appended
-                                                                        : milestone::committed;
-        return each.index > commit_ && each.index <= candidate &&
-               environment_.is_armed(what, each.ordinal);
-      });
-  if (found == office_.proposals.end()) {
+  if (!environment_.is_any_armed()) {
     return false;
   }
-  const leader_office::proposal target = *found;
+  std::optional<milestone> what;
+  leader_office::proposal target;
+  for (const leader_office::proposal& each : office_.proposals) {
+    if (what || each.index > candidate) {
+      break;
+    }
+    for (const milestone point : {milestone::appended, milestone::committed}) {
+      if (!what && each.index > commit_ && environment_.is_armed(point, each.ordinal)) {
+        what = point;
+        target = each;
+      }
+    }
+  }
+  if (!what) {
+    return false;
+  }
   commit_ = std::max(commit_, log_index{target.index.value - 1});
   apply_committed();
   if (!leads()) {
@@ -338,14 +347,15 @@ inline bool raft_node::depose_on_the_way_to(log_index candidate) {
   } else {
     office_.commit_ceiling = log_index{target.index.value - 1};
   }
-  if (environment_.depose(self_, what, target.ordinal, target.index) == deposition::step_down) {
+  if (environment_.depose(self_, *what, target.ordinal, target.index) == deposition::step_down) {
     step_down();
   }
   apply_committed();
   return true;
 }
 
-/// Only what is durable here is applied: else a machine could be ahead of its own log after a crash.
+/// Only what is durable here is applied: else a machine could be ahead of its own log after a
+/// crash.
 inline void raft_node::apply_committed() {
   while (running() && applied_ < std::min(commit_, disk_.log.synced_index())) {
     if (!apply_next()) {

@@ -12,7 +12,8 @@ inline namespace v0 {
 
 // ---- taking one
 
-/// The state is pinned here, on the lane; it is read in later events, between which entries are applied.
+/// The state is pinned here, on the lane; it is read in later events, between which entries are
+/// applied.
 inline void raft_node::take_snapshot_if_due() {
   const log_index last = disk_.snapshot == nullptr ? log_index{} : disk_.snapshot->at.index;
   if (compaction_.threshold_entries == 0 || taking_ ||
@@ -81,8 +82,8 @@ inline void raft_node::on_message(const message& envelope, const snapshot_reply&
   from->heard = true;
   from->round = std::max(from->round, reply.round);
   settle_barriers();
-  const bool is_current = from->how == follower_progress::mode::snapshot &&
-                          reply.at == from->sending->at.index;
+  const bool is_current =
+      from->how == follower_progress::mode::snapshot && reply.at == from->sending->at.index;
   if (!is_current) {
     return;
   }
@@ -142,7 +143,7 @@ inline bool raft_node::receive_chunk(const snapshot_request& ask) {
 }
 
 inline bool raft_node::install_received() {
-  incoming_snapshot arrived = *std::exchange(incoming_, std::nullopt);
+  detail::incoming_snapshot arrived = *std::exchange(incoming_, std::nullopt);
   if (arrived.stage->finish()) {
     return false;
   }

@@ -24,7 +24,6 @@ enum class file_control : int {
   last_error = 0x716C01,        ///< argument: std::error_code*; why the last failure was ours
   last_transaction = 0x716C02,  ///< argument: transaction_id*; what was proposed last, or {0, 0}
   handle = 0x716C03,            ///< argument: detail::database_file**; for the library itself
-  patience = 0x716C04,          ///< argument: detail::patience*; for the library itself
 };
 
 /// The code that a commit, or the begin of a write, answers with.

@@ -20,8 +20,8 @@
 namespace quorlite {
 inline namespace v0 {
 
-/// The right to propose, taken when a transaction takes its write lock. It is void once the office changes hands:
-/// the term fences the proposal, the epoch fences the pages.
+/// The right to propose, taken when a transaction takes its write lock. It is void once the office
+/// changes hands: the term fences the proposal, the epoch fences the pages.
 struct write_ticket {
   quorlite::term term;
   epoch_number epoch;
@@ -30,13 +30,14 @@ struct write_ticket {
 /// One database's share in a transaction that is being committed.
 struct database_change {
   std::shared_ptr<database> target;
-  std::shared_ptr<page_store> store;          ///< the content that the transaction was built on
-  const page_store::pin* base = nullptr;      ///< the state it was built on; stays the caller's
-  const void* writer = nullptr;               ///< who holds the writer slot (try_acquire_writer)
+  std::shared_ptr<page_store> store;      ///< the content that the transaction was built on
+  const page_store::pin* base = nullptr;  ///< the state it was built on; stays the caller's
+  const void* writer = nullptr;           ///< who holds the writer slot (try_acquire_writer)
   write_ticket ticket;
-  std::vector<page_block> pages;              ///< ascending, each once, all of one size; moved away unless busy
-  std::uint64_t page_count = 0;               ///< pages after the commit
-  std::optional<page_store::pin> committed;   ///< out: the transaction's own version, set once it is installed
+  std::vector<page_block> pages;  ///< ascending, each once, all of one size; moved away unless busy
+  std::uint64_t page_count = 0;   ///< pages after the commit
+  std::optional<page_store::pin>
+      committed;  ///< out: the transaction's own version, set once it is installed
 };
 
 /// The answer to a commit.
@@ -52,15 +53,18 @@ class vfs_host {
   vfs_host(const vfs_host&) = delete;
   vfs_host& operator=(const vfs_host&) = delete;
 
-  /// The object behind a name; does not block. @returns errc::invalid_name, errc::too_many_databases
-  [[nodiscard]] virtual result<std::shared_ptr<database>> database_named(std::string_view name) noexcept = 0;
+  /// The object behind a name; does not block. @returns errc::invalid_name,
+  /// errc::too_many_databases
+  [[nodiscard]] virtual result<std::shared_ptr<database>> database_named(
+      std::string_view name) noexcept = 0;
 
   /// May this replica write `store` now, on top of `base`? Does not block.
   /// @returns errc::not_leader, errc::halted; errc::stale_term if `base` is no longer the tip
   [[nodiscard]] virtual result<write_ticket> begin_write(const page_store& store,
                                                          const page_store::pin& base) noexcept = 0;
 
-  /// Blocks (by the adapter's wait) until the writer slot of `target` was released, or `slice` has passed.
+  /// Blocks (by the adapter's wait) until the writer slot of `target` was released, or `slice` has
+  /// passed.
   virtual void wait_for_writer(database& target, milliseconds slice) noexcept = 0;
 
   /// Blocks until nothing is pending on `store`, or `slice` has passed.
@@ -69,14 +73,16 @@ class vfs_host {
   /// Gives the writer slot back and wakes one who waits for it.
   virtual void release_writer(database& target, const void* owner) noexcept = 0;
 
-  /// Proposes all changes as one transaction and blocks until it is answered. The writer slots are released as soon
-  /// as the entry is on its way, so that the next writer builds on this one.
-  /// @returns error errc::busy: nothing was touched, pages and slots are still the caller's, try again.
-  ///   Any other: the slots were released and the pages are gone. failure::not_applied, failure::outcome_unknown,
-  ///   failure::fatal, errc::too_large.
+  /// Proposes all changes as one transaction and blocks until it is answered. The writer slots are
+  /// released as soon as the entry is on its way, so that the next writer builds on this one.
+  /// @returns error errc::busy: nothing was touched, pages and slots are still the caller's, try
+  /// again.
+  ///   Any other: the slots were released and the pages are gone. failure::not_applied,
+  ///   failure::outcome_unknown, failure::fatal, errc::too_large.
   [[nodiscard]] virtual commit_answer commit(std::span<database_change> changes) noexcept = 0;
 
-  /// A sentence for people: what went wrong and what to do, with the leader's name where it is known.
+  /// A sentence for people: what went wrong and what to do, with the leader's name where it is
+  /// known.
   [[nodiscard]] virtual std::string explain(std::error_code error) const = 0;
 
  protected:

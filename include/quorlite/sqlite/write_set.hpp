@@ -96,7 +96,7 @@ class write_set {
  private:
   static constexpr std::uint32_t vacant = ~std::uint32_t{0};
   static constexpr std::size_t first_places = 32;
-  static constexpr std::size_t keep_places = 4096;  // a larger table is not worth wiping each time
+  static constexpr std::size_t keep_places = 512;  // wiping a larger one each time costs more than it saves
 
   void insert(page_block page) {
     if (places_.size() < 2 * (pages_.size() + 1)) {
@@ -118,7 +118,7 @@ class write_set {
   /// Where the number is, or belongs. The table is at most half full, so there is an end.
   [[nodiscard]] std::size_t slot_of(page_number number) const noexcept {
     const std::size_t mask = places_.size() - 1;
-    std::size_t slot = (number.value * 0x9E3779B1U) >> 7U & mask;
+    std::size_t slot = ((number.value * 0x9E3779B1U) >> 7U) & mask;
     while (places_[slot] != vacant && pages_[places_[slot]]->number() != number) {
       slot = (slot + 1) & mask;
     }

@@ -18,8 +18,9 @@
 namespace quorlite::testing {
 inline namespace v0 {
 
-/// The slow and plain model of `client_engine`: a switch costs two wake-ups of a thread (5 to 10 us). Everything
-/// a client did is seen by whoever runs next, since the baton is handed over under a mutex.
+/// The slow and plain model of `client_engine`: a switch costs two wake-ups of a thread (5 to 10
+/// us). Everything a client did is seen by whoever runs next, since the baton is handed over under
+/// a mutex.
 class baton_engine {
  public:
   baton_engine() = default;
@@ -72,7 +73,8 @@ class baton_engine {
   }
 
  private:
-  /// A binary semaphore. The one of the standard library spins first, which two threads in turns never need.
+  /// A binary semaphore. The one of the standard library spins first, which two threads in turns
+  /// never need.
   class baton {
    public:
     void give() {

@@ -1,5 +1,6 @@
 /// @file
-/// One number for a whole run: two runs that did the same things in the same order have the same one.
+/// One number for a whole run: two runs that did the same things in the same order have the same
+/// one.
 #pragma once
 
 #include <cstddef>
@@ -30,8 +31,8 @@ class event_hash {
   std::uint64_t state_ = 0x51A7E5EEDULL;
 };
 
-/// A hash of bytes, eight at a time, little-endian on every machine that the library supports. The length
-/// counts, so a zero byte more is another value.
+/// A hash of bytes, eight at a time, little-endian on every machine that the library supports. The
+/// length counts, so a zero byte more is another value.
 [[nodiscard]] inline std::uint64_t hash_of_bytes(bytes_view data) noexcept {
   std::uint64_t state = mix_bits(data.size() + 1);
   std::size_t offset = 0;

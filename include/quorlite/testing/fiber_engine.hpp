@@ -44,8 +44,8 @@
 namespace quorlite::testing {
 inline namespace v0 {
 
-/// Memory for one stack, with an unreadable page below it: an overflow ends the process there instead of
-/// overwriting a neighbour. Pages are given by the system as they are touched.
+/// Memory for one stack, with an unreadable page below it: an overflow ends the process there
+/// instead of overwriting a neighbour. Pages are given by the system as they are touched.
 class fiber_stack {
  public:
   static constexpr std::size_t size_bytes = std::size_t{256} << 10U;
@@ -63,16 +63,19 @@ class fiber_stack {
   ~fiber_stack() { ::munmap(map_, guard_bytes_ + size_bytes); }
 
   /// The lowest usable byte.
-  [[nodiscard]] void* bottom() const noexcept { return static_cast<std::byte*>(map_) + guard_bytes_; }
+  [[nodiscard]] void* bottom() const noexcept {
+    return static_cast<std::byte*>(map_) + guard_bytes_;
+  }
 
  private:
   void* map_ = nullptr;
   std::size_t guard_bytes_ = 0;
 };
 
-/// The fast model of `client_engine`: a switch costs about a microsecond. All calls come from one thread.
-/// Clients share that thread's `thread_local` variables; a client must not hold a mutex while it yields if
-/// another client may want it. Exceptions in flight are kept apart: a client may yield inside a catch block.
+/// The fast model of `client_engine`: a switch costs about a microsecond. All calls come from one
+/// thread. Clients share that thread's `thread_local` variables; a client must not hold a mutex
+/// while it yields if another client may want it. Exceptions in flight are kept apart: a client may
+/// yield inside a catch block.
 class fiber_engine {
  public:
   fiber_engine() = default;
@@ -122,8 +125,8 @@ class fiber_engine {
   }
 
  private:
-  /// What the C++ runtime keeps per thread about exceptions (Itanium C++ ABI, 2.2.2): the stack of caught
-  /// ones and how many are in flight. Fibers of one thread each need their own.
+  /// What the C++ runtime keeps per thread about exceptions (Itanium C++ ABI, 2.2.2): the stack of
+  /// caught ones and how many are in flight. Fibers of one thread each need their own.
   struct exception_state {
     void* caught = nullptr;
     unsigned int uncaught = 0;
@@ -135,7 +138,7 @@ class fiber_engine {
     exception_state exceptions;
     const void* stack_bottom = nullptr;  // of the main stack: known once a client was entered
     std::size_t stack_bytes = 0;
-    void* fake_stack = nullptr;     // AddressSanitizer's
+    void* fake_stack = nullptr;       // AddressSanitizer's
     void* sanitizer_fiber = nullptr;  // ThreadSanitizer's
   };
 
@@ -201,9 +204,11 @@ class fiber_engine {
 
   /// Goes from one place to another, and returns when somebody comes back.
   void leave(place& from, place& to, [[maybe_unused]] bool for_good) {
-    std::memcpy(static_cast<void*>(&from.exceptions), abi::__cxa_get_globals(), sizeof(exception_state));
+    std::memcpy(static_cast<void*>(&from.exceptions), abi::__cxa_get_globals(),
+                sizeof(exception_state));
 #if defined(QUORLITE_FIBERS_TELL_ASAN)
-    __sanitizer_start_switch_fiber(for_good ? nullptr : &from.fake_stack, to.stack_bottom, to.stack_bytes);
+    __sanitizer_start_switch_fiber(for_good ? nullptr : &from.fake_stack, to.stack_bottom,
+                                   to.stack_bytes);
 #endif
 #if defined(QUORLITE_FIBERS_TELL_TSAN)
     if (&from == &main_) {
@@ -222,7 +227,8 @@ class fiber_engine {
     __sanitizer_finish_switch_fiber(here.fake_stack, is_client ? &main_.stack_bottom : nullptr,
                                     is_client ? &main_.stack_bytes : nullptr);
 #endif
-    std::memcpy(static_cast<void*>(abi::__cxa_get_globals()), &here.exceptions, sizeof(exception_state));
+    std::memcpy(static_cast<void*>(abi::__cxa_get_globals()), &here.exceptions,
+                sizeof(exception_state));
   }
 
   place main_;

@@ -1,8 +1,8 @@
 /// @file
 /// Random numbers that are the same on every machine: a seed names a run for ever.
 ///
-/// The standard distributions give other numbers with other libraries, so a failing seed could not be replayed
-/// elsewhere. Here everything down to the last bit is written out.
+/// The standard distributions give other numbers with other libraries, so a failing seed could not
+/// be replayed elsewhere. Here everything down to the last bit is written out.
 #pragma once
 
 #include <array>
@@ -15,16 +15,17 @@
 namespace quorlite::testing {
 inline namespace v0 {
 
-/// Spreads one word over another, all bits on all bits (the finaliser of SplitMix64: Steele, Lea, Flood,
-/// "Fast splittable pseudorandom number generators", 2014). A bijection.
+/// Spreads one word over another, all bits on all bits (the finaliser of SplitMix64: Steele, Lea,
+/// Flood, "Fast splittable pseudorandom number generators", 2014). A bijection.
 [[nodiscard]] constexpr std::uint64_t mix_bits(std::uint64_t word) noexcept {
   word = (word ^ (word >> 30U)) * 0xBF58476D1CE4E5B9ULL;
   word = (word ^ (word >> 27U)) * 0x94D049BB133111EBULL;
   return word ^ (word >> 31U);
 }
 
-/// A small generator, xoshiro256** (Blackman and Vigna, "Scrambled linear pseudorandom number generators",
-/// 2021), its state filled from the seed by SplitMix64. Not for secrets. A value: a copy continues alike.
+/// A small generator, xoshiro256** (Blackman and Vigna, "Scrambled linear pseudorandom number
+/// generators", 2021), its state filled from the seed by SplitMix64. Not for secrets. A value: a
+/// copy continues alike.
 class random {
  public:
   /// Any seed is a good seed, zero too.
@@ -51,7 +52,8 @@ class random {
   /// Evenly one of 0 … bound-1. @pre bound > 0
   constexpr std::uint64_t below(std::uint64_t bound) noexcept {
     QUORLITE_ASSERT(bound > 0);
-    const std::uint64_t uneven = (0 - bound) % bound;  // 2^64 mod bound: so many values are too many
+    const std::uint64_t uneven =
+        (0 - bound) % bound;  // 2^64 mod bound: so many values are too many
     std::uint64_t drawn = next();
     while (drawn < uneven) {
       drawn = next();
@@ -66,14 +68,15 @@ class random {
     return width == 0 ? next() : first + below(width);
   }
 
-  /// True with this probability. At 0 and below never, at 1 and above always; draws in any case, so that a run
-  /// stays comparable when only a probability is changed.
+  /// True with this probability. At 0 and below never, at 1 and above always; draws in any case, so
+  /// that a run stays comparable when only a probability is changed.
   constexpr bool chance(double probability) noexcept {
     constexpr double unit = 1.0 / 9007199254740992.0;  // 2^-53: exact, hence the same everywhere
     return static_cast<double>(next() >> 11U) * unit < probability;
   }
 
-  /// A generator of its own for a part of the program: what one part draws does not shift what another draws.
+  /// A generator of its own for a part of the program: what one part draws does not shift what
+  /// another draws.
   /// @param label tells the parts apart; the state here is left as it is
   [[nodiscard]] constexpr random fork(std::uint64_t label) const noexcept {
     return random{mix_bits(state_[0] ^ mix_bits(label + golden)) ^ state_[3]};

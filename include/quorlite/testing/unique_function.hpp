@@ -1,5 +1,6 @@
 /// @file
-/// A callable that is owned by one place: what clients, callbacks and traces of the simulator are kept in.
+/// A callable that is owned by one place: what clients, callbacks and traces of the simulator are
+/// kept in.
 #pragma once
 
 #include <memory>
@@ -14,17 +15,19 @@ inline namespace v0 {
 template <class Signature>
 class unique_function;
 
-/// Holds any callable of this signature, also one that can only be moved. Empty by default; one allocation
-/// when made. Not for hot paths: it exists so that no header of ours needs `<functional>`.
+/// Holds any callable of this signature, also one that can only be moved. Empty by default; one
+/// allocation when made. Not for hot paths: it exists so that no header of ours needs
+/// `<functional>`.
 template <class Result, class... Arguments>
 class unique_function<Result(Arguments...)> {
  public:
   unique_function() noexcept = default;
 
   template <class Callable>
-    requires(!std::is_same_v<std::remove_cvref_t<Callable>, unique_function> &&
-             std::is_invocable_r_v<Result, std::remove_cvref_t<Callable>&, Arguments...>)
-  unique_function(Callable&& callable)  // NOLINT: implicit, so that a lambda can be passed as it is
+  requires(!std::is_same_v<std::remove_cvref_t<Callable>, unique_function> &&
+           std::is_invocable_r_v<Result, std::remove_cvref_t<Callable>&, Arguments...>)
+      unique_function(
+          Callable&& callable)  // NOLINT: implicit, so that a lambda can be passed as it is
       : held_(new holder<std::remove_cvref_t<Callable>>(std::forward<Callable>(callable))) {}
 
   [[nodiscard]] explicit operator bool() const noexcept { return held_ != nullptr; }

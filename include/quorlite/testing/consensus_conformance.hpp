@@ -1,0 +1,44 @@
+/// @file
+/// The laws of a consensus adapter, as a suite that you run on yours.
+///
+/// @code
+/// quorlite::testing::conformance_report report;
+/// quorlite::testing::run_consensus_conformance(
+///     [](std::size_t servers) { return std::make_unique<my_harness>(servers); }, report);
+/// // then: report.clean(), report.text()
+/// @endcode
+///
+/// The laws, by the letter of their names: P proposing, A applying, L leadership, S restart and
+/// snapshot, W waiting, B barriers, T tasks. docs/how-to/consensus_adapter.md tells them in order.
+/// A law that needs a fault which the harness does not declare is reported as skipped.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <utility>
+
+#include "quorlite/testing/conformance_report.hpp"
+#include "quorlite/testing/consensus_harness.hpp"
+#include "quorlite/testing/consensus_laws_apply.hpp"
+#include "quorlite/testing/consensus_laws_propose.hpp"
+#include "quorlite/testing/consensus_laws_snapshot.hpp"
+#include "quorlite/testing/consensus_laws_wait.hpp"
+
+namespace quorlite::testing {
+inline namespace v0 {
+
+/// Runs every law that the harness allows, each on fresh clusters of one, three or five servers.
+/// @param make called with a number of servers; gives a `std::unique_ptr` of a harness with nothing
+/// started
+template <class Make>
+void run_consensus_conformance(Make&& make, conformance_report& report) {
+  using harness_type = typename decltype(make(std::size_t{}))::element_type;
+  static_assert(consensus_harness<harness_type>);
+  run_propose_laws<harness_type>(make, report);
+  run_apply_laws<harness_type>(make, report);
+  run_snapshot_laws<harness_type>(make, report);
+  run_wait_laws<harness_type>(make, report);
+}
+
+}  // namespace v0
+}  // namespace quorlite::testing
