@@ -44,8 +44,10 @@ class base_image {
     loaded_base base;
     base.found = std::move(*found);
     for (const recovery::database& one : base.found.databases) {
-      if (!is_database_name(one.name) || (one.page_count != 0 && !is_page_size(one.page_size)) ||
-          one.page_count > limits::page_count_max) {
+      const bool filled = one.page_count <= limits::page_count_max &&
+                          is_page_size(one.page_size) && one.version.value != 0;
+      const bool empty = one.page_count == 0 && one.page_size == 0 && one.hash == 0;
+      if (!is_database_name(one.name) || !(filled || empty)) {
         return failed(errc::corrupt);
       }
       auto store = page_store::make({one.version, one.page_count, one.hash, one.page_size}, epoch_number{1}, lock_byte);

@@ -34,8 +34,10 @@ class frame_assembly {
   [[nodiscard]] const staged_transactions& staged() const noexcept { return staged_; }
 
   /// Takes one entry of transaction `id`.
-  /// @returns the whole transaction if this entry commits it, nothing if it was staged; errc::malformed: a part is
-  ///   missing, or parts contradict each other: the transaction is dropped. errc::too_large: no room to stage it
+  /// @returns the whole transaction if this entry commits it: what was staged of it stays until
+  ///   end(), so that a flush meanwhile knows that its entries are needed. Nothing if the entry was
+  ///   staged. errc::malformed: a part is missing, or parts contradict each other; errc::too_large:
+  ///   no room to stage it. The transaction is over then, for whoever calls end()
   [[nodiscard]] result<std::optional<assembled_transaction>> take(transaction_id id, const frames_command& frames,
                                                                   const log_entry& entry) {
     for (const database_frames& one : frames.databases) {
@@ -49,13 +51,12 @@ class frame_assembly {
     }
     std::string why;
     if (frames.commit) {
-      transaction whole = open == nullptr ? transaction(id, entry.at.index) : std::move(*open);
-      staged_.drop(id);
-      QUORLITE_ASSERT(whole.become(transaction_state::written, why));
-      return whole_of(whole, frames);
+      QUORLITE_ASSERT(open == nullptr || open->become(transaction_state::written, why));
+      return whole_of(open, frames);
     }
-    if (!staged_.has_room_for(entry.bytes.size())) {
+    if (!staged_.has_room_for(entry.bytes.size(), open == nullptr)) {
       staged_.drop(id);
+      last_refusal_ = entry.at.index;
       return failed(errc::too_large);
     }
     if (open == nullptr) {
@@ -68,6 +69,16 @@ class frame_assembly {
     open->stage(std::make_shared<const bytes>(entry.bytes.begin(), entry.bytes.end()));
     return std::optional<assembled_transaction>{};
   }
+
+  /// Nothing more is to come of this transaction.
+  void end(transaction_id id) noexcept { staged_.drop(id); }
+
+  /// A leader of `now` speaks in the log: what leaders of older terms left unfinished stays so.
+  void overtake(term now) noexcept { staged_.drop_older(now); }
+
+  /// The last entry that was refused for want of room. A replay that starts after the transactions
+  /// that took the room away would not refuse it.
+  [[nodiscard]] log_index last_refusal() const noexcept { return last_refusal_; }
 
   /// Takes back what is staged of a transaction. @returns false if nothing is
   bool undo(transaction_id target) {
@@ -82,10 +93,12 @@ class frame_assembly {
   }
 
  private:
-  [[nodiscard]] result<std::optional<assembled_transaction>> whole_of(const transaction& whole,
-                                                                      const frames_command& last) const {
+  [[nodiscard]] result<std::optional<assembled_transaction>> whole_of(
+      const transaction* staged, const frames_command& last) const {
     assembled_transaction all;
-    all.parts = whole.parts();
+    if (staged != nullptr) {
+      all.parts = staged->parts();
+    }
     for (const transaction::part& part : all.parts) {
       const result<command> earlier = native::decode(*part, lock_byte_);
       const auto* const frames = earlier ? std::get_if<frames_command>(&earlier->body) : nullptr;
@@ -120,6 +133,10 @@ class frame_assembly {
 
   [[nodiscard]] static bool merge_pages(const std::vector<page_record>& from, std::vector<page_record>& into) {
     const auto by_number = [](const page_record& a, const page_record& b) { return a.number < b.number; };
+    if (into.empty() || from.empty() || into.back().number < from.front().number) {
+      into.insert(into.end(), from.begin(), from.end());  // as a leader cuts them
+      return true;
+    }
     const auto middle = static_cast<std::ptrdiff_t>(into.size());
     into.insert(into.end(), from.begin(), from.end());
     std::inplace_merge(into.begin(), into.begin() + middle, into.end(), by_number);
@@ -130,6 +147,7 @@ class frame_assembly {
 
   std::uint64_t lock_byte_;
   staged_transactions staged_;
+  log_index last_refusal_;
 };
 
 }  // namespace v0

@@ -5,7 +5,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -26,22 +25,10 @@
 namespace quorlite {
 inline namespace v0 {
 
-/// What a store keeps in memory. All numbers are of the same moment.
-struct page_store_usage {
-  std::size_t images = 0;       ///< page images that somebody can find
-  std::size_t tombstones = 0;   ///< marks of pages that were cut off
-  std::size_t held = 0;         ///< of both: superseded, but seen by a pin
-  std::size_t backlog = 0;      ///< of both: superseded, to be pruned by and by
-  std::size_t limbo = 0;        ///< unlinked, freed as soon as no reader can stand on them
-  std::size_t bytes = 0;        ///< all of the above and the page table
-  std::size_t pending = 0;      ///< versions above committed
-  std::uint64_t pins = 0;       ///< pins alive, doomed ones included
-};
-
 /// The page versions of one database, of one lineage.
 ///
-/// `committed` is what consensus confirmed; `tip` is at or above it. Versions in (committed, tip] are
-/// *pending*: the leader's writer installed them, and they are committed in order (promote) or
+/// `committed` is what consensus confirmed; `tip` is at or above it. Versions in (committed, tip]
+/// are *pending*: the leader's writer installed them, and they are committed in order (promote) or
 /// all taken back (discard_tip). A follower has none (install_committed).
 ///
 /// Every call may be made on any thread. One mutex orders whatever changes something and is held
@@ -51,10 +38,6 @@ struct page_store_usage {
 /// Always held by a shared_ptr: pins and readers keep the store, so that a handle may outlive one
 /// that was replaced. A call may throw std::bad_alloc; then it changed nothing.
 class page_store : public std::enable_shared_from_this<page_store> {
-  struct pending_version {
-    database_state at;
-    detail::node_list nodes;
-  };
   class lease;
 
  public:
@@ -68,9 +51,6 @@ class page_store : public std::enable_shared_from_this<page_store> {
   [[nodiscard]] static std::shared_ptr<page_store> make(
       const state& from = {}, epoch_number epoch = epoch_number{1},
       std::uint64_t lock_byte = limits::lock_byte_default) {
-    QUORLITE_ASSERT(from.page_size == 0 || is_page_size(from.page_size));
-    QUORLITE_ASSERT(from.page_count == 0 || (from.page_size != 0 && from.version.value != 0));
-    QUORLITE_ASSERT(from.page_count <= limits::page_count_max);
     return std::shared_ptr<page_store>(new page_store(from, epoch, lock_byte));
   }
 
@@ -82,23 +62,16 @@ class page_store : public std::enable_shared_from_this<page_store> {
   /// @pre no version was installed yet; within page_count, of the state's page size, hash set
   void load_page(page_block page) {
     const std::lock_guard lock(mutex_);
-    QUORLITE_ASSERT(page != nullptr && pending_.empty());
-    QUORLITE_ASSERT(page->page_size() == committed_.page_size);
-    QUORLITE_ASSERT(page->number().value <= committed_.page_count);
-    QUORLITE_ASSERT(page->number().value != lock_page(committed_.page_size, lock_byte_));
-    chains_.make_room(page->number());
-    detail::node_list loaded;
-    chains_.link(std::move(page), committed_.version, loaded);
-    chains_.settle(loaded);
+    line_.load(std::move(page));
   }
 
   [[nodiscard]] state committed() const noexcept {
     const std::lock_guard lock(mutex_);
-    return committed_;
+    return line_.committed();
   }
   [[nodiscard]] state tip() const noexcept {
     const std::lock_guard lock(mutex_);
-    return tip_state();
+    return line_.tip();
   }
   /// The lineage: grows with every discard_tip(). Lock-free.
   [[nodiscard]] epoch_number epoch() const noexcept {
@@ -120,7 +93,8 @@ class page_store : public std::enable_shared_from_this<page_store> {
   [[nodiscard]] std::uint64_t hash_after(std::span<const page_block> pages,
                                          std::uint64_t page_count, const pin& on) const;
 
-  /// The leader's writer: makes a version on top of the tip, pending. Moves the images, copies none.
+  /// The leader's writer: makes a version on top of the tip, pending. Moves the images, copies
+  /// none.
   /// @param pages ascending by number, each at most once, none beyond `page_count`, never the lock
   ///   page; all of the database's page size (the first install fixes it). Every page between the
   ///   old and a larger new count is there: SQLite need not write them, so the caller adds zero
@@ -134,7 +108,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
     if (expected != epoch()) {
       return make_error_code(errc::stale_term);
     }
-    append(pages, page_count, hash);
+    line_.append(pages, page_count, hash);
     work();
     return {};
   }
@@ -157,8 +131,8 @@ class page_store : public std::enable_shared_from_this<page_store> {
   void install_committed(std::vector<page_block>&& pages, std::uint64_t page_count,
                          std::uint64_t hash) {
     const std::lock_guard lock(mutex_);
-    QUORLITE_ASSERT(pending_.empty());
-    append(pages, page_count, hash);
+    QUORLITE_ASSERT(line_.pending_size() == 0);
+    line_.append(pages, page_count, hash);
     promote_oldest();
   }
 
@@ -168,11 +142,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
   void discard_tip() noexcept {
     const std::lock_guard lock(mutex_);
     epoch_.fetch_add(1, std::memory_order_seq_cst);
-    // The order matters to readers without a lock: they copy first and then look at their pin.
-    chains_.pins().doom_above(committed_.version);
-    for (; !pending_.empty(); pending_.pop_back()) {
-      chains_.pop(pending_.back().nodes);
-    }
+    line_.discard();
     work();
   }
 
@@ -187,19 +157,19 @@ class page_store : public std::enable_shared_from_this<page_store> {
   /// @returns true if it did something, so that another call may do more
   bool trim() noexcept {
     const std::lock_guard lock(mutex_);
-    return chains_.work(batch, 1) != 0;
+    return chains().work(batch, 1) != 0;
   }
 
   [[nodiscard]] page_store_usage usage() const noexcept {
     const std::lock_guard lock(mutex_);
-    return {.images = chains_.images(),
-            .tombstones = chains_.tombstones(),
-            .held = chains_.held_size(),
-            .backlog = chains_.backlog_size(),
+    return {.images = chains().images(),
+            .tombstones = chains().tombstones(),
+            .held = chains().held_size(),
+            .backlog = chains().backlog_size(),
             .limbo = limbo_.limbo_size(),
-            .bytes = chains_.size_bytes() + limbo_.limbo_bytes(),
-            .pending = pending_.size(),
-            .pins = chains_.pins().size()};
+            .bytes = chains().size_bytes() + limbo_.limbo_bytes(),
+            .pending = line_.pending_size(),
+            .pins = chains().pins().size()};
   }
 
  private:
@@ -207,34 +177,21 @@ class page_store : public std::enable_shared_from_this<page_store> {
   static constexpr std::size_t worth_a_scan = 32;  // so many nodes in limbo, before slots are read
 
   page_store(const state& from, epoch_number epoch, std::uint64_t lock_byte) noexcept
-      : lock_byte_(lock_byte), epoch_(epoch.value), committed_(from) {}
-
-  [[nodiscard]] const state& tip_state() const noexcept {
-    return pending_.empty() ? committed_ : pending_.back().at;
-  }
-
-  void check(const std::vector<page_block>& pages, const state& next) const noexcept;
-  void append(std::vector<page_block>& pages, std::uint64_t page_count, std::uint64_t hash);
+      : epoch_(epoch.value), line_(from, lock_byte, limbo_) {}
 
   void promote_oldest() noexcept {
-    QUORLITE_ASSERT(!pending_.empty());
-    const pending_version oldest = pending_.front();
-    pending_.pop_front();
-    committed_ = oldest.at;
-    chains_.settle(oldest.nodes);
+    const std::size_t superseding = line_.promote();
     // As many pages as this supersedes come back from pins some day: twice as many keep pace.
-    chains_.work(batch + 2 * oldest.nodes.size(), worth_a_scan);
+    chains().work(batch + 2 * superseding, worth_a_scan);
   }
-
-  void work() noexcept { chains_.work(batch, worth_a_scan); }
+  [[nodiscard]] detail::version_chains& chains() noexcept { return line_.chains(); }
+  [[nodiscard]] const detail::version_chains& chains() const noexcept { return line_.chains(); }
+  void work() noexcept { chains().work(batch, worth_a_scan); }
 
   mutable std::mutex mutex_;
-  const std::uint64_t lock_byte_;
   std::atomic<std::uint64_t> epoch_;
   mutable detail::reclaimer limbo_;  // mutable: who reads announces itself
-  mutable detail::version_chains chains_{limbo_};
-  state committed_;
-  std::deque<pending_version> pending_;  // ascending, without gaps, from committed + 1
+  detail::lineage line_;
 };
 
 /// A slot among the readers, for as long as it lives.
@@ -281,7 +238,7 @@ class page_store::reader {
   [[nodiscard]] const page_version* find([[maybe_unused]] const guard& proof, version_number at,
                                          page_number number) const noexcept {
     QUORLITE_ASSERT(lease_.gave(proof));
-    return store_->chains_.find(at, number);
+    return store_->chains().find(at, number);
   }
 
   [[nodiscard]] const std::shared_ptr<page_store>& store() const noexcept { return store_; }
@@ -318,7 +275,7 @@ class page_store::pin {
     if (record_ != nullptr) {
       {
         const std::lock_guard lock(store_->mutex_);
-        store_->chains_.unpin(std::exchange(record_, nullptr));
+        store_->chains().unpin(std::exchange(record_, nullptr));
         store_->work();
       }
       store_.reset();  // perhaps the last to hold the store: after its mutex
@@ -352,33 +309,30 @@ class page_store::pin {
 inline page_store::pin page_store::pin_committed() {
   std::shared_ptr<page_store> self = shared_from_this();
   const std::lock_guard lock(mutex_);
-  chains_.pins().make_room();
+  chains().pins().make_room();
   work();
-  return pin{std::move(self), chains_.pins().add(committed_), epoch()};
+  return pin{std::move(self), chains().pins().add(line_.committed()), epoch()};
 }
 
 inline page_store::pin page_store::pin_tip() {
   std::shared_ptr<page_store> self = shared_from_this();
   const std::lock_guard lock(mutex_);
-  chains_.pins().make_room();
+  chains().pins().make_room();
   work();
-  return pin{std::move(self), chains_.pins().add(tip_state()), epoch()};
+  return pin{std::move(self), chains().pins().add(line_.tip()), epoch()};
 }
 
 inline result<page_store::pin> page_store::pin_version(epoch_number expected,
                                                        version_number version) {
   std::shared_ptr<page_store> self = shared_from_this();
   const std::lock_guard lock(mutex_);
-  if (expected != epoch() || version < committed_.version) {
+  if (expected != epoch() || version < line_.committed().version) {
     return failed(errc::stale_term);
   }
-  const std::uint64_t above = version.value - committed_.version.value;
-  QUORLITE_ASSERT(above <= pending_.size());
-  const state& at =
-      above == 0 ? committed_ : pending_[static_cast<std::size_t>(above - 1)].at;
-  chains_.pins().make_room();
+  const state& at = line_.state_at(version);
+  chains().pins().make_room();
   work();
-  return pin{std::move(self), chains_.pins().add(at), expected};
+  return pin{std::move(self), chains().pins().add(at), expected};
 }
 
 inline std::uint64_t page_store::hash_after(std::span<const page_block> pages,
@@ -386,7 +340,7 @@ inline std::uint64_t page_store::hash_after(std::span<const page_block> pages,
   lease readers(*this);
   const auto hash_before = [&](page_number number) noexcept {
     const auto guard = readers.enter();
-    const page_version* const page = chains_.find(on.version(), number);
+    const page_version* const page = chains().find(on.version(), number);
     return page == nullptr ? 0 : page->hash();
   };
   std::uint64_t hash = on.hash();
@@ -406,68 +360,12 @@ inline std::error_code page_store::install_tip(pin& writer, std::vector<page_blo
   if (writer.epoch() != epoch()) {
     return make_error_code(errc::stale_term);
   }
-  QUORLITE_ASSERT(writer.version() == tip_state().version);
-  chains_.pins().make_room();
-  append(pages, page_count, hash);
-  chains_.unpin(std::exchange(writer.record_, chains_.pins().add(tip_state())));
+  QUORLITE_ASSERT(writer.version() == line_.tip().version);
+  chains().pins().make_room();
+  line_.append(pages, page_count, hash);
+  chains().unpin(std::exchange(writer.record_, chains().pins().add(line_.tip())));
   work();
   return {};
-}
-
-/// Only a programmer's mistakes are found here: entries from outside were validated before.
-inline void page_store::check(const std::vector<page_block>& pages,
-                              const state& next) const noexcept {
-  const state& old = tip_state();
-  QUORLITE_ASSERT(next.page_count <= limits::page_count_max);
-  QUORLITE_ASSERT(next.page_count == 0 || next.page_size != 0);
-  const std::uint64_t never_data =
-      next.page_size == 0 ? 0 : lock_page(next.page_size, lock_byte_);
-  std::uint64_t last = 0;
-  std::uint64_t added = 0;
-  for (const page_block& page : pages) {
-    QUORLITE_ASSERT(page != nullptr && page->number().value > last);
-    last = page->number().value;
-    QUORLITE_ASSERT(page->page_size() == next.page_size && last != never_data);
-    added += last > old.page_count ? 1 : 0;
-  }
-  QUORLITE_ASSERT(last <= next.page_count);
-  if (next.page_count > old.page_count) {
-    const bool over_lock = never_data > old.page_count && never_data <= next.page_count;
-    QUORLITE_ASSERT(added == next.page_count - old.page_count - (over_lock ? 1 : 0));
-  }
-}
-
-/// Makes the version after the tip, pending.
-inline void page_store::append(std::vector<page_block>& pages, std::uint64_t page_count,
-                               std::uint64_t hash) {
-  const state old = tip_state();
-  const std::uint32_t page_size =
-      old.page_size != 0 || pages.empty() ? old.page_size : pages.front()->page_size();
-  const state next{.version = version_number{old.version.value + 1},
-                   .page_count = page_count,
-                   .hash = hash,
-                   .page_size = page_size};
-  check(pages, next);
-  // First everything that may throw …
-  std::vector<page_block> cut;
-  for (std::uint64_t gone = page_count + 1; gone <= old.page_count; ++gone) {
-    const page_number number{static_cast<std::uint32_t>(gone)};
-    if (chains_.find(old.version, number) != nullptr) {
-      cut.push_back(detail::version_chains::make_tombstone(number));
-    }
-  }
-  for (const page_block& page : pages) {
-    chains_.make_room(page->number());
-  }
-  pending_.push_back({.at = next, .nodes = {}});
-  // … then everything that readers see.
-  for (page_block& page : pages) {
-    chains_.link(std::move(page), next.version, pending_.back().nodes);
-  }
-  for (page_block& mark : cut) {
-    chains_.link(std::move(mark), next.version, pending_.back().nodes);
-  }
-  pages.clear();
 }
 
 template <class Visit>
@@ -476,10 +374,10 @@ void page_store::for_each_changed(version_number after, const pin& at, Visit vis
   lease readers(*this);
   const auto changed = [&](page_number number) noexcept -> const page_version* {
     const auto guard = readers.enter();
-    const page_version* const page = chains_.find(at.version(), number);
+    const page_version* const page = chains().find(at.version(), number);
     return page != nullptr && page->version() > after ? page : nullptr;
   };
-  chains_.visit(version_number{after.value + 1}, at.page_count(), [&](page_number number) {
+  chains().visit(version_number{after.value + 1}, at.page_count(), [&](page_number number) {
     const page_version* const page = changed(number);
     if (page == nullptr) {
       return true;

@@ -41,9 +41,8 @@ class page_table {
   /// The newest version of a page, pending ones included; nullptr: there is none.
   [[nodiscard]] page_version* head(page_number number) const noexcept {
     const leaf* const part = leaf_of(number);
-    return part == nullptr
-               ? nullptr
-               : part->heads[low_bits(number.value)].load(std::memory_order_acquire);
+    return part == nullptr ? nullptr
+                           : part->heads[low_bits(number.value)].load(std::memory_order_acquire);
   }
 
   /// Makes the parts that lead to `number`. @throws std::bad_alloc, with no harm done

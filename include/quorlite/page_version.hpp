@@ -65,7 +65,8 @@ class page_version {
   [[nodiscard]] std::uint32_t page_size() const noexcept { return image_size_; }
   [[nodiscard]] bool is_tombstone() const noexcept { return image_size_ == 0; }
 
-  /// The image to fill, uninitialised at first; lives as long as the block. Before the install only.
+  /// The image to fill, uninitialised at first; lives as long as the block. Before the install
+  /// only.
   [[nodiscard]] bytes_span image() noexcept {
     return {reinterpret_cast<std::byte*>(this) + sizeof(page_version), image_size_};
   }

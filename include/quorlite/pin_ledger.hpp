@@ -23,8 +23,7 @@ struct database_state {
   std::uint64_t hash = 0;        ///< sum of the hashes of its pages, modulo 2^64
   std::uint32_t page_size = 0;   ///< bytes; 0: it never had a page
 
-  friend constexpr bool operator==(const database_state&,
-                                   const database_state&) noexcept = default;
+  friend constexpr bool operator==(const database_state&, const database_state&) noexcept = default;
 };
 
 namespace detail {
@@ -116,7 +115,7 @@ class pin_ledger {
                             });
   }
 
-  std::vector<pin_record*> live_;  // owned by their count: the last pin deletes its record
+  std::vector<pin_record*> live_;      // owned by their count: the last pin deletes its record
   std::unique_ptr<pin_record> spare_;  // the last one that ended: most transactions need just one
   std::uint64_t pins_ = 0;
 };

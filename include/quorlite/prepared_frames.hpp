@@ -102,7 +102,8 @@ namespace detail {
   }
   page->set_hash(page_hash(record.number, image));
   if (page->hash() != record.hash) {
-    return failed(errc::diverged);
+    // Only a delta has anything to do with what this replica held.
+    return failed(record.encoding == page_encoding::delta ? errc::diverged : errc::malformed);
   }
   return page;
 }

@@ -37,6 +37,7 @@ struct tip_claim {
   std::shared_ptr<page_store> store;
   epoch_number epoch;
   version_number version;
+  std::uint64_t hash = 0;  ///< of the database at that version
 };
 
 /// One transaction on its way. Shared by the waiter and the table; fields belong to the machine's mutex, but for
@@ -134,11 +135,14 @@ class proposal_table {
     }
   }
 
-  /// R6: an entry of `now` was applied, so whatever is lost from an older term will never be.
+  /// R6: an entry of `now` was applied, so whatever is lost from an older term, now or later, will
+  /// never be. Call it after the entry's own row was answered.
   void overtake(term now) {
-    if (lost_ == 0) {
+    if (now <= overtaken_ || lost_ == 0) {
+      overtaken_ = overtaken_ < now ? now : overtaken_;
       return;
     }
+    overtaken_ = now;
     for (const row& one : rows()) {
       if (one->lost && one->id.term < now) {
         answer(one, quorlite::answer::not_applied, reason::leadership_lost);
@@ -162,12 +166,15 @@ class proposal_table {
     one->lost = true;
   }
   void answer_lost(const row& one, reason why) {
-    if (!one->until_certain) {
+    if (one->id.term < overtaken_) {
+      answer(one, quorlite::answer::not_applied, why);
+    } else if (!one->until_certain) {
       answer(one, quorlite::answer::unknown, why);
     }
   }
 
   std::uint64_t next_token_ = 1;
+  term overtaken_;          ///< the latest term of which something was applied, where terms are told
   std::uint64_t lost_ = 0;  ///< rows that lost their office and are still here
   std::unordered_map<std::uint64_t, row> by_token_;
   std::map<transaction_id, row> by_id_;  ///< ordered, so that everything happens in one order everywhere

@@ -60,13 +60,13 @@ class database {
     exists_ = exists;
   }
 
-  /// Puts another content in place. What was pending on the old one is taken back first, so a writer that still
-  /// holds it cannot install.
-  void replace_store(std::shared_ptr<page_store> next) {
-    const std::shared_ptr<page_store> old = store();
-    old->discard_tip();
+  /// Puts another content in place. What was pending on the old one is taken back first, so a
+  /// writer that still holds it cannot install.
+  /// @returns the old one: perhaps the last to hold it, and freeing its pages takes a while
+  std::shared_ptr<page_store> replace_store(std::shared_ptr<page_store> next) {
+    store()->discard_tip();
     const std::lock_guard guard(mutex_);
-    store_ = std::move(next);
+    return std::exchange(store_, std::move(next));
   }
 
   /// One writer at a time builds on the tip. `owner` is any address of the caller's.
@@ -128,17 +128,20 @@ class registry {
       return failed(errc::invalid_name);
     }
     const std::lock_guard guard(mutex_);
-    const auto found = by_name_.find(name);
-    if (found != by_name_.end()) {
-      return found->second;
-    }
-    if (by_name_.size() >= names_max) {
+    if (by_name_.size() >= names_max && by_name_.find(name) == by_name_.end()) {
       forget_unused();
+      if (by_name_.size() >= names_max) {
+        return failed(errc::too_many_databases);
+      }
     }
-    if (by_name_.size() >= names_max) {
-      return failed(errc::too_many_databases);
-    }
-    return by_name_.emplace(std::string(name), std::make_shared<database>(std::string(name), lock_byte_)).first->second;
+    return made(name);
+  }
+
+  /// The same for a name that the log, a snapshot or the storage says exists: what this replica's
+  /// own callers hold must not stand in its way. @pre is_database_name(name)
+  [[nodiscard]] std::shared_ptr<database> take_in(std::string_view name) {
+    const std::lock_guard guard(mutex_);
+    return made(name);
   }
 
   /// Every database that exists, ascending by name.
@@ -167,6 +170,15 @@ class registry {
  private:
   /// Names held here, existing or not: local, so well above what can exist in the cluster.
   static constexpr std::size_t names_max = 4 * limits::databases;
+
+  [[nodiscard]] std::shared_ptr<database> made(std::string_view name) {
+    auto found = by_name_.find(name);
+    if (found == by_name_.end()) {
+      auto fresh = std::make_shared<database>(std::string(name), lock_byte_);
+      found = by_name_.emplace(std::string(name), std::move(fresh)).first;
+    }
+    return found->second;
+  }
 
   /// Names that do not exist and that nobody else holds make room for new ones.
   void forget_unused() {

@@ -44,9 +44,9 @@ class replica {
         consensus_(consensus),
         machine_(storage, options.machine),
         proposer_(consensus, machine_, options.commits),
-        vfs_(proposer_, options.files),
+        vfs_(proposer_, with_own_name(options.files)),
         flush_(machine_) {
-    started_ = vfs_.status();
+    started_ = vfs_.is_registered() ? std::error_code{} : make_error_code(errc::sqlite_failed);
     if (!started_) {
       started_ = machine_.load();
     }
@@ -76,7 +76,7 @@ class replica {
     if (started_) {
       return failed(started_);
     }
-    return open_connection(vfs_, name, options);
+    return open_connection(vfs_, std::string(name), options);
   }
 
   /// Removes a database on every replica. Blocks until it is applied here. Connections to it see an
@@ -156,6 +156,15 @@ class replica {
   [[nodiscard]] machine_type& machine() noexcept { return machine_; }
 
  private:
+  /// Several replicas may live in one process (tests do that): each registers a VFS of its own.
+  [[nodiscard]] static vfs_options with_own_name(vfs_options files) {
+    static std::atomic<std::uint64_t> count{0};
+    if (files.name == vfs_options{}.name) {
+      files.name += '-' + std::to_string(count.fetch_add(1) + 1);
+    }
+    return files;
+  }
+
   class flush_task final : public background_task {
    public:
     explicit flush_task(machine_type& machine) noexcept : machine_(machine) {}

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "quorlite/bytes.hpp"
+#include "quorlite/codec/snapshot_format.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"
@@ -112,8 +113,8 @@ class transaction {
   std::vector<std::string> databases_;
 };
 
-/// The transactions that have frames staged. Bounded by limits::staged_transactions and limits::staged_bytes, alike
-/// on every replica. Not synchronised.
+/// The transactions that have frames staged. Bounded by limits::staged_transactions,
+/// limits::staged_bytes and what a snapshot can carry, alike on every replica. Not synchronised.
 class staged_transactions {
  public:
   using map = std::map<transaction_id, transaction>;
@@ -130,8 +131,18 @@ class staged_transactions {
     }
     return sum;
   }
-  [[nodiscard]] bool has_room_for(std::size_t entry_bytes) const noexcept {
-    return by_id_.size() < limits::staged_transactions && bytes_held() + entry_bytes <= limits::staged_bytes;
+  [[nodiscard]] std::size_t entries_held() const noexcept {
+    std::size_t sum = 0;
+    for (const auto& [id, one] : by_id_) {
+      sum += one.parts().size();
+    }
+    return sum;
+  }
+  /// @param begins the entry is the first of its transaction
+  [[nodiscard]] bool has_room_for(std::size_t entry_bytes, bool begins) const noexcept {
+    return by_id_.size() + (begins ? 1 : 0) <= limits::staged_transactions &&
+           entries_held() < snapshot_staged_entries &&
+           bytes_held() + entry_bytes <= limits::staged_bytes;
   }
   transaction& begin(transaction_id id, log_index first) { return by_id_.try_emplace(id, id, first).first->second; }
   void drop(transaction_id id) noexcept { by_id_.erase(id); }
@@ -142,7 +153,12 @@ class staged_transactions {
       one = stale ? by_id_.erase(one) : std::next(one);
     }
   }
-  void clear() noexcept { by_id_.clear(); }
+  /// Drops what was begun in older terms: terms never decrease in the log, so no more of it comes.
+  void drop_older(term now) noexcept {
+    while (!by_id_.empty() && by_id_.begin()->first.term < now) {
+      by_id_.erase(by_id_.begin());
+    }
+  }
   /// True if frames came with a snapshot, so that no replay of the log would bring them again.
   [[nodiscard]] bool any_from_snapshot() const noexcept {
     for (const auto& [id, one] : by_id_) {

@@ -11,7 +11,9 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <utility>
+#include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
@@ -23,6 +25,18 @@
 
 namespace quorlite {
 inline namespace v0 {
+/// What a store keeps in memory. All numbers are of the same moment.
+struct page_store_usage {
+  std::size_t images = 0;      ///< page images that somebody can find
+  std::size_t tombstones = 0;  ///< marks of pages that were cut off
+  std::size_t held = 0;        ///< of both: superseded, but seen by a pin
+  std::size_t backlog = 0;     ///< of both: superseded, to be pruned by and by
+  std::size_t limbo = 0;       ///< unlinked, freed as soon as no reader can stand on them
+  std::size_t bytes = 0;       ///< all of the above and the page table
+  std::size_t pending = 0;     ///< versions above committed
+  std::uint64_t pins = 0;      ///< pins alive, doomed ones included
+};
+
 namespace detail {
 
 /// Owns every page version of a store. `find` and `visit` run on any thread under a read_guard; all
@@ -108,6 +122,7 @@ class version_chains {
 
   /// The pinned states. A pin is taken with pins().add() and given back with unpin().
   [[nodiscard]] pin_ledger& pins() noexcept { return pins_; }
+  [[nodiscard]] const pin_ledger& pins() const noexcept { return pins_; }
 
   /// A pin ends. What it alone had kept waits for work(): a long pin may have kept a whole
   /// database, and no single call shall pay for that.
@@ -187,6 +202,129 @@ class version_chains {
   std::size_t bytes_ = 0;
   std::size_t held_ = 0;
   std::size_t unlinked_ = 0;  // since the last look at limbo
+};
+
+/// The states of one lineage on top of their chains: committed, and the pending ones above it.
+/// Under the store's mutex.
+class lineage {
+ public:
+  lineage(const database_state& from, std::uint64_t lock_byte, reclaimer& limbo) noexcept
+      : lock_byte_(lock_byte), committed_(from), chains_(limbo) {
+    QUORLITE_ASSERT(from.page_size == 0 || is_page_size(from.page_size));
+    QUORLITE_ASSERT(from.page_count == 0 || (from.page_size != 0 && from.version.value != 0));
+    QUORLITE_ASSERT(from.page_count <= limits::page_count_max);
+  }
+
+  [[nodiscard]] const database_state& committed() const noexcept { return committed_; }
+  [[nodiscard]] const database_state& tip() const noexcept {
+    return pending_.empty() ? committed_ : pending_.back().at;
+  }
+  /// @pre version in [committed, tip]
+  [[nodiscard]] const database_state& state_at(version_number version) const noexcept {
+    const std::uint64_t above = version.value - committed_.version.value;
+    QUORLITE_ASSERT(above <= pending_.size());
+    return above == 0 ? committed_ : pending_[static_cast<std::size_t>(above - 1)].at;
+  }
+  [[nodiscard]] std::size_t pending_size() const noexcept { return pending_.size(); }
+
+  [[nodiscard]] version_chains& chains() noexcept { return chains_; }
+  [[nodiscard]] const version_chains& chains() const noexcept { return chains_; }
+
+  /// See page_store::load_page.
+  void load(page_block page) {
+    QUORLITE_ASSERT(page != nullptr && pending_.empty());
+    QUORLITE_ASSERT(page->page_size() == committed_.page_size);
+    QUORLITE_ASSERT(page->number().value <= committed_.page_count);
+    QUORLITE_ASSERT(page->number().value != lock_page(committed_.page_size, lock_byte_));
+    chains_.make_room(page->number());
+    node_list loaded;
+    chains_.link(std::move(page), committed_.version, loaded);
+    chains_.settle(loaded);
+  }
+
+  /// Makes the version after the tip, pending. See page_store::install_tip.
+  void append(std::vector<page_block>& pages, std::uint64_t page_count, std::uint64_t hash) {
+    const database_state old = tip();
+    const std::uint32_t page_size =
+        old.page_size != 0 || pages.empty() ? old.page_size : pages.front()->page_size();
+    const database_state next{.version = version_number{old.version.value + 1},
+                              .page_count = page_count,
+                              .hash = hash,
+                              .page_size = page_size};
+    check(pages, next);
+    // First everything that may throw …
+    std::vector<page_block> cut;
+    for (std::uint64_t gone = page_count + 1; gone <= old.page_count; ++gone) {
+      const page_number number{static_cast<std::uint32_t>(gone)};
+      if (chains_.find(old.version, number) != nullptr) {
+        cut.push_back(version_chains::make_tombstone(number));
+      }
+    }
+    for (const page_block& page : pages) {
+      chains_.make_room(page->number());
+    }
+    pending_.push_back({.at = next, .nodes = {}});
+    // … then everything that readers see.
+    for (page_block& page : pages) {
+      chains_.link(std::move(page), next.version, pending_.back().nodes);
+    }
+    for (page_block& mark : cut) {
+      chains_.link(std::move(mark), next.version, pending_.back().nodes);
+    }
+    pages.clear();
+  }
+
+  /// Commits the oldest pending version. @returns how many nodes it has @pre there is one
+  std::size_t promote() noexcept {
+    QUORLITE_ASSERT(!pending_.empty());
+    const pending_version oldest = pending_.front();
+    pending_.pop_front();
+    committed_ = oldest.at;
+    chains_.settle(oldest.nodes);
+    return oldest.nodes.size();
+  }
+
+  /// Takes everything above committed back. Pins first: whoever reads without a lock copies a page
+  /// and then looks at its pin.
+  void discard() noexcept {
+    chains_.pins().doom_above(committed_.version);
+    for (; !pending_.empty(); pending_.pop_back()) {
+      chains_.pop(pending_.back().nodes);
+    }
+  }
+
+ private:
+  struct pending_version {
+    database_state at;
+    node_list nodes;
+  };
+
+  /// Only a programmer's mistakes are found here: entries from outside were validated before.
+  void check(const std::vector<page_block>& pages, const database_state& next) const noexcept {
+    const database_state& old = tip();
+    QUORLITE_ASSERT(next.page_count <= limits::page_count_max);
+    QUORLITE_ASSERT(next.page_count == 0 || next.page_size != 0);
+    const std::uint64_t never_data =
+        next.page_size == 0 ? 0 : lock_page(next.page_size, lock_byte_);
+    std::uint64_t last = 0;
+    std::uint64_t added = 0;
+    for (const page_block& page : pages) {
+      QUORLITE_ASSERT(page != nullptr && page->number().value > last);
+      last = page->number().value;
+      QUORLITE_ASSERT(page->page_size() == next.page_size && last != never_data);
+      added += last > old.page_count ? 1 : 0;
+    }
+    QUORLITE_ASSERT(last <= next.page_count);
+    if (next.page_count > old.page_count) {
+      const bool over_lock = never_data > old.page_count && never_data <= next.page_count;
+      QUORLITE_ASSERT(added == next.page_count - old.page_count - (over_lock ? 1 : 0));
+    }
+  }
+
+  const std::uint64_t lock_byte_;
+  database_state committed_;
+  std::deque<pending_version> pending_;  // ascending, without gaps, from committed + 1
+  version_chains chains_;
 };
 
 }  // namespace detail

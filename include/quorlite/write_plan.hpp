@@ -42,8 +42,9 @@ class write_plan {
   /// What the same pages are in full, in bytes.
   [[nodiscard]] std::uint64_t full_page_bytes() const noexcept { return full_page_bytes_; }
 
-  /// Adds one database. Sets the hash of each page and of the result; pages that are what they were are taken out.
-  /// @pre called ascending by name; the base is not doomed (else the frames mean nothing; they will not be installed)
+  /// Adds one database. Sets the hash of each page and of the result; pages that are what they were
+  /// are taken out, but for one if there is no other: a commit is a version, whatever it changes.
+  /// @pre at least one page; called ascending by name; the base is not doomed (else the frames mean nothing; they will not be installed)
   void add(planned_change& change) {
     database_frames frames;
     frames.name = change.name;
@@ -53,7 +54,8 @@ class write_plan {
     page_store::reader reader(change.store);
     for (page_block& page : *change.pages) {
       page->set_hash(page_hash(page->number(), page->image()));
-      if (record_page(*page, *change.base, reader, frames.pages)) {
+      const bool needed = frames.pages.empty() && &page == &change.pages->back();
+      if (record_page(*page, needed, *change.base, reader, frames.pages)) {
         full_page_bytes_ += page->page_size();
       } else {
         page.reset();
@@ -70,6 +72,11 @@ class write_plan {
   /// @param at_most bytes of one entry @returns errc::too_large: a page does not fit into an entry, or all of it
   ///   not into limits::staged_bytes; errc::malformed: a rule of the format is broken
   [[nodiscard]] result<std::vector<bytes>> entries(transaction_id id, std::size_t at_most, std::uint64_t lock_byte) {
+    for (const database_frames& one : databases_) {
+      if (one.pages.empty()) {
+        return failed(errc::malformed);
+      }
+    }
     set_payloads();
     std::vector<bytes> out;
     std::uint64_t total = 0;
@@ -100,8 +107,8 @@ class write_plan {
     std::size_t page = 0;
   };
 
-  /// @returns false if the page is byte for byte what it was
-  [[nodiscard]] bool record_page(const page_version& page, const page_store::pin& base, page_store::reader& reader,
+  /// @returns false if the page is byte for byte what it was, and not needed all the same
+  [[nodiscard]] bool record_page(const page_version& page, bool needed, const page_store::pin& base, page_store::reader& reader,
                                  std::vector<page_record>& into) {
     page_record record{page.number(), page_encoding::full, page.hash(), {}};
     const auto guard = reader.enter();
@@ -110,7 +117,7 @@ class write_plan {
     const page_version* const before = known ? reader.find(guard, base.version(), page.number()) : nullptr;
     const std::size_t start = payloads_.size();
     if (before != nullptr && encode_delta(before->image(), page.image(), page.image().size() - 1, payloads_)) {
-      if (payloads_.size() == start) {
+      if (payloads_.size() == start && !needed) {
         return false;
       }
       record.encoding = page_encoding::delta;

@@ -205,8 +205,7 @@ TEST_CASE("a database may shrink to nothing and keeps its page size") {
   fixture f;
   f.commit({1, 2}, 2);
   f.commit({}, 0);
-  CHECK(f.store->committed() ==
-        database_state{version_number{2}, 0, 0, page_size});
+  CHECK(f.store->committed() == database_state{version_number{2}, 0, 0, page_size});
   CHECK(f.settled().images == 0);
   f.commit({1}, 1);
   CHECK(f.visible(3, 1) == 3);
@@ -472,7 +471,8 @@ TEST_CASE("the end of a long pin is paid for in small shares") {
   CHECK(store->usage().images == count);
 }
 
-// ---- against a model -----------------------------------------------------------------------------
+// ---- against a model
+// -----------------------------------------------------------------------------
 
 namespace {
 
@@ -573,8 +573,8 @@ class model {
     const auto guard = reader_.enter();
     const page_version* const page = reader_.find(guard, at, page_number{number});
     const auto expected = pages.find(number);
-    const bool right = expected == pages.end() ? page == nullptr
-                                               : shows(page, number, expected->second);
+    const bool right =
+        expected == pages.end() ? page == nullptr : shows(page, number, expected->second);
     if (!right) {  // so many reads that an assertion for each would be most of the work
       FAIL("page " << number << " at version " << at.value << " is not what the model has");
     }
@@ -631,8 +631,7 @@ class model {
   void install_committed() {
     std::vector<page_block> set;
     std::uint64_t count = 0;
-    states_.front() =
-        next_state(states_.front(), store_->committed().page_count, set, count);
+    states_.front() = next_state(states_.front(), store_->committed().page_count, set, count);
     const std::uint64_t hash = store_->hash_after(set, count, store_->pin_committed());
     store_->install_committed(std::move(set), count, hash);
   }
@@ -651,8 +650,8 @@ class model {
 
   void pin_some_version() {
     const std::uint64_t above = below(states_.size());
-    auto pin = store_->pin_version(
-        store_->epoch(), version_number{store_->committed().version.value + above});
+    auto pin = store_->pin_version(store_->epoch(),
+                                   version_number{store_->committed().version.value + above});
     REQUIRE(pin.has_value());
     add(std::move(*pin), states_[above]);
   }

@@ -16,6 +16,8 @@
 ///
 /// The magic is far (at least 6 bits in its first byte) from the first byte of every entry of the
 /// go-dqlite formats, so the two can share a log.
+///
+/// What allocates may throw std::bad_alloc; nothing here throws anything else.
 #pragma once
 
 #include <bit>
@@ -119,6 +121,7 @@ inline constexpr std::size_t page_record_overhead_bytes = 5 + 8 + 3;
 
 /// The exact size of the entry that encode() makes of a valid command, in bytes. O(page records),
 /// any thread.
+/// @pre validate() has nothing against the command
 [[nodiscard]] inline std::size_t encoded_bytes(const command& counted) {
   const std::size_t payload = detail::payload_bytes(counted);
   return detail::entry_crc_end + varint_bytes(payload) + payload;

@@ -27,8 +27,8 @@ inline namespace v0 {
 /// What a parser tells, in this order: the header once, then each page of each database, ascending.
 ///
 /// The views are valid during the call. An error of the sink ends the parse and is its result.
-/// `hash` is page_hash() of the image. The lock page is left out. Everything was checked but that
-/// nothing is missing: believe in the whole only after finish().
+/// `hash` is page_hash() of the image. The lock page is left out. A page comes with its chunk's
+/// checksum verified, before its database's hash is: believe in the whole only after finish().
 template <class Sink>
 concept snapshot_sink =
     requires(Sink& sink, const snapshot_header& header, std::size_t database_ordinal,

@@ -34,7 +34,7 @@ concept snapshot_page_source =
     };
 
 /// The bytes of one snapshot, by place. Holds the encoded header (notes and staged entries
-/// included) and 16 bytes a database; pages are asked for as they are read. Any thread may read,
+/// included) and 24 bytes a database; pages are asked for as they are read. Any thread may read,
 /// several at once.
 class snapshot_layout {
  public:

@@ -7,8 +7,11 @@
 /// test_raft raft{cluster, server_id{1}};   // one for each server
 /// raft.start(machine);
 /// cluster.run_until([&] { return cluster.leader().has_value(); }, milliseconds{5000});
-/// cluster.spawn([&] { … raft.propose(term, token, bytes); raft.wait(signal, milliseconds{1000}); …
-/// }); cluster.run_for(milliseconds{2000});
+/// cluster.spawn([&] {
+///   raft.propose(term, token, bytes);
+///   raft.wait(signal, milliseconds{1000});  // others run meanwhile
+/// });
+/// cluster.run_for(milliseconds{2000});
 /// ```
 #pragma once
 

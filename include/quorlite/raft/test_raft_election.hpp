@@ -220,7 +220,8 @@ inline void raft_node::count_quorum() {
     each.heard = false;
   }
   office_.count_quorum_at_us = environment_.now_us() + options_.election_timeout_min.value * 1000;
-  if (heard < quorum()) {
+  const bool is_deposed = office_.commit_ceiling != leader_office{}.commit_ceiling;
+  if (heard < quorum() || is_deposed) {
     trace("hears no quorum, only", heard);
     step_down();
   }

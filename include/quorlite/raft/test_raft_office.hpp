@@ -72,7 +72,8 @@ struct leader_office {
   std::uint64_t round = 0;         ///< of heartbeats, counted up for read barriers
   std::uint64_t heartbeat_at_us = 0;
   std::uint64_t count_quorum_at_us = 0;
-  /// Set by a deposition: no entry above it is committed in this office.
+  /// Set by a deposition: no entry above it is committed in this office, which ends at the next
+  /// count of the quorum even if the cut is healed before.
   log_index commit_ceiling{~std::uint64_t{0}};
   std::optional<handover> transfer;
 

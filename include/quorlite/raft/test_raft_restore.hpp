@@ -62,6 +62,9 @@ inline void raft_node::on_snapshot_part() {
 // ---- sending one
 
 inline void raft_node::send_chunk(follower_progress& to) {
+  if (to.sending_offset == 0) {
+    to.sending = disk_.snapshot;  // nothing of an older one has arrived: the newest will do better
+  }
   const bytes& content = to.sending->content;
   const auto offset = static_cast<std::size_t>(to.sending_offset);
   const std::size_t count = std::min(options_.chunk_bytes, content.size() - offset);

@@ -71,6 +71,11 @@ class world final : private node_environment {
   // ---- clients
   /// A client begins at the next step; it may block in `test_raft::wait` only.
   client_id spawn(client_body body) { return clients_.spawn(std::move(body)); }
+  /// Lets time pass for the caller: a client, or the main stack. @pre not in an event
+  void sleep(milliseconds span) {
+    client_signal never;
+    static_cast<void>(wait(never, span, 0, server_id{}));
+  }
   [[nodiscard]] bool finished(client_id id) const noexcept { return clients_.finished(id); }
   [[nodiscard]] std::size_t unfinished_clients() const noexcept { return clients_.unfinished(); }
   /// From now on nobody waits: every wait gives false at once, until all clients have ended. What

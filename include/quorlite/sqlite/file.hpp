@@ -22,6 +22,7 @@
 #include "quorlite/sqlite/draft.hpp"
 #include "quorlite/sqlite/result_code.hpp"
 #include "quorlite/sqlite/super_journal.hpp"
+#include "quorlite/sqlite/vfs_core.hpp"
 #include "quorlite/sqlite/vfs_host.hpp"
 #include "quorlite/sqlite/view.hpp"
 #include "quorlite/sqlite/writer_turn.hpp"
@@ -29,20 +30,6 @@
 namespace quorlite {
 inline namespace v0 {
 namespace detail {
-
-/// What the file handles of one VFS share.
-struct vfs_core {
-  vfs_host& host;
-  sqlite3_vfs* base;  ///< serves plain and temporary files
-  std::string name;
-  draft_limits bounds;
-  super_journals supers{};
-  std::atomic<std::uint64_t> events{0};
-  std::atomic<std::uint64_t> open_files{0};
-
-  /// Orders failures of different handles of one connection.
-  [[nodiscard]] std::uint64_t next_event() noexcept { return events.fetch_add(1) + 1; }
-};
 
 /// One open database. Used by one thread at a time, as SQLite uses a file. Its members answer with
 /// SQLite's result codes and throw std::bad_alloc only; no lock of ours is held where they block.
@@ -265,12 +252,15 @@ class database_file {
     while (at < end) {
       const page_number number{static_cast<std::uint32_t>(at / one_page + 1)};
       const auto within = static_cast<std::size_t>(at % one_page);
-      const auto part = static_cast<std::size_t>(std::min<std::uint64_t>(one_page - within, end - at));
+      const auto part =
+          static_cast<std::size_t>(std::min<std::uint64_t>(one_page - within, end - at));
       copy(number, within, into.subspan(static_cast<std::size_t>(at - from), part));
       at += part;
     }
     if (view_.is_lost()) {
-      return refuse(make_error_code(errc::stale_term));
+      // Cleaning up after a commit must not hide why that failed.
+      return phase_ == phase::over ? sqlite_not_leader
+                                   : refuse(make_error_code(errc::stale_term));
     }
     if (at == from + into.size()) {
       return SQLITE_OK;

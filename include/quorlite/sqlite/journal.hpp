@@ -74,7 +74,8 @@ class heap_file {
 
   void fill(std::uint64_t from, std::uint64_t to) noexcept {
     while (from < to) {
-      const std::uint64_t part = std::min<std::uint64_t>(to - from, piece_bytes - from % piece_bytes);
+      const std::uint64_t part =
+          std::min<std::uint64_t>(to - from, piece_bytes - from % piece_bytes);
       std::memset(pieces_[from / piece_bytes].get() + from % piece_bytes, 0,
                   static_cast<std::size_t>(part));
       from += part;

@@ -96,7 +96,7 @@ class write_set {
  private:
   static constexpr std::uint32_t vacant = ~std::uint32_t{0};
   static constexpr std::size_t first_places = 32;
-  static constexpr std::size_t keep_places = 512;  // wiping a larger one each time costs more than it saves
+  static constexpr std::size_t keep_places = 512;  // wiping a larger one costs too much
 
   void insert(page_block page) {
     if (places_.size() < 2 * (pages_.size() + 1)) {

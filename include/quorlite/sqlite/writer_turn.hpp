@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <system_error>
 
 #include "quorlite/consensus.hpp"
 #include "quorlite/registry.hpp"
@@ -86,7 +87,9 @@ class writer_turn {
   [[nodiscard]] std::error_code begin() {
     const bool mine = try_acquire();
     early_ = false;
-    if (mine && (!view_.is_current() || view_.at().version() != view_.store()->tip().version)) {
+    // A version alone can name two histories: a doomed one is never the tip.
+    if (mine && (!view_.is_current() || view_.is_lost() ||
+                 view_.at().version() != view_.store()->tip().version)) {
       give_back();
       return make_error_code(errc::stale_term);
     }

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -80,11 +81,10 @@ class conformance_report {
       lines += law + (how == law_result::failed   ? " FAILED"
                       : how == law_result::passed ? " passed"
                                                   : " skipped");
-      const char* separator = ": ";
+      std::set<std::string_view> said;  // one law may be kept many times in one run
       for (const law_finding& finding : findings_) {
-        if (finding.law == law && finding.result == how) {
-          lines += separator + finding.sentence;
-          separator = "; ";
+        if (finding.law == law && finding.result == how && said.insert(finding.sentence).second) {
+          lines += (said.size() == 1 ? ": " : "; ") + finding.sentence;
         }
       }
       lines += '\n';

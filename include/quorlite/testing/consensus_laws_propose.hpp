@@ -45,6 +45,19 @@ void check_many_proposals(Make& make, conformance_report& report) {
   scene.finish({"P1", "P2", "P4", "P5", "P7", "A1", "A2", "A3", "A6", "A7", "L2", "L3", "L4"});
 }
 
+/// P1 and L3: a leader is stopped with proposals on their way.
+template <consensus_harness H, class Make>
+void check_stop(Make& make, conformance_report& report) {
+  consensus_scene<H> scene(make(3), report);
+  const std::size_t server = scene.await_leader();
+  scene.write(1);
+  for (std::size_t i = 0; i < 5; ++i) {
+    scene.propose_now(server);
+  }
+  scene.stop(server);
+  scene.finish({"P1", "P3", "L3"});
+}
+
 /// P6: a term that is over, or has not come.
 template <consensus_harness H, class Make>
 void check_expected_term(Make& make, conformance_report& report) {
@@ -225,6 +238,7 @@ void check_failed_log_write(Make& make, conformance_report& report) {
 template <consensus_harness H, class Make>
 void run_propose_laws(Make& make, conformance_report& report) {
   check_many_proposals<H>(make, report);
+  check_stop<H>(make, report);
   check_expected_term<H>(make, report);
   check_sizes<H>(make, report);
   check_without_office<H>(make, report);

@@ -147,6 +147,9 @@ class consensus_scene {
     for (std::size_t i = 0; i < count; ++i) {
       last = propose_now(server, bytes_count);
     }
+    if (count == 0) {
+      return converge();
+    }
     const bool committed = answer_to(last).how == outcome::committed;
     return committed && (bytes_count < 8 || await_applied(last)) && converge();
   }

@@ -178,24 +178,15 @@ class recording_machine final : public state_machine {
 
   // ---- for the suite
 
-  [[nodiscard]] bool leading() const {
-    return read([&] { return leading_; });
-  }
-  [[nodiscard]] quorlite::term gained() const {
-    return read([&] { return gained_; });
-  }
-  [[nodiscard]] bool halted() const {
-    return read([&] { return halted_; });
-  }
+  [[nodiscard]] bool leading() const { return copy_of(leading_); }
+  [[nodiscard]] quorlite::term gained() const { return copy_of(gained_); }
+  [[nodiscard]] bool halted() const { return copy_of(halted_); }
   [[nodiscard]] bool restarted() const noexcept { return restarted_; }
-  [[nodiscard]] recorded_state state() const {
-    return read([&] { return state_; });
-  }
-  [[nodiscard]] recorded_state disk() const {
-    return read([&] { return disk_; });
-  }
+  [[nodiscard]] recorded_state state() const { return copy_of(state_); }
+  [[nodiscard]] recorded_state disk() const { return copy_of(disk_); }
   [[nodiscard]] bool holds(log_index index) const {
-    return read([&] { return state_.entries.contains(index.value); });
+    const std::lock_guard guard(mutex_);
+    return state_.entries.contains(index.value);
   }
   [[nodiscard]] stage_counters& stages() noexcept { return *counters_; }
 
@@ -246,15 +237,10 @@ class recording_machine final : public state_machine {
     const bool alone;
   };
 
-  template <class F>
-  auto read(F what) const {
+  template <class T>
+  T copy_of(const T& place) const {
     const std::lock_guard guard(mutex_);
-    return what();
-  }
-  template <class F>
-  F copy_of(const F& hook) const {
-    const std::lock_guard guard(mutex_);
-    return hook;
+    return place;
   }
 
   verdict take(const log_entry& entry) {

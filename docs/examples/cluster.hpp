@@ -1,0 +1,211 @@
+/// @file
+/// Replicas of one database in one process, and what can happen to them: crash, partition, return.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include "command_line.hpp"
+#include "page_compare.hpp"
+#include "quorlite/raft/test_raft.hpp"
+#include "quorlite/replica.hpp"
+#include "quorlite/storage/memory.hpp"
+
+namespace example {
+
+using quorlite::milliseconds;
+using quorlite::server_id;
+using quorlite::testing::test_raft;
+using replica_type = quorlite::replica<test_raft, quorlite::memory_storage>;
+
+inline constexpr const char* database_name = "main.db";
+
+/// What all replicas together have done, those included that crashed meanwhile.
+struct cluster_counters {
+  std::uint64_t entries = 0;
+  std::uint64_t entry_bytes = 0;
+  std::uint64_t full_page_bytes = 0;
+  std::uint64_t snapshots_installed = 0;
+};
+
+/// A simulated Raft cluster with a replica on each server. Nothing happens on its own: time passes
+/// only while a COMMIT waits, or while one of the waiting functions here runs.
+class cluster {
+ public:
+  /// @param snapshot_every so many entries: a server that missed more is sent a snapshot
+  cluster(const settings& asked, std::uint64_t snapshot_every)
+      : page_size_(asked.page_size), world_(world_options(asked, snapshot_every)) {
+    for (std::uint64_t id = 1; id <= asked.replicas; ++id) {
+      servers_.emplace_back();
+      start(server_id{id});
+    }
+  }
+
+  [[nodiscard]] quorlite::testing::world& world() { return world_; }
+  [[nodiscard]] std::size_t size() const { return servers_.size(); }
+  [[nodiscard]] replica_type& replica(server_id id) { return *at(id).replica; }
+  [[nodiscard]] bool has_crashed(server_id id) const { return !world_.running(id); }
+  [[nodiscard]] std::optional<server_id> lost() const { return lost_; }
+
+  /// An ordinary connection. On the leader it writes, on the others it reads.
+  [[nodiscard]] quorlite::connection connect(server_id id) {
+    auto opened = replica(id).open(database_name, {.page_size = page_size_});
+    if (!opened) {
+      throw std::runtime_error(fmt::format("cannot open the database on replica {}: {}", id.value,
+                                           opened.error().message()));
+    }
+    return std::move(*opened);
+  }
+
+  [[nodiscard]] pinned_pages pages(server_id id) {
+    return pinned_pages(replica(id).machine().databases().find(database_name)->store());
+  }
+
+  /// Lets time pass until there is a leader that is not cut off.
+  [[nodiscard]] server_id wait_for_leader() {
+    const auto elected = [this] {
+      const std::optional<server_id> leader = world_.leader();
+      return leader.has_value() && leader != lost_;
+    };
+    constexpr milliseconds patience{20'000};
+    if (!world_.run_until(elected, patience)) {
+      bring_back();  // too few are left for a quorum
+      if (!world_.run_until(elected, patience)) {
+        throw std::runtime_error("no leader is elected");
+      }
+    }
+    return *world_.leader();
+  }
+
+  void crash(server_id id) {
+    world_.crash(id);
+    lost_ = id;
+  }
+  void isolate(server_id id) {
+    world_.isolate(id);
+    lost_ = id;
+  }
+  /// The world has done it already, at a point where only the world can.
+  void note_lost(server_id id) { lost_ = id; }
+
+  /// Restarts or reconnects the server that was lost. Its connections must be closed if it crashed.
+  void bring_back() {
+    if (!lost_) {
+      return;
+    }
+    const server_id id = *std::exchange(lost_, std::nullopt);
+    world_.heal();
+    if (has_crashed(id)) {
+      count(at(id));
+      start(id);
+    }
+  }
+
+  /// Lets time pass until every replica has applied all there is. @throws if one never does
+  void wait_until_even() {
+    bring_back();
+    const auto even = [this] {
+      const std::optional<server_id> leader = world_.leader();
+      for (std::uint64_t id = 1; leader && id <= size(); ++id) {
+        if (replica(server_id{id}).applied() != replica(*leader).applied() ||
+            world_.node(server_id{id}).commit_index() != world_.node(*leader).commit_index()) {
+          return false;
+        }
+      }
+      return leader.has_value();
+    };
+    if (!world_.run_until(even, milliseconds{600'000})) {
+      throw std::runtime_error("the replicas do not catch up: " + state_of_all());
+    }
+  }
+
+  /// Gives every replica the chance to write its pages back to its storage.
+  void maintain() {
+    for (server& one : servers_) {
+      one.replica->maintain();
+    }
+  }
+
+  [[nodiscard]] cluster_counters counters() {
+    cluster_counters all = gone_;
+    for (server& one : servers_) {
+      add(all, one);
+    }
+    return all;
+  }
+
+ private:
+  /// One machine: its disk survives a crash, the rest does not.
+  struct server {
+    quorlite::memory_storage storage;
+    std::optional<test_raft> raft;
+    std::optional<replica_type> replica;
+    std::uint64_t own_snapshots = 0;  ///< restored from its own disk, not sent by a leader
+  };
+
+  [[nodiscard]] static quorlite::testing::world_options world_options(
+      const settings& asked, std::uint64_t snapshot_every) {
+    quorlite::testing::world_options options;
+    options.seed = asked.seed;
+    options.replicas = asked.replicas;
+    options.network = {.drop = 0.002, .duplicate = 0.002};
+    options.raft.chunk_bytes = std::size_t{64} << 10U;
+    options.compaction = {.threshold_entries = snapshot_every,
+                          .trailing_entries = snapshot_every / 4,
+                          .read_bytes = std::size_t{256} << 10U};
+    options.disk = {.sync_min_us = 50, .sync_max_us = 400};
+    return options;
+  }
+
+  [[nodiscard]] server& at(server_id id) { return servers_[static_cast<std::size_t>(id.value - 1)]; }
+
+  void start(server_id id) {
+    server& one = at(id);
+    one.replica.reset();
+    one.raft.emplace(world_, id);
+    quorlite::replica_options options;
+    options.files.name = fmt::format("replica-{}", id.value);  // SQLite wants one for each
+    options.flush_bytes = std::uint64_t{1} << 20U;
+    one.replica.emplace(*one.raft, one.storage, options);
+    if (const std::error_code error = one.replica->status()) {
+      throw std::runtime_error(
+          fmt::format("replica {} does not start: {}", id.value, error.message()));
+    }
+    one.own_snapshots = one.replica->counters().snapshots_installed;
+  }
+
+  /// Before a replica goes away.
+  void count(server& one) { add(gone_, one); }
+
+  static void add(cluster_counters& to, server& one) {
+    const quorlite::proposer_counters proposed = one.replica->proposals();
+    to.entries += proposed.entries;
+    to.entry_bytes += proposed.entry_bytes;
+    to.full_page_bytes += proposed.full_page_bytes;
+    to.snapshots_installed += one.replica->counters().snapshots_installed - one.own_snapshots;
+  }
+
+  [[nodiscard]] std::string state_of_all() {
+    std::string text;
+    for (std::uint64_t id = 1; id <= size(); ++id) {
+      const quorlite::health health = replica(server_id{id}).health();
+      text += fmt::format("replica {} has applied {}{}{}; ", id,
+                          replica(server_id{id}).applied().index.value,
+                          health.halted ? " and halted: " : "", health.what);
+    }
+    return text;
+  }
+
+  const std::uint32_t page_size_;
+  quorlite::testing::world world_;  // before the servers: it outlives their adapters
+  std::deque<server> servers_;
+  std::optional<server_id> lost_;
+  cluster_counters gone_;
+};
+
+}  // namespace example

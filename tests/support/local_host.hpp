@@ -1,0 +1,365 @@
+// A replica without consensus: commits at once, or when and how a test says so.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "quorlite/codec/page_hash.hpp"
+#include "quorlite/sqlite/vfs_host.hpp"
+
+namespace quorlite_test {
+
+using namespace quorlite;
+
+/// What a follower gets of one database.
+struct recorded_change {
+  std::string name;
+  std::uint32_t page_size = 0;
+  std::uint64_t page_count = 0;
+  std::uint64_t hash = 0;  // of the database afterwards
+  std::map<std::uint32_t, bytes> pages;
+};
+/// What a follower gets of one transaction.
+struct recorded_entry {
+  transaction_id id;
+  std::vector<recorded_change> changes;
+};
+
+/// The whole file of a state, absent pages as zeros.
+inline bytes image_of(const std::shared_ptr<page_store>& store, const page_store::pin& at) {
+  bytes image(static_cast<std::size_t>(at.page_count() * at.page_size()));
+  page_store::reader reader{store};
+  for (std::uint32_t number = 1; number <= at.page_count(); ++number) {
+    const auto guard = reader.enter();
+    const page_version* const page = reader.find(guard, at.version(), page_number{number});
+    if (page != nullptr) {
+      std::memcpy(image.data() + std::size_t{number - 1} * at.page_size(), page->image().data(),
+                  at.page_size());
+    }
+  }
+  return image;
+}
+inline bytes committed_image(const std::shared_ptr<page_store>& store) {
+  return image_of(store, store->pin_committed());
+}
+
+/// Replays recorded entries onto stores of its own.
+class follower {
+ public:
+  explicit follower(std::uint64_t lock_byte = limits::lock_byte_default) : lock_byte_(lock_byte) {}
+
+  /// False if the result has another hash than the leader said.
+  bool apply(const recorded_entry& entry) {
+    bool equal = true;
+    for (const recorded_change& change : entry.changes) {
+      const auto store = of(change.name);
+      std::vector<page_block> pages;
+      for (const auto& [number, image] : change.pages) {
+        page_block page = make_page(page_number{number}, change.page_size);
+        std::memcpy(page->image().data(), image.data(), image.size());
+        page->set_hash(page_hash(page_number{number}, page->image()));
+        pages.push_back(std::move(page));
+      }
+      const std::uint64_t hash =
+          store->hash_after(pages, change.page_count, store->pin_committed());
+      equal = equal && hash == change.hash;
+      store->install_committed(std::move(pages), change.page_count, hash);
+    }
+    return equal;
+  }
+  std::shared_ptr<page_store> of(const std::string& name) {
+    auto& store = stores_[name];
+    if (store == nullptr) {
+      store = page_store::make({}, epoch_number{1}, lock_byte_);
+    }
+    return store;
+  }
+
+ private:
+  const std::uint64_t lock_byte_;
+  std::map<std::string, std::shared_ptr<page_store>> stores_;
+};
+
+/// Any thread. How commits are answered:
+/// * `at_once`: installed and committed inside of commit();
+/// * `detached`: installed, and reported as committed at once although it is only pending: so one
+///   thread can have several transactions in flight;
+/// * `held`: installed; commit() blocks until promote() or lose().
+class local_host final : public vfs_host {
+ public:
+  enum class answers { at_once, detached, held };
+
+  explicit local_host(std::uint64_t lock_byte = limits::lock_byte_default)
+      : lock_byte_(lock_byte) {}
+
+  // ---- what a test says
+
+  void answer(answers how) {
+    const std::lock_guard lock(mutex_);
+    how_ = how;
+  }
+  /// The next commit is answered with this. An outcome_unknown is not applied either.
+  void refuse_next(std::error_code error) {
+    const std::lock_guard lock(mutex_);
+    refusals_.push_back(error);
+  }
+  /// The next commit is applied, but answered with this.
+  void lie_next(std::error_code error) {
+    const std::lock_guard lock(mutex_);
+    lie_ = error;
+  }
+  void lead(bool leading) {
+    const std::lock_guard lock(mutex_);
+    leading_ = leading;
+    term_ = term_.next();
+  }
+  /// The oldest pending transaction is committed.
+  void promote() {
+    const std::lock_guard lock(mutex_);
+    promote_locked();
+  }
+  void promote_all() {
+    const std::lock_guard lock(mutex_);
+    while (!pending_.empty()) {
+      promote_locked();
+    }
+  }
+  /// Everything pending is taken back. The same replica leads the next term, unless lead(false).
+  void lose() {
+    const std::lock_guard lock(mutex_);
+    for (const auto& one : registry_.all()) {
+      one->store()->discard_tip();
+    }
+    for (const auto& one : pending_) {
+      one->error = make_error_code(errc::leadership_lost);
+      one->settled = true;
+    }
+    pending_.clear();
+    term_ = term_.next();
+    changed_.notify_all();
+  }
+
+  // ---- what a test sees
+
+  [[nodiscard]] std::shared_ptr<page_store> store(std::string_view name) {
+    return database_named(name).value()->store();
+  }
+  [[nodiscard]] std::vector<recorded_entry> entries() {
+    const std::lock_guard lock(mutex_);
+    return entries_;
+  }
+  [[nodiscard]] std::size_t entry_count() {
+    const std::lock_guard lock(mutex_);
+    return entries_.size();
+  }
+  [[nodiscard]] std::size_t pending_count() {
+    const std::lock_guard lock(mutex_);
+    return pending_.size();
+  }
+  /// How often commit() was called.
+  [[nodiscard]] std::size_t commit_calls() const { return commit_calls_; }
+  [[nodiscard]] std::size_t quiet_waits() const { return quiet_waits_; }
+  [[nodiscard]] std::size_t writer_waits() const { return writer_waits_; }
+  /// Blocks until so many transactions are pending.
+  void await_pending(std::size_t count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return pending_.size() >= count; });
+  }
+  /// True if a follower that replays the entries has the committed bytes of every database.
+  [[nodiscard]] bool replays_equal() {
+    follower other{lock_byte_};
+    for (const recorded_entry& entry : entries()) {
+      if (!other.apply(entry)) {
+        return false;
+      }
+    }
+    for (const auto& one : registry_.all()) {
+      if (committed_image(one->store()) != committed_image(other.of(one->name()))) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  // ---- what the VFS asks
+
+  [[nodiscard]] result<std::shared_ptr<database>> database_named(
+      std::string_view name) noexcept override {
+    const std::lock_guard lock(mutex_);
+    const bool is_new = registry_.find(name) == nullptr;
+    auto found = registry_.find_or_make(name);
+    if (found.has_value() && is_new && lock_byte_ != limits::lock_byte_default) {
+      const auto epoch = (*found)->next_epoch();
+      (*found)->replace_store(page_store::make({}, epoch, lock_byte_));
+    }
+    return found;
+  }
+
+  [[nodiscard]] result<write_ticket> begin_write(const page_store& store,
+                                                 const page_store::pin& base) noexcept override {
+    const std::lock_guard lock(mutex_);
+    if (!leading_) {
+      return failed(errc::not_leader);
+    }
+    if (base.doomed() || base.version() != store.tip().version) {
+      return failed(errc::stale_term);
+    }
+    return write_ticket{term_, store.epoch()};
+  }
+
+  void wait_for_writer(database& target, milliseconds slice) noexcept override {
+    std::unique_lock lock(mutex_);
+    ++writer_waits_;
+    changed_.wait_for(lock, std::chrono::milliseconds(slice.value),
+                      [&] { return target.has_writer(nullptr); });
+  }
+  void wait_for_quiet(database& target, milliseconds slice) noexcept override {
+    std::unique_lock lock(mutex_);
+    ++quiet_waits_;
+    const auto store = target.store();
+    changed_.wait_for(lock, std::chrono::milliseconds(slice.value), [&] {
+      return store->tip().version == store->committed().version;
+    });
+  }
+  void release_writer(database& target, const void* owner) noexcept override {
+    const std::lock_guard lock(mutex_);
+    if (target.release_writer(owner)) {
+      changed_.notify_all();
+    }
+  }
+
+  [[nodiscard]] commit_answer commit(std::span<database_change> changes) noexcept override {
+    std::unique_lock lock(mutex_);
+    ++commit_calls_;
+    std::error_code error;
+    if (!refusals_.empty()) {
+      error = refusals_.front();
+      refusals_.pop_front();
+    }
+    if (error == errc::busy) {
+      return {error, {}};
+    }
+    const transaction_id id{term_, ++sequence_};
+    if (!error) {
+      error = check(changes);
+    }
+    if (error) {
+      release(changes);
+      for (database_change& change : changes) {
+        change.pages.clear();
+      }
+      return {error, id};
+    }
+    const auto mine = std::make_shared<in_flight>();
+    mine->entry.id = id;
+    for (database_change& change : changes) {
+      mine->entry.changes.push_back(install(change));
+      mine->stores.push_back(change.store);
+    }
+    pending_.push_back(mine);
+    release(changes);
+    if (how_ == answers::at_once) {
+      promote_locked();
+    } else if (how_ == answers::held) {
+      changed_.notify_all();
+      changed_.wait(lock, [&] { return mine->settled; });
+    }
+    return {lie_ ? std::exchange(lie_, {}) : mine->error, id};
+  }
+
+  [[nodiscard]] std::string explain(std::error_code error) const override {
+    return error == errc::not_leader ? "this replica does not lead: write on 'other'"
+                                     : error.message();
+  }
+
+ private:
+  struct in_flight {
+    recorded_entry entry;
+    std::vector<std::shared_ptr<page_store>> stores;
+    std::error_code error;
+    bool settled = false;
+  };
+
+  std::error_code check(std::span<database_change> changes) const {
+    if (!leading_) {
+      return make_error_code(errc::not_leader);
+    }
+    for (std::size_t i = 0; i < changes.size(); ++i) {
+      const database_change& change = changes[i];
+      const bool fresh = change.ticket.term == term_ &&
+                         change.ticket.epoch == change.store->epoch() &&
+                         change.base->version() == change.store->tip().version;
+      if (!fresh || !change.target->has_writer(change.writer) ||
+          (i > 0 && changes[i - 1].target->name() >= change.target->name())) {
+        return make_error_code(errc::stale_term);
+      }
+    }
+    return {};
+  }
+
+  static recorded_change install(database_change& change) {
+    recorded_change record{change.target->name(), change.pages.front()->page_size(),
+                           change.page_count, 0, {}};
+    for (const page_block& page : change.pages) {
+      page->set_hash(page_hash(page->number(), page->image()));
+      record.pages.emplace(page->number().value, bytes(page->image().begin(), page->image().end()));
+    }
+    record.hash = change.store->hash_after(change.pages, change.page_count, *change.base);
+    const std::error_code error = change.store->install_tip(
+        change.ticket.epoch, std::move(change.pages), change.page_count, record.hash);
+    QUORLITE_ASSERT(!error);
+    change.committed = change.store->pin_tip();
+    return record;
+  }
+
+  void release(std::span<database_change> changes) {
+    for (const database_change& change : changes) {
+      static_cast<void>(change.target->release_writer(change.writer));
+    }
+    changed_.notify_all();
+  }
+
+  void promote_locked() {
+    const auto oldest = pending_.front();
+    pending_.pop_front();
+    for (const auto& store : oldest->stores) {
+      store->promote();
+    }
+    entries_.push_back(oldest->entry);
+    oldest->settled = true;
+    changed_.notify_all();
+  }
+
+  const std::uint64_t lock_byte_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  registry registry_;
+  std::deque<std::shared_ptr<in_flight>> pending_;
+  std::deque<std::error_code> refusals_;
+  std::error_code lie_;
+  std::vector<recorded_entry> entries_;
+  answers how_ = answers::at_once;
+  term term_{1};
+  std::uint64_t sequence_ = 0;
+  bool leading_ = true;
+  std::atomic<std::size_t> commit_calls_{0};
+  std::atomic<std::size_t> quiet_waits_{0};
+  std::atomic<std::size_t> writer_waits_{0};
+};
+
+}  // namespace quorlite_test

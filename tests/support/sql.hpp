@@ -1,0 +1,35 @@
+// Short ways to say SQL in tests.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <string>
+
+/// Runs statements to the end. The extended result code.
+inline int run(sqlite3* db, const std::string& sql) {
+  const int code = sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
+  return code == SQLITE_OK ? SQLITE_OK : sqlite3_extended_errcode(db);
+}
+
+/// All rows of a query: columns joined by '|', rows by ';'. "!<code>" if it fails.
+inline std::string ask(sqlite3* db, const std::string& sql) {
+  sqlite3_stmt* statement = nullptr;
+  if (sqlite3_prepare_v2(db, sql.c_str(), -1, &statement, nullptr) != SQLITE_OK) {
+    return "!" + std::to_string(sqlite3_extended_errcode(db));
+  }
+  std::string rows;
+  int code = SQLITE_ROW;
+  while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
+    rows += rows.empty() ? "" : ";";
+    for (int column = 0; column < sqlite3_column_count(statement); ++column) {
+      const auto* const text = sqlite3_column_text(statement, column);
+      rows += column == 0 ? "" : "|";
+      rows += text == nullptr ? "" : reinterpret_cast<const char*>(text);
+    }
+  }
+  if (code != SQLITE_DONE) {
+    rows = "!" + std::to_string(sqlite3_extended_errcode(db));
+  }
+  sqlite3_finalize(statement);
+  return rows;
+}

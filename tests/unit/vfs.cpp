@@ -1,0 +1,432 @@
+// The VFS case by case: locks, pins, retries, refusals.
+#include <sqlite3.h>
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "catch2_shim.hpp"
+#include "quorlite/sqlite/connection.hpp"
+#include "support/local_host.hpp"
+#include "support/sql.hpp"
+
+namespace {
+
+using namespace quorlite;
+using quorlite_test::local_host;
+
+struct world {
+  local_host host;
+  vfs door{host, {.name = "vfs-test"}};
+
+  connection open(const std::string& name = "a.db", connection_options options = {}) {
+    auto opened = open_connection(door, name, options);
+    REQUIRE(opened.has_value());
+    return std::move(*opened);
+  }
+};
+
+connection table_of(world& w, const std::string& name = "a.db") {
+  connection db = w.open(name);
+  REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+  return db;
+}
+
+}  // namespace
+
+TEST_CASE("a commit is one entry that a follower replays to the same bytes") {
+  world w;
+  connection db = table_of(w);
+  REQUIRE(w.host.entry_count() == 1);
+  REQUIRE(run(db, "BEGIN; INSERT INTO t VALUES(1); INSERT INTO t VALUES(2); COMMIT") == SQLITE_OK);
+  REQUIRE(w.host.entry_count() == 2);
+  REQUIRE(ask(db, "SELECT x FROM t") == "1;2");
+  REQUIRE(db.last_transaction() == transaction_id{term{1}, 2});
+  REQUIRE(ask(db, "PRAGMA quorlite_transaction") == "1.2");
+  REQUIRE(ask(db, "PRAGMA quorlite_error").empty());
+  REQUIRE_FALSE(db.last_error());
+  REQUIRE(w.host.replays_equal());
+}
+
+TEST_CASE("reads, rollbacks and empty transactions make no entry") {
+  world w;
+  connection db = table_of(w);
+  REQUIRE(run(db, "BEGIN IMMEDIATE; SELECT * FROM t; COMMIT") == SQLITE_OK);
+  REQUIRE(run(db, "BEGIN; INSERT INTO t VALUES(1); ROLLBACK") == SQLITE_OK);
+  REQUIRE(run(db, "BEGIN; SAVEPOINT s; INSERT INTO t VALUES(1); ROLLBACK TO s; SELECT 1; ROLLBACK") ==
+          SQLITE_OK);
+  REQUIRE(ask(db, "SELECT count(*) FROM t") == "0");
+  REQUIRE(w.host.entry_count() == 1);
+}
+
+TEST_CASE("every journal mode that keeps a journal and every synchronous but OFF commits once") {
+  world w;
+  connection db = table_of(w);
+  for (const std::string mode : {"DELETE", "TRUNCATE", "PERSIST"}) {
+    for (const std::string synchronous : {"NORMAL", "FULL", "EXTRA"}) {
+      REQUIRE(run(db, "PRAGMA journal_mode=" + mode) == SQLITE_OK);
+      REQUIRE(run(db, "PRAGMA synchronous=" + synchronous) == SQLITE_OK);
+      const std::size_t before = w.host.entry_count();
+      REQUIRE(run(db, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+      w.host.refuse_next(errc::not_leader);
+      REQUIRE(run(db, "INSERT INTO t VALUES(2)") == sqlite_not_leader);
+      REQUIRE(w.host.entry_count() == before + 1);
+    }
+  }
+  REQUIRE(ask(db, "SELECT sum(x) FROM t") == "9");
+}
+
+TEST_CASE("a refused commit is rolled back, says why, and leaves the connection usable") {
+  world w;
+  connection db = table_of(w);
+  const struct {
+    errc error;
+    int code;
+  } rows[] = {{errc::not_leader, sqlite_not_leader},
+              {errc::stale_term, sqlite_not_leader},
+              {errc::conflict, sqlite_not_leader},
+              {errc::halted, sqlite_not_leader},
+              {errc::too_large, SQLITE_FULL},
+              {errc::leadership_lost, sqlite_outcome_unknown},
+              {errc::timed_out, sqlite_outcome_unknown},
+              {errc::stopped, sqlite_outcome_unknown}};
+  for (const auto& row : rows) {
+    for (const std::string statement :
+         {"INSERT INTO t VALUES(1)", "BEGIN; INSERT INTO t VALUES(1); COMMIT",
+          "CREATE TABLE u(y)", "VACUUM"}) {
+      w.host.refuse_next(row.error);
+      REQUIRE(run(db, statement) == row.code);
+      REQUIRE(sqlite3_get_autocommit(db) == 1);
+      REQUIRE(db.last_error() == make_error_code(row.error));
+      REQUIRE(db.error_message() == w.host.explain(row.error));
+      REQUIRE(ask(db, "PRAGMA quorlite_error") == w.host.explain(row.error));
+    }
+  }
+  REQUIRE(ask(db, "SELECT count(*) FROM t") == "0");
+  REQUIRE(run(db, "SELECT * FROM nowhere") == SQLITE_ERROR);
+  REQUIRE(db.last_error() == errc::sqlite_failed);
+  REQUIRE(db.error_message() == "no such table: nowhere");
+  REQUIRE(run(db, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+  REQUIRE(w.host.entry_count() == 2);
+  REQUIRE(w.host.replays_equal());
+}
+
+TEST_CASE("a commit whose outcome is unknown may turn out to be committed") {
+  world w;
+  connection db = table_of(w);
+  w.host.lie_next(errc::timed_out);
+  REQUIRE(run(db, "INSERT INTO t VALUES(1)") == sqlite_outcome_unknown);
+  REQUIRE(db.last_transaction() == transaction_id{term{1}, 2});
+  REQUIRE(ask(db, "SELECT x FROM t") == "1");
+  REQUIRE(run(db, "INSERT INTO t VALUES(2)") == SQLITE_OK);
+  REQUIRE(ask(db, "SELECT x FROM t") == "1;2");
+  REQUIRE(w.host.replays_equal());
+}
+
+TEST_CASE("a commit that finds no room stays open and can be retried or rolled back") {
+  world w;
+  connection db = table_of(w);
+  REQUIRE(run(db, "PRAGMA cache_size=5") == SQLITE_OK);
+  const std::string fill =
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<200) "
+      "INSERT INTO t SELECT randomblob(900) FROM n";
+  REQUIRE(run(db, "BEGIN; " + fill) == SQLITE_OK);
+  for (int i = 0; i < 3; ++i) {
+    w.host.refuse_next(errc::busy);
+    REQUIRE(run(db, "COMMIT") == SQLITE_BUSY);
+    REQUIRE(sqlite3_get_autocommit(db) == 0);
+    REQUIRE(db.last_error() == errc::busy);
+  }
+  REQUIRE(run(db, "COMMIT") == SQLITE_OK);
+  REQUIRE(ask(db, "SELECT count(*) FROM t") == "200");
+
+  w.host.refuse_next(errc::busy);
+  REQUIRE(run(db, "BEGIN; DELETE FROM t; COMMIT") == SQLITE_BUSY);
+  REQUIRE(run(db, "INSERT INTO t VALUES('more')") == SQLITE_OK);
+  REQUIRE(ask(db, "SELECT count(*) FROM t") == "1");
+  REQUIRE(run(db, "ROLLBACK") == SQLITE_OK);
+  REQUIRE(ask(db, "SELECT count(*) FROM t") == "200");
+  REQUIRE(ask(db, "PRAGMA integrity_check") == "ok");
+  REQUIRE(w.host.entry_count() == 2);
+
+  w.host.refuse_next(errc::busy);
+  REQUIRE(run(db, "DELETE FROM t") == SQLITE_BUSY);
+  REQUIRE(ask(db, "SELECT count(*) FROM t") == "200");
+  REQUIRE(w.host.replays_equal());
+}
+
+TEST_CASE("a replica that does not lead refuses writes at once and goes on reading") {
+  world w;
+  connection db = table_of(w);
+  REQUIRE(run(db, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+  w.host.lead(false);
+  for (const std::string statement : {"INSERT INTO t VALUES(2)", "BEGIN IMMEDIATE",
+                                      "BEGIN; INSERT INTO t VALUES(2)", "BEGIN EXCLUSIVE"}) {
+    REQUIRE(run(db, statement) == sqlite_not_leader);
+    REQUIRE(db.error_message() == "this replica does not lead: write on 'other'");
+    run(db, "ROLLBACK");
+    REQUIRE(ask(db, "SELECT x FROM t") == "1");
+  }
+  REQUIRE(w.host.writer_waits() == 0);
+  w.host.lead(true);
+  REQUIRE(run(db, "INSERT INTO t VALUES(2)") == SQLITE_OK);
+}
+
+TEST_CASE("a follower refuses at once even while somebody still holds the writer slot") {
+  world w;
+  connection holder = table_of(w);
+  connection db = w.open();
+  REQUIRE(run(holder, "BEGIN IMMEDIATE") == SQLITE_OK);
+  w.host.lead(false);
+  REQUIRE(run(db, "INSERT INTO t VALUES(2)") == sqlite_not_leader);
+  REQUIRE(w.host.writer_waits() == 0);
+  REQUIRE(run(holder, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+  REQUIRE(run(holder, "COMMIT") == sqlite_not_leader);
+}
+
+TEST_CASE("a reader sees its version from the first statement to the last") {
+  world w;
+  connection writer = table_of(w);
+  connection reader = w.open();
+  REQUIRE(run(reader, "BEGIN; SELECT * FROM t") == SQLITE_OK);
+  for (int i = 0; i < 50; ++i) {
+    REQUIRE(run(writer, "INSERT INTO t VALUES(randomblob(500))") == SQLITE_OK);
+  }
+  REQUIRE(ask(reader, "SELECT count(*) FROM t") == "0");
+  REQUIRE(run(reader, "INSERT INTO t VALUES(1)") == SQLITE_BUSY_SNAPSHOT);
+  REQUIRE(run(reader, "COMMIT") == SQLITE_OK);
+  REQUIRE(ask(reader, "SELECT count(*) FROM t") == "50");
+}
+
+TEST_CASE("readers never see what is only pending, writers build on it") {
+  world w;
+  connection one = table_of(w);
+  connection two = w.open();
+  connection reader = w.open();
+  w.host.answer(local_host::answers::detached);
+  REQUIRE(run(one, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+  REQUIRE(run(two, "INSERT INTO t SELECT max(x)+1 FROM t") == SQLITE_OK);
+  REQUIRE(run(one, "INSERT INTO t SELECT max(x)+1 FROM t") == SQLITE_OK);
+  REQUIRE(w.host.pending_count() == 3);
+  REQUIRE(ask(reader, "SELECT count(*) FROM t") == "0");
+  REQUIRE(ask(one, "SELECT count(*) FROM t") == "0");
+  w.host.promote();
+  REQUIRE(ask(reader, "SELECT x FROM t") == "1");
+  REQUIRE(ask(two, "SELECT x FROM t") == "1");
+  w.host.promote_all();
+  REQUIRE(ask(reader, "SELECT x FROM t") == "1;2;3");
+  REQUIRE(w.host.quiet_waits() == 0);
+  REQUIRE(w.host.replays_equal());
+}
+
+TEST_CASE("a failed upgrade followed by a plain read does not show the tip") {
+  world w;
+  connection one = table_of(w);
+  connection two = w.open();
+  REQUIRE(run(two, "BEGIN; SELECT * FROM t") == SQLITE_OK);
+  w.host.answer(local_host::answers::detached);
+  REQUIRE(run(one, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+  REQUIRE(run(two, "INSERT INTO t VALUES(2)") == SQLITE_BUSY_SNAPSHOT);
+  REQUIRE(run(two, "ROLLBACK") == SQLITE_OK);
+  REQUIRE(ask(two, "SELECT count(*) FROM t") == "0");
+  REQUIRE(w.host.database_named("a.db").value()->has_writer(nullptr));
+  w.host.promote_all();
+  REQUIRE(ask(two, "SELECT count(*) FROM t") == "1");
+}
+
+TEST_CASE("a plain read after a failed upgrade gives the writer slot back while it goes on") {
+  world w;
+  connection one = table_of(w);
+  connection two = w.open();
+  REQUIRE(run(one, "CREATE TABLE u(y); INSERT INTO u VALUES(7)") == SQLITE_OK);
+  REQUIRE(run(two, "BEGIN; SELECT * FROM t") == SQLITE_OK);
+  REQUIRE(run(one, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+  REQUIRE(run(two, "INSERT INTO t VALUES(2)") == SQLITE_BUSY_SNAPSHOT);
+  REQUIRE(run(two, "ROLLBACK; BEGIN; SELECT * FROM u") == SQLITE_OK);
+  REQUIRE(w.host.database_named("a.db").value()->has_writer(nullptr));
+  REQUIRE(run(one, "INSERT INTO t VALUES(3)") == SQLITE_OK);
+}
+
+TEST_CASE("a connection whose busy handler was replaced writes on a quiet database only") {
+  world w;
+  connection one = table_of(w);
+  connection two = w.open();
+  sqlite3_busy_timeout(two, 50);
+  w.host.answer(local_host::answers::detached);
+  REQUIRE(run(one, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+  REQUIRE(run(two, "INSERT INTO t VALUES(2)") == SQLITE_BUSY);
+  REQUIRE(w.host.quiet_waits() > 0);
+  w.host.promote_all();
+  w.host.answer(local_host::answers::at_once);
+  REQUIRE(run(two, "INSERT INTO t VALUES(2)") == SQLITE_OK);
+  REQUIRE(ask(two, "SELECT x FROM t") == "1;2");
+  REQUIRE(run(two, "PRAGMA busy_timeout=70") == SQLITE_OK);
+  REQUIRE(ask(two, "PRAGMA busy_timeout") == "70");
+}
+
+TEST_CASE("without any busy handler a statement that finds a pending state can be run again") {
+  world w;
+  connection one = table_of(w);
+  connection two = w.open();
+  sqlite3_busy_handler(two, nullptr, nullptr);
+  w.host.answer(local_host::answers::detached);
+  REQUIRE(run(one, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+  REQUIRE(run(two, "INSERT INTO t VALUES(2)") == SQLITE_BUSY);
+  w.host.promote_all();
+  REQUIRE(run(two, "INSERT INTO t VALUES(2)") == SQLITE_OK);
+}
+
+TEST_CASE("PRAGMA busy_timeout sets our patience and keeps our busy handler") {
+  world w;
+  connection one = table_of(w);
+  connection two = w.open("a.db", {.busy_timeout = milliseconds{40}});
+  REQUIRE(ask(two, "PRAGMA busy_timeout") == "40");
+  REQUIRE(run(one, "BEGIN IMMEDIATE") == SQLITE_OK);
+  REQUIRE(run(two, "INSERT INTO t VALUES(2)") == SQLITE_BUSY);
+  const std::size_t waits = w.host.writer_waits();
+  REQUIRE(waits >= 15);
+  REQUIRE(waits <= 25);
+  REQUIRE(ask(two, "PRAGMA busy_timeout=0") == "0");
+  REQUIRE(run(two, "INSERT INTO t VALUES(2)") == SQLITE_BUSY);
+  REQUIRE(w.host.writer_waits() <= waits + 2);
+  REQUIRE(ask(two, "SELECT count(*) FROM t") == "0");
+  REQUIRE(run(one, "ROLLBACK; PRAGMA busy_timeout=100") == SQLITE_OK);
+  REQUIRE(run(two, "INSERT INTO t VALUES(2)") == SQLITE_OK);
+}
+
+TEST_CASE("a write set over its limit ends with SQLITE_FULL and a clean rollback") {
+  local_host host;
+  vfs door{host, {.name = "vfs-small", .write_set_bytes_max = 40 * 4096}};
+  connection db = open_connection(door, "a.db").value();
+  REQUIRE(run(db, "PRAGMA cache_size=5; CREATE TABLE t(x)") == SQLITE_OK);
+  const auto fill = [](int rows) {
+    return "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<" +
+           std::to_string(rows) + ") INSERT INTO t SELECT randomblob(3000) FROM n";
+  };
+  REQUIRE(run(db, fill(20)) == SQLITE_OK);
+  REQUIRE(run(db, fill(200)) == SQLITE_FULL);
+  REQUIRE(db.last_error() == errc::too_large);
+  REQUIRE(ask(db, "SELECT count(*) FROM t") == "20");
+  REQUIRE(run(db, "BEGIN; DELETE FROM t; " + fill(200)) == SQLITE_FULL);
+  REQUIRE(ask(db, "SELECT count(*) FROM t") == "20");
+  REQUIRE(run(db, "PRAGMA cache_size=1000") == SQLITE_OK);
+  REQUIRE(run(db, fill(200)) == SQLITE_FULL);  // found at the commit only
+  REQUIRE(ask(db, "SELECT count(*) FROM t") == "20");
+  REQUIRE(ask(db, "PRAGMA integrity_check") == "ok");
+  REQUIRE(run(db, fill(10)) == SQLITE_OK);
+  REQUIRE(host.replays_equal());
+}
+
+TEST_CASE("a store that a restore put in place is read at the next lock, with another schema") {
+  world w;
+  connection db = table_of(w);
+  connection other = table_of(w, "b.db");
+  REQUIRE(run(db, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+  REQUIRE(run(other, "DROP TABLE t; CREATE TABLE u(y); INSERT INTO u VALUES('restored')") ==
+          SQLITE_OK);
+  REQUIRE(run(db, "BEGIN; SELECT * FROM t") == SQLITE_OK);
+  const auto target = w.host.database_named("a.db").value();
+  const auto from = w.host.store("b.db");
+  const auto next = page_store::make(from->committed(), target->next_epoch());
+  const auto pin = from->pin_committed();
+  page_store::reader reader{from};
+  for (std::uint32_t number = 1; number <= pin.page_count(); ++number) {
+    const auto guard = reader.enter();
+    const page_version* const page = reader.find(guard, pin.version(), page_number{number});
+    page_block copy = make_page(page_number{number}, pin.page_size());
+    std::memcpy(copy->image().data(), page->image().data(), pin.page_size());
+    copy->set_hash(page->hash());
+    next->load_page(std::move(copy));
+  }
+  target->replace_store(next);
+  REQUIRE(ask(db, "SELECT x FROM t") == "1");  // the pin lasts
+  REQUIRE(run(db, "COMMIT") == SQLITE_OK);
+  REQUIRE(ask(db, "SELECT x FROM t") == "!1");
+  REQUIRE(ask(db, "SELECT y FROM u") == "restored");
+  REQUIRE(run(db, "INSERT INTO u VALUES('more')") == SQLITE_OK);
+  REQUIRE(ask(w.open(), "PRAGMA schema_version") == "3");
+  REQUIRE(ask(w.open(), "PRAGMA integrity_check") == "ok");
+}
+
+TEST_CASE("a transaction that stands on a replaced store is told to start over") {
+  world w;
+  connection db = table_of(w);
+  REQUIRE(run(db, "BEGIN; SELECT * FROM t") == SQLITE_OK);
+  const auto target = w.host.database_named("a.db").value();
+  target->replace_store(page_store::make({}, target->next_epoch()));
+  REQUIRE(run(db, "INSERT INTO t VALUES(1)") == SQLITE_BUSY_SNAPSHOT);
+  REQUIRE(run(db, "ROLLBACK") == SQLITE_OK);
+  REQUIRE(run(db, "INSERT INTO t VALUES(1)") == SQLITE_ERROR);  // dropped: no such table
+  REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+  REQUIRE(ask(w.open(), "PRAGMA schema_version") == "1");
+}
+
+TEST_CASE("a version that was taken back under a reader's feet is an error, not bytes") {
+  world w;
+  connection one = table_of(w);
+  connection two = w.open();
+  REQUIRE(run(one, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<300) "
+                   "INSERT INTO t SELECT randomblob(300) FROM n") == SQLITE_OK);
+  w.host.answer(local_host::answers::detached);
+  REQUIRE(run(one, "UPDATE t SET x=randomblob(300)") == SQLITE_OK);
+  REQUIRE(run(two, "BEGIN IMMEDIATE") == SQLITE_OK);
+  w.host.lose();
+  REQUIRE(run(two, "SELECT sum(length(x)) FROM t") == sqlite_not_leader);
+  REQUIRE(two.last_error() == errc::stale_term);
+  run(two, "ROLLBACK");
+  w.host.answer(local_host::answers::at_once);
+  REQUIRE(ask(two, "SELECT sum(length(x)) FROM t") == "90000");
+  REQUIRE(run(two, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+  REQUIRE(w.host.replays_equal());
+}
+
+TEST_CASE("file controls tell what the VFS knows") {
+  world w;
+  connection db = table_of(w);
+  std::error_code error;
+  transaction_id id;
+  char* name = nullptr;
+  int level = -1;
+  REQUIRE(sqlite3_file_control(db, "main", SQLITE_FCNTL_VFSNAME, &name) == SQLITE_OK);
+  REQUIRE(std::string{name} == "vfs-test");
+  sqlite3_free(name);
+  REQUIRE(sqlite3_file_control(db, "main", SQLITE_FCNTL_LOCKSTATE, &level) == SQLITE_OK);
+  REQUIRE(level == SQLITE_LOCK_NONE);
+  w.host.refuse_next(errc::timed_out);
+  REQUIRE(run(db, "INSERT INTO t VALUES(1)") == sqlite_outcome_unknown);
+  const auto get_error = static_cast<int>(file_control::last_error);
+  const auto get_id = static_cast<int>(file_control::last_transaction);
+  REQUIRE(sqlite3_file_control(db, "main", get_error, &error) == SQLITE_OK);
+  REQUIRE(error == errc::timed_out);
+  REQUIRE(sqlite3_file_control(db, "main", get_id, &id) == SQLITE_OK);
+  REQUIRE(id == transaction_id{term{1}, 2});
+  REQUIRE(sqlite3_file_control(db, "temp", get_id, &id) != SQLITE_OK);
+}
+
+TEST_CASE("a connection moves, and closes with statements left open") {
+  world w;
+  connection db = table_of(w);
+  connection moved = std::move(db);
+  REQUIRE(static_cast<sqlite3*>(db) == nullptr);
+  sqlite3_stmt* open_statement = nullptr;
+  REQUIRE(sqlite3_prepare_v2(moved, "SELECT 1", -1, &open_statement, nullptr) == SQLITE_OK);
+  moved = connection{};
+  sqlite3_finalize(open_statement);
+}
+
+TEST_CASE("opens that cannot work are refused") {
+  world w;
+  REQUIRE(open_connection(w.door, "no spaces").error() == errc::invalid_name);
+  REQUIRE(open_connection(w.door, "a.db-journal").error() == errc::invalid_name);
+  REQUIRE(open_connection(w.door, "a.db", {.page_size = 1000}).error() == errc::unsupported);
+  const connection_options uri{.flags = SQLITE_OPEN_URI};
+  for (const std::string bad : {"immutable=1", "nolock=1", "cache=shared", "nolock=yes"}) {
+    REQUIRE(open_connection(w.door, "file:a.db?" + bad, uri).error() == errc::sqlite_failed);
+  }
+  REQUIRE(open_connection(w.door, "file:a.db?mode=rw", uri).has_value());
+  vfs second{w.host, {.name = "vfs-test"}};
+  REQUIRE_FALSE(second.is_registered());
+}
