@@ -129,7 +129,7 @@ struct plain_run {
 }
 
 /// A name as SQL wants it between `mark`s: "table" or 'text'.
-[[nodiscard]] inline std::string quoted(std::string_view name, char mark) {
+[[nodiscard]] inline std::string in_quotes(std::string_view name, char mark) {
   std::string text(1, mark);
   for (const char letter : name) {
     text.append(letter == mark ? 2 : 1, letter);
@@ -141,7 +141,7 @@ struct plain_run {
 [[nodiscard]] inline std::string query_for_rows(sqlite3* db, const std::string& table) {
   for (const char* const rowid : {"rowid", "_rowid_", "oid"}) {
     const std::string query =
-        fmt::format("SELECT {0}, * FROM {1} ORDER BY {0}", rowid, quoted(table, '"'));
+        fmt::format("SELECT {0}, * FROM {1} ORDER BY {0}", rowid, in_quotes(table, '"'));
     if (prepare(db, query) != nullptr) {
       return query;
     }
@@ -149,11 +149,11 @@ struct plain_run {
   std::string order;
   const std::string keys =
       fmt::format("SELECT name FROM pragma_table_info({}) WHERE pk > 0 ORDER BY pk",
-                  quoted(table, '\''));
+                  in_quotes(table, '\''));
   for (const std::string& column : read_column(db, keys)) {
-    order += (order.empty() ? " ORDER BY " : ", ") + quoted(column, '"');
+    order += (order.empty() ? " ORDER BY " : ", ") + in_quotes(column, '"');
   }
-  return fmt::format("SELECT * FROM {}{}", quoted(table, '"'), order);
+  return fmt::format("SELECT * FROM {}{}", in_quotes(table, '"'), order);
 }
 
 /// Compares what two databases mean: settings, schema, and every row of every table, those behind

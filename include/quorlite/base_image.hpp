@@ -44,13 +44,14 @@ class base_image {
     loaded_base base;
     base.found = std::move(*found);
     for (const recovery::database& one : base.found.databases) {
-      const bool filled = one.page_count <= limits::page_count_max &&
-                          is_page_size(one.page_size) && one.version.value != 0;
+      const bool filled = one.page_count <= limits::page_count_max && is_page_size(one.page_size) &&
+                          one.version.value != 0;
       const bool empty = one.page_count == 0 && one.page_size == 0 && one.hash == 0;
       if (!is_database_name(one.name) || !(filled || empty)) {
         return failed(errc::corrupt);
       }
-      auto store = page_store::make({one.version, one.page_count, one.hash, one.page_size}, epoch_number{1}, lock_byte);
+      auto store = page_store::make({one.version, one.page_count, one.hash, one.page_size},
+                                    epoch_number{1}, lock_byte);
       if (const std::error_code error = load_pages(one, *store, lock_byte)) {
         return failed(error);
       }
@@ -60,7 +61,8 @@ class base_image {
     return base;
   }
 
-  /// Stores `state`, all of it or nothing. What did not change since the last flush is not written again.
+  /// Stores `state`, all of it or nothing. What did not change since the last flush is not written
+  /// again.
   [[nodiscard]] std::error_code flush(const captured_state& state) {
     const std::error_code error = continues(state) ? advance(state) : replace(state);
     if (error) {
@@ -95,7 +97,8 @@ class base_image {
         continue;
       }
       page_block page = make_page(page_number{static_cast<std::uint32_t>(number)}, one.page_size);
-      if (const std::error_code error = std::as_const(storage_).read(*handle, page->number(), page->image())) {
+      if (const std::error_code error =
+              std::as_const(storage_).read(*handle, page->number(), page->image())) {
         return error;
       }
       page->set_hash(page_hash(page->number(), page->image()));
@@ -105,7 +108,8 @@ class base_image {
     return sum == one.hash ? std::error_code{} : make_error_code(errc::corrupt);
   }
 
-  /// True if every database of the base is still the one that it was: no restore and no drop came between.
+  /// True if every database of the base is still the one that it was: no restore and no drop came
+  /// between.
   [[nodiscard]] bool continues(const captured_state& state) const {
     for (const captured_state::one_database& one : state.databases) {
       const auto known = stored_.find(one.name);
@@ -123,7 +127,8 @@ class base_image {
     }
     for (const captured_state::one_database& one : state.databases) {
       const auto known = stored_.find(one.name);
-      const version_number after = known == stored_.end() ? version_number{0} : known->second.version;
+      const version_number after =
+          known == stored_.end() ? version_number{0} : known->second.version;
       if (one.pin.page_size() != 0 && one.pin.version() != after) {
         const auto handle = storage_.open(one.name, one.pin.page_size());
         if (!handle) {
@@ -160,7 +165,8 @@ class base_image {
 
   template <class Writer, class Handle>
   [[nodiscard]] std::error_code write_changed(Writer& writer, const Handle& handle,
-                                              const captured_state::one_database& from, version_number after) {
+                                              const captured_state::one_database& from,
+                                              version_number after) {
     std::vector<page_view> batch;
     batch.reserve(batch_pages);
     std::error_code error;
@@ -184,13 +190,14 @@ class base_image {
   [[nodiscard]] static std::vector<database_image> images_of(const captured_state& state) {
     std::vector<database_image> images;
     for (const captured_state::one_database& one : state.databases) {
-      images.push_back({one.name, one.pin.page_size(), one.pin.page_count(), one.pin.hash(), one.pin.version()});
+      images.push_back(
+          {one.name, one.pin.page_size(), one.pin.page_count(), one.pin.hash(), one.pin.version()});
     }
     return images;
   }
 
-  [[nodiscard]] static base_position position_of(const captured_state& state,
-                                                 const std::vector<database_image>& images) noexcept {
+  [[nodiscard]] static base_position position_of(
+      const captured_state& state, const std::vector<database_image>& images) noexcept {
     return {state.at, state.replay_from, images, state.notes};
   }
 

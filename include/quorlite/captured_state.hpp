@@ -20,7 +20,8 @@
 namespace quorlite {
 inline namespace v0 {
 
-/// All databases as of one entry. Taking it is O(databases); it holds what it pins until it is destroyed.
+/// All databases as of one entry. Taking it is O(databases); it holds what it pins until it is
+/// destroyed.
 struct captured_state {
   struct one_database {
     std::string name;
@@ -69,16 +70,17 @@ class pinned_snapshot final : public snapshot_reader {
     // One epoch slot per call and database: several threads may read at once.
     std::optional<page_store::reader> reader;
     std::size_t of = state_.databases.size();
-    return layout_.read(offset, into, [&](std::size_t ordinal, page_number number, bytes_span page) {
-      const captured_state::one_database& from = state_.databases[ordinal];
-      if (of != ordinal) {
-        reader.reset();
-        reader.emplace(from.store);
-        of = ordinal;
-      }
-      copy_page(from, *reader, number, page);
-      return std::error_code{};
-    });
+    return layout_.read(offset, into,
+                        [&](std::size_t ordinal, page_number number, bytes_span page) {
+                          const captured_state::one_database& from = state_.databases[ordinal];
+                          if (of != ordinal) {
+                            reader.reset();
+                            reader.emplace(from.store);
+                            of = ordinal;
+                          }
+                          copy_page(from, *reader, number, page);
+                          return std::error_code{};
+                        });
   }
 
  private:
@@ -90,7 +92,8 @@ class pinned_snapshot final : public snapshot_reader {
     header.at = state.at;
     header.notes = state.notes;
     for (const captured_state::one_database& one : state.databases) {
-      header.databases.push_back({one.name, one.pin.page_size(), one.pin.page_count(), one.pin.version(), one.pin.hash()});
+      header.databases.push_back(
+          {one.name, one.pin.page_size(), one.pin.page_count(), one.pin.version(), one.pin.hash()});
     }
     for (const transaction::part& part : state.staged) {
       header.staged.push_back(*part);

@@ -1,5 +1,6 @@
 /// @file
-/// Puts the parts of transactions together: in comes one frames command at a time, out comes a whole transaction.
+/// Puts the parts of transactions together: in comes one frames command at a time, out comes a
+/// whole transaction.
 #pragma once
 
 #include <algorithm>
@@ -8,18 +9,23 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "quorlite/codec/native.hpp"
 #include "quorlite/command.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/transaction.hpp"
 
 namespace quorlite {
 inline namespace v0 {
 
-/// All frames of one transaction that is being committed. The views point into the last entry and into `parts`.
+/// All frames of one transaction that is being committed. The views point into the last entry and
+/// into `parts`.
 struct assembled_transaction {
   std::vector<database_frames> databases;  ///< ascending by name, pages ascending
   std::vector<transaction::part> parts;    ///< keeps earlier entries alive
@@ -38,7 +44,8 @@ class frame_assembly {
   ///   end(), so that a flush meanwhile knows that its entries are needed. Nothing if the entry was
   ///   staged. errc::malformed: a part is missing, or parts contradict each other; errc::too_large:
   ///   no room to stage it. The transaction is over then, for whoever calls end()
-  [[nodiscard]] result<std::optional<assembled_transaction>> take(transaction_id id, const frames_command& frames,
+  [[nodiscard]] result<std::optional<assembled_transaction>> take(transaction_id id,
+                                                                  const frames_command& frames,
                                                                   const log_entry& entry) {
     for (const database_frames& one : frames.databases) {
       staged_.drop_others(one.name, id);
@@ -115,8 +122,9 @@ class frame_assembly {
   /// @returns false if the two tell different things of one database, or one page twice
   [[nodiscard]] static bool merge(const frames_command& from, std::vector<database_frames>& into) {
     for (const database_frames& one : from.databases) {
-      const auto place = std::lower_bound(into.begin(), into.end(), one.name,
-                                          [](const database_frames& a, std::string_view name) { return a.name < name; });
+      const auto place = std::lower_bound(
+          into.begin(), into.end(), one.name,
+          [](const database_frames& a, std::string_view name) { return a.name < name; });
       if (place == into.end() || place->name != one.name) {
         into.insert(place, one);
       } else if (!same_header(*place, one) || !merge_pages(one.pages, place->pages)) {
@@ -126,13 +134,18 @@ class frame_assembly {
     return true;
   }
 
-  [[nodiscard]] static bool same_header(const database_frames& a, const database_frames& b) noexcept {
-    return a.base_version == b.base_version && a.base_hash == b.base_hash && a.page_size == b.page_size &&
-           a.page_count == b.page_count && a.result_hash == b.result_hash;
+  [[nodiscard]] static bool same_header(const database_frames& a,
+                                        const database_frames& b) noexcept {
+    return a.base_version == b.base_version && a.base_hash == b.base_hash &&
+           a.page_size == b.page_size && a.page_count == b.page_count &&
+           a.result_hash == b.result_hash;
   }
 
-  [[nodiscard]] static bool merge_pages(const std::vector<page_record>& from, std::vector<page_record>& into) {
-    const auto by_number = [](const page_record& a, const page_record& b) { return a.number < b.number; };
+  [[nodiscard]] static bool merge_pages(const std::vector<page_record>& from,
+                                        std::vector<page_record>& into) {
+    const auto by_number = [](const page_record& a, const page_record& b) {
+      return a.number < b.number;
+    };
     if (into.empty() || from.empty() || into.back().number < from.front().number) {
       into.insert(into.end(), from.begin(), from.end());  // as a leader cuts them
       return true;
@@ -140,9 +153,10 @@ class frame_assembly {
     const auto middle = static_cast<std::ptrdiff_t>(into.size());
     into.insert(into.end(), from.begin(), from.end());
     std::inplace_merge(into.begin(), into.begin() + middle, into.end(), by_number);
-    return std::adjacent_find(into.begin(), into.end(), [](const page_record& a, const page_record& b) {
-             return a.number == b.number;
-           }) == into.end();
+    return std::adjacent_find(into.begin(), into.end(),
+                              [](const page_record& a, const page_record& b) {
+                                return a.number == b.number;
+                              }) == into.end();
   }
 
   std::uint64_t lock_byte_;

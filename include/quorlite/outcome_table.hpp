@@ -1,8 +1,8 @@
 /// @file
 /// Which transactions were committed lately, by id: the answer to "did my lost COMMIT happen?".
 ///
-/// The table is a function of the applied log alone (invariant I1), travels in snapshots, and is stored with the base
-/// position. It says nothing of a transaction at or below its floor.
+/// The table is a function of the applied log alone (invariant I1), travels in snapshots, and is
+/// stored with the base position. It says nothing of a transaction at or below its floor.
 ///
 /// Encoding, all integers little-endian u64, in the order in which the transactions were applied:
 ///

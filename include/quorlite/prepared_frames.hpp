@@ -1,6 +1,6 @@
 /// @file
-/// From the frames of a transaction to the pages that its commit installs: everything is checked, and built beside the
-/// state, before anything is touched.
+/// From the frames of a transaction to the pages that its commit installs: everything is checked,
+/// and built beside the state, before anything is touched.
 #pragma once
 
 #include <algorithm>
@@ -30,9 +30,9 @@ struct prepared_frames {
   std::uint64_t hash = 0;         ///< after the commit
 };
 
-/// Adds a zero page for every page in (before, after] that `pages` does not carry: SQLite may grow a
-/// database by pages that it never writes, and replicas must agree on what they hold. The lock page
-/// is never data.
+/// Adds a zero page for every page in (before, after] that `pages` does not carry: SQLite may grow
+/// a database by pages that it never writes, and replicas must agree on what they hold. The lock
+/// page is never data.
 /// @param pages ascending by number, within `after`; stays so
 /// @returns false, with nothing changed, if more than limits::growth_pages would have to be added
 [[nodiscard]] inline bool fill_growth(std::vector<page_block>& pages, std::uint64_t before,
@@ -69,23 +69,22 @@ struct prepared_frames {
 
 namespace detail {
 
-/// @returns the new image of one page, or errc::malformed (the record breaks a rule: the same on every replica),
+/// @returns the new image of one page, or errc::malformed (the record breaks a rule: the same on
+/// every replica),
 ///   errc::diverged (it does not give the image that the leader had: this replica's fault)
-[[nodiscard]] inline result<page_block> build_page(const page_record& record, const database_frames& frames,
+[[nodiscard]] inline result<page_block> build_page(const page_record& record,
+                                                   const database_frames& frames,
                                                    const page_store::reader& reader,
                                                    const page_store::reader::guard& guard,
                                                    const page_store::state& base) {
   page_block page = make_page(record.number, frames.page_size);
   const bytes_span image = page->image();
-  const page_version* const before =
-      record.number.value <= base.page_count ? reader.find(guard, base.version, record.number) : nullptr;
+  const page_version* const before = record.number.value <= base.page_count
+                                         ? reader.find(guard, base.version, record.number)
+                                         : nullptr;
   switch (record.encoding) {
-    case page_encoding::full:
-      std::memcpy(image.data(), record.payload.data(), image.size());
-      break;
-    case page_encoding::zero:
-      std::memset(image.data(), 0, image.size());
-      break;
+    case page_encoding::full: std::memcpy(image.data(), record.payload.data(), image.size()); break;
+    case page_encoding::zero: std::memset(image.data(), 0, image.size()); break;
     case page_encoding::delta:
       if (record.number.value > base.page_count) {
         return failed(errc::malformed);  // never on an image from before a shrink
@@ -113,8 +112,10 @@ namespace detail {
 /// Builds what `frames` makes of the committed state of `target`. Off every lock; touches nothing.
 ///
 /// @param frames all parts of the transaction merged: pages ascending and each once
-/// @returns errc::conflict: the base is not the committed state. errc::malformed: a rule is broken. Both are the same
-///   on every replica. errc::diverged: the result has another hash than the leader's: this replica's fault
+/// @returns errc::conflict: the base is not the committed state. errc::malformed: a rule is broken.
+/// Both are the same
+///   on every replica. errc::diverged: the result has another hash than the leader's: this
+///   replica's fault
 [[nodiscard]] inline result<prepared_frames> prepare_frames(const database_frames& frames,
                                                             std::shared_ptr<database> target,
                                                             std::uint64_t lock_byte) {

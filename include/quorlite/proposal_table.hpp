@@ -1,11 +1,11 @@
 /// @file
 /// Transactions of this replica that wait for their answer.
 ///
-/// Rules (R1–R8): an applied entry with the id answers `applied` or `conflict` (R1); bad news of the engine answers
-/// (R2, R3); good news does not, the apply will (R4); a lost office makes what is left of its term `unknown` (R5);
-/// an unknown turns into `not_applied` once an entry of a later term was applied without it (R6); a waiter whose
-/// limit passed leaves with `unknown` while the row stays (R7); an installed snapshot answers by its outcomes (R8).
-/// A row is answered once.
+/// Rules (R1–R8): an applied entry with the id answers `applied` or `conflict` (R1); bad news of
+/// the engine answers (R2, R3); good news does not, the apply will (R4); a lost office makes what
+/// is left of its term `unknown` (R5); an unknown turns into `not_applied` once an entry of a later
+/// term was applied without it (R6); a waiter whose limit passed leaves with `unknown` while the
+/// row stays (R7); an installed snapshot answers by its outcomes (R8). A row is answered once.
 #pragma once
 
 #include <cstdint>
@@ -40,16 +40,17 @@ struct tip_claim {
   std::uint64_t hash = 0;  ///< of the database at that version
 };
 
-/// One transaction on its way. Shared by the waiter and the table; fields belong to the machine's mutex, but for
-/// `signal`, which may be waited for without.
+/// One transaction on its way. Shared by the waiter and the table; fields belong to the machine's
+/// mutex, but for `signal`, which may be waited for without.
 template <raisable_signal Signal>
 struct proposal {
   transaction_id id;
   std::vector<tip_claim> claims;
-  bool barrier = false;        ///< a read barrier: the engine's good news is its answer
-  bool until_certain = false;  ///< the waiter would rather wait than be told `unknown` by a lost office
-  bool handed_over = false;    ///< propose() has returned for every entry
-  bool lost = false;           ///< its office is gone
+  bool barrier = false;  ///< a read barrier: the engine's good news is its answer
+  bool until_certain =
+      false;  ///< the waiter would rather wait than be told `unknown` by a lost office
+  bool handed_over = false;  ///< propose() has returned for every entry
+  bool lost = false;         ///< its office is gone
   quorlite::answer answer = answer::waiting;
   reason why = reason::none;
   log_position at;  ///< of the commit, once applied
@@ -62,7 +63,8 @@ class proposal_table {
  public:
   using row = std::shared_ptr<proposal<Signal>>;
 
-  /// A row for a transaction of `entries` entries. Their tokens are consecutive from the returned one.
+  /// A row for a transaction of `entries` entries. Their tokens are consecutive from the returned
+  /// one.
   proposal_token add(const row& added, std::uint32_t entries) {
     const proposal_token first{next_token_};
     for (std::uint32_t i = 0; i < entries; ++i) {
@@ -174,10 +176,11 @@ class proposal_table {
   }
 
   std::uint64_t next_token_ = 1;
-  term overtaken_;          ///< the latest term of which something was applied, where terms are told
+  term overtaken_;  ///< the latest term of which something was applied, where terms are told
   std::uint64_t lost_ = 0;  ///< rows that lost their office and are still here
   std::unordered_map<std::uint64_t, row> by_token_;
-  std::map<transaction_id, row> by_id_;  ///< ordered, so that everything happens in one order everywhere
+  std::map<transaction_id, row>
+      by_id_;  ///< ordered, so that everything happens in one order everywhere
 };
 
 }  // namespace v0

@@ -1,8 +1,10 @@
 /// @file
-/// A writer's way to the log: its pages become entries, its versions go on the tips, and it waits for the answer.
+/// A writer's way to the log: its pages become entries, its versions go on the tips, and it waits
+/// for the answer.
 ///
-/// Early lock release: the writer slot is free again as soon as the entries are on their way, so the next connection
-/// builds on this one's tip while this one waits. What it builds on may still be taken back; then so is its own.
+/// Early lock release: the writer slot is free again as soon as the entries are on their way, so
+/// the next connection builds on this one's tip while this one waits. What it builds on may still
+/// be taken back; then so is its own.
 #pragma once
 
 #include <algorithm>
@@ -28,10 +30,12 @@ namespace quorlite {
 inline namespace v0 {
 
 struct proposer_options {
-  milliseconds commit_limit{30'000};                     ///< how long a COMMIT waits for its answer
-  std::size_t entry_bytes = std::size_t{1} << 20U;       ///< larger transactions are cut into several entries
+  milliseconds commit_limit{30'000};  ///< how long a COMMIT waits for its answer
+  std::size_t entry_bytes = std::size_t{1}
+                            << 20U;  ///< larger transactions are cut into several entries
   std::size_t in_flight_bytes = std::size_t{64} << 20U;  ///< more on their way: COMMIT answers busy
-  bool until_certain = false;  ///< after a lost office wait, within the limit, rather than answer "unknown"
+  bool until_certain =
+      false;  ///< after a lost office wait, within the limit, rather than answer "unknown"
 };
 
 /// Counted since the start. Only what this replica proposed.
@@ -52,7 +56,8 @@ class proposer final : public vfs_host {
       : consensus_(consensus), machine_(machine), options_(options) {}
   ~proposer() = default;
 
-  [[nodiscard]] result<std::shared_ptr<database>> database_named(std::string_view name) noexcept override {
+  [[nodiscard]] result<std::shared_ptr<database>> database_named(
+      std::string_view name) noexcept override {
     return machine_.databases().find_or_make(name);
   }
 
@@ -66,7 +71,8 @@ class proposer final : public vfs_host {
     if (base.doomed() || base.version() != store.tip().version) {
       return failed(errc::stale_term);
     }
-    // A loss between the two looks has moved the epoch, or shows here: the ticket is good or it is void.
+    // A loss between the two looks has moved the epoch, or shows here: the ticket is good or it is
+    // void.
     const office after = machine_.office();
     if (!after.leading || after.term != before.term) {
       return failed(errc::stale_term);
@@ -111,9 +117,10 @@ class proposer final : public vfs_host {
   }
 
   [[nodiscard]] commit_answer commit(std::span<database_change> changes) noexcept override {
-    std::sort(changes.begin(), changes.end(), [](const database_change& a, const database_change& b) {
-      return a.target->name() < b.target->name();
-    });
+    std::sort(changes.begin(), changes.end(),
+              [](const database_change& a, const database_change& b) {
+                return a.target->name() < b.target->name();
+              });
     if (in_flight_.load() > options_.in_flight_bytes) {
       return {make_error_code(errc::busy), {}};
     }
@@ -171,7 +178,8 @@ class proposer final : public vfs_host {
   };
 
   /// Plans, installs, proposes. An error: nothing was installed and nothing is on its way.
-  [[nodiscard]] std::error_code send(std::span<database_change> changes, const row& own, std::size_t& sent) {
+  [[nodiscard]] std::error_code send(std::span<database_change> changes, const row& own,
+                                     std::size_t& sent) {
     const term in_term = changes.front().ticket.term;
     const result<transaction_id> id = machine_.next_id(in_term);
     if (!id) {
@@ -185,22 +193,26 @@ class proposer final : public vfs_host {
       if (change.base->doomed() || change.ticket.term != in_term) {
         return make_error_code(errc::stale_term);
       }
-      planned_change planned{change.target->name(), change.store, change.base, &change.pages, change.page_count, 0};
+      planned_change planned{change.target->name(), change.store,      change.base,
+                             &change.pages,         change.page_count, 0};
       plan.add(planned);
-      installs[i].claim = {change.target, change.store, change.ticket.epoch, change.base->version().next()};
+      installs[i].claim = {change.target, change.store, change.ticket.epoch,
+                           change.base->version().next()};
       installs[i].page_count = change.page_count;
       installs[i].hash = planned.result_hash;
     }
     const std::size_t at_most =
         std::min({options_.entry_bytes, consensus_.max_entry_bytes(), limits::entry_bytes});
-    const result<std::vector<bytes>> entries = plan.entries(*id, at_most, machine_.options().lock_byte);
+    const result<std::vector<bytes>> entries =
+        plan.entries(*id, at_most, machine_.options().lock_byte);
     if (!entries) {
       return entries.error();
     }
     for (database_change& change : changes) {
       if (!change.target->exists()) {
         const auto opened = std::make_shared<proposal<signal_type>>();
-        if (const std::error_code error = send(in_term, open_command{change.target->name()}, opened)) {
+        if (const std::error_code error =
+                send(in_term, open_command{change.target->name()}, opened)) {
           return error;
         }
       }
@@ -274,7 +286,8 @@ class proposer final : public vfs_host {
     switch (why) {
       case reason::not_leader: return errc::not_leader;
       case reason::too_large: return errc::too_large;
-      case reason::busy: return errc::conflict;  // the tip is gone already: from the top, not just COMMIT again
+      case reason::busy:
+        return errc::conflict;  // the tip is gone already: from the top, not just COMMIT again
       default: return errc::stale_term;
     }
   }

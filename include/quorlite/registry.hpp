@@ -1,9 +1,10 @@
 /// @file
 /// The databases of a replica, by name.
 ///
-/// A `database` object stands for a name as long as anybody holds it: file handles of SQLite keep theirs over drops
-/// and restores. What it contains at a time is its page_store; a drop or a restore puts a new one in place, in a new
-/// epoch, while readers go on with the old one until they next take a lock.
+/// A `database` object stands for a name as long as anybody holds it: file handles of SQLite keep
+/// theirs over drops and restores. What it contains at a time is its page_store; a drop or a
+/// restore puts a new one in place, in a new epoch, while readers go on with the old one until they
+/// next take a lock.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,6 @@
 /// @file
-/// What a replica tells about itself: its office, its health, its counters, the fate of a transaction.
+/// What a replica tells about itself: its office, its health, its counters, the fate of a
+/// transaction.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,8 @@ struct office {
   std::string leader_hint;  ///< the adapter's name for the leader; empty: not known
 };
 
-/// Why a replica stopped, if it did. A halted replica applies nothing more; its files stay as they are.
+/// Why a replica stopped, if it did. A halted replica applies nothing more; its files stay as they
+/// are.
 struct health {
   bool halted = false;
   std::error_code error;
@@ -27,12 +29,12 @@ struct health {
 
 /// Counted since the machine was made.
 struct machine_counters {
-  std::uint64_t entries = 0;              ///< applied, of all kinds
-  std::uint64_t transactions = 0;         ///< committed
-  std::uint64_t conflicts = 0;            ///< refused on every replica: built on another base
-  std::uint64_t malformed = 0;            ///< refused on every replica: not a valid entry
-  std::uint64_t entry_bytes = 0;          ///< of frames entries
-  std::uint64_t page_bytes = 0;           ///< what the same pages are in full
+  std::uint64_t entries = 0;       ///< applied, of all kinds
+  std::uint64_t transactions = 0;  ///< committed
+  std::uint64_t conflicts = 0;     ///< refused on every replica: built on another base
+  std::uint64_t malformed = 0;     ///< refused on every replica: not a valid entry
+  std::uint64_t entry_bytes = 0;   ///< of frames entries
+  std::uint64_t page_bytes = 0;    ///< what the same pages are in full
   std::uint64_t snapshots_taken = 0;
   std::uint64_t snapshots_installed = 0;
   std::uint64_t flushes = 0;
@@ -42,8 +44,9 @@ struct machine_counters {
 enum class transaction_fate : std::uint8_t {
   committed,      ///< it is applied here
   not_committed,  ///< it never will be: safe to run again
-  open,           ///< neither is certain yet: ask again after a later entry, or on the leader behind a barrier
-  expired,        ///< older than what is remembered
+  open,     ///< neither is certain yet: ask again after a later entry, or on the leader behind a
+            ///< barrier
+  expired,  ///< older than what is remembered
 };
 
 }  // namespace v0

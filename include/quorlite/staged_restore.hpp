@@ -1,5 +1,6 @@
 /// @file
-/// A native snapshot on its way in: built beside the state, verified, then swapped in by the machine.
+/// A native snapshot on its way in: built beside the state, verified, then swapped in by the
+/// machine.
 #pragma once
 
 #include <cstddef>
@@ -53,7 +54,9 @@ class staged_restore final : public snapshot_stage {
     return error_;
   }
 
-  [[nodiscard]] bool finished_for(const void* owner) const noexcept { return finished_ && owner == owner_; }
+  [[nodiscard]] bool finished_for(const void* owner) const noexcept {
+    return finished_ && owner == owner_;
+  }
   [[nodiscard]] restored_state take() { return std::move(state_); }
   [[nodiscard]] log_position at() const noexcept { return state_.header.at; }
 
@@ -68,8 +71,8 @@ class staged_restore final : public snapshot_stage {
       return make_error_code(errc::malformed);  // another cluster's history is not ours to take
     }
     for (const snapshot_database& one : header.databases) {
-      const bool counted = (one.page_count == 0 || one.version.value != 0) &&
-                           one.version.value < versions_end;
+      const bool counted =
+          (one.page_count == 0 || one.version.value != 0) && one.version.value < versions_end;
       if (!counted) {
         return make_error_code(errc::malformed);
       }
@@ -81,13 +84,14 @@ class staged_restore final : public snapshot_stage {
     state_.header = header;
     state_.header.staged.clear();
     for (const snapshot_database& one : header.databases) {
-      state_.stores.push_back(
-          page_store::make({one.version, one.page_count, one.hash, one.page_size}, epoch_number{1}, lock_byte_));
+      state_.stores.push_back(page_store::make(
+          {one.version, one.page_count, one.hash, one.page_size}, epoch_number{1}, lock_byte_));
     }
     return {};
   }
 
-  [[nodiscard]] std::error_code on_page(std::size_t ordinal, page_number number, std::uint64_t hash, bytes_view image) {
+  [[nodiscard]] std::error_code on_page(std::size_t ordinal, page_number number, std::uint64_t hash,
+                                        bytes_view image) {
     page_block page = make_page(number, static_cast<std::uint32_t>(image.size()));
     std::memcpy(page->image().data(), image.data(), image.size());
     page->set_hash(hash);

@@ -1,5 +1,6 @@
 /// @file
-/// The states of a replicated transaction, the same on leader and followers, and the frames that wait for its commit.
+/// The states of a replicated transaction, the same on leader and followers, and the frames that
+/// wait for its commit.
 #pragma once
 
 #include <algorithm>
@@ -71,12 +72,14 @@ class transaction {
 
   [[nodiscard]] transaction_id id() const noexcept { return id_; }
   [[nodiscard]] transaction_state state() const noexcept { return state_; }
-  /// The entry that began it: replay after a restart must not start later. 0: it came with a snapshot.
+  /// The entry that began it: replay after a restart must not start later. 0: it came with a
+  /// snapshot.
   [[nodiscard]] log_index first_entry() const noexcept { return first_; }
   [[nodiscard]] const std::vector<part>& parts() const noexcept { return parts_; }
   [[nodiscard]] std::uint64_t staged_bytes() const noexcept { return staged_bytes_; }
 
-  /// Moves on. @returns false, with `why` naming both states, if the table forbids it; the state is then unchanged
+  /// Moves on. @returns false, with `why` naming both states, if the table forbids it; the state is
+  /// then unchanged
   [[nodiscard]] bool become(transaction_state next, std::string& why) {
     if (!may_become(state_, next)) {
       why = "invalid transition of a transaction from " + std::string(name_of(state_)) + " to " +
@@ -144,9 +147,12 @@ class staged_transactions {
            entries_held() < snapshot_staged_entries &&
            bytes_held() + entry_bytes <= limits::staged_bytes;
   }
-  transaction& begin(transaction_id id, log_index first) { return by_id_.try_emplace(id, id, first).first->second; }
+  transaction& begin(transaction_id id, log_index first) {
+    return by_id_.try_emplace(id, id, first).first->second;
+  }
   void drop(transaction_id id) noexcept { by_id_.erase(id); }
-  /// Drops whatever else is staged on a database: its leader is gone, for a leader sends one at a time.
+  /// Drops whatever else is staged on a database: its leader is gone, for a leader sends one at a
+  /// time.
   void drop_others(std::string_view database, transaction_id but) {
     for (auto one = by_id_.begin(); one != by_id_.end();) {
       const bool stale = one->first != but && one->second.touches(database);

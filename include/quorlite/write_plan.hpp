@@ -1,6 +1,6 @@
 /// @file
-/// From the pages that a writer changed to the entries that say so: deltas against the state it built on, cut to the
-/// size that the engine takes.
+/// From the pages that a writer changed to the entries that say so: deltas against the state it
+/// built on, cut to the size that the engine takes.
 #pragma once
 
 #include <algorithm>
@@ -26,13 +26,15 @@ inline namespace v0 {
 struct planned_change {
   std::string_view name;
   std::shared_ptr<page_store> store;
-  const page_store::pin* base = nullptr;   ///< what the writer built on
-  std::vector<page_block>* pages = nullptr;  ///< ascending; images filled; hashes are set by the plan
-  std::uint64_t page_count = 0;            ///< after the commit
-  std::uint64_t result_hash = 0;           ///< out
+  const page_store::pin* base = nullptr;  ///< what the writer built on
+  std::vector<page_block>* pages =
+      nullptr;                    ///< ascending; images filled; hashes are set by the plan
+  std::uint64_t page_count = 0;   ///< after the commit
+  std::uint64_t result_hash = 0;  ///< out
 };
 
-/// The frames of one transaction. Owns the payloads that its records point to, so it stays where it is.
+/// The frames of one transaction. Owns the payloads that its records point to, so it stays where it
+/// is.
 class write_plan {
  public:
   write_plan() = default;
@@ -44,7 +46,8 @@ class write_plan {
 
   /// Adds one database. Sets the hash of each page and of the result; pages that are what they were
   /// are taken out, but for one if there is no other: a commit is a version, whatever it changes.
-  /// @pre at least one page; called ascending by name; the base is not doomed (else the frames mean nothing; they will not be installed)
+  /// @pre at least one page; called ascending by name; the base is not doomed (else the frames mean
+  /// nothing; they will not be installed)
   void add(planned_change& change) {
     database_frames frames;
     frames.name = change.name;
@@ -62,16 +65,19 @@ class write_plan {
       }
     }
     std::erase_if(*change.pages, [](const page_block& page) { return page == nullptr; });
-    frames.page_size = change.pages->empty() ? change.base->page_size() : change.pages->front()->page_size();
+    frames.page_size =
+        change.pages->empty() ? change.base->page_size() : change.pages->front()->page_size();
     change.result_hash = change.store->hash_after(*change.pages, change.page_count, *change.base);
     frames.result_hash = change.result_hash;
     databases_.push_back(std::move(frames));
   }
 
   /// The entries, in order; the last one commits.
-  /// @param at_most bytes of one entry @returns errc::too_large: a page does not fit into an entry, or all of it
+  /// @param at_most bytes of one entry @returns errc::too_large: a page does not fit into an entry,
+  /// or all of it
   ///   not into limits::staged_bytes; errc::malformed: a rule of the format is broken
-  [[nodiscard]] result<std::vector<bytes>> entries(transaction_id id, std::size_t at_most, std::uint64_t lock_byte) {
+  [[nodiscard]] result<std::vector<bytes>> entries(transaction_id id, std::size_t at_most,
+                                                   std::uint64_t lock_byte) {
     for (const database_frames& one : databases_) {
       if (one.pages.empty()) {
         return failed(errc::malformed);
@@ -108,15 +114,17 @@ class write_plan {
   };
 
   /// @returns false if the page is byte for byte what it was, and not needed all the same
-  [[nodiscard]] bool record_page(const page_version& page, bool needed, const page_store::pin& base, page_store::reader& reader,
-                                 std::vector<page_record>& into) {
+  [[nodiscard]] bool record_page(const page_version& page, bool needed, const page_store::pin& base,
+                                 page_store::reader& reader, std::vector<page_record>& into) {
     page_record record{page.number(), page_encoding::full, page.hash(), {}};
     const auto guard = reader.enter();
     // A page beyond the old size is never a delta: what it held before a shrink is gone.
     const bool known = page.number().value <= base.page_count();
-    const page_version* const before = known ? reader.find(guard, base.version(), page.number()) : nullptr;
+    const page_version* const before =
+        known ? reader.find(guard, base.version(), page.number()) : nullptr;
     const std::size_t start = payloads_.size();
-    if (before != nullptr && encode_delta(before->image(), page.image(), page.image().size() - 1, payloads_)) {
+    if (before != nullptr &&
+        encode_delta(before->image(), page.image(), page.image().size() - 1, payloads_)) {
       if (payloads_.size() == start && !needed) {
         return false;
       }
@@ -144,7 +152,8 @@ class write_plan {
   }
 
   /// Moves as many records as fit. @returns false if not even one does
-  [[nodiscard]] bool take_part(cursor& next, std::size_t at_most, std::vector<database_frames>& into) const {
+  [[nodiscard]] bool take_part(cursor& next, std::size_t at_most,
+                               std::vector<database_frames>& into) const {
     std::size_t names_bytes = 0;
     std::size_t records_bytes = 0;
     std::size_t records = 0;

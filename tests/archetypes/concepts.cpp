@@ -256,6 +256,17 @@ struct write_spoils_pages : storage_archetype {
   result<flush_type> begin_flush(log_index ahead) noexcept;
   std::error_code commit(flush_type flush, const base_position& position) noexcept;
 };
+// commit() takes the flush by value: moving it is part of a call that must not throw.
+struct flush_move_may_throw : storage_archetype {
+  struct flush_type {
+    flush_type(flush_type&&);
+    flush_type& operator=(flush_type&&);
+    std::error_code write(const database_archetype& database, std::span<const page_view> sorted,
+                          std::uint64_t page_count) noexcept;
+  };
+  result<flush_type> begin_flush(log_index ahead) noexcept;
+  std::error_code commit(flush_type flush, const base_position& position) noexcept;
+};
 struct stage_may_throw : storage_archetype {
   result<stage_archetype> begin_stage();
 };
@@ -301,6 +312,7 @@ static_assert(!storage<near_storage::commit_may_throw>);
 static_assert(!storage<near_storage::commit_says_nothing>);
 static_assert(!storage<near_storage::write_may_throw>);
 static_assert(!storage<near_storage::write_spoils_pages>);
+static_assert(!storage<near_storage::flush_move_may_throw>);
 static_assert(!storage<near_storage::stage_may_throw>);
 static_assert(!storage<near_storage::stage_without_open>);
 static_assert(!storage<near_storage::publish_may_throw>);

@@ -11,12 +11,12 @@
 
 namespace quorlite::tests {
 
-// What a handle, a flush and a stage are allowed: to be moved, and to end.
+// What a handle, a flush and a stage are allowed: to be moved without throwing, and to end.
 class moved_only {
  public:
   moved_only() = delete;
-  moved_only(moved_only&&);
-  moved_only& operator=(moved_only&&);
+  moved_only(moved_only&&) noexcept;
+  moved_only& operator=(moved_only&&) noexcept;
   ~moved_only();
   void operator&() = delete;
   template <class T>

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -105,7 +106,7 @@ class local_host final : public vfs_host {
   enum class answers { at_once, detached, held };
 
   explicit local_host(std::uint64_t lock_byte = limits::lock_byte_default)
-      : lock_byte_(lock_byte) {}
+      : lock_byte_(lock_byte), registry_(lock_byte) {}
 
   // ---- what a test says
 
@@ -128,10 +129,18 @@ class local_host final : public vfs_host {
     leading_ = leading;
     term_ = term_.next();
   }
+  /// Called inside every commit(), before anything is decided and without a lock.
+  void during_commit(std::function<void()> what) { during_commit_ = std::move(what); }
   /// The oldest pending transaction is committed.
   void promote() {
     const std::lock_guard lock(mutex_);
     promote_locked();
+  }
+  void promote_one_if_any() {
+    const std::lock_guard lock(mutex_);
+    if (!pending_.empty()) {
+      promote_locked();
+    }
   }
   void promote_all() {
     const std::lock_guard lock(mutex_);
@@ -201,13 +210,7 @@ class local_host final : public vfs_host {
   [[nodiscard]] result<std::shared_ptr<database>> database_named(
       std::string_view name) noexcept override {
     const std::lock_guard lock(mutex_);
-    const bool is_new = registry_.find(name) == nullptr;
-    auto found = registry_.find_or_make(name);
-    if (found.has_value() && is_new && lock_byte_ != limits::lock_byte_default) {
-      const auto epoch = (*found)->next_epoch();
-      (*found)->replace_store(page_store::make({}, epoch, lock_byte_));
-    }
-    return found;
+    return registry_.find_or_make(name);
   }
 
   [[nodiscard]] result<write_ticket> begin_write(const page_store& store,
@@ -244,6 +247,9 @@ class local_host final : public vfs_host {
   }
 
   [[nodiscard]] commit_answer commit(std::span<database_change> changes) noexcept override {
+    if (during_commit_) {
+      during_commit_();
+    }
     std::unique_lock lock(mutex_);
     ++commit_calls_;
     std::error_code error;
@@ -351,6 +357,7 @@ class local_host final : public vfs_host {
   registry registry_;
   std::deque<std::shared_ptr<in_flight>> pending_;
   std::deque<std::error_code> refusals_;
+  std::function<void()> during_commit_;
   std::error_code lie_;
   std::vector<recorded_entry> entries_;
   answers how_ = answers::at_once;

@@ -122,8 +122,8 @@ class recording_machine final : public state_machine {
 
   void leadership_changed(const leadership& now) noexcept override {
     const lane_hold hold(*this);
-    if (now.leading == leading_) {
-      record_.fault("L3: gain and loss do not alternate");
+    if (now.leading && leading_) {
+      record_.fault("L3: two gains in a row");
     }
     leading_ = now.leading;
     if (!now.leading) {

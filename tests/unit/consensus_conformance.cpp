@@ -83,10 +83,12 @@ TEST_CASE("the consensus suite catches every flaw in its law", "[consensus]") {
       {loop_flaw::calls_halted, "A4"},        {loop_flaw::commits_alone, "A5"},
       {loop_flaw::skips_entries, "A6"},       {loop_flaw::announces_early, "L1"},
       {loop_flaw::silent_stop, "L3"},         {loop_flaw::repeats_gain, "L3"},
-      {loop_flaw::reuses_term, "L4"},         {loop_flaw::replays_with_hole, "S1"},
+      {loop_flaw::reuses_term, "L4"},         {loop_flaw::forwards, "L5"},
+      {loop_flaw::replays_with_hole, "S1"},   {loop_flaw::replays_with_hole, "S2"},
       {loop_flaw::gives_up_restores, "S5"},   {loop_flaw::gives_up_restores, "S6"},
       {loop_flaw::installs_unfinished, "S6"}, {loop_flaw::compacts_too_far, "S7"},
       {loop_flaw::waits_badly, "W1"},         {loop_flaw::waits_for_nothing, "W2"},
+      {loop_flaw::waits_badly, "W3"},         {loop_flaw::waits_badly, "W4"},
       {loop_flaw::barrier_lies, "B1"},        {loop_flaw::barrier_lies, "B2"},
       {loop_flaw::runs_tasks_twice, "T1"},
   };

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <random>
@@ -42,15 +43,15 @@ std::uint64_t hash_of(const image& pages) {
   return sum;
 }
 
-std::byte byte_of(std::uint32_t number, std::uint64_t serial, std::size_t at) {
-  return static_cast<std::byte>(mix(number, serial) >> (at % 8 * 8));
-}
+/// An image repeats one word that follows from page and serial.
+std::uint64_t word_of(std::uint32_t number, std::uint64_t serial) { return ~mix(number, serial); }
 
 page_block filled(std::uint32_t number, std::uint64_t serial, std::uint32_t size = page_size) {
   page_block page = make_page(page_number{number}, size);
   const bytes_span to = page->image();
-  for (std::size_t at = 0; at < to.size(); ++at) {
-    to[at] = byte_of(number, serial, at);
+  const std::uint64_t word = word_of(number, serial);
+  for (std::size_t at = 0; at < to.size(); at += sizeof(word)) {
+    std::memcpy(to.data() + at, &word, sizeof(word));
   }
   page->set_hash(hash_of(number, serial));
   return page;
@@ -62,12 +63,13 @@ bool shows(const page_version* page, std::uint32_t number, std::uint64_t serial)
     return false;
   }
   const bytes_view from = page->image();
-  for (std::size_t at = 0; at < from.size(); ++at) {
-    if (from[at] != byte_of(number, serial, at)) {
+  const std::uint64_t word = word_of(number, serial);
+  for (std::size_t at = 0; at < from.size(); at += sizeof(word)) {
+    if (std::memcmp(from.data() + at, &word, sizeof(word)) != 0) {
       return false;
     }
   }
-  return from.size() == page->page_size();
+  return !from.empty() && from.size() == page->page_size();
 }
 
 /// A store whose pages are known by serial, and the calls that most cases need.

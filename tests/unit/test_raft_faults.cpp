@@ -305,18 +305,19 @@ random_life live(std::uint64_t seed) {
   recorded_cluster cluster{random_options(seed, source)};
   world& simulation = cluster.simulation;
   random_life answer;
+  cluster.elect();
   for (int client = 0; client < 6; ++client) {
-    simulation.spawn([&] {
-      for (int i = 0; i < 12; ++i) {
+    simulation.spawn([&, pace = source.between(1, 100)] {
+      for (int i = 0; i < 50; ++i) {
         const std::optional<server_id> leader = simulation.leader();
         if (leader && cluster.commit(*leader, milliseconds{300}) == outcome::committed) {
           ++answer.committed;
         }
-        simulation.sleep(milliseconds{20});
+        simulation.sleep(milliseconds{pace});
       }
     });
   }
-  for (int step = 0; step < 15; ++step) {
+  for (int step = 0; step < 25; ++step) {
     simulation.run_for(milliseconds{source.between(10, 300)});
     trouble(cluster, source);
   }
@@ -335,6 +336,7 @@ random_life live(std::uint64_t seed) {
         simulation.restart(each);
       }
     }
+    simulation.run_for(milliseconds{200});  // a transfer may be under way
     const server_id leader = cluster.elect();
     answer.converged = leader != server_id{} &&
                        cluster.commit(leader, milliseconds{1000}) == outcome::committed &&
@@ -366,7 +368,7 @@ TEST_CASE("random lives") {
     installs += life.installs;
   }
   if (only == nullptr) {
-    CHECK(committed > 20 * last);
-    CHECK(installs > last / 10);
+    CHECK(committed > 100 * last);
+    CHECK(installs > last / 4);
   }
 }

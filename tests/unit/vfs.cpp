@@ -330,7 +330,7 @@ TEST_CASE("a store that a restore put in place is read at the next lock, with an
   REQUIRE(run(db, "BEGIN; SELECT * FROM t") == SQLITE_OK);
   const auto target = w.host.database_named("a.db").value();
   const auto from = w.host.store("b.db");
-  const auto next = page_store::make(from->committed(), target->next_epoch());
+  const auto next = target->make_store(from->committed());
   const auto pin = from->pin_committed();
   page_store::reader reader{from};
   for (std::uint32_t number = 1; number <= pin.page_count(); ++number) {
@@ -356,7 +356,7 @@ TEST_CASE("a transaction that stands on a replaced store is told to start over")
   connection db = table_of(w);
   REQUIRE(run(db, "BEGIN; SELECT * FROM t") == SQLITE_OK);
   const auto target = w.host.database_named("a.db").value();
-  target->replace_store(page_store::make({}, target->next_epoch()));
+  target->replace_store(target->make_store({}));
   REQUIRE(run(db, "INSERT INTO t VALUES(1)") == SQLITE_BUSY_SNAPSHOT);
   REQUIRE(run(db, "ROLLBACK") == SQLITE_OK);
   REQUIRE(run(db, "INSERT INTO t VALUES(1)") == SQLITE_ERROR);  // dropped: no such table

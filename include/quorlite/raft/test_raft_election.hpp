@@ -64,6 +64,7 @@ inline void raft_node::rest_as_follower(quorlite::term seen, server_id leader) {
   if (before == raft_role::leader) {
     leave_office();
   }
+  const bool is_news = leader != server_id{} && leader != leader_;
   leader_ = leader;
   if (is_new_term) {
     disk_.term = seen;
@@ -73,6 +74,10 @@ inline void raft_node::rest_as_follower(quorlite::term seen, server_id leader) {
   }
   if (is_new_term || before != raft_role::follower) {
     restart_election_clock(true);
+  }
+  if (is_news && running()) {
+    const std::string hint = std::to_string(leader.value);
+    machine_->leadership_changed({.term = disk_.term, .leading = false, .leader_hint = hint});
   }
 }
 

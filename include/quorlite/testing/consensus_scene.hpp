@@ -49,7 +49,7 @@ inline constexpr std::array<law_text, 20> watched_laws{{
     {"A7", "views stay valid during the call"},
     {"L1", "at a gain every committed entry of older terms is applied"},
     {"L2", "each gain has a higher term than any before"},
-    {"L3", "gain and loss alternate, and stop ends with a loss"},
+    {"L3", "a gain follows a loss, and stop ends with a loss"},
     {"L4", "no two servers gain the same term"},
     {"L5", "nothing proposed after a loss is appended"},
     {"S1", "the first entry after a restart is at most durable + 1"},

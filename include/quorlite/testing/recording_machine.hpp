@@ -91,13 +91,15 @@ class recording_machine final : public state_machine {
       return;
     }
     const std::lock_guard guard(mutex_);
-    if (now.leading == leading_) {
-      ledger_.fault("L3", now.leading ? "two gains in a row" : "a loss without a gain");
+    if (now.leading && leading_) {
+      ledger_.fault("L3", "two gains in a row");
     }
-    leading_ = now.leading;
+    const bool led = std::exchange(leading_, now.leading);
     if (!now.leading) {
-      ledger_.loss(server_, gained_);
-      return;
+      if (led) {
+        ledger_.loss(server_, gained_);
+      }
+      return;  // else news of another leader
     }
     if (halted_) {
       ledger_.fault("A4",

@@ -1,0 +1,269 @@
+// Replicas on the test Raft, seen through plain SQLite connections.
+
+#include <sqlite3.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "catch2_shim.hpp"
+#include "quorlite/sqlite/result_code.hpp"
+#include "quorlite/testing/replica_cluster.hpp"
+
+namespace {
+
+using namespace quorlite;
+using quorlite::testing::deposition;
+using quorlite::testing::engine_kind;
+using quorlite::testing::milestone;
+using quorlite::testing::replica_cluster;
+
+int run(sqlite3* db, const std::string& sql) {
+  return sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
+}
+
+/// The first column of the first row; -1 without a row.
+std::int64_t number(sqlite3* db, const std::string& sql) {
+  std::int64_t value = -1;
+  const auto take = [](void* to, int, char** columns, char**) {
+    *static_cast<std::int64_t*>(to) = columns[0] == nullptr ? -1 : std::stoll(columns[0]);
+    return 1;
+  };
+  static_cast<void>(sqlite3_exec(db, sql.c_str(), take, &value, nullptr));
+  return value;
+}
+
+bool may_not_be_applied(int code) { return code == sqlite_not_leader; }
+
+server_id other_than(const replica_cluster& cluster, server_id id) {
+  for (const server_id one : cluster.servers()) {
+    if (one != id) {
+      return one;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+TEST_CASE("a row written on the leader is read on every replica, and all are byte-identical") {
+  replica_cluster cluster({.seed = 1});
+  const server_id leader = cluster.wait_for_leader().value();
+  {
+    connection db = cluster.connect(leader);
+    REQUIRE(run(db, "CREATE TABLE t(x); INSERT INTO t VALUES(7)") == SQLITE_OK);
+  }
+  REQUIRE(cluster.wait_until_even());
+  CHECK(cluster.are_identical());
+  for (const server_id id : cluster.servers()) {
+    connection reader = cluster.connect(id);
+    CHECK(number(reader, "SELECT x FROM t") == 7);
+  }
+}
+
+TEST_CASE("a writer on a follower is refused at once, with the leader's name, and may read on") {
+  replica_cluster cluster({.seed = 2});
+  const server_id leader = cluster.wait_for_leader().value();
+  connection db = cluster.connect(leader);
+  REQUIRE(run(db, "CREATE TABLE t(x); INSERT INTO t VALUES(7)") == SQLITE_OK);
+  REQUIRE(cluster.wait_until_even());
+  const server_id follower = other_than(cluster, leader);
+  connection there = cluster.connect(follower);
+  CHECK(run(there, "INSERT INTO t VALUES(8)") == sqlite_not_leader);
+  CHECK(there.last_error() == errc::not_leader);
+  const std::string told = there.error_message();
+  INFO(told);
+  CHECK(told.find("leader is") != std::string::npos);
+  CHECK(number(there, "SELECT count(*) FROM t") == 1);
+}
+
+TEST_CASE("an idle BEGIN IMMEDIATE on a deposed leader delays no apply, and its COMMIT fails") {
+  replica_cluster cluster({.seed = 3});
+  const server_id old_leader = cluster.wait_for_leader().value();
+  connection idle = cluster.connect(old_leader);
+  REQUIRE(run(idle, "CREATE TABLE t(x)") == SQLITE_OK);
+  REQUIRE(run(idle, "BEGIN IMMEDIATE; INSERT INTO t VALUES('idle')") == SQLITE_OK);
+
+  cluster.world().isolate(old_leader);
+  const server_id leader = cluster.wait_for_leader(old_leader).value();
+  {
+    connection db = cluster.connect(leader);
+    for (int i = 0; i < 20; ++i) {
+      REQUIRE(run(db, "INSERT INTO t VALUES('kept')") == SQLITE_OK);
+    }
+  }
+  cluster.world().heal();
+  REQUIRE(cluster.wait_until_even());  // the open transaction held nothing back
+  CHECK(cluster.replica(old_leader).applied() == cluster.replica(leader).applied());
+
+  const int code = run(idle, "COMMIT");
+  CHECK((code == sqlite_not_leader || code == sqlite_outcome_unknown));
+  static_cast<void>(run(idle, "ROLLBACK"));
+  CHECK(sqlite3_get_autocommit(idle) == 1);
+  CHECK(number(idle, "SELECT count(*) FROM t") == 20);
+  CHECK(number(idle, "SELECT count(*) FROM t WHERE x='idle'") == 0);
+}
+
+TEST_CASE("a leader that falls at any milestone answers truly, and the connection works again") {
+  const auto what = GENERATE(milestone::enqueued, milestone::appended, milestone::committed);
+  const auto way = GENERATE(deposition::step_down, deposition::isolate);
+  CAPTURE(static_cast<int>(what), static_cast<int>(way));
+  replica_cluster cluster({.seed = 4});
+  const server_id old_leader = cluster.wait_for_leader().value();
+  connection db = cluster.connect(old_leader);
+  REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+  cluster.world().depose_leader_when(what, cluster.world().node(old_leader).office().commands + 1,
+                                     way);
+  const int code = run(db, "INSERT INTO t VALUES('lost?')");
+  CAPTURE(code);
+  const transaction_id id = db.last_transaction();
+  cluster.world().heal();
+  const server_id leader = cluster.wait_for_leader().value();
+  REQUIRE(!cluster.replica(leader).read_barrier());
+  REQUIRE(cluster.wait_until_even());
+  connection there = cluster.connect(leader);
+  const bool is_there = number(there, "SELECT count(*) FROM t") == 1;
+  if (code == SQLITE_OK) {
+    CHECK(is_there);
+  } else if (may_not_be_applied(code)) {
+    CHECK(!is_there);
+  } else {
+    REQUIRE(code == sqlite_outcome_unknown);
+    const transaction_fate fate = cluster.replica(leader).outcome(id);
+    CHECK(fate == (is_there ? transaction_fate::committed : transaction_fate::not_committed));
+  }
+  CHECK(number(db, "SELECT count(*) FROM t") == (is_there ? 1 : 0));
+  if (leader == old_leader) {
+    CHECK(run(db, "INSERT INTO t VALUES('again')") == SQLITE_OK);
+  }
+  REQUIRE(cluster.wait_until_even());
+  CHECK(cluster.are_identical());
+}
+
+TEST_CASE("two attached replicated databases commit in one entry, or not at all") {
+  replica_cluster cluster({.seed = 5});
+  const server_id leader = cluster.wait_for_leader().value();
+  connection db = cluster.connect(leader, "one.db");
+  REQUIRE(run(db, "ATTACH 'two.db' AS two") == SQLITE_OK);
+  REQUIRE(run(db, "CREATE TABLE main.t(x); CREATE TABLE two.t(x)") == SQLITE_OK);
+  const std::uint64_t before = cluster.replica(leader).proposals().transactions;
+  REQUIRE(run(db, "BEGIN; INSERT INTO main.t VALUES(1); INSERT INTO two.t VALUES(1); COMMIT") ==
+          SQLITE_OK);
+  CHECK(cluster.replica(leader).proposals().transactions == before + 1);
+
+  cluster.world().depose_leader_when(
+      milestone::enqueued, cluster.world().node(leader).office().commands + 1, deposition::isolate);
+  const int code =
+      run(db, "BEGIN; INSERT INTO main.t VALUES(2); INSERT INTO two.t VALUES(2); COMMIT");
+  CHECK(code != SQLITE_OK);
+  static_cast<void>(run(db, "ROLLBACK"));
+  cluster.world().heal();
+  REQUIRE(cluster.wait_until_even());
+  for (const server_id id : cluster.servers()) {
+    connection one = cluster.connect(id, "one.db");
+    connection two = cluster.connect(id, "two.db");
+    CHECK(number(one, "SELECT count(*) FROM t") == number(two, "SELECT count(*) FROM t"));
+  }
+  CHECK(cluster.are_identical());
+}
+
+TEST_CASE("a replica that crashed comes back from its storage and the log, byte-identical") {
+  const std::uint64_t snapshots_every = GENERATE(0U, 8U);
+  replica_cluster cluster({.seed = 6, .compaction = {.threshold_entries = snapshots_every}});
+  const server_id leader = cluster.wait_for_leader().value();
+  const server_id victim = other_than(cluster, leader);
+  connection db = cluster.connect(leader);
+  REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+  for (int i = 0; i < 60; ++i) {
+    if (i == 20) {
+      REQUIRE(!cluster.replica(victim).flush());
+      cluster.crash(victim);
+      cluster.take_down(victim);
+    }
+    REQUIRE(run(db, "INSERT INTO t VALUES(randomblob(500))") == SQLITE_OK);
+  }
+  cluster.restart(victim);
+  REQUIRE(cluster.wait_until_even());
+  CHECK(cluster.are_identical());
+  connection back = cluster.connect(victim);
+  CHECK(number(back, "SELECT count(*) FROM t") == 60);
+  if (snapshots_every != 0) {
+    CHECK(cluster.replica(victim).counters().snapshots_installed > 0);
+  }
+}
+
+TEST_CASE("a restore with readers open leaves them their state; the next statement sees the new") {
+  replica_cluster cluster(
+      {.seed = 7, .compaction = {.threshold_entries = 8, .trailing_entries = 1}});
+  const server_id leader = cluster.wait_for_leader().value();
+  const server_id away = other_than(cluster, leader);
+  connection db = cluster.connect(leader);
+  REQUIRE(run(db, "CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
+  REQUIRE(cluster.wait_until_even());
+  connection reader = cluster.connect(away);
+  REQUIRE(run(reader, "BEGIN") == SQLITE_OK);
+  REQUIRE(number(reader, "SELECT count(*) FROM t") == 1);
+  cluster.world().isolate(away);
+  for (int i = 0; i < 60; ++i) {
+    REQUIRE(run(db, "INSERT INTO t VALUES(2)") == SQLITE_OK);
+  }
+  cluster.world().heal();
+  REQUIRE(cluster.wait_until_even());
+  CHECK(cluster.replica(away).counters().snapshots_installed > 0);
+  CHECK(number(reader, "SELECT count(*) FROM t") == 1);
+  REQUIRE(run(reader, "COMMIT") == SQLITE_OK);
+  CHECK(number(reader, "SELECT count(*) FROM t") == 61);
+}
+
+TEST_CASE("a dropped database is gone on every replica, and its name starts afresh") {
+  replica_cluster cluster({.seed = 8});
+  const server_id leader = cluster.wait_for_leader().value();
+  connection db = cluster.connect(leader);
+  REQUIRE(run(db, "CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
+  REQUIRE(!cluster.replica(leader).drop("app.db"));
+  REQUIRE(!cluster.replica(leader).drop("app.db"));
+  CHECK(number(db, "SELECT count(*) FROM sqlite_master") == 0);
+  REQUIRE(cluster.wait_until_even());
+  for (const server_id id : cluster.servers()) {
+    CHECK(cluster.replica(id).databases().empty());
+  }
+  REQUIRE(run(db, "CREATE TABLE u(y); INSERT INTO u VALUES(2)") == SQLITE_OK);
+  REQUIRE(cluster.wait_until_even());
+  CHECK(cluster.are_identical());
+}
+
+TEST_CASE("64 clients in COMMIT at once interleave alike on fibers and on threads, for one seed") {
+  const auto events_of = [](std::uint64_t seed, engine_kind engine) {
+    replica_cluster cluster({.seed = seed, .engine = engine});
+    const server_id leader = cluster.wait_for_leader().value();
+    {
+      connection db = cluster.connect(leader);
+      REQUIRE(run(db, "CREATE TABLE t(client INT, n INT)") == SQLITE_OK);
+    }
+    int failures = 0;
+    for (int client = 0; client < 64; ++client) {
+      cluster.world().spawn([&, client] {
+        connection db = cluster.connect(leader);
+        for (int n = 0; n < 3; ++n) {
+          const std::string sql =
+              "INSERT INTO t VALUES(" + std::to_string(client) + "," + std::to_string(n) + ")";
+          failures += run(db, sql) == SQLITE_OK ? 0 : 1;
+        }
+      });
+    }
+    REQUIRE(cluster.world().run_until([&] { return cluster.world().unfinished_clients() == 0; },
+                                      milliseconds{60'000}));
+    CHECK(failures == 0);
+    REQUIRE(cluster.wait_until_even());
+    CHECK(cluster.are_identical());
+    connection db = cluster.connect(leader);
+    CHECK(number(db, "SELECT count(DISTINCT client*100+n) FROM t") == 64 * 3);
+    return cluster.world().event_hash();
+  };
+  const std::uint64_t fibers = events_of(11, engine_kind::fiber);
+  CHECK(fibers == events_of(11, engine_kind::fiber));
+  CHECK(fibers == events_of(11, engine_kind::baton));
+  CHECK(fibers != events_of(12, engine_kind::fiber));
+}

@@ -1,0 +1,447 @@
+// Seven facts about SQLite that corrupt or hang under a VFS like ours unless a rule stops them
+// (F1 to F7). Each test fails when its rule is taken out.
+#include <sqlite3.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "catch2_shim.hpp"
+#include "quorlite/sqlite/connection.hpp"
+#include "support/local_host.hpp"
+#include "support/sql.hpp"
+
+namespace {
+
+using namespace quorlite;
+using quorlite_test::local_host;
+
+struct world {
+  local_host host;
+  vfs door{host, {.name = "vfs-hazards"}};
+
+  connection open(const std::string& name = "a.db", connection_options options = {}) {
+    auto opened = open_connection(door, name, options);
+    REQUIRE(opened.has_value());
+    return std::move(*opened);
+  }
+};
+
+/// A plain file that goes away.
+struct plain_file {
+  std::string path = (std::filesystem::temp_directory_path() /
+                      ("quorlite-hazard-" + std::to_string(::getpid()) + ".db"))
+                         .string();
+  plain_file() { remove(); }
+  ~plain_file() { remove(); }
+  plain_file(const plain_file&) = delete;
+  plain_file& operator=(const plain_file&) = delete;
+  void remove() const {
+    std::filesystem::remove(path);
+    std::filesystem::remove(path + "-journal");
+  }
+};
+
+const std::string many_rows =
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<200) "
+    "INSERT INTO t SELECT randomblob(900) FROM n";
+
+/// A file handle without SQLite above it: what another version of SQLite might do.
+struct raw_handle {
+  explicit raw_handle(local_host& host)
+      : core{host, sqlite3_vfs_find(nullptr), "raw", {limits::lock_byte_default, 1U << 30U}},
+        file(core, host.database_named("a.db").value()) {}
+
+  /// Page 1 of a database with so many pages, everything else zeros.
+  static bytes page_one(std::uint32_t page_size, std::uint32_t count, std::uint32_t change) {
+    bytes page(page_size);
+    page[16] = static_cast<std::byte>(page_size >> 8U);
+    page[17] = static_cast<std::byte>(page_size >> 16U);
+    detail::set_header_number(page, 24, change);
+    detail::set_header_number(page, 28, count);
+    detail::set_header_number(page, 92, change);
+    return page;
+  }
+  int begin() { return file.lock(SQLITE_LOCK_EXCLUSIVE); }
+  int end() { return file.unlock(SQLITE_LOCK_NONE); }
+
+  detail::vfs_core core;
+  detail::database_file file;
+};
+
+}  // namespace
+
+TEST_CASE("F1: the rollback of a spilled transaction proposes nothing") {
+  world w;
+  connection db = w.open();
+  REQUIRE(run(db, "PRAGMA cache_size=5; CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
+  const std::size_t calls = w.host.commit_calls();
+  REQUIRE(run(db, "BEGIN; " + many_rows + "; ROLLBACK") == SQLITE_OK);
+  REQUIRE(w.host.commit_calls() == calls);
+  REQUIRE(run(db, "BEGIN; " + many_rows) == SQLITE_OK);
+  w.host.refuse_next(errc::busy);
+  REQUIRE(run(db, "COMMIT") == SQLITE_BUSY);
+  REQUIRE(run(db, "ROLLBACK") == SQLITE_OK);
+  REQUIRE(w.host.commit_calls() == calls + 1);
+  REQUIRE(ask(db, "SELECT count(*) FROM t") == "1");
+}
+
+TEST_CASE("F1: a refused commit is not proposed again by its own rollback") {
+  world w;
+  connection db = w.open();
+  REQUIRE(run(db, "PRAGMA cache_size=5; CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
+  for (const errc why : {errc::not_leader, errc::leadership_lost, errc::too_large}) {
+    const std::size_t calls = w.host.commit_calls();
+    w.host.refuse_next(why);
+    REQUIRE(run(db, "BEGIN; " + many_rows + "; COMMIT") != SQLITE_OK);
+    REQUIRE(w.host.commit_calls() == calls + 1);
+    REQUIRE(db.last_error() == make_error_code(why));
+    REQUIRE(ask(db, "SELECT count(*) FROM t") == "1");
+  }
+  REQUIRE(w.host.entry_count() == 2);
+  REQUIRE(w.host.replays_equal());
+}
+
+TEST_CASE("F1: an unknown outcome that is committed is not taken back by the rollback") {
+  world w;
+  connection db = w.open();
+  REQUIRE(run(db, "PRAGMA cache_size=5; CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
+  const std::size_t calls = w.host.commit_calls();
+  w.host.lie_next(errc::timed_out);
+  REQUIRE(run(db, "BEGIN; " + many_rows + "; COMMIT") == sqlite_outcome_unknown);
+  REQUIRE(w.host.commit_calls() == calls + 1);
+  REQUIRE(ask(db, "SELECT count(*) FROM t") == "201");
+  REQUIRE(w.host.replays_equal());
+}
+
+TEST_CASE("F1: attached to a plain main database, neither side commits") {
+  world w;
+  const plain_file plain;
+  connection replicated = w.open();
+  REQUIRE(run(replicated, "CREATE TABLE r(x)") == SQLITE_OK);
+  sqlite3* db = nullptr;
+  REQUIRE(sqlite3_open_v2(plain.path.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+                          "vfs-hazards") == SQLITE_OK);
+  REQUIRE(run(db, "CREATE TABLE p(x); ATTACH 'a.db' AS aux") == SQLITE_OK);
+  const std::size_t calls = w.host.commit_calls();
+  REQUIRE(run(db, "BEGIN; INSERT INTO p VALUES(1); INSERT INTO aux.r VALUES(1)") == SQLITE_OK);
+  REQUIRE(run(db, "COMMIT") == SQLITE_IOERR_FSYNC);
+  REQUIRE(ask(db, "SELECT count(*) FROM p") == "0");
+  REQUIRE(ask(db, "SELECT count(*) FROM aux.r") == "0");
+  REQUIRE(w.host.commit_calls() == calls);
+  REQUIRE(run(db, "INSERT INTO aux.r VALUES(2)") == SQLITE_OK);  // alone it may
+  REQUIRE(ask(replicated, "SELECT x FROM r") == "2");
+  REQUIRE(sqlite3_close(db) == SQLITE_OK);
+}
+
+TEST_CASE("F2: a schema that was read from a lost state is not used on another history") {
+  world w;
+  connection a = w.open();
+  connection b = w.open();
+  connection c = w.open();
+  REQUIRE(run(a, "CREATE TABLE t(i)") == SQLITE_OK);
+  w.host.answer(local_host::answers::detached);
+  REQUIRE(run(a, "CREATE TABLE x(i)") == SQLITE_OK);
+  // From here on b knows x, at this schema cookie.
+  REQUIRE(run(b, "BEGIN IMMEDIATE; INSERT INTO x VALUES(1); COMMIT") == SQLITE_OK);
+  sqlite3_stmt* prepared = nullptr;
+  REQUIRE(run(b, "BEGIN IMMEDIATE") == SQLITE_OK);
+  REQUIRE(sqlite3_prepare_v2(b, "INSERT INTO x VALUES(3)", -1, &prepared, nullptr) == SQLITE_OK);
+  REQUIRE(run(b, "ROLLBACK") == SQLITE_OK);
+  w.host.lose();
+  w.host.answer(local_host::answers::at_once);
+  REQUIRE(run(c, "CREATE TABLE y(s TEXT CHECK(typeof(s)='text'))") == SQLITE_OK);
+  REQUIRE(run(c, "INSERT INTO y VALUES('kept')") == SQLITE_OK);
+
+  REQUIRE(sqlite3_step(prepared) == SQLITE_ERROR);
+  sqlite3_finalize(prepared);
+  REQUIRE(run(b, "INSERT INTO x VALUES(2)") == SQLITE_ERROR);
+  REQUIRE(std::string{sqlite3_errmsg(b)} == "no such table: x");
+  REQUIRE(run(b, "INSERT INTO y VALUES('from b')") == SQLITE_OK);
+  REQUIRE(ask(c, "SELECT s FROM y") == "kept;from b");
+  REQUIRE(ask(c, "PRAGMA integrity_check") == "ok");
+
+  // The offset is private: what b writes has everybody's cookie.
+  REQUIRE(run(b, "CREATE TABLE z(i)") == SQLITE_OK);
+  REQUIRE(ask(w.open(), "PRAGMA schema_version") == "3");
+  REQUIRE(ask(b, "PRAGMA schema_version") == std::to_string(3 + (1 << 20)));
+  REQUIRE(w.host.replays_equal());
+}
+
+TEST_CASE("F2: a page cache of a lost state is dropped although the change counter repeats") {
+  world w;
+  connection a = w.open();
+  connection b = w.open();
+  REQUIRE(run(a, "CREATE TABLE t(x); INSERT INTO t VALUES('base')") == SQLITE_OK);
+  REQUIRE(ask(b, "SELECT x FROM t") == "base");
+  w.host.answer(local_host::answers::detached);
+  REQUIRE(run(a, "UPDATE t SET x='lost'") == SQLITE_OK);
+  REQUIRE(run(b, "BEGIN IMMEDIATE") == SQLITE_OK);
+  REQUIRE(ask(b, "SELECT x FROM t") == "lost");
+  REQUIRE(run(b, "ROLLBACK") == SQLITE_OK);
+  w.host.lose();
+  w.host.answer(local_host::answers::at_once);
+  REQUIRE(run(a, "UPDATE t SET x='kept'") == SQLITE_OK);
+  REQUIRE(ask(b, "SELECT x FROM t") == "kept");
+}
+
+TEST_CASE("F2: no handle that only read committed states pays for a loss") {
+  world w;
+  connection a = w.open();
+  connection b = w.open();
+  REQUIRE(run(a, "CREATE TABLE t(x)") == SQLITE_OK);
+  REQUIRE(ask(b, "SELECT count(*) FROM t") == "0");
+  w.host.answer(local_host::answers::detached);
+  REQUIRE(run(a, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+  REQUIRE(ask(b, "SELECT count(*) FROM t") == "0");
+  w.host.lose();
+  REQUIRE(ask(b, "SELECT count(*) FROM t") == "0");
+  REQUIRE(ask(b, "PRAGMA schema_version") == "1");
+}
+
+TEST_CASE("F3: a refused commit that would have shrunk the file leaves it as long as it was") {
+  for (const std::string mode : {"FULL", "INCREMENTAL"}) {
+    world w;
+    connection db = w.open();
+    REQUIRE(run(db, "PRAGMA auto_vacuum=" + mode + "; PRAGMA cache_size=5; CREATE TABLE t(x); " +
+                        many_rows) == SQLITE_OK);
+    REQUIRE(ask(db, "PRAGMA auto_vacuum") == (mode == "FULL" ? "1" : "2"));
+    const std::string pages = ask(db, "PRAGMA page_count");
+    for (const errc why : {errc::not_leader, errc::busy}) {
+      w.host.refuse_next(why);
+      REQUIRE(run(db, "BEGIN; DELETE FROM t WHERE rowid > 20; PRAGMA incremental_vacuum; COMMIT") !=
+              SQLITE_OK);
+      run(db, "ROLLBACK");
+      REQUIRE(ask(db, "SELECT count(*), sum(length(x)) FROM t") == "200|180000");
+      REQUIRE(ask(db, "PRAGMA integrity_check") == "ok");
+      REQUIRE(ask(db, "PRAGMA page_count") == pages);
+    }
+    REQUIRE(run(db, "BEGIN; DELETE FROM t WHERE rowid > 20; PRAGMA incremental_vacuum; COMMIT") ==
+            SQLITE_OK);
+    REQUIRE(ask(db, "PRAGMA page_count") != pages);
+    REQUIRE(ask(db, "PRAGMA integrity_check") == "ok");
+    w.host.refuse_next(errc::not_leader);
+    REQUIRE(run(db, "VACUUM") == sqlite_not_leader);
+    REQUIRE(run(db, "VACUUM") == SQLITE_OK);
+    REQUIRE(ask(db, "SELECT count(*) FROM t") == "20");
+    REQUIRE(w.host.replays_equal());
+  }
+}
+
+TEST_CASE("F4: pages that a transaction adds and does not write are zeros in the entry") {
+  local_host host;
+  raw_handle raw{host};
+  const bytes noise(4096, std::byte{0xAB});
+  REQUIRE(raw.begin() == SQLITE_OK);
+  REQUIRE(raw.file.write(raw_handle::page_one(4096, 6, 1), 0) == SQLITE_OK);
+  for (std::uint64_t page = 1; page < 6; ++page) {
+    REQUIRE(raw.file.write(noise, page * 4096) == SQLITE_OK);
+  }
+  REQUIRE(raw.file.sync(nullptr) == SQLITE_OK);
+  raw.end();
+  REQUIRE(raw.begin() == SQLITE_OK);  // cut off, with noise behind the end
+  REQUIRE(raw.file.write(raw_handle::page_one(4096, 2, 2), 0) == SQLITE_OK);
+  REQUIRE(raw.file.sync(nullptr) == SQLITE_OK);
+  raw.end();
+  REQUIRE(raw.begin() == SQLITE_OK);  // grow over it, writing the last page only
+  REQUIRE(raw.file.write(raw_handle::page_one(4096, 6, 3), 0) == SQLITE_OK);
+  REQUIRE(raw.file.write(noise, 5 * 4096) == SQLITE_OK);
+  REQUIRE(raw.file.sync(nullptr) == SQLITE_OK);
+  raw.end();
+
+  const auto entries = host.entries();
+  REQUIRE(entries.size() == 3);
+  const auto& grown = entries[2].changes[0].pages;
+  for (const std::uint32_t page : {3U, 4U, 5U}) {
+    REQUIRE(grown.count(page) == 1);
+    REQUIRE(grown.at(page) == bytes(4096));
+  }
+  REQUIRE(grown.count(2) == 0);
+  REQUIRE(grown.at(6) == noise);
+  REQUIRE(host.replays_equal());
+}
+
+TEST_CASE("F5: a backup of another page size into a replicated database fails and harms nothing") {
+  world w;
+  connection into = w.open();
+  REQUIRE(run(into, "CREATE TABLE t(x); " + many_rows) == SQLITE_OK);
+  for (const std::string page_size : {"512", "1024", "16384"}) {
+    sqlite3* from = nullptr;
+    REQUIRE(sqlite3_open(":memory:", &from) == SQLITE_OK);
+    REQUIRE(run(from, "PRAGMA page_size=" + page_size + "; CREATE TABLE other(x); "
+                      "INSERT INTO other VALUES(zeroblob(20000))") == SQLITE_OK);
+    sqlite3_backup* const backup = sqlite3_backup_init(into, "main", from, "main");
+    REQUIRE(backup != nullptr);
+    REQUIRE(sqlite3_backup_step(backup, -1) != SQLITE_DONE);
+    REQUIRE(sqlite3_backup_finish(backup) != SQLITE_OK);
+    sqlite3_close(from);
+    REQUIRE(ask(into, "SELECT count(*) FROM t") == "200");
+    REQUIRE(ask(into, "PRAGMA integrity_check") == "ok");
+    REQUIRE(ask(w.open(), "PRAGMA integrity_check") == "ok");
+  }
+  REQUIRE(w.host.entry_count() == 2);
+}
+
+TEST_CASE("F5: whole pages of the database's size only, under a header that says so") {
+  local_host host;
+  raw_handle raw{host};
+  const auto begun = [&] { return raw.begin() == SQLITE_OK; };
+  REQUIRE(begun());
+  REQUIRE(raw.file.write(raw_handle::page_one(1024, 1, 1), 0) == SQLITE_OK);
+  REQUIRE(raw.file.sync(nullptr) == SQLITE_OK);
+  raw.end();
+
+  REQUIRE(begun());
+  REQUIRE(raw.file.write(raw_handle::page_one(4096, 1, 2), 0) == SQLITE_IOERR_WRITE);
+  raw.end();
+  REQUIRE(begun());
+  REQUIRE(raw.file.write(bytes(1024), 512) == SQLITE_IOERR_WRITE);
+  raw.end();
+  REQUIRE(begun());
+  REQUIRE(raw.file.truncate(1536) == SQLITE_IOERR_TRUNCATE);
+  raw.end();
+  bytes foreign = raw_handle::page_one(4096, 1, 3);
+  foreign.resize(1024);
+  REQUIRE(begun());
+  REQUIRE(raw.file.write(foreign, 0) == SQLITE_OK);
+  REQUIRE(raw.file.sync(nullptr) == sqlite_not_leader);
+  REQUIRE(raw.file.last_error() == errc::malformed);
+  raw.end();
+  REQUIRE(begun());  // more pages than the file has
+  REQUIRE(raw.file.write(raw_handle::page_one(1024, 1000, 4), 0) == SQLITE_OK);
+  REQUIRE(raw.file.sync(nullptr) == sqlite_not_leader);
+  raw.end();
+  REQUIRE(host.entry_count() == 1);
+}
+
+TEST_CASE("F5: a first transaction that was refused does not fix the page size") {
+  world w;
+  connection small = w.open("a.db", {.page_size = 1024});
+  connection large = w.open("a.db", {.page_size = 8192});
+  w.host.refuse_next(errc::not_leader);
+  REQUIRE(run(small, "CREATE TABLE t(x)") == sqlite_not_leader);
+  REQUIRE(run(large, "CREATE TABLE t(x)") == SQLITE_OK);
+  REQUIRE(ask(small, "SELECT count(*) FROM t") == "0");
+  REQUIRE(ask(small, "PRAGMA page_size") == "8192");
+  REQUIRE(run(small, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+  REQUIRE(w.host.replays_equal());
+}
+
+TEST_CASE("F6: waiting for an idle writer ends with the caller's patience") {
+  world w;
+  connection a = w.open();
+  REQUIRE(run(a, "CREATE TABLE t(x)") == SQLITE_OK);
+  connection b = w.open("a.db", {.busy_timeout = milliseconds{100}});
+  REQUIRE(run(a, "BEGIN IMMEDIATE; INSERT INTO t VALUES(1)") == SQLITE_OK);
+  REQUIRE(run(b, "INSERT INTO t VALUES(2)") == SQLITE_BUSY);
+  REQUIRE(w.host.writer_waits() >= 40);
+  REQUIRE(w.host.writer_waits() <= 60);
+  w.host.answer(local_host::answers::detached);
+  REQUIRE(run(a, "COMMIT") == SQLITE_OK);
+  REQUIRE(ask(b, "SELECT count(*) FROM t") == "0");  // it does not want the tip any more
+  REQUIRE(run(b, "INSERT INTO t VALUES(2)") == SQLITE_OK);
+}
+
+TEST_CASE("F6: a writer that waits gets its turn when the other one ends") {
+  world w;
+  connection a = w.open();
+  REQUIRE(run(a, "CREATE TABLE t(x); BEGIN IMMEDIATE; INSERT INTO t VALUES(1)") == SQLITE_OK);
+  std::thread waiting([&w] {
+    connection b = open_connection(w.door, "a.db").value();
+    CHECK(run(b, "INSERT INTO t SELECT max(x)+1 FROM t") == SQLITE_OK);
+  });
+  while (w.host.writer_waits() < 3) {
+    std::this_thread::yield();
+  }
+  REQUIRE(run(a, "COMMIT") == SQLITE_OK);
+  waiting.join();
+  REQUIRE(ask(a, "SELECT x FROM t") == "1;2");
+}
+
+TEST_CASE("F7: an atomic commit of several databases is refused or committed as a whole") {
+  world w;
+  connection db = w.open("m.db");
+  REQUIRE(run(db, "PRAGMA cache_size=5; ATTACH 'z.db' AS z; ATTACH 'b.db' AS b;"
+                  "CREATE TABLE t(x); CREATE TABLE z.t(x); CREATE TABLE b.t(x)") == SQLITE_OK);
+  const std::string counts =
+      "SELECT (SELECT count(*) FROM main.t), (SELECT count(*) FROM z.t), (SELECT count(*) FROM b.t)";
+  const std::string write =
+      "BEGIN; INSERT INTO main.t VALUES(1); INSERT INTO z.t VALUES(1); INSERT INTO b.t VALUES(1); ";
+  const struct {
+    errc error;
+    int code;
+  } rows[] = {{errc::not_leader, sqlite_not_leader},
+              {errc::leadership_lost, sqlite_outcome_unknown},
+              {errc::busy, sqlite_busy_rolled_back},
+              {errc::too_large, SQLITE_FULL}};
+  for (const auto& row : rows) {
+    const std::size_t calls = w.host.commit_calls();
+    w.host.refuse_next(row.error);
+    REQUIRE(run(db, write + "COMMIT") == row.code);
+    REQUIRE(sqlite3_get_autocommit(db) == 1);
+    REQUIRE(db.last_error() == make_error_code(row.error));
+    REQUIRE(ask(db, counts) == "0|0|0");
+    REQUIRE(w.host.commit_calls() == calls + 1);
+  }
+  REQUIRE(run(db, write + "COMMIT") == SQLITE_OK);
+  REQUIRE(ask(db, counts) == "1|1|1");
+  const auto entries = w.host.entries();
+  REQUIRE(entries.back().changes.size() == 3);
+  REQUIRE(entries.back().changes[0].name == "b.db");
+  REQUIRE(entries.back().changes[1].name == "m.db");
+  REQUIRE(entries.back().changes[2].name == "z.db");
+  REQUIRE(ask(db, "SELECT count(*) FROM pragma_integrity_check") == "1");
+  REQUIRE(w.host.replays_equal());
+}
+
+TEST_CASE("F7: nobody takes the journal of a writer for a hot one") {
+  world w;
+  connection db = w.open("m.db");
+  REQUIRE(run(db, "ATTACH 'b.db' AS b; CREATE TABLE t(x); CREATE TABLE b.t(x)") == SQLITE_OK);
+  connection reader = w.open("b.db");
+  int seen = 0;
+  w.host.during_commit([&] {
+    REQUIRE(ask(reader, "SELECT count(*) FROM t") == std::to_string(seen));
+    connection fresh = open_connection(w.door, "m.db").value();
+    REQUIRE(ask(fresh, "SELECT count(*) FROM t") == std::to_string(seen));
+  });
+  const std::string both = "BEGIN; INSERT INTO main.t VALUES(1); INSERT INTO b.t VALUES(1); COMMIT";
+  REQUIRE(run(db, both) == SQLITE_OK);
+  seen = 1;
+  w.host.refuse_next(errc::not_leader);
+  REQUIRE(run(db, both) == sqlite_not_leader);
+  REQUIRE(run(db, both) == SQLITE_OK);
+  w.host.during_commit({});
+  REQUIRE(ask(reader, "SELECT count(*) FROM t") == "2");
+}
+
+TEST_CASE("F7: a plain file in the same transaction follows the decision") {
+  world w;
+  const plain_file plain;
+  connection db = w.open("m.db");
+  REQUIRE(run(db, "CREATE TABLE t(x); ATTACH '" + plain.path + "' AS p; CREATE TABLE p.t(x);"
+                  "ATTACH 'b.db' AS b; CREATE TABLE b.t(x)") == SQLITE_OK);
+  const std::string counts =
+      "SELECT (SELECT count(*) FROM main.t), (SELECT count(*) FROM p.t), (SELECT count(*) FROM b.t)";
+  for (const std::string first : {"main", "p", "b"}) {
+    for (const std::string second : {"main", "p", "b"}) {
+      if (first == second) {
+        continue;
+      }
+      const std::string before = ask(db, counts);
+      const std::string write =
+          "BEGIN; INSERT INTO " + first + ".t VALUES(1); INSERT INTO " + second + ".t VALUES(1);";
+      w.host.refuse_next(errc::not_leader);
+      REQUIRE(run(db, write + "COMMIT") == sqlite_not_leader);
+      REQUIRE(ask(db, counts) == before);
+      REQUIRE(run(db, write + "COMMIT") == SQLITE_OK);
+      REQUIRE(ask(db, counts) != before);
+    }
+  }
+  REQUIRE(ask(db, counts) == "4|4|4");
+  REQUIRE(w.host.replays_equal());
+}
