@@ -4,11 +4,12 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-usage: tests/run.sh [--short] [--suite NAME]... [--help]
+usage: tests/run.sh [--short] [--suite NAME]... [--test NAME]... [--help]
 
   --short        long tests do less (QUORLITE_TEST_PROFILE=short)
   --suite NAME   only this suite, and only what it needs is built; may be given more than once:
-                 unit stress header archetype compile_fail tidy consumer example
+                 unit stress seed header archetype compile_fail tidy consumer example
+  --test NAME    only this test, likewise; may be given more than once
 
 environment:
   BUILD_DIR      where to build (default: build)
@@ -20,6 +21,7 @@ TEXT
 }
 
 suites=()
+names=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --short) export QUORLITE_TEST_PROFILE=short ;;
@@ -29,6 +31,14 @@ while [ $# -gt 0 ]; do
         exit 2
       fi
       suites+=(--suite "$2")
+      shift
+      ;;
+    --test)
+      if [ $# -lt 2 ]; then
+        usage >&2
+        exit 2
+      fi
+      names+=("$2")
       shift
       ;;
     --help | -h)
@@ -76,12 +86,12 @@ rm -f "$log"
 run_tests=(meson test -C "$build_dir" --print-errorlogs)
 run_tests+=(--timeout-multiplier "${TEST_TIMEOUT_MULTIPLIER:-1}")
 
-if [ ${#suites[@]} -eq 0 ]; then
+if [ ${#suites[@]} -eq 0 ] && [ ${#names[@]} -eq 0 ]; then
   meson compile -C "$build_dir" || fail_build
   "${run_tests[@]}" --no-rebuild || true
 else
   # Meson builds what the chosen tests need, and no more.
-  "${run_tests[@]}" "${suites[@]}" || true
+  "${run_tests[@]}" "${suites[@]}" "${names[@]}" || true
   [ -f "$log" ] || fail_build
 fi
 

@@ -162,7 +162,9 @@ class cluster {
     return options;
   }
 
-  [[nodiscard]] server& at(server_id id) { return servers_[static_cast<std::size_t>(id.value - 1)]; }
+  [[nodiscard]] server& at(server_id id) {
+    return servers_[static_cast<std::size_t>(id.value - 1)];
+  }
 
   void start(server_id id) {
     server& one = at(id);

@@ -2,6 +2,7 @@
 /// When the leader is lost, and how: drawn from the seed, spread over the script.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -66,8 +67,8 @@ struct failover {
   return found;
 }
 
-/// One failover in each of as many equal parts of the script. The three moments take turns where the
-/// script allows it; so do crash and partition.
+/// One failover in each of as many equal parts of the script. The three moments take turns where
+/// the script allows it; so do crash and partition.
 [[nodiscard]] inline std::vector<failover> plan_failovers(const std::vector<expectation>& script,
                                                           const settings& asked) {
   quorlite::testing::random random(asked.seed);

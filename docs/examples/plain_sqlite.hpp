@@ -27,9 +27,9 @@ using owned_query = std::unique_ptr<sqlite3_stmt, sqlite_closer>;
 
 /// What a statement of the script does on plain SQLite.
 struct expectation {
-  int code = SQLITE_OK;                ///< some scripts expect an error here and there
-  bool inside_transaction = false;     ///< an explicit one is open when it starts
-  bool ends_a_transaction = false;     ///< its own, or the explicit one
+  int code = SQLITE_OK;             ///< some scripts expect an error here and there
+  bool inside_transaction = false;  ///< an explicit one is open when it starts
+  bool ends_a_transaction = false;  ///< its own, or the explicit one
 };
 
 /// A run of the whole script on a plain database in memory.
@@ -147,9 +147,8 @@ struct plain_run {
     }
   }
   std::string order;
-  const std::string keys =
-      fmt::format("SELECT name FROM pragma_table_info({}) WHERE pk > 0 ORDER BY pk",
-                  in_quotes(table, '\''));
+  const std::string keys = fmt::format(
+      "SELECT name FROM pragma_table_info({}) WHERE pk > 0 ORDER BY pk", in_quotes(table, '\''));
   for (const std::string& column : read_column(db, keys)) {
     order += (order.empty() ? " ORDER BY " : ", ") + in_quotes(column, '"');
   }
@@ -159,8 +158,8 @@ struct plain_run {
 /// Compares what two databases mean: settings, schema, and every row of every table, those behind
 /// virtual tables and SQLite's own included. @returns where they differ first, if they do
 [[nodiscard]] inline std::optional<std::string> first_difference(sqlite3* ours, sqlite3* plain) {
-  for (const char* const pragma : {"page_size", "encoding", "auto_vacuum", "user_version",
-                                   "application_id"}) {
+  for (const char* const pragma :
+       {"page_size", "encoding", "auto_vacuum", "user_version", "application_id"}) {
     if (auto found = difference(ours, plain, fmt::format("PRAGMA {}", pragma))) {
       return found;
     }
@@ -170,8 +169,7 @@ struct plain_run {
                               "ORDER BY type, name, tbl_name")) {
     return found;
   }
-  const std::string tables =
-      "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
+  const std::string tables = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
   for (const std::string& table : read_column(plain, tables)) {
     if (auto found = difference(ours, plain, query_for_rows(plain, table))) {
       return found;

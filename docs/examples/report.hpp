@@ -26,21 +26,21 @@ struct replica_report {
 
 /// The whole run.
 struct report {
-  std::uint64_t statements = 0;          ///< of the script
-  std::uint64_t transactions = 0;        ///< committed by them
+  std::uint64_t statements = 0;    ///< of the script
+  std::uint64_t transactions = 0;  ///< committed by them
   std::uint64_t failovers = 0;
-  std::uint64_t retries = 0;             ///< transactions that were run again from their BEGIN
-  std::uint64_t unknown_resolved = 0;    ///< commits whose outcome was asked for by their id
-  std::uint64_t entries = 0;             ///< log entries proposed, lost ones included
-  std::uint64_t entry_bytes = 0;         ///< their size
-  std::uint64_t full_page_bytes = 0;     ///< what the pages in them are in full
-  std::uint64_t snapshots_installed = 0; ///< replicas that came back by a snapshot
+  std::uint64_t retries = 0;              ///< transactions that were run again from their BEGIN
+  std::uint64_t unknown_resolved = 0;     ///< commits whose outcome was asked for by their id
+  std::uint64_t entries = 0;              ///< log entries proposed, lost ones included
+  std::uint64_t entry_bytes = 0;          ///< their size
+  std::uint64_t full_page_bytes = 0;      ///< what the pages in them are in full
+  std::uint64_t snapshots_installed = 0;  ///< replicas that came back by a snapshot
   std::vector<replica_report> replicas;
-  bool identical = false;                ///< all replicas, page by page
-  bool matches_sqlite = false;           ///< content as on plain SQLite
-  double seconds = 0;                    ///< real time
+  bool identical = false;       ///< all replicas, page by page
+  bool matches_sqlite = false;  ///< content as on plain SQLite
+  double seconds = 0;           ///< real time
 
-  std::uint64_t refused_alike = 0;       ///< statements that fail on plain SQLite too; not in JSON
+  std::uint64_t refused_alike = 0;  ///< statements that fail on plain SQLite too; not in JSON
 
   [[nodiscard]] bool intact() const {
     for (const replica_report& one : replicas) {

@@ -2,8 +2,9 @@
 /// A client that brings an SQL script home, however often it loses the leader under way.
 ///
 /// This is what any client of a replicated database does about failures, in four rules:
-/// 1. An answer "not applied" (10250): run the transaction again, from its BEGIN, on the new leader.
-/// 2. An answer "unknown" (10506): ask the new leader what became of the transaction's id, then go
+/// 1. The answer "not applied" (10250): run the transaction again, from its BEGIN, on the new
+///    leader.
+/// 2. The answer "unknown" (10506): ask the new leader what became of the transaction's id, then go
 ///    on behind it, or run it again.
 /// 3. The leader's process is gone: what was not committed is lost; as rule 1.
 /// 4. A new connection knows nothing of the old one's settings: set them again.
@@ -254,16 +255,16 @@ class script_client {
   progress& progress_;
 
   quorlite::connection db_;
-  server_id server_;                       ///< where db_ is
-  std::size_t next_ = 0;                   ///< the statement to run
-  std::size_t begin_ = 0;                  ///< where its transaction began
+  server_id server_;       ///< where db_ is
+  std::size_t next_ = 0;   ///< the statement to run
+  std::size_t begin_ = 0;  ///< where its transaction began
   sqlite3_int64 rowid_at_begin_ = 0;
-  quorlite::transaction_id proposed_last_; ///< over db_
-  std::vector<std::size_t> session_;       ///< statements that every new connection needs
+  quorlite::transaction_id proposed_last_;  ///< over db_
+  std::vector<std::size_t> session_;        ///< statements that every new connection needs
   std::size_t attempts_ = 0;
 
   std::size_t next_failover_ = 0;
-  std::size_t returns_at_ = 0;             ///< the statement before which the lost server returns
+  std::size_t returns_at_ = 0;  ///< the statement before which the lost server returns
   std::size_t depositions_set_ = 0;
   std::size_t depositions_seen_ = 0;
 };

@@ -40,8 +40,8 @@ namespace example {
     } else if (text.starts_with("/*")) {
       const std::size_t end = text.find("*/", 2);
       text.remove_prefix(end == std::string_view::npos ? text.size() : end + 2);
-    } else if (!text.empty() &&
-               (std::isspace(static_cast<unsigned char>(text.front())) != 0 || text.front() == ';')) {
+    } else if (!text.empty() && (std::isspace(static_cast<unsigned char>(text.front())) != 0 ||
+                                 text.front() == ';')) {
       text.remove_prefix(1);
     } else {
       return text;

@@ -1,10 +1,10 @@
 /// @file
-/// Three replicas of a SQLite database in one process run an SQL script, lose their leader again and
-/// again, and are compared in the end. Start reading at main().
+/// Three replicas of a SQLite database in one process run an SQL script, lose their leader again
+/// and again, and are compared in the end. Start reading at main().
 ///
 /// The parts: sql_script.hpp cuts the script into statements, plain_sqlite.hpp runs it on plain
-/// SQLite for comparison, cluster.hpp holds the replicas, failover_plan.hpp decides when a leader is
-/// lost, script_client.hpp is the client that copes with it, report.hpp shows what happened.
+/// SQLite for comparison, cluster.hpp holds the replicas, failover_plan.hpp decides when a leader
+/// is lost, script_client.hpp is the client that copes with it, report.hpp shows what happened.
 
 #include <fmt/format.h>
 #include <sqlite3.h>

@@ -88,7 +88,7 @@ class proposer final : public vfs_host {
       if (target.writer_is_free()) {
         return;
       }
-      place = waiters_.insert(waiters_.end(), {&target, &freed});
+      place = waiters_.insert(waiters_.end(), {&target, std::addressof(freed)});
     }
     static_cast<void>(consensus_.wait(freed, slice));
     const std::lock_guard guard(waiters_mutex_);

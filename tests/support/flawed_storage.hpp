@@ -1,6 +1,7 @@
 // Storages that break one law each: the conformance suite must notice every one of them.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -42,7 +43,6 @@ enum class storage_flaw {
 };
 
 // A memory_storage behind one flaw. Writes are kept until commit, so that flaws can bend them.
-template <storage_flaw Flaw>
 class flawed_storage {
   struct kept_page {
     std::uint64_t hash = 0;
@@ -80,27 +80,29 @@ class flawed_storage {
   struct flush_type : writer {};
   struct stage_type : writer {
     result<database_type> open(std::string_view name, std::uint32_t page_size) noexcept {
-      return flawed_storage::named(name, page_size);
+      return owner->named(name, page_size);
     }
     std::error_code write(const database_type& database, std::span<const page_view> sorted,
                           std::uint64_t page_count) noexcept {
       const std::error_code error = writer::write(database, sorted, page_count);
-      if (Flaw == storage_flaw::stages_in_place && !error) {
-        return this->owner->overwrite(this->written);
+      if (owner->flaw_ == storage_flaw::stages_in_place && !error) {
+        return owner->overwrite(written);
       }
       return error;
     }
   };
 
+  explicit flawed_storage(storage_flaw flaw) : flaw_(flaw) {}
+
   result<recovery> recover() noexcept {
     auto found = base_.recover();
-    if (Flaw == storage_flaw::invents_a_database && found && found->at.index == log_index{}) {
+    if (flaw_ == storage_flaw::invents_a_database && found && found->at.index == log_index{}) {
       found->databases.push_back({"new.db", 4096, 0, 0, {}});
     }
     return found;
   }
   result<database_type> open(std::string_view name, std::uint32_t page_size) noexcept {
-    if (Flaw != storage_flaw::accepts_page_sizes && is_database_name(name)) {
+    if (flaw_ != storage_flaw::accepts_page_sizes && is_database_name(name)) {
       if (const auto real = base_.open(name, page_size); !real) {
         return failed(real.error());
       }
@@ -111,7 +113,7 @@ class flawed_storage {
                        bytes_span into) const noexcept {
     const auto real = base_.open(database.name, database.page_size);
     const std::error_code error = real ? base_.read(*real, page, into) : real.error();
-    if (Flaw == storage_flaw::serves_zeros && error) {
+    if (flaw_ == storage_flaw::serves_zeros && error) {
       std::fill(into.begin(), into.end(), std::byte{});
       return {};
     }
@@ -133,7 +135,8 @@ class flawed_storage {
     }
     std::vector<database_image> lines;
     const std::error_code error = base_.commit(std::move(*real), bent(position, lines));
-    if (error && Flaw == storage_flaw::goes_back && position.at.index < base_.recover()->at.index) {
+    if (error && flaw_ == storage_flaw::goes_back &&
+        position.at.index < base_.recover()->at.index) {
       return publish(stage_type{{this, everything(position)}}, position);
     }
     if (!error) {
@@ -146,7 +149,7 @@ class flawed_storage {
     std::vector<database_image> lines;
     base_position moved = bent(position, lines);
     const auto old = base_.recover();
-    if (Flaw == storage_flaw::merges_on_publish) {
+    if (flaw_ == storage_flaw::merges_on_publish) {
       for (const auto& line : old->databases) {
         if (stage.written.find(line.name) == stage.written.end()) {
           stage.written[line.name] = everything(line.name, line.page_size, line.page_count);
@@ -163,8 +166,8 @@ class flawed_storage {
   }
 
  private:
-  static result<database_type> named(std::string_view name, std::uint32_t page_size) {
-    if (Flaw != storage_flaw::accepts_names && !is_database_name(name)) {
+  result<database_type> named(std::string_view name, std::uint32_t page_size) const {
+    if (flaw_ != storage_flaw::accepts_names && !is_database_name(name)) {
       return failed(errc::invalid_name);
     }
     return database_type{std::string(name), page_size};
@@ -172,7 +175,7 @@ class flawed_storage {
 
   // Gives kept pages to a flush or stage of the real storage.
   template <class Opener, class Writer>
-  static std::error_code pour(const kept& from, Opener& opener, Writer& into) {
+  std::error_code pour(const kept& from, Opener& opener, Writer& into) const {
     for (const auto& [name, database] : from) {
       const auto handle = opener.open(name, database.page_size);
       if (!handle) {
@@ -180,7 +183,7 @@ class flawed_storage {
       }
       std::vector<page_view> pages;
       for (const auto& [number, page] : database.pages) {
-        const std::uint64_t hash = Flaw == storage_flaw::forgets_hashes ? 0 : page.hash;
+        const std::uint64_t hash = flaw_ == storage_flaw::forgets_hashes ? 0 : page.hash;
         pages.push_back({page_number{number}, hash, page.image});
       }
       if (const std::error_code error = into.write(*handle, pages, database.page_count)) {
@@ -193,22 +196,22 @@ class flawed_storage {
   base_position bent(const base_position& position, std::vector<database_image>& lines) const {
     base_position moved = position;
     for (const database_image& line : position.databases) {
-      if (Flaw != storage_flaw::accepts_names || is_database_name(line.name)) {
+      if (flaw_ != storage_flaw::accepts_names || is_database_name(line.name)) {
         lines.push_back(line);
       }
     }
     moved.databases = lines;
-    if (Flaw == storage_flaw::drops_notes) {
+    if (flaw_ == storage_flaw::drops_notes) {
       moved.notes = {};
     }
-    if (Flaw == storage_flaw::forgets_replay_from) {
+    if (flaw_ == storage_flaw::forgets_replay_from) {
       moved.replay_from = moved.at.index;
     }
     return moved;
   }
 
   void bend(kept& written, const base_position& position) {
-    if (Flaw == storage_flaw::loses_pages) {
+    if (flaw_ == storage_flaw::loses_pages) {
       for (auto& [name, database] : written) {
         database.pages.clear();
       }
@@ -219,8 +222,8 @@ class flawed_storage {
       const auto known = history_.find(line.name);
       const bool existed = std::any_of(old->databases.begin(), old->databases.end(),
                                        [&](const auto& other) { return other.name == line.name; });
-      const bool resurrects = existed ? Flaw == storage_flaw::keeps_shrunken_pages
-                                      : Flaw == storage_flaw::keeps_dropped_pages;
+      const bool resurrects = existed ? flaw_ == storage_flaw::keeps_shrunken_pages
+                                      : flaw_ == storage_flaw::keeps_dropped_pages;
       if (resurrects && fresh != written.end() && known != history_.end()) {
         for (const auto& [number, page] : known->second.pages) {
           const bool fits = number <= line.page_count && page.image.size() == line.page_size;
@@ -268,10 +271,10 @@ class flawed_storage {
   }
 
   std::error_code written_early(const kept& written) {
-    if (Flaw == storage_flaw::writes_before_commit) {
+    if (flaw_ == storage_flaw::writes_before_commit) {
       return overwrite(written);
     }
-    if (Flaw == storage_flaw::tears_pages) {
+    if (flaw_ == storage_flaw::tears_pages) {
       kept torn = written;
       for (auto& [name, database] : torn) {
         for (auto& [number, page] : database.pages) {
@@ -305,6 +308,7 @@ class flawed_storage {
     return base_.commit(std::move(*real), {now->at, now->replay_from, lines, now->notes});
   }
 
+  const storage_flaw flaw_;
   mutable memory_storage base_;
   kept history_;  // every page ever committed
 };

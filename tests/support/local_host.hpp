@@ -119,6 +119,10 @@ class local_host final : public vfs_host {
     const std::lock_guard lock(mutex_);
     refusals_.push_back(error);
   }
+  void forget_refusals() {
+    const std::lock_guard lock(mutex_);
+    refusals_.clear();
+  }
   /// The next commit is applied, but answered with this.
   void lie_next(std::error_code error) {
     const std::lock_guard lock(mutex_);
@@ -171,6 +175,10 @@ class local_host final : public vfs_host {
   [[nodiscard]] std::vector<recorded_entry> entries() {
     const std::lock_guard lock(mutex_);
     return entries_;
+  }
+  [[nodiscard]] std::vector<recorded_entry> entries_from(std::size_t first) {
+    const std::lock_guard lock(mutex_);
+    return {entries_.begin() + static_cast<std::ptrdiff_t>(first), entries_.end()};
   }
   [[nodiscard]] std::size_t entry_count() {
     const std::lock_guard lock(mutex_);

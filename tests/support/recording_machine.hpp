@@ -205,8 +205,8 @@ class recording_machine final : public state_machine {
   int snapshots_taken = 0;
   int installs = 0;
   int stages_begun = 0;
-  int refuse_stages = 0;     // so many begin_restore fail
-  int damage_stages = 0;     // so many finish() fail
+  int refuse_stages = 0;      // so many begin_restore fail
+  int damage_stages = 0;      // so many finish() fail
   std::uint64_t halt_at = 0;  // answers halted at this index
 
  private:
@@ -286,8 +286,9 @@ class recording_machine final : public state_machine {
   }
 
   static log_position position_of(const std::vector<applied_entry>& entries) noexcept {
-    return entries.empty() ? log_position{}
-                           : log_position{log_index{entries.back().index}, term{entries.back().term}};
+    return entries.empty()
+               ? log_position{}
+               : log_position{log_index{entries.back().index}, term{entries.back().term}};
   }
   [[nodiscard]] log_position position() const noexcept { return position_of(entries_); }
 
@@ -309,7 +310,8 @@ class recording_machine final : public state_machine {
       offset += sizeof head;
       const auto size = static_cast<std::size_t>(head[2]);
       const auto first = content.begin() + static_cast<std::ptrdiff_t>(offset);
-      entries.push_back({head[0], head[1], bytes(first, first + static_cast<std::ptrdiff_t>(size))});
+      entries.push_back(
+          {head[0], head[1], bytes(first, first + static_cast<std::ptrdiff_t>(size))});
       offset += size;
     }
     return entries;
@@ -376,7 +378,8 @@ class recorded_cluster {
   }
   proposal_token propose(server_id id) { return propose(id, machine(id).gained()); }
 
-  // Proposes and waits, as a client does. Nothing: no answer within the limit, or the server is gone.
+  // Proposes and waits, as a client does. Nothing: no answer within the limit, or the server is
+  // gone.
   std::optional<outcome> commit(server_id id, milliseconds limit = milliseconds{5000}) {
     test_raft& raft_then = raft(id);  // a restart meanwhile must not change whom we talk to
     recording_machine& machine_then = machine(id);
@@ -411,7 +414,9 @@ class recorded_cluster {
   }
   bool settle_down(milliseconds limit = milliseconds{20000}) {
     return simulation.run_until(
-        [this] { return simulation.leader() && simulation.unfinished_clients() == 0 && converged(); },
+        [this] {
+          return simulation.leader() && simulation.unfinished_clients() == 0 && converged();
+        },
         limit);
   }
 

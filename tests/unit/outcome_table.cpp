@@ -1,4 +1,5 @@
-// The memory of recent commits: bounded, honest about what it forgot, and the same bytes everywhere.
+// The memory of recent commits: bounded, honest about what it forgot, and the same bytes
+// everywhere.
 #include <cstdint>
 
 #include "catch2_shim.hpp"

@@ -113,8 +113,8 @@ TEST_CASE("a cut-off leader steps down, and what it alone has is removed (paper,
   for (int i = 0; i < 10; ++i) {
     lost.push_back(cluster.propose(old_leader));
   }
-  REQUIRE(cluster.simulation.run_until(
-      [&] { return !cluster.machine(old_leader).leading(); }, milliseconds{1000}));
+  REQUIRE(cluster.simulation.run_until([&] { return !cluster.machine(old_leader).leading(); },
+                                       milliseconds{1000}));
   for (const proposal_token each : lost) {
     CHECK(cluster.shared.settled.at(each.value) == outcome::unknown);
   }
@@ -219,7 +219,7 @@ TEST_CASE("an entry of an older term is not committed by counting (paper, 5.4.2 
   };
   accept(2, 2);
   accept(3, 2);
-  accept(4, 2);  // the entry of term 2 is on four of five …
+  accept(4, 2);                                // the entry of term 2 is on four of five …
   CHECK(node.commit_index() == log_index{0});  // … and may still be overwritten, figure 8 (d)
   CHECK_FALSE(machine.leading());
   accept(2, 3);

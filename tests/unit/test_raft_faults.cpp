@@ -37,8 +37,8 @@ struct deposed_run {
     REQUIRE(cluster.commit(leader) == outcome::committed);
     REQUIRE(cluster.commit(leader) == outcome::committed);
     third = cluster.propose(leader);
-    REQUIRE(cluster.simulation.run_until(
-        [&] { return !cluster.simulation.depositions().empty(); }, second));
+    REQUIRE(cluster.simulation.run_until([&] { return !cluster.simulation.depositions().empty(); },
+                                         second));
     REQUIRE(cluster.simulation.depositions().size() == 1);
     CHECK(cluster.simulation.depositions()[0].server == leader);
     CHECK(cluster.simulation.depositions()[0].term == office);
@@ -153,8 +153,8 @@ TEST_CASE("a deposition is exact in the middle of a batch") {
     for (int i = 0; i < 10; ++i) {
       batch.push_back(cluster.propose(leader));  // at one instant: one message each way
     }
-    REQUIRE(cluster.simulation.run_until(
-        [&] { return !cluster.simulation.depositions().empty(); }, second));
+    REQUIRE(cluster.simulation.run_until([&] { return !cluster.simulation.depositions().empty(); },
+                                         second));
     for (std::size_t i = 0; i < batch.size(); ++i) {
       CHECK(cluster.shared.settled.contains(batch[i].value) == (i < 5));
     }
@@ -183,9 +183,8 @@ TEST_CASE("a crash sends the clients of that server home, and only those") {
       });
     }
     client_signal never;
-    const auto elsewhere = cluster.simulation.spawn([&] {
-      CHECK_FALSE(cluster.raft(other).wait(never, milliseconds{500}));
-    });
+    const auto elsewhere = cluster.simulation.spawn(
+        [&] { CHECK_FALSE(cluster.raft(other).wait(never, milliseconds{500})); });
     cluster.simulation.run_for(milliseconds{20});
     const milliseconds before = cluster.simulation.now();
     cluster.simulation.crash(leader);
@@ -274,7 +273,9 @@ void trouble(recorded_cluster& cluster, generator& source) {
   const std::vector<server_id> servers = simulation.servers();
   const server_id victim = servers[static_cast<std::size_t>(source.below(servers.size()))];
   switch (source.below(7)) {
-    case 0: simulation.isolate(victim); break;
+    case 0:
+      simulation.isolate(victim);
+      break;
     case 1: {
       std::vector<server_id> sides[2];
       for (const server_id each : servers) {
@@ -288,7 +289,9 @@ void trouble(recorded_cluster& cluster, generator& source) {
         static_cast<void>(cluster.machine(victim).flush(log_index{}));
       }
       break;
-    case 3: simulation.crash(victim); break;
+    case 3:
+      simulation.crash(victim);
+      break;
     case 4:
       simulation.running(victim) ? simulation.transfer(victim) : simulation.restart(victim);
       break;
@@ -296,7 +299,9 @@ void trouble(recorded_cluster& cluster, generator& source) {
       simulation.depose_leader_when(static_cast<milestone>(source.below(3)), source.between(1, 9),
                                     static_cast<deposition>(source.below(3)));
       break;
-    default: simulation.heal(); break;
+    default:
+      simulation.heal();
+      break;
   }
 }
 

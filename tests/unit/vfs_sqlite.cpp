@@ -315,19 +315,23 @@ TEST_CASE("prepared statements live through losses and schema changes") {
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
   sqlite3_stmt* insert = nullptr;
   REQUIRE(sqlite3_prepare_v2(db, "INSERT INTO t(x) VALUES(1)", -1, &insert, nullptr) == SQLITE_OK);
+  const auto insert_works = [&] {
+    const int code = sqlite3_step(insert);
+    sqlite3_reset(insert);
+    return code == SQLITE_DONE;
+  };
   for (int i = 0; i < 20; ++i) {
     w.host.answer(local_host::answers::detached);
+    REQUIRE(run(other, "UPDATE t SET x=x") == SQLITE_OK);
+    REQUIRE(insert_works());
     REQUIRE(run(other, "ALTER TABLE t ADD COLUMN c" + std::to_string(i)) == SQLITE_OK);
-    REQUIRE(sqlite3_step(insert) == SQLITE_DONE);
-    sqlite3_reset(insert);
     if (i % 2 == 0) {
       w.host.lose();
     } else {
       w.host.promote_all();
     }
     w.host.answer(local_host::answers::at_once);
-    REQUIRE(sqlite3_step(insert) == SQLITE_DONE);
-    sqlite3_reset(insert);
+    REQUIRE(insert_works());
   }
   sqlite3_finalize(insert);
   REQUIRE(ask(other, "SELECT count(*), sum(x) FROM t") == "30|30");

@@ -136,7 +136,7 @@ class connection {
   [[nodiscard]] std::string error_message() const {
     const detail::database_file* const file = latest();
     if (file != nullptr && failed_by_us(*file)) {
-      return file->last_refusal();
+      return file->answers().text();
     }
     return sqlite3_errmsg(db_);
   }
@@ -148,7 +148,7 @@ class connection {
       return {};
     }
     const detail::database_file* const file = latest();
-    return file != nullptr && failed_by_us(*file) ? file->last_error()
+    return file != nullptr && failed_by_us(*file) ? file->answers().error()
                                                   : make_error_code(errc::sqlite_failed);
   }
   /// The transaction that was proposed last over this connection, whatever came of it: what to ask
@@ -156,7 +156,7 @@ class connection {
   [[nodiscard]] transaction_id last_transaction() const noexcept {
     transaction_id latest_id;
     detail::for_each_replicated_file(db_, [&](const detail::database_file& file) noexcept {
-      latest_id = std::max(latest_id, file.last_transaction());
+      latest_id = std::max(latest_id, file.answers().transaction());
     });
     return latest_id;
   }
@@ -172,7 +172,7 @@ class connection {
   [[nodiscard]] const detail::database_file* latest() const noexcept {
     const detail::database_file* found = nullptr;
     detail::for_each_replicated_file(db_, [&](const detail::database_file& file) noexcept {
-      if (found == nullptr || file.last_event() > found->last_event()) {
+      if (found == nullptr || file.answers().event() > found->answers().event()) {
         found = &file;
       }
     });
@@ -180,7 +180,7 @@ class connection {
   }
   [[nodiscard]] bool failed_by_us(const detail::database_file& file) const noexcept {
     const int code = sqlite3_extended_errcode(db_);
-    const std::error_code error = file.last_error();
+    const std::error_code error = file.answers().error();
     return error && (code == sqlite_code(error) ||
                      (code == sqlite_busy_rolled_back && error == errc::busy) ||
                      (error == errc::unsupported &&

@@ -90,9 +90,9 @@ struct database_slot {
         case SQLITE_FCNTL_VFSNAME:
           return give(argument, sqlite3_mprintf("%s", file.core().name.c_str()));
         case static_cast<int>(file_control::last_error):
-          return give(argument, file.last_error());
+          return give(argument, file.answers().error());
         case static_cast<int>(file_control::last_transaction):
-          return give(argument, file.last_transaction());
+          return give(argument, file.answers().transaction());
         case static_cast<int>(file_control::handle): return give(argument, &file);
         default: return SQLITE_NOTFOUND;
       }
@@ -105,8 +105,11 @@ struct database_slot {
   }
 
   static int sector_size(sqlite3_file*) noexcept { return 4096; }
+  /// SAFE_APPEND is more than a promise: without it the pager counts the journal's records in
+  /// headers, and writes the next one over a record if a transaction goes on after a commit that
+  /// found no room (plain SQLITE_BUSY, which no file system answers there).
   static int characteristics(sqlite3_file*) noexcept {
-    return SQLITE_IOCAP_POWERSAFE_OVERWRITE | SQLITE_IOCAP_SEQUENTIAL;
+    return SQLITE_IOCAP_POWERSAFE_OVERWRITE | SQLITE_IOCAP_SEQUENTIAL | SQLITE_IOCAP_SAFE_APPEND;
   }
 
   /// Version 1: no shared memory, so SQLite does not even try its WAL.

@@ -19,6 +19,7 @@
 
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
+#include "quorlite/sqlite/answer_record.hpp"
 #include "quorlite/sqlite/draft.hpp"
 #include "quorlite/sqlite/result_code.hpp"
 #include "quorlite/sqlite/super_journal.hpp"
@@ -41,7 +42,11 @@ namespace detail {
 class database_file {
  public:
   database_file(vfs_core& core, std::shared_ptr<database> target)
-      : core_(core), view_(std::move(target)), draft_(core.bounds), turn_(core.host, view_) {
+      : core_(core),
+        view_(std::move(target)),
+        draft_(core.bounds),
+        turn_(core.host, view_),
+        answers_(core) {
     core_.open_files.fetch_add(1);
   }
   database_file(const database_file&) = delete;
@@ -148,6 +153,9 @@ class database_file {
     if (level_ >= SQLITE_LOCK_RESERVED && level < SQLITE_LOCK_RESERVED) {
       leave_super();
       turn_.give_back();
+      if (view_.page_count() == 0) {
+        view_.distrust_cache();
+      }
       draft_.clear();
       phase_ = phase::idle;
     }
@@ -208,24 +216,10 @@ class database_file {
 
   // ---- what people ask
 
-  [[nodiscard]] std::error_code last_error() const noexcept { return last_error_; }
-  [[nodiscard]] std::uint64_t last_event() const noexcept { return last_event_; }
-  [[nodiscard]] transaction_id last_transaction() const noexcept { return last_transaction_; }
+  [[nodiscard]] answer_record& answers() noexcept { return answers_; }
+  [[nodiscard]] const answer_record& answers() const noexcept { return answers_; }
   /// The committed state, whatever this handle stands on.
   [[nodiscard]] page_store::state committed() const { return view_.target().store()->committed(); }
-  /// A sentence about the last refusal; empty if there was none.
-  [[nodiscard]] std::string last_refusal() const {
-    if (!last_text_.empty()) {
-      return last_text_;
-    }
-    return last_error_ ? core_.host.explain(last_error_) : std::string{};
-  }
-  /// Remembers a refusal that has a text of its own.
-  void note(std::error_code error, std::string text = {}) noexcept {
-    last_error_ = error;
-    last_text_ = std::move(text);
-    last_event_ = core_.next_event();
-  }
 
   /// The connection's patience in milliseconds, where `PRAGMA busy_timeout` finds it; or nullptr.
   [[nodiscard]] std::atomic<std::uint64_t>* patience() const noexcept { return patience_; }
@@ -286,9 +280,8 @@ class database_file {
     stands_on_pending_ = false;
     const bool was_candidate = turn_.take_candidacy();
     if (turn_.wants_tip()) {
-      if (turn_.acquire_early()) {
+      if (take_turn()) {
         turn_.stop_wanting();
-        view_.turn_to_current();
         view_.stand_on_tip();
         stands_on_pending_ = view_.store()->committed().version < view_.at().version();
         return SQLITE_OK;
@@ -303,6 +296,21 @@ class database_file {
     view_.turn_to_current();
     view_.stand_on_committed();
     return SQLITE_OK;
+  }
+
+  /// Gets the slot for a writer that is to stand on the tip. A statement is prepared on the
+  /// committed schema; on another one it would be prepared again, in vain, until SQLite gives up.
+  /// So a writer waits until a change of the schema is committed.
+  bool take_turn() {
+    if (!turn_.acquire_early()) {
+      return false;
+    }
+    view_.turn_to_current();
+    if (!view_.is_schema_pending() || turn_.await_quiet()) {
+      return true;
+    }
+    turn_.give_back();
+    return false;
   }
 
   int lock_reserved() {
@@ -332,23 +340,21 @@ class database_file {
   }
 
   void conclude(database_change& change, const commit_answer& answer, bool asked, bool together) {
-    if (answer.id != transaction_id{}) {
-      last_transaction_ = answer.id;
-    }
+    answers_.proposed(answer.id);
     if (!answer.error) {
-      last_error_ = {};
-      last_text_.clear();
+      answers_.committed();
       if (change.committed.has_value()) {
         view_.stand_on_own(std::move(*change.committed));
       } else {
         view_.lose();
       }
     } else {
-      note(answer.error);
+      answers_.failed(answer.error);
       if (answer.error == errc::busy && !together) {
         draft_.move_back(change);
         return;
       }
+      view_.distrust_cache();
     }
     if (asked && answer.error != errc::busy) {
       turn_.was_released();
@@ -365,12 +371,13 @@ class database_file {
   }
 
   int refuse(std::error_code error) noexcept {
-    note(error);
+    answers_.failed(error);
     return sqlite_code(error);
   }
   /// The transaction cannot be committed any more; SQLite rolls it back.
   int give_up(std::error_code error, int code) noexcept {
-    note(error);
+    answers_.failed(error);
+    view_.distrust_cache();
     draft_.clear();
     phase_ = phase::over;
     return code;
@@ -381,10 +388,7 @@ class database_file {
   draft draft_;
   writer_turn turn_;
   std::optional<std::string> super_;  // the super-journal that it stands in
-  std::error_code last_error_;
-  std::string last_text_;
-  transaction_id last_transaction_;
-  std::uint64_t last_event_ = 0;
+  answer_record answers_;
   std::atomic<std::uint64_t>* patience_ = nullptr;
   int level_ = SQLITE_LOCK_NONE;
   phase phase_ = phase::idle;

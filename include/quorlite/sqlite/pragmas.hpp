@@ -53,10 +53,10 @@ class pragma_statement {
       return busy_timeout();
     }
     if (is("quorlite_error")) {
-      return say(file_.last_refusal());
+      return say(file_.answers().text());
     }
     if (is("quorlite_transaction")) {
-      const transaction_id id = file_.last_transaction();
+      const transaction_id id = file_.answers().transaction();
       return say(std::to_string(id.term.value) + '.' + std::to_string(id.sequence));
     }
     return SQLITE_NOTFOUND;
@@ -88,7 +88,7 @@ class pragma_statement {
     return answer_ == nullptr ? SQLITE_NOMEM : SQLITE_OK;
   }
   int refuse(const char* text) {
-    file_.note(make_error_code(errc::unsupported), text);
+    file_.answers().failed(make_error_code(errc::unsupported), text);
     answer_ = sqlite3_mprintf("%s", text);
     return SQLITE_ERROR;
   }

@@ -84,16 +84,29 @@ class database_view {
     }
   }
 
-  /// The own transaction was committed; everything that it was built on was too.
+  /// The own transaction was committed, and everything that it was built on was too. (If a host
+  /// answers before that is so, the state still counts as one that may be taken back.)
   void stand_on_own(page_store::pin committed) noexcept {
     pin_ = std::move(committed);
     saw_pages_ = true;
-    unsettled_ = {};
+    const bool settled = store_->committed().version >= pin_.version();
+    unsettled_ = settled ? version_number{} : pin_.version();
     if (pin_.epoch() != seen_epoch_) {
       seen_epoch_ = pin_.epoch();
       reset_cache_ = true;
     }
   }
+
+  /// True while a change of the schema is pending.
+  [[nodiscard]] bool is_schema_pending() {
+    const page_store::pin committed = store_->pin_committed();
+    const page_store::pin tip = store_->pin_tip();
+    return committed.version() != tip.version() && cookie_at(committed) != cookie_at(tip);
+  }
+
+  /// A transaction was rolled back. What SQLite remembers of bytes 24..39 may be those that it
+  /// wrote: the next transaction, of anybody, has the same.
+  void distrust_cache() noexcept { reset_cache_ = true; }
 
   void step_off() noexcept {
     pin_.reset();
@@ -151,6 +164,12 @@ class database_view {
 
  private:
   static constexpr std::uint32_t cookie_step = 1U << 20U;
+
+  [[nodiscard]] std::uint32_t cookie_at(const page_store::pin& pin) noexcept {
+    const auto guard = reader_->enter();
+    const page_version* const page = reader_->find(guard, pin.version(), page_number{1});
+    return page == nullptr ? 0 : header_number(page->image(), schema_cookie_at);
+  }
 
   void stand_on(page_store::pin pin) noexcept {
     pin_ = std::move(pin);

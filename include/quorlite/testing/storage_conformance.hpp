@@ -16,6 +16,8 @@
 /// D3, D5, D17 and D18 speak of crashes, failing calls and damage: they are reported as skipped.
 #pragma once
 
+#include <type_traits>
+
 #include "quorlite/testing/conformance_report.hpp"
 #include "quorlite/testing/storage_laws_catalogue.hpp"
 #include "quorlite/testing/storage_laws_pages.hpp"
@@ -27,7 +29,8 @@ inline namespace v0 {
 
 /// Runs every law, each on fresh places. One thread, apart from law D12, which starts a second one
 /// for a moment.
-template <storage_harness H>
+template <class H>
+  requires storage_harness<std::remove_reference_t<H>>
 void run_storage_conformance(H&& harness, conformance_report& report) {
   run_storage_page_laws(harness, report);
   run_storage_catalogue_laws(harness, report);

@@ -1,0 +1,149 @@
+/// @file
+/// A consensus adapter of one's own: a single server whose log is a file. How to write one for your
+/// engine: docs/how-to/consensus_adapter.md. `custom_consensus DIR` adds a row and tells its
+/// number.
+
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <mutex>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "quorlite/codec/crc32c.hpp"
+#include "quorlite/quorlite.hpp"
+#include "quorlite/storage/memory.hpp"
+#include "quorlite/thread_signal.hpp"
+
+namespace ql = quorlite;
+
+/// The file is a list of records: size, checksum, term, command. Each start opens a new term with
+/// one that has no command. A proposal is written, synced and applied before propose() returns.
+class log_file {
+ public:
+  static constexpr ql::consensus_abilities abilities{.entry_terms = true, .contiguous = true};
+  using signal_type = ql::thread_signal;
+
+  explicit log_file(const std::string& path)
+      : file_(::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644)) {}
+  ~log_file() { ::close(file_); }
+
+  // C1: replays the log, then leads. After an error the machine was not called, and never will be.
+  std::error_code start(ql::state_machine& machine) noexcept {
+    std::vector<record> log;
+    if (file_ < 0 || ::flock(file_, LOCK_EX | LOCK_NB) != 0 || !read(log) || !append(log.back())) {
+      return {errno, std::generic_category()};
+    }
+    machine_ = &machine;
+    leading_ = std::all_of(log.begin(), log.end(), [this](const auto& one) { return apply(one); });
+    machine.leadership_changed({.term = last_.term, .leading = leading_, .leader_hint = "here"});
+    return {};
+  }
+
+  // C2: with the mutex in hand, no call into the machine is under way; and none will follow.
+  void stop() noexcept {
+    const std::lock_guard lane(mutex_);
+    step_down();
+  }
+
+  // C3: any thread. The mutex is the lane: what it guards never overlaps. Then C4 and C5.
+  void propose(ql::term expected, ql::proposal_token token, ql::bytes_view entry) noexcept {
+    const std::lock_guard lane(mutex_);
+    const record one{expected.value, {entry.begin(), entry.end()}};
+    if (!leading_ || expected != last_.term || entry.size() > max_entry_bytes()) {
+      machine_->settled(token, ql::outcome::not_applied, ql::reason::stale_term);
+    } else if (append(one) && apply(one)) {
+      machine_->settled(token, ql::outcome::committed, ql::reason::none);
+    } else {
+      step_down();  // after a failed write or sync, only a new start knows what the file holds
+      machine_->settled(token, ql::outcome::unknown, ql::reason::log_failed);
+    }
+  }
+
+  std::size_t max_entry_bytes() const noexcept { return ql::limits::entry_bytes; }
+  bool wait(signal_type& signal, ql::milliseconds limit) noexcept { return signal.wait(limit); }
+
+ private:
+  struct record {
+    std::uint64_t term;
+    ql::bytes command;
+  };
+  using header = std::array<std::uint64_t, 3>;  // size, checksum, term
+
+  static header header_of(const record& one) {
+    const std::uint32_t of_term = ql::crc32c(std::as_bytes(std::span(&one.term, 1)));
+    return {one.command.size(), ql::crc32c_extend(of_term, one.command), one.term};
+  }
+
+  bool append(const record& one) {
+    const header head = header_of(one);
+    ql::bytes whole(sizeof head + one.command.size());
+    std::memcpy(whole.data(), &head, sizeof head);
+    std::copy(one.command.begin(), one.command.end(), whole.begin() + sizeof head);
+    const auto written = ::write(file_, whole.data(), whole.size());
+    return written == ssize_t(whole.size()) && ::fdatasync(file_) == 0;
+  }
+
+  // What a crash tore at the end was never answered for: it is cut off. A new term is added.
+  bool read(std::vector<record>& log) {
+    ql::bytes file(std::size_t(::lseek(file_, 0, SEEK_END)));
+    if (::pread(file_, file.data(), file.size(), 0) != ssize_t(file.size())) {
+      return false;
+    }
+    std::size_t end = 0;
+    for (header head{}; file.size() - end >= sizeof head; end += sizeof head + head[0]) {
+      std::memcpy(&head, file.data() + end, sizeof head);
+      const auto rest = ql::bytes_view(file).subspan(end + sizeof head);
+      const auto command = rest.first(std::min<std::size_t>(head[0], rest.size()));
+      record one{head[2], {command.begin(), command.end()}};
+      if (header_of(one) != head) {
+        break;
+      }
+      log.push_back(one);
+    }
+    log.push_back({log.empty() ? 1 : log.back().term + 1, {}});
+    return ::ftruncate(file_, off_t(end)) == 0;
+  }
+
+  bool apply(const record& one) {
+    const bool opens = one.term != last_.term.value;
+    last_ = {last_.index.next(), ql::term{one.term}};
+    const auto answer = opens ? machine_->skip(last_) : machine_->apply({last_, one.command});
+    return answer != ql::verdict::halted;
+  }
+
+  void step_down() {
+    if (std::exchange(leading_, false)) {
+      machine_->leadership_changed({.term = last_.term, .leading = false, .leader_hint = {}});
+    }
+  }
+
+  const int file_;
+  ql::state_machine* machine_ = nullptr;
+  std::mutex mutex_;
+  bool leading_ = false;
+  ql::log_position last_;  // the record applied last; its term is ours
+};
+
+int main(int count, char** arguments) {
+  log_file log(std::string(count == 2 ? arguments[1] : "no directory is named") + "/app.log");
+  ql::memory_storage storage;  // a cache of the log, here
+  ql::replica replica{log, storage};
+  const auto db = replica.open("app.db");
+  const char* const sql =
+      "CREATE TABLE IF NOT EXISTS run (id INTEGER PRIMARY KEY); INSERT INTO run DEFAULT VALUES";
+  if (!db || sqlite3_exec(*db, sql, nullptr, nullptr, nullptr) != SQLITE_OK) {
+    std::fprintf(stderr, "%s\n", (db ? db->error_message() : db.error().message()).c_str());
+    return 1;
+  }
+  std::printf("row %lld\n", sqlite3_last_insert_rowid(*db));
+}

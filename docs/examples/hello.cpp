@@ -1,0 +1,43 @@
+/// @file
+/// The shortest whole program: three replicas in this process, one writes, all of them read.
+
+#include <sqlite3.h>
+
+#include <cstdint>
+#include <cstdio>
+
+#include "quorlite/quorlite.hpp"
+#include "quorlite/raft/test_raft.hpp"
+#include "quorlite/storage/memory.hpp"
+
+// [readme]
+using quorlite::testing::test_raft;
+
+struct server {  // an engine, a place for the pages, and the replica that joins them
+  server(quorlite::testing::world& cluster, std::uint64_t id)
+      : raft{cluster, quorlite::server_id{id}}, replica{raft, storage} {}
+  test_raft raft;
+  quorlite::memory_storage storage;
+  quorlite::replica<test_raft, quorlite::memory_storage> replica;
+};
+
+int main() {
+  quorlite::testing::world cluster{{.replicas = 3}};  // a network in this thread
+  server servers[] = {{cluster, 1}, {cluster, 2}, {cluster, 3}};
+  cluster.run_until([&] { return cluster.leader().has_value(); }, quorlite::milliseconds{5000});
+
+  server& leader = servers[cluster.leader().value().value - 1];
+  quorlite::connection db = leader.replica.open("app.db").value();  // owns an ordinary sqlite3*
+  const char* const sql = "CREATE TABLE note(text); INSERT INTO note VALUES('hello')";
+  const bool committed = sqlite3_exec(db, sql, nullptr, nullptr, nullptr) == SQLITE_OK;  // by two
+
+  for (server& each : servers) {
+    const bool current = !each.replica.read_barrier();  // all that was committed is applied here
+    quorlite::connection reader = each.replica.open("app.db").value();
+    const auto print = [](void*, int, char** row, char**) { return std::puts(row[0]) < 0 ? 1 : 0; };
+    if (!committed || !current || sqlite3_exec(reader, "SELECT * FROM note", print, {}, {}) != 0) {
+      return 1;
+    }
+  }
+}
+// [/readme]

@@ -1,0 +1,647 @@
+// A leader is a follower with an opinion: tips, proposals, answers, and what a lost office leaves.
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "catch2_shim.hpp"
+#include "quorlite/proposer.hpp"
+#include "support/manual_consensus.hpp"
+
+namespace {
+
+using namespace quorlite_tests;
+
+constexpr term one_term{1};
+
+std::vector<change> pages_of_a(std::uint8_t value) { return {{"a.db", {{1, value}, {2, value}}}}; }
+
+/// A leader of term 1 with two databases.
+struct leading : bench {
+  leading() {
+    open("a.db");
+    open("b.db");
+    lead(1);
+  }
+  version_number tip(std::string_view name) { return store(name)->tip().version; }
+  version_number committed(std::string_view name) { return store(name)->committed().version; }
+  void settle(const sent& one, outcome how, reason why = reason::none) {
+    for (std::size_t n = 0; n < one.entries.size(); ++n) {
+      machine().settled(proposal_token{one.first.value + n}, how, why);
+    }
+  }
+  reason why_of(const sent& one) { return machine().conclude(one.row).why; }
+};
+
+}  // namespace
+
+// ---- R1 … R8
+
+TEST_CASE("R1: the apply of its own entry answers a transaction") {
+  leading l;
+  const auto made = l.send(pages_of_a(1));
+  CHECK(l.answer_of(made) == answer::waiting);
+  CHECK_FALSE(made.row->signal.raised());
+  l.apply_all(made);
+  CHECK(l.answer_of(made) == answer::applied);
+  CHECK(made.row->signal.raised());
+  CHECK(l->conclude(made.row).at == l->applied());
+  CHECK(l->fate_of(made.id) == transaction_fate::committed);
+}
+
+TEST_CASE("R1: an entry that was refused answers conflict") {
+  leading l;
+  const auto lost = l.send(pages_of_a(1));
+  const auto built_on_it = l.send(pages_of_a(2));
+  l.apply_all(built_on_it);
+  CHECK(l.answer_of(built_on_it) == answer::conflict);
+  CHECK(l.committed("a.db") == version_number{0});
+  CHECK(l.tip("a.db") == version_number{0});
+  CHECK(l.answer_of(lost) == answer::waiting);
+}
+
+TEST_CASE("R1: an entry that is applied before propose has returned") {
+  leading l;
+  l.engine.on_propose = [&](const auto& one) {
+    CHECK(l.apply_next(one.entry, one.expected) == verdict::applied);
+    l->settled(one.token, outcome::committed, reason::none);
+  };
+  const auto made = l.send(pages_of_a(1));
+  CHECK(l.answer_of(made) == answer::applied);
+  CHECK(l.committed("a.db") == version_number{1});
+  const auto many = l.send({{"a.db", {{1, 2}, {3, 2}, {4, 2}}}}, 700);
+  CHECK(many.entries.size() > 1);
+  CHECK(l.answer_of(many) == answer::applied);
+}
+
+TEST_CASE("R2: a refused proposal is not applied, and its pages leave the tip") {
+  leading l;
+  const auto why = GENERATE(reason::busy, reason::not_leader, reason::too_large);
+  const auto made = l.send(pages_of_a(1));
+  CHECK(l.tip("a.db") == version_number{1});
+  l.settle(made, outcome::not_applied, why);
+  CHECK(l.answer_of(made) == answer::not_applied);
+  CHECK(l.why_of(made) == why);
+  CHECK(l.tip("a.db") == version_number{0});
+}
+
+TEST_CASE("R2: a refusal from inside propose") {
+  leading l;
+  l.engine.on_propose = [&](const auto& one) {
+    l->settled(one.token, outcome::not_applied, reason::busy);
+  };
+  const auto made = l.send(pages_of_a(1));
+  CHECK(l.answer_of(made) == answer::not_applied);
+  CHECK(l.tip("a.db") == version_number{0});
+}
+
+TEST_CASE("R2: what was pipelined behind a refused proposal ends in conflict") {
+  leading l;
+  const auto first = l.send(pages_of_a(1));
+  const auto second = l.send(pages_of_a(2));
+  const auto elsewhere = l.send({{"b.db", {{1, 1}}}});
+  l.settle(first, outcome::not_applied, reason::busy);
+  const auto fresh = l.send(pages_of_a(3));
+  l.apply_all(second);
+  CHECK(l.answer_of(second) == answer::conflict);
+  l.apply_all(elsewhere);
+  CHECK(l.answer_of(elsewhere) == answer::applied);
+  l.apply_all(fresh);
+  CHECK(l.answer_of(fresh) == answer::applied);
+  CHECK(l.committed("a.db") == version_number{1});
+  CHECK(l.is_sound());
+}
+
+TEST_CASE("R2: a refusal behind a part that was doubted still takes the pages off the tip") {
+  leading l;
+  const auto made = l.send(pages_of_a(1), 700);
+  REQUIRE(made.entries.size() == 2);
+  l->settled(made.first, outcome::unknown, reason::timed_out);
+  CHECK(l.answer_of(made) == answer::unknown);
+  CHECK(l.tip("a.db") == version_number{1});
+  l->settled(proposal_token{made.first.value + 1}, outcome::not_applied, reason::busy);
+  CHECK(l.answer_of(made) == answer::unknown);  // answered once
+  CHECK(l.tip("a.db") == version_number{0});
+}
+
+TEST_CASE("R3: a doubtful proposal is unknown, and may be committed all the same") {
+  leading l;
+  const auto made = l.send(pages_of_a(1));
+  l.settle(made, outcome::unknown, reason::log_failed);
+  CHECK(l.answer_of(made) == answer::unknown);
+  CHECK(l.why_of(made) == reason::log_failed);
+  CHECK(l->fate_of(made.id) == transaction_fate::open);
+  l.apply_all(made);
+  CHECK(l.answer_of(made) == answer::unknown);
+  CHECK(l->fate_of(made.id) == transaction_fate::committed);
+  CHECK(l.committed("a.db") == version_number{1});
+}
+
+TEST_CASE("R4: good news alone answers nobody, before or after the apply") {
+  leading l;
+  const auto early = l.send(pages_of_a(1));
+  l.settle(early, outcome::committed);
+  CHECK(l.answer_of(early) == answer::waiting);
+  CHECK_FALSE(early.row->signal.raised());
+  l.apply_all(early);
+  CHECK(l.answer_of(early) == answer::applied);
+  const auto late = l.send(pages_of_a(2));
+  l.apply_all(late);
+  l.settle(late, outcome::committed);
+  CHECK(l.answer_of(late) == answer::applied);
+}
+
+TEST_CASE("R5: a lost office makes everything on its way unknown") {
+  leading l;
+  const auto first = l.send(pages_of_a(1));
+  const auto second = l.send({{"b.db", {{1, 1}}}});
+  l.lose(1);
+  for (const auto* one : {&first, &second}) {
+    CHECK(l.answer_of(*one) == answer::unknown);
+    CHECK(l.why_of(*one) == reason::leadership_lost);
+    CHECK(one->row->signal.raised());
+  }
+  // What the engine says later changes no answer.
+  l.settle(first, outcome::not_applied, reason::stopped);
+  CHECK(l.answer_of(first) == answer::unknown);
+}
+
+TEST_CASE("R5: a loss while inside propose waits for what propose says") {
+  leading l;
+  l.engine.on_propose = [&](const auto& one) {
+    l.lose(1);
+    l->settled(one.token, outcome::not_applied, reason::stale_term);
+  };
+  const auto made = l.send(pages_of_a(1));
+  CHECK(l.answer_of(made) == answer::not_applied);
+  CHECK(l.why_of(made) == reason::stale_term);
+}
+
+TEST_CASE("R5: a loss while inside propose, of which propose says nothing, is unknown") {
+  leading l;
+  l.engine.on_propose = [&](const auto&) { l.lose(1); };
+  const auto made = l.send(pages_of_a(1));
+  CHECK(l.answer_of(made) == answer::unknown);
+  CHECK(l.why_of(made) == reason::leadership_lost);
+}
+
+TEST_CASE("R5: a gain of a later term is a loss of the former") {
+  leading l;
+  const auto made = l.send(pages_of_a(1));
+  l.lead(2);
+  CHECK(l.answer_of(made) == answer::unknown);
+  CHECK(l.tip("a.db") == version_number{0});
+  CHECK(l->office().leading);
+}
+
+TEST_CASE("R6: who waits until it is certain learns it from an entry of a later term") {
+  leading l;
+  const auto made = l.send(pages_of_a(1), 1U << 20U, true);
+  l.lose(1);
+  CHECK(l.answer_of(made) == answer::waiting);
+  l.apply_next(bytes{}, one_term);
+  CHECK(l.answer_of(made) == answer::waiting);
+  l.apply_next(bytes{}, term{2});
+  CHECK(l.answer_of(made) == answer::not_applied);
+  CHECK(l->fate_of(made.id) == transaction_fate::not_committed);
+}
+
+TEST_CASE("R6: who waits until it is certain may learn that it was committed") {
+  leading l;
+  const auto made = l.send(pages_of_a(1), 1U << 20U, true);
+  l.settle(made, outcome::unknown, reason::leadership_lost);
+  l.lose(1);
+  CHECK(l.answer_of(made) == answer::waiting);
+  l.apply_all(made);
+  CHECK(l.answer_of(made) == answer::applied);
+  CHECK(l.committed("a.db") == version_number{1});
+}
+
+TEST_CASE("R6: a loss that is announced after the later term was applied is certain at once") {
+  leading l;
+  const auto hasty = l.send(pages_of_a(1));
+  const auto patient = l.send(pages_of_a(2), 1U << 20U, true);
+  l->skip({l->applied().index.next(), term{2}});
+  CHECK(l.answer_of(hasty) == answer::waiting);
+  l.lose(2);
+  CHECK(l.answer_of(hasty) == answer::not_applied);
+  CHECK(l.answer_of(patient) == answer::not_applied);
+}
+
+TEST_CASE("R6: an engine that appends an entry again in a later term tells no lie") {
+  leading l;
+  const auto made = l.send(pages_of_a(1), 1U << 20U, true);
+  l.lose(1);
+  l.apply_next(made.entries[0], term{2});
+  CHECK(l.answer_of(made) == answer::applied);
+}
+
+TEST_CASE("R6: without terms an unknown stays one") {
+  basic_bench<basic_manual_consensus<false, true>> l;
+  l.open("a.db");
+  l.lead(1);
+  const auto made = l.send(pages_of_a(1), 1U << 20U, true);
+  l.lose(1);
+  l.apply_next(bytes{}, term{2});
+  CHECK(l.answer_of(made) == answer::waiting);
+}
+
+TEST_CASE("R7: a waiter that leaves without an answer leaves its row behind") {
+  leading l;
+  const auto made = l.send(pages_of_a(1));
+  CHECK(l->conclude(made.row).answer == answer::waiting);
+  l.apply_all(made);
+  CHECK(l->fate_of(made.id) == transaction_fate::committed);
+  CHECK(l.committed("a.db") == version_number{1});
+  CHECK(l.store("a.db")->epoch() == epoch_number{1});  // it was promoted, not built again
+}
+
+TEST_CASE("R8: an installed snapshot answers what it contains") {
+  leading l;
+  const auto in_it = l.send(pages_of_a(1));
+  const auto not_in_it = l.send({{"b.db", {{1, 1}}}});
+  const auto patient = l.send({{"b.db", {{1, 2}}}}, 1U << 20U, true);
+  bench other;
+  other.open("a.db");
+  other.open("b.db");
+  other.apply_all(in_it);
+  other.apply_next(bytes{}, term{2});
+  REQUIRE_FALSE(l.restore(other.snapshot()));
+  CHECK(l.installed == verdict::applied);
+  CHECK(l.answer_of(in_it) == answer::applied);
+  CHECK(l->conclude(in_it.row).at.index == log_index{3});
+  l.lose(2);
+  CHECK(l.answer_of(not_in_it) == answer::not_applied);
+  CHECK(l.answer_of(patient) == answer::not_applied);
+  CHECK(l.all() == other.all());
+}
+
+TEST_CASE("R8: what a snapshot has forgotten stays unknown") {
+  leading l;
+  const auto old = l.send(pages_of_a(1), 1U << 20U, true);
+  bench other;
+  other.open("a.db");
+  other.open("b.db");
+  other.lead(2);
+  for (std::size_t n = 0; n <= limits::outcomes; ++n) {
+    other.commit({{"b.db", {{1, static_cast<std::uint8_t>(n)}}}});
+  }
+  REQUIRE_FALSE(l.restore(other.snapshot(), 1U << 16U));
+  CHECK(l.answer_of(old) == answer::unknown);
+  CHECK(l->fate_of(old.id) == transaction_fate::expired);
+}
+
+// ---- tips and epochs
+
+TEST_CASE("a commit is visible to readers only once it is applied") {
+  leading l;
+  const auto before = l.copy("a.db");
+  const auto made = l.send(pages_of_a(1));
+  CHECK(l.copy("a.db") == before);
+  CHECK(l.tip("a.db") == version_number{1});
+  l.apply_all(made);
+  CHECK(l.copy("a.db") != before);
+  CHECK(l.is_sound());
+}
+
+TEST_CASE("writers pipeline on the tip and are answered in order") {
+  leading l;
+  std::vector<bench::sent> sent;
+  for (std::uint8_t n = 1; n <= 10; ++n) {
+    sent.push_back(l.send(pages_of_a(n)));
+  }
+  CHECK(l.tip("a.db") == version_number{10});
+  for (std::size_t n = 0; n < sent.size(); ++n) {
+    l.apply_all(sent[n]);
+    CHECK(l.answer_of(sent[n]) == answer::applied);
+    CHECK(l.committed("a.db").value == n + 1);
+  }
+  CHECK(l.store("a.db")->epoch() == epoch_number{1});
+  CHECK(l.is_sound());
+}
+
+TEST_CASE("a lost office drops the tips, dooms the pins on them and starts an epoch") {
+  leading l;
+  l.commit(pages_of_a(1));
+  l.send(pages_of_a(2));
+  const auto store = l.store("a.db");
+  const auto reader = store->pin_committed();
+  const auto writer = store->pin_tip();
+  const auto epoch = store->epoch();
+  CHECK_FALSE(l->quiet(*l->databases().find("a.db")));
+  l.lose(1);
+  CHECK(writer.doomed());
+  CHECK_FALSE(reader.doomed());
+  CHECK(store->epoch() > epoch);
+  CHECK(store->tip() == store->committed());
+  CHECK(l->quiet(*l->databases().find("a.db")));
+  CHECK(l->next_id(one_term).error() == errc::not_leader);
+}
+
+TEST_CASE("versions are used again after a loss, and the old history is refused") {
+  leading l;
+  const auto old = l.send(pages_of_a(1));
+  const auto old_next = l.send(pages_of_a(2));
+  l.lose(1);
+  l.lead(3);
+  const auto fresh = l.send(pages_of_a(9));
+  l.apply_all(fresh);
+  CHECK(l.answer_of(fresh) == answer::applied);
+  const auto before = l.all();
+  l.apply_all(old_next);  // its base has the same version and another hash
+  CHECK(l.all() == before);
+  CHECK(l->counters().conflicts == 1);
+  l.apply_all(old);
+  CHECK(l.all() == before);
+}
+
+TEST_CASE("a foreign entry drops what a replica that thinks it leads has on that tip") {
+  leading l;
+  bench other;
+  other.open("a.db");
+  other.open("b.db");
+  other.lead(2);
+  const auto mine = l.send(pages_of_a(1));
+  const auto elsewhere = l.send({{"b.db", {{1, 1}}}});
+  const auto theirs = other.commit(pages_of_a(5));
+  l.apply_all(theirs);
+  CHECK(l.copy("a.db") == other.copy("a.db"));
+  CHECK(l.tip("a.db") == version_number{1});
+  CHECK(l.tip("b.db") == version_number{1});
+  CHECK(l.answer_of(mine) == answer::waiting);
+  l.apply_all(mine);
+  CHECK(l.answer_of(mine) == answer::conflict);
+  CHECK(l.copy("a.db") == other.copy("a.db"));
+  l.apply_all(elsewhere);
+  CHECK(l.answer_of(elsewhere) == answer::applied);
+}
+
+TEST_CASE("an entry whose tip was dropped is built again from its bytes") {
+  leading l;
+  const auto first = l.send(pages_of_a(1));
+  const auto second = l.send(pages_of_a(2));
+  const auto third = l.send(pages_of_a(3));
+  l.settle(third, outcome::not_applied, reason::busy);
+  CHECK(l.tip("a.db") == version_number{0});
+  l.apply_all(first);
+  l.apply_all(second);
+  CHECK(l.answer_of(first) == answer::applied);
+  CHECK(l.answer_of(second) == answer::applied);
+  bench follower;
+  follower.open("a.db");
+  follower.open("b.db");
+  follower.apply_all(first);
+  follower.apply_all(second);
+  CHECK(follower.all() == l.all());
+}
+
+TEST_CASE("two databases on the tip are promoted together") {
+  leading l;
+  const auto both = l.send({{"a.db", {{1, 1}}}, {"b.db", {{1, 2}}}});
+  const auto half_behind = l.send(pages_of_a(3));
+  l.apply_all(both);
+  CHECK(l.committed("a.db") == version_number{1});
+  CHECK(l.committed("b.db") == version_number{1});
+  l.apply_all(half_behind);
+  CHECK(l.answer_of(half_behind) == answer::applied);
+  const auto broken = l.send({{"a.db", {{1, 4}}}, {"b.db", {{1, 5}}}});
+  l.store("b.db")->discard_tip();
+  l.apply_all(broken);  // from the bytes, both of them
+  CHECK(l.answer_of(broken) == answer::applied);
+  CHECK(l.is_sound());
+}
+
+TEST_CASE("a drop answers what was on its way to the dropped database with conflict") {
+  leading l;
+  l.commit(pages_of_a(1));
+  const auto made = l.send(pages_of_a(2));
+  const auto writer = l.store("a.db")->pin_tip();
+  const auto drop = l.send_command(drop_command{"a.db"});
+  l.apply_all(drop);
+  CHECK(l.answer_of(drop) == answer::applied);
+  CHECK(writer.doomed());
+  l.apply_all(made);
+  CHECK(l.answer_of(made) == answer::conflict);
+}
+
+TEST_CASE("a writer that was planned before a loss cannot enter after it") {
+  leading l;
+  l.commit(pages_of_a(1));
+  const auto store = l.store("a.db");
+  const auto base = store->pin_tip();
+  std::vector<tip_install> installs(1);
+  auto pages = painted(pages_of_a(2)[0], store, base, installs[0].page_count);
+  installs[0].claim = {l->databases().find("a.db"), store, base.epoch(), base.version().next()};
+  installs[0].pages = std::move(pages);
+  auto row = std::make_shared<bench::machine_type::proposal_type>();
+  row->id = *l->next_id(one_term);
+  SECTION("not leading any more") {
+    l.lose(1);
+    CHECK(l->enter(row, installs, 1).error() == errc::not_leader);
+  }
+  SECTION("leading again, in another term") {
+    l.lose(1);
+    l.lead(2);
+    CHECK(l->enter(row, installs, 1).error() == errc::stale_term);
+    row->id = *l->next_id(term{2});
+    CHECK(l->enter(row, installs, 1).error() == errc::stale_term);  // the epoch moved
+  }
+  SECTION("halted") {
+    l->apply({{log_index{100}, one_term}, {}});
+    CHECK(l->enter(row, installs, 1).error() == errc::halted);
+  }
+  SECTION("the database was dropped and opened again") {
+    l.apply_next({{one_term, 5000}, drop_command{"a.db"}}, one_term);
+    l.open("a.db");
+    CHECK(l->enter(row, installs, 1).error() == errc::stale_term);
+  }
+  CHECK(l.tip("a.db") == l.committed("a.db"));
+  CHECK(row->claims.empty());
+}
+
+// ---- names and office
+
+TEST_CASE("no two transactions of a cluster have one id") {
+  std::set<transaction_id> seen;
+  bench l;
+  l.open("a.db");
+  for (const std::uint64_t in_term : {1U, 2U, 5U, 9U}) {
+    l.lead(in_term);
+    for (int n = 0; n < 50; ++n) {
+      CHECK(seen.insert(*l->next_id(term{in_term})).second);
+    }
+    l.lead(in_term);  // said twice
+    CHECK(seen.insert(*l->next_id(term{in_term})).second);
+    CHECK(l->next_id(term{in_term + 1}).error() == errc::stale_term);
+    l.lose(in_term);
+  }
+}
+
+TEST_CASE("an office that is heard of before it is gained counts on") {
+  bench l;
+  l.lead(1);
+  const auto first = *l->next_id(one_term);
+  l->leadership_changed({term{2}, false, "another"});
+  CHECK(l->office().leader_hint == "another");
+  l.lead(2);
+  CHECK(*l->next_id(term{2}) != transaction_id{term{2}, first.sequence - 1});
+}
+
+TEST_CASE("a halted machine leads no more and answers everybody") {
+  leading l;
+  const auto made = l.send(pages_of_a(1));
+  CHECK(l->apply({{log_index{100}, one_term}, {}}) == verdict::halted);
+  CHECK(l.answer_of(made) == answer::unknown);
+  CHECK(l.why_of(made) == reason::stopped);
+  CHECK_FALSE(l->office().leading);
+  CHECK(l->next_id(one_term).error() == errc::halted);
+  l.lead(2);
+  CHECK_FALSE(l->office().leading);
+}
+
+TEST_CASE("a read barrier is answered by what the engine says of it") {
+  leading l;
+  const auto how = GENERATE(outcome::committed, outcome::not_applied, outcome::unknown);
+  auto asked = std::make_shared<bench::machine_type::proposal_type>();
+  const proposal_token token = l->enter_barrier(asked);
+  l->settled(token, how, reason::none);
+  const bool good = how == outcome::committed;
+  CHECK(l->conclude(asked).answer == (good ? answer::applied : answer::not_applied));
+  CHECK(asked->signal.raised());
+  l->settled(token, outcome::committed, reason::none);  // a second time: nobody is there
+}
+
+// ---- the proposer
+
+namespace {
+
+/// A proposer on a leading machine, and one writer of "a.db" as the VFS would be one.
+struct proposing {
+  leading l;
+  proposer<manual_consensus, memory_storage> on;
+  std::vector<database_change> changes;
+  std::vector<page_store::pin> bases;
+
+  explicit proposing(proposer_options options = {}) : on(l.engine, l.machine(), options) {}
+
+  commit_answer commit(std::vector<change> wanted) {
+    changes.clear();
+    bases.clear();
+    bases.reserve(wanted.size());
+    for (const change& one : wanted) {
+      const auto target = *on.database_named(one.name);
+      const auto store = target->store();
+      bases.push_back(store->pin_tip());
+      REQUIRE(target->try_acquire_writer(this));
+      const auto ticket = on.begin_write(*store, bases.back());
+      REQUIRE(ticket);
+      database_change made{target, store, &bases.back(), this, *ticket, {}, 0, {}};
+      made.pages = painted(one, store, bases.back(), made.page_count);
+      changes.push_back(std::move(made));
+    }
+    return on.commit(changes);
+  }
+  void apply_what_is_proposed() {
+    for (const auto& one : std::exchange(l.engine.proposed, {})) {
+      l.apply_next(one.entry, one.expected);
+    }
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a commit through the proposer opens its databases and returns when it is applied") {
+  proposing p;
+  p.l.engine.on_wait = [&] { p.apply_what_is_proposed(); };
+  const commit_answer first = p.commit({{"new.db", {{1, 1}}}, {"a.db", {{1, 2}}}});
+  CHECK_FALSE(first.error);
+  CHECK(p.l->fate_of(first.id) == transaction_fate::committed);
+  CHECK(p.l.committed("new.db") == version_number{1});
+  CHECK((*p.on.database_named("a.db"))->writer_is_free());
+  REQUIRE(p.changes[0].committed);
+  CHECK(p.changes[0].target->name() == "a.db");  // by name now
+  CHECK(p.changes[0].committed->version() == version_number{1});
+  CHECK(p.on.counters().transactions == 1);
+}
+
+TEST_CASE("what a lost office means to a commit is said in its error") {
+  proposing p;
+  p.l.engine.on_wait = [&] { p.l.lose(1); };
+  const commit_answer lost = p.commit({{"a.db", {{1, 1}}}});
+  CHECK(lost.error == errc::leadership_lost);
+  CHECK(lost.error == failure::outcome_unknown);
+  CHECK(p.on.explain(lost.error).find("another") != std::string::npos);
+}
+
+TEST_CASE("a commit that is refused may be run again") {
+  proposing p;
+  p.l.engine.on_propose = [&](const auto& one) {
+    p.l->settled(one.token, outcome::not_applied, reason::busy);
+  };
+  const commit_answer refused = p.commit({{"a.db", {{1, 1}}}});
+  CHECK(refused.error == failure::not_applied);
+  CHECK(refused.error != errc::busy);  // the pages are gone
+  CHECK(p.l.tip("a.db") == version_number{0});
+}
+
+TEST_CASE("a commit whose limit passes is unknown, and its fate is known later") {
+  proposing p;
+  const commit_answer left = p.commit({{"a.db", {{1, 1}}}});
+  CHECK(left.error == errc::timed_out);
+  CHECK(p.l->fate_of(left.id) == transaction_fate::open);
+  p.apply_what_is_proposed();
+  CHECK(p.l->fate_of(left.id) == transaction_fate::committed);
+}
+
+TEST_CASE("too many bytes on their way make a commit busy and leave everything in place") {
+  proposing p({.in_flight_bytes = 0});
+  p.l.engine.on_wait = [&] {
+    p.l.engine.on_wait = nullptr;
+    proposing other({.in_flight_bytes = 0});
+    other.l.engine.on_wait = [&] { other.apply_what_is_proposed(); };
+    CHECK_FALSE(other.commit({{"a.db", {{1, 1}}}}).error);
+    // From inside the wait of the first commit: its bytes are on their way.
+    const auto target = *p.on.database_named("b.db");
+    const auto base = target->store()->pin_tip();
+    REQUIRE(target->try_acquire_writer(&other));
+    std::vector<database_change> second(1);
+    second[0] = {
+        target, target->store(), &base, &other, *p.on.begin_write(*target->store(), base), {}, 0,
+        {}};
+    second[0].pages = painted({"b.db", {{1, 1}}}, target->store(), base, second[0].page_count);
+    CHECK(p.on.commit(second).error == errc::busy);
+    CHECK(second[0].pages.size() == 1);
+    CHECK(target->has_writer(&other));
+    p.apply_what_is_proposed();
+  };
+  CHECK_FALSE(p.commit({{"a.db", {{1, 1}}}}).error);
+}
+
+TEST_CASE("a commit is cut to what the engine takes") {
+  proposing p;
+  p.l.engine.entry_bytes = 700;
+  p.l.engine.on_wait = [&] {
+    for (const auto& one : p.l.engine.proposed) {
+      CHECK(one.entry.size() <= 700);
+    }
+    CHECK(p.l.engine.proposed.size() == 3);
+    p.apply_what_is_proposed();
+  };
+  CHECK_FALSE(p.commit({{"a.db", {{1, 1}, {2, 2}, {3, 3}}}}).error);
+  p.l.engine.entry_bytes = 300;
+  CHECK(p.commit({{"a.db", {{4, 1}}}}).error == errc::too_large);
+  CHECK((*p.on.database_named("a.db"))->writer_is_free());
+}
+
+TEST_CASE("a submitted command returns when it is applied, or says why not") {
+  proposing p;
+  p.l.engine.on_wait = [&] { p.apply_what_is_proposed(); };
+  CHECK_FALSE(p.on.submit(drop_command{"a.db"}));
+  CHECK(p.l.all().count("a.db") == 0);
+  CHECK_FALSE(p.on.submit(barrier_command{}));
+  CHECK(p.on.submit(drop_command{"no name"}) == errc::malformed);
+  p.l.lose(1);
+  CHECK(p.on.submit(barrier_command{}) == errc::not_leader);
+}
