@@ -108,7 +108,8 @@ class errc_category final : public std::error_category {
     case errc::not_leader:
     case errc::stale_term:
     case errc::busy:
-    case errc::conflict: return failure::not_applied;
+    case errc::conflict:
+    case errc::storage_full: return failure::not_applied;
     case errc::leadership_lost:
     case errc::timed_out:
     case errc::stopped:

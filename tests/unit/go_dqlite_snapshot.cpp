@@ -449,7 +449,8 @@ TEST_CASE("Database parts that are no SQLite file are refused") {
   };
   CHECK_FALSE(with(files.database));
   for (const std::size_t length : {1U, 17U, 18U, 100U, 511U}) {
-    CHECK(with(bytes(files.database.begin(), files.database.begin() + length)) == malformed);
+    CHECK(with(bytes(files.database.begin(),
+                     files.database.begin() + static_cast<std::ptrdiff_t>(length))) == malformed);
   }
   bytes longer = files.database;
   longer.push_back(std::byte{0});

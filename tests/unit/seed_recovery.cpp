@@ -175,8 +175,8 @@ TEST_CASE("a restart before anybody asked: the first leader after it knows") {
     connection db = cluster.connect(old_leader);
     REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
     REQUIRE(cluster.wait_until_even());
-    cluster.world().depose_leader_when(
-        what, cluster.world().node(old_leader).office().commands + 1, deposition::crash);
+    cluster.world().depose_leader_when(what, cluster.world().node(old_leader).office().commands + 1,
+                                       deposition::crash);
     REQUIRE(run(db, "INSERT INTO t VALUES('lost')") == sqlite_outcome_unknown);
     id = db.last_transaction();
   }

@@ -106,6 +106,24 @@ TEST_CASE("F1: a refused commit is not proposed again by its own rollback") {
   REQUIRE(w.host.replays_equal());
 }
 
+TEST_CASE("F1: whatever is written and synced after a refusal, until the lock is gone, is nothing") {
+  local_host host;
+  raw_handle raw{host};
+  for (const errc why : {errc::not_leader, errc::leadership_lost}) {
+    REQUIRE(raw.begin() == SQLITE_OK);
+    REQUIRE(raw.file.write(raw_handle::page_one(4096, 1, 1), 0) == SQLITE_OK);
+    host.refuse_next(why);
+    REQUIRE(raw.file.sync(nullptr) == sqlite_code(make_error_code(why)));
+    const std::size_t calls = host.commit_calls();
+    REQUIRE(raw.file.write(raw_handle::page_one(4096, 1, 2), 0) == SQLITE_OK);
+    REQUIRE(raw.file.sync(nullptr) == SQLITE_OK);
+    REQUIRE(raw.file.sync(nullptr) == SQLITE_OK);
+    REQUIRE(host.commit_calls() == calls);
+    raw.end();
+  }
+  REQUIRE(host.entry_count() == 0);
+}
+
 TEST_CASE("F1: an unknown outcome that is committed is not taken back by the rollback") {
   world w;
   connection db = w.open();
@@ -289,6 +307,37 @@ TEST_CASE("F3: a refused commit that would have shrunk the file leaves it as lon
   }
 }
 
+TEST_CASE("F3: the header of page 1 gives the entry its size, and the handle only once committed") {
+  local_host host;
+  raw_handle raw{host};
+  const auto size_of = [&raw] {
+    sqlite3_int64 size = 0;
+    REQUIRE(raw.file.file_size(size) == SQLITE_OK);
+    return size / 4096;
+  };
+  REQUIRE(raw.begin() == SQLITE_OK);
+  REQUIRE(raw.file.write(raw_handle::page_one(4096, 5, 1), 0) == SQLITE_OK);
+  for (std::uint64_t page = 1; page < 5; ++page) {
+    REQUIRE(raw.file.write(bytes(4096), page * 4096) == SQLITE_OK);
+  }
+  REQUIRE(raw.file.sync(nullptr) == SQLITE_OK);
+  raw.end();
+  for (const errc why : {errc::busy, errc::not_leader}) {
+    REQUIRE(raw.begin() == SQLITE_OK);
+    REQUIRE(raw.file.write(raw_handle::page_one(4096, 2, 2), 0) == SQLITE_OK);
+    host.refuse_next(why);
+    REQUIRE(raw.file.sync(nullptr) != SQLITE_OK);
+    REQUIRE(size_of() == 5);
+    raw.end();
+  }
+  REQUIRE(raw.begin() == SQLITE_OK);
+  REQUIRE(raw.file.write(raw_handle::page_one(4096, 2, 2), 0) == SQLITE_OK);
+  REQUIRE(raw.file.sync(nullptr) == SQLITE_OK);
+  REQUIRE(size_of() == 2);
+  raw.end();
+  REQUIRE(host.entries().back().changes[0].page_count == 2);
+}
+
 TEST_CASE("F4: pages that a transaction adds and does not write are zeros in the entry") {
   local_host host;
   raw_handle raw{host};
@@ -455,6 +504,36 @@ TEST_CASE("F7: an atomic commit of several databases is refused or committed as 
   REQUIRE(w.host.replays_equal());
 }
 
+TEST_CASE("F7: a super-journal that was refused exists until its last member has rolled back") {
+  using fate = detail::super_journals::fate;
+  local_host host;
+  raw_handle one{host};
+  raw_handle two{host};
+  detail::super_journals supers;
+  detail::super_journals::members inside;
+  const auto made = [&] {
+    REQUIRE(supers.open("m.db-mj1", true) != nullptr);
+    REQUIRE(supers.join("m.db-mj1", &one.file));
+    REQUIRE(supers.join("m.db-mj1", &two.file));
+  };
+  made();
+  REQUIRE(supers.remove("m.db-mj1", true, inside) == fate::commit);
+  REQUIRE(inside.size() == 2);
+  supers.conclude("m.db-mj1", false);
+  supers.leave("m.db-mj1", &one.file);
+  REQUIRE(supers.remove("m.db-mj1", false, inside) == fate::stays);
+  REQUIRE(supers.exists("m.db-mj1"));
+  REQUIRE(supers.remove("m.db-mj1", true, inside) == fate::refused);
+  supers.leave("m.db-mj1", &two.file);
+  REQUIRE(supers.remove("m.db-mj1", false, inside) == fate::removed);
+  REQUIRE_FALSE(supers.exists("m.db-mj1"));
+
+  made();  // a plain file rolls back first and tidies up: that is no commit
+  REQUIRE(supers.remove("m.db-mj1", false, inside) == fate::refused);
+  REQUIRE(supers.exists("m.db-mj1"));
+  REQUIRE(supers.remove("m.db-mj1", true, inside) == fate::refused);
+}
+
 TEST_CASE("F7: nobody takes the journal of a writer for a hot one") {
   world w;
   connection db = w.open("m.db");
@@ -509,8 +588,8 @@ TEST_CASE("F8: a transaction that goes on after a commit without room can still 
   for (const std::string mode : {"NONE", "FULL", "INCREMENTAL"}) {
     world w;
     connection db = w.open();
-    REQUIRE(run(db, "PRAGMA auto_vacuum=" + mode + "; PRAGMA cache_size=5; CREATE TABLE t(x); " +
-                        many_rows) == SQLITE_OK);
+    REQUIRE(run(db, "PRAGMA auto_vacuum=" + mode + "; CREATE TABLE t(x); " + many_rows) ==
+            SQLITE_OK);
     REQUIRE(run(db, "BEGIN; UPDATE t SET x=zeroblob(10) WHERE rowid<40") == SQLITE_OK);
     for (int i = 0; i < 3; ++i) {
       w.host.refuse_next(errc::busy);

@@ -43,7 +43,7 @@ constexpr meaning meanings[] = {
     {errc::needs_upgrade, failure::fatal},
     {errc::diverged, failure::fatal},
     {errc::halted, failure::fatal},
-    {errc::storage_full, failure::refused},
+    {errc::storage_full, failure::not_applied},
     {errc::storage_broken, failure::fatal},
     {errc::invalid_name, failure::refused},
     {errc::no_such_database, failure::refused},

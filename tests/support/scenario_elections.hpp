@@ -1,0 +1,132 @@
+// Who leads in a scenario: offices lost at an exact point, and elections that one server wins.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "quorlite/testing/replica_cluster.hpp"
+
+namespace quorlite::tests {
+
+/// Works on a cluster that the caller owns. What fails here fails within a minute of the world's
+/// time.
+class scenario_elections {
+ public:
+  using deposition = quorlite::testing::deposition;
+  using milestone = quorlite::testing::milestone;
+
+  explicit scenario_elections(quorlite::testing::replica_cluster& cluster) : cluster_(cluster) {}
+
+  // ---- misfortune
+
+  /// From then on nobody is elected before elect() says who.
+  void depose_when(milestone what, std::uint64_t ordinal, deposition way) {
+    world().depose_leader_when(what, ordinal, way);
+    keep_followers_apart();
+    ++armed_;
+  }
+  /// Now. It leads on until it notices.
+  void isolate(server_id id) {
+    cut_off_ = id;
+    world().isolate(id);
+    keep_followers_apart();
+  }
+  /// Asks the leader, which takes no proposals from then on.
+  void hand_over(server_id to) {
+    world().transfer(to);
+    successor_ = to;
+  }
+  /// Until it knows that it does not lead.
+  [[nodiscard]] bool await_fall(server_id whose) {
+    return world().run_until([&] { return !serves(whose); }, patience);
+  }
+  [[nodiscard]] bool all_depositions_happened() { return armed_ == world().depositions().size(); }
+
+  // ---- elections
+
+  /// The server that lost its office since the last election.
+  [[nodiscard]] std::optional<server_id> fallen() {
+    const auto& all = world().depositions();
+    return all.size() > deposed_ ? all.back().server : cut_off_;
+  }
+
+  /// Makes a server lead, with all cuts healed, everything applied everywhere and a barrier passed.
+  ///
+  /// Whoever lost its office stays out of the election; one that is to win again gets a single
+  /// voter beside it. If that one wins, it hands over.
+  [[nodiscard]] bool elect(server_id wanted) {
+    if (!elect_without_the_fallen(wanted) || !hand_over_until_it_leads(wanted)) {
+      return false;
+    }
+    world().heal();
+    deposed_ = world().depositions().size();
+    successor_.reset();
+    cut_off_.reset();
+    return !cluster_.replica(wanted).read_barrier() && cluster_.wait_until_even() &&
+           world().leader() == wanted;
+  }
+
+ private:
+  [[nodiscard]] quorlite::testing::world& world() { return cluster_.world(); }
+  [[nodiscard]] bool serves(server_id id) { return cluster_.replica(id).office().leading; }
+  [[nodiscard]] bool leads(server_id id) { return world().leader() == id && serves(id); }
+
+  /// They hear the leader, but not each other.
+  void keep_followers_apart() {
+    const std::optional<server_id> leader = world().leader();
+    for (const server_id one : cluster_.servers()) {
+      for (const server_id other : cluster_.servers()) {
+        if (one != other && one != leader && other != leader) {
+          world().network().cut(one, other);
+        }
+      }
+    }
+  }
+
+  [[nodiscard]] bool elect_without_the_fallen(server_id wanted) {
+    const std::optional<server_id> gone = fallen();
+    if (!gone.has_value()) {
+      return !successor_.has_value() ||
+             world().run_until([&] { return leads(*successor_); }, patience);
+    }
+    if (gone == wanted && !await_fall(wanted)) {
+      return false;
+    }
+    const server_id away = gone == wanted ? server_id{wanted.value == 1 ? 2U : 1U} : *gone;
+    std::vector<server_id> voters;
+    for (const server_id id : cluster_.servers()) {
+      if (id != away) {
+        voters.push_back(id);
+      }
+    }
+    world().partition(voters, {away});
+    const auto elected = [&] {
+      const std::optional<server_id> leader = world().leader();
+      return leader.has_value() && leader != away && serves(*leader);
+    };
+    return world().run_until(elected, patience);
+  }
+
+  [[nodiscard]] bool hand_over_until_it_leads(server_id wanted) {
+    constexpr int attempts = 20;
+    for (int attempt = 0; attempt < attempts && !leads(wanted); ++attempt) {
+      if (cluster_.wait_for_leader() != wanted) {
+        world().transfer(wanted);
+      }
+      static_cast<void>(world().run_until([&] { return leads(wanted); }, milliseconds{1000}));
+    }
+    return leads(wanted);
+  }
+
+  static constexpr milliseconds patience{60'000};
+
+  quorlite::testing::replica_cluster& cluster_;
+  std::size_t armed_ = 0;
+  std::size_t deposed_ = 0;             ///< depositions that an election followed
+  std::optional<server_id> cut_off_;    ///< by isolate(), and no election since
+  std::optional<server_id> successor_;  ///< asked to take over, and no election since
+};
+
+}  // namespace quorlite::tests
