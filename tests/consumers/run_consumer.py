@@ -46,6 +46,7 @@ def copy_source(source: pathlib.Path, target: pathlib.Path) -> None:
 def use_as_subproject(source: pathlib.Path, project: pathlib.Path, work: pathlib.Path) -> None:
     consumer = work / "consumer"
     shutil.copytree(project, consumer)
+    shutil.copy(project.parent / "main.cpp", consumer)
     copy_source(source, consumer / "subprojects" / "quorlite")
     build = work / "build"
     run(["meson", "setup", "--wrap-mode=nodownload", str(build), str(consumer)])
@@ -65,7 +66,7 @@ def use_by_pkgconfig(source: pathlib.Path, project: pathlib.Path, work: pathlib.
     said = run(["pkg-config", "--cflags", "--libs", "quorlite"], env=environment)
     compiler = shlex.split(os.environ.get("CXX", "c++"))
     program = work / "consumer"
-    main = project / "main.cpp"
+    main = project.parent / "main.cpp"
     run([*compiler, "-std=c++20", str(main), "-o", str(program), *shlex.split(said)])
     run([str(program)])
 
@@ -87,7 +88,7 @@ def main() -> int:
     os.environ.pop("DESTDIR", None)
 
     source = options.source.resolve()
-    project = source / "tests" / "consumers" / options.kind
+    project = source / "tests" / "consumers" / "subproject"
     use = use_as_subproject if options.kind == "subproject" else use_by_pkgconfig
     with tempfile.TemporaryDirectory(prefix="quorlite-consumer-") as work:
         use(source, project, pathlib.Path(work))

@@ -329,7 +329,7 @@ class pipeline {
 }  // namespace
 
 TEST_CASE("random transactions with refusals equal an ordinary SQLite and a follower") {
-  const int transactions = is_full() ? 300 : 40;
+  const int transactions = is_full() ? 150 : 40;
   std::uint64_t seed = first_seed() * 1000;
   totals sum;
   for (const std::uint32_t page_size : {512U, 1024U, 4096U, 16384U, 65536U}) {

@@ -260,7 +260,7 @@ class message_writer {
 /// The command that an entry holds. Total: any bytes give a command that keeps to every rule above,
 /// or an error.
 ///
-/// O(entry); at most limits::pages_per_entry page records of 32 bytes are allocated (twice that
+/// O(entry); at most limits::pages_per_entry page records of 24 bytes are allocated (twice that
 /// while they grow), whatever the entry declares. Any thread.
 /// @param entry borrowed by the command for as long as that lives
 /// @param why where to say what was wrong, for explain(); untouched by a command that is fine

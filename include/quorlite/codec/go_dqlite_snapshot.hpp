@@ -124,7 +124,7 @@ class record_parser {
       part_ = part::database_size;
       return;
     }
-    // A frame of the WAL is larger than its page, but there is no more use in a WAL than in a file.
+    // A WAL may well be larger than its database; one larger than any database has no use.
     if (value > file_bytes_max || records_ == limits::databases) {
       error_ = errc::too_large;
       return;
@@ -182,12 +182,13 @@ class record_parser {
 /// Appends the start of a snapshot; records follow.
 inline void append_index(log_index index, bytes& out) { wire_writer{out}.u64(index.value); }
 
-/// Appends one record as it is, without a look at what the parts hold.
+/// What one record holds, borrowed.
 struct record_parts {
   bytes_view database;
   bytes_view wal;
   std::string_view name;  ///< without a byte 00
 };
+/// Appends one record as it is, without a look at what its parts hold.
 inline void append_record(const record_parts& parts, bytes& out) {
   wire_writer writer{out};
   writer.u64(parts.database.size());

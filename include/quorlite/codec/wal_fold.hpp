@@ -105,7 +105,7 @@ struct wal_summary {
   std::uint64_t page_count = 0;         ///< of the database after the last commit; 0: no commit
   std::uint64_t commits = 0;            ///< transactions that count
   std::uint64_t frames = 0;             ///< frames that count
-  std::uint64_t uncommitted_bytes = 0;  ///< behind the last frame that counts
+  std::uint64_t uncommitted_bytes = 0;  ///< behind the last frame that counts; all if none does
 };
 
 /// Takes a log in pieces, cut anywhere, and keeps the pages that it adds.
