@@ -43,7 +43,8 @@ replicas with each other, page by page, and their content with the same script o
 
   --sql FILE      the script; without it, a small library that lends books (three_replicas.sql).
                   It should not depend on chance or on the time of day: plain SQLite must be able
-                  to repeat it. Temporary tables are lost with the leader that held them.
+                  to repeat it. Temporary tables and attached databases are lost together
+                  with the leader that held them.
   --replicas N    1 to 9 (default 3)
   --failovers N   how often the leader is lost, by a crash or a partition (default 0)
   --seed N        chooses every event of the run; the same seed gives the same run (default 1)

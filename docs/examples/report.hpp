@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "sql_script.hpp"
+
 namespace example {
 
 /// One replica at the end.
@@ -125,17 +127,22 @@ class progress {
     }
   }
 
-  /// Where the script is.
-  void at(std::size_t statement, std::size_t statements, std::uint64_t leader,
-          std::string_view text) {
-    const std::size_t percent = statements == 0 ? 100 : statement * 100 / statements;
-    if (!live_ || (percent == shown_percent_ && statement % 64 != 0)) {
+  /// Where the script is: shown all the time on a terminal, at each quarter elsewhere.
+  void at(std::size_t index, std::size_t statements, std::uint64_t leader,
+          std::string_view statement) {
+    const std::size_t percent = index * 100 / statements;
+    if (quiet_ || (percent == shown_percent_ && (!live_ || index % 64 != 0))) {
       return;
     }
     shown_percent_ = percent;
-    fmt::print("\r\x1B[K{:>3} %  statement {} of {}, leader {}: {}", percent, statement + 1,
-               statements, leader, text);
-    std::fflush(stdout);
+    if (live_) {
+      fmt::print("\r\x1B[K{:>3} %  statement {} of {}, leader {}: {}", percent, index + 1,
+                 statements, leader, shortened(statement, 40));
+      std::fflush(stdout);
+    } else if (percent / 25 != shown_quarter_) {
+      shown_quarter_ = percent / 25;
+      say(fmt::format("{} %: statement {} of {}", percent, index + 1, statements));
+    }
   }
 
   void clear() {
@@ -149,6 +156,7 @@ class progress {
   const bool quiet_;
   const bool live_;
   std::size_t shown_percent_ = ~std::size_t{0};
+  std::size_t shown_quarter_ = 0;
 };
 
 }  // namespace example

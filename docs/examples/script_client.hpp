@@ -48,7 +48,7 @@ class script_client {
     while (next_ < script_.size()) {
       bring_back_if_due();
       lose_leader_if_due();
-      progress_.at(next_, script_.size(), server_.value, "running");
+      progress_.at(next_, script_.size(), server_.value, script_[next_]);
       if (run_next()) {
         ++next_;
         attempts_ = 0;

@@ -1,8 +1,8 @@
 -- A small library that lends books: the script that three_replicas runs when it is given none.
 --
 -- It uses what applications use: foreign keys, triggers, views, explicit transactions, a savepoint
--- that is rolled back, full-text search, a table without rowid, generated rows, updates and deletes,
--- VACUUM. It depends on nothing but itself: no clock, no random numbers.
+-- that is rolled back, full-text search, a table without rowid, generated rows, VACUUM. It depends
+-- on nothing but itself: no clock, no random numbers.
 
 PRAGMA foreign_keys = ON;
 
@@ -134,7 +134,8 @@ INSERT INTO author (id, name) VALUES (100, 'Archive');
 WITH RECURSIVE volume (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM volume WHERE n < 400)
 INSERT INTO book (author_id, title, year)
   SELECT 100, printf('Annals of the Library, Volume %d', n), 1500 + n FROM volume;
-UPDATE book SET title = replace(title, 'Annals', 'Chronicles') WHERE author_id = 100 AND year % 3 = 0;
+UPDATE book SET title = replace(title, 'Annals', 'Chronicles')
+  WHERE author_id = 100 AND year % 3 = 0;
 DELETE FROM book WHERE author_id = 100 AND year % 7 = 0;
 COMMIT;
 

@@ -1,5 +1,5 @@
-// A user's program, built by tests/consumers/run_consumer.py from nothing but an installed library or
-// a subproject: three replicas in one process, one row, read everywhere.
+// A user's program, built by tests/consumers/run_consumer.py from nothing but an installed library
+// or a subproject: three replicas in one process, one row, read everywhere.
 
 #include <sqlite3.h>
 

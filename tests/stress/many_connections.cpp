@@ -110,7 +110,8 @@ void run(std::uint64_t seed, std::uint32_t refuse_per_1000, std::uint32_t lose_p
     quorlite::result<connection> opened = replicas[0]->open("app.db");
     REQUIRE(opened.has_value());
     const char* const sql =
-        "CREATE TABLE IF NOT EXISTS t(thread INT, number INT, text TEXT, PRIMARY KEY(thread, number))";
+        "CREATE TABLE IF NOT EXISTS t(thread INT, number INT, text TEXT, PRIMARY KEY(thread, "
+        "number))";
     int rc = SQLITE_ERROR;
     for (int tries = 0; rc != SQLITE_OK && tries < 100; ++tries) {
       rc = sqlite3_exec(*opened, sql, nullptr, nullptr, nullptr);

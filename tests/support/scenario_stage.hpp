@@ -43,6 +43,8 @@ namespace quorlite::tests {
 ///     spilled NAME                     has SQLite written pages before COMMIT?
 ///     outcome NAME on ID               the fate of NAME's last transaction, behind a barrier
 ///     snapshots ID                     taken and installed
+///     flush ID                         and tell whether the storage stands at what is applied, or
+///                                      staged parts need older entries again
 ///     expect rows 1..N on all replicas
 ///     expect identical                 bytes, versions, hashes; and integrity_check
 class scenario_stage {
@@ -276,6 +278,8 @@ class scenario_stage {
       const machine_counters counted = cluster_->replica(of).counters();
       say(name_of(of) + " took " + std::to_string(counted.snapshots_taken) + ", installed " +
           std::to_string(counted.snapshots_installed));
+    } else if (verb == "flush") {
+      flush(server(words));
     } else if (verb == "expect") {
       expect(words);
     } else {
@@ -291,6 +295,16 @@ class scenario_stage {
       count += log.at(at).kind == quorlite::testing::entry_kind::command ? 1U : 0U;
     }
     return count;
+  }
+
+  void flush(server_id where) {
+    auto& replica = cluster_->replica(where);
+    if (replica.flush()) {
+      fail(name_of(where) + " cannot flush");
+      return;
+    }
+    const bool staged = replica.machine().durable().index < replica.applied().index;
+    say(name_of(where) + (staged ? " has parts staged" : " has nothing staged"));
   }
 
   void tell_outcome(const std::string& name, server_id on) {

@@ -1,4 +1,4 @@
-// Facts about SQLite that corrupt or hang under a VFS like ours unless a rule stops them (F1 to F9).
+// Facts about SQLite that corrupt or hang under a VFS like ours unless a rule stops them, F1 to F9.
 // Each test fails when its rule is taken out.
 #include <sqlite3.h>
 #include <unistd.h>
@@ -106,7 +106,7 @@ TEST_CASE("F1: a refused commit is not proposed again by its own rollback") {
   REQUIRE(w.host.replays_equal());
 }
 
-TEST_CASE("F1: whatever is written and synced after a refusal, until the lock is gone, is nothing") {
+TEST_CASE("F1: what is written and synced after a refusal, until the lock is gone, is nothing") {
   local_host host;
   raw_handle raw{host};
   for (const errc why : {errc::not_leader, errc::leadership_lost}) {
@@ -473,8 +473,8 @@ TEST_CASE("F7: an atomic commit of several databases is refused or committed as 
   connection db = w.open("m.db");
   REQUIRE(run(db, "PRAGMA cache_size=5; ATTACH 'z.db' AS z; ATTACH 'b.db' AS b;"
                   "CREATE TABLE t(x); CREATE TABLE z.t(x); CREATE TABLE b.t(x)") == SQLITE_OK);
-  const std::string counts =
-      "SELECT (SELECT count(*) FROM main.t), (SELECT count(*) FROM z.t), (SELECT count(*) FROM b.t)";
+  const std::string counts = "SELECT (SELECT count(*) FROM main.t), "
+                             "(SELECT count(*) FROM z.t), (SELECT count(*) FROM b.t)";
   const std::string write =
       "BEGIN; INSERT INTO main.t VALUES(1); INSERT INTO z.t VALUES(1); INSERT INTO b.t VALUES(1); ";
   const struct {
@@ -561,8 +561,8 @@ TEST_CASE("F7: a plain file in the same transaction follows the decision") {
   connection db = w.open("m.db");
   REQUIRE(run(db, "CREATE TABLE t(x); ATTACH '" + plain.path + "' AS p; CREATE TABLE p.t(x);"
                   "ATTACH 'b.db' AS b; CREATE TABLE b.t(x)") == SQLITE_OK);
-  const std::string counts =
-      "SELECT (SELECT count(*) FROM main.t), (SELECT count(*) FROM p.t), (SELECT count(*) FROM b.t)";
+  const std::string counts = "SELECT (SELECT count(*) FROM main.t), "
+                             "(SELECT count(*) FROM p.t), (SELECT count(*) FROM b.t)";
   for (const std::string first : {"main", "p", "b"}) {
     for (const std::string second : {"main", "p", "b"}) {
       if (first == second) {

@@ -39,8 +39,8 @@ struct vfs_options {
 /// A bare name ("app.db") is a replicated database of the host; a name with a '/' in it is a plain
 /// file of the base VFS (VACUUM INTO, ATTACH), and so are temporary files. Journals of replicated
 /// databases live in the heap. What cannot work is refused at the open, with a line in SQLite's
-/// log: `immutable=1` and `nolock=1` (no lock, no version to stand on), `cache=shared` (readers would
-/// wait for a COMMIT), write-ahead logs, and names that are not a database's.
+/// log: `immutable=1` and `nolock=1` (no lock, no version to stand on), `cache=shared` (readers
+/// would wait for a COMMIT), write-ahead logs, and names that are not a database's.
 ///
 /// Any number of connections, each used by one thread at a time. Close all of them before the VFS.
 class vfs {
