@@ -1,7 +1,6 @@
 /// @file
 /// A consensus adapter of one's own: a single server whose log is a file. How to write one for your
-/// engine: docs/how-to/consensus_adapter.md. `custom_consensus DIR` adds a row and tells its
-/// number.
+/// engine: docs/how-to/consensus_adapter.md. `custom_consensus DIR` adds a row, tells its number.
 
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -37,7 +36,7 @@ class log_file {
       : file_(::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644)) {}
   ~log_file() { ::close(file_); }
 
-  // C1: replays the log, then leads. After an error the machine was not called, and never will be.
+  // C1: replays the log, then leads. After an error the machine is never called.
   std::error_code start(ql::state_machine& machine) noexcept {
     std::vector<record> log;
     if (file_ < 0 || ::flock(file_, LOCK_EX | LOCK_NB) != 0 || !read(log) || !append(log.back())) {
@@ -59,8 +58,10 @@ class log_file {
   void propose(ql::term expected, ql::proposal_token token, ql::bytes_view entry) noexcept {
     const std::lock_guard lane(mutex_);
     const record one{expected.value, {entry.begin(), entry.end()}};
-    if (!leading_ || expected != last_.term || entry.size() > max_entry_bytes()) {
-      machine_->settled(token, ql::outcome::not_applied, ql::reason::stale_term);
+    if (const bool fits = entry.size() <= max_entry_bytes();
+        !fits || !leading_ || expected != last_.term) {
+      machine_->settled(token, ql::outcome::not_applied,
+                        fits ? ql::reason::stale_term : ql::reason::too_large);
     } else if (append(one) && apply(one)) {
       machine_->settled(token, ql::outcome::committed, ql::reason::none);
     } else {
@@ -133,7 +134,6 @@ class log_file {
   bool leading_ = false;
   ql::log_position last_;  // the record applied last; its term is ours
 };
-
 int main(int count, char** arguments) {
   log_file log(std::string(count == 2 ? arguments[1] : "no directory is named") + "/app.log");
   ql::memory_storage storage;  // a cache of the log, here
@@ -145,5 +145,5 @@ int main(int count, char** arguments) {
     std::fprintf(stderr, "%s\n", (db ? db->error_message() : db.error().message()).c_str());
     return 1;
   }
-  std::printf("row %lld\n", sqlite3_last_insert_rowid(*db));
+  return std::printf("row %lld\n", sqlite3_last_insert_rowid(*db)) < 0 ? 1 : 0;
 }

@@ -28,7 +28,8 @@ enum class errc : int {
   // the proposal never was, and never will be, in the log
   not_leader = 1,  ///< another server leads, or nobody does yet
   stale_term,      ///< leadership changed between the transaction's begin and its commit
-  busy,            ///< the engine has no room now, or another writer holds the database
+  overloaded,      ///< the engine has no room now; the transaction is rolled back
+  busy,            ///< too much is on its way, or another writer holds the database; COMMIT may be tried again
   too_large,       ///< more bytes than the engine, or a limit of the library, allows
   conflict,        ///< the entry was built on a state that is not the committed one
   // the proposal may be in the log now or later
@@ -69,6 +70,7 @@ namespace detail {
   switch (code) {
     case errc::not_leader: return "this replica does not lead: write on the leader";
     case errc::stale_term: return "leadership changed since the transaction began: run it again";
+    case errc::overloaded: return "the engine is overloaded: run the transaction again";
     case errc::busy: return "busy: try again";
     case errc::too_large: return "transaction too large: split it, or raise the limit";
     case errc::conflict:
@@ -107,6 +109,7 @@ class errc_category final : public std::error_category {
   switch (code) {
     case errc::not_leader:
     case errc::stale_term:
+    case errc::overloaded:
     case errc::busy:
     case errc::conflict:
     case errc::storage_full: return failure::not_applied;

@@ -123,10 +123,12 @@ class proposal_table {
     }
   }
 
-  /// R3.
+  /// R3. Of a row still inside propose() a later part may be refused, which is certain: it waits.
   void doubt(const row& one, reason why) {
     lose(one);
-    answer_lost(one, why);
+    if (one->handed_over) {
+      answer_lost(one, why);
+    }
   }
 
   /// propose() has returned for every entry of the row.

@@ -287,7 +287,7 @@ class proposer final : public vfs_host {
       case reason::not_leader: return errc::not_leader;
       case reason::too_large: return errc::too_large;
       case reason::busy:
-        return errc::conflict;  // the tip is gone already: from the top, not just COMMIT again
+        return errc::overloaded;  // the tip is gone already: from the top, not just COMMIT again
       default: return errc::stale_term;
     }
   }

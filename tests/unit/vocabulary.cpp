@@ -30,6 +30,7 @@ struct meaning {
 constexpr meaning meanings[] = {
     {errc::not_leader, failure::not_applied},
     {errc::stale_term, failure::not_applied},
+    {errc::overloaded, failure::not_applied},
     {errc::busy, failure::not_applied},
     {errc::too_large, failure::refused},
     {errc::conflict, failure::not_applied},
