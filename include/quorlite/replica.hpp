@@ -89,10 +89,10 @@ class replica {
     return proposer_.submit(drop_command{name});
   }
 
-  /// After it returns well, this replica has applied everything that was committed before the call:
-  /// reads that begin now are linearizable (Raft thesis 6.4). Without the ability of the adapter it
-  /// costs one log entry, on the leader.
-  /// @returns failure::not_applied (not the leader, or no answer in time), failure::fatal
+  /// After it returns well, this replica has applied everything that was committed before the
+  /// call: reads that begin now are linearizable (Raft thesis 6.4). On the leader always; elsewhere
+  /// if the adapter's barrier can be asked there. Without that ability it costs one log entry.
+  /// Blocks. @returns failure::not_applied (not the leader, or no answer in time), failure::fatal
   [[nodiscard]] std::error_code read_barrier(milliseconds limit = milliseconds{10'000}) {
     if constexpr (Consensus::abilities.read_barrier) {
       const auto asked = std::make_shared<typename machine_type::proposal_type>();
