@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstddef>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "quorlite/consensus.hpp"
@@ -25,18 +27,33 @@ class immediate_consensus {
 
   std::error_code start(quorlite::state_machine& machine) noexcept {
     machine_ = &machine;
-    machine.leadership_changed({quorlite::term{1}, true, {}});
+    leading_ = true;
+    machine.leadership_changed({.term = office, .leading = true, .leader_hint = {}});
     return {};
   }
-  void stop() noexcept { machine_->leadership_changed({quorlite::term{1}, false, {}}); }
-  void propose(quorlite::term, quorlite::proposal_token token,
+  void stop() noexcept {
+    if (std::exchange(leading_, false)) {
+      machine_->leadership_changed({.term = office, .leading = false, .leader_hint = {}});
+    }
+  }
+  void propose(quorlite::term expected, quorlite::proposal_token token,
                quorlite::bytes_view entry) noexcept {
+    const bool fits = entry.size() <= max_entry_bytes();
+    if (!fits || !leading_ || expected != office) {
+      machine_->settled(token, quorlite::outcome::not_applied,
+                        fits ? quorlite::reason::stale_term : quorlite::reason::too_large);
+      return;
+    }
     at_ = at_.next();
     if (recording) {
       log.emplace_back(entry.begin(), entry.end());
     }
-    static_cast<void>(machine_->apply({{at_, quorlite::term{1}}, entry}));
-    machine_->settled(token, quorlite::outcome::committed, quorlite::reason::none);
+    const bool halted = machine_->apply({{at_, office}, entry}) == quorlite::verdict::halted;
+    machine_->settled(token, halted ? quorlite::outcome::unknown : quorlite::outcome::committed,
+                      halted ? quorlite::reason::stopped : quorlite::reason::none);
+    if (halted) {
+      stop();
+    }
   }
   [[nodiscard]] std::size_t max_entry_bytes() const noexcept { return std::size_t{1} << 24U; }
   bool wait(signal_type& signal, quorlite::milliseconds) noexcept { return signal.raised; }
@@ -45,8 +62,10 @@ class immediate_consensus {
   std::vector<quorlite::bytes> log;  ///< what was proposed while recording
 
  private:
+  static constexpr quorlite::term office{1};
   quorlite::state_machine* machine_ = nullptr;
   quorlite::log_index at_;
+  bool leading_ = false;
 };
 
 static_assert(quorlite::consensus<immediate_consensus>);

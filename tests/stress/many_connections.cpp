@@ -94,7 +94,10 @@ void run(std::uint64_t seed, std::uint32_t refuse_per_1000, std::uint32_t lose_p
   INFO("seed " << seed);
   const int threads = 64;
   const int rows = is_short() ? 10 : 60;
-  support::threaded_cluster cluster({3, seed, refuse_per_1000, lose_per_1000});
+  support::threaded_cluster cluster({.replicas = 3,
+                                     .seed = seed,
+                                     .refuse_per_1000 = refuse_per_1000,
+                                     .lose_per_1000 = lose_per_1000});
   std::vector<std::unique_ptr<memory_storage>> storages;
   std::vector<std::unique_ptr<replica>> replicas;
   for (std::size_t id = 0; id < 3; ++id) {

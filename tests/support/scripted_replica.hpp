@@ -43,7 +43,8 @@ class scripted_replica {
   using replica_type = quorlite::replica<manual_consensus, memory_storage>;
   using proposed_entry = manual_consensus::proposed_entry;
 
-  explicit scripted_replica(replica_options options = impatient()) : replica_(engine_, storage_, options) {
+  explicit scripted_replica(replica_options options = impatient())
+      : replica_(engine_, storage_, options) {
     REQUIRE_FALSE(replica_.status());
     engine_.on_propose = [this](const proposed_entry& one) { take(one); };
     engine_.on_wait = [this] { tell_doubts(); };

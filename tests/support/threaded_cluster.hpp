@@ -22,8 +22,9 @@ namespace support {
 struct threaded_cluster_options {
   std::size_t replicas = 3;
   std::uint64_t seed = 1;
-  std::uint32_t refuse_per_1000 = 0;  ///< proposals settled not_applied (busy)
-  std::uint32_t lose_per_1000 = 0;    ///< batches during which the leader loses its office
+  std::uint32_t refuse_per_1000 = 0;   ///< proposals settled not_applied (busy)
+  std::uint32_t early_per_1000 = 500;  ///< told "committed" before the apply, not after
+  std::uint32_t lose_per_1000 = 0;     ///< batches during which the leader loses its office
 };
 
 class threaded_cluster;
@@ -44,7 +45,7 @@ class threaded_consensus {
   void stop() noexcept;
   void propose(quorlite::term expected, quorlite::proposal_token token,
                quorlite::bytes_view entry) noexcept;
-  [[nodiscard]] std::size_t max_entry_bytes() const noexcept { return std::size_t{1} << 24U; }
+  [[nodiscard]] std::size_t max_entry_bytes() const noexcept { return std::size_t{1} << 20U; }
   bool wait(signal_type& signal, quorlite::milliseconds limit) noexcept {
     return signal.wait(limit);
   }
@@ -59,7 +60,10 @@ class threaded_consensus {
 class threaded_cluster {
  public:
   explicit threaded_cluster(threaded_cluster_options options)
-      : options_(options), random_(options.seed), machines_(options.replicas) {
+      : options_(options),
+        random_(options.seed),
+        machines_(options.replicas),
+        halted_(options.replicas) {
     for (std::size_t id = 0; id < options.replicas; ++id) {
       adapters_.push_back(std::make_unique<threaded_consensus>(*this, id));
     }
@@ -118,28 +122,34 @@ class threaded_cluster {
   }
 
   void commit(const waiting& one) {
-    if (one.expected != term_) {
+    if (!leading_ || one.expected != term_) {
       machines_[0]->settled(one.token, quorlite::outcome::not_applied,
                             quorlite::reason::stale_term);
     } else if (random_.below(1000) < options_.refuse_per_1000) {
       machines_[0]->settled(one.token, quorlite::outcome::not_applied, quorlite::reason::busy);
     } else {
       // The answer may come on either side of the apply.
-      const bool early = random_.below(2) == 0;
+      const bool early = random_.below(1000) < options_.early_per_1000;
       if (early) {
         machines_[0]->settled(one.token, quorlite::outcome::committed, quorlite::reason::none);
       }
       append(one);
       if (!early) {
-        machines_[0]->settled(one.token, quorlite::outcome::committed, quorlite::reason::none);
+        machines_[0]->settled(
+            one.token, halted_[0] ? quorlite::outcome::unknown : quorlite::outcome::committed,
+            halted_[0] ? quorlite::reason::stopped : quorlite::reason::none);
+      }
+      if (halted_[0] && leading_) {
+        announce(false);
       }
     }
   }
 
   void append(const waiting& one) {
     index_ = index_.next();
-    for (quorlite::state_machine* const machine : machines_) {
-      static_cast<void>(machine->apply({{index_, term_}, one.bytes}));
+    for (std::size_t id = 0; id < machines_.size(); ++id) {
+      halted_[id] = halted_[id] ||
+                    machines_[id]->apply({{index_, term_}, one.bytes}) == quorlite::verdict::halted;
     }
   }
 
@@ -162,13 +172,18 @@ class threaded_cluster {
   void gain() {
     term_ = term_.next();
     index_ = index_.next();
-    for (quorlite::state_machine* const machine : machines_) {
-      static_cast<void>(machine->skip({index_, term_}));
+    for (std::size_t id = 0; id < machines_.size(); ++id) {
+      halted_[id] =
+          halted_[id] || machines_[id]->skip({index_, term_}) == quorlite::verdict::halted;
     }
-    announce(true);
+    announce(!halted_[0]);
   }
 
   void announce(bool leading) {
+    if (!leading && !std::exchange(leading_, leading)) {
+      return;
+    }
+    leading_ = leading;
     for (std::size_t id = 0; id < machines_.size(); ++id) {
       machines_[id]->leadership_changed({term_, leading && id == 0, "replica 0"});
     }
@@ -181,6 +196,8 @@ class threaded_cluster {
   quorlite::term term_;
   quorlite::log_index index_;
   std::uint64_t losses_ = 0;
+  std::vector<bool> halted_;  // left alone from then on, but for the loss of the office
+  bool leading_ = false;
 
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -199,6 +216,11 @@ inline void threaded_consensus::stop() noexcept { cluster_.halt(); }
 inline void threaded_consensus::propose(quorlite::term expected, quorlite::proposal_token token,
                                         quorlite::bytes_view entry) noexcept {
   const std::lock_guard guard(cluster_.mutex_);
+  if (entry.size() > max_entry_bytes()) {
+    cluster_.machines_[id_]->settled(token, quorlite::outcome::not_applied,
+                                     quorlite::reason::too_large);
+    return;
+  }
   if (cluster_.stopping_ || id_ != 0) {
     cluster_.machines_[id_]->settled(token, quorlite::outcome::not_applied,
                                      quorlite::reason::not_leader);

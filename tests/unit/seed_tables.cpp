@@ -15,6 +15,7 @@
 #include "catch2_shim.hpp"
 #include "codec_support.hpp"
 #include "quorlite/codec/go_dqlite.hpp"
+#include "quorlite/testing/replica_cluster.hpp"
 #include "support/manual_consensus.hpp"
 #include "support/scripted_replica.hpp"
 
@@ -170,10 +171,10 @@ void carry_out(const transition& row, role as, bytes& left_behind) {
     m.open("b.db");
   }
   std::size_t next = 0;
-  const std::size_t before = row.from == pending                                 ? 0
-                             : row.from == written                               ? 3
+  const std::size_t before = row.from == pending                                ? 0
+                             : row.from == written                              ? 3
                              : row.from == writing && row.what == event::commit ? 2
-                                                                                 : 1;
+                                                                                : 1;
   while (next < before) {
     REQUIRE(m.apply_next(sent.entries[next++], first_term) == verdict::applied);
   }
@@ -384,8 +385,8 @@ TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction"
             CHECK(other.has_staged());
             CHECK(other.refused() == 0);
           }},
-      row{"5: a follower's in any other state", "PANIC unexpected transaction",
-          kept::refused_alike, "a part that does not follow on ends its transaction everywhere",
+      row{"5: a follower's in any other state", "PANIC unexpected transaction", kept::refused_alike,
+          "a part that does not follow on ends its transaction everywhere",
           [] {
             leading_machine m;
             machine other;
@@ -426,8 +427,8 @@ TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction"
             CHECK(m.version("a.db") == 1);
             CHECK(m.version("b.db") == 1);
           }},
-      row{"8: a zombie that has written", "PANIC unexpected transaction state",
-          kept::refused_alike, "what it staged is dropped on every replica, the new one applied",
+      row{"8: a zombie that has written", "PANIC unexpected transaction state", kept::refused_alike,
+          "what it staged is dropped on every replica, the new one applied",
           [] {
             leading_machine m;
             machine other;
@@ -656,24 +657,60 @@ struct mapping {
 
 constexpr std::array mappings{
     mapping{"ok", "0", {kind::commits, reason::none}, SQLITE_OK, std::nullopt, false},
-    mapping{"not leader", "IOERR_NOT_LEADER", {kind::refuses, reason::not_leader},
-            sqlite_not_leader, errc::not_leader, false},
-    mapping{"another term", "IOERR_NOT_LEADER", {kind::refuses, reason::stale_term},
-            sqlite_not_leader, errc::stale_term, false},
-    mapping{"shut down before", "IOERR_NOT_LEADER", {kind::refuses, reason::stopped},
-            sqlite_not_leader, errc::stale_term, false},
-    mapping{"shut down meanwhile", "IOERR_NOT_LEADER", {kind::doubts, reason::stopped},
-            sqlite_outcome_unknown, errc::stopped, true},
-    mapping{"leadership lost", "IOERR_LEADERSHIP_LOST", {kind::deposes, reason::none},
-            sqlite_outcome_unknown, errc::leadership_lost, true},
-    mapping{"enqueue timeout", "INTERRUPT", {kind::refuses, reason::busy}, sqlite_not_leader,
-            errc::overloaded, false},
-    mapping{"no answer", "waits for ever", {kind::is_silent, reason::none},
-            sqlite_outcome_unknown, errc::timed_out, true},
-    mapping{"the log store fails", "INTERNAL", {kind::doubts, reason::log_failed},
-            sqlite_outcome_unknown, errc::log_failed, true},
-    mapping{"too large for the engine", "INTERNAL", {kind::refuses, reason::too_large},
-            SQLITE_FULL, errc::too_large, false},
+    mapping{"not leader",
+            "IOERR_NOT_LEADER",
+            {kind::refuses, reason::not_leader},
+            sqlite_not_leader,
+            errc::not_leader,
+            false},
+    mapping{"another term",
+            "IOERR_NOT_LEADER",
+            {kind::refuses, reason::stale_term},
+            sqlite_not_leader,
+            errc::stale_term,
+            false},
+    mapping{"shut down before",
+            "IOERR_NOT_LEADER",
+            {kind::refuses, reason::stopped},
+            sqlite_not_leader,
+            errc::stale_term,
+            false},
+    mapping{"shut down meanwhile",
+            "IOERR_NOT_LEADER",
+            {kind::doubts, reason::stopped},
+            sqlite_outcome_unknown,
+            errc::stopped,
+            true},
+    mapping{"leadership lost",
+            "IOERR_LEADERSHIP_LOST",
+            {kind::deposes, reason::none},
+            sqlite_outcome_unknown,
+            errc::leadership_lost,
+            true},
+    mapping{"enqueue timeout",
+            "INTERRUPT",
+            {kind::refuses, reason::busy},
+            sqlite_not_leader,
+            errc::overloaded,
+            false},
+    mapping{"no answer",
+            "waits for ever",
+            {kind::is_silent, reason::none},
+            sqlite_outcome_unknown,
+            errc::timed_out,
+            true},
+    mapping{"the log store fails",
+            "INTERNAL",
+            {kind::doubts, reason::log_failed},
+            sqlite_outcome_unknown,
+            errc::log_failed,
+            true},
+    mapping{"too large for the engine",
+            "INTERNAL",
+            {kind::refuses, reason::too_large},
+            SQLITE_FULL,
+            errc::too_large,
+            false},
 };
 
 /// A table of one row on a leader; transactions of `several` go in more than one entry.
@@ -814,8 +851,8 @@ TEST_CASE("5.1: BEGIN, that is the first statement that writes") {
 
 TEST_CASE("5.2 to 5.5: abort, frames, undo and end") {
   static constexpr std::array rows{
-      row{"5.2 Abort without a transaction", "PANIC no in-progress transaction",
-          kept::cannot_exist, "a lock that is not got leaves no record behind",
+      row{"5.2 Abort without a transaction", "PANIC no in-progress transaction", kept::cannot_exist,
+          "a lock that is not got leaves no record behind",
           [] {
             client c;
             connection other = c.on.connect();
@@ -937,4 +974,42 @@ TEST_CASE("5.7 to 5.9: recovery, concurrency, checkpoints") {
           }},
   };
   check_rows(rows);
+}
+
+TEST_CASE("5.6: the fates of a commit whose office is lost, in a whole cluster") {
+  using quorlite::testing::deposition;
+  using quorlite::testing::milestone;
+  using quorlite::testing::replica_cluster;
+  const struct {
+    std::string_view fate;
+    milestone lost_when;
+    int code;
+    transaction_fate of_it;
+  } rows[] = {{"Frames, commit; no quorum, another leader: purged", milestone::enqueued,
+               sqlite_outcome_unknown, transaction_fate::not_committed},
+              {"Frames, commit; on a quorum: the client saw an error, but it is committed",
+               milestone::appended, sqlite_outcome_unknown, transaction_fate::committed},
+              {"Frames, commit; committed before the fall: the client is told",
+               milestone::committed, SQLITE_OK, transaction_fate::committed}};
+  for (const auto& row : rows) {
+    INFO(row.fate);
+    replica_cluster cluster({.seed = 61});
+    const server_id old_leader = cluster.wait_for_leader().value();
+    connection db = cluster.connect(old_leader);
+    REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+    REQUIRE(cluster.wait_until_even());
+    cluster.world().depose_leader_when(
+        row.lost_when, cluster.world().node(old_leader).office().commands + 1, deposition::isolate);
+    CHECK(run(db, "INSERT INTO t VALUES(1)") == row.code);
+    const transaction_id id = db.last_transaction();
+    const server_id leader = cluster.wait_for_leader(old_leader).value();
+    REQUIRE_FALSE(cluster.replica(leader).read_barrier());
+    CHECK(cluster.replica(leader).outcome(id) == row.of_it);
+    CHECK(run(db, "INSERT INTO t VALUES(2)") != SQLITE_OK);  // cut off, noticed or not
+    cluster.world().heal();
+    REQUIRE(cluster.wait_until_even());
+    CHECK(cluster.are_identical());
+    const bool is_there = row.of_it == transaction_fate::committed;
+    CHECK(ask(db, "SELECT x FROM t") == (is_there ? "1" : ""));
+  }
 }
