@@ -29,7 +29,7 @@ enum class errc : int {
   not_leader = 1,  ///< another server leads, or nobody does yet
   stale_term,      ///< leadership changed between the transaction's begin and its commit
   overloaded,      ///< the engine has no room now; the transaction is rolled back
-  busy,            ///< too much is on its way, or another writer holds the database; COMMIT may be tried again
+  busy,            ///< too much is on its way, or another writer is at it; try again
   too_large,       ///< more bytes than the engine, or a limit of the library, allows
   conflict,        ///< the entry was built on a state that is not the committed one
   // the proposal may be in the log now or later

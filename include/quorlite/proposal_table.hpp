@@ -126,6 +126,7 @@ class proposal_table {
   /// R3. Of a row still inside propose() a later part may be refused, which is certain: it waits.
   void doubt(const row& one, reason why) {
     lose(one);
+    one->why = why;
     if (one->handed_over) {
       answer_lost(one, why);
     }
@@ -135,7 +136,7 @@ class proposal_table {
   void hand_over(const row& one) {
     one->handed_over = true;
     if (one->lost && by_id_.count(one->id) != 0) {
-      answer_lost(one, reason::leadership_lost);
+      answer_lost(one, one->why == reason::none ? reason::leadership_lost : one->why);
     }
   }
 
