@@ -69,7 +69,7 @@ verdict fsm<Consensus, Storage, Codec>::install(std::unique_ptr<snapshot_stage> 
   }
   const log_index before = applied_.index;
   if (stage->at().index > applied_.index) {
-    swap_in(stage->take(std::max(engine_at.term, applied_.term)), replaced);
+    swap_in(stage->take({engine_at.index, std::max(engine_at.term, applied_.term)}), replaced);
     ++counters_.snapshots_installed;
   } else if (stage->at().index > staged_up_to_) {
     // A restart: entries up to here will not be replayed, so what they staged is taken from it.

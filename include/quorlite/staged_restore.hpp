@@ -91,11 +91,14 @@ class staged_restore final : public snapshot_stage {
   [[nodiscard]] bool finished_for(const void* owner) const noexcept {
     return finished_ && owner == owner_;
   }
-  /// @param now the term that the snapshot is installed in: one that does not tell outcomes hides
-  ///   those of all transactions up to it
-  [[nodiscard]] restored_state take(term now) {
+  /// @param installed_at where the engine says it stands then. A foreign snapshot does not tell its
+  ///   term, which is this one's; nor outcomes, so those of all transactions up to it are hidden
+  [[nodiscard]] restored_state take(log_position installed_at) {
     if (is_foreign()) {
-      state_.outcomes.forget_up_to({now, ~std::uint64_t{0}});
+      state_.outcomes.forget_up_to({installed_at.term, ~std::uint64_t{0}});
+      if (installed_at.index == state_.header.at.index) {
+        state_.header.at.term = installed_at.term;
+      }
     }
     return std::move(state_);
   }

@@ -52,7 +52,7 @@ void must_refuse(machine& m, const bytes& entry) {
   const std::uint64_t so_far = refused(m);
   const log_index at = m->applied().index;
   CHECK(m.apply(entry) == verdict::applied);
-  CHECK(m.all() == before);
+  CHECK((m.all() == before));
   CHECK(refused(m) == so_far + 1);
   CHECK(m->applied().index == at.next());
 }
@@ -74,7 +74,7 @@ TEST_CASE("a log of all three eras gives the database that SQLite made") {
   made.execute(some_rows);
   machine m;
   m.apply_all(made.log);
-  CHECK(m.image("db.bin") == made.image());
+  CHECK((m.image("db.bin") == made.image()));
   CHECK(refused(m) == 0);
   CHECK(m->applied().index.value == made.log.size());
 }
@@ -88,7 +88,7 @@ TEST_CASE("a database that shrinks and grows again is the one that SQLite made")
   made.execute("VACUUM");
   machine m;
   m.apply_all(made.log);
-  CHECK(m.image("v.db") == made.image());
+  CHECK((m.image("v.db") == made.image()));
 }
 
 TEST_CASE("the same log gives the same bytes, again and with a restart at every entry") {
@@ -101,8 +101,8 @@ TEST_CASE("the same log gives the same bytes, again and with a restart at every 
     m.apply_all({made.log.begin(), made.log.begin() + static_cast<std::ptrdiff_t>(stop)});
     m.flush();
     m.restart_on(made.log);
-    CHECK(m.all() == straight.all());
-    CHECK(m.snapshot() == whole);
+    CHECK((m.all() == straight.all()));
+    CHECK((m.snapshot() == whole));
   }
 }
 
@@ -116,9 +116,9 @@ TEST_CASE("a native snapshot at any entry carries the frames that wait") {
     const auto middle = made.log.begin() + static_cast<std::ptrdiff_t>(stop);
     from.apply_all({made.log.begin(), middle});
     REQUIRE_FALSE(to.restore(from.snapshot()));
-    CHECK(to.snapshot() == from.snapshot());
+    CHECK((to.snapshot() == from.snapshot()));
     to.apply_all({middle, made.log.end()});
-    CHECK(to.snapshot() == straight.snapshot());
+    CHECK((to.snapshot() == straight.snapshot()));
   }
 }
 
@@ -127,7 +127,7 @@ TEST_CASE("frames without a commit are visible to nobody until their commit") {
   const auto before = m.all();
   m.apply(frames(part(2, {plain(1, 1), plain(2, 2)})));
   m.apply(frames(part(2, {plain(2, 3), plain(3, 4)})));
-  CHECK(m.all() == before);
+  CHECK((m.all() == before));
   m.apply(frames(part(2, {plain(1, 5)}, 3)));
   const bytes image = m.image("t.db");
   REQUIRE(image.size() == 3 * 512);
@@ -148,7 +148,7 @@ TEST_CASE("an undo drops what waits, twice is once, and nothing is a fine thing 
   m.apply(undo(0));
   m.apply(end(2));
   m.apply(checkpoint("t.db"));
-  CHECK(m.all() == before);
+  CHECK((m.all() == before));
   CHECK(refused(m) == 0);
   CHECK(m->applied().index == log_index{9});
 }
@@ -239,9 +239,9 @@ TEST_CASE("a transaction of which a part was refused never commits, here or afte
   if (restored) {
     machine next;
     REQUIRE_FALSE(next.restore(m.snapshot()));
-    CHECK(next.snapshot() == m.snapshot());
+    CHECK((next.snapshot() == m.snapshot()));
     must_refuse(next, frames(part(3, {plain(2, 3)}, 2)));
-    CHECK(next.all() == m.all());
+    CHECK((next.all() == m.all()));
     return;
   }
   must_refuse(m, frames(part(3, {plain(2, 2)})));
@@ -269,11 +269,11 @@ TEST_CASE("a restart does not stage again what was refused while something else 
   straight.flush();
   const auto before = straight.all();
   straight.restart_on({log.begin(), log.begin() + 4});
-  CHECK(straight.all() == before);
+  CHECK((straight.all() == before));
   straight.apply(log[4]);
   machine again;
   again.apply_all(log);
-  CHECK(again.all() == straight.all());
+  CHECK((again.all() == straight.all()));
 }
 
 TEST_CASE("a native drop or transaction ends what waits on the database") {
@@ -340,7 +340,8 @@ struct cluster_of_two {
 };
 
 void check_even(cluster_of_two& both, std::string_view name) {
-  CHECK(cluster_of_two::held_by(both.leader, name) == cluster_of_two::held_by(both.follower, name));
+  CHECK(
+      (cluster_of_two::held_by(both.leader, name) == cluster_of_two::held_by(both.follower, name)));
   CHECK(both.leader.node.counters().conflicts == 0);
   CHECK(both.follower.node.counters().conflicts == 0);
 }
@@ -392,7 +393,7 @@ TEST_CASE("a rollback with a spilled cache leaves a database in WAL mode as it w
   REQUIRE(run(db, "BEGIN; UPDATE t SET b = hex(randomblob(200)); CREATE TABLE w(x)") == SQLITE_OK);
   REQUIRE(run(db, "ROLLBACK") == SQLITE_OK);
   CHECK(both.leader.engine.proposed.empty());
-  CHECK(cluster_of_two::held_by(both.leader, "app.db").image == made.image());
+  CHECK((cluster_of_two::held_by(both.leader, "app.db").image == made.image()));
 }
 
 TEST_CASE("replicas that came to the same state by log and by snapshot take native entries alike") {
@@ -438,5 +439,5 @@ TEST_CASE("an entry of the seed takes back what a native writer hoped for") {
   CHECK(run(db, "INSERT INTO t(b) VALUES('native')") != SQLITE_OK);
   CHECK(cluster_of_two::held_by(both.leader, "app.db") ==
         cluster_of_two::held_by(both.follower, "app.db"));
-  CHECK(cluster_of_two::held_by(both.follower, "app.db").image == made.image());
+  CHECK((cluster_of_two::held_by(both.follower, "app.db").image == made.image()));
 }
