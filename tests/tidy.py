@@ -20,9 +20,9 @@ LAYERS = [
     "command.hpp codec/*.hpp",
     "page_store.hpp page_table.hpp page_version.hpp pin_ledger.hpp reclaim.hpp"
     " transaction.hpp registry.hpp version_chains.hpp",
-    "fsm.hpp fsm_apply.hpp fsm_proposals.hpp fsm_state.hpp base_image.hpp captured_state.hpp"
-    " frame_assembly.hpp outcome_table.hpp prepared_frames.hpp proposal_table.hpp"
-    " replica_status.hpp staged_restore.hpp write_plan.hpp",
+    "fsm.hpp fsm_apply.hpp fsm_foreign.hpp fsm_proposals.hpp fsm_state.hpp base_image.hpp"
+    " captured_state.hpp foreign_staging.hpp frame_assembly.hpp outcome_table.hpp"
+    " prepared_frames.hpp proposal_table.hpp replica_status.hpp staged_restore.hpp write_plan.hpp",
     "sqlite/*.hpp proposer.hpp replica.hpp connection.hpp",
 ]
 

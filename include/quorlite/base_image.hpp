@@ -190,8 +190,8 @@ class base_image {
   [[nodiscard]] static std::vector<database_image> images_of(const captured_state& state) {
     std::vector<database_image> images;
     for (const captured_state::one_database& one : state.databases) {
-      images.push_back(
-          {one.name, one.pin.page_size(), one.pin.page_count(), one.pin.hash(), one.pin.version()});
+      images.push_back({one.name, one.pin.page_size(), one.pin.page_count(), one.pin.hash(),
+                        one.pin.at().counted()});
     }
     return images;
   }

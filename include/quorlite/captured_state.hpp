@@ -30,10 +30,10 @@ struct captured_state {
   };
 
   log_position at;
-  log_index replay_from;                ///< staged transactions begin after this entry
-  std::vector<one_database> databases;  ///< ascending by name
-  bytes notes;                          ///< the encoded outcome table
-  std::vector<transaction::part> staged;
+  log_index replay_from;                  ///< staged transactions begin after this entry
+  std::vector<one_database> databases;    ///< ascending by name
+  bytes notes;                            ///< the encoded outcome table
+  std::vector<transaction::part> staged;  ///< entries, in the order of their transactions
 };
 
 /// Copies one page of a pinned state; a page that holds no data (the lock page) reads as zeros.
@@ -49,18 +49,21 @@ inline void copy_page(const captured_state::one_database& from, page_store::read
   }
 }
 
-/// The native snapshot of a captured state (codec/snapshot.hpp). O(chunk) memory beyond the pins.
-class pinned_snapshot final : public snapshot_reader {
+/// The snapshot of a captured state, in the format of `Layout`. O(chunk) memory beyond the pins.
+/// @tparam Layout snapshot_layout (codec/snapshot.hpp) or one that is used like it
+template <class Layout>
+class basic_pinned_snapshot final : public snapshot_reader {
  public:
-  /// @returns errc::too_large if the state has more than a snapshot can tell
+  /// @returns errc::too_large if the state has more than a snapshot can tell, and what the layout
+  ///   says of it besides
   [[nodiscard]] static result<std::unique_ptr<snapshot_reader>> make(captured_state state,
                                                                      std::uint64_t lock_byte) {
-    result<snapshot_layout> layout = snapshot_layout::make(header_of(state), lock_byte);
+    result<Layout> layout = Layout::make(header_of(state), lock_byte);
     if (!layout) {
       return failed(layout.error());
     }
     return std::unique_ptr<snapshot_reader>(
-        new pinned_snapshot(std::move(state), std::move(*layout)));
+        new basic_pinned_snapshot(std::move(state), std::move(*layout)));
   }
 
   [[nodiscard]] log_position at() const noexcept override { return state_.at; }
@@ -84,7 +87,7 @@ class pinned_snapshot final : public snapshot_reader {
   }
 
  private:
-  pinned_snapshot(captured_state state, snapshot_layout layout)
+  basic_pinned_snapshot(captured_state state, Layout layout)
       : state_(std::move(state)), layout_(std::move(layout)) {}
 
   [[nodiscard]] static snapshot_header header_of(const captured_state& state) {
@@ -92,8 +95,8 @@ class pinned_snapshot final : public snapshot_reader {
     header.at = state.at;
     header.notes = state.notes;
     for (const captured_state::one_database& one : state.databases) {
-      header.databases.push_back(
-          {one.name, one.pin.page_size(), one.pin.page_count(), one.pin.version(), one.pin.hash()});
+      header.databases.push_back({one.name, one.pin.page_size(), one.pin.page_count(),
+                                  one.pin.at().counted(), one.pin.hash()});
     }
     for (const transaction::part& part : state.staged) {
       header.staged.push_back(*part);
@@ -102,8 +105,10 @@ class pinned_snapshot final : public snapshot_reader {
   }
 
   captured_state state_;
-  snapshot_layout layout_;
+  Layout layout_;
 };
+/// The native one (codec/snapshot.hpp).
+using pinned_snapshot = basic_pinned_snapshot<snapshot_layout>;
 
 }  // namespace v0
 }  // namespace quorlite

@@ -10,15 +10,19 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "quorlite/codec/entry_codec.hpp"
 #include "quorlite/codec/native.hpp"
+#include "quorlite/codec/snapshot_format.hpp"
 #include "quorlite/command.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
+#include "quorlite/foreign_staging.hpp"
 #include "quorlite/transaction.hpp"
 
 namespace quorlite {
@@ -38,6 +42,8 @@ class frame_assembly {
 
   [[nodiscard]] staged_transactions& staged() noexcept { return staged_; }
   [[nodiscard]] const staged_transactions& staged() const noexcept { return staged_; }
+  [[nodiscard]] foreign_staging& foreign() noexcept { return foreign_; }
+  [[nodiscard]] const foreign_staging& foreign() const noexcept { return foreign_; }
 
   /// Takes one entry of transaction `id`.
   /// @returns the whole transaction if this entry commits it: what was staged of it stays until
@@ -49,6 +55,7 @@ class frame_assembly {
                                                                   const log_entry& entry) {
     for (const database_frames& one : frames.databases) {
       staged_.drop_others(one.name, id);
+      foreign_.drop(one.name);
     }
     transaction* open = staged_.find(id);
     const std::size_t expected = open == nullptr ? 0 : open->parts().size();
@@ -61,7 +68,7 @@ class frame_assembly {
       QUORLITE_ASSERT(open == nullptr || open->become(transaction_state::written, why));
       return whole_of(open, frames);
     }
-    if (!staged_.has_room_for(entry.bytes.size(), open == nullptr)) {
+    if (!has_room_for(entry.bytes.size(), open == nullptr)) {
       staged_.drop(id);
       last_refusal_ = entry.at.index;
       return failed(errc::too_large);
@@ -77,14 +84,52 @@ class frame_assembly {
     return std::optional<assembled_transaction>{};
   }
 
+  /// Takes frames of a foreign format that do not commit. `entry` holds what they point to.
+  /// @returns errc::malformed, too_large: refuse() them
+  [[nodiscard]] std::error_code stage(transaction::part entry, foreign_frames frames,
+                                      log_index at) {
+    if (!has_room_for(entry->size(), false)) {
+      return make_error_code(errc::too_large);
+    }
+    foreign_.stage(std::move(entry), std::move(frames), at);
+    return {};
+  }
+  /// What comes before stage(), and before the frames that commit.
+  [[nodiscard]] std::error_code admit(const foreign_frames& next) {
+    staged_.drop_others(next.name, {});
+    return foreign_.admit(next);
+  }
+  /// Frames of a foreign format were not taken.
+  void refuse(const foreign_frames& refused, log_index at) {
+    foreign_.refuse(refused, at);
+    note_refusal(at);
+  }
+  /// An entry was refused for what stands around it, so a replay that starts late may not refuse
+  /// it.
+  void note_refusal(log_index at) noexcept { last_refusal_ = at; }
+
+  /// Entries that wait, of either format: what a snapshot carries.
+  [[nodiscard]] std::size_t entries_held() const noexcept {
+    return staged_.entries_held() + foreign_.entries_held();
+  }
+  /// True if some of them came with a snapshot, so that no replay of the log would bring them
+  /// again.
+  [[nodiscard]] bool any_from_snapshot() const noexcept {
+    return staged_.any_from_snapshot() || foreign_.any_from_snapshot();
+  }
+  /// All of them begin after this entry. `applied` if there is none.
+  [[nodiscard]] log_index replay_from(log_index applied) const noexcept {
+    return foreign_.replay_from(staged_.replay_from(applied));
+  }
+
   /// Nothing more is to come of this transaction.
   void end(transaction_id id) noexcept { staged_.drop(id); }
 
   /// A leader of `now` speaks in the log: what leaders of older terms left unfinished stays so.
   void overtake(term now) noexcept { staged_.drop_older(now); }
 
-  /// The last entry that was refused for want of room. A replay that starts after the transactions
-  /// that took the room away would not refuse it.
+  /// The last entry that was refused for want of room, or noted. A replay that starts after the
+  /// transactions that took the room away would not refuse it.
   [[nodiscard]] log_index last_refusal() const noexcept { return last_refusal_; }
 
   /// Takes back what is staged of a transaction. @returns false if nothing is
@@ -100,6 +145,12 @@ class frame_assembly {
   }
 
  private:
+  /// @param begins the entry is the first of a native transaction
+  [[nodiscard]] bool has_room_for(std::size_t entry_bytes, bool begins) const noexcept {
+    return foreign_.entries_held() + staged_.entries_held() < snapshot_staged_entries &&
+           staged_.has_room_for(entry_bytes + foreign_.bytes_held(), begins);
+  }
+
   [[nodiscard]] result<std::optional<assembled_transaction>> whole_of(
       const transaction* staged, const frames_command& last) const {
     assembled_transaction all;
@@ -161,6 +212,7 @@ class frame_assembly {
 
   std::uint64_t lock_byte_;
   staged_transactions staged_;
+  foreign_staging foreign_;
   log_index last_refusal_;
 };
 

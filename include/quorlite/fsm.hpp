@@ -29,6 +29,7 @@
 
 #include "quorlite/base_image.hpp"
 #include "quorlite/captured_state.hpp"
+#include "quorlite/codec/entry_codec.hpp"
 #include "quorlite/codec/native.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/frame_assembly.hpp"
@@ -58,7 +59,8 @@ struct tip_install {
   std::optional<page_store::pin> standing;  ///< out: a pin on the new version
 };
 
-template <consensus Consensus, storage Storage>
+/// @tparam Codec which entries and snapshots it takes besides its own: codec/entry_codec.hpp
+template <consensus Consensus, storage Storage, entry_codec Codec = native_codec>
 class fsm final : public state_machine {
  public:
   using proposal_type = proposal<typename Consensus::signal_type>;
@@ -98,6 +100,11 @@ class fsm final : public state_machine {
         return verdict::applied;
       }
     }
+    if constexpr (Codec::foreign) {
+      if (Codec::admits(entry.bytes)) {
+        return apply_foreign(entry);
+      }
+    }
     const result<command> decoded = native::decode(entry.bytes, options_.lock_byte);
     {
       const std::lock_guard guard(mutex_);
@@ -126,6 +133,12 @@ class fsm final : public state_machine {
 
   void leadership_changed(const leadership& now) noexcept override;
   [[nodiscard]] result<std::unique_ptr<snapshot_reader>> take_snapshot() noexcept override;
+  /// The present state in the foreign format. That tells neither versions, outcomes nor the term,
+  /// so it is for a cluster of its own: all of its members start from it. Otherwise used as
+  /// take_snapshot().
+  /// @returns errc::unsupported: the policy has none, or a transaction waits for its commit (try
+  ///   later)
+  [[nodiscard]] result<std::unique_ptr<snapshot_reader>> take_foreign_snapshot() noexcept;
   verdict install(std::unique_ptr<snapshot_stage> finished,
                   log_position engine_at) noexcept override;
 
@@ -134,7 +147,7 @@ class fsm final : public state_machine {
   void settled(proposal_token which, outcome how, reason why) noexcept override;
   [[nodiscard]] result<std::unique_ptr<snapshot_stage>> begin_restore() noexcept override {
     return std::unique_ptr<snapshot_stage>(
-        std::make_unique<staged_restore>(this, options_.cluster_id, options_.lock_byte));
+        std::make_unique<staged_restore<Codec>>(this, options_.cluster_id, options_.lock_byte));
   }
 
   [[nodiscard]] log_position applied() const noexcept override {
@@ -242,6 +255,26 @@ class fsm final : public state_machine {
   }
   [[nodiscard]] result<prepared_frames> prepare(const database_frames& frames) const;
 
+  // ---- entries of a foreign format
+
+  verdict apply_foreign(const log_entry& entry);
+  verdict carry_out_foreign(const log_entry& entry, const foreign_frames& frames);
+  verdict carry_out_foreign(const log_entry& entry, const open_command& open) {
+    return carry_out(entry, {}, open);
+  }
+  verdict carry_out_foreign(const log_entry& entry, const foreign_undo& undo);
+  verdict carry_out_foreign(const log_entry& entry, const checkpoint_command& checkpoint);
+  verdict carry_out_foreign(const log_entry& entry, const foreign_mark&) {
+    const std::lock_guard guard(mutex_);
+    return done(entry, {});
+  }
+  verdict carry_out_foreign(const log_entry& entry, const foreign_nothing&) {
+    const std::lock_guard guard(mutex_);
+    return done(entry, {});
+  }
+  [[nodiscard]] std::error_code take_foreign(const log_entry& entry, const foreign_frames& frames);
+  void stage_foreign_again(const log_entry& entry);
+
   // ---- with mutex_ held. What an entry changes and the position move in one hold of it.
 
   verdict done(const log_entry& entry, transaction_id id);
@@ -257,6 +290,7 @@ class fsm final : public state_machine {
   /// @param replaced out: freed after mutex_, for that takes a while
   void swap_in(restored_state state, std::vector<std::shared_ptr<page_store>>& replaced);
   [[nodiscard]] captured_state capture() const;
+  [[nodiscard]] result<captured_state> capture_whole();  // takes mutex_ itself
   /// What is staged came with a snapshot, or a replay would stage what was refused here: until it
   /// ends, no base may say that the log brings it again.
   [[nodiscard]] bool replay_would_differ() const;
@@ -289,5 +323,6 @@ class fsm final : public state_machine {
 }  // namespace quorlite
 
 #include "quorlite/fsm_apply.hpp"      // IWYU pragma: export
+#include "quorlite/fsm_foreign.hpp"    // IWYU pragma: export
 #include "quorlite/fsm_proposals.hpp"  // IWYU pragma: export
 #include "quorlite/fsm_state.hpp"      // IWYU pragma: export

@@ -7,9 +7,9 @@
 namespace quorlite {
 inline namespace v0 {
 
-template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::carry_out(const log_entry& entry, transaction_id id,
-                                           const frames_command& frames) {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+verdict fsm<Consensus, Storage, Codec>::carry_out(const log_entry& entry, transaction_id id,
+                                                  const frames_command& frames) {
   result<std::optional<assembled_transaction>> whole = std::optional<assembled_transaction>{};
   {
     const std::lock_guard guard(mutex_);
@@ -35,9 +35,9 @@ verdict fsm<Consensus, Storage>::carry_out(const log_entry& entry, transaction_i
 }
 
 /// Builds what a whole transaction commits, off every lock, and installs it.
-template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::commit(const log_entry& entry, transaction_id id,
-                                        const assembled_transaction& whole) {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+verdict fsm<Consensus, Storage, Codec>::commit(const log_entry& entry, transaction_id id,
+                                               const assembled_transaction& whole) {
   std::vector<prepared_frames> ready;
   for (const database_frames& frames : whole.databases) {
     result<prepared_frames> one = prepare(frames);
@@ -62,8 +62,9 @@ verdict fsm<Consensus, Storage>::commit(const log_entry& entry, transaction_id i
   return committed(entry, id);
 }
 
-template <consensus Consensus, storage Storage>
-result<prepared_frames> fsm<Consensus, Storage>::prepare(const database_frames& frames) const {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+result<prepared_frames> fsm<Consensus, Storage, Codec>::prepare(
+    const database_frames& frames) const {
   std::shared_ptr<database> target = databases_.find(frames.name);
   if (target == nullptr || !target->exists()) {
     return failed(errc::no_such_database);
@@ -72,9 +73,9 @@ result<prepared_frames> fsm<Consensus, Storage>::prepare(const database_frames& 
 }
 
 /// @returns false if the tips are not, or no longer, the ones that `own` was proposed with
-template <consensus Consensus, storage Storage>
-bool fsm<Consensus, Storage>::promote_claims(const proposal_type& own,
-                                             const assembled_transaction& whole) {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+bool fsm<Consensus, Storage, Codec>::promote_claims(const proposal_type& own,
+                                                    const assembled_transaction& whole) {
   if (own.claims.size() != whole.databases.size()) {
     return false;
   }
@@ -90,7 +91,7 @@ bool fsm<Consensus, Storage>::promote_claims(const proposal_type& own,
     const page_store::state base = found->store->committed();
     const bool next =
         base.version.next() == found->version && found->store->tip().version >= found->version;
-    if (!next || base.version != frames.base_version || base.hash != frames.base_hash) {
+    if (!next || base.counted() != frames.base_version || base.hash != frames.base_hash) {
       return false;
     }
   }
@@ -100,9 +101,9 @@ bool fsm<Consensus, Storage>::promote_claims(const proposal_type& own,
   return true;
 }
 
-template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::carry_out(const log_entry& entry, transaction_id id,
-                                           const open_command& open) {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+verdict fsm<Consensus, Storage, Codec>::carry_out(const log_entry& entry, transaction_id id,
+                                                  const open_command& open) {
   const std::lock_guard guard(mutex_);
   const std::shared_ptr<database> known = databases_.find(open.name);
   if (known == nullptr || !known->exists()) {
@@ -114,9 +115,9 @@ verdict fsm<Consensus, Storage>::carry_out(const log_entry& entry, transaction_i
   return done(entry, id);
 }
 
-template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::carry_out(const log_entry& entry, transaction_id id,
-                                           const drop_command& drop) {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+verdict fsm<Consensus, Storage, Codec>::carry_out(const log_entry& entry, transaction_id id,
+                                                  const drop_command& drop) {
   std::shared_ptr<page_store> replaced;  // freed after mutex_: it may take a while
   const std::lock_guard guard(mutex_);
   const std::shared_ptr<database> target = databases_.find(drop.name);
@@ -124,19 +125,20 @@ verdict fsm<Consensus, Storage>::carry_out(const log_entry& entry, transaction_i
     replaced = target->replace_store(target->make_store({}));
     target->set_exists(false);
   }
+  assembly_.foreign().drop(drop.name);
   return done(entry, id);
 }
 
-template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::carry_out(const log_entry& entry, transaction_id id,
-                                           const undo_command& undo) {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+verdict fsm<Consensus, Storage, Codec>::carry_out(const log_entry& entry, transaction_id id,
+                                                  const undo_command& undo) {
   const std::lock_guard guard(mutex_);
   assembly_.undo(undo.target);
   return done(entry, id);
 }
 
-template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::done(const log_entry& entry, transaction_id id) {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+verdict fsm<Consensus, Storage, Codec>::done(const log_entry& entry, transaction_id id) {
   if (const row own = proposals_.find(id)) {
     proposals_.answer(own, answer::applied, reason::none, entry.at);
   }
@@ -145,8 +147,8 @@ verdict fsm<Consensus, Storage>::done(const log_entry& entry, transaction_id id)
 }
 
 /// The pages are in place: the transaction is part of the history.
-template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::committed(const log_entry& entry, transaction_id id) {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+verdict fsm<Consensus, Storage, Codec>::committed(const log_entry& entry, transaction_id id) {
   assembly_.end(id);
   outcomes_.record(id, entry.at.index);
   ++counters_.transactions;
@@ -154,9 +156,9 @@ verdict fsm<Consensus, Storage>::committed(const log_entry& entry, transaction_i
 }
 
 /// The entry changes nothing, on any replica.
-template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::refuse(const log_entry& entry, transaction_id id,
-                                        std::error_code why) {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+verdict fsm<Consensus, Storage, Codec>::refuse(const log_entry& entry, transaction_id id,
+                                               std::error_code why) {
   assembly_.end(id);
   ++(why == errc::conflict ? counters_.conflicts : counters_.malformed);
   if (const row own = proposals_.find(id)) {
@@ -169,8 +171,8 @@ verdict fsm<Consensus, Storage>::refuse(const log_entry& entry, transaction_id i
 
 /// Foreign bytes mean the same to every replica: nothing. Damaged ones do not, so this replica must
 /// not go on.
-template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::undecodable(const log_entry& entry, std::error_code why) {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+verdict fsm<Consensus, Storage, Codec>::undecodable(const log_entry& entry, std::error_code why) {
   if (why == errc::corrupt || why == errc::needs_upgrade) {
     return halt(static_cast<errc>(why.value()), why.message() + " in the entry at", entry.at.index);
   }
@@ -180,12 +182,17 @@ verdict fsm<Consensus, Storage>::undecodable(const log_entry& entry, std::error_
 }
 
 /// A replay of what the base holds already, but for the frames that were staged when it was stored.
-template <consensus Consensus, storage Storage>
-void fsm<Consensus, Storage>::stage_again(const log_entry& entry) {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+void fsm<Consensus, Storage, Codec>::stage_again(const log_entry& entry) {
   if (entry.at.index <= staged_up_to_) {
     return;
   }
   staged_up_to_ = entry.at.index;
+  if constexpr (Codec::foreign) {
+    if (Codec::admits(entry.bytes)) {
+      return stage_foreign_again(entry);
+    }
+  }
   const result<command> decoded = native::decode(entry.bytes, options_.lock_byte);
   if (!decoded) {
     return;
@@ -198,12 +205,14 @@ void fsm<Consensus, Storage>::stage_again(const log_entry& entry) {
     }
   } else if (const auto* const undo = std::get_if<undo_command>(&decoded->body)) {
     assembly_.undo(undo->target);
+  } else if (const auto* const drop = std::get_if<drop_command>(&decoded->body)) {
+    assembly_.foreign().drop(drop->name);
   }
 }
 
 /// Call it after the rows of the entry were answered.
-template <consensus Consensus, storage Storage>
-void fsm<Consensus, Storage>::advance(log_position to) {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+void fsm<Consensus, Storage, Codec>::advance(log_position to) {
   ++counters_.entries;
   applied_.index = to.index;
   applied_.term = to.term.value == 0 ? applied_.term : to.term;
@@ -213,8 +222,8 @@ void fsm<Consensus, Storage>::advance(log_position to) {
   }
 }
 
-template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::halt(errc why, const std::string& what, log_index at) {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+verdict fsm<Consensus, Storage, Codec>::halt(errc why, const std::string& what, log_index at) {
   if (!health_.halted) {
     health_ = {true, make_error_code(why), what + " log index " + std::to_string(at.value)};
     office_.leading = false;

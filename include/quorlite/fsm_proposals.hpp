@@ -8,8 +8,8 @@
 namespace quorlite {
 inline namespace v0 {
 
-template <consensus Consensus, storage Storage>
-void fsm<Consensus, Storage>::leadership_changed(const leadership& now) noexcept {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+void fsm<Consensus, Storage, Codec>::leadership_changed(const leadership& now) noexcept {
   const lane_visit lane(in_lane_);
   const std::lock_guard guard(mutex_);
   const bool led = office_.leading;
@@ -26,8 +26,9 @@ void fsm<Consensus, Storage>::leadership_changed(const leadership& now) noexcept
   }
 }
 
-template <consensus Consensus, storage Storage>
-void fsm<Consensus, Storage>::settled(proposal_token which, outcome how, reason why) noexcept {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+void fsm<Consensus, Storage, Codec>::settled(proposal_token which, outcome how,
+                                             reason why) noexcept {
   const std::lock_guard guard(mutex_);
   const row one = proposals_.take(which);
   if (one == nullptr) {
@@ -43,8 +44,8 @@ void fsm<Consensus, Storage>::settled(proposal_token which, outcome how, reason 
   }  // good news is for apply to tell
 }
 
-template <consensus Consensus, storage Storage>
-std::error_code fsm<Consensus, Storage>::may_propose(term expected) const {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+std::error_code fsm<Consensus, Storage, Codec>::may_propose(term expected) const {
   if (health_.halted) {
     return make_error_code(errc::halted);
   }
@@ -54,8 +55,8 @@ std::error_code fsm<Consensus, Storage>::may_propose(term expected) const {
   return office_.term == expected ? std::error_code{} : make_error_code(errc::stale_term);
 }
 
-template <consensus Consensus, storage Storage>
-result<transaction_id> fsm<Consensus, Storage>::next_id(term expected) {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+result<transaction_id> fsm<Consensus, Storage, Codec>::next_id(term expected) {
   const std::lock_guard guard(mutex_);
   if (const std::error_code error = may_propose(expected)) {
     return failed(error);
@@ -63,10 +64,10 @@ result<transaction_id> fsm<Consensus, Storage>::next_id(term expected) {
   return transaction_id{expected, next_sequence_++};
 }
 
-template <consensus Consensus, storage Storage>
-result<proposal_token> fsm<Consensus, Storage>::enter(const row& proposed,
-                                                      std::span<tip_install> installs,
-                                                      std::uint32_t entries) {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+result<proposal_token> fsm<Consensus, Storage, Codec>::enter(const row& proposed,
+                                                             std::span<tip_install> installs,
+                                                             std::uint32_t entries) {
   const std::lock_guard guard(mutex_);
   if (const std::error_code error = may_propose(proposed->id.term)) {
     return failed(error);
@@ -91,8 +92,8 @@ result<proposal_token> fsm<Consensus, Storage>::enter(const row& proposed,
   return proposals_.add(proposed, entries);
 }
 
-template <consensus Consensus, storage Storage>
-transaction_fate fsm<Consensus, Storage>::fate_of(transaction_id id) const {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+transaction_fate fsm<Consensus, Storage, Codec>::fate_of(transaction_id id) const {
   const std::lock_guard guard(mutex_);
   if (outcomes_.find(id)) {
     return transaction_fate::committed;
@@ -100,20 +101,22 @@ transaction_fate fsm<Consensus, Storage>::fate_of(transaction_id id) const {
   if (id <= outcomes_.floor()) {
     return transaction_fate::expired;
   }
-  const bool overtaken = Consensus::abilities.entry_terms && id.term < applied_.term;
+  // A foreign one has no term of its own: it may be committed in any later one.
+  const bool overtaken =
+      Consensus::abilities.entry_terms && id.term.value != 0 && id.term < applied_.term;
   return overtaken ? transaction_fate::not_committed : transaction_fate::open;
 }
 
-template <consensus Consensus, storage Storage>
-void fsm<Consensus, Storage>::drop_tips() {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+void fsm<Consensus, Storage, Codec>::drop_tips() {
   for (const std::shared_ptr<database>& one : databases_.all()) {
     one->store()->discard_tip();
   }
 }
 
 /// A proposal that will not come: what was built on it cannot either.
-template <consensus Consensus, storage Storage>
-void fsm<Consensus, Storage>::drop_claims(const proposal_type& lost) {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+void fsm<Consensus, Storage, Codec>::drop_claims(const proposal_type& lost) {
   for (const tip_claim& claim : lost.claims) {
     const bool pending =
         claim.store->epoch() == claim.epoch && claim.store->committed().version < claim.version;

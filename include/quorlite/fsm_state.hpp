@@ -8,8 +8,8 @@
 namespace quorlite {
 inline namespace v0 {
 
-template <consensus Consensus, storage Storage>
-std::error_code fsm<Consensus, Storage>::load() {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+std::error_code fsm<Consensus, Storage, Codec>::load() {
   result<loaded_base> base = base_.load(options_.lock_byte);
   if (!base) {
     return base.error();
@@ -33,29 +33,34 @@ std::error_code fsm<Consensus, Storage>::load() {
   return {};
 }
 
-template <consensus Consensus, storage Storage>
-result<std::unique_ptr<snapshot_reader>> fsm<Consensus, Storage>::take_snapshot() noexcept {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+result<std::unique_ptr<snapshot_reader>> fsm<Consensus, Storage, Codec>::take_snapshot() noexcept {
   const lane_visit lane(in_lane_);
-  std::optional<captured_state> state;
-  {
-    const std::lock_guard guard(mutex_);
-    if (health_.halted) {
-      return failed(errc::halted);
-    }
-    if (staged_up_to_ < applied_.index) {
-      return failed(errc::busy);  // a replay is still bringing back what is staged
-    }
-    ++counters_.snapshots_taken;
-    state.emplace(capture());
+  result<captured_state> state = capture_whole();
+  if (!state) {
+    return failed(state.error());
   }
   return pinned_snapshot::make(std::move(*state), options_.lock_byte);
 }
 
-template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::install(std::unique_ptr<snapshot_stage> finished,
-                                         log_position engine_at) noexcept {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+result<captured_state> fsm<Consensus, Storage, Codec>::capture_whole() {
+  const std::lock_guard guard(mutex_);
+  if (health_.halted) {
+    return failed(errc::halted);
+  }
+  if (staged_up_to_ < applied_.index) {
+    return failed(errc::busy);  // a replay is still bringing back what is staged
+  }
+  ++counters_.snapshots_taken;
+  return capture();
+}
+
+template <consensus Consensus, storage Storage, entry_codec Codec>
+verdict fsm<Consensus, Storage, Codec>::install(std::unique_ptr<snapshot_stage> finished,
+                                                log_position engine_at) noexcept {
   const lane_visit lane(in_lane_);
-  auto* const stage = dynamic_cast<staged_restore*>(finished.get());
+  auto* const stage = dynamic_cast<staged_restore<Codec>*>(finished.get());
   QUORLITE_ASSERT(stage != nullptr && stage->finished_for(this));
   std::vector<std::shared_ptr<page_store>> replaced;
   const std::lock_guard guard(mutex_);
@@ -64,12 +69,12 @@ verdict fsm<Consensus, Storage>::install(std::unique_ptr<snapshot_stage> finishe
   }
   const log_index before = applied_.index;
   if (stage->at().index > applied_.index) {
-    swap_in(stage->take(), replaced);
+    swap_in(stage->take({engine_at.index, std::max(engine_at.term, applied_.term)}), replaced);
     ++counters_.snapshots_installed;
   } else if (stage->at().index > staged_up_to_) {
     // A restart: entries up to here will not be replayed, so what they staged is taken from it.
     staged_up_to_ = stage->at().index;
-    assembly_ = stage->take().assembly;
+    assembly_ = stage->take({}).assembly;
   }
   if (engine_at.index > applied_.index) {
     advance(engine_at);  // entries after the content held nothing for us
@@ -77,9 +82,9 @@ verdict fsm<Consensus, Storage>::install(std::unique_ptr<snapshot_stage> finishe
   return applied_.index > before ? verdict::applied : verdict::already;
 }
 
-template <consensus Consensus, storage Storage>
-void fsm<Consensus, Storage>::swap_in(restored_state state,
-                                      std::vector<std::shared_ptr<page_store>>& replaced) {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+void fsm<Consensus, Storage, Codec>::swap_in(restored_state state,
+                                             std::vector<std::shared_ptr<page_store>>& replaced) {
   registry::list targets;
   for (const snapshot_database& one : state.header.databases) {
     targets.push_back(databases_.take_in(one.name));
@@ -107,11 +112,11 @@ void fsm<Consensus, Storage>::swap_in(restored_state state,
   advance(state.header.at);
 }
 
-template <consensus Consensus, storage Storage>
-captured_state fsm<Consensus, Storage>::capture() const {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+captured_state fsm<Consensus, Storage, Codec>::capture() const {
   captured_state state;
   state.at = applied_;
-  state.replay_from = assembly_.staged().replay_from(staged_up_to_);
+  state.replay_from = assembly_.replay_from(staged_up_to_);
   for (const std::shared_ptr<database>& one : databases_.existing()) {
     std::shared_ptr<page_store> store = one->store();
     page_store::pin pin = store->pin_committed();
@@ -121,11 +126,21 @@ captured_state fsm<Consensus, Storage>::capture() const {
   for (const auto& [id, open] : assembly_.staged().all()) {
     state.staged.insert(state.staged.end(), open.parts().begin(), open.parts().end());
   }
+  if constexpr (Codec::foreign) {
+    for (const auto& [name, waiting] : assembly_.foreign().all()) {
+      state.staged.insert(state.staged.end(), waiting.parts.begin(), waiting.parts.end());
+      if (waiting.doomed) {
+        auto mark = std::make_shared<bytes>();
+        static_cast<void>(Codec::encode(foreign_mark{waiting.id, name}, *mark));
+        state.staged.push_back(std::move(mark));
+      }
+    }
+  }
   return state;
 }
 
-template <consensus Consensus, storage Storage>
-std::error_code fsm<Consensus, Storage>::flush(log_index upto) noexcept {
+template <consensus Consensus, storage Storage, entry_codec Codec>
+std::error_code fsm<Consensus, Storage, Codec>::flush(log_index upto) noexcept {
   const std::lock_guard one_at_a_time(flush_mutex_);
   std::optional<captured_state> state;
   {
@@ -149,10 +164,10 @@ std::error_code fsm<Consensus, Storage>::flush(log_index upto) noexcept {
   return error;
 }
 
-template <consensus Consensus, storage Storage>
-bool fsm<Consensus, Storage>::replay_would_differ() const {
-  const staged_transactions& staged = assembly_.staged();
-  return staged.any_from_snapshot() || assembly_.last_refusal() > staged.replay_from(staged_up_to_);
+template <consensus Consensus, storage Storage, entry_codec Codec>
+bool fsm<Consensus, Storage, Codec>::replay_would_differ() const {
+  return assembly_.any_from_snapshot() ||
+         assembly_.last_refusal() > assembly_.replay_from(staged_up_to_);
 }
 
 }  // namespace v0

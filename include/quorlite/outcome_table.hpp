@@ -38,6 +38,9 @@ class outcome_table {
   [[nodiscard]] transaction_id floor() const noexcept { return floor_; }
   [[nodiscard]] std::size_t size() const noexcept { return order_.size(); }
 
+  /// Nothing is known of transactions up to this one, unless they are recorded.
+  void forget_up_to(transaction_id last) noexcept { floor_ = floor_ < last ? last : floor_; }
+
   void record(transaction_id id, log_index at) {
     if (!by_id_.try_emplace(id, at).second) {
       return;

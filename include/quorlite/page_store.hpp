@@ -128,11 +128,13 @@ class page_store : public std::enable_shared_from_this<page_store> {
 
   /// A follower's apply: makes a version and commits it, in one step for everybody who pins.
   /// @pre nothing is pending; the rest as for install_tip
+  /// @param restart a transaction that does not say which version it makes: its state counts as
+  ///   version 1, however a replica came to it, by the log or by a snapshot
   void install_committed(std::vector<page_block>&& pages, std::uint64_t page_count,
-                         std::uint64_t hash) {
+                         std::uint64_t hash, bool restart = false) {
     const std::lock_guard lock(mutex_);
     QUORLITE_ASSERT(line_.pending_size() == 0);
-    line_.append(pages, page_count, hash);
+    line_.append(pages, page_count, hash, restart);
     promote_oldest();
   }
 

@@ -7,10 +7,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
+#include "quorlite/bytes.hpp"
+#include "quorlite/codec/entry_codec.hpp"
 #include "quorlite/codec/page_delta.hpp"
 #include "quorlite/codec/page_hash.hpp"
 #include "quorlite/command.hpp"
@@ -125,7 +129,7 @@ namespace detail {
   ready.page_count = frames.page_count;
   const page_store::pin pinned = ready.store->pin_committed();
   const page_store::state base = pinned.at();
-  if (frames.base_version != base.version || frames.base_hash != base.hash) {
+  if (frames.base_version != base.counted() || frames.base_hash != base.hash) {
     return failed(errc::conflict);
   }
   if (base.page_size != 0 && base.page_size != frames.page_size) {
@@ -150,6 +154,49 @@ namespace detail {
   if (ready.hash != frames.result_hash) {
     return failed(errc::diverged);
   }
+  return ready;
+}
+
+/// The same for a transaction of a foreign format: its pages replace those of the committed state,
+/// whatever that is. The last image of a page counts; those beyond the page count are left out.
+///
+/// @param earlier frames that waited, in the order of the log @param last those that commit
+/// @returns errc::malformed: another page size than the database's, or more growth than pages for
+///   it; the same on every replica
+[[nodiscard]] inline result<prepared_frames> prepare_foreign(
+    std::span<const foreign_frames> earlier, const foreign_frames& last,
+    std::shared_ptr<database> target, std::uint64_t lock_byte) {
+  prepared_frames ready;
+  ready.store = target->store();
+  ready.target = std::move(target);
+  ready.page_count = last.page_count;
+  const page_store::pin pinned = ready.store->pin_committed();
+  if (pinned.page_size() != 0 && pinned.page_size() != last.page_size) {
+    return failed(errc::malformed);
+  }
+  std::map<page_number, bytes_view> newest;
+  const auto collect = [&](const foreign_frames& some) {
+    for (const foreign_page& page : some.pages) {
+      newest.insert_or_assign(page.number, page.image);
+    }
+  };
+  std::for_each(earlier.begin(), earlier.end(), collect);
+  collect(last);
+  for (const auto& [number, image] : newest) {
+    if (number.value > last.page_count) {
+      break;
+    }
+    page_block page = make_page(number, last.page_size);
+    const bytes_span filled = page->image();
+    std::memset(filled.data(), 0, filled.size());
+    std::memcpy(filled.data(), image.data(), std::min(image.size(), filled.size()));
+    page->set_hash(page_hash(number, filled));
+    ready.pages.push_back(std::move(page));
+  }
+  if (!fill_growth(ready.pages, pinned.page_count(), last.page_count, last.page_size, lock_byte)) {
+    return failed(errc::malformed);
+  }
+  ready.hash = ready.store->hash_after(ready.pages, last.page_count, pinned);
   return ready;
 }
 

@@ -46,10 +46,10 @@ struct proposer_counters {
   std::uint64_t full_page_bytes = 0;  ///< what the pages of these entries are in full
 };
 
-template <consensus Consensus, storage Storage>
+template <consensus Consensus, storage Storage, entry_codec Codec = native_codec>
 class proposer final : public vfs_host {
  public:
-  using machine_type = fsm<Consensus, Storage>;
+  using machine_type = fsm<Consensus, Storage, Codec>;
   using signal_type = typename Consensus::signal_type;
 
   proposer(Consensus& consensus, machine_type& machine, proposer_options options)

@@ -34,10 +34,12 @@ struct replica_options {
 /// One replica. Runs from construction to destruction: it loads its base from the storage
 /// (blocking), then starts the adapter. Adapter and storage are the caller's and must outlive it;
 /// so must every connection be closed before it. All members may be called from any thread.
-template <consensus Consensus, storage Storage>
+/// @tparam Codec go_dqlite_codec (codec/go_dqlite_codec.hpp) where log or snapshots may be a
+///   go-dqlite cluster's; the same on every replica
+template <consensus Consensus, storage Storage, entry_codec Codec = native_codec>
 class replica {
  public:
-  using machine_type = fsm<Consensus, Storage>;
+  using machine_type = fsm<Consensus, Storage, Codec>;
 
   replica(Consensus& consensus, Storage& storage, replica_options options = {})
       : options_(options),
@@ -177,7 +179,7 @@ class replica {
   const replica_options options_;
   Consensus& consensus_;
   machine_type machine_;
-  proposer<Consensus, Storage> proposer_;
+  proposer<Consensus, Storage, Codec> proposer_;
   vfs vfs_;
   flush_task flush_;
   std::atomic<std::uint64_t> flushed_at_{0};

@@ -1,21 +1,29 @@
 /// @file
-/// A native snapshot on its way in: built beside the state, verified, then swapped in by the
-/// machine.
+/// A snapshot on its way in: built beside the state, verified, then swapped in by the machine.
+/// Native ones are known by their magic; what is not is of the policy's format, if it has one.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <system_error>
 #include <utility>
+#include <variant>
 #include <vector>
 
+#include "quorlite/bytes.hpp"
+#include "quorlite/codec/entry_codec.hpp"
 #include "quorlite/codec/native.hpp"
+#include "quorlite/codec/page_hash.hpp"
 #include "quorlite/codec/snapshot.hpp"
 #include "quorlite/consensus.hpp"
+#include "quorlite/error.hpp"
 #include "quorlite/frame_assembly.hpp"
+#include "quorlite/limits.hpp"
 #include "quorlite/outcome_table.hpp"
 #include "quorlite/page_store.hpp"
 
@@ -30,7 +38,22 @@ struct restored_state {
   frame_assembly assembly;  ///< what the header staged
 };
 
+/// Stages one entry of a foreign format that waits for its commit. Copies it.
+/// @returns errc::malformed: the entry holds no such frames; or what frame_assembly::stage() says
+template <entry_codec Codec>
+[[nodiscard]] std::error_code stage_foreign(frame_assembly& assembly, const log_entry& entry,
+                                            std::uint64_t lock_byte) {
+  auto own = std::make_shared<const bytes>(entry.bytes.begin(), entry.bytes.end());
+  result<foreign_command> decoded = Codec::decode(*own, lock_byte);
+  auto* const frames = decoded ? std::get_if<foreign_frames>(&*decoded) : nullptr;
+  if (frames == nullptr || frames->commit) {
+    return make_error_code(errc::malformed);
+  }
+  return assembly.stage(std::move(own), std::move(*frames), entry.at.index);
+}
+
 /// The stage that the machine hands out.
+template <entry_codec Codec>
 class staged_restore final : public snapshot_stage {
  public:
   /// @param owner who may install it
@@ -39,16 +62,27 @@ class staged_restore final : public snapshot_stage {
         cluster_id_(cluster_id),
         lock_byte_(lock_byte),
         parser_(lock_byte),
+        foreign_parser_(lock_byte),
         state_{{}, {}, outcome_table(cluster_id), frame_assembly(lock_byte)} {}
 
   [[nodiscard]] std::error_code append(bytes_view chunk) noexcept override {
     finished_ = false;
-    return error_ ? error_ : error_ = parser_.append(chunk, *this);
+    if constexpr (Codec::foreign) {
+      while (!error_ && kind_ == kind::open && !chunk.empty()) {
+        start_.push_back(chunk.front());
+        chunk = chunk.subspan(1);
+        if (start_.size() == start_bytes) {
+          kind_ = is_native_snapshot(start_) ? kind::native : kind::foreign;
+          error_ = parse(start_);
+        }
+      }
+    }
+    return error_ ? error_ : error_ = parse(chunk);
   }
 
   [[nodiscard]] std::error_code finish() noexcept override {
     if (!error_) {
-      error_ = parser_.finish();
+      error_ = end();
     }
     finished_ = !error_;
     return error_;
@@ -57,10 +91,20 @@ class staged_restore final : public snapshot_stage {
   [[nodiscard]] bool finished_for(const void* owner) const noexcept {
     return finished_ && owner == owner_;
   }
-  [[nodiscard]] restored_state take() { return std::move(state_); }
+  /// @param installed_at where the engine says it stands then. A foreign snapshot does not tell its
+  ///   term, which is this one's; nor outcomes, so those of all transactions up to it are hidden
+  [[nodiscard]] restored_state take(log_position installed_at) {
+    if (is_foreign()) {
+      state_.outcomes.forget_up_to({installed_at.term, ~std::uint64_t{0}});
+      if (installed_at.index == state_.header.at.index) {
+        state_.header.at.term = installed_at.term;
+      }
+    }
+    return std::move(state_);
+  }
   [[nodiscard]] log_position at() const noexcept { return state_.header.at; }
 
-  // ---- called by the parser
+  // ---- called by the native parser
 
   [[nodiscard]] std::error_code on_header(const snapshot_header& header) {
     result<outcome_table> outcomes = outcome_table::decode(header.notes);
@@ -99,13 +143,98 @@ class staged_restore final : public snapshot_stage {
     return {};
   }
 
+  // ---- called by the other one
+
+  [[nodiscard]] std::error_code on_index(log_index index) noexcept {
+    state_.header.at.index = index;
+    return {};
+  }
+  [[nodiscard]] std::error_code on_page(std::size_t, page_number number, bytes_view image) {
+    page_block page = make_page(number, static_cast<std::uint32_t>(image.size()));
+    std::memcpy(page->image().data(), image.data(), image.size());
+    pages_.insert_or_assign(number.value, std::move(page));
+    return {};
+  }
+  template <class Database>
+  [[nodiscard]] std::error_code on_database(std::size_t, const Database& read) {
+    std::uint64_t hash = 0;
+    const std::uint64_t hole = read.page_size == 0 ? 0 : lock_page(read.page_size, lock_byte_);
+    for (std::uint64_t number = 1; number <= read.page_count; ++number) {
+      page_block& page = pages_[static_cast<std::uint32_t>(number)];
+      if (number == hole) {
+        pages_.erase(static_cast<std::uint32_t>(number));
+        continue;
+      }
+      if (page == nullptr) {
+        page = make_page(page_number{static_cast<std::uint32_t>(number)}, read.page_size);
+        std::memset(page->image().data(), 0, read.page_size);
+      }
+      page->set_hash(page_hash(page->number(), page->image()));
+      hash += page->hash();
+    }
+    const version_number version{read.page_count == 0 ? 0U : 1U};
+    auto store = page_store::make({version, read.page_count, hash, read.page_size}, epoch_number{1},
+                                  lock_byte_);
+    for (auto& [number, page] : pages_) {
+      if (number <= read.page_count) {
+        store->load_page(std::move(page));
+      }
+    }
+    pages_.clear();
+    state_.stores.push_back(std::move(store));
+    state_.header.databases.push_back(
+        {std::string(read.name), read.page_size, read.page_count, version, hash});
+    return {};
+  }
+
  private:
+  enum class kind : std::uint8_t { open, native, foreign };
+  static constexpr std::size_t start_bytes = 8;
+
+  struct no_parser {
+    explicit no_parser(std::uint64_t) noexcept {}
+  };
+  template <class Any, bool Foreign>
+  struct parser_of {
+    using type = no_parser;
+  };
+  template <class Any>
+  struct parser_of<Any, true> {
+    using type = typename Any::snapshot_parser;
+  };
+
+  [[nodiscard]] bool is_foreign() const noexcept { return kind_ == kind::foreign; }
+  [[nodiscard]] std::error_code parse(bytes_view chunk) {
+    if constexpr (Codec::foreign) {
+      if (is_foreign()) {
+        return foreign_parser_.append(chunk, *this);
+      }
+    }
+    return parser_.append(chunk, *this);
+  }
+  [[nodiscard]] std::error_code end() {
+    if constexpr (Codec::foreign) {
+      if (is_foreign()) {
+        return foreign_parser_.finish();
+      }
+    }
+    return parser_.finish();
+  }
+
   /// No database gets there by counting; below it, counting on never overflows.
   static constexpr std::uint64_t versions_end = std::uint64_t{1} << 62U;
 
   /// @returns false if one of them is not what a machine stages
   [[nodiscard]] bool stage(const std::vector<bytes>& entries) {
     for (const bytes& raw : entries) {
+      if constexpr (Codec::foreign) {
+        if (Codec::admits(raw)) {
+          if (!stage_other(raw)) {
+            return false;
+          }
+          continue;
+        }
+      }
       const result<command> part = native::decode(raw, lock_byte_);
       const auto* const frames = part ? std::get_if<frames_command>(&part->body) : nullptr;
       if (frames == nullptr || frames->commit ||
@@ -113,13 +242,28 @@ class staged_restore final : public snapshot_stage {
         return false;
       }
     }
-    return state_.assembly.staged().entries_held() == entries.size();  // none pushed another out
+    return state_.assembly.entries_held() == entries.size();  // none pushed another out
+  }
+
+  [[nodiscard]] bool stage_other(const bytes& raw) {
+    const result<foreign_command> part = Codec::decode(raw, lock_byte_);
+    if (const auto* const mark = part ? std::get_if<foreign_mark>(&*part) : nullptr) {
+      state_.assembly.foreign().doom(*mark, log_index{0});
+      return is_database_name(mark->name);
+    }
+    const auto* const frames = part ? std::get_if<foreign_frames>(&*part) : nullptr;
+    return frames != nullptr && !state_.assembly.admit(*frames) &&
+           !stage_foreign<Codec>(state_.assembly, {log_position{}, raw}, lock_byte_);
   }
 
   const void* owner_;
   std::uint64_t cluster_id_;
   std::uint64_t lock_byte_;
+  kind kind_ = kind::open;
+  bytes start_;  // until the kind is known
   snapshot_parser parser_;
+  [[no_unique_address]] typename parser_of<Codec, Codec::foreign>::type foreign_parser_;
+  std::map<std::uint32_t, page_block> pages_;  // of a foreign database that is being read
   restored_state state_;
   std::error_code error_;
   bool finished_ = false;

@@ -243,14 +243,17 @@ class lineage {
   }
 
   /// Makes the version after the tip, pending. See page_store::install_tip.
-  void append(std::vector<page_block>& pages, std::uint64_t page_count, std::uint64_t hash) {
+  /// @param restart the log counts versions from this one on, which is 1
+  void append(std::vector<page_block>& pages, std::uint64_t page_count, std::uint64_t hash,
+              bool restart = false) {
     const database_state old = tip();
     const std::uint32_t page_size =
         old.page_size != 0 || pages.empty() ? old.page_size : pages.front()->page_size();
     const database_state next{.version = version_number{old.version.value + 1},
                               .page_count = page_count,
                               .hash = hash,
-                              .page_size = page_size};
+                              .page_size = page_size,
+                              .uncounted = restart ? old.version.value : old.uncounted};
     check(pages, next);
     // First everything that may throw …
     std::vector<page_block> cut;

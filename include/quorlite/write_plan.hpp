@@ -51,7 +51,7 @@ class write_plan {
   void add(planned_change& change) {
     database_frames frames;
     frames.name = change.name;
-    frames.base_version = change.base->version();
+    frames.base_version = change.base->at().counted();
     frames.base_hash = change.base->hash();
     frames.page_count = change.page_count;
     page_store::reader reader(change.store);

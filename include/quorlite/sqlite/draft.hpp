@@ -14,8 +14,8 @@
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"
 #include "quorlite/page_store.hpp"
-#include "quorlite/sqlite/view.hpp"
 #include "quorlite/sqlite/vfs_host.hpp"
+#include "quorlite/sqlite/view.hpp"
 #include "quorlite/sqlite/write_set.hpp"
 
 namespace quorlite {
@@ -63,8 +63,7 @@ class draft {
 
   /// Writes one page. @returns errc::unsupported: not one whole page of the database's size;
   /// errc::too_large. @throws std::bad_alloc
-  [[nodiscard]] std::error_code write(std::uint64_t offset, bytes_view image,
-                                      const database_view& view) {
+  [[nodiscard]] std::error_code write(std::uint64_t offset, bytes_view image, database_view& view) {
     if (page_size_ == 0 && is_page_size(image.size())) {
       page_size_ = static_cast<std::uint32_t>(image.size());
     }
@@ -83,7 +82,7 @@ class draft {
       }
       std::memcpy(page->image().data(), image.data(), image.size());
       if (number.value == 1) {
-        view.unshift_cookie(page->image());
+        view.restore_page_one(page->image());
       }
     }
     page_count_ = std::max<std::uint64_t>(page_count_, number.value);

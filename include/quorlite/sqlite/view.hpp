@@ -34,6 +34,10 @@ inline void set_header_number(bytes_span page_one, std::size_t at, std::uint32_t
 }
 inline constexpr std::size_t header_bytes = 100;
 inline constexpr std::size_t schema_cookie_at = 40;
+/// The write and the read version of the file format: 1, or 2 in WAL mode.
+inline constexpr std::size_t format_versions_at = 18;
+inline constexpr std::byte rollback_format{1};
+inline constexpr std::byte wal_format{2};
 
 /// Stands on one version at a time, between SQLite's lock and unlock. One thread.
 ///
@@ -43,6 +47,9 @@ inline constexpr std::size_t schema_cookie_at = 40;
 /// * in a new epoch the next look at bytes 24..39 is answered with 0xFF, which no database has;
 /// * a view that stood on a state which was taken back adds 2^20 to every cookie it reads from then
 ///   on, and takes it off again when page 1 is written. Other handles never notice.
+///
+/// A database that comes from elsewhere may say in page 1 that it is in WAL mode. Here it cannot
+/// be: SQLite is shown 1 for 2 at bytes 18 and 19. What is stored there stays as it was.
 class database_view {
  public:
   explicit database_view(std::shared_ptr<database> target)
@@ -144,8 +151,11 @@ class database_view {
     }
     const bytes_view image = page->image();
     std::memcpy(out.data(), image.data() + within, out.size());
-    if (number.value == 1 && cookie_offset_ != 0) {
-      shift_cookie(image, within, out);
+    if (number.value == 1) {
+      hide_wal_mode(within, out);
+      if (cookie_offset_ != 0) {
+        shift_cookie(image, within, out);
+      }
     }
   }
   /// True if page 1 of the state has exactly this image.
@@ -157,9 +167,17 @@ class database_view {
   }
 
   /// Page 1 as SQLite wrote it becomes page 1 as everybody may read it.
-  void unshift_cookie(bytes_span page_one) const noexcept {
+  void restore_page_one(bytes_span page_one) noexcept {
     set_header_number(page_one, schema_cookie_at,
                       header_number(page_one, schema_cookie_at) - cookie_offset_);
+    const auto guard = reader_->enter();
+    const page_version* const before = reader_->find(guard, pin_.version(), page_number{1});
+    for (std::size_t at = format_versions_at; before != nullptr && at < format_versions_at + 2;
+         ++at) {
+      if (page_one[at] == rollback_format && before->image()[at] == wal_format) {
+        page_one[at] = wal_format;
+      }
+    }
   }
 
  private:
@@ -188,6 +206,14 @@ class database_view {
     unsettled_ = {};
     if (schema_too) {
       cookie_offset_ += cookie_step;
+    }
+  }
+
+  static void hide_wal_mode(std::size_t within, bytes_span out) noexcept {
+    for (std::size_t at = format_versions_at; at < format_versions_at + 2; ++at) {
+      if (at >= within && at - within < out.size() && out[at - within] == wal_format) {
+        out[at - within] = rollback_format;
+      }
     }
   }
 
