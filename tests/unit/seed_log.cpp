@@ -65,7 +65,7 @@ batch part(std::uint64_t txid, std::vector<page> pages, std::uint32_t truncate =
 
 TEST_CASE("a log of all three eras gives the database that SQLite made") {
   const auto page_size = GENERATE(512U, 4096U, 65536U);
-  const std::size_t batch_pages = GENERATE(1, 4, 1000);
+  const std::size_t batch_pages = GENERATE(1U, 4U, 1000U);
   history made("db.bin", page_size, era::v1a, batch_pages);
   some_sql(made);
   made.write_as(era::v1b);

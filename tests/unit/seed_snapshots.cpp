@@ -72,7 +72,7 @@ void must_refuse(const bytes& snapshot) {
 TEST_CASE("a snapshot of no database, and one of an empty database, are read and written exactly") {
   const std::string golden = GENERATE(
       "0700000000000000", "080706050403020100000000000000000000000000000000746573742e646200");
-  const std::size_t piece = GENERATE(1, 3, 4096);
+  const std::size_t piece = GENERATE(1U, 3U, 4096U);
   used_machine m;
   REQUIRE_FALSE(m.restore(from_hex(golden), piece));
   CHECK(m.installed == verdict::applied);
