@@ -91,7 +91,10 @@ class replica_cluster {
       }
       std::vector<std::pair<std::string, page_store::state>> here;
       for (const auto& one : replica(id).databases()) {
-        here.emplace_back(one.name, one.state);
+        page_store::state state = one.state;
+        state.version = state.counted();  // the rest of the number is the replica's own business
+        state.uncounted = 0;
+        here.emplace_back(one.name, state);
       }
       if (first.has_value() && *first != here) {
         return false;
