@@ -18,6 +18,7 @@
 #include "catch2_shim.hpp"
 #include "quorlite/quorlite.hpp"
 #include "quorlite/storage/memory.hpp"
+#include "support/profile.hpp"
 #include "support/threaded_cluster.hpp"
 
 namespace {
@@ -28,11 +29,6 @@ using replica = quorlite::replica<support::threaded_consensus, memory_storage>;
 
 constexpr int not_applied_code = SQLITE_IOERR | (40 << 8);
 constexpr int unknown_code = SQLITE_IOERR | (41 << 8);
-
-bool is_short() {
-  const char* const profile = std::getenv("QUORLITE_TEST_PROFILE");
-  return profile != nullptr && std::string_view(profile) == "short";
-}
 
 struct one_row {
   int thread;
@@ -93,7 +89,7 @@ std::set<one_row> rows_of(replica& where) {
 void run(std::uint64_t seed, std::uint32_t refuse_per_1000, std::uint32_t lose_per_1000) {
   INFO("seed " << seed);
   const int threads = 64;
-  const int rows = is_short() ? 10 : 60;
+  const int rows = support::is_short_profile() ? 10 : 60;
   support::threaded_cluster cluster({.replicas = 3,
                                      .seed = seed,
                                      .refuse_per_1000 = refuse_per_1000,

@@ -18,6 +18,7 @@
 #include "catch2_shim.hpp"
 #include "codec_support.hpp"
 #include "support/manual_consensus.hpp"
+#include "support/profile.hpp"
 
 namespace {
 
@@ -97,11 +98,6 @@ class failing_storage : public memory_storage {
     return memory_storage::commit(std::move(flush), at);
   }
 };
-
-bool short_profile() {
-  const char* const profile = std::getenv("QUORLITE_TEST_PROFILE");
-  return profile != nullptr && std::string_view(profile) == "short";
-}
 
 }  // namespace
 
@@ -709,7 +705,7 @@ TEST_CASE("machines that applied the same have the same bytes, through restarts 
   if (const char* const given = std::getenv("QUORLITE_TEST_SEED")) {
     first = std::strtoull(given, nullptr, 10);
   }
-  const std::uint64_t count = short_profile() ? 3 : 20;
+  const std::uint64_t count = support::is_short_profile() ? 3 : 20;
   for (std::uint64_t seed = first; seed < first + count; ++seed) {
     run_three_machines(seed);
   }
@@ -819,7 +815,8 @@ TEST_CASE("a lane, a writer, four readers and a flusher do not disturb each othe
   }
   threads.emplace_back([&] { write_until(m, done); });
   threads.emplace_back([&] { flush_until(m, done, faults); });
-  const std::vector<log_line> log = apply_until(m, entries, short_profile() ? 300 : 1500, faults);
+  const std::vector<log_line> log =
+      apply_until(m, entries, support::is_short_profile() ? 300 : 1500, faults);
   done = true;
   for (std::thread& one : threads) {
     one.join();

@@ -15,6 +15,7 @@
 #include "quorlite/codec/crc32c.hpp"
 #include "quorlite/codec/go_dqlite.hpp"
 #include "quorlite/codec/native.hpp"
+#include "support/profile.hpp"
 #include "unit/codec_support.hpp"
 
 using codec_test::from_hex;
@@ -787,8 +788,7 @@ class loose_writer {
 };
 
 std::size_t property_cases() {
-  const char* const profile = std::getenv("QUORLITE_TEST_PROFILE");
-  return profile != nullptr && std::string_view{profile} == "short" ? 5000 : 100000;
+  return support::is_short_profile() ? 5000 : 100000;
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/page_store.hpp"
+#include "support/profile.hpp"
 
 namespace {
 
@@ -107,11 +108,6 @@ struct fixture {
     return store->usage();
   }
 };
-
-bool short_profile() {
-  const char* const profile = std::getenv("QUORLITE_TEST_PROFILE");
-  return profile != nullptr && std::string_view(profile) == "short";
-}
 
 }  // namespace
 
@@ -409,7 +405,7 @@ TEST_CASE("pages far apart are found, counted and visited") {
 
 TEST_CASE("one long pin costs one version more of each page, however long it stays") {
   constexpr std::uint32_t count = 512;
-  const std::size_t installs = short_profile() ? 3000 : 20000;
+  const std::size_t installs = support::is_short_profile() ? 3000 : 20000;
   const auto store = page_store::make();
   std::vector<page_block> all;
   for (std::uint32_t number = 1; number <= count; ++number) {
@@ -681,7 +677,7 @@ class model {
 TEST_CASE("random calls leave a store as they leave the model") {
   const char* const given = std::getenv("QUORLITE_TEST_SEED");
   const std::uint64_t first = given == nullptr ? 1 : std::strtoull(given, nullptr, 10);
-  const std::uint64_t seeds = given != nullptr ? 1 : short_profile() ? 20 : 200;
+  const std::uint64_t seeds = given != nullptr ? 1 : support::is_short_profile() ? 20 : 200;
   std::printf("page_store model: seeds %llu to %llu (QUORLITE_TEST_SEED=n runs one)\n",
               static_cast<unsigned long long>(first),
               static_cast<unsigned long long>(first + seeds - 1));

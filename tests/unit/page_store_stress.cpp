@@ -13,6 +13,7 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/page_store.hpp"
+#include "support/profile.hpp"
 
 #if defined(__SANITIZE_THREAD__)
 #define QUORLITE_TEST_SLOW 1
@@ -89,8 +90,7 @@ bool whole(const std::uint64_t (&image)[page_size / 8], words& says) {
 }
 
 std::uint64_t versions_most() {
-  const char* const profile = std::getenv("QUORLITE_TEST_PROFILE");
-  const bool fast = profile != nullptr && std::string_view(profile) == "short";
+  const bool fast = support::is_short_profile();
   return QUORLITE_TEST_SLOW != 0 ? (fast ? 3000 : 20000) : (fast ? 6000 : 60000);
 }
 

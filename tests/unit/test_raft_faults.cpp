@@ -1,7 +1,7 @@
 // The test Raft while things go wrong: exact depositions, crashes with clients inside, and some
 // hundred short random lives in which every law is watched.
 //
-// A failing seed names the command that replays it, with QUORLITE_SEED in the environment.
+// A failing seed names the command that replays it, with QUORLITE_TEST_SEED in the environment.
 
 #include <algorithm>
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
+#include "support/profile.hpp"
 #include "support/recording_machine.hpp"
 
 using namespace quorlite_tests;
@@ -357,15 +358,14 @@ random_life live(std::uint64_t seed) {
 }  // namespace
 
 TEST_CASE("random lives") {
-  const char* const only = std::getenv("QUORLITE_SEED");
-  const char* const profile = std::getenv("QUORLITE_TEST_PROFILE");
-  const bool is_short = profile != nullptr && std::string(profile) == "short";
+  const char* const only = std::getenv("QUORLITE_TEST_SEED");
+  const bool is_short = support::is_short_profile();
   const std::uint64_t first = only != nullptr ? std::strtoull(only, nullptr, 10) : 1;
   const std::uint64_t last = only != nullptr ? first : is_short ? 60 : 400;
   std::size_t committed = 0;
   std::size_t installs = 0;
   for (std::uint64_t seed = first; seed <= last; ++seed) {
-    INFO("replay: QUORLITE_SEED=" << seed << " unit_test_raft_faults \"random lives\"");
+    INFO("replay: QUORLITE_TEST_SEED=" << seed << " unit_test_raft_faults \"random lives\"");
     const random_life life = live(seed);
     CHECK(life.faults == std::vector<std::string>{});
     CHECK(life.converged);

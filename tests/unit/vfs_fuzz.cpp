@@ -15,6 +15,7 @@
 #include "catch2_shim.hpp"
 #include "quorlite/sqlite/connection.hpp"
 #include "support/local_host.hpp"
+#include "support/profile.hpp"
 #include "support/sql.hpp"
 
 namespace {
@@ -23,10 +24,6 @@ using namespace quorlite;
 using quorlite_test::follower;
 using quorlite_test::local_host;
 
-bool is_full() {
-  const char* const profile = std::getenv("QUORLITE_TEST_PROFILE");
-  return profile == nullptr || std::string_view{profile} != "short";
-}
 std::uint64_t first_seed() {
   const char* const seed = std::getenv("QUORLITE_TEST_SEED");
   return seed == nullptr ? 1 : std::strtoull(seed, nullptr, 10);
@@ -93,7 +90,8 @@ class fuzzer {
       case 5: return "DELETE FROM t WHERE id BETWEEN " + id + " AND " + id + "+60";
       case 6:
         return "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i+1 FROM n WHERE i<60) "
-               "INSERT OR IGNORE INTO t SELECT " + id + "+i*3, " + blob + ", i FROM n";
+               "INSERT OR IGNORE INTO t SELECT " +
+               id + "+i*3, " + blob + ", i FROM n";
       case 7: return "UPDATE t SET c=c+1 WHERE id%13=" + id + "%13";
       case 8: return "DELETE FROM t WHERE c%5=" + id + "%5";
       case 9: return "PRAGMA incremental_vacuum";
@@ -115,8 +113,8 @@ struct totals {
 };
 
 /// Runs a whole transaction on `db` and on the oracle. True if both committed it.
-bool transaction(fuzzer& fuzz, local_host& host, sqlite3* db, sqlite3* oracle,
-                 const setup& how, totals& sum) {
+bool transaction(fuzzer& fuzz, local_host& host, sqlite3* db, sqlite3* oracle, const setup& how,
+                 totals& sum) {
   REQUIRE(run(db, fuzz.chance(50) ? "BEGIN" : "BEGIN IMMEDIATE") == SQLITE_OK);
   REQUIRE(run(oracle, "BEGIN") == SQLITE_OK);
   const auto both = [&](const std::string& sql) {
@@ -225,8 +223,9 @@ class pipeline {
   pipeline(const setup& how, std::uint64_t seed)
       : how_(how), host_(limits::lock_byte_default), fuzz_(seed) {
     for (connection& one : db_) {
-      one = open_connection(door_, "f.db", {.page_size = how.page_size,
-                                            .busy_timeout = milliseconds{2}}).value();
+      one = open_connection(door_, "f.db",
+                            {.page_size = how.page_size, .busy_timeout = milliseconds{2}})
+                .value();
       REQUIRE(run(one, "PRAGMA cache_size=6") == SQLITE_OK);
     }
     reader_ = open_connection(door_, "f.db").value();
@@ -329,7 +328,7 @@ class pipeline {
 }  // namespace
 
 TEST_CASE("random transactions with refusals equal an ordinary SQLite and a follower") {
-  const int transactions = is_full() ? 150 : 40;
+  const int transactions = support::is_short_profile() ? 40 : 150;
   std::uint64_t seed = first_seed() * 1000;
   totals sum;
   for (const std::uint32_t page_size : {512U, 1024U, 4096U, 16384U, 65536U}) {
@@ -350,7 +349,7 @@ TEST_CASE("random transactions with refusals equal an ordinary SQLite and a foll
 }
 
 TEST_CASE("random pipelined transactions with losses equal an ordinary SQLite and a follower") {
-  const int steps = is_full() ? 1500 : 200;
+  const int steps = support::is_short_profile() ? 200 : 1500;
   std::uint64_t seed = first_seed() * 1000;
   totals sum;
   for (const std::uint32_t page_size : {512U, 4096U}) {
