@@ -33,6 +33,9 @@ inline constexpr std::size_t entry_bytes = std::size_t{64} << 20U;
 inline constexpr std::size_t pages_per_entry = 1U << 17U;
 /// Pages that a transaction may add without carrying them.
 inline constexpr std::uint64_t growth_pages = 1U << 16U;
+/// Page images that one transaction may make, in bytes: a few bytes of an entry can stand for a
+/// whole page of zeros, so the size of the entry bounds nothing.
+inline constexpr std::uint64_t transaction_bytes = std::uint64_t{1} << 30U;
 /// Frames staged at a time, and for one transaction.
 inline constexpr std::uint64_t staged_bytes = std::uint64_t{1} << 30U;
 inline constexpr std::size_t staged_transactions = 64;

@@ -38,7 +38,8 @@ struct prepared_frames {
 /// a database by pages that it never writes, and replicas must agree on what they hold. The lock
 /// page is never data.
 /// @param pages ascending by number, within `after`; stays so
-/// @returns false, with nothing changed, if more than limits::growth_pages would have to be added
+/// @returns false, with nothing changed, if more than limits::growth_pages would have to be added,
+/// or all pages would be more than limits::transaction_bytes
 [[nodiscard]] inline bool fill_growth(std::vector<page_block>& pages, std::uint64_t before,
                                       std::uint64_t after, std::uint32_t page_size,
                                       std::uint64_t lock_byte) {
@@ -51,7 +52,9 @@ struct prepared_frames {
     ++next;
   }
   const std::uint64_t carried = pages.size() - next;
-  if (after - before > carried + limits::growth_pages) {
+  const std::uint64_t missing = after - before > carried ? after - before - carried : 0;
+  if (missing > limits::growth_pages ||
+      (pages.size() + missing) * page_size > limits::transaction_bytes) {
     return false;
   }
   const std::uint64_t hole = lock_page(page_size, lock_byte);
@@ -134,6 +137,9 @@ namespace detail {
   }
   if (base.page_size != 0 && base.page_size != frames.page_size) {
     return failed(errc::malformed);
+  }
+  if (std::uint64_t{frames.page_size} * frames.pages.size() > limits::transaction_bytes) {
+    return failed(errc::malformed);  // before any of it is allocated
   }
   page_store::reader reader(ready.store);
   {

@@ -83,6 +83,9 @@ class write_plan {
         return failed(errc::malformed);
       }
     }
+    if (full_page_bytes_ > limits::transaction_bytes) {
+      return failed(errc::too_large);  // every replica would refuse it
+    }
     set_payloads();
     std::vector<bytes> out;
     std::uint64_t total = 0;

@@ -263,6 +263,32 @@ TEST_CASE("an entry that adds too many pages without carrying them is refused") 
   CHECK(p.follower->counters().malformed == 1);
 }
 
+TEST_CASE("a few bytes that stand for more pages than a transaction may make are refused unread") {
+  pair p;
+  constexpr std::uint32_t page_size = 65536;
+  const bytes zeros(page_size);
+  frames_command frames;
+  database_frames& one = frames.databases.emplace_back();
+  one.name = "a.db";
+  one.page_size = page_size;
+  while (one.pages.size() * page_size <= limits::transaction_bytes) {
+    const page_number next{static_cast<std::uint32_t>(++one.page_count)};
+    if (next.value != lock_page(page_size, lock_byte)) {
+      const std::uint64_t hash = page_hash(next, zeros);
+      one.pages.push_back({next, page_encoding::zero, hash, {}});
+      one.result_hash += hash;
+    }
+  }
+  bytes entry;
+  REQUIRE_FALSE(native::encode({transaction_id{first_term, 99}, frames}, entry, lock_byte));
+  CHECK(entry.size() < 400'000);
+  const auto before = p.follower.all();
+  CHECK(p.follower.apply_next(entry, first_term) == verdict::applied);
+  CHECK(p.follower->counters().malformed == 1);
+  CHECK(p.follower->counters().transactions == 0);
+  CHECK(p.follower.all() == before);
+}
+
 TEST_CASE("frames of a transaction of several entries are invisible until its commit") {
   pair p;
   p.both(some_pages(1));
