@@ -105,7 +105,7 @@ class draft {
 
   /// False at the commit point that ends a rollback: every true commit moves the change counter,
   /// and with it page 1.
-  [[nodiscard]] bool changes_anything(database_view& view) const noexcept {
+  [[nodiscard]] bool changes_anything(database_view& view) const {
     const page_version* const one = pages_.find(page_number{1});
     if (one != nullptr) {
       return base_pages_ == 0 || !view.has_page_one(one->image());
