@@ -28,6 +28,7 @@
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"
 #include "quorlite/storage.hpp"
+#include "quorlite/storage/position_rules.hpp"
 
 namespace quorlite {
 inline namespace v0 {
@@ -90,7 +91,7 @@ class memory_storage {
     /// Begins a database without pages. Its handle reads what was written to it at once.
     [[nodiscard]] result<database_type> open(std::string_view name,
                                              std::uint32_t page_size) noexcept try {
-      if (const std::error_code refused = refusal(name, page_size)) {
+      if (const std::error_code refused = detail::refusal_of(name, page_size)) {
         return failed(refused);
       }
       auto set = std::make_shared<page_set>(name);
@@ -116,7 +117,7 @@ class memory_storage {
       batch& into = found->second;
       std::uint32_t last = into.last_written;
       if (into.target != database.set_ || into.written->page_size != database.page_size_ ||
-          page_count > limits::page_count_max || !ascends(sorted, last, database, page_count)) {
+          !detail::ascend(sorted, last, database.page_size_, page_count)) {
         return make_error_code(errc::malformed);
       }
       const std::unique_lock guard(into.written->mutex);
@@ -135,16 +136,6 @@ class memory_storage {
 
    private:
     friend class memory_storage;
-
-    [[nodiscard]] static bool ascends(std::span<const page_view> sorted, std::uint32_t& last,
-                                      const database_type& database, std::uint64_t page_count) {
-      return std::all_of(sorted.begin(), sorted.end(), [&](const page_view& page) {
-        const bool fine = page.number.value > last && page.number.value <= page_count &&
-                          page.image.size() == database.page_size_;
-        last = page.number.value;
-        return fine;
-      });
-    }
 
     batches batches_;
   };
@@ -188,7 +179,7 @@ class memory_storage {
   /// the recorded one.
   [[nodiscard]] result<database_type> open(std::string_view name, std::uint32_t page_size) noexcept
       try {
-    if (const std::error_code refused = refusal(name, page_size)) {
+    if (const std::error_code refused = detail::refusal_of(name, page_size)) {
       return failed(refused);
     }
     const std::unique_lock guard(mutex_);
@@ -281,42 +272,6 @@ class memory_storage {
   }
 
  private:
-  [[nodiscard]] static std::error_code refusal(std::string_view name,
-                                               std::uint32_t page_size) noexcept {
-    if (!is_database_name(name)) {
-      return make_error_code(errc::invalid_name);
-    }
-    return is_page_size(page_size) ? std::error_code{} : make_error_code(errc::malformed);
-  }
-
-  /// What a position can be refused for without knowing the storage.
-  [[nodiscard]] static std::error_code refusal(const batches& written,
-                                               const base_position& position) {
-    if (position.replay_from > position.at.index || position.notes.size() > limits::notes_bytes ||
-        position.databases.size() > limits::databases) {
-      return make_error_code(errc::malformed);
-    }
-    std::vector<std::string_view> names;
-    names.reserve(position.databases.size());
-    for (const database_image& image : position.databases) {
-      const bool empty = image.page_size == 0 && image.page_count == 0;
-      if (const auto refused = refusal(image.name, empty ? 512 : image.page_size)) {
-        return refused;
-      }
-      const auto found = written.find(image.name);
-      const page_set* set = found == written.end() ? nullptr : found->second.written.get();
-      if (image.page_count > limits::page_count_max ||
-          (set != nullptr && (set->page_count != image.page_count ||
-                              (!empty && set->page_size != image.page_size)))) {
-        return make_error_code(errc::malformed);
-      }
-      names.push_back(image.name);
-    }
-    std::sort(names.begin(), names.end());
-    const bool twice = std::adjacent_find(names.begin(), names.end()) != names.end();
-    return twice ? make_error_code(errc::malformed) : std::error_code{};
-  }
-
   /// The content of a name, or the one that an open handle waits for; null if there is neither.
   [[nodiscard]] std::shared_ptr<page_set> find(std::string_view name) const noexcept {
     if (const auto living = shelf_.find(name); living != shelf_.end()) {
@@ -328,7 +283,7 @@ class memory_storage {
 
   [[nodiscard]] std::error_code advance(batches& written, const base_position& position,
                                         bool allowed) noexcept try {
-    if (const std::error_code refused = refusal(written, position)) {
+    if (const std::error_code refused = detail::refusal_of(position)) {
       return refused;
     }
     const std::unique_lock guard(mutex_);
@@ -339,7 +294,8 @@ class memory_storage {
       std::shared_ptr<page_set> set = find(image.name);
       if (mine != written.end()) {
         const batch& change = mine->second;
-        allowed = allowed && (change.begun_here() || change.target == set);
+        allowed = allowed && (change.begun_here() || change.target == set) &&
+                  detail::tells_of(image, change.written->page_size, change.written->page_count);
         set = change.target;
         if (!change.begun_here()) {
           const std::unique_lock changing(set->mutex);
@@ -348,8 +304,7 @@ class memory_storage {
       } else if (!set) {
         set = std::make_shared<page_set>(image.name);
       }
-      allowed = allowed && (set->page_size == 0 || set->page_size == image.page_size ||
-                            (set->page_count == 0 && image.page_size == 0));
+      allowed = allowed && detail::may_follow(image, set->page_size, set->page_count);
       next.emplace(std::string(image.name), std::move(set));
     }
     if (!allowed) {
