@@ -75,7 +75,7 @@ class fsm final : public state_machine, private damage_listener {
   explicit fsm(Storage& storage, fsm_options options = {})
       : options_(options),
         databases_(options.lock_byte),
-        board_(std::make_shared<damage_board>(*this)),
+        board_(std::make_shared<damage_board>(static_cast<damage_listener&>(*this))),
         base_(storage, options.lock_byte, databases_.gauge(), board_),
         assembly_(options.lock_byte),
         outcomes_(options.cluster_id) {}

@@ -110,7 +110,8 @@ concept reads_pages = std::movable<typename S::database_type> &&
   noexcept->std::same_as<std::error_code>;
 };
 
-/// Takes pages in ascending order, in any number of calls; `page_count` is the database's after the
+/// Takes pages in ascending order, in any number of calls; a later call may bring a page again, and
+/// counts then. `page_count` is the database's after the
 /// flush. `open` begins a database without pages; if there is one of that name, then the commit (or
 /// publish) puts the new one in its place. Its handle reads what was written as soon as all of it
 /// was, also before the commit.
@@ -137,7 +138,8 @@ concept advances = page_writer<typename S::flush_type, typename S::database_type
 };
 
 /// A whole new content beside the old, for restores. `publish` replaces everything or nothing; it
-/// may come long after the stage was filled. A stage dropped half-way leaves no trace. Several
+/// may come long after the stage was filled, and after errc::storage_full the stage is as it was, to
+/// be published later. A stage dropped half-way leaves no trace. Several
 /// stages may be alive at a time.
 template <class S>
 concept replaces = std::movable<typename S::stage_type> &&

@@ -63,7 +63,6 @@ class memory_storage {
   struct batch {
     std::shared_ptr<page_set> target;
     std::shared_ptr<page_set> written;  // the target itself if it was begun here
-    std::uint32_t last_written = 0;     // pages arrive in ascending order
 
     [[nodiscard]] bool begun_here() const noexcept { return target == written; }
   };
@@ -96,28 +95,27 @@ class memory_storage {
       }
       auto set = std::make_shared<page_set>(name);
       set->page_size = page_size;
-      batches_.insert_or_assign(std::string(name), batch{set, set, 0});
+      batches_.insert_or_assign(std::string(name), batch{set, set});
       return database_type{std::move(set), page_size};
     } catch (const std::bad_alloc&) {
       return failed(errc::storage_full);
     }
 
-    /// Copies the images. A page written twice must come in a later flush; pages ascend over all
-    /// calls. Refused: a handle on another content of the name than was written to before.
+    /// Copies the images. Pages ascend; a later call may bring a page again. Refused: a handle on
+    /// another content of the name than was written to before.
     /// @param page_count the database's pages afterwards; the last call's counts
     [[nodiscard]] std::error_code write(const database_type& database,
                                         std::span<const page_view> sorted,
                                         std::uint64_t page_count) noexcept try {
       auto found = batches_.find(database.set_->name);
       if (found == batches_.end()) {
-        batch fresh{database.set_, std::make_shared<page_set>(database.set_->name), 0};
+        batch fresh{database.set_, std::make_shared<page_set>(database.set_->name)};
         fresh.written->page_size = database.page_size_;
         found = batches_.emplace(database.set_->name, std::move(fresh)).first;
       }
       batch& into = found->second;
-      std::uint32_t last = into.last_written;
       if (into.target != database.set_ || into.written->page_size != database.page_size_ ||
-          !detail::ascend(sorted, last, database.page_size_, page_count)) {
+          !detail::ascend(sorted, database.page_size_, page_count)) {
         return make_error_code(errc::malformed);
       }
       const std::unique_lock guard(into.written->mutex);
@@ -127,7 +125,6 @@ class memory_storage {
         into.written->pages.insert_or_assign(page.number.value,
                                              stored_page{page.hash, std::move(image)});
       }
-      into.last_written = last;
       into.written->page_count = page_count;
       return {};
     } catch (const std::bad_alloc&) {
@@ -251,7 +248,7 @@ class memory_storage {
 
   /// Replaces everything by the stage. The position may be before the current one: a restore can go
   /// back.
-  [[nodiscard]] std::error_code publish(stage_type stage, const base_position& position) noexcept
+  [[nodiscard]] std::error_code publish(stage_type&& stage, const base_position& position) noexcept
       try {
     for (const auto& [name, written] : stage.batches_) {
       if (!written.begun_here()) {
@@ -259,11 +256,12 @@ class memory_storage {
       }
     }
     for (const database_image& image : position.databases) {
-      if (is_database_name(image.name) && !stage.batches_.contains(image.name)) {
+      if (is_database_name(image.name) && !detail::is_blank(image) &&
+          !stage.batches_.contains(image.name)) {
         auto set = std::make_shared<page_set>(image.name);
         set->page_size = image.page_size;
         set->page_count = image.page_count;
-        stage.batches_.emplace(std::string(image.name), batch{set, set, 0});
+        stage.batches_.emplace(std::string(image.name), batch{set, set});
       }
     }
     return advance(stage.batches_, position, true);
@@ -281,6 +279,12 @@ class memory_storage {
     return waiting == unborn_.end() ? nullptr : waiting->second.lock();
   }
 
+  /// What was written for a line. A blank one has no content, whatever was written before it was.
+  [[nodiscard]] static batches::iterator content_of(const database_image& image,
+                                                    batches& written) {
+    return detail::is_blank(image) ? written.end() : written.find(image.name);
+  }
+
   [[nodiscard]] std::error_code advance(batches& written, const base_position& position,
                                         bool allowed) noexcept try {
     if (const std::error_code refused = detail::refusal_of(position)) {
@@ -290,7 +294,7 @@ class memory_storage {
     bytes notes(position.notes.begin(), position.notes.end());
     shelf next;
     for (const database_image& image : position.databases) {  // all that can fail comes first
-      const auto mine = written.find(image.name);
+      const auto mine = content_of(image, written);
       std::shared_ptr<page_set> set = find(image.name);
       if (mine != written.end()) {
         const batch& change = mine->second;
@@ -301,17 +305,17 @@ class memory_storage {
           const std::unique_lock changing(set->mutex);
           set->pages.reserve(set->pages.size() + change.written->pages.size());
         }
-      } else if (!set) {
+      } else if (!set || (set->page_size != 0 && detail::is_blank(image))) {
         set = std::make_shared<page_set>(image.name);
       }
-      allowed = allowed && detail::may_follow(image, set->page_size, set->page_count);
+      allowed = allowed && detail::may_follow(image, set->page_size);
       next.emplace(std::string(image.name), std::move(set));
     }
     if (!allowed) {
       return make_error_code(errc::malformed);
     }
     for (const database_image& image : position.databases) {
-      const auto mine = written.find(image.name);
+      const auto mine = content_of(image, written);
       become(*next.find(image.name)->second, image,
              mine == written.end() ? nullptr : mine->second.written.get());
     }

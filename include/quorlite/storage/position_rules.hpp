@@ -60,26 +60,25 @@ namespace detail {
   return image.page_count == page_count && (is_blank(image) || image.page_size == page_size);
 }
 
-/// True if a line may follow what is stored: a database keeps its page size while it has pages.
-[[nodiscard]] inline bool may_follow(const database_image& image, std::uint32_t page_size,
-                                     std::uint64_t page_count) noexcept {
-  return page_size == 0 || page_size == image.page_size || (page_count == 0 && is_blank(image));
+/// True if a line may follow what is stored: a database keeps its page size until it is born again,
+/// which a blank line says as well.
+[[nodiscard]] inline bool may_follow(const database_image& image,
+                                     std::uint32_t page_size) noexcept {
+  return page_size == 0 || page_size == image.page_size || is_blank(image);
 }
 
-/// True if the pages ascend from `last` on, lie inside `page_count` and have the right size; `last`
-/// is then the last of them.
+/// True if the pages ascend, lie inside `page_count` and have the right size.
 template <class Pages>
-[[nodiscard]] bool ascend(const Pages& sorted, std::uint32_t& last, std::uint32_t page_size,
+[[nodiscard]] bool ascend(const Pages& sorted, std::uint32_t page_size,
                           std::uint64_t page_count) noexcept {
-  std::uint32_t before = last;
-  for (const page_view& page : sorted) {
-    if (page.number.value <= before || page.number.value > page_count ||
+  std::uint32_t last = 0;
+  for (const auto& page : sorted) {
+    if (page.number.value <= last || page.number.value > page_count ||
         page.image.size() != page_size) {
       return false;
     }
-    before = page.number.value;
+    last = page.number.value;
   }
-  last = before;
   return page_count <= limits::page_count_max;
 }
 
