@@ -206,9 +206,9 @@ std::error_code fsm<Consensus, Storage, Codec>::flush_now(log_index upto,
 template <consensus Consensus, storage Storage, entry_codec Codec>
 void fsm<Consensus, Storage, Codec>::evict() {
   for (const std::shared_ptr<database>& one : databases_.existing()) {
-    const std::shared_ptr<page_store> store = one->store();
-    for (bool more = true; more && memory().bytes() > options_.memory_bytes / 2;) {
-      more = store->evict(memory().bytes() - options_.memory_bytes / 2);
+    const std::size_t taken = memory().bytes();
+    if (taken > options_.memory_bytes / 2) {
+      one->store()->evict(taken - options_.memory_bytes / 2);
     }
   }
 }

@@ -248,5 +248,20 @@ inline void page_store::flushed(version_number after, const pin& at) {
   base_pages_ = at.page_count();
 }
 
+inline void page_store::evict(std::size_t at_most) {
+  bool came_round = false;
+  for (std::size_t left = at_most; left != 0;) {
+    const std::lock_guard lock(mutex_);
+    const std::size_t before = chains().size_bytes();
+    evict_hand_ = chains().evict_some(evict_hand_, left, evict_pages);
+    const std::size_t dropped = before - chains().size_bytes();
+    work();
+    left -= std::min(left, dropped);
+    if (evict_hand_ == 0 && std::exchange(came_round, true)) {
+      return;
+    }
+  }
+}
+
 }  // namespace v0
 }  // namespace quorlite

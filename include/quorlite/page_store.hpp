@@ -121,17 +121,9 @@ class page_store : public std::enable_shared_from_this<page_store> {
   /// each that changed). @pre every page that changed in between was written, or is cut off
   void flushed(version_number after, const pin& at);
 
-  /// Drops up to `at_most` bytes of versions that the base holds as well, some of them at each
-  /// call.
-  /// @returns false if there was nothing to drop, all around
-  bool evict(std::size_t at_most) {
-    const std::lock_guard lock(mutex_);
-    const std::size_t before = chains().size_bytes();
-    const std::uint64_t from = evict_hand_;
-    evict_hand_ = chains().evict_some(from, at_most, evict_pages);
-    work();
-    return chains().size_bytes() < before || evict_hand_ != 0 || from != 0;
-  }
+  /// Drops up to `at_most` bytes of versions that the base holds as well, going on where the last
+  /// call ended. O(pages in memory), in holds of the mutex of 4096 pages each.
+  void evict(std::size_t at_most);
 
   /// The sum of the hashes of the pages of the committed state, each looked at. O(pages).
   [[nodiscard]] std::uint64_t sum_of_hashes() const;

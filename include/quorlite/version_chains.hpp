@@ -146,13 +146,13 @@ class version_chains {
     }
   }
 
-  /// Drops versions that the base holds, from page `hand` on, until `most_bytes` are gone or
+  /// Drops versions that the base holds, from page `hand` on, until `enough_bytes` are gone or
   /// `most_pages` were looked at. @returns where to go on; 0: it has come to the end
-  std::uint64_t evict_some(std::uint64_t hand, std::size_t most_bytes, std::size_t most_pages) {
-    const std::size_t enough = most_bytes < bytes_ ? bytes_ - most_bytes : 0;
+  std::uint64_t evict_some(std::uint64_t hand, std::size_t enough_bytes, std::size_t most_pages) {
+    const std::size_t before = bytes_;
     std::uint64_t next = 0;
     table_.visit(hand, version_number{}, limits::page_count_max, [&](page_number number) {
-      if (bytes_ <= enough || most_pages == 0) {
+      if (before - bytes_ >= enough_bytes || most_pages == 0) {
         next = number.value;
         return false;
       }
