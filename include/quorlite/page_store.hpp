@@ -21,6 +21,7 @@
 #include "quorlite/lineage.hpp"
 #include "quorlite/memory_gauge.hpp"
 #include "quorlite/page_source.hpp"
+#include "quorlite/page_store_usage.hpp"
 #include "quorlite/page_version.hpp"
 #include "quorlite/pin_ledger.hpp"
 #include "quorlite/reclaim.hpp"

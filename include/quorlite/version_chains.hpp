@@ -34,19 +34,6 @@
 
 namespace quorlite {
 inline namespace v0 {
-/// What a store keeps in memory. All numbers are of the same moment.
-struct page_store_usage {
-  std::size_t images = 0;       ///< page images that somebody can find
-  std::size_t tombstones = 0;   ///< marks of pages that were cut off
-  std::size_t held = 0;         ///< of both: superseded, but seen by a pin
-  std::size_t backlog = 0;      ///< of both: superseded, to be pruned by and by
-  std::size_t limbo = 0;        ///< unlinked, freed as soon as no reader can stand on them
-  std::size_t bytes = 0;        ///< all of the above and the page table
-  std::size_t dirty_bytes = 0;  ///< of these, of versions that the base does not hold
-  std::size_t pending = 0;      ///< versions above committed
-  std::uint64_t pins = 0;       ///< pins alive, doomed ones included
-};
-
 namespace detail {
 
 /// Owns every page version of a store. `find` and `visit` run on any thread under a read_guard; all
@@ -120,6 +107,8 @@ class version_chains {
       if (older != nullptr) {
         QUORLITE_ASSERT(older->place_ == page_place::settled);
         examine(older);
+      } else if (node->is_tombstone()) {
+        unlink(node);  // the page went into the base only, while this was pending
       }
     }
   }
@@ -183,7 +172,7 @@ class version_chains {
       lowest = node;
     }
     const version_number before = lowest == nullptr ? upto : lowest->version_;
-    need.image = pins_.any_within(version_number{}, before) != nullptr;
+    need.image = pins_.any_with_page(number, before);
     return need;
   }
 
@@ -392,8 +381,7 @@ inline std::error_code version_chains::keep_base(page_number number, version_num
     node = older;
   }
   page_version* const last = lowest(number);
-  if (need.image && last != nullptr &&
-      pins_.any_within(version_number{}, last->version_) != nullptr) {
+  if (need.image && last != nullptr && pins_.any_with_page(number, last->version_)) {
     link_below(last, copy_of(number, table_.base_hash(number), base), version_number{});
   }
   return {};
