@@ -116,13 +116,13 @@ template <faulty_storage_harness H>
   }
   storage.reset();
   faulty_disk later = disk.after_crash({});
-  storage = harness.mount(later);
-  const auto found = storage->recover();
+  const auto restarted = harness.mount(later);
+  const auto found = restarted->recover();
   if (!found) {
     return "recover() failed after the next flush: " + found.error().message();
   }
   difference = difference_in_position(*found, next);
-  difference = difference.empty() ? difference_in_pages(*storage, next) : difference;
+  difference = difference.empty() ? difference_in_pages(*restarted, next) : difference;
   return difference.empty() ? difference : difference + ", after the next flush and a crash";
 }
 
