@@ -114,8 +114,8 @@ template <faulty_storage_harness H>
   if (!difference.empty()) {
     return difference + ", after the next flush";
   }
+  faulty_disk later = disk.after_crash({});  // before the storage can end in good order
   storage.reset();
-  faulty_disk later = disk.after_crash({});
   const auto restarted = harness.mount(later);
   const auto found = restarted->recover();
   if (!found) {
