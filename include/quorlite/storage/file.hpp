@@ -221,7 +221,7 @@ class file_storage {
 
   /// Replaces everything by the stage; blocks until that is durable. The position may be before the
   /// current one: a restore can go back. After an error as commit().
-  [[nodiscard]] std::error_code publish(stage_type stage, const base_position& position) noexcept {
+  [[nodiscard]] std::error_code publish(stage_type&& stage, const base_position& position) noexcept {
     return advance(stage, position, true);
   }
 
