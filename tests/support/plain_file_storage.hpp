@@ -22,7 +22,7 @@
 #include "quorlite/bytes.hpp"
 #include "quorlite/codec/crc32c.hpp"
 #include "quorlite/codec/page_hash.hpp"
-#include "quorlite/codec/wire.hpp"
+#include "quorlite/wire.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
@@ -91,8 +91,7 @@ class plain_file_storage {
     }
     std::error_code write(const database_type& database, std::span<const page_view> sorted,
                           std::uint64_t page_count) noexcept {
-      std::uint32_t none = 0;
-      if (!detail::ascend(sorted, none, database.page_size, page_count)) {
+      if (!detail::ascend(sorted, database.page_size, page_count)) {
         return make_error_code(errc::malformed);
       }
       written_[database.what->name] = database.what;
