@@ -206,23 +206,21 @@ class file_writer {
 
   [[nodiscard]] std::error_code put(batch& into, std::span<const page_view> sorted) {
     const std::size_t batch_pages = place_->options().write_batch_pages;
+    if (!into.begun && place_->options().double_write) {
+      // Pages beyond the page count too: their hashes share sectors with hashes that count.
+      return place_->double_write().append(into.target->name(), sorted, into.page_size,
+                                           batch_pages);
+    }
     if (!into.begun) {
       // Bytes beyond the page count are nobody's: only those below need care.
       const std::uint64_t count = into.target->page_count();
-      const auto end =
-          std::partition_point(sorted.begin(), sorted.end(),
-                               [count](const auto& page) { return page.number.value <= count; });
-      const auto inside = sorted.first(static_cast<std::size_t>(end - sorted.begin()));
-      std::error_code error;
-      if (place_->options().double_write) {
-        error =
-            place_->double_write().append(into.target->name(), inside, into.page_size, batch_pages);
-        sorted = sorted.subspan(inside.size());
-      } else if (!inside.empty()) {
-        error = place_->promise(ahead_);
-      }
-      if (error) {
-        return error;
+      const bool inside = std::any_of(sorted.begin(), sorted.end(), [count](const auto& page) {
+        return page.number.value <= count;
+      });
+      if (inside) {
+        if (const std::error_code error = place_->promise(ahead_)) {
+          return error;
+        }
       }
     }
     return place_->health().after(into.target->write(sorted, into.page_size, batch_pages));
