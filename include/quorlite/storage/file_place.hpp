@@ -132,8 +132,12 @@ class file_place {
   }
 
   /// Removes the files of a content that will not be. Whoever has them open goes on reading them;
-  /// what cannot be removed now is removed by the next recovery.
+  /// what cannot be removed now is removed by the next recovery. Once something broke nobody knows
+  /// which record that one will find, so all files stay.
   void discard(database& unwanted) noexcept try {
+    if (health_.check()) {
+      return;
+    }
     static_cast<void>(directory_.remove(place_names::staged_data_of(unwanted.generation())));
     static_cast<void>(directory_.remove(place_names::staged_hashes_of(unwanted.generation())));
   } catch (const std::bad_alloc&) {
