@@ -167,6 +167,8 @@ class libraft_runtime {
     raft_uv_set_auto_recovery(&io_, false);  // it would set entries aside that were answered for
     raft_uv_set_segment_size(&io_, options_.segment_bytes);
     static_cast<void>(raft_uv_set_snapshot_compression(&io_, false));
+    // A second, by default: longer than an election takes.
+    raft_uv_set_connect_retry_delay(&io_, static_cast<unsigned>(options_.heartbeat.value));
     ::raft& engine = engine_.raft;
     code = raft_init(&engine, &io_, core_.fsm(), options_.id.value, options_.address.c_str());
     if (code != 0) {
