@@ -164,7 +164,11 @@ class fixture_raft {
 
   fixture_raft(fixture_world& world, std::size_t index, const libraft_options& options,
                fixture_flaw flaw)
-      : world_(world), index_(index), flaw_(flaw), options_(options), core_(options),
+      : world_(world),
+        index_(index),
+        flaw_(flaw),
+        options_(options),
+        core_(options),
         machine_(flaw) {}
 
   [[nodiscard]] std::error_code start(state_machine& machine) noexcept;
@@ -251,8 +255,8 @@ class fixture_world {
       raft_set_pre_vote(engine(i), true);
     }
     raft_configuration members;
-    QUORLITE_ASSERT(raft_fixture_configuration(&fixture_, static_cast<unsigned>(servers),
-                                               &members) == 0);
+    QUORLITE_ASSERT(
+        raft_fixture_configuration(&fixture_, static_cast<unsigned>(servers), &members) == 0);
     QUORLITE_ASSERT(raft_fixture_bootstrap(&fixture_, &members) == 0);
     raft_configuration_close(&members);
   }

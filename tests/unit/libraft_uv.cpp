@@ -142,7 +142,6 @@ TEST_CASE("eight threads write through libraft, and every row is on every server
   for (int i = 0; i < threads; ++i) {
     writers.emplace_back([&, i] {
       connection db = servers.connect(leader);
-      static_cast<void>(sqlite3_busy_timeout(db, 20'000));
       for (int x = 0; x < each; ++x) {
         const std::string values = std::to_string(i) + ',' + std::to_string(x);
         written += run(db, "INSERT INTO t VALUES(" + values + ")") == SQLITE_OK ? 1 : 0;
