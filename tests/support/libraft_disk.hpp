@@ -71,9 +71,7 @@ class fixture_disk {
   [[nodiscard]] bytes& snapshot_bytes() { return snapshot_->data; }
   [[nodiscard]] std::size_t entries() const noexcept { return entries_.size(); }
   [[nodiscard]] bytes& entry_bytes(std::size_t at) { return entries_[at].data; }
-  [[nodiscard]] bool is_command(std::size_t at) const {
-    return entries_[at].type == RAFT_COMMAND;
-  }
+  [[nodiscard]] bool is_command(std::size_t at) const { return entries_[at].type == RAFT_COMMAND; }
 
  private:
   struct entry {
@@ -119,8 +117,8 @@ class fixture_disk {
     out->term = snapshot_->term;
     raft_configuration_init(&out->configuration);
     for (const auto& [server, address] : snapshot_->servers) {
-      static_cast<void>(raft_configuration_add(&out->configuration, server.id, address.c_str(),
-                                               server.role));
+      static_cast<void>(
+          raft_configuration_add(&out->configuration, server.id, address.c_str(), server.role));
     }
     out->configuration_index = snapshot_->configuration_index;
     out->bufs = static_cast<raft_buffer*>(raft_malloc(sizeof(raft_buffer)));
@@ -157,8 +155,8 @@ class fixture_disk {
     *start = self.first_;
     *snapshot = self.snapshot_ ? self.give_snapshot() : nullptr;
     *count = self.entries_.size();
-    *entries = *count == 0 ? nullptr
-                           : static_cast<raft_entry*>(raft_calloc(*count, sizeof(raft_entry)));
+    *entries =
+        *count == 0 ? nullptr : static_cast<raft_entry*>(raft_calloc(*count, sizeof(raft_entry)));
     for (std::size_t i = 0; i < *count; ++i) {
       const entry& from = self.entries_[i];
       raft_entry& to = (*entries)[i];
@@ -250,9 +248,8 @@ class fixture_disk {
   }
   static int on_work(raft_io* io, raft_io_async_work* request, raft_io_async_work_cb answer) {
     request->cb = answer;
-    of(io).later([request](int code) {
-      request->cb(request, code != 0 ? code : request->work(request));
-    });
+    of(io).later(
+        [request](int code) { request->cb(request, code != 0 ? code : request->work(request)); });
     return 0;
   }
   static void on_close(raft_io* io, raft_io_close_cb answer) {

@@ -43,6 +43,8 @@ enum class fixture_flaw : std::uint8_t {
   barrier_without_quorum,  // answers at once
   forgets_on_stop,         // leaves proposals unsettled
   keeps_office_on_stop,    // without a loss
+  replays_with_hole,       // the first entry after a restart is lost
+  counts_from_snapshot,    // as if the snapshot held nothing: a restart of our own count
 };
 
 // What the core sees as its machine: passes everything on, wrongly if it is told to.
@@ -64,6 +66,12 @@ class flawed_machine final : public state_machine {
         changed.at.index = batch_base_;
         break;
       case fixture_flaw::indices_of_the_engine: changed.at.index = log_index{entry_now()}; break;
+      case fixture_flaw::replays_with_hole:
+        if (!std::exchange(first_seen_, true) && entry.at.index > real_->durable().index) {
+          return verdict::already;
+        }
+        break;
+      case fixture_flaw::counts_from_snapshot: changed.at.index.value -= installed_; break;
       case fixture_flaw::no_terms: changed.at.term = term{}; break;
       default: break;
     }
@@ -104,13 +112,14 @@ class flawed_machine final : public state_machine {
     }
   }
   result<std::unique_ptr<snapshot_reader>> take_snapshot() noexcept override {
-    if (gone_) {
+    if (gone_ || busy_) {
       return failed(errc::busy);
     }
     return real_->take_snapshot();
   }
   verdict install(std::unique_ptr<snapshot_stage> finished,
                   log_position engine_at) noexcept override {
+    installed_ = engine_at.index.value;
     return gone_ ? verdict::already : real_->install(std::move(finished), engine_at);
   }
   void settled(proposal_token which, outcome how, reason why) noexcept override {
@@ -143,6 +152,8 @@ class flawed_machine final : public state_machine {
   void stop() noexcept { stopping_ = true; }
   // A crash: whatever the engine says from here on, nobody hears of it.
   void go() noexcept { gone_ = true; }
+  // No snapshot can be taken, or it can again.
+  void be_busy(bool busy) noexcept { busy_ = busy; }
   void settle_with(proposal_token kept, proposal_token dropped) {
     aliases_.emplace_back(kept, dropped);
   }
@@ -158,7 +169,10 @@ class flawed_machine final : public state_machine {
   log_index batch_base_;
   term led_;
   bool stopping_ = false;
-  bool gone_ = false;
+  std::atomic<bool> gone_{false};
+  bool busy_ = false;
+  bool first_seen_ = false;
+  std::uint64_t installed_ = 0;
   std::vector<std::pair<proposal_token, proposal_token>> aliases_;
 };
 
@@ -189,6 +203,7 @@ class fixture_raft {
     if (entry.size() > max_entry_bytes()) {
       machine_.settled(token, outcome::not_applied, reason::too_large);
     } else if (stopped_ || !core_.admit(entry.size())) {
+      mail_.nudge = true;
       machine_.settled(token, outcome::not_applied, stopped_ ? reason::stopped : reason::busy);
     } else {
       if (flaw_ == fixture_flaw::forwards_after_loss && engine_->state == RAFT_LEADER) {
@@ -374,8 +389,8 @@ class fixture_world {
     place.io = io_[server];
     former_.push_back(std::exchange(nodes_[server], make_node(server)));
     disks_[server]->thaw();
-    QUORLITE_ASSERT(raft_init(&place.raft, &place.io, node(server).core().fsm(), place.id,
-                              place.address) == 0);
+    QUORLITE_ASSERT(
+        raft_init(&place.raft, &place.io, node(server).core().fsm(), place.id, place.address) == 0);
     raft_set_pre_vote(&place.raft, true);
     const std::error_code error = start(server, machine);
     if (!error) {
