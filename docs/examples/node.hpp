@@ -26,7 +26,7 @@ class node {
 
   [[nodiscard]] virtual quorlite::result<quorlite::connection> open(const std::string& name) = 0;
   [[nodiscard]] virtual quorlite::office office() const = 0;
-  /// What .status prints.
+  /// What .status prints. Indices count entries of the engine, positions count commands.
   [[nodiscard]] virtual ordered_json status() = 0;
   [[nodiscard]] virtual std::vector<std::string> databases() = 0;
   /// Behind a read barrier, if this server leads.
@@ -98,19 +98,31 @@ class running_node final : public node {
     const quorlite::office office = replica_.office();
     const quorlite::health health = replica_.health();
     const quorlite::log_position applied = replica_.applied();
-    const char* const role = health.halted ? "halted" : office.leading ? "leader" : "follower";
+    const auto engine = raft_.status();
+    const char* const role = health.halted || engine.failure ? "halted"
+                             : office.leading                ? "leader"
+                                                             : "follower";
     ordered_json all = {{"id", asked_.id},
                         {"address", asked_.member(asked_.id)->address},
                         {"role", role},
                         {"leader", leader(office)},
                         {"term", office.term.value},
-                        {"commit_index", raft_.status().commit_index.value},
-                        {"applied_index", applied.index.value},
-                        {"applied_term", applied.term.value},
-                        {"durable_index", replica_.machine().durable().index.value}};
+                        {"commit_index", engine.commit_index},
+                        {"applied_index", engine.applied_index},
+                        {"snapshot_index", engine.snapshot_index},
+                        {"position", applied.index.value},
+                        {"durable_position", replica_.machine().durable().index.value}};
     if (health.halted) {
       all["halted"] = fmt::format("{} ({})", health.error.message(), health.what);
     }
+    if (engine.failure) {
+      all["engine_failed"] = engine.failure.message();
+    }
+    ordered_json servers = ordered_json::array();
+    for (const auto& one : engine.members) {
+      servers.push_back({{"id", one.id.value}, {"address", one.address}, {"voter", one.voter}});
+    }
+    all["servers"] = std::move(servers);
     std::uint64_t bytes = 0;
     ordered_json databases = ordered_json::array();
     for (const auto& one : replica_.databases()) {

@@ -33,7 +33,7 @@ struct node_settings {
   bool memory = false;
   bool serve = false;
   std::uint64_t wait_seconds = 10;
-  std::uint64_t snapshot_entries = 1024;
+  std::uint64_t snapshot_bytes = std::uint64_t{16} << 20U;
   bool help = false;
 
   [[nodiscard]] const cluster_member* member(std::uint64_t with_id) const {
@@ -45,7 +45,7 @@ struct node_settings {
 
 inline constexpr std::string_view node_usage =
     R"(usage: sql_node --id N --data DIR --cluster ID=HOST:PORT,... [--join] [--memory] [--serve]
-                [--database NAME] [--wait SECONDS] [--snapshot-entries N] [--help]
+                [--database NAME] [--wait SECONDS] [--snapshot-bytes N] [--help]
 
 One server of a replicated SQLite database. It reads SQL from the standard input and answers as the
 sqlite3 shell does; .help lists the commands that start with a dot. Every server reads; writes go to
@@ -60,8 +60,8 @@ the leader, and any other server answers them with the leader's address.
   --serve         go on after the end of the input, until SIGTERM (sql_node ... --serve < /dev/null)
   --database NAME the database to open (default app.db); .open changes it
   --wait SECONDS  how long the first statement waits until a leader is known (default 10)
-  --snapshot-entries N
-                  log entries between two snapshots (default 1024)
+  --snapshot-bytes N
+                  bytes of log between two snapshots, at least (default 16777216)
   --help          this text
 
 SIGTERM, SIGINT, .quit and, without --serve, the end of the input stop the server cleanly: a leader
@@ -130,7 +130,7 @@ inline void take_value(node_settings& into, std::string_view flag, std::string_v
   } else if (flag == "--wait") {
     into.wait_seconds = parse_number(flag, value, 0, 86'400);
   } else {
-    into.snapshot_entries = parse_number(flag, value, 1, 1'000'000'000);
+    into.snapshot_bytes = parse_number(flag, value, 1, std::uint64_t{1} << 40U);
   }
 }
 
@@ -154,7 +154,7 @@ inline void check_settings(const node_settings& asked) {
 /// Accepts `--flag value` and `--flag=value`. @throws usage_error
 [[nodiscard]] inline node_settings parse_node_flags(std::span<char* const> arguments) {
   constexpr std::string_view with_value[] = {"--id",       "--data", "--cluster",
-                                             "--database", "--wait", "--snapshot-entries"};
+                                             "--database", "--wait", "--snapshot-bytes"};
   node_settings asked;
   for (std::size_t i = 1; i < arguments.size(); ++i) {
     const std::string_view whole = arguments[i];

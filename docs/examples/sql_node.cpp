@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdio>
 #include <exception>
@@ -34,6 +35,8 @@ namespace {
   options.id = quorlite::server_id{asked.id};
   options.address = asked.member(asked.id)->address;
   options.directory = asked.data;
+  options.snapshot_min_bytes = asked.snapshot_bytes;
+  options.trailing_bytes = std::min(options.trailing_bytes, asked.snapshot_bytes / 4);
   if (!asked.join) {
     for (const cluster_member& one : asked.cluster) {
       options.bootstrap.push_back({quorlite::server_id{one.id}, one.address});

@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <cstddef>
 #include <cstdio>
@@ -67,6 +69,9 @@ class sql_shell {
     const char* rest = text.c_str();
     while (*rest != '\0') {
       sqlite3_stmt* compiled = nullptr;
+      while (std::isspace(static_cast<unsigned char>(*rest)) != 0) {
+        ++rest;
+      }
       const char* const begin = rest;
       const int code = sqlite3_prepare_v2(db_, rest, -1, &compiled, &rest);
       const owned_query query(compiled);
