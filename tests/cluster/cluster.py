@@ -110,7 +110,9 @@ class Cluster:
         said: dict[int, dict] = {}
 
         def content(status: dict) -> tuple:
-            databases = tuple((one["name"], one["version"], one["hash"]) for one in status["databases"])
+            databases = tuple(
+                (one["name"], one["version"], one["hash"]) for one in status["databases"]
+            )
             return databases, status["applied_index"], status["leader"], status["term"]
 
         def same() -> bool:

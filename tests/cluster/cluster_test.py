@@ -9,6 +9,7 @@ import argparse
 import json
 import pathlib
 import random
+import shlex
 import shutil
 import sqlite3
 import sys
@@ -45,6 +46,7 @@ class Run:
         self.term = 0
         self.rows = 0
         self.workload: Workload | None = None
+        self.plan = self.planned()
 
     # ---- the course of it
 
@@ -54,7 +56,7 @@ class Run:
                 self.cluster.start(server)
             self.make_schema()
             self.workload = Workload(self.cluster, self.options.seed, CLIENTS)
-            for name in self.plan():
+            for name in self.plan:
                 self.round(name)
                 if self.findings:
                     return
@@ -67,7 +69,7 @@ class Run:
             self.findings += self.cluster.fallen()
             self.cluster.close()
 
-    def plan(self) -> list[str]:
+    def planned(self) -> list[str]:
         """Each calamity about equally often, in an order of chance."""
         if self.options.nemesis:
             return [self.options.nemesis] * self.options.rounds
@@ -242,8 +244,8 @@ def main() -> int:
     folder = pathlib.Path(options.keep or tempfile.mkdtemp(prefix="cluster_test_"))
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    say(f"seed {options.seed}, {options.rounds} rounds")
     run = Run(options, folder)
+    say(f"seed {options.seed}: {' '.join(run.plan)}")
     run.all()
     result = run.result(time.monotonic() - began)
     if options.json:
@@ -252,9 +254,9 @@ def main() -> int:
         for name, value in result.items():
             print(f"{name:<20} {value}")
     if run.findings:
-        flags = " ".join(flag for flag in sys.argv[1:] if not flag.startswith("--seed"))
         say(f"{len(run.findings)} violations; the servers' logs are in {folder}")
-        say(f"to repeat: {sys.argv[0]} {flags}")
+        again = [sys.executable, *sys.argv, "--seed", str(options.seed)]
+        say(f"to repeat: {shlex.join(again)}")
         return 1
     if not options.keep:
         shutil.rmtree(folder)
