@@ -51,16 +51,16 @@ class libraft {
   static constexpr bool supports_follower_read_barrier = false;
   using signal_type = thread_signal;
 
-  /// @pre id above 0; heartbeat below election_timeout, both above 0; entries fit twice into a
-  ///   segment, and once into in_flight_bytes and into half of log_bytes
+  /// @pre id above 0; heartbeat below election_timeout, both above 0; an entry fits into a segment,
+  ///   into in_flight_bytes and into half of log_bytes
   explicit libraft(libraft_options options) : options_(std::move(options)) {
     QUORLITE_ASSERT(options_.id.value != 0 && options_.heartbeat.value != 0 &&
                     options_.heartbeat < options_.election_timeout);
     const std::size_t entry = libraft_batch::bytes_for(1, options_.entry_bytes);
     QUORLITE_ASSERT(options_.entry_bytes <= limits_entry_bytes &&
                     options_.batch_bytes <= limits_entry_bytes &&
-                    options_.segment_bytes / 2 > entry &&
-                    options_.segment_bytes / 2 > largest_batch() &&
+                    options_.segment_bytes > entry &&
+                    options_.segment_bytes > largest_batch() &&
                     options_.in_flight_bytes >= entry && options_.log_bytes / 2 >= entry);
   }
   libraft(const libraft&) = delete;

@@ -39,7 +39,7 @@ struct libraft_options {
   std::size_t entry_bytes = std::size_t{4} << 20U;   ///< max_entry_bytes()
   std::size_t batch_bytes = std::size_t{1} << 20U;   ///< commands share an entry up to this
   std::size_t in_flight_bytes = std::size_t{64} << 20U;  ///< more unanswered: refused, busy
-  std::size_t segment_bytes = std::size_t{8} << 20U;     ///< of a file of the log; > 2 entries
+  std::size_t segment_bytes = std::size_t{8} << 20U;     ///< of a file of the log; above entry_bytes
 
   /// A snapshot is taken when so many bytes were applied since the last one …
   std::uint64_t snapshot_min_bytes = std::uint64_t{16} << 20U;
