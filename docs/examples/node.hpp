@@ -66,8 +66,9 @@ class running_node final : public node {
 
   [[nodiscard]] std::error_code add(const cluster_member& one) override {
     const quorlite::server_id id{one.id};
-    const std::error_code error = raft_.add(id, one.address);
-    return error ? error : raft_.promote(id);
+    const std::error_code error = raft_.add({id, one.address});
+    const bool tried_before = error == std::errc::invalid_argument;  // and not promoted, it may be
+    return error && !tried_before ? error : raft_.promote(id);
   }
   [[nodiscard]] std::error_code remove(std::uint64_t id) override {
     return raft_.remove(quorlite::server_id{id});

@@ -170,7 +170,10 @@ class shell_commands {
     if (error) {
       const quorlite::office now = shell_.node_.office();
       const bool elsewhere = !now.leading && !now.leader_hint.empty();
-      shell_.fail(fmt::format("Error: {}{}", error.message(),
+      const std::string why = error == std::errc::invalid_argument
+                                  ? "no such server, or one that is there already"
+                                  : error.message();
+      shell_.fail(fmt::format("Error: {}{}", why,
                               elsewhere ? "; the leader is " + now.leader_hint : std::string()));
     }
   }

@@ -140,7 +140,7 @@ class Nemesis:
             except Lost as error:
                 said[:] = [str(error)]
             # Done already, by an attempt whose answer was lost.
-            return not said or any("already" in line or "not found" in line for line in said)
+            return not said or any("no such server" in line for line in said)
 
         if not wait_until(done, 90.0, 0.2):
             raise Trouble(f"'{command}' is not done within 90 s: {said}")
