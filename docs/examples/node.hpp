@@ -110,6 +110,7 @@ class running_node final : public node {
                         {"term", office.term.value},
                         {"commit_index", engine.commit_index},
                         {"applied_index", engine.applied_index},
+                        {"last_index", engine.last_index},
                         {"snapshot_index", engine.snapshot_index},
                         {"position", applied.index.value},
                         {"durable_position", replica_.machine().durable().index.value}};

@@ -74,9 +74,8 @@ class Run:
         if self.options.nemesis:
             return [self.options.nemesis] * self.options.rounds
         names: list[str] = []
-        kinds = self.nemesis.SHORT if self.options.short else self.nemesis.ROUNDS
         while len(names) < self.options.rounds:
-            names += self.chance.sample(kinds, len(kinds))
+            names += self.chance.sample(self.nemesis.ROUNDS, len(self.nemesis.ROUNDS))
         return names[: self.options.rounds]
 
     def make_schema(self) -> None:
@@ -215,9 +214,9 @@ def parsed() -> argparse.Namespace:
         prog="cluster_test", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--node", required=True, metavar="PROGRAM", help="the sql_node to run")
-    parser.add_argument("--rounds", type=int, help="default: 20; 6 with --short")
+    parser.add_argument("--rounds", type=int, help="default 20")
     parser.add_argument("--seed", type=int, default=1, help="chooses what befalls whom, and when")
-    parser.add_argument("--short", action="store_true", help="fewer rounds, one of each kind")
+    parser.add_argument("--short", action="store_true", help="one round of each kind")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--memory", action="store_true", help="servers keep databases in memory")
     parser.add_argument(
@@ -232,7 +231,7 @@ def parsed() -> argparse.Namespace:
     if options.nemesis and options.nemesis not in kinds:
         parser.error(f"--nemesis is one of: {' '.join(kinds)}")
     if options.rounds is None:
-        options.rounds = 6 if options.short else 20
+        options.rounds = len(kinds) if options.short else 20
     return options
 
 

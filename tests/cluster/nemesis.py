@@ -27,8 +27,6 @@ class Nemesis:
         "restart_leader",
         "kill_twice",
     )
-    # In a short run: one of each kind.
-    SHORT = ("kill_leader", "stop_leader", "wipe_follower", "kill_all", "stop_follower", "transfer")
 
     def __init__(self, cluster: Cluster, chance: random.Random):
         self.cluster = cluster

@@ -68,7 +68,6 @@ class CutLinks(Nemesis):
     """Partitions, besides all the rest."""
 
     ROUNDS = ("cut_leader", "cut_follower", "cut_all", "cut_for_a_moment", *Nemesis.ROUNDS)
-    SHORT = ("cut_leader", "cut_follower", "cut_all")
 
     def cut_leader(self) -> str:
         """It goes on believing that it leads, for a while; a client at its side does too."""

@@ -26,7 +26,7 @@ INSERT INTO tally VALUES (0);
 CREATE TRIGGER count_item AFTER INSERT ON item BEGIN UPDATE tally SET total = total + 1; END;
 """
 
-ERROR = re.compile(r"^(?:Parse|Runtime) error near line \d+: (.*) \((\d+)\)$")
+ERROR = re.compile(r"^(?:Parse|Runtime) error near line \d+: (.*?)(?: \((\d+)\))?$")
 HINT = re.compile(r"; the leader is ([\w.:-]+)")
 TRANSACTION = re.compile(r"ask \.outcome (\d+\.\d+)")
 
@@ -49,7 +49,7 @@ class Insert:
         elif not request.lines:
             self.answer = "acknowledged"
         elif len(errors) == 1 and len(request.lines) == 1:
-            code = int(errors[0].group(2))
+            code = int(errors[0].group(2) or 1)
             self.text = errors[0].group(1)
             self.answer = "unknown" if code == OUTCOME_UNKNOWN else "refused"
             if told := TRANSACTION.search(self.text):
