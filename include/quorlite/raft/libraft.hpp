@@ -58,10 +58,9 @@ class libraft {
                     options_.heartbeat < options_.election_timeout);
     const std::size_t entry = libraft_batch::bytes_for(1, options_.entry_bytes);
     QUORLITE_ASSERT(options_.entry_bytes <= limits_entry_bytes &&
-                    options_.batch_bytes <= limits_entry_bytes &&
-                    options_.segment_bytes > entry &&
-                    options_.segment_bytes > largest_batch() &&
-                    options_.in_flight_bytes >= entry && options_.log_bytes / 2 >= entry);
+                    options_.batch_bytes <= limits_entry_bytes && options_.segment_bytes > entry &&
+                    options_.segment_bytes > largest_batch() && options_.in_flight_bytes >= entry &&
+                    options_.log_bytes / 2 >= entry);
   }
   libraft(const libraft&) = delete;
   libraft& operator=(const libraft&) = delete;
@@ -144,9 +143,8 @@ class libraft {
 
   /// On libuv's thread pool, which the log uses too: one at a time.
   void run(background_task& task) noexcept {
-    const bool taken = runtime_ != nullptr && runtime_->post([&](libraft_mail& mail) {
-      mail.tasks.push_back(&task);
-    });
+    const bool taken = runtime_ != nullptr &&
+                       runtime_->post([&](libraft_mail& mail) { mail.tasks.push_back(&task); });
     if (!taken) {
       task.run();
     }
@@ -166,8 +164,8 @@ class libraft {
   // succeed in time; errc::leadership_lost, errc::stopped: it may happen or not, see status();
   // std::errc::invalid_argument: no such server, or one there already.
 
-  /// Adds a server that is started, or will be, with an empty directory and no bootstrap. It is sent
-  /// nothing before it is promoted.
+  /// Adds a server that is started, or will be, with an empty directory and no bootstrap. It is
+  /// sent nothing before it is promoted.
   [[nodiscard]] std::error_code add(const libraft_server& server) {
     return ask(libraft_request::kind::add, server.id, server.address);
   }
@@ -200,12 +198,10 @@ class libraft {
     return libraft_batch::bytes_for(libraft_batch::commands_max, options_.batch_bytes);
   }
 
-  [[nodiscard]] std::error_code ask(libraft_request::kind what, server_id id,
-                                    std::string address) {
+  [[nodiscard]] std::error_code ask(libraft_request::kind what, server_id id, std::string address) {
     const auto one = std::make_shared<libraft_request>(what, id, std::move(address));
-    const bool posted = runtime_ != nullptr && runtime_->post([&](libraft_mail& mail) {
-      mail.requests.push_back(one);
-    });
+    const bool posted = runtime_ != nullptr &&
+                        runtime_->post([&](libraft_mail& mail) { mail.requests.push_back(one); });
     if (!posted) {
       return make_error_code(errc::stopped);
     }

@@ -11,7 +11,8 @@
 /// | … | | the commands, back to back |
 /// | … | 0 to 7 | zeros, to a multiple of 8: libraft sends entries without any padding of its own |
 ///
-/// Numbers are little-endian. Each command of a batch has a log index of its own (libraft_lane.hpp).
+/// Numbers are little-endian. Each command of a batch has a log index of its own
+/// (libraft_lane.hpp).
 #pragma once
 
 #include <algorithm>

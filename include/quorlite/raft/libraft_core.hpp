@@ -14,7 +14,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -74,7 +73,7 @@ class libraft_core final : private libraft_io_listener {
   /// Does what the mail says, but for tasks and the stop, then watches.
   void carry_out(libraft_mail& mail) noexcept {
     office_.notice_loss();
-    proposals_.submit(office_.open(), mail.proposals, std::move(mail.barriers));
+    proposals_.submit(office_.open(), std::move(mail.proposals), std::move(mail.barriers));
     for (std::shared_ptr<libraft_request>& one : mail.requests) {
       members_.carry_out(std::move(one));
     }
@@ -96,6 +95,7 @@ class libraft_core final : private libraft_io_listener {
       lane_.end(make_error_code(errc::storage_broken));  // it gave up, for want of disk or memory
     }
     office_.watch();
+    proposals_.pump(office_.open());
     proposals_.set_log_bytes(compaction_.applied_log_bytes());
   }
 

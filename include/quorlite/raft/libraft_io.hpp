@@ -27,7 +27,8 @@ class libraft_io_listener {
   libraft_io_listener(const libraft_io_listener&) = delete;
   libraft_io_listener& operator=(const libraft_io_listener&) = delete;
 
-  /// The disk failed with this code. From inside the engine: close it later, but before it works on.
+  /// The disk failed with this code. From inside the engine: close it later, but before it works
+  /// on.
   virtual void disk_failed(int code) noexcept = 0;
   /// A snapshot came and is in memory; it is written when this has returned. On a thread of the
   /// engine's pool. @returns 0, or a code: it is not written then
@@ -76,7 +77,7 @@ class libraft_io {
   struct append {
     raft_io_append request;
     libraft_io* owner;
-    raft_io_append* asked;           // the engine's; none once it was answered
+    raft_io_append* asked;            // the engine's; none once it was answered
     std::vector<raft_entry> entries;  // a copy of the array: a refused one may still be read
     std::list<append>::iterator self;
   };
@@ -148,8 +149,8 @@ class libraft_io {
     }
   }
 
-  /// As written, even if it was not: the engine is closed then and only lets go of the memory, while
-  /// an error would make it truncate its log once for each.
+  /// As written, even if it was not: the engine is closed then and only lets go of the memory,
+  /// while an error would make it truncate its log once for each.
   void answer(append& one) noexcept {
     raft_io_append* const asked = one.asked;
     appends_.erase(one.self);
@@ -210,8 +211,8 @@ class libraft_io {
       return;
     }
     if (status == 0) {
-      status = self.inner_.snapshot_put(self.engine_->io, 0, one->asked, one->snapshot,
-                                        one->answer);
+      status =
+          self.inner_.snapshot_put(self.engine_->io, 0, one->asked, one->snapshot, one->answer);
     }
     if (status == 0) {
       delete one;

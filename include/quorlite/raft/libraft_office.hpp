@@ -1,9 +1,9 @@
 /// @file
 /// Who leads, as libraft knows it, made into announcements for the machine.
 ///
-/// libraft 0.15 calls nobody when its state changes, and says "leader" before entries of older terms
-/// are committed, let alone applied. So its state is looked at after whatever it did, and a gain is
-/// announced only once a barrier of the new term was applied here (Raft thesis, 6.4).
+/// libraft 0.15 calls nobody when its state changes, and says "leader" before entries of older
+/// terms are committed, let alone applied. So its state is looked at after whatever it did, and a
+/// gain is announced only once a barrier of the new term was applied here (Raft thesis, 6.4).
 #pragma once
 
 #include <string_view>

@@ -32,14 +32,15 @@ struct libraft_options {
   /// that joins later starts with none, and is then added by the leader.
   std::vector<libraft_server> bootstrap{};
 
-  std::string listen_address{};  ///< where to listen, if that is not `address`
+  std::string listen_address{};         ///< where to listen, if that is not `address`
   milliseconds election_timeout{1000};  ///< a follower waits one to two times this for its leader
   milliseconds heartbeat{100};          ///< below election_timeout
 
-  std::size_t entry_bytes = std::size_t{4} << 20U;   ///< max_entry_bytes()
-  std::size_t batch_bytes = std::size_t{1} << 20U;   ///< commands share an entry up to this
+  std::size_t entry_bytes = std::size_t{4} << 20U;  ///< max_entry_bytes()
+  std::size_t batch_bytes = std::size_t{1} << 20U;  ///< commands share an entry up to this
+  std::size_t batches_in_flight = 4;  ///< entries under way; meanwhile commands gather for the next
   std::size_t in_flight_bytes = std::size_t{64} << 20U;  ///< more unanswered: refused, busy
-  std::size_t segment_bytes = std::size_t{8} << 20U;     ///< of a file of the log; above entry_bytes
+  std::size_t segment_bytes = std::size_t{8} << 20U;  ///< of a file of the log; above entry_bytes
 
   /// A snapshot is taken when so many bytes were applied since the last one …
   std::uint64_t snapshot_min_bytes = std::uint64_t{16} << 20U;

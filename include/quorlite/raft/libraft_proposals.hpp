@@ -5,9 +5,9 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <iterator>
 #include <list>
-#include <span>
 #include <utility>
 #include <vector>
 
@@ -38,6 +38,7 @@ class libraft_proposals {
  public:
   explicit libraft_proposals(const libraft_options& options) noexcept
       : batch_bytes_(options.batch_bytes),
+        batches_max_(options.batches_in_flight),
         in_flight_max_(options.in_flight_bytes),
         log_max_(options.log_bytes) {}
 
@@ -59,33 +60,50 @@ class libraft_proposals {
     return false;
   }
 
-  /// Hands over what came together: as few entries as batch_bytes allows, in this order. The
-  /// barriers ride on the last of them, or take an entry of their own.
+  /// Takes what came together, and hands on what may be: commands in this order, as many to an
+  /// entry as batch_bytes allows, while fewer than batches_in_flight are under way. What has to
+  /// wait shares an entry later. Barriers ride on the next entry, or take one of their own.
   /// @param open the term in which the office was announced; 0: none is
-  void submit(term open, std::span<libraft_proposal> proposals,
+  void submit(term open, std::vector<libraft_proposal> proposals,
               std::vector<proposal_token> barriers) noexcept {
-    std::vector<libraft_proposal*> together;
-    std::size_t payload = 0;
     for (libraft_proposal& one : proposals) {
-      const reason why = refusal(open, one.expected);
-      if (why != reason::none) {
-        settle({one.token, one.payload.size()}, outcome::not_applied, why);
-        continue;
-      }
-      const bool full = payload + one.payload.size() > batch_bytes_ ||
-                        together.size() == libraft_batch::commands_max;
-      if (full && !together.empty()) {
-        send(together, {});
-        together.clear();
-        payload = 0;
-      }
-      together.push_back(&one);
-      payload += one.payload.size();
+      queue_.push_back(std::move(one));
     }
-    if (!together.empty()) {
-      send(together, std::move(barriers));
-    } else if (!barriers.empty()) {
-      ask(open, std::move(barriers));
+    if (!barriers.empty()) {
+      if (queue_.empty()) {
+        ask(open, std::move(barriers));
+      } else {
+        riders_.insert(riders_.end(), barriers.begin(), barriers.end());
+      }
+    }
+    pump(open);
+  }
+
+  /// Hands on what waited, if it may now. Not from inside the engine.
+  void pump(term open) noexcept {
+    while (!queue_.empty() && (batches_.size() < batches_max_ ||
+                               refusal(open, queue_.front().expected) != reason::none)) {
+      std::vector<libraft_proposal> together;
+      std::size_t payload = 0;
+      while (!queue_.empty() && together.size() < libraft_batch::commands_max) {
+        libraft_proposal& next = queue_.front();
+        const reason why = refusal(open, next.expected);
+        if (why != reason::none) {
+          settle({next.token, next.payload.size()}, outcome::not_applied, why);
+        } else if (together.empty() || payload + next.payload.size() <= batch_bytes_) {
+          payload += next.payload.size();
+          together.push_back(std::move(next));
+        } else {
+          break;
+        }
+        queue_.pop_front();
+      }
+      if (!together.empty()) {
+        send(together, payload, std::exchange(riders_, {}));
+      }
+    }
+    if (queue_.empty() && !riders_.empty()) {
+      ask(open, std::exchange(riders_, {}));
     }
   }
 
@@ -101,6 +119,10 @@ class libraft_proposals {
 
   /// Settles whatever still waits. Callbacks that come later find nothing to tell.
   void sweep() noexcept {
+    for (; !queue_.empty(); queue_.pop_front()) {
+      turn_away(queue_.front(), reason_of(RAFT_SHUTDOWN));
+    }
+    settle_barriers(std::exchange(riders_, {}), outcome::not_applied, reason_of(RAFT_SHUTDOWN));
     for (batch& one : batches_) {
       settle_all(one, outcome::unknown, reason_of(RAFT_LEADERSHIPLOST));
     }
@@ -171,17 +193,15 @@ class libraft_proposals {
     }
   }
 
-  void send(const std::vector<libraft_proposal*>& together,
+  void send(const std::vector<libraft_proposal>& together, std::size_t payload,
             std::vector<proposal_token> barriers) noexcept {
     batch& one = batches_.emplace_back();
     one.self = std::prev(batches_.end());
     one.owner = this;
     one.request.data = &one;
     one.barriers = std::move(barriers);
-    std::size_t payload = 0;
-    for (const libraft_proposal* const proposal : together) {
-      one.proposals.push_back({proposal->token, proposal->payload.size()});
-      payload += proposal->payload.size();
+    for (const libraft_proposal& proposal : together) {
+      one.proposals.push_back({proposal.token, proposal.payload.size()});
     }
     handed_over_ += together.size();
     ++batch_count_;
@@ -191,7 +211,7 @@ class libraft_proposals {
     int code = RAFT_NOMEM;
     if (buffer.base != nullptr) {
       libraft_batch::encode({static_cast<std::byte*>(buffer.base), buffer.len}, together.size(),
-                            [&](std::size_t i) { return bytes_view(together[i]->payload); });
+                            [&](std::size_t i) { return bytes_view(together[i].payload); });
       // May call back, also about this one, before it returns.
       code = ::raft_apply(engine_, &one.request, &buffer, 1, on_applied);
     }
@@ -266,11 +286,14 @@ class libraft_proposals {
   }
 
   const std::size_t batch_bytes_;
+  const std::size_t batches_max_;
   const std::size_t in_flight_max_;
   const std::uint64_t log_max_;
   ::raft* engine_ = nullptr;
   libraft_lane* lane_ = nullptr;
   libraft_io* io_ = nullptr;
+  std::deque<libraft_proposal> queue_;  // wait for a place among the batches
+  std::vector<proposal_token> riders_;  // barriers that go with the next of them
   std::list<batch> batches_;
   std::list<barrier> barriers_;
   reason blame_ = reason::none;

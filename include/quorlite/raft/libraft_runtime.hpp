@@ -142,8 +142,7 @@ class libraft_runtime {
   [[nodiscard]] std::error_code open_handles() noexcept {
     wake_.data = before_.data = after_.data = this;
     const bool open = uv_async_init(&loop_, &wake_, on_wake) == 0 &&
-                      uv_prepare_init(&loop_, &before_) == 0 &&
-                      uv_check_init(&loop_, &after_) == 0;
+                      uv_prepare_init(&loop_, &before_) == 0 && uv_check_init(&loop_, &after_) == 0;
     if (!open) {
       return std::make_error_code(std::errc::not_enough_memory);
     }
@@ -163,10 +162,12 @@ class libraft_runtime {
     if (code != 0) {
       return libraft_error(code);
     }
-    io_.version = 2;  // 0.15 says 1, and has what 2 asks for
+    io_.version = 2;                         // 0.15 says 1, and has what 2 asks for
     raft_uv_set_auto_recovery(&io_, false);  // it would set entries aside that were answered for
     raft_uv_set_segment_size(&io_, options_.segment_bytes);
     static_cast<void>(raft_uv_set_snapshot_compression(&io_, false));
+    // A second, by default: longer than an election takes.
+    raft_uv_set_connect_retry_delay(&io_, static_cast<unsigned>(options_.heartbeat.value));
     ::raft& engine = engine_.raft;
     code = raft_init(&engine, &io_, core_.fsm(), options_.id.value, options_.address.c_str());
     if (code != 0) {
@@ -262,7 +263,8 @@ class libraft_runtime {
     }
   }
 
-  /// Around each wait of the loop: after all callbacks of a round, and before the first of the next.
+  /// Around each wait of the loop: after all callbacks of a round, and before the first of the
+  /// next.
   void watch() noexcept {
     if (!closing_) {
       core_.watch();

@@ -80,7 +80,8 @@ struct libraft_snapshot_header {
 struct libraft_snapshot_buffers {
   static constexpr std::size_t part_bytes = std::size_t{1} << 20U;
 
-  /// Any thread. @returns RAFT_NOMEM, RAFT_TOOBIG, RAFT_IOERR; `bufs` and `count` are to be released
+  /// Any thread. @returns RAFT_NOMEM, RAFT_TOOBIG, RAFT_IOERR; `bufs` and `count` are to be
+  /// released
   [[nodiscard]] static int fill(snapshot_reader& from, const libraft_cursor& at, raft_buffer*& bufs,
                                 unsigned& count) noexcept {
     const std::uint64_t size = from.size_bytes();
@@ -101,8 +102,8 @@ struct libraft_snapshot_buffers {
     libraft_snapshot_header{at, size}.encode(head);
     std::uint64_t offset = 0;
     for (unsigned i = 1; i < count; ++i) {
-      const auto wanted = static_cast<std::size_t>(
-          std::min<std::uint64_t>(part_bytes, size - offset));
+      const auto wanted =
+          static_cast<std::size_t>(std::min<std::uint64_t>(part_bytes, size - offset));
       const bytes_span part = take(bufs[i], wanted);
       if (part.empty()) {
         return RAFT_NOMEM;
