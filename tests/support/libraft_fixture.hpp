@@ -16,6 +16,7 @@
 #include "quorlite/raft/libraft_core.hpp"
 #include "quorlite/testing/consensus_harness.hpp"
 #include "quorlite/thread_signal.hpp"
+#include "support/libraft_disk.hpp"
 
 extern "C" {
 #include <raft/fixture.h>
@@ -42,6 +43,8 @@ enum class fixture_flaw : std::uint8_t {
   barrier_without_quorum,  // answers at once
   forgets_on_stop,         // leaves proposals unsettled
   keeps_office_on_stop,    // without a loss
+  replays_with_hole,       // the first entry after a restart is lost
+  counts_from_snapshot,    // as if the snapshot held nothing: a restart of our own count
 };
 
 // What the core sees as its machine: passes everything on, wrongly if it is told to.
@@ -52,6 +55,9 @@ class flawed_machine final : public state_machine {
   [[nodiscard]] state_machine& real() noexcept { return *real_; }
 
   verdict apply(const log_entry& entry) noexcept override {
+    if (gone_) {
+      return verdict::already;
+    }
     log_entry changed = entry;
     switch (flaw_) {
       case fixture_flaw::one_index_for_a_batch:
@@ -60,6 +66,12 @@ class flawed_machine final : public state_machine {
         changed.at.index = batch_base_;
         break;
       case fixture_flaw::indices_of_the_engine: changed.at.index = log_index{entry_now()}; break;
+      case fixture_flaw::replays_with_hole:
+        if (!std::exchange(first_seen_, true) && entry.at.index > real_->durable().index) {
+          return verdict::already;
+        }
+        break;
+      case fixture_flaw::counts_from_snapshot: changed.at.index.value -= installed_; break;
       case fixture_flaw::no_terms: changed.at.term = term{}; break;
       default: break;
     }
@@ -78,14 +90,15 @@ class flawed_machine final : public state_machine {
     return real_->apply(changed);
   }
   verdict skip(log_position upto) noexcept override {
-    if (flaw_ == fixture_flaw::indices_of_the_engine) {
-      return verdict::applied;
-    }
-    return real_->skip(upto);
+    const bool silent = gone_ || flaw_ == fixture_flaw::indices_of_the_engine;
+    return silent ? verdict::already : real_->skip(upto);
   }
   void leadership_changed(const leadership& now) noexcept override {
     if (flaw_ == fixture_flaw::announces_early && now.leading) {
       return;  // it was, already
+    }
+    if (gone_) {
+      return;
     }
     if (flaw_ == fixture_flaw::keeps_office_on_stop && stopping_) {
       return;
@@ -99,14 +112,18 @@ class flawed_machine final : public state_machine {
     }
   }
   result<std::unique_ptr<snapshot_reader>> take_snapshot() noexcept override {
+    if (gone_ || busy_) {
+      return failed(errc::busy);
+    }
     return real_->take_snapshot();
   }
   verdict install(std::unique_ptr<snapshot_stage> finished,
                   log_position engine_at) noexcept override {
-    return real_->install(std::move(finished), engine_at);
+    installed_ = engine_at.index.value;
+    return gone_ ? verdict::already : real_->install(std::move(finished), engine_at);
   }
   void settled(proposal_token which, outcome how, reason why) noexcept override {
-    if (flaw_ == fixture_flaw::forgets_on_stop && stopping_) {
+    if (gone_ || (flaw_ == fixture_flaw::forgets_on_stop && stopping_)) {
       return;
     }
     if (flaw_ == fixture_flaw::settles_on_append && how != outcome::not_applied) {
@@ -133,6 +150,10 @@ class flawed_machine final : public state_machine {
   std::error_code flush(log_index upto) noexcept override { return real_->flush(upto); }
 
   void stop() noexcept { stopping_ = true; }
+  // A crash: whatever the engine says from here on, nobody hears of it.
+  void go() noexcept { gone_ = true; }
+  // No snapshot can be taken, or it can again.
+  void be_busy(bool busy) noexcept { busy_ = busy; }
   void settle_with(proposal_token kept, proposal_token dropped) {
     aliases_.emplace_back(kept, dropped);
   }
@@ -148,6 +169,10 @@ class flawed_machine final : public state_machine {
   log_index batch_base_;
   term led_;
   bool stopping_ = false;
+  std::atomic<bool> gone_{false};
+  bool busy_ = false;
+  bool first_seen_ = false;
+  std::uint64_t installed_ = 0;
   std::vector<std::pair<proposal_token, proposal_token>> aliases_;
 };
 
@@ -178,6 +203,7 @@ class fixture_raft {
     if (entry.size() > max_entry_bytes()) {
       machine_.settled(token, outcome::not_applied, reason::too_large);
     } else if (stopped_ || !core_.admit(entry.size())) {
+      mail_.nudge = true;
       machine_.settled(token, outcome::not_applied, stopped_ ? reason::stopped : reason::busy);
     } else {
       if (flaw_ == fixture_flaw::forwards_after_loss && engine_->state == RAFT_LEADER) {
@@ -241,18 +267,21 @@ class fixture_world {
  public:
   using adapter_type = fixture_raft;
   static constexpr testing::harness_faults faults{
-      .partition = true, .compact = true, .fail_log_write = true};
+      .partition = true, .crash = true, .restart = true, .compact = true};
 
   explicit fixture_world(std::size_t servers, fixture_flaw flaw = fixture_flaw::none,
-                         libraft_options options = default_options())
-      : waiting_(servers) {
+                         const libraft_options& options = default_options())
+      : flaw_(flaw), options_(options), waiting_(servers) {
     raft_fixture_initialize(&fixture_);
     for (std::size_t i = 0; i < servers; ++i) {
-      options.id = server_id{i + 1};
-      nodes_.push_back(std::make_unique<fixture_raft>(*this, i, options, flaw));
-      fixture_.servers[i].io.version = 2;  // it has what that asks for, and does not say so
+      nodes_.push_back(make_node(i));
+      raft_io& io = fixture_.servers[i].io;
+      io.version = 2;  // it has what that asks for, and does not say so
       QUORLITE_ASSERT(raft_fixture_grow(&fixture_, nodes_[i]->core().fsm()) == 0);
       raft_set_pre_vote(engine(i), true);
+      disks_.push_back(std::make_unique<fixture_disk>(10));
+      disks_[i]->attach(io);
+      io_.push_back(io);
     }
     raft_configuration members;
     QUORLITE_ASSERT(
@@ -283,6 +312,7 @@ class fixture_world {
     return raft_fixture_get(&fixture_, static_cast<unsigned>(server));
   }
   [[nodiscard]] raft_fixture& fixture() noexcept { return fixture_; }
+  [[nodiscard]] fixture_disk& disk(std::size_t server) noexcept { return *disks_[server]; }
 
   // The fixture knows no server that starts later: they all do when the last is told to.
   std::error_code start(std::size_t server, state_machine& machine) {
@@ -290,23 +320,23 @@ class fixture_world {
   }
   [[nodiscard]] std::error_code start_engine(std::size_t server, fixture_raft& node) {
     node.bind(*engine(server));
-    if (--waiting_ > 0) {
-      return {};
+    if (running_) {
+      const int code = raft_start(engine(server));
+      return node.core().failure() ? node.core().failure() : libraft_error(code);
     }
-    for (std::size_t i = 0; i < size(); ++i) {
-      if (const int code = raft_start(engine(i)); code != 0) {
-        return libraft_error(code);
-      }
+    running_ = --waiting_ == 0;
+    for (std::size_t i = 0; running_ && i < size(); ++i) {
+      QUORLITE_ASSERT(raft_start(engine(i)) == 0);
     }
-    running_ = true;
     return {};
   }
 
   // One event of the fixture, and a round of every loop.
   void step() {
     raft_fixture_step(&fixture_);
-    for (const auto& node : nodes_) {
-      node->round();
+    for (std::size_t i = 0; i < size(); ++i) {
+      disks_[i]->poll(now_ms());
+      nodes_[i]->round();
     }
   }
   [[nodiscard]] std::uint64_t now_ms() noexcept { return raft_fixture_time(&fixture_); }
@@ -341,13 +371,32 @@ class fixture_world {
     }
     run_for(1500);
   }
-  void fail_log_write(std::size_t server) {
-    raft_fixture_io_fault(&fixture_, static_cast<unsigned>(server), 0, 1);
-  }
+  // Its engine stays in memory until the restart, without time, network and disk.
   void bury(std::size_t server) {
     if (running_) {
+      disks_[server]->freeze();
       raft_fixture_kill(&fixture_, static_cast<unsigned>(server));
     }
+  }
+  void crash(std::size_t server) {
+    node(server).machine().go();
+    node(server).stop();
+  }
+  std::error_code restart(std::size_t server, state_machine& machine) {
+    run_for(1);  // messages that it was sending still hold its entries
+    raft_fixture_server& place = fixture_.servers[server];
+    raft_close(&place.raft, nullptr);
+    place.io = io_[server];
+    former_.push_back(std::exchange(nodes_[server], make_node(server)));
+    disks_[server]->thaw();
+    QUORLITE_ASSERT(
+        raft_init(&place.raft, &place.io, node(server).core().fsm(), place.id, place.address) == 0);
+    raft_set_pre_vote(&place.raft, true);
+    const std::error_code error = start(server, machine);
+    if (!error) {
+      raft_fixture_revive(&fixture_, static_cast<unsigned>(server));
+    }
+    return error;
   }
 
  private:
@@ -363,8 +412,19 @@ class fixture_world {
     }
   }
 
+  [[nodiscard]] std::unique_ptr<fixture_raft> make_node(std::size_t server) {
+    libraft_options options = options_;
+    options.id = server_id{server + 1};
+    return std::make_unique<fixture_raft>(*this, server, options, flaw_);
+  }
+
+  const fixture_flaw flaw_;
+  const libraft_options options_;
   raft_fixture fixture_{};
+  std::vector<raft_io> io_;  // of each server, before its adapter took a part of it
+  std::vector<std::unique_ptr<fixture_disk>> disks_;
   std::vector<std::unique_ptr<fixture_raft>> nodes_;
+  std::vector<std::unique_ptr<fixture_raft>> former_;
   std::size_t waiting_;
   bool running_ = false;
 };

@@ -16,7 +16,9 @@
 #include "quorlite/raft/libraft.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/memory.hpp"
+#include "quorlite/testing/consensus_conformance.hpp"
 #include "support/libraft_cluster.hpp"
+#include "support/libraft_fixture.hpp"
 
 namespace {
 
@@ -305,4 +307,86 @@ TEST_CASE("a directory has one server, and a cluster begins where no history is"
   nowhere = other.options(0);
   nowhere.directory += "/missing";
   CHECK(libraft(nowhere).start(machine) == std::errc::no_such_file_or_directory);
+}
+
+namespace {
+
+/// The real adapter in the hands of the suite: threads, files and sockets. A crash is a stop that
+/// nobody hears of.
+class uv_harness {
+ public:
+  using adapter_type = libraft;
+  static constexpr quorlite::testing::harness_faults faults{
+      .crash = true, .restart = true, .compact = true, .threads = true};
+
+  explicit uv_harness(std::size_t servers) : places_(servers), nodes_(servers) {
+    for (std::size_t i = 0; i < servers; ++i) {
+      make(i);
+    }
+  }
+  uv_harness(const uv_harness&) = delete;
+  uv_harness& operator=(const uv_harness&) = delete;
+  ~uv_harness() { nodes_.clear(); }
+
+  [[nodiscard]] std::size_t size() const noexcept { return nodes_.size(); }
+  [[nodiscard]] libraft& node(std::size_t server) { return *nodes_[server].raft; }
+  std::error_code start(std::size_t server, state_machine& machine) {
+    nodes_[server].between->set(machine);
+    return node(server).start(*nodes_[server].between);
+  }
+  void pump() { std::this_thread::sleep_for(std::chrono::milliseconds(300)); }
+  template <class Condition>
+  bool run_until(Condition condition) {
+    return wait_until(condition);
+  }
+  void crash(std::size_t server) {
+    nodes_[server].between->go();
+    node(server).stop();
+  }
+  std::error_code restart(std::size_t server, state_machine& machine) {
+    former_.push_back(std::move(nodes_[server]));
+    make(server);
+    return start(server, machine);
+  }
+  /// Those that follow do it at their next entry, which the leader appends for this.
+  void compact(std::size_t server) {
+    node(server).compact();
+    for (one& each : nodes_) {
+      each.raft->compact();
+    }
+    pump();
+  }
+
+ private:
+  struct one {
+    std::unique_ptr<quorlite::tests::flawed_machine> between;
+    std::unique_ptr<libraft> raft;
+  };
+  void make(std::size_t server) {
+    libraft_options options = places_.options(server);
+    options.entry_bytes = std::size_t{256} << 10U;
+    nodes_[server].between =
+        std::make_unique<quorlite::tests::flawed_machine>(quorlite::tests::fixture_flaw::none);
+    nodes_[server].raft = std::make_unique<libraft>(options);
+  }
+
+  libraft_places places_;
+  std::vector<one> nodes_;
+  std::vector<one> former_;
+};
+
+}  // namespace
+
+TEST_CASE("the libraft adapter keeps the laws over sockets, files and threads") {
+  quorlite::testing::conformance_report report;
+  quorlite::testing::run_consensus_conformance(
+      [](std::size_t servers) { return std::make_unique<uv_harness>(servers); }, report);
+  INFO(report.text());
+  CHECK(report.clean());
+  for (const char* law : {"P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11", "A1",
+                          "A2", "A3", "A4", "A5", "A6", "A7", "L1", "L2", "L3", "L4",  "L5",  "L6",
+                          "S1", "S2", "S3", "S4", "S7", "W1", "W2", "W3", "W4", "B1",  "T1"}) {
+    INFO(law);
+    CHECK(report.passed(law));
+  }
 }
