@@ -5,14 +5,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <string_view>
+
+#include "flag_value.hpp"
 
 namespace example {
 
@@ -26,11 +26,6 @@ struct settings {
   std::string dump_folder;  ///< empty: nothing is dumped
   bool json = false;
   bool help = false;
-};
-
-/// The user asked for something that cannot be done; the text says what to do about it.
-struct usage_error : std::runtime_error {
-  using runtime_error::runtime_error;
 };
 
 inline constexpr std::string_view usage =
@@ -56,19 +51,6 @@ replicas with each other, page by page, and their content with the same script o
 exit status: 0 the replicas are identical, intact and as on plain SQLite; 1 they are not, or a
 statement failed that plain SQLite carries out; 2 a bad flag or file
 )";
-
-/// A whole decimal number between `least` and `most`.
-[[nodiscard]] inline std::uint64_t parse_number(std::string_view flag, std::string_view text,
-                                                std::uint64_t least, std::uint64_t most) {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const bool whole = error == std::errc{} && end == text.data() + text.size();
-  if (!whole || number < least || number > most) {
-    throw usage_error(
-        fmt::format("{} takes a number from {} to {}, not '{}'", flag, least, most, text));
-  }
-  return number;
-}
 
 [[nodiscard]] inline std::uint32_t parse_page_size(std::string_view text) {
   const std::uint64_t size = parse_number("--page-size", text, 512, 65536);

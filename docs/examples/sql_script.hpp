@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cstddef>
 #include <filesystem>
@@ -14,7 +15,7 @@
 #include <string_view>
 #include <vector>
 
-#include "command_line.hpp"
+#include "flag_value.hpp"
 
 namespace example {
 

@@ -54,6 +54,7 @@ class libraft_io {
     listener_ = &listener;
     inner_ = *engine.io;
     engine.data = this;
+    engine.io->send = on_send;
     engine.io->append = on_append;
     engine.io->truncate = on_truncate;
     engine.io->set_term = on_set_term;
@@ -94,6 +95,42 @@ class libraft_io {
 
   [[nodiscard]] static libraft_io& of(const raft_io* io) noexcept {
     return *static_cast<libraft_io*>(static_cast<::raft*>(io->data)->data);
+  }
+
+  // ---- messages
+
+  /// Entries on their way to another server.
+  struct sent {
+    raft_io_send request;
+    raft_io_send* asked;
+  };
+
+  /// Entries that could not be sent are lost on the way, as far as the engine is told. If it knew,
+  /// it would begin again behind the last entry that this follower acknowledged to *this* leader:
+  /// for a new leader, with the first one. That is gone, so the engine sends its snapshot instead;
+  /// a follower with a newer one of its own takes that for a success but has no entry before its
+  /// own, so it refuses what comes next, and so on for ever. A lost message costs a heartbeat: the
+  /// follower then says what it has.
+  static int on_send(raft_io* io, raft_io_send* asked, const raft_message* message,
+                     raft_io_send_cb answer) noexcept {
+    libraft_io& self = of(io);
+    if (message->type != RAFT_IO_APPEND_ENTRIES) {
+      return self.inner_.send(io, asked, message, answer);
+    }
+    asked->cb = answer;
+    auto* const one = new sent{{}, asked};
+    one->request.data = one;
+    const int code = self.inner_.send(io, &one->request, message, on_sent);
+    if (code != 0) {
+      delete one;
+    }
+    return code;
+  }
+  static void on_sent(raft_io_send* request, int) noexcept {
+    auto* const one = static_cast<sent*>(request->data);
+    raft_io_send* const asked = one->asked;
+    delete one;
+    asked->cb(asked, 0);
   }
 
   void fail(int code) noexcept {

@@ -1,0 +1,184 @@
+/// @file
+/// What the shell needs of a running server, whatever engine and storage it is made of.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "node_flags.hpp"
+#include "quorlite/quorlite.hpp"
+
+namespace example {
+
+using nlohmann::ordered_json;
+
+class node {
+ public:
+  node() = default;
+  node(const node&) = delete;
+  node& operator=(const node&) = delete;
+  virtual ~node() = default;
+
+  [[nodiscard]] virtual quorlite::result<quorlite::connection> open(const std::string& name) = 0;
+  [[nodiscard]] virtual quorlite::office office() const = 0;
+  /// What .status prints. Indices count entries of the engine, positions count commands.
+  [[nodiscard]] virtual ordered_json status() = 0;
+  [[nodiscard]] virtual std::vector<std::string> databases() = 0;
+  /// Behind a read barrier, if this server leads.
+  [[nodiscard]] virtual quorlite::transaction_fate outcome(quorlite::transaction_id id) = 0;
+
+  // Membership, on the leader. They block until it is done, or the engine gives up.
+  [[nodiscard]] virtual std::error_code add(const cluster_member& one) = 0;
+  [[nodiscard]] virtual std::error_code remove(std::uint64_t id) = 0;
+  [[nodiscard]] virtual std::error_code transfer(std::uint64_t id) = 0;
+
+  /// Flushes now and then. Any thread.
+  virtual void maintain() = 0;
+  /// Hands over, if it leads, and leaves the cluster's business: whoever waits for a COMMIT is
+  /// answered. Reads go on. Any thread, once.
+  virtual void stop() = 0;
+};
+
+/// A replica over an engine and a storage that somebody else owns.
+template <class Raft, class Storage>
+class running_node final : public node {
+ public:
+  running_node(node_settings asked, Raft& raft, Storage& storage)
+      : asked_(std::move(asked)), raft_(raft), replica_(raft, storage) {}
+
+  /// Why it does not run, if so.
+  [[nodiscard]] std::error_code started() const noexcept { return replica_.status(); }
+
+  [[nodiscard]] quorlite::result<quorlite::connection> open(const std::string& name) override {
+    return replica_.open(name);
+  }
+  [[nodiscard]] quorlite::office office() const override { return replica_.office(); }
+
+  [[nodiscard]] quorlite::transaction_fate outcome(quorlite::transaction_id id) override {
+    static_cast<void>(replica_.read_barrier());  // without it the answer may be "open", never wrong
+    return replica_.outcome(id);
+  }
+
+  [[nodiscard]] std::error_code add(const cluster_member& one) override {
+    const quorlite::server_id id{one.id};
+    const std::error_code error = raft_.add({id, one.address});
+    const bool tried_before = error == std::errc::invalid_argument;  // and not promoted, it may be
+    return error && !tried_before ? error : raft_.promote(id);
+  }
+  [[nodiscard]] std::error_code remove(std::uint64_t id) override {
+    return raft_.remove(quorlite::server_id{id});
+  }
+  [[nodiscard]] std::error_code transfer(std::uint64_t id) override {
+    return raft_.transfer(quorlite::server_id{id});
+  }
+
+  void maintain() override { static_cast<void>(replica_.maintain()); }  // a failure: see health()
+
+  void stop() override {
+    if (replica_.office().leading) {
+      static_cast<void>(raft_.transfer(quorlite::server_id{}));  // to anyone; else they elect one
+    }
+    replica_.stop();
+    static_cast<void>(replica_.flush());  // so that the next start has little to replay
+  }
+
+  [[nodiscard]] std::vector<std::string> databases() override {
+    std::vector<std::string> names;
+    for (const auto& one : replica_.databases()) {
+      names.push_back(one.name);
+    }
+    return names;
+  }
+
+  [[nodiscard]] ordered_json status() override {
+    const quorlite::office office = replica_.office();
+    const quorlite::health health = replica_.health();
+    const quorlite::log_position applied = replica_.applied();
+    const auto engine = raft_.status();
+    const char* const role = health.halted || engine.failure ? "halted"
+                             : office.leading                ? "leader"
+                                                             : "follower";
+    ordered_json all = {{"id", asked_.id},
+                        {"address", asked_.member(asked_.id)->address},
+                        {"role", role},
+                        {"leader", leader(office)},
+                        {"term", office.term.value},
+                        {"commit_index", engine.commit_index},
+                        {"applied_index", engine.applied_index},
+                        {"last_index", engine.last_index},
+                        {"snapshot_index", engine.snapshot_index},
+                        {"position", applied.index.value},
+                        {"durable_position", replica_.machine().durable().index.value}};
+    if (health.halted) {
+      all["halted"] = fmt::format("{} ({})", health.error.message(), health.what);
+    }
+    if (engine.failure) {
+      all["engine_failed"] = engine.failure.message();
+    }
+    ordered_json servers = ordered_json::array();
+    for (const auto& one : engine.members) {
+      servers.push_back({{"id", one.id.value}, {"address", one.address}, {"voter", one.voter}});
+    }
+    all["servers"] = std::move(servers);
+    std::uint64_t bytes = 0;
+    ordered_json databases = ordered_json::array();
+    for (const auto& one : replica_.databases()) {
+      databases.push_back({{"name", one.name},
+                           {"page_size", one.state.page_size},
+                           {"pages", one.state.page_count},
+                           {"version", one.state.counted().value},
+                           {"hash", fmt::format("{:016x}", one.state.hash)},
+                           {"memory_bytes", one.memory.bytes}});
+      bytes += one.memory.bytes;
+    }
+    all["databases"] = std::move(databases);
+    all["memory_bytes"] = bytes;
+    all["counters"] = counters();
+    return all;
+  }
+
+ private:
+  /// The engine names the leader by its address.
+  [[nodiscard]] ordered_json leader(const quorlite::office& office) const {
+    if (office.leader_hint.empty() && !office.leading) {
+      return nullptr;
+    }
+    const std::string address =
+        office.leading ? asked_.member(asked_.id)->address : office.leader_hint;
+    ordered_json known = {{"id", nullptr}, {"address", address}};
+    for (const cluster_member& one : asked_.cluster) {
+      if (one.address == address) {
+        known["id"] = one.id;
+      }
+    }
+    return known;
+  }
+
+  [[nodiscard]] ordered_json counters() const {
+    const quorlite::machine_counters machine = replica_.counters();
+    const quorlite::proposer_counters own = replica_.proposals();
+    return {{"entries", machine.entries},
+            {"transactions", machine.transactions},
+            {"conflicts", machine.conflicts},
+            {"malformed", machine.malformed},
+            {"entry_bytes", machine.entry_bytes},
+            {"page_bytes", machine.page_bytes},
+            {"snapshots_taken", machine.snapshots_taken},
+            {"snapshots_installed", machine.snapshots_installed},
+            {"flushes", machine.flushes},
+            {"proposed_transactions", own.transactions},
+            {"proposed_entries", own.entries},
+            {"proposed_bytes", own.entry_bytes}};
+  }
+
+  const node_settings asked_;
+  Raft& raft_;
+  quorlite::replica<Raft, Storage> replica_;
+};
+
+}  // namespace example

@@ -1,0 +1,184 @@
+/// @file
+/// The flags of sql_node, read and checked.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "flag_value.hpp"
+
+namespace example {
+
+/// A server of the cluster, as the user names it: `1=127.0.0.1:9001`.
+struct cluster_member {
+  std::uint64_t id = 0;
+  std::string address;
+};
+
+/// What the user asks for, with the defaults.
+struct node_settings {
+  std::uint64_t id = 0;
+  std::string data;  ///< a folder; made if it is missing
+  std::vector<cluster_member> cluster;
+  std::string database = "app.db";
+  bool join = false;
+  bool memory = false;
+  bool serve = false;
+  std::uint64_t wait_seconds = 10;
+  std::uint64_t snapshot_bytes = std::uint64_t{16} << 20U;
+  bool help = false;
+
+  [[nodiscard]] const cluster_member* member(std::uint64_t with_id) const {
+    const auto found = std::find_if(cluster.begin(), cluster.end(),
+                                    [&](const cluster_member& one) { return one.id == with_id; });
+    return found == cluster.end() ? nullptr : &*found;
+  }
+};
+
+inline constexpr std::string_view node_usage =
+    R"(usage: sql_node --id N --data DIR --cluster ID=HOST:PORT,... [--join] [--memory] [--serve]
+                [--database NAME] [--wait SECONDS] [--snapshot-bytes N] [--help]
+
+One server of a replicated SQLite database. It reads SQL from the standard input and answers as the
+sqlite3 shell does; .help lists the commands that start with a dot. Every server reads; writes go to
+the leader, and any other server answers them with the leader's address.
+
+  --id N          this server's number, from 1
+  --data DIR      where its log and its databases are kept; one folder for each server
+  --cluster LIST  all servers, the same list everywhere: 1=127.0.0.1:9001,2=127.0.0.1:9002
+  --join          do not found the cluster: wait until the leader is told to .add this server. For a
+                  new server, and for one whose folder was lost (.remove it first)
+  --memory        keep the databases in memory; the log in DIR brings them back at a restart
+  --serve         go on after the end of the input, until SIGTERM (sql_node ... --serve < /dev/null)
+  --database NAME the database to open (default app.db); .open changes it
+  --wait SECONDS  how long the first statement waits until a leader is known (default 10)
+  --snapshot-bytes N
+                  bytes of log between two snapshots, at least (default 16777216)
+  --help          this text
+
+SIGTERM, SIGINT, .quit and, without --serve, the end of the input stop the server cleanly: a leader
+hands over first.
+
+exit status: 0 all went well, or a signal stopped it; 1 a statement failed, or the server could not
+run; 2 a bad flag
+)";
+
+/// `1=127.0.0.1:9001`. @throws usage_error
+[[nodiscard]] inline cluster_member parse_member(std::string_view flag, std::string_view text) {
+  const std::size_t sign = text.find('=');
+  const std::size_t colon = text.rfind(':');
+  if (sign == std::string_view::npos || colon == std::string_view::npos || colon < sign + 2) {
+    throw usage_error(
+        fmt::format("{} wants ID=HOST:PORT, as in 1=127.0.0.1:9001, not '{}'", flag, text));
+  }
+  const std::string where = fmt::format("{}: the id in '{}'", flag, text);
+  const std::uint64_t id = parse_number(where, text.substr(0, sign), 1, ~std::uint64_t{0} >> 1U);
+  static_cast<void>(parse_number(fmt::format("{}: the port in '{}'", flag, text),
+                                 text.substr(colon + 1), 1, 65535));
+  return {id, std::string(text.substr(sign + 1))};
+}
+
+/// @throws usage_error
+[[nodiscard]] inline std::vector<cluster_member> parse_cluster(std::string_view text) {
+  std::vector<cluster_member> members;
+  while (!text.empty()) {
+    const std::size_t comma = std::min(text.find(','), text.size());
+    cluster_member one = parse_member("--cluster", text.substr(0, comma));
+    for (const cluster_member& other : members) {
+      if (other.id == one.id || other.address == one.address) {
+        throw usage_error(fmt::format("--cluster names {}={} and {}={}: ids and addresses differ",
+                                      other.id, other.address, one.id, one.address));
+      }
+    }
+    members.push_back(std::move(one));
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return members;
+}
+
+/// Takes one of the flags that stand alone. @returns false: it is none of them
+[[nodiscard]] inline bool take_switch(node_settings& into, std::string_view flag) {
+  bool* const chosen = flag == "--join"                   ? &into.join
+                       : flag == "--memory"               ? &into.memory
+                       : flag == "--serve"                ? &into.serve
+                       : flag == "--help" || flag == "-h" ? &into.help
+                                                          : nullptr;
+  if (chosen != nullptr) {
+    *chosen = true;
+  }
+  return chosen != nullptr;
+}
+
+/// Takes a flag with its value. @throws usage_error
+inline void take_value(node_settings& into, std::string_view flag, std::string_view value) {
+  if (flag == "--id") {
+    into.id = parse_number(flag, value, 1, ~std::uint64_t{0} >> 1U);
+  } else if (flag == "--data") {
+    into.data = value;
+  } else if (flag == "--cluster") {
+    into.cluster = parse_cluster(value);
+  } else if (flag == "--database") {
+    into.database = value;
+  } else if (flag == "--wait") {
+    into.wait_seconds = parse_number(flag, value, 0, 86'400);
+  } else {
+    into.snapshot_bytes = parse_number(flag, value, 1, std::uint64_t{1} << 40U);
+  }
+}
+
+/// Is everything there that a server needs? @throws usage_error
+inline void check_settings(const node_settings& asked) {
+  if (asked.id == 0) {
+    throw usage_error("--id is missing: which server of the cluster is this?");
+  }
+  if (asked.data.empty()) {
+    throw usage_error("--data is missing: name a folder for this server's log and databases");
+  }
+  if (asked.cluster.empty()) {
+    throw usage_error("--cluster is missing: list every server, as in --cluster 1=127.0.0.1:9001");
+  }
+  if (asked.member(asked.id) == nullptr) {
+    throw usage_error(fmt::format("--cluster does not name server {}: add {}=HOST:PORT to it",
+                                  asked.id, asked.id));
+  }
+}
+
+/// Accepts `--flag value` and `--flag=value`. @throws usage_error
+[[nodiscard]] inline node_settings parse_node_flags(std::span<char* const> arguments) {
+  constexpr std::string_view with_value[] = {"--id",       "--data", "--cluster",
+                                             "--database", "--wait", "--snapshot-bytes"};
+  node_settings asked;
+  for (std::size_t i = 1; i < arguments.size(); ++i) {
+    const std::string_view whole = arguments[i];
+    if (take_switch(asked, whole)) {
+      continue;
+    }
+    const std::size_t sign = std::min(whole.find('='), whole.size());
+    const std::string_view flag = whole.substr(0, sign);
+    if (std::find(std::begin(with_value), std::end(with_value), flag) == std::end(with_value)) {
+      throw usage_error(fmt::format("unknown flag '{}'", whole));
+    }
+    std::string_view value = whole.substr(std::min(sign + 1, whole.size()));
+    if (sign == whole.size() && i + 1 < arguments.size()) {
+      value = arguments[++i];
+    }
+    if (value.empty()) {
+      throw usage_error(fmt::format("{} needs a value", flag));
+    }
+    take_value(asked, flag, value);
+  }
+  if (!asked.help) {
+    check_settings(asked);
+  }
+  return asked;
+}
+
+}  // namespace example

@@ -1,0 +1,315 @@
+/// @file
+/// The commands of the shell that start with a dot. A part of sql_shell.hpp; include that.
+#pragma once
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <cctype>
+#include <charconv>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sql_shell.hpp"
+
+namespace example {
+
+inline constexpr std::string_view shell_help =
+    R"(.add ID=HOST:PORT    Let a server take part that was started with --join (on the leader)
+.backup FILE         Write the database to FILE, an ordinary SQLite file
+.bail on|off         Stop after an error
+.databases           List the replicated databases
+.headers on|off      Print the names of the columns
+.help                This text
+.leader [SECONDS]    Wait until a leader is known (default 10), and print its address
+.mode list|json      How rows are printed
+.open NAME           Use another replicated database, such as other.db
+.outcome TERM.N      What became of a transaction whose COMMIT was answered with 10506
+.print TEXT          Print TEXT
+.quit                Stop this server
+.read FILE           Carry out the lines of FILE
+.remove ID           Let a server take no part any more (on the leader)
+.schema [NAME]       Show the CREATE statements
+.status              Show what this server knows, as JSON
+.tables              List the tables and views
+.timeout MS          How long a write waits for other writers
+.transfer ID         Hand leadership over (on the leader)
+)";
+
+/// One line, cut into words: "quoted ones" and 'such' may hold spaces.
+[[nodiscard]] inline std::vector<std::string> words_of(std::string_view line) {
+  std::vector<std::string> words;
+  for (std::size_t i = 0; i < line.size();) {
+    const char first = line[i];
+    if (std::isspace(static_cast<unsigned char>(first)) != 0) {
+      ++i;
+    } else if (first == '"' || first == '\'') {
+      const std::size_t end = std::min(line.find(first, i + 1), line.size());
+      words.emplace_back(line.substr(i + 1, end - i - 1));
+      i = end + 1;
+    } else {
+      const std::size_t end = std::min(line.find_first_of(" \t\r", i), line.size());
+      words.emplace_back(line.substr(i, end - i));
+      i = end;
+    }
+  }
+  return words;
+}
+
+/// Carries out one of them.
+class shell_commands {
+  using words = std::vector<std::string>;
+
+ public:
+  explicit shell_commands(sql_shell& shell) : shell_(shell) {}
+
+  sql_shell::flow run(std::string_view line) {
+    const words given = words_of(line);
+    if (given[0] == ".quit" || given[0] == ".exit") {
+      return sql_shell::flow::end;
+    }
+    if (given[0] == ".read" && given.size() == 2) {
+      return read(given[1]);
+    }
+    for (const entry& one : table()) {
+      const std::size_t count = given.size() - 1;
+      if (one.name == given[0] && count >= one.least && count <= one.most) {
+        try {
+          (this->*one.action)(given);
+        } catch (const usage_error& error) {
+          shell_.fail(fmt::format("Error: {}", error.what()));
+        }
+        std::fflush(stdout);
+        return sql_shell::flow::go_on;
+      }
+    }
+    shell_.fail(fmt::format(
+        "Error: unknown command or invalid arguments:  \"{}\". Enter \".help\" for help",
+        line.substr(1)));
+    return sql_shell::flow::go_on;
+  }
+
+ private:
+  struct entry {
+    std::string_view name;
+    std::size_t least;  ///< arguments
+    std::size_t most;
+    void (shell_commands::*action)(const words&);
+  };
+
+  // ---- databases
+
+  void backup(const words& given) {
+    sqlite3* opened = nullptr;
+    const int code = sqlite3_open(given[1].c_str(), &opened);
+    const owned_database file(opened);
+    sqlite3_backup* const copy =
+        code == SQLITE_OK ? sqlite3_backup_init(opened, "main", shell_.db_, "main") : nullptr;
+    if (copy != nullptr) {
+      sqlite3_backup_step(copy, -1);
+      sqlite3_backup_finish(copy);
+    }
+    if (sqlite3_errcode(opened) != SQLITE_OK) {
+      shell_.fail(fmt::format("Error: cannot write '{}': {}", given[1], sqlite3_errmsg(opened)));
+    }
+  }
+
+  void databases(const words&) {
+    for (const std::string& name : shell_.node_.databases()) {
+      fmt::print("{}\n", name);
+    }
+  }
+
+  void open(const words& given) { shell_.open(given[1]); }
+
+  void schema(const words& given) {
+    std::string query =
+        "SELECT sql || ';' FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite~_%' "
+        "ESCAPE '~'";
+    if (given.size() > 1) {
+      query += fmt::format(" AND lower(tbl_name) = lower({})", in_quotes(given[1], '\''));
+    }
+    print_lines(query + " ORDER BY rowid");
+  }
+
+  void tables(const words&) {
+    print_lines(
+        "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE "
+        "'sqlite~_%' ESCAPE '~' ORDER BY name");
+  }
+
+  void print_lines(const std::string& query) {
+    for (const std::string& line : read_column(shell_.db_, query)) {
+      fmt::print("{}\n", line);
+    }
+  }
+
+  void timeout(const words& given) {
+    const std::uint64_t limit = parse_number(given[0], given[1], 0, 86'400'000);
+    const std::string pragma = fmt::format("PRAGMA busy_timeout={}", limit);
+    sqlite3_exec(shell_.db_, pragma.c_str(), nullptr, nullptr, nullptr);
+  }
+
+  // ---- the cluster
+
+  void add(const words& given) {
+    const cluster_member one = parse_member(given[0], given[1]);
+    answer(shell_.node_.add(one));
+  }
+  void remove(const words& given) { answer(shell_.node_.remove(server_in(given))); }
+  void transfer(const words& given) { answer(shell_.node_.transfer(server_in(given))); }
+
+  [[nodiscard]] static std::uint64_t server_in(const words& given) {
+    return parse_number(given[0], given[1], 1, ~std::uint64_t{0} >> 1U);
+  }
+
+  /// Nothing if all is well; else why not, and where to ask instead.
+  void answer(std::error_code error) {
+    if (error) {
+      const quorlite::office now = shell_.node_.office();
+      const bool elsewhere = !now.leading && !now.leader_hint.empty();
+      const std::string why = error == std::errc::invalid_argument
+                                  ? "no such server, or one that is there already"
+                                  : error.message();
+      shell_.fail(fmt::format("Error: {}{}", why,
+                              elsewhere ? "; the leader is " + now.leader_hint : std::string()));
+    }
+  }
+
+  void leader(const words& given) {
+    const std::uint64_t seconds =
+        given.size() > 1 ? parse_number(given[0], given[1], 0, 86'400) : 10;
+    ordered_json found;
+    const auto known = [&] {
+      found = shell_.node_.status()["leader"];
+      return !found.is_null();
+    };
+    if (sql_shell::wait_for(known, seconds)) {
+      fmt::print("{}\n", found["address"].get<std::string>());
+    } else {
+      shell_.fail("Error: no leader is known");
+    }
+  }
+
+  void outcome(const words& given) {
+    const std::string_view text = given[1];
+    const std::size_t dot = std::min(text.find('.'), text.size());
+    quorlite::transaction_id id;
+    id.term = quorlite::term{parse_number(given[0], text.substr(0, dot), 1, ~std::uint64_t{0})};
+    id.sequence =
+        parse_number(given[0], text.substr(std::min(dot + 1, text.size())), 1, ~std::uint64_t{0});
+    switch (shell_.node_.outcome(id)) {
+      case quorlite::transaction_fate::committed: fmt::print("committed\n"); break;
+      case quorlite::transaction_fate::not_committed: fmt::print("not committed\n"); break;
+      case quorlite::transaction_fate::open: fmt::print("open: ask again, on the leader\n"); break;
+      case quorlite::transaction_fate::expired: fmt::print("too old to be known\n"); break;
+    }
+  }
+
+  void status(const words&) {
+    const int indent = shell_.terminal_ ? 2 : -1;
+    fmt::print("{}\n", shell_.node_.status().dump(indent));
+  }
+
+  // ---- the shell
+
+  void help(const words&) { fmt::print("{}", shell_help); }
+  void print(const words& given) {
+    for (std::size_t i = 1; i < given.size(); ++i) {
+      fmt::print("{}{}", i > 1 ? " " : "", given[i]);
+    }
+    fmt::print("\n");
+  }
+  void bail(const words& given) { shell_.bail_ = switched(given); }
+  void headers(const words& given) { shell_.rows_.headers = switched(given); }
+  void mode(const words& given) {
+    if (given[1] != "list" && given[1] != "json") {
+      throw usage_error(fmt::format(".mode takes list or json, not '{}'", given[1]));
+    }
+    shell_.rows_.mode = given[1] == "list" ? row_mode::list : row_mode::json;
+  }
+
+  [[nodiscard]] static bool switched(const words& given) {
+    if (given[1] != "on" && given[1] != "off") {
+      throw usage_error(fmt::format("{} takes on or off, not '{}'", given[0], given[1]));
+    }
+    return given[1] == "on";
+  }
+
+  sql_shell::flow read(const std::string& path) {
+    constexpr std::size_t most = 25;
+    file_lines lines(path);
+    if (!lines.good() || shell_.depth_ == most) {
+      shell_.fail(fmt::format("Error: cannot open \"{}\"{}", path,
+                              shell_.depth_ == most ? ": files read each other too deeply" : ""));
+      return sql_shell::flow::go_on;
+    }
+    ++shell_.depth_;
+    const sql_shell::flow after = shell_.read(lines);
+    --shell_.depth_;
+    return after;
+  }
+
+  [[nodiscard]] static std::span<const entry> table() {
+    static constexpr entry all[] = {
+        {".add", 1, 1, &shell_commands::add},
+        {".backup", 1, 1, &shell_commands::backup},
+        {".bail", 1, 1, &shell_commands::bail},
+        {".databases", 0, 0, &shell_commands::databases},
+        {".headers", 1, 1, &shell_commands::headers},
+        {".help", 0, 0, &shell_commands::help},
+        {".leader", 0, 1, &shell_commands::leader},
+        {".mode", 1, 1, &shell_commands::mode},
+        {".open", 1, 1, &shell_commands::open},
+        {".outcome", 1, 1, &shell_commands::outcome},
+        {".print", 0, ~std::size_t{0}, &shell_commands::print},
+        {".remove", 1, 1, &shell_commands::remove},
+        {".schema", 0, 1, &shell_commands::schema},
+        {".status", 0, 0, &shell_commands::status},
+        {".tables", 0, 0, &shell_commands::tables},
+        {".timeout", 1, 1, &shell_commands::timeout},
+        {".transfer", 1, 1, &shell_commands::transfer},
+    };
+    return all;
+  }
+
+  sql_shell& shell_;
+};
+
+inline sql_shell::flow sql_shell::read(line_source& lines) {
+  std::string pending;
+  std::size_t began = 0;
+  std::size_t number = 0;
+  const auto stopped_by_error = [&, before = errors_] { return bail_ && errors_ > before; };
+  while (auto line = lines.next(pending.empty() ? "sql> " : "...> ")) {
+    ++number;
+    if (pending.empty()) {
+      if (line->starts_with('.')) {
+        if (shell_commands(*this).run(*line) == flow::end || stopped_by_error()) {
+          return flow::end;
+        }
+        continue;
+      }
+      if (line->starts_with('#') || skip_blank(*line).empty()) {
+        continue;
+      }
+      began = number;
+    }
+    const bool may_be_whole = line->find(';') != std::string::npos;
+    pending += (pending.empty() ? "" : "\n") + *line;
+    if (may_be_whole && sqlite3_complete(pending.c_str()) != 0) {
+      run_statements(std::exchange(pending, {}), began);
+      if (stopped_by_error()) {
+        return flow::end;
+      }
+    }
+  }
+  if (!skip_blank(pending).empty() && !stop_signal::asked()) {
+    run_statements(pending, began);  // the last statement may do without its semicolon
+  }
+  return stopped_by_error() ? flow::end : flow::go_on;
+}
+
+}  // namespace example

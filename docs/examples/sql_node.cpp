@@ -1,0 +1,115 @@
+/// @file
+/// One server of a replicated SQLite database, with a shell. README.md runs three of them.
+///
+/// The parts: node_flags.hpp reads the command line, node.hpp joins engine, storage and replica,
+/// upkeep.hpp is the thread that flushes and that stops the server on a signal (stop_signal.hpp),
+/// sql_shell.hpp and shell_commands.hpp talk to the user: lines from line_source.hpp, rows to
+/// row_printer.hpp.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <system_error>
+
+#include "line_source.hpp"
+#include "node.hpp"
+#include "node_flags.hpp"
+#include "quorlite/raft/libraft.hpp"
+#include "quorlite/storage/memory.hpp"
+#include "sql_shell.hpp"
+#include "stop_signal.hpp"
+#include "upkeep.hpp"
+
+namespace example {
+namespace {
+
+[[nodiscard]] quorlite::libraft_options engine_options(const node_settings& asked) {
+  quorlite::libraft_options options;
+  options.id = quorlite::server_id{asked.id};
+  options.address = asked.member(asked.id)->address;
+  options.directory = asked.data;
+  options.snapshot_min_bytes = asked.snapshot_bytes;
+  options.trailing_bytes = std::min(options.trailing_bytes, asked.snapshot_bytes / 4);
+  if (!asked.join) {
+    for (const cluster_member& one : asked.cluster) {
+      options.bootstrap.push_back({quorlite::server_id{one.id}, one.address});
+    }
+  }
+  return options;
+}
+
+[[nodiscard]] std::unique_ptr<line_source> standard_input(const stop_signal& stop) {
+  auto plain = std::make_unique<input_lines>(stop);
+#ifdef QUORLITE_HAVE_LIBEDIT
+  if (plain->is_terminal()) {
+    return std::make_unique<edited_lines>(stop);
+  }
+#endif
+  return plain;
+}
+
+/// Serves until the user or a signal ends it. @returns the exit status
+template <class Storage>
+[[nodiscard]] int serve(const node_settings& asked, const stop_signal& stop, Storage& storage) {
+  quorlite::libraft raft(engine_options(asked));
+  running_node served{asked, raft, storage};
+  if (const std::error_code error = served.started()) {
+    fmt::print(stderr, "sql_node: server {} cannot start in '{}' at {}: {}\n", asked.id, asked.data,
+               asked.member(asked.id)->address, error.message());
+    return 1;
+  }
+  const upkeep worker(served, stop);
+  sql_shell shell(served, asked);
+  if (!shell.open(asked.database)) {
+    return 1;
+  }
+  const std::unique_ptr<line_source> lines = standard_input(stop);
+  const bool quit = shell.run(*lines);
+  while (asked.serve && !quit && stop.wait(-1, -1) != stop_signal::event::stop) {
+  }
+  return stop_signal::asked() || shell.errors() == 0 ? 0 : 1;
+}
+
+void make_data_folder(const node_settings& asked) {
+  std::error_code error;
+  std::filesystem::create_directories(asked.data, error);
+  if (error || !std::filesystem::is_directory(asked.data)) {
+    throw usage_error(fmt::format("--data: '{}' is not a folder, and cannot be made one: {}",
+                                  asked.data, error.message()));
+  }
+}
+
+[[nodiscard]] int run(const node_settings& asked) {
+  make_data_folder(asked);
+  const stop_signal stop;
+  quorlite::memory_storage storage;
+  return serve(asked, stop, storage);
+}
+
+}  // namespace
+}  // namespace example
+
+int main(int count, char** arguments) {
+  try {
+    const example::node_settings asked = example::parse_node_flags(
+        std::span<char* const>(arguments, static_cast<std::size_t>(count)));
+    if (asked.help) {
+      fmt::print("{}", example::node_usage);
+      return 0;
+    }
+    return example::run(asked);
+  } catch (const example::usage_error& error) {
+    fmt::print(stderr, "sql_node: {}\nTry --help.\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "sql_node: {}\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,132 @@
+"""Three servers, their folders and where they are reached."""
+
+import pathlib
+import random
+import shutil
+import signal
+import socket
+
+from sql_process import Lost, SqlProcess, wait_until
+
+
+def free_ports(count: int, chance: random.Random) -> list[int]:
+    """Below the range that the system gives to outgoing connections: those come and go."""
+    found: list[int] = []
+    while len(found) < count:
+        port = chance.randint(20000, 30000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in found:
+            found.append(port)
+    return found
+
+
+class Cluster:
+    """The servers, each by its id."""
+
+    def __init__(self, program: str, folder: pathlib.Path, options: list[str], count: int = 3):
+        self.program = program
+        self.folder = folder
+        self.options = options
+        self.ids = list(range(1, count + 1))
+        ports = free_ports(count, random.Random())
+        self.addresses = {i: f"127.0.0.1:{port}" for i, port in zip(self.ids, ports)}
+        self._processes: dict[int, SqlProcess] = {}
+
+    def wrapped(self, server: int, command: list[str]) -> list[str]:
+        """Where a network of its own is wanted, this is the place."""
+        del server
+        return command
+
+    # ---- processes
+
+    def data(self, server: int) -> pathlib.Path:
+        return self.folder / f"data-{server}"
+
+    def start(self, server: int, join: bool = False) -> None:
+        members = ",".join(f"{i}={self.addresses[i]}" for i in self.ids)
+        command = [self.program, "--id", str(server), "--data", str(self.data(server))]
+        command += ["--cluster", members, *self.options]
+        command += ["--join"] if join else []
+        self._processes[server] = SqlProcess(
+            self.wrapped(server, command), self.folder / f"server-{server}.log"
+        )
+
+    def process(self, server: int) -> SqlProcess:
+        return self._processes[server]
+
+    def wipe(self, server: int) -> None:
+        shutil.rmtree(self.data(server))
+
+    def fallen(self) -> list[str]:
+        """Those that ended though nobody ended them."""
+        return [
+            f"server {i} ended by itself: {one.last_words()}"
+            for i, one in self._processes.items()
+            if not one.running() and not one.expected_to_end
+        ]
+
+    def close(self) -> None:
+        for one in self._processes.values():
+            one.signal(signal.SIGCONT)
+            one.kill()
+
+    # ---- what they say
+
+    def id_at(self, address: str) -> int | None:
+        return next((i for i, known in self.addresses.items() if known == address), None)
+
+    def statuses(self) -> dict[int, dict]:
+        """Of those that answer soon."""
+        found = {}
+        for server in self.ids:
+            try:
+                found[server] = self.process(server).status(2.0)
+            except Lost:
+                pass
+        return found
+
+    def leader(self, limit: float = 30.0) -> int | None:
+        """The server that leads in the latest term; None: there is none in time."""
+        leaders: dict[int, int] = {}
+
+        def found() -> bool:
+            leaders.clear()
+            for server, status in self.statuses().items():
+                if status["role"] == "leader":
+                    leaders[status["term"]] = server
+            return bool(leaders)
+
+        return leaders[max(leaders)] if wait_until(found, limit, 0.05) else None
+
+    def even(self, limit: float = 60.0) -> dict[int, dict] | str:
+        """Waits until all stand at the same content and follow the same leader.
+
+        @returns what each says, or what is uneven
+        """
+        said: dict[int, dict] = {}
+
+        def content(status: dict) -> tuple:
+            databases = tuple(
+                (one["name"], one["version"], one["hash"]) for one in status["databases"]
+            )
+            return databases, status["applied_index"], status["leader"], status["term"]
+
+        def same() -> bool:
+            said.clear()
+            said.update(self.statuses())
+            contents = {content(status) for status in map(freeze, said.values())}
+            return len(said) == len(self.ids) and len(contents) == 1
+
+        if wait_until(same, limit, 0.1):
+            return said
+        return "; ".join(f"server {i}: {said.get(i, 'does not answer')}" for i in self.ids)
+
+
+def freeze(status: dict) -> dict:
+    """A status whose leader can be compared: its address, or None for none."""
+    leader = status["leader"]
+    return {**status, "leader": leader and leader["address"]}

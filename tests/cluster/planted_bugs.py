@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Is a bug found? A stand-in for sql_node with a bug, and the cluster test must say what it is.
+
+usage: planted_bugs.py BUG    runs the cluster test against the stand-in; BUG may be none
+       planted_bugs.py --id … is the stand-in
+
+The stand-ins share one SQLite file, and whoever holds a lock on another leads: no replication that
+could fail on its own.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+
+# What the cluster test must say of each.
+BUGS = {
+    "none": "",
+    "loses": "lost:",
+    "repeats": "there more than once",
+    "tears": "there in part",
+    "keeps_refused": "there although it was refused",
+    "makes_up": "there although nobody added it",
+    "differs": "not even within",
+    "falls": "ended by itself",
+    "mumbles": "makes no sense",
+    "ends_badly": "after SIGTERM",
+}
+
+REFUSAL = "this replica does not lead: write on the leader; the leader is"
+
+
+class StandIn:
+    def __init__(self, arguments: list[str], bug: str):
+        flags = dict(zip(arguments[::2], arguments[1::2]))
+        self.id = flags["--id"]
+        self.members = dict(one.split("=") for one in flags["--cluster"].split(","))
+        self.data = pathlib.Path(flags["--data"])
+        self.data.mkdir(exist_ok=True)
+        self.place = self.data.parent
+        self.lock = open(self.place / "lock", "a")
+        self.db = sqlite3.connect(self.place / "shared.db", isolation_level=None, timeout=30)
+        self.bug = bug
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(3 if bug == "ends_badly" else 0))
+
+    def leads(self) -> bool:
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        (self.place / "leader").write_text(self.id)
+        return True
+
+    def status(self) -> dict:
+        leads = self.leads()
+        leader = (self.place / "leader").read_text() or self.id
+        content = "\n".join(self.db.iterdump()) + (self.id if self.bug == "differs" else "")
+        database = {"name": "app.db", "version": 1}
+        database["hash"] = hashlib.md5(content.encode()).hexdigest()
+        return {
+            "role": "leader" if leads else "follower",
+            "leader": {"id": int(leader), "address": self.members[leader]},
+            "term": 1,
+            "applied_index": 1,
+            "databases": [database],
+            "counters": {"snapshots_installed": 0},
+        }
+
+    def backup(self, file: str) -> None:
+        copy = sqlite3.connect(file)
+        self.db.backup(copy)
+        copy.close()
+        (self.data / "app.db").write_bytes(pathlib.Path(file).read_bytes())
+
+    def insert(self, statement: str, line: int) -> None:
+        now = self.bug if "INTO item" in statement and random.random() < 0.02 else ""
+        leads = self.leads()
+        if now == "falls":
+            os._exit(1)
+        if now == "mumbles":
+            print("what?")
+        if now == "makes_up":
+            self.db.execute("INSERT INTO item VALUES (1000000, 0, '')")
+        if now == "tears" and "), (" in statement:
+            statement = statement[: statement.index("), (")] + ");"
+        if leads or self.bug == "keeps_refused":
+            for _ in range({"loses": 0, "repeats": 2}.get(now, 1)):
+                self.db.executescript(statement)
+        if not leads:
+            leader = self.status()["leader"]["address"]
+            print(f"Runtime error near line {line}: {REFUSAL} {leader} (10250)")
+
+    def serve(self) -> None:
+        pending = ""
+        for number, line in enumerate(sys.stdin, 1):
+            words = line.split()
+            if pending == "" and words and words[0].startswith("."):
+                if words[0] == ".print":
+                    print(*words[1:])
+                elif words[0] == ".status":
+                    print(json.dumps(self.status()))
+                elif words[0] == ".backup":
+                    self.backup(words[1])
+            elif pending or words:
+                pending += line
+                if sqlite3.complete_statement(pending):
+                    statement, pending = pending.strip(), ""
+                    if statement.startswith(("INSERT", "CREATE")):
+                        self.insert(statement, number)
+                    else:
+                        for row in self.db.execute(statement):
+                            print(*row, sep="|")
+            sys.stdout.flush()
+
+
+def run_cluster_test(bug: str) -> None:
+    test = pathlib.Path(__file__).with_name("cluster_test.py")
+    command = [sys.executable, test, "--node", __file__, "--rounds", "2", "--json"]
+    result = subprocess.run(
+        [*command, "--nemesis", "transfer"],
+        env={**os.environ, "QUORLITE_PLANTED_BUG": bug},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    report = json.loads(result.stdout)
+    found = " / ".join(report["findings"])
+    print(f"{bug}: {report['violations']} violations: {found[:300]}")
+    good = bug == "none"
+    if (result.returncode == 0) != good or (report["violations"] == 0) != good:
+        sys.exit(f"status {result.returncode}: {result.stdout}{result.stderr}")
+    if BUGS[bug] not in found or (not good and "to repeat: " not in result.stderr):
+        sys.exit(f"it does not say '{BUGS[bug]}': {result.stdout}{result.stderr}")
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--id"]:
+        StandIn(sys.argv[1:], os.environ.get("QUORLITE_PLANTED_BUG", "none")).serve()
+    elif len(sys.argv) == 2 and sys.argv[1] in BUGS:
+        run_cluster_test(sys.argv[1])
+    else:
+        sys.exit(f"{__doc__}\nBUG: {' '.join(BUGS)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,299 @@
+"""Runs docs/examples/sql_node as a cluster of one, and checks what its shell answers.
+
+usage: check_sql_node.py CASE PROGRAM
+"""
+
+import json
+import os
+import pathlib
+import pty
+import select
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+
+SCRIPT = """\
+.print hello
+CREATE TABLE t(a, b); INSERT INTO t VALUES(1, NULL), (2.5, 'x|y');
+SELECT * FROM t; select count(*) from t;
+
+-- a comment; with a semicolon
+/* one more; */
+SELECT *
+  FROM nosuch;
+insert into t
+ values (1;
+SELEC 1;
+# not SQL
+create table u(a unique); insert into u values(1),(1);
+select 'a
+b', x'414200', 1e300*10;
+.foo
+select max(a) frm t;
+select 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa', max(a) frm tt x from;
+select 'äöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöü', max(a) frm tt x from;
+select abs(-9223372036854775808);
+begin; insert into t values(9,9); rollback;
+create trigger g after insert on t begin update t set b = new.a; select 1; end;
+insert into t values ('after', 'a trigger');
+select 1; selec 2; select 3;
+select a, typeof(b), quote(b) from t order by 1;
+.headers on
+select a as first, b second from t where a = 'after';
+select 1 where 0;
+.headers off
+select 7
+"""
+
+
+def expect(holds: bool, text: object) -> None:
+    if not holds:
+        sys.exit(str(text))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """The flags of a server that is a cluster by itself."""
+
+    def __init__(self, program: str, folder: str):
+        self.folder = pathlib.Path(folder)
+        self.command = [program, "--id", "1", "--data", str(self.folder / "data" / "1")]
+        self.command += ["--cluster", f"1=127.0.0.1:{free_port()}"]
+
+    def run(self, script: str, *flags: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [*self.command, *flags], input=script, capture_output=True, text=True, timeout=60
+        )
+
+    def lines(self, script: str, *flags: str) -> list[str]:
+        """Of a script that must go well."""
+        result = self.run(script, *flags)
+        expect(result.returncode == 0 and result.stderr == "", result)
+        return result.stdout.split("\n")[:-1]
+
+
+def as_sqlite3(program: str, folder: str) -> None:
+    """The same lines give the same rows and the same errors as in the sqlite3 shell."""
+    shell = shutil.which("sqlite3")
+    expect(shell is not None, "sqlite3 is not installed: nothing to compare with")
+    theirs = subprocess.run([shell], input=SCRIPT, capture_output=True, text=True, timeout=60)
+    ours = Server(program, folder).run(SCRIPT)
+    for name in ("stdout", "stderr"):
+        for mine, other in zip(
+            (getattr(ours, name) + "\nend").split("\n"), (getattr(theirs, name) + "\nend").split("\n")
+        ):
+            expect(mine == other, f"{name}: {mine!r}, the sqlite3 shell: {other!r}\n{ours}\n{theirs}")
+    expect(ours.returncode == theirs.returncode == 1, f"{ours}\n{theirs}")
+
+
+def commands(program: str, folder: str) -> None:
+    server = Server(program, folder)
+    expect(server.lines("CREATE TABLE t(a, b); CREATE VIEW v AS SELECT a FROM t;") == [], "create")
+    expect(server.lines(".tables") == ["t", "v"], ".tables")
+    expect(server.lines(".schema T") == ["CREATE TABLE t(a, b);"], ".schema")
+    expect(len(server.lines(".schema")) == 2, ".schema of all")
+    json_rows = "INSERT INTO t VALUES (1, NULL), (2.5, 'x\"y'), ('ä', x'00');\n.mode json\n"
+    json_rows += "SELECT * FROM t; SELECT 1 WHERE 0;"
+    rows = json.loads("\n".join(server.lines(json_rows)))
+    wanted = [{"a": 1, "b": None}, {"a": 2.5, "b": 'x"y'}, {"a": "ä", "b": "\0"}]
+    expect(rows == wanted, rows)
+
+    (line,) = server.lines(".leader\n")
+    expect(line == server.command[-1].split("=")[1], line)
+    status = json.loads(server.lines("SELECT 1 WHERE 0;\n.status\n")[0])
+    expect(status["role"] == "leader" and status["leader"]["id"] == 1, status)
+    expect(status["databases"][0]["name"] == "app.db" and status["term"] > 0, status)
+    expect(status["commit_index"] > 0 and status["memory_bytes"] > 0, status)
+
+    plain = server.folder / "with spaces.db"
+    expect(server.lines(f".backup '{plain}'\n") == [], ".backup")
+    database = sqlite3.connect(plain)
+    expect(database.execute("SELECT count(*) FROM t").fetchone() == (3,), "rows of the backup")
+    database.close()
+
+    other = ".open other.db\nCREATE TABLE o(a);\n.open app.db\n.tables\n.databases\n"
+    expect(server.lines(other) == ["t", "v", "app.db", "other.db"], ".open")
+    script = server.folder / "script.sql"
+    script.write_text("INSERT INTO t VALUES (4, 4);\nSELECT count(*) FROM t")
+    expect(server.lines(f".read {script}\n.print 'a  b' c\n") == ["4", "a  b c"], ".read")
+    script.write_text(f"SELECT 1;\n.read {script}\n")
+    deep = server.run(f".read {script}\n")
+    expect(deep.stdout == "1\n" * 25 and "deeply" in deep.stderr, deep)
+    script.write_text(".bail on\nSELECT 1;\nSELEC;\nSELECT 2;\n")
+    bailed = server.run(f".read {script}\nSELECT 3;\n")
+    expect(bailed.stdout == "1\n" and bailed.returncode == 1, bailed)
+    expect(server.lines("SELECT 1;\n.quit\nSELECT 2;\n", "--serve") == ["1"], ".quit")
+
+
+def wrong_commands(program: str, folder: str) -> None:
+    wrong = {
+        ".nonsense": "unknown command",
+        ".": "unknown command",
+        ".backup": "unknown command or invalid arguments",
+        ".backup /nowhere/file": "unable to open database file",
+        ".read /nowhere/file": "cannot open",
+        ".open ../a": "not a database name",
+        ".open": "unknown command or invalid arguments",
+        ".mode box": "takes list or json",
+        ".headers maybe": "takes on or off",
+        ".timeout soon": "takes a number",
+        ".add 2": "ID=HOST:PORT",
+        ".add 2=127.0.0.1": "ID=HOST:PORT",
+        ".remove two": "takes a number",
+        ".transfer": "unknown command or invalid arguments",
+        ".outcome 3": "takes a number",
+    }
+    result = Server(program, folder).run("\n".join(wrong) + "\nSELECT 'still here';\n")
+    said = result.stderr.rstrip("\n").split("\n")
+    expect(len(said) == len(wrong), result)
+    for line, (command, words) in zip(said, wrong.items()):
+        expect(line.startswith("Error: ") and words in line, f"{command}: {line}")
+    expect(result.stdout == "still here\n" and result.returncode == 1, result)
+
+
+def bad_flags(program: str, folder: str) -> None:
+    good = ["--id", "1", "--data", folder + "/d", "--cluster", "1=127.0.0.1:9001"]
+    file = pathlib.Path(folder) / "file"
+    file.write_text("")
+    wrong: dict[tuple, str] = {
+        ("--nonsense",): "--nonsense",
+        ("stray",): "stray",
+        tuple(good[2:]): "--id is missing",
+        tuple(good[:2] + good[4:]): "--data is missing",
+        tuple(good[:4]): "--cluster is missing",
+        (*good, "--id"): "--id needs a value",
+        (*good, "--id", "0"): "--id takes a number",
+        (*good, "--id", "2"): "does not name server 2",
+        (*good, "--wait", "long"): "--wait takes a number",
+        (*good, "--memory=yes"): "unknown flag",
+        (*good, "--cluster", "127.0.0.1:9001"): "ID=HOST:PORT",
+        (*good, "--cluster", "1=127.0.0.1"): "ID=HOST:PORT",
+        (*good, "--cluster", "1=127.0.0.1:0"): "the port",
+        (*good, "--cluster", "one=127.0.0.1:1"): "the id",
+        (*good, "--cluster", "1=127.0.0.1:1,1=127.0.0.1:2"): "ids and addresses differ",
+        (*good, "--cluster", "1=127.0.0.1:1,2=127.0.0.1:1"): "ids and addresses differ",
+        (*good, "--data", str(file)): "not a folder",
+        (*good, "--data", str(file / "below")): "not a folder",
+    }
+    for arguments, words in wrong.items():
+        result = subprocess.run(
+            [program, *arguments], input="", capture_output=True, text=True, timeout=60
+        )
+        expect(result.returncode == 2 and result.stdout == "", f"{arguments}: {result}")
+        expect(words in result.stderr and "--help" in result.stderr, f"{arguments}: {result}")
+    help_text = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=60)
+    expect(help_text.returncode == 0 and help_text.stderr == "", help_text)
+    for flag in ("--id", "--data", "--cluster", "--join", "--memory", "--serve", "--wait"):
+        expect(f"  {flag} " in help_text.stdout, f"{flag} is not in {help_text.stdout}")
+
+
+def restarts(program: str, folder: str) -> None:
+    """However it ends, what was acknowledged is there again."""
+    server = Server(program, folder)
+    server.lines("CREATE TABLE t(n INTEGER PRIMARY KEY);")
+    rows = 0
+    for end in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, None):
+        process = subprocess.Popen(
+            server.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        process.stdin.write("INSERT INTO t DEFAULT VALUES; SELECT count(*) FROM t;\n")
+        process.stdin.flush()
+        rows += 1
+        expect(process.stdout.readline() == f"{rows}\n", f"rows before {end}")
+        if end is None:
+            process.stdin.close()
+        else:
+            process.send_signal(end)
+        status = process.wait(30)
+        expect(status == (-9 if end == signal.SIGKILL else 0), f"{end}: status {status}")
+    expect(server.lines("SELECT count(*) FROM t;") == [str(rows)], "rows in the end")
+    (check,) = server.lines("PRAGMA integrity_check;")
+    expect(check == "ok", check)
+
+
+def serves_on(program: str, folder: str) -> None:
+    """--serve outlives its input; SIGTERM ends it, also in the middle of a query."""
+    server = Server(program, folder)
+    with subprocess.Popen(
+        [*server.command, "--serve"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    ) as process:
+        time.sleep(1)
+        expect(process.poll() is None, f"it ended: {process.returncode}")
+        process.terminate()
+        expect(process.wait(30) == 0, "its exit status")
+    process = subprocess.Popen(
+        server.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT i FROM n WHERE 0;"
+    process.stdin.write(f"SELECT 'begins';\n{endless}\n".encode())
+    process.stdin.flush()
+    process.stdout.readline()
+    time.sleep(0.3)
+    process.terminate()
+    said = process.communicate(timeout=30)
+    expect(process.returncode == 0, f"after a long query: {process.returncode} {said}")
+
+
+def read_terminal(terminal: int, words: bytes, limit: float = 20.0) -> bytes:
+    said = b""
+    end = time.monotonic() + limit
+    while words not in said:
+        ready, _, _ = select.select([terminal], [], [], max(0.0, end - time.monotonic()))
+        expect(bool(ready), f"no {words!r} on the terminal: {said!r}")
+        said += os.read(terminal, 4096)
+    return said
+
+
+def on_a_terminal(program: str, folder: str) -> None:
+    """A prompt, another one inside a statement, and errors without line numbers."""
+    server = Server(program, folder)
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ["TERM"] = "dumb"
+        os.execv(program, server.command)
+    read_terminal(terminal, b"sql> ")
+    os.write(terminal, b"SELECT 40 +\n")
+    read_terminal(terminal, b"...> ")
+    os.write(terminal, b"2;\n")
+    read_terminal(terminal, b"42")
+    os.write(terminal, b"SELEC;\n")
+    said = read_terminal(terminal, b"syntax error")
+    expect(b"near line" not in said, said)
+    os.write(terminal, b".status\n")
+    read_terminal(terminal, b'"role": "leader"')
+    os.write(terminal, b".quit\n")
+    _, status = os.waitpid(process, 0)
+    expect(os.waitstatus_to_exitcode(status) == 1, f"status {status}")  # there was an error
+
+
+CASES = [
+    as_sqlite3,
+    commands,
+    wrong_commands,
+    bad_flags,
+    restarts,
+    serves_on,
+    on_a_terminal,
+]
+
+
+def main() -> None:
+    by_name = {case.__name__: case for case in CASES}
+    if len(sys.argv) != 3 or sys.argv[1] not in by_name:
+        sys.exit(f"{__doc__}CASE: {' '.join(by_name)}")
+    with tempfile.TemporaryDirectory() as folder:
+        by_name[sys.argv[1]](sys.argv[2], folder)
+
+
+if __name__ == "__main__":
+    main()
