@@ -23,7 +23,7 @@
 namespace bench {
 
 /// What is kept of a measurement, in the order of the JSON.
-inline constexpr std::array<std::pair<const char*, double (*)(const measurement&)>, 14> metrics{{
+inline constexpr std::array<std::pair<const char*, double (*)(const measurement&)>, 15> metrics{{
     {"transactions_per_second",
      [](const measurement& of) {
        return static_cast<double>(of.load.transactions) / of.load.seconds;
@@ -36,6 +36,11 @@ inline constexpr std::array<std::pair<const char*, double (*)(const measurement&
     {"client_cpu_us", [](const measurement& of) { return of.client_cpu_us; }},
     {"cluster_cpu_us",
      [](const measurement& of) { return of.leader_cpu_us + 2 * of.follower_cpu_us; }},
+    {"transactions_of_entry",
+     [](const measurement& of) {
+       const double entries = of.load.log_entries;
+       return entries == 0 ? 1 : static_cast<double>(of.load.transactions) / entries;
+     }},
     {"entry_bytes", [](const measurement& of) { return of.entry_bytes; }},
     {"loopback_bytes", [](const measurement& of) { return of.loopback_bytes; }},
     {"leader_disk_bytes", [](const measurement& of) { return of.leader_disk_bytes; }},
@@ -104,7 +109,7 @@ CPU us: leader / one follower / a process with nothing but clients. Clients of q
 are threads with plain sqlite3 connections inside the leader's process, as that is how these are
 used; dqlite's are threads of another process and talk its wire protocol. The engine sqlite always
 has one client: more would only wait for each other.
-entry: bytes in the log. lo: on the loopback device, with headers, with dqlite's clients, and with
+txn/entry: transactions that share an entry of the log. entry: bytes in the log. lo: on the loopback device, with headers, with dqlite's clients, and with
 what else the machine sent there. disk: written by leader / one follower. busy: retries.
 )";
 
@@ -128,7 +133,7 @@ what else the machine sent there. disk: written by leader / one follower. busy: 
   void print_table(const cluster_options& asked, const std::string& medium,
                    std::uint64_t clients) const {
     text_table table({"", "txn/s", "", "x dqlite", "x sqlite", "p50 ms", "p99 ms", "CPU us",
-                      "entry B", "lo B", "disk B", "busy", "errors"});
+                      "txn/entry", "entry B", "lo B", "disk B", "busy", "errors"});
     for (const std::string& name : asked.engines) {
       const metric_samples* const cell = find(medium, clients, name);
       if (cell == nullptr) {
@@ -144,7 +149,7 @@ what else the machine sent there. disk: written by leader / one follower. busy: 
                  times(rate, find(medium, clients, "sqlite")), median("p50_ms"), median("p99_ms"),
                  fmt::format("{} / {} / {}", median("leader_cpu_us"), median("follower_cpu_us"),
                              median("client_cpu_us")),
-                 median("entry_bytes"), median("loopback_bytes"),
+                 median("transactions_of_entry"), median("entry_bytes"), median("loopback_bytes"),
                  fmt::format("{} / {}", median("leader_disk_bytes"), median("follower_disk_bytes")),
                  median("busy_retries"), fmt::format("{:.0f}", cell->at("errors").max())});
     }

@@ -21,6 +21,7 @@ struct load_result {
   std::uint64_t acknowledged = 0;  ///< committed at any time
   std::uint64_t rows = 0;          ///< in the table at the end: not fewer than acknowledged
   double log_bytes = 0;            ///< of the entries of the window; 0: read them from the log
+  double log_entries = 0;          ///< that the window became; 0: one for each transaction
 };
 
 inline void to_json(json& into, const load_result& from) {
@@ -34,7 +35,8 @@ inline void to_json(json& into, const load_result& from) {
           {"max_us", from.max_us},
           {"acknowledged", from.acknowledged},
           {"rows", from.rows},
-          {"log_bytes", from.log_bytes}};
+          {"log_bytes", from.log_bytes},
+          {"log_entries", from.log_entries}};
 }
 
 inline void from_json(const json& from, load_result& into) {
@@ -49,6 +51,7 @@ inline void from_json(const json& from, load_result& into) {
   from.at("acknowledged").get_to(into.acknowledged);
   from.at("rows").get_to(into.rows);
   from.at("log_bytes").get_to(into.log_bytes);
+  from.at("log_entries").get_to(into.log_entries);
 }
 
 }  // namespace bench
