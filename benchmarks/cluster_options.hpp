@@ -25,7 +25,7 @@ struct cluster_options {
   std::uint64_t rounds = 5;
   std::uint64_t seconds = 3;
   std::uint64_t warm_ms = 1000;
-  std::uint64_t raft_bytes = 512;
+  std::uint64_t raft_bytes = 320;
   bool json = false;
   bool help = false;
 
@@ -50,7 +50,7 @@ measurement has a cluster of its own, on an empty folder; in every round all eng
   --seconds N      length of the window that is measured (default 3; dqlite's checkpoints make
                    a cycle of 1000 transactions, which the window should not be shorter than)
   --warm-ms N      load before the window (default 1000)
-  --raft-bytes N   size of an entry of the engine raft (default 512)
+  --raft-bytes N   size of an entry of the engine raft (default 320: about that of quorlite)
   --folder DIR     where the medium disk has its files (default: the current folder)
   --json           print one JSON object, and nothing else, on the standard output
   --help           this text

@@ -109,8 +109,9 @@ CPU us: leader / one follower / a process with nothing but clients. Clients of q
 are threads with plain sqlite3 connections inside the leader's process, as that is how these are
 used; dqlite's are threads of another process and talk its wire protocol. The engine sqlite always
 has one client: more would only wait for each other.
-txn/entry: transactions that share an entry of the log. entry: bytes in the log. lo: on the loopback device, with headers, with dqlite's clients, and with
-what else the machine sent there. disk: written by leader / one follower. busy: retries.
+txn/entry: transactions that share an entry of the log. entry: bytes in the log.
+lo: on the loopback device, with headers, with dqlite's clients, and with what else the machine sent
+there. disk: written by leader / one follower. busy: retries.
 )";
 
   [[nodiscard]] const metric_samples* find(const std::string& medium, std::uint64_t clients,

@@ -13,7 +13,7 @@
 
 namespace bench {
 
-// Each is compiled on its own, and only where its package was found.
+// Each is compiled on its own, and only where its package was found; quorlite needs libraft here.
 std::unique_ptr<node> make_sqlite_node(const node_setup& setup);
 std::unique_ptr<node> make_raft_node(const node_setup& setup);
 std::unique_ptr<node> make_quorlite_node(const node_setup& setup);
@@ -28,9 +28,8 @@ struct engine {
   std::string what;  ///< for people
   int nodes = 3;     ///< processes
   std::uint64_t most_clients = ~std::uint64_t{0};
-  bool nodelay = false;  ///< the benchmark sets TCP_NODELAY, as the engine does not
-  bool remote_clients =
-      false;  ///< clients have a process of their own; else they live in the leader
+  bool nodelay = false;         ///< the benchmark sets TCP_NODELAY, as the engine does not
+  bool remote_clients = false;  ///< clients have a process of their own; else the leader's
   entry_source entries = entry_source::none;
   node_maker make;
   node_maker make_load;  ///< of the clients' process
@@ -52,10 +51,8 @@ struct engine {
                  .entries = entry_source::log,
                  .make = make_raft_node,
                  .make_load = {}});
-#endif
-#ifdef QUORLITE_BENCH_QUORLITE
   all.push_back({.name = "quorlite",
-                 .what = "quorlite on libraft",
+                 .what = "quorlite on libraft, storage in files",
                  .entries = entry_source::counters,
                  .make = make_quorlite_node,
                  .make_load = {}});

@@ -20,6 +20,7 @@
 #include "plain_database.hpp"
 #include "quorlite/codec/page_hash.hpp"
 #include "quorlite/quorlite.hpp"
+#include "quorlite/storage/file.hpp"
 
 namespace bench {
 
@@ -53,7 +54,6 @@ class large_plain_database final : public large_database {
   plain_database database_;
 };
 
-template <quorlite::storage Storage>
 class large_replica final : public large_database {
  public:
   large_replica(const std::filesystem::path& folder, std::uint64_t memory_bytes)
@@ -67,17 +67,13 @@ class large_replica final : public large_database {
   }
 
  private:
-  /// A template, so that it compiles with a library that has no such option yet.
-  template <class Options = quorlite::replica_options>
-  static Options within(std::uint64_t memory_bytes) {
-    Options options;
-    if constexpr (requires { options.memory_bytes; }) {
-      options.memory_bytes = memory_bytes;
-    }
+  static quorlite::replica_options within(std::uint64_t memory_bytes) {
+    quorlite::replica_options options;
+    options.machine.memory_bytes = memory_bytes;
     return options;
   }
 
-  local_replica<Storage> replica_;
+  local_replica<quorlite::file_storage<>> replica_;
 };
 
 /// The file of SQLite's format that is there. @throws std::runtime_error if there is not just one

@@ -18,25 +18,15 @@
 #include "engines.hpp"
 #include "quorlite/quorlite.hpp"
 #include "quorlite/raft/libraft.hpp"
-#include "quorlite/storage/memory.hpp"
+#include "quorlite/storage/file.hpp"
 #include "sql_client.hpp"
 #include "workload.hpp"
-#ifdef QUORLITE_BENCH_FILES
-#include "quorlite/storage/file.hpp"
-#endif
 
 namespace bench {
 
 namespace {
 
-#ifdef QUORLITE_BENCH_FILES
 using storage_type = quorlite::file_storage<>;
-#else
-/// Takes the place of files where there are none.
-struct storage_type : quorlite::memory_storage {
-  explicit storage_type(const std::string&) {}
-};
-#endif
 
 quorlite::server_id id_of(int number) {
   return quorlite::server_id{static_cast<std::uint64_t>(number)};

@@ -12,10 +12,6 @@
 #include <string_view>
 #include <vector>
 
-#ifdef QUORLITE_BENCH_FILES
-#include "quorlite/storage/file.hpp"
-#endif
-
 #include "child_process.hpp"
 #include "large_database.hpp"
 #include "large_run.hpp"
@@ -26,23 +22,12 @@
 
 namespace {
 
-std::vector<std::string> large_kinds() {
-#ifdef QUORLITE_BENCH_FILES
-  return {"quorlite", "sqlite"};
-#else
-  return {"sqlite"};
-#endif
-}
-
 std::unique_ptr<bench::large_database> open_large(const bench::large_setup& setup) {
   // A quarter is left for everything else: the program, SQLite's caches, what is being flushed.
   const std::uint64_t page_bytes = (setup.memory_mib << 20U) / 4 * 3;
-#ifdef QUORLITE_BENCH_FILES
   if (setup.kind == "quorlite") {
-    return std::make_unique<bench::large_replica<quorlite::file_storage<>>>(setup.folder,
-                                                                            page_bytes);
+    return std::make_unique<bench::large_replica>(setup.folder, page_bytes);
   }
-#endif
   return std::make_unique<bench::large_plain_database>(setup.folder, page_bytes);
 }
 
@@ -75,7 +60,7 @@ int main(int argc, char** argv) {
       return 0;
     }
     if (asked.database_mib > 0) {
-      return bench::large_run(asked).run(large_kinds()) ? 0 : 1;
+      return bench::large_run(asked).run({"quorlite", "sqlite"}) ? 0 : 1;
     }
     bench::storage_costs(asked).run();
     return 0;

@@ -19,6 +19,7 @@
 #include "message_channel.hpp"
 #include "plain_database.hpp"
 #include "process_usage.hpp"
+#include "quorlite/storage/file.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "random_rows.hpp"
 #include "sample_set.hpp"
@@ -38,9 +39,7 @@ class storage_costs {
         // About 36 rows fit on a page of 4096 bytes.
         table_rows_(asked.table_mib * (std::uint64_t{1} << 20U) / 4096 * 36) {
     add_replica<quorlite::memory_storage>("quorlite memory");
-#ifdef QUORLITE_BENCH_FILES
     add_replica<quorlite::file_storage<>>("quorlite files", (folder_.path() / "quorlite").string());
-#endif
     add_plain("sqlite :memory:", "MEMORY", "OFF");
     add_plain("sqlite WAL OFF", "WAL", "OFF");
     add_plain("sqlite WAL NORMAL", "WAL", "NORMAL");
