@@ -45,7 +45,7 @@ class large_plain_database final : public large_database {
  public:
   /// @param cache_bytes what SQLite may use for pages
   large_plain_database(const std::filesystem::path& folder, std::uint64_t cache_bytes)
-      : database_((folder / "plain.db").string(), "WAL", "OFF") {
+      : database_((folder / "plain.db").string(), "WAL", "NORMAL") {
     run_sql(database_.get(), fmt::format("PRAGMA cache_size=-{}", cache_bytes / 1024));
   }
   [[nodiscard]] sqlite3* get() const override { return database_.get(); }

@@ -99,8 +99,9 @@ class large_run {
       R"(
 load: transactions of 1000 rows; update: of one row, chosen by chance, with all flushes in their
 time. Each step is a process of its own, begins with a restart, and tells the most memory that it
-had at a time. sqlite is stock SQLite, WAL, synchronous=OFF, with three quarters of that memory as
-its cache. check is stock SQLite on the file.
+had at a time. quorlite and sqlite may use three quarters of the memory for pages. sqlite is stock
+SQLite, WAL, synchronous=NORMAL, which syncs when it checkpoints as quorlite does when it flushes.
+check is stock SQLite on the file.
 )";
 
   [[nodiscard]] static std::vector<std::string> line(const std::string& name, const json& seen) {
