@@ -62,7 +62,7 @@ if [ -n "${BUILD_DIR:-}" ] && [ "${BUILD_DIR#/}" = "$BUILD_DIR" ]; then
 fi
 
 . tests/support/packages.sh
-install_packages "${build_packages[@]}" catch2
+install_packages "${build_packages[@]}" "${test_packages[@]}"
 
 # Words of MESON_ARGS are arguments of their own.
 read -r -a meson_args <<<"${MESON_ARGS:-}"

@@ -25,8 +25,11 @@ install_packages() {
     apt-get install --yes --no-install-recommends "${missing[@]}"
 }
 
-# What every build needs; the tests add Catch2 to it.
+# What every build needs.
 build_packages=(
   g++ meson ninja-build pkg-config python3
   libsqlite3-dev libexpected-dev libxxhash-dev libfmt-dev nlohmann-json3-dev
 )
+
+# What the tests add: their framework, and the engine whose adapter they examine.
+test_packages=(catch2 libraft-dev libuv1-dev)

@@ -1,0 +1,94 @@
+/// @file
+/// Settings and news of the libraft adapter.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "quorlite/consensus.hpp"
+#include "quorlite/ids.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+
+/// A member of the cluster.
+struct libraft_server {
+  server_id id;         ///< above 0, and never used for another server again
+  std::string address;  ///< "127.0.0.1:7001": an IPv4 address and a port, nothing else
+  bool voter = true;    ///< false: it is sent nothing until it is promoted
+
+  friend bool operator==(const libraft_server&, const libraft_server&) = default;
+};
+
+struct libraft_options {
+  server_id id;           ///< this server
+  std::string address;    ///< where the others find it, see libraft_server::address
+  std::string directory;  ///< exists, and is used by nobody else; an absolute path is best
+
+  /// The members of a new cluster, the same on each of them. Used if `directory` is empty. A server
+  /// that joins later starts with none, and is then added by the leader.
+  std::vector<libraft_server> bootstrap{};
+
+  std::string listen_address{};         ///< where to listen, if that is not `address`
+  milliseconds election_timeout{1000};  ///< a follower waits one to two times this for its leader
+  milliseconds heartbeat{100};          ///< below election_timeout
+
+  std::size_t entry_bytes = std::size_t{4} << 20U;  ///< max_entry_bytes()
+  std::size_t batch_bytes = std::size_t{1} << 20U;  ///< commands share an entry up to this
+  std::size_t batches_in_flight = 4;  ///< entries under way; meanwhile commands gather for the next
+  std::size_t in_flight_bytes = std::size_t{64} << 20U;  ///< more unanswered: refused, busy
+  std::size_t segment_bytes = std::size_t{8} << 20U;  ///< of a file of the log; above entry_bytes
+
+  /// A snapshot is taken when so many bytes were applied since the last one …
+  std::uint64_t snapshot_min_bytes = std::uint64_t{16} << 20U;
+  /// … or this part of the last one's size, whichever is more.
+  std::uint32_t snapshot_percent = 100;
+  /// Kept before a snapshot, for followers that are a little behind.
+  std::uint64_t trailing_bytes = std::uint64_t{4} << 20U;
+  /// The log in memory. Half of it forces a snapshot; all of it: proposals are refused, busy.
+  std::uint64_t log_bytes = std::uint64_t{256} << 20U;
+};
+
+enum class libraft_role : std::uint8_t { stopped, follower, candidate, leader };
+
+/// Counted since the start.
+struct libraft_counters {
+  std::uint64_t proposals = 0;         ///< handed to the engine
+  std::uint64_t batches = 0;           ///< entries that they became
+  std::uint64_t refused_busy = 0;      ///< proposals beyond in_flight_bytes or log_bytes
+  std::uint64_t barriers = 0;          ///< entries that only a barrier needed
+  std::uint64_t commands_applied = 0;  ///< given to the machine, replays too
+  std::uint64_t snapshots_taken = 0;
+  std::uint64_t snapshots_failed = 0;  ///< not written; tried again after more entries
+  std::uint64_t snapshots_restored = 0;
+  std::uint64_t disk_errors = 0;
+
+  friend bool operator==(const libraft_counters&, const libraft_counters&) = default;
+};
+
+/// What this server knows. A copy.
+struct libraft_status {
+  libraft_role role = libraft_role::stopped;
+  quorlite::term term;
+  bool announced = false;  ///< it leads, and the machine knows: proposals are taken
+  libraft_server leader;   ///< id 0: none is known
+  std::vector<libraft_server> members;
+  std::uint64_t commit_index = 0;    ///< entries of the engine
+  std::uint64_t applied_index = 0;   ///< entries of the engine
+  std::uint64_t last_index = 0;      ///< entries of the engine
+  std::uint64_t snapshot_index = 0;  ///< entries of the engine
+  log_position position;             ///< as the machine counts: one index per command
+  std::uint64_t log_bytes = 0;       ///< of entries in memory, about
+  std::uint64_t snapshot_bytes = 0;  ///< of the last one
+  /// Why this server gave up, if it did: the engine is closed, and only stop() and another start()
+  /// bring it back. errc::storage_broken, storage_full: its disk; corrupt: an entry or a snapshot
+  /// that cannot be ours; halted: the machine said so.
+  std::error_code failure;
+  libraft_counters counters;
+};
+
+}  // namespace v0
+}  // namespace quorlite

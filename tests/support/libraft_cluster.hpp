@@ -1,0 +1,111 @@
+// Servers of libraft in one process: directories of their own, ports of 127.0.0.1.
+#pragma once
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "quorlite/raft/libraft.hpp"
+
+namespace quorlite::tests {
+
+// A folder that is gone afterwards.
+class temporary_folder {
+ public:
+  temporary_folder() {
+    char name[] = "/tmp/quorlite-libraft-XXXXXX";
+    QUORLITE_ASSERT(mkdtemp(name) != nullptr);
+    path_ = name;
+  }
+  temporary_folder(const temporary_folder&) = delete;
+  temporary_folder& operator=(const temporary_folder&) = delete;
+  ~temporary_folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// An address that was free a moment ago. All of one call differ.
+inline std::vector<std::string> free_addresses(std::size_t count) {
+  std::vector<std::string> addresses;
+  std::vector<int> sockets;
+  for (std::size_t i = 0; i < count; ++i) {
+    const int one = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in name{};
+    name.sin_family = AF_INET;
+    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof name;
+    QUORLITE_ASSERT(one >= 0 && ::bind(one, reinterpret_cast<sockaddr*>(&name), size) == 0 &&
+                    ::getsockname(one, reinterpret_cast<sockaddr*>(&name), &size) == 0);
+    addresses.push_back("127.0.0.1:" + std::to_string(ntohs(name.sin_port)));
+    sockets.push_back(one);
+  }
+  for (const int one : sockets) {
+    ::close(one);
+  }
+  return addresses;
+}
+
+// Options for servers 1 … n; those after `voters` are to be added later.
+class libraft_places {
+ public:
+  explicit libraft_places(std::size_t servers, std::size_t voters = 0)
+      : addresses_(free_addresses(servers)), voters_(voters == 0 ? servers : voters) {
+    for (std::size_t i = 0; i < servers; ++i) {
+      std::filesystem::create_directory(folder_.path() + '/' + std::to_string(i + 1));
+    }
+  }
+
+  [[nodiscard]] std::size_t size() const noexcept { return addresses_.size(); }
+  [[nodiscard]] libraft_server server(std::size_t index) const {
+    return {server_id{index + 1}, addresses_[index]};
+  }
+  [[nodiscard]] std::string directory(std::size_t index) const {
+    return folder_.path() + '/' + std::to_string(index + 1);
+  }
+  [[nodiscard]] libraft_options options(std::size_t index) const {
+    libraft_options options{
+        .id = server_id{index + 1}, .address = addresses_[index], .directory = directory(index)};
+    for (std::size_t i = 0; index < voters_ && i < voters_; ++i) {
+      options.bootstrap.push_back(server(i));
+    }
+    options.election_timeout = milliseconds{300};
+    options.heartbeat = milliseconds{50};
+    return options;
+  }
+
+ private:
+  temporary_folder folder_;
+  std::vector<std::string> addresses_;
+  std::size_t voters_;
+};
+
+template <class Condition>
+bool wait_until(Condition condition, int limit_ms = 20'000) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(limit_ms);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) {
+      return condition();
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return true;
+}
+
+}  // namespace quorlite::tests

@@ -1,0 +1,308 @@
+// The libraft adapter on its libuv loops: three servers in this process, plain SQLite on top.
+
+#include <sqlite3.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "catch2_shim.hpp"
+#include "quorlite/raft/libraft.hpp"
+#include "quorlite/replica.hpp"
+#include "quorlite/storage/memory.hpp"
+#include "support/libraft_cluster.hpp"
+
+namespace {
+
+using namespace quorlite;
+using quorlite::tests::libraft_places;
+using quorlite::tests::wait_until;
+using node_type = replica<libraft, memory_storage>;
+
+int run(sqlite3* db, const std::string& sql) {
+  return sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
+}
+
+/// The first column of the first row; -1 without a row.
+std::int64_t number(sqlite3* db, const std::string& sql) {
+  std::int64_t value = -1;
+  const auto take = [](void* to, int, char** columns, char**) {
+    *static_cast<std::int64_t*>(to) = columns[0] == nullptr ? -1 : std::stoll(columns[0]);
+    return 1;
+  };
+  static_cast<void>(sqlite3_exec(db, sql.c_str(), take, &value, nullptr));
+  return value;
+}
+
+class cluster {
+ public:
+  explicit cluster(std::size_t servers, std::size_t voters = 0)
+      : places_(servers, voters), servers_(servers) {
+    for (std::size_t i = 0; i < servers; ++i) {
+      start(i);
+    }
+  }
+
+  [[nodiscard]] libraft_places& places() noexcept { return places_; }
+  [[nodiscard]] libraft& raft(std::size_t index) { return *servers_[index].raft; }
+  [[nodiscard]] node_type& node(std::size_t index) { return *servers_[index].node; }
+  [[nodiscard]] bool is_up(std::size_t index) const { return servers_[index].node.has_value(); }
+
+  void start(std::size_t index) {
+    one& server = servers_[index];
+    server.storage.emplace();
+    server.raft.emplace(places_.options(index));
+    server.node.emplace(*server.raft, *server.storage);
+    REQUIRE(!server.node->status());
+  }
+  void stop(std::size_t index) {
+    one& server = servers_[index];
+    server.node.reset();
+    server.raft.reset();
+    server.storage.reset();
+  }
+
+  [[nodiscard]] std::optional<std::size_t> leader() {
+    for (std::size_t i = 0; i < servers_.size(); ++i) {
+      if (is_up(i) && node(i).office().leading) {
+        return i;
+      }
+    }
+    return {};
+  }
+  std::size_t await_leader(std::optional<std::size_t> but = {}) {
+    REQUIRE(wait_until([&] { return leader().has_value() && leader() != but; }));
+    return *leader();
+  }
+  /// Every server that is up has applied what the leader has.
+  bool await_even() {
+    return wait_until([&] {
+      const std::optional<std::size_t> first = leader();
+      for (std::size_t i = 0; first && i < servers_.size(); ++i) {
+        if (is_up(i) && node(i).applied() != node(*first).applied()) {
+          return false;
+        }
+      }
+      return first.has_value();
+    });
+  }
+  [[nodiscard]] connection connect(std::size_t index) {
+    result<connection> opened = node(index).open("app.db");
+    REQUIRE(opened.has_value());
+    return std::move(*opened);
+  }
+
+ private:
+  struct one {
+    std::optional<memory_storage> storage;
+    std::optional<libraft> raft;
+    std::optional<node_type> node;
+  };
+  libraft_places places_;
+  std::vector<one> servers_;
+};
+
+}  // namespace
+
+TEST_CASE("three servers on libraft elect a leader, and what it commits is read everywhere") {
+  cluster servers(3);
+  const std::size_t leader = servers.await_leader();
+  {
+    connection db = servers.connect(leader);
+    REQUIRE(run(db, "CREATE TABLE t(x); INSERT INTO t VALUES(7)") == SQLITE_OK);
+    CHECK(!servers.node(leader).read_barrier());
+  }
+  REQUIRE(servers.await_even());
+  for (std::size_t i = 0; i < 3; ++i) {
+    connection db = servers.connect(i);
+    CHECK(number(db, "SELECT x FROM t") == 7);
+    CHECK(servers.raft(i).leader_address() == servers.places().server(leader).address);
+  }
+  CHECK(servers.raft(leader).status().role == libraft_role::leader);
+  CHECK(servers.raft(leader).status().members.size() == 3);
+}
+
+TEST_CASE("eight threads write through libraft, and every row is on every server") {
+  cluster servers(3);
+  const std::size_t leader = servers.await_leader();
+  {
+    connection db = servers.connect(leader);
+    REQUIRE(run(db, "CREATE TABLE t(thread, x)") == SQLITE_OK);
+  }
+  constexpr int threads = 8;
+  constexpr int each = 50;
+  std::atomic<int> written{0};
+  std::vector<std::thread> writers;
+  for (int i = 0; i < threads; ++i) {
+    writers.emplace_back([&, i] {
+      connection db = servers.connect(leader);
+      for (int x = 0; x < each; ++x) {
+        const std::string values = std::to_string(i) + ',' + std::to_string(x);
+        written += run(db, "INSERT INTO t VALUES(" + values + ")") == SQLITE_OK ? 1 : 0;
+      }
+    });
+  }
+  for (std::thread& writer : writers) {
+    writer.join();
+  }
+  CHECK(written == threads * each);
+  REQUIRE(servers.await_even());
+  for (std::size_t i = 0; i < 3; ++i) {
+    connection db = servers.connect(i);
+    CHECK(number(db, "SELECT count(*) FROM t") == threads * each);
+  }
+  const libraft_status status = servers.raft(leader).status();
+  INFO(status.counters.proposals << " proposals in " << status.counters.batches << " entries");
+  CHECK(status.counters.batches <= status.counters.proposals);
+  CHECK(status.failure == std::error_code{});
+}
+
+TEST_CASE("a server that was stopped replays its log from the disk, and catches up") {
+  cluster servers(3);
+  std::size_t leader = servers.await_leader();
+  {
+    connection db = servers.connect(leader);
+    REQUIRE(run(db, "CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
+  }
+  REQUIRE(servers.await_even());
+  const std::size_t stopped = (leader + 1) % 3;
+  servers.stop(stopped);
+  {
+    connection db = servers.connect(leader);
+    REQUIRE(run(db, "INSERT INTO t VALUES(2)") == SQLITE_OK);
+  }
+  servers.start(stopped);
+  REQUIRE(servers.await_even());
+  {
+    connection db = servers.connect(stopped);
+    CHECK(number(db, "SELECT count(*) FROM t") == 2);
+  }
+  for (std::size_t i = 0; i < 3; ++i) {
+    servers.stop(i);
+  }
+  for (std::size_t i = 0; i < 3; ++i) {
+    servers.start(i);
+  }
+  leader = servers.await_leader();
+  connection db = servers.connect(leader);
+  REQUIRE(run(db, "INSERT INTO t VALUES(3)") == SQLITE_OK);
+  CHECK(number(db, "SELECT count(*) FROM t") == 3);
+  REQUIRE(servers.await_even());
+}
+
+TEST_CASE("a server far behind gets a snapshot, and a restart begins with it") {
+  cluster servers(3);
+  const std::size_t leader = servers.await_leader();
+  const std::size_t behind = (leader + 1) % 3;
+  servers.stop(behind);
+  {
+    connection db = servers.connect(leader);
+    REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+    for (int i = 0; i < 50; ++i) {
+      REQUIRE(run(db, "INSERT INTO t VALUES(randomblob(3000))") == SQLITE_OK);
+    }
+    servers.raft(leader).compact();
+    REQUIRE(run(db, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+    REQUIRE(wait_until([&] { return servers.raft(leader).status().snapshot_index != 0; }));
+    REQUIRE(run(db, "INSERT INTO t VALUES(2)") == SQLITE_OK);
+  }
+  // libraft keeps the last messages to a server that is away; they hold the entries themselves.
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  servers.start(behind);
+  REQUIRE(servers.await_even());
+  CHECK(servers.raft(behind).status().counters.snapshots_restored == 1);
+  CHECK(servers.raft(behind).status().position == servers.raft(leader).status().position);
+  {
+    connection db = servers.connect(behind);
+    CHECK(number(db, "SELECT count(*) FROM t") == 52);
+  }
+  servers.stop(behind);
+  servers.start(behind);
+  REQUIRE(servers.await_even());
+  CHECK(servers.raft(behind).status().counters.snapshots_restored == 1);
+  connection db = servers.connect(behind);
+  CHECK(number(db, "SELECT count(*) FROM t") == 52);
+}
+
+TEST_CASE("the office moves to the server that it is transferred to") {
+  cluster servers(3);
+  const std::size_t leader = servers.await_leader();
+  const std::size_t next = (leader + 1) % 3;
+  CHECK(servers.raft(next).transfer(server_id{1}) == errc::not_leader);
+  REQUIRE(!servers.raft(leader).transfer(server_id{next + 1}));
+  CHECK(servers.await_leader(leader) == next);
+  connection db = servers.connect(next);
+  CHECK(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+  CHECK(servers.node(leader).read_barrier() == errc::not_leader);
+  STATIC_REQUIRE(!libraft::supports_follower_read_barrier);
+}
+
+TEST_CASE("a server is added, promoted and removed while its cluster works") {
+  cluster servers(4, 3);
+  const std::size_t leader = servers.await_leader();
+  {
+    connection db = servers.connect(leader);
+    REQUIRE(run(db, "CREATE TABLE t(x); INSERT INTO t VALUES(7)") == SQLITE_OK);
+  }
+  libraft& raft = servers.raft(leader);
+  const libraft_server fourth = servers.places().server(3);
+  CHECK(servers.raft((leader + 1) % 3).add(fourth) == errc::not_leader);
+  CHECK(raft.promote(fourth.id) == std::errc::no_such_file_or_directory);
+  REQUIRE(!raft.add(fourth));
+  CHECK(raft.add(fourth) == std::errc::invalid_argument);
+  REQUIRE(!raft.promote(fourth.id));
+  CHECK(!raft.promote(fourth.id));
+  REQUIRE(servers.await_even());
+  {
+    connection db = servers.connect(3);
+    CHECK(number(db, "SELECT x FROM t") == 7);
+  }
+  CHECK(raft.status().members.size() == 4);
+  REQUIRE(!raft.remove(fourth.id));
+  CHECK(wait_until([&] { return raft.status().members.size() == 3; }));
+  servers.stop(3);
+  const std::size_t follower = (leader + 1) % 3;
+  REQUIRE(!raft.remove(server_id{leader + 1}));  // it leaves itself
+  const std::size_t next = servers.await_leader(leader);
+  CHECK(next != leader);
+  CHECK(servers.raft(follower).status().members.size() == 2);
+  connection db = servers.connect(next);
+  CHECK(run(db, "INSERT INTO t VALUES(8)") == SQLITE_OK);
+}
+
+TEST_CASE("a directory has one server, and a cluster begins where no history is") {
+  libraft_places places(1);
+  libraft first(places.options(0));
+  memory_storage storage;
+  fsm<libraft, memory_storage> machine(storage);
+  REQUIRE(!machine.load());
+  REQUIRE(!first.start(machine));
+  {
+    libraft second(places.options(0));
+    CHECK(second.start(machine) == errc::busy);
+  }
+  first.stop();
+  CHECK(first.status().role == libraft_role::stopped);
+  REQUIRE(!first.start(machine));  // the same object again
+  REQUIRE(wait_until([&] { return machine.office().leading; }));
+  first.stop();
+
+  libraft_places other(1);
+  REQUIRE(!machine.flush(machine.applied().index));
+  REQUIRE(machine.durable().index.value != 0);
+  libraft fresh(other.options(0));
+  CHECK(fresh.start(machine) == errc::diverged);
+
+  libraft_options nowhere = other.options(0);
+  nowhere.address = "not an address";
+  CHECK(libraft(nowhere).start(machine));
+  nowhere = other.options(0);
+  nowhere.directory += "/missing";
+  CHECK(libraft(nowhere).start(machine) == std::errc::no_such_file_or_directory);
+}
