@@ -83,11 +83,13 @@ class quorlite_node final : public node {
     load_result seen = load_->finish();
     load_.reset();
     seen.rows = static_cast<std::uint64_t>(query_number(connection_, workload::count));
-    // The counters know more than the window where clients were answered a moment later.
-    const auto share = static_cast<double>(seen.transactions) /
-                       static_cast<double>(after_.transactions - before_.transactions);
-    seen.log_bytes = static_cast<double>(after_.entry_bytes - before_.entry_bytes) * share;
-    seen.log_entries = static_cast<double>(after_.batches - before_.batches) * share;
+    // The counters saw a few transactions more than the clients, who are answered later.
+    const std::uint64_t counted = after_.transactions - before_.transactions;
+    if (counted > 0) {
+      const double share = static_cast<double>(seen.transactions) / static_cast<double>(counted);
+      seen.log_bytes = static_cast<double>(after_.entry_bytes - before_.entry_bytes) * share;
+      seen.log_entries = static_cast<double>(after_.batches - before_.batches) * share;
+    }
     return seen;
   }
 
