@@ -15,7 +15,7 @@ FUNCTION_LINES = 70
 # ---- the layers: a header includes quorlite headers of its own layer or below --------
 
 LAYERS = [
-    "config.hpp version.hpp error.hpp ids.hpp limits.hpp bytes.hpp xxh3.hpp",
+    "config.hpp version.hpp error.hpp ids.hpp limits.hpp bytes.hpp wire.hpp xxh3.hpp",
     "consensus.hpp storage.hpp thread_signal.hpp",
     "command.hpp codec/*.hpp",
     "page_store.hpp page_table.hpp page_version.hpp pin_ledger.hpp reclaim.hpp lineage.hpp"

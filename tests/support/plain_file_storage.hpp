@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -22,7 +23,7 @@
 #include "quorlite/bytes.hpp"
 #include "quorlite/codec/crc32c.hpp"
 #include "quorlite/codec/page_hash.hpp"
-#include "quorlite/codec/wire.hpp"
+#include "quorlite/wire.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
@@ -57,8 +58,8 @@ class plain_file_storage {
   struct content {
     std::string name;
     std::uint32_t page_size = 0;
-    std::uint64_t page_count = 0;  // that can be read
-    std::uint64_t base_count = 0;  // of the position
+    std::atomic<std::uint64_t> page_count{0};  // that can be read, also during a flush
+    std::uint64_t base_count = 0;              // of the position
     std::uint64_t hash = 0;
     version_number version;
     std::uint64_t number = 0;  // of its file; 0: none yet
@@ -91,8 +92,7 @@ class plain_file_storage {
     }
     std::error_code write(const database_type& database, std::span<const page_view> sorted,
                           std::uint64_t page_count) noexcept {
-      std::uint32_t none = 0;
-      if (!detail::ascend(sorted, none, database.page_size, page_count)) {
+      if (!detail::ascend(sorted, database.page_size, page_count)) {
         return make_error_code(errc::malformed);
       }
       written_[database.what->name] = database.what;
@@ -299,7 +299,9 @@ class plain_file_storage {
     if (broken_) {
       return broken();
     }
-    what.page_size = page_size;
+    if (what.page_size == 0) {  // else it is being read
+      what.page_size = page_size;
+    }
     if (what.number == 0) {
       auto made = files_.open(name_of(next_file_), open_mode::truncated);
       if (!made) {
@@ -333,7 +335,7 @@ class plain_file_storage {
         return told(error);
       }
     }
-    what.page_count = std::max(what.page_count, page_count);
+    what.page_count = std::max(what.page_count.load(), page_count);
     return {};
   }
 
@@ -383,7 +385,9 @@ class plain_file_storage {
     std::set<std::uint64_t> used;
     for (const auto& line : base.databases) {
       content& what = *next[line.name];
-      what.page_size = line.page_size;
+      if (what.page_size == 0) {
+        what.page_size = line.page_size;
+      }
       what.page_count = what.base_count = line.page_count;
       what.dirty = false;
       used.insert(what.number);

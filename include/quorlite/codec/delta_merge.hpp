@@ -8,7 +8,7 @@
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/codec/page_delta.hpp"
-#include "quorlite/codec/wire.hpp"
+#include "quorlite/wire.hpp"
 #include "quorlite/config.hpp"
 
 namespace quorlite {

@@ -32,9 +32,9 @@
 #include "quorlite/limits.hpp"
 #include "quorlite/storage.hpp"
 #include "quorlite/storage/data_directory.hpp"
-#include "quorlite/storage/little_endian.hpp"
 #include "quorlite/storage/storage_health.hpp"
 #include "quorlite/storage/superblock.hpp"
+#include "quorlite/wire.hpp"
 #include "quorlite/xxh3.hpp"
 
 namespace quorlite {
@@ -131,15 +131,16 @@ class double_write_file {
                                          std::uint32_t page_size) {
     bytes head;
     head.reserve(fixed_bytes + name.size() + pages.size() * page_bytes);
-    append_little_endian(head, static_cast<std::uint16_t>(name.size()));
-    append_little_endian(head, std::uint16_t{0});
-    append_little_endian(head, page_size);
-    append_little_endian(head, static_cast<std::uint32_t>(pages.size()));
-    append_little_endian(head, std::uint32_t{0});
-    append_bytes(head, bytes_of(name));
+    wire_writer write(head);
+    write.u16(static_cast<std::uint16_t>(name.size()));
+    write.u16(std::uint16_t{0});
+    write.u32(page_size);
+    write.u32(static_cast<std::uint32_t>(pages.size()));
+    write.u32(std::uint32_t{0});
+    write.text(name);
     for (const page_view& page : pages) {
-      append_little_endian(head, page.number.value);
-      append_little_endian(head, page.hash);
+      write.u32(page.number.value);
+      write.u64(page.hash);
     }
     return head;
   }
@@ -182,14 +183,14 @@ class double_write_file {
     const std::size_t page_size = page_size_in(record);
     seen.checksum = XXH3_64bits_withSeed(record.data(), head, seen.checksum);
     seen.length += record.size();
-    field_reader fields(record.first(head));
-    static_cast<void>(fields.take_bytes(fixed_bytes + name_in(record).size()));
+    wire_reader fields(record.first(head));
+    static_cast<void>(fields.take(fixed_bytes + name_in(record).size()));
     std::vector<page_view> pages(count_in(record));
     bytes_view images = record.subspan(head);
     std::uint32_t last = 0;
     for (page_view& page : pages) {
-      page.number = page_number{fields.take<std::uint32_t>()};
-      page.hash = fields.take<std::uint64_t>();
+      page.number = page_number{fields.u32()};
+      page.hash = fields.u64();
       page.image = images.first(page_size);
       images = images.subspan(page_size);
       seen.checksum = XXH3_64bits_withSeed(page.image.data(), page_size, seen.checksum);

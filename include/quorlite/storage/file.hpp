@@ -220,8 +220,10 @@ class file_storage {
   }
 
   /// Replaces everything by the stage; blocks until that is durable. The position may be before the
-  /// current one: a restore can go back. After an error as commit().
-  [[nodiscard]] std::error_code publish(stage_type stage, const base_position& position) noexcept {
+  /// current one: a restore can go back. After errc::storage_full the stage is as it was; after any
+  /// other error as commit().
+  [[nodiscard]] std::error_code publish(stage_type&& stage,
+                                        const base_position& position) noexcept {
     return advance(stage, position, true);
   }
 

@@ -77,6 +77,10 @@ class file_advance {
     for (const database_image& image : position_.databases) {
       const auto mine = writer_.batches_.find(image.name);
       content which;
+      if (is_blank(image)) {
+        next_.emplace(std::string(image.name), blank_content(image.name));
+        continue;
+      }
       if (mine != writer_.batches_.end()) {
         const batch& written = mine->second;
         which = written.target;
@@ -85,11 +89,11 @@ class file_advance {
           return make_error_code(errc::malformed);
         }
       } else {
-        which = whole_ ? std::make_shared<database_file<FileSystem>>(image.name)
+        which = whole_ ? std::make_shared<database_files<FileSystem>>(image.name)
                        : place_.open(image.name);
       }
       const bool begun = mine != writer_.batches_.end() && mine->second.begun;
-      if (!begun && !may_follow(image, which->page_size(), which->page_count())) {
+      if (!begun && !may_follow(image, which->page_size())) {
         return make_error_code(errc::malformed);
       }
       next_.emplace(std::string(image.name), std::move(which));
@@ -100,17 +104,27 @@ class file_advance {
         if (const std::error_code error = place_.begin(*which)) {
           return error;
         }
-        writer_.keep({which, image.page_size, image.page_count, 0, true, false});
+        writer_.keep({which, image.page_size, image.page_count, true, false});
       }
     }
     return {};
+  }
+
+  /// A database without a page, born again if there is one with pages.
+  [[nodiscard]] content blank_content(std::string_view name) {
+    const auto mine = writer_.batches_.find(name);
+    const bool written = mine != writer_.batches_.end() && mine->second.page_count != 0;
+    content there = whole_ || written ? nullptr : place_.open(name);
+    return there != nullptr && there->page_size() == 0
+               ? there
+               : std::make_shared<database_files<FileSystem>>(name);
   }
 
   /// All that the record will speak of: pages, hashes, lengths, and the names of new files.
   [[nodiscard]] std::error_code make_durable() {
     bool has_new = false;
     for (const database_image& image : position_.databases) {
-      database_file<FileSystem>& which = *next_.find(image.name)->second;
+      database_files<FileSystem>& which = *next_.find(image.name)->second;
       const bool grows = which.extent() < image.page_count;
       if (grows) {
         const auto error =

@@ -19,7 +19,7 @@
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage/data_directory.hpp"
-#include "quorlite/storage/database_file.hpp"
+#include "quorlite/storage/database_files.hpp"
 #include "quorlite/storage/double_write.hpp"
 #include "quorlite/storage/position_rules.hpp"
 #include "quorlite/storage/storage_health.hpp"
@@ -43,7 +43,7 @@ namespace detail {
 template <file_system FileSystem>
 class file_place {
  public:
-  using database = database_file<FileSystem>;
+  using database = database_files<FileSystem>;
   using content = std::shared_ptr<database>;
   using shelf = std::map<std::string, content, std::less<>>;
 
@@ -132,8 +132,12 @@ class file_place {
   }
 
   /// Removes the files of a content that will not be. Whoever has them open goes on reading them;
-  /// what cannot be removed now is removed by the next recovery.
+  /// what cannot be removed now is removed by the next recovery. Once something broke nobody knows
+  /// which record that one will find, so all files stay.
   void discard(database& unwanted) noexcept try {
+    if (health_.check()) {
+      return;
+    }
     static_cast<void>(directory_.remove(place_names::staged_data_of(unwanted.generation())));
     static_cast<void>(directory_.remove(place_names::staged_hashes_of(unwanted.generation())));
   } catch (const std::bad_alloc&) {

@@ -153,7 +153,7 @@ class file_recovery {
       }
       if (*got != head.size() ||
           (load_little_endian<std::uint64_t>(head.data()) >> 8U) !=
-              (line.generation & database_file<FileSystem>::generation_mask)) {
+              (line.generation & database_files<FileSystem>::generation_mask)) {
         continue;
       }
       std::error_code error =
@@ -204,7 +204,7 @@ class file_recovery {
       if (!*data || !*hashes) {
         return make_error_code(errc::corrupt);
       }
-      auto which = std::make_shared<database_file<FileSystem>>(line.name);
+      auto which = std::make_shared<database_files<FileSystem>>(line.name);
       const std::error_code error =
           which->adopt(std::move(**data), std::move(**hashes), line.generation, line.page_size,
                        line.page_count, exact);

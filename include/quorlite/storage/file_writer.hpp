@@ -40,7 +40,7 @@ class file_handle {
  private:
   friend class file_storage<FileSystem>;
   friend class file_writer<FileSystem>;
-  using content = std::shared_ptr<database_file<FileSystem>>;
+  using content = std::shared_ptr<database_files<FileSystem>>;
 
   file_handle(content which, std::uint32_t page_size) noexcept
       : content_(std::move(which)), page_size_(page_size) {}
@@ -86,7 +86,7 @@ class file_writer {
     if (const std::error_code error = check()) {
       return failed(error);
     }
-    batch fresh{std::make_shared<database_file<FileSystem>>(name), page_size, 0, 0, true, true};
+    batch fresh{std::make_shared<database_files<FileSystem>>(name), page_size, 0, true, true};
     if (const std::error_code error = place_->begin(*fresh.target)) {
       return failed(error);
     }
@@ -98,9 +98,10 @@ class file_writer {
     return failed(errc::storage_full);
   }
 
-  /// Writes pages; durable with the commit or the publish. Pages ascend over all calls for one
-  /// database. Blocks. A failure of the disk leaves the pages of the call torn, until a later flush
-  /// of the same pages, and makes all that follows in this flush or stage fail.
+  /// Writes pages; durable with the commit or the publish. Pages ascend; a later call may
+  /// bring a page again. Blocks. A failure of the disk leaves the pages of the call torn, until
+  /// they are written again, and makes all that follows in this flush fail; so it does in a stage,
+  /// unless it was only errc::storage_full.
   /// @param page_count the database's pages afterwards; the last call's counts
   /// @returns errc::malformed for pages out of order, out of `page_count` or of another size, and
   /// for a handle on a content that cannot be written here (nothing has changed); errc::corrupt as
@@ -116,24 +117,20 @@ class file_writer {
       return joined.error();
     }
     batch& into = **joined;
-    std::uint32_t last = into.last_written;
     if (into.target != database.content_ || into.page_size != database.page_size_ ||
-        !ascend(sorted, last, into.page_size, page_count)) {
+        !ascend(sorted, into.page_size, page_count)) {
       return make_error_code(errc::malformed);
     }
-    failed_ = put(into, sorted);
-    if (failed_) {
-      return failed_;
+    if (const std::error_code error = put(into, sorted)) {
+      return fail(error);
     }
-    into.last_written = last;
     into.page_count = page_count;
     if (into.shown) {
       into.target->show(into.page_size, page_count);
     }
     return {};
   } catch (const std::bad_alloc&) {
-    failed_ = make_error_code(errc::storage_full);
-    return failed_;
+    return fail(make_error_code(errc::storage_full));
   }
 
  private:
@@ -146,7 +143,6 @@ class file_writer {
     content target;
     std::uint32_t page_size = 0;
     std::uint64_t page_count = 0;
-    std::uint32_t last_written = 0;
     bool begun = false;  // here: its files are staged
     bool shown = false;  // its handle reads them already
   };
@@ -156,6 +152,12 @@ class file_writer {
     if (is_flush) {
       place.flushing = true;
     }
+  }
+
+  /// A flush ends with its first failure. A stage that found no room may be filled further.
+  std::error_code fail(std::error_code error) noexcept {
+    failed_ = is_flush_ || error != errc::storage_full ? error : std::error_code{};
+    return error;
   }
 
   [[nodiscard]] std::error_code check() const noexcept {
@@ -186,7 +188,7 @@ class file_writer {
       return &known->second;
     }
     const content& target = database.content_;
-    batch fresh{target, database.page_size_, target->page_count(), 0, false, false};
+    batch fresh{target, database.page_size_, target->page_count(), false, false};
     const bool living = is_flush_ && place_->is_living(target);
     const bool resized = target->page_size() != 0 && target->page_size() != fresh.page_size;
     if ((living && resized) || (!living && !(is_flush_ && place_->is_unborn(target)))) {
@@ -204,23 +206,21 @@ class file_writer {
 
   [[nodiscard]] std::error_code put(batch& into, std::span<const page_view> sorted) {
     const std::size_t batch_pages = place_->options().write_batch_pages;
+    if (!into.begun && place_->options().double_write) {
+      // Pages beyond the page count too: their hashes share sectors with hashes that count.
+      return place_->double_write().append(into.target->name(), sorted, into.page_size,
+                                           batch_pages);
+    }
     if (!into.begun) {
       // Bytes beyond the page count are nobody's: only those below need care.
       const std::uint64_t count = into.target->page_count();
-      const auto end =
-          std::partition_point(sorted.begin(), sorted.end(),
-                               [count](const auto& page) { return page.number.value <= count; });
-      const auto inside = sorted.first(static_cast<std::size_t>(end - sorted.begin()));
-      std::error_code error;
-      if (place_->options().double_write) {
-        error =
-            place_->double_write().append(into.target->name(), inside, into.page_size, batch_pages);
-        sorted = sorted.subspan(inside.size());
-      } else if (!inside.empty()) {
-        error = place_->promise(ahead_);
-      }
-      if (error) {
-        return error;
+      const bool inside = std::any_of(sorted.begin(), sorted.end(), [count](const auto& page) {
+        return page.number.value <= count;
+      });
+      if (inside) {
+        if (const std::error_code error = place_->promise(ahead_)) {
+          return error;
+        }
       }
     }
     return place_->health().after(into.target->write(sorted, into.page_size, batch_pages));

@@ -280,8 +280,7 @@ class memory_storage {
   }
 
   /// What was written for a line. A blank one has no content, whatever was written before it was.
-  [[nodiscard]] static batches::iterator content_of(const database_image& image,
-                                                    batches& written) {
+  [[nodiscard]] static batches::iterator content_of(const database_image& image, batches& written) {
     return detail::is_blank(image) ? written.end() : written.find(image.name);
   }
 

@@ -38,7 +38,7 @@
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"
-#include "quorlite/storage/little_endian.hpp"
+#include "quorlite/wire.hpp"
 #include "quorlite/xxh3.hpp"
 
 namespace quorlite {
@@ -113,41 +113,42 @@ inline constexpr std::size_t bytes_max =
 [[nodiscard]] inline bytes encode(const superblock& block) {
   namespace format = superblock_format;
   bytes out;
-  append_bytes(out, bytes_of(format::magic));
-  append_little_endian(out, format::version);
-  append_little_endian(out, std::uint32_t{0});
-  append_little_endian(out, block.sequence);
-  append_little_endian(out, std::uint64_t{0});  // length and checksum come last
-  append_little_endian(out, std::uint64_t{0});
+  wire_writer write(out);
+  write.text(format::magic);
+  write.u32(format::version);
+  write.u32(std::uint32_t{0});
+  write.u64(block.sequence);
+  write.u64(std::uint64_t{0});  // length and checksum come last
+  write.u64(std::uint64_t{0});
 
   const double_write_extent extent = block.double_write.value_or(double_write_extent{});
-  append_little_endian(out, block.at.index.value);
-  append_little_endian(out, block.at.term.value);
-  append_little_endian(out, block.replay_from.value);
-  append_little_endian(out, block.ahead.value);
-  append_little_endian(out, block.next_generation);
-  append_little_endian(out, (block.clean ? format::flag_clean : 0) |
-                                (block.double_write ? format::flag_double_write : 0));
-  append_little_endian(out, extent.length);
-  append_little_endian(out, extent.checksum);
-  append_little_endian(out, static_cast<std::uint32_t>(block.databases.size()));
-  append_little_endian(out, static_cast<std::uint32_t>(block.removals.size()));
-  append_little_endian(out, std::uint64_t{block.notes.size()});
+  write.u64(block.at.index.value);
+  write.u64(block.at.term.value);
+  write.u64(block.replay_from.value);
+  write.u64(block.ahead.value);
+  write.u64(block.next_generation);
+  write.u64((block.clean ? format::flag_clean : 0) |
+            (block.double_write ? format::flag_double_write : 0));
+  write.u64(extent.length);
+  write.u64(extent.checksum);
+  write.u32(static_cast<std::uint32_t>(block.databases.size()));
+  write.u32(static_cast<std::uint32_t>(block.removals.size()));
+  write.u64(std::uint64_t{block.notes.size()});
   for (const superblock::database& line : block.databases) {
-    append_little_endian(out, line.page_count);
-    append_little_endian(out, line.hash);
-    append_little_endian(out, line.version.value);
-    append_little_endian(out, line.generation);
-    append_little_endian(out, line.page_size);
-    append_little_endian(out, static_cast<std::uint16_t>(line.name.size()));
-    append_bytes(out, bytes_of(line.name));
+    write.u64(line.page_count);
+    write.u64(line.hash);
+    write.u64(line.version.value);
+    write.u64(line.generation);
+    write.u32(line.page_size);
+    write.u16(static_cast<std::uint16_t>(line.name.size()));
+    write.text(line.name);
   }
   for (const superblock::removal& line : block.removals) {
-    append_little_endian(out, line.generation);
-    append_little_endian(out, static_cast<std::uint16_t>(line.name.size()));
-    append_bytes(out, bytes_of(line.name));
+    write.u64(line.generation);
+    write.u16(static_cast<std::uint16_t>(line.name.size()));
+    write.text(line.name);
   }
-  append_bytes(out, block.notes);
+  write.raw(block.notes);
 
   const bytes_view body = bytes_view(out).subspan(format::header_bytes);
   store_little_endian(out.data() + 24, std::uint64_t{body.size()});
@@ -171,17 +172,17 @@ class superblock_body_decoder {
 
  private:
   [[nodiscard]] std::uint32_t take_head(superblock& into) noexcept {
-    into.at.index = log_index{fields_.take<std::uint64_t>()};
-    into.at.term = term{fields_.take<std::uint64_t>()};
-    into.replay_from = log_index{fields_.take<std::uint64_t>()};
-    into.ahead = log_index{fields_.take<std::uint64_t>()};
-    into.next_generation = fields_.take<std::uint64_t>();
-    flags_ = fields_.take<std::uint64_t>();
-    extent_.length = fields_.take<std::uint64_t>();
-    extent_.checksum = fields_.take<std::uint64_t>();
-    const auto databases = fields_.take<std::uint32_t>();
-    removals_ = fields_.take<std::uint32_t>();
-    notes_ = fields_.take<std::uint64_t>();
+    into.at.index = log_index{fields_.u64()};
+    into.at.term = term{fields_.u64()};
+    into.replay_from = log_index{fields_.u64()};
+    into.ahead = log_index{fields_.u64()};
+    into.next_generation = fields_.u64();
+    flags_ = fields_.u64();
+    extent_.length = fields_.u64();
+    extent_.checksum = fields_.u64();
+    const auto databases = fields_.u32();
+    removals_ = fields_.u32();
+    notes_ = fields_.u64();
     into.clean = (flags_ & superblock_format::flag_clean) != 0;
     if ((flags_ & superblock_format::flag_double_write) != 0) {
       into.double_write = extent_;
@@ -199,12 +200,12 @@ class superblock_body_decoder {
   [[nodiscard]] bool take_databases(superblock& into, std::uint32_t count) {
     for (std::uint32_t i = 0; i < count; ++i) {
       superblock::database line;
-      line.page_count = fields_.take<std::uint64_t>();
-      line.hash = fields_.take<std::uint64_t>();
-      line.version = version_number{fields_.take<std::uint64_t>()};
-      line.generation = fields_.take<std::uint64_t>();
-      line.page_size = fields_.take<std::uint32_t>();
-      line.name = fields_.take_text(fields_.take<std::uint16_t>());
+      line.page_count = fields_.u64();
+      line.hash = fields_.u64();
+      line.version = version_number{fields_.u64()};
+      line.generation = fields_.u64();
+      line.page_size = fields_.u32();
+      line.name = fields_.text(fields_.u16());
       const bool size_is_right =
           line.page_size == 0 ? line.page_count == 0 : is_page_size(line.page_size);
       if (!is_line(line.name, line.generation, into.next_generation) || !size_is_right ||
@@ -220,8 +221,8 @@ class superblock_body_decoder {
   [[nodiscard]] bool take_removals(superblock& into) {
     for (std::uint32_t i = 0; i < removals_; ++i) {
       superblock::removal line;
-      line.generation = fields_.take<std::uint64_t>();
-      line.name = fields_.take_text(fields_.take<std::uint16_t>());
+      line.generation = fields_.u64();
+      line.name = fields_.text(fields_.u16());
       const auto lower =
           std::lower_bound(into.databases.begin(), into.databases.end(), line.name,
                            [](const superblock::database& listed, const std::string& name) {
@@ -238,9 +239,9 @@ class superblock_body_decoder {
   }
 
   [[nodiscard]] bool take_notes(superblock& into) {
-    const bytes_view notes = fields_.take_bytes(notes_);
+    const bytes_view notes = fields_.take(notes_);
     into.notes.assign(notes.begin(), notes.end());
-    return fields_.done();
+    return fields_.finished();
   }
 
   [[nodiscard]] bool is_line(std::string_view name, std::uint64_t generation,
@@ -249,7 +250,7 @@ class superblock_body_decoder {
            generation < next_generation;
   }
 
-  field_reader fields_;
+  wire_reader fields_;
   std::uint64_t flags_ = 0;
   double_write_extent extent_;
   std::uint32_t removals_ = 0;
@@ -261,15 +262,15 @@ class superblock_body_decoder {
 /// whole one of a newer version. Throws std::bad_alloc.
 [[nodiscard]] inline result<superblock> decode_superblock(bytes_view from) {
   namespace format = superblock_format;
-  field_reader fields(from);
-  const std::string_view magic = fields.take_text(format::magic.size());
-  const auto version = fields.take<std::uint32_t>();
-  const auto reserved = fields.take<std::uint32_t>();
+  wire_reader fields(from);
+  const std::string_view magic = fields.text(format::magic.size());
+  const auto version = fields.u32();
+  const auto reserved = fields.u32();
   superblock block;
-  block.sequence = fields.take<std::uint64_t>();
-  const auto length = fields.take<std::uint64_t>();
-  const auto checksum = fields.take<std::uint64_t>();
-  const bytes_view body = fields.take_bytes(length);
+  block.sequence = fields.u64();
+  const auto length = fields.u64();
+  const auto checksum = fields.u64();
+  const bytes_view body = fields.take(length);
   if (fields.failed() || magic != format::magic || checksum != format::checksum(from, body)) {
     return failed(errc::corrupt);
   }

@@ -116,7 +116,7 @@ class superblock_slots {
   directory_type& directory_;
   storage_health& health_;
   std::array<std::optional<file_type>, 2> slots_;
-  bool named_ = true;  // the slots' names are durable
+  bool named_ = false;  // durably: the last process may have failed to make it so
   std::size_t next_ = 0;
   std::uint64_t sequence_ = 0;
 };

@@ -30,7 +30,7 @@
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
 #include "quorlite/storage/file_system.hpp"
-#include "quorlite/storage/little_endian.hpp"
+#include "quorlite/wire.hpp"
 
 namespace quorlite {
 inline namespace v0 {
@@ -39,7 +39,7 @@ namespace detail {
 /// Reads: any thread, as long as nobody writes the same pages. The rest: one thread at a time.
 /// Errors are the system's, but where errc is named.
 template <file_system FileSystem>
-class database_file {
+class database_files {
  public:
   using file_type = typename FileSystem::file_type;
   static constexpr std::size_t guard_offset = 19;  // bytes, in page 1
@@ -47,7 +47,7 @@ class database_file {
   static constexpr std::uint64_t generation_mask = (std::uint64_t{1} << 56U) - 1;
 
   /// Without files, and without a page. Throws std::bad_alloc.
-  explicit database_file(std::string_view name) : name_(name) {}
+  explicit database_files(std::string_view name) : name_(name) {}
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] std::uint64_t generation() const noexcept { return generation_; }
@@ -261,13 +261,13 @@ class database_file {
       parts.push_back(run.front().image.first(guard_offset));
       parts.push_back({&guard, 1});
       parts.push_back(run.front().image.subspan(guard_offset + 1));
-      append_little_endian(hashes, head_with(true_byte));
+      wire_writer(hashes).u64(head_with(true_byte));
     }
     for (const page_view& page : run) {
       if (page.number.value != 1) {
         parts.push_back(page.image);
       }
-      append_little_endian(hashes, page.hash);
+      wire_writer(hashes).u64(page.hash);
     }
     extent_ = std::max<std::uint64_t>(extent_, run.back().number.value);
     if (const auto error = data_->write(offset_of(run.front().number, page_size), parts)) {
