@@ -19,7 +19,8 @@ LAYERS = [
     "consensus.hpp storage.hpp thread_signal.hpp",
     "command.hpp codec/*.hpp",
     "page_store.hpp page_table.hpp page_version.hpp pin_ledger.hpp reclaim.hpp lineage.hpp"
-    " memory_gauge.hpp page_reader.hpp page_source.hpp page_store_usage.hpp transaction.hpp registry.hpp"
+    " memory_gauge.hpp page_reader.hpp page_source.hpp page_store_usage.hpp"
+    " transaction.hpp registry.hpp"
     " version_chains.hpp",
     "fsm.hpp fsm_apply.hpp fsm_foreign.hpp fsm_proposals.hpp fsm_state.hpp base_image.hpp"
     " captured_state.hpp damage_board.hpp foreign_staging.hpp frame_assembly.hpp"

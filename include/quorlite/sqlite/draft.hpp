@@ -52,9 +52,10 @@ class draft {
 
   [[nodiscard]] std::uint32_t page_size() const noexcept { return page_size_; }
   [[nodiscard]] std::uint64_t page_count() const noexcept { return page_count_; }
-  /// The page as written, or nullptr.
-  [[nodiscard]] const page_version* find(page_number number) const noexcept {
-    return pages_.find(number);
+  /// The page as written; empty: it was not.
+  [[nodiscard]] bytes_view image_of(page_number number) const noexcept {
+    const page_version* const page = pages_.find(number);
+    return page == nullptr ? bytes_view{} : page->image();
   }
   /// False for a page that was cut off since the base: what is not in the draft is zeros then.
   [[nodiscard]] bool shows_base(page_number number) const noexcept {

@@ -202,10 +202,7 @@ class database_file {
     for (std::size_t i = 0; i < files.size() && !error; ++i) {
       error = files[i]->fill(changes[i]);
     }
-    commit_answer answer{error, {}};
-    if (!error) {
-      answer = core.host.commit(changes);
-    }
+    const commit_answer answer = error ? commit_answer{error, {}} : core.host.commit(changes);
     const bool together = files.size() > 1 || files[0]->super_.has_value();
     for (std::size_t i = 0; i < files.size(); ++i) {
       files[i]->conclude(changes[i], answer, !error, together);
@@ -269,9 +266,9 @@ class database_file {
 
   [[nodiscard]] std::error_code copy(page_number number, std::size_t within, bytes_span out) {
     if (phase_ == phase::writing) {
-      const page_version* const written = draft_.find(number);
-      if (written != nullptr || !draft_.shows_base(number)) {
-        view_.copy_part(written == nullptr ? bytes_view{} : written->image(), number, within, out);
+      const bytes_view written = draft_.image_of(number);
+      if (!written.empty() || !draft_.shows_base(number)) {
+        view_.copy_part(written, number, within, out);
         return {};
       }
     }
