@@ -33,6 +33,16 @@ struct replica_options {
   std::uint64_t flush_bytes = std::uint64_t{64} << 20U;
 };
 
+namespace detail {
+
+/// Counts the replicas of this process, of whatever type.
+[[nodiscard]] inline std::uint64_t next_replica_number() noexcept {
+  static std::atomic<std::uint64_t> count{0};
+  return count.fetch_add(1) + 1;
+}
+
+}  // namespace detail
+
 /// One replica. Runs from construction to destruction: it loads its base from the storage
 /// (blocking), then starts the adapter. Adapter and storage are the caller's and must outlive it;
 /// so must every connection be closed before it. All members may be called from any thread.
@@ -181,9 +191,8 @@ class replica {
  private:
   /// Several replicas may live in one process (tests do that): each registers a VFS of its own.
   [[nodiscard]] static vfs_options with_own_name(vfs_options files) {
-    static std::atomic<std::uint64_t> count{0};
     if (files.name == vfs_options{}.name) {
-      files.name += '-' + std::to_string(count.fetch_add(1) + 1);
+      files.name += '-' + std::to_string(detail::next_replica_number());
     }
     return files;
   }

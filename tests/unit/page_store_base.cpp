@@ -1,6 +1,9 @@
 // A page_store over a base: against a model that keeps every state whole, while flushes overwrite,
 // tear, cut and fail under readers of old states.
+#include <unistd.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -8,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -314,7 +318,165 @@ class model_world {
   std::uint64_t base_count_ = 0;
 };
 
+/// A base in a real file: reads and writes of one page tear as the system pleases.
+class file_base final : public page_source {
+ public:
+  file_base() : file_(std::tmpfile()) { REQUIRE(file_ != nullptr); }
+  file_base(const file_base&) = delete;
+  file_base& operator=(const file_base&) = delete;
+  ~file_base() override { std::fclose(file_); }
+
+  std::error_code read(page_number number, bytes_span into) const noexcept override {
+    const auto got = ::pread(::fileno(file_), into.data(), into.size(), place(number));
+    return got == static_cast<ssize_t>(into.size()) ? std::error_code{}
+                                                    : make_error_code(errc::storage_broken);
+  }
+  void damaged(page_number, std::error_code) const noexcept override { damage.fetch_add(1); }
+
+  void write(page_number number, bytes_view image) {
+    const std::size_t half = image.size() / 2;
+    put(image.first(half), place(number));
+    put(image.subspan(half), place(number) + static_cast<off_t>(half));
+  }
+
+  mutable std::atomic<int> damage{0};
+
+ private:
+  static off_t place(page_number number) noexcept {
+    return static_cast<off_t>(number.value - 1) * page_bytes;
+  }
+  void put(bytes_view some, off_t at) {
+    REQUIRE(::pwrite(::fileno(file_), some.data(), some.size(), at) ==
+            static_cast<ssize_t>(some.size()));
+  }
+
+  std::FILE* file_;
+};
+
+/// Entries arrive, flushes and evictions run, and readers read, all at once.
+class busy_store {
+ public:
+  static constexpr std::uint32_t pages = 48;
+
+  busy_store() : database_(std::make_shared<database>("a.db", std::uint64_t{1} << 40U)) {
+    database_->set_exists(true);
+    store_ = database_->store();
+  }
+
+  void apply(std::uint64_t entries) {
+    testing::random random{11};
+    std::map<std::uint32_t, bytes> now;
+    for (std::uint64_t entry = 0; entry < entries; ++entry) {
+      database_frames frames{
+          "a.db", store_->committed().counted(), store_->committed().hash, page_bytes, pages, 0,
+          {}};
+      std::map<std::uint32_t, bytes> payloads;
+      for (std::uint32_t number = 1; number <= pages; ++number) {
+        if (entry != 0 && !random.chance(0.1)) {
+          continue;
+        }
+        bytes image = entry == 0 ? bytes(page_bytes) : now[number];
+        const auto at = static_cast<std::size_t>(random.below(page_bytes - 8));
+        std::fill_n(image.begin() + static_cast<std::ptrdiff_t>(at), 8,
+                    static_cast<std::byte>(random.next()));
+        const page_number page{number};
+        bytes& payload = payloads[number];
+        const bool delta = entry != 0 && encode_delta(now[number], image, page_bytes, payload);
+        payload = delta ? payload : image;
+        frames.pages.push_back({page, delta ? page_encoding::delta : page_encoding::full,
+                                page_hash(page, image), payload});
+        now[number] = image;
+      }
+      if (frames.pages.empty()) {
+        continue;
+      }
+      for (const auto& [number, image] : now) {
+        frames.result_hash += page_hash(page_number{number}, image);
+      }
+      result<prepared_frames> ready = prepare_frames(frames, database_, std::uint64_t{1} << 40U);
+      if (!ready) {
+        failed_.store(true);
+        break;
+      }
+      store_->install_committed(std::move(ready->pages), ready->page_count, ready->hash);
+    }
+    done_.store(true);
+  }
+
+  void flush_on() {
+    version_number flushed{};
+    while (!done_.load()) {
+      const page_store::pin target = store_->pin_committed();
+      if (target.page_count() == 0) {
+        continue;
+      }
+      page_store::reader reader(store_);
+      const bool older = store_->has_older_pins(target);
+      store_->for_each_changed(flushed, target, [&](const page_version& page) {
+        bytes image;
+        if (older && store_->keep_base(page.number(), target, reader)) {
+          failed_.store(true);
+        }
+        {
+          const auto guard = reader.enter();
+          const result<bytes_view> found = reader.image(guard, target, page.number());
+          image.assign(found->begin(), found->end());
+        }
+        base_->write(page.number(), image);
+      });
+      if (!store_->has_base()) {
+        store_->set_base(base_, pages);
+      }
+      store_->flushed(flushed, target);
+      flushed = target.version();
+      store_->evict(1U << 30U);
+    }
+  }
+
+  void read_on() {
+    page_store::reader reader(store_);
+    while (!done_.load()) {
+      const page_store::pin pin = store_->pin_committed();
+      std::uint64_t sum = 0;
+      for (std::uint32_t number = 1; number <= pin.page_count(); ++number) {
+        const auto guard = reader.enter();
+        const result<bytes_view> image = reader.image(guard, pin, page_number{number});
+        sum += image ? page_hash(page_number{number}, *image) : 1;
+      }
+      if (sum != pin.hash()) {
+        failed_.store(true);
+      }
+      states_read_.fetch_add(1);
+    }
+  }
+
+  [[nodiscard]] bool failed() const { return failed_.load() || base_->damage.load() != 0; }
+  [[nodiscard]] std::uint64_t states_read() const { return states_read_.load(); }
+
+ private:
+  std::shared_ptr<database> database_;
+  std::shared_ptr<page_store> store_;
+  std::shared_ptr<file_base> base_ = std::make_shared<file_base>();
+  std::atomic<bool> done_{false};
+  std::atomic<bool> failed_{false};
+  std::atomic<std::uint64_t> states_read_{0};
+};
+
 }  // namespace
+
+TEST_CASE("readers get their state while entries, flushes and evictions go on in other threads") {
+  busy_store store;
+  std::vector<std::thread> others;
+  others.emplace_back([&] { store.flush_on(); });
+  others.emplace_back([&] { store.read_on(); });
+  others.emplace_back([&] { store.read_on(); });
+  store.apply(support::is_short_profile() ? 1500 : 8000);
+  for (std::thread& one : others) {
+    one.join();
+  }
+  CHECK_FALSE(store.failed());
+  CHECK(store.states_read() > 10);
+}
 
 TEST_CASE("every pin reads its own state, whatever flushes do to the base") {
   const char* const chosen = std::getenv("QUORLITE_TEST_SEED");
