@@ -55,12 +55,13 @@ bench::measurement measure(const bench::engine& which, const cluster_options& as
 
 /// Twice if need be: a port may be taken, an election may be lost on a busy machine.
 void measure_into(bench::cluster_report& report, const bench::engine& which,
-                  const cluster_options& asked, const std::string& medium, std::uint64_t clients) {
+                  const cluster_options& asked, std::uint64_t round, const std::string& medium,
+                  std::uint64_t clients) {
   std::string why;
   for (int attempt = 0; attempt < 2; ++attempt) {
     try {
       const bench::measurement seen = measure(which, asked, medium, clients);
-      report.add(medium, clients, which.name, seen);
+      report.add(round, medium, clients, which.name, seen);
       if (seen.load.errors > 0) {
         fmt::print(stderr, "  {} errors, the first: {}\n", seen.load.errors, seen.load.first_error);
       }
@@ -70,7 +71,8 @@ void measure_into(bench::cluster_report& report, const bench::engine& which,
       fmt::print(stderr, "  {}\n", why);
     }
   }
-  report.fail(fmt::format("{}, {}, {} clients: {}", which.name, medium, clients, why));
+  report.fail(
+      fmt::format("{}, round {}, {}, {} clients: {}", which.name, round, medium, clients, why));
 }
 
 int run(const cluster_options& asked) {
@@ -85,7 +87,7 @@ int run(const cluster_options& asked) {
         for (const std::string& name : asked.engines) {
           fmt::print(stderr, "{:>4} of {}: round {}, {}, {} clients, {}\n", ++done, total, round,
                      medium, clients, name);
-          measure_into(report, engine_named(all, name), asked, medium, clients);
+          measure_into(report, engine_named(all, name), asked, round, medium, clients);
         }
       }
     }

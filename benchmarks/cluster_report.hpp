@@ -56,9 +56,10 @@ class cluster_report {
  public:
   using metric_samples = std::map<std::string, sample_set>;
 
-  void add(const std::string& medium, std::uint64_t clients, const std::string& engine_name,
-           const measurement& seen) {
+  void add(std::uint64_t round, const std::string& medium, std::uint64_t clients,
+           const std::string& engine_name, const measurement& seen) {
     metric_samples& into = cells_[{medium, clients, engine_name}];
+    into["round"].add(static_cast<double>(round));
     for (const auto& [name, read] : metrics) {
       into[name].add(read(seen));
     }
@@ -146,8 +147,8 @@ there. disk: written by leader / one follower. busy: retries.
       const sample_set& rate = cell->at("transactions_per_second");
       table.add({name, fmt::format("{:.0f}", rate.median()),
                  fmt::format("[{:.0f}..{:.0f}]", rate.min(), rate.max()),
-                 times(rate, find(medium, clients, "dqlite")),
-                 times(rate, find(medium, clients, "sqlite")), median("p50_ms"), median("p99_ms"),
+                 times(*cell, find(medium, clients, "dqlite")),
+                 times(*cell, find(medium, clients, "sqlite")), median("p50_ms"), median("p99_ms"),
                  fmt::format("{} / {} / {}", median("leader_cpu_us"), median("follower_cpu_us"),
                              median("client_cpu_us")),
                  median("transactions_of_entry"), median("entry_bytes"), median("loopback_bytes"),
@@ -158,17 +159,28 @@ there. disk: written by leader / one follower. busy: retries.
   }
 
   /// Rounds are compared in pairs: what slows the machine for a while slows both.
-  [[nodiscard]] static std::string times(const sample_set& rate, const metric_samples* other) {
-    const sample_set ratios = paired_ratios(rate, other);
+  [[nodiscard]] static std::string times(const metric_samples& of, const metric_samples* other) {
+    const sample_set ratios = paired_ratios(of, other);
     return ratios.empty() ? "-" : short_number(ratios.median());
   }
-  [[nodiscard]] static sample_set paired_ratios(const sample_set& rate,
+  /// Of the rounds in which both were measured.
+  [[nodiscard]] static sample_set paired_ratios(const metric_samples& of,
                                                 const metric_samples* other) {
     sample_set ratios;
-    if (other != nullptr) {
-      const std::vector<double>& theirs = other->at("transactions_per_second").values();
-      for (std::size_t i = 0; i < rate.values().size() && i < theirs.size(); ++i) {
-        ratios.add(rate.values()[i] / theirs[i]);
+    if (other == nullptr) {
+      return ratios;
+    }
+    const auto values = [](const metric_samples& from, const char* name) {
+      return from.at(name).values();
+    };
+    const std::vector<double> our_rounds = values(of, "round");
+    const std::vector<double> their_rounds = values(*other, "round");
+    const std::vector<double> ours = values(of, "transactions_per_second");
+    const std::vector<double> theirs = values(*other, "transactions_per_second");
+    for (std::size_t i = 0; i < ours.size(); ++i) {
+      const auto same = std::find(their_rounds.begin(), their_rounds.end(), our_rounds[i]);
+      if (same != their_rounds.end()) {
+        ratios.add(ours[i] / theirs[static_cast<std::size_t>(same - their_rounds.begin())]);
       }
     }
     return ratios;
@@ -178,8 +190,7 @@ there. disk: written by leader / one follower. busy: retries.
                                const std::string& name, const metric_samples& of) const {
     json cell{{"medium", medium}, {"clients", clients}, {"engine", name}};
     for (const char* other : {"dqlite", "sqlite", "raft"}) {
-      const sample_set ratios =
-          paired_ratios(of.at("transactions_per_second"), find(medium, clients, other));
+      const sample_set ratios = paired_ratios(of, find(medium, clients, other));
       if (!ratios.empty()) {
         cell[std::string("times_") + other] = sample_json(ratios);
       }

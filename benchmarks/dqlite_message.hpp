@@ -35,9 +35,10 @@ class dqlite_request {
   }
   /// With its zero, up to the end of a word.
   dqlite_request& text(std::string_view value) {
-    const std::size_t at = bytes_.size();
-    bytes_.resize(at + value.size() + 1);
-    std::memcpy(&bytes_[at], value.data(), value.size());
+    for (const char letter : value) {
+      bytes_.push_back(static_cast<std::byte>(letter));
+    }
+    bytes_.push_back(std::byte{0});
     return pad();
   }
 

@@ -93,8 +93,8 @@ class dqlite_load final : public node {
       return first;
     });
     for (std::size_t i = 2; i <= setup_.ports.size(); ++i) {
-      patiently<int>([&] { return admin_->add(i, setup_.address(static_cast<int>(i))), 0; });
-      patiently<int>([&] { return admin_->assign(i, dqlite_client::role::voter), 0; });
+      patiently<void>([&] { admin_->add(i, setup_.address(static_cast<int>(i))); });
+      patiently<void>([&] { admin_->assign(i, dqlite_client::role::voter); });
     }
     admin_->open(workload::database);
     admin_->execute_sql(workload::create);
