@@ -159,8 +159,9 @@ class database_file {
 
   /// Pages in ascending order, those that are neighbours in one go. Not durable yet, nor does the
   /// page count change. Throws std::bad_alloc.
+  /// @param with_hashes false to take room on the disk only
   [[nodiscard]] std::error_code write(std::span<const page_view> sorted, std::uint32_t page_size,
-                                      std::size_t batch_pages) {
+                                      std::size_t batch_pages, bool with_hashes = true) {
     std::vector<bytes_view> parts;
     bytes hashes;
     while (!sorted.empty()) {
@@ -171,6 +172,13 @@ class database_file {
       }
       if (const auto error = write_run(sorted.first(run), page_size, parts, hashes)) {
         return error;
+      }
+      const bytes_view part = hashes;
+      const std::uint64_t slot = has_first(sorted) ? 0 : sorted.front().number.value;
+      if (with_hashes) {
+        if (const auto error = hashes_->write(slot * hash_bytes, {&part, 1})) {
+          return error;
+        }
       }
       sorted = sorted.subspan(run);
     }
@@ -188,7 +196,7 @@ class database_file {
     if (const auto error = hashes_->resize(hashes_size(page_count))) {
       return error;
     }
-    if (page_count == 0) {
+    if (page_count == 0 && true_byte_.load() != std::byte{}) {
       true_byte_.store(std::byte{});
       if (const auto error = write_head()) {
         return error;
@@ -212,6 +220,18 @@ class database_file {
     page_count_.store(page_count, std::memory_order_release);
   }
 
+  /// True unless the guard is on, or there is no page to put it on.
+  [[nodiscard]] result<bool> lacks_guard() const noexcept {
+    if (page_count() == 0) {
+      return false;
+    }
+    std::byte found{};
+    const auto got = data_->read(guard_offset, {&found, 1});
+    if (!got) {
+      return failed(got.error());
+    }
+    return *got != 1 || found != guard;
+  }
   /// Puts the guard on, or takes it off. Not durable yet.
   [[nodiscard]] std::error_code set_guard(bool on) noexcept {
     const std::byte value = on ? guard : true_byte_.load();
@@ -251,17 +271,20 @@ class database_file {
     return ours ? std::error_code{} : make_error_code(errc::corrupt);
   }
 
+  [[nodiscard]] static bool has_first(std::span<const page_view> run) noexcept {
+    return run.front().number.value == 1;
+  }
+
+  /// Writes the images, and fills in the hashes that belong to them.
   [[nodiscard]] std::error_code write_run(std::span<const page_view> run, std::uint32_t page_size,
                                           std::vector<bytes_view>& parts, bytes& hashes) {
-    const bool has_first = run.front().number.value == 1;
-    const std::byte true_byte = has_first ? run.front().image[guard_offset] : std::byte{};
     parts.clear();
     hashes.clear();
-    if (has_first) {
+    if (has_first(run)) {
       parts.push_back(run.front().image.first(guard_offset));
       parts.push_back({&guard, 1});
       parts.push_back(run.front().image.subspan(guard_offset + 1));
-      append_little_endian(hashes, head_with(true_byte));
+      append_little_endian(hashes, head_with(run.front().image[guard_offset]));
     }
     for (const page_view& page : run) {
       if (page.number.value != 1) {
@@ -273,12 +296,10 @@ class database_file {
     if (const auto error = data_->write(offset_of(run.front().number, page_size), parts)) {
       return error;
     }
-    if (has_first) {
-      true_byte_.store(true_byte, std::memory_order_release);
+    if (has_first(run)) {
+      true_byte_.store(run.front().image[guard_offset], std::memory_order_release);
     }
-    const std::uint64_t slot = has_first ? 0 : run.front().number.value;
-    const bytes_view part = hashes;
-    return hashes_->write(slot * hash_bytes, {&part, 1});
+    return {};
   }
 
   const std::string name_;

@@ -140,13 +140,8 @@ class file_storage {
     if (const std::error_code error = place_.settle()) {
       return error;
     }
-    for (const auto& [name, which] : place_.databases()) {
-      if (const auto error = place_.health().after(which->set_guard(false))) {
-        return error;
-      }
-      if (const auto error = place_.health().after_sync(which->sync_data())) {
-        return error;
-      }
+    if (const std::error_code error = place_.set_guards(false)) {
+      return error;
     }
     return place_.write_clean(true);
   } catch (const std::bad_alloc&) {

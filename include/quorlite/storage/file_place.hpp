@@ -218,6 +218,32 @@ class file_place {
     return error;
   }
 
+  /// Puts all guards on, or takes them off, and makes that durable if `on` is false or pages go
+  /// twice. Throws std::bad_alloc.
+  [[nodiscard]] std::error_code set_guards(bool on) {
+    if (options_.double_write) {
+      if (const std::error_code error = save_first_pages(on)) {
+        return error;
+      }
+      if (on) {
+        const bool copies = current_.double_write.has_value();
+        const std::error_code error =
+            copies ? health_.after(copy_double_write()) : std::error_code{};
+        return error || !copies ? error : end_double_write();
+      }
+    }
+    for (const auto& [name, which] : shelf_) {
+      if (const auto error = health_.after(which->set_guard(on))) {
+        return error;
+      }
+      if (const auto error = on ? std::error_code{} : health_.after_sync(which->sync_data())) {
+        return error;
+      }
+    }
+    current_.double_write.reset();  // with the record that follows
+    return {};
+  }
+
   /// Does what the record made due: names, cuts, removals. What cannot be done now stays due.
   /// @returns errc::storage_full, errc::storage_broken
   [[nodiscard]] std::error_code settle() noexcept try {
@@ -300,6 +326,35 @@ class file_place {
     return which.extent() > which.page_count() && !flushing
                ? health_.after(which.set_extent(which.page_count(), which.page_size()))
                : std::error_code{};
+  }
+
+  /// A guard is written into the sector of a page that must not get lost.
+  [[nodiscard]] std::error_code save_first_pages(bool without_guard_only) {
+    double_write_.restart();
+    for (const auto& [name, which] : shelf_) {
+      const result<bool> wanted =
+          without_guard_only ? which->lacks_guard() : result<bool>(which->page_count() != 0);
+      if (!wanted) {
+        return health_.after(wanted.error());
+      }
+      if (!*wanted) {
+        continue;
+      }
+      bytes image(which->page_size());
+      std::uint64_t hash = 0;
+      std::error_code error = which->read(page_number{1}, image);
+      error = error ? error : which->read_hashes(page_number{1}, {&hash, 1});
+      const page_view page{page_number{1}, hash, image};
+      error = error ? error : double_write_.append(name, {&page, 1}, which->page_size(), 1);
+      if (error) {
+        return error;
+      }
+    }
+    if (const std::error_code error = double_write_.sync()) {
+      return error;
+    }
+    current_.double_write = double_write_.extent();
+    return current_.double_write ? slots_.write(current_) : std::error_code{};
   }
 
   /// The hashes go last: as long as they are there, the database is known as ours.

@@ -225,12 +225,7 @@ class file_recovery {
     if (const std::error_code error = place_.write_clean(false)) {
       return error;
     }
-    for (const auto& [name, which] : place_.databases()) {
-      if (const std::error_code error = place_.health().after(which->set_guard(true))) {
-        return error;
-      }
-    }
-    return {};
+    return place_.set_guards(true);
   }
 
   [[nodiscard]] std::error_code open_double_write() {

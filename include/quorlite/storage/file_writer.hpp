@@ -141,6 +141,8 @@ class file_writer {
   friend class file_advance<FileSystem>;
   using content = typename place_type::content;
 
+  static constexpr std::uint64_t largest_sector = 4096;  // bytes
+
   // What is done to one name.
   struct batch {
     content target;
@@ -204,26 +206,32 @@ class file_writer {
 
   [[nodiscard]] std::error_code put(batch& into, std::span<const page_view> sorted) {
     const std::size_t batch_pages = place_->options().write_batch_pages;
-    if (!into.begun) {
-      // Bytes beyond the page count are nobody's: only those below need care.
-      const std::uint64_t count = into.target->page_count();
-      const auto end =
-          std::partition_point(sorted.begin(), sorted.end(),
-                               [count](const auto& page) { return page.number.value <= count; });
-      const auto inside = sorted.first(static_cast<std::size_t>(end - sorted.begin()));
-      std::error_code error;
-      if (place_->options().double_write) {
-        error =
-            place_->double_write().append(into.target->name(), inside, into.page_size, batch_pages);
-        sorted = sorted.subspan(inside.size());
-      } else if (!inside.empty()) {
-        error = place_->promise(ahead_);
-      }
-      if (error) {
+    storage_health& health = place_->health();
+    if (into.begun) {
+      return health.after(into.target->write(sorted, into.page_size, batch_pages));
+    }
+    // Bytes beyond the page count are nobody's: only those below need care.
+    const std::uint64_t count = into.target->page_count();
+    if (!place_->options().double_write) {
+      const bool overwrites = !sorted.empty() && sorted.front().number.value <= count;
+      if (const auto error = overwrites ? place_->promise(ahead_) : std::error_code{}) {
         return error;
       }
+      return health.after(into.target->write(sorted, into.page_size, batch_pages));
     }
-    return place_->health().after(into.target->write(sorted, into.page_size, batch_pages));
+    if (const auto error = place_->double_write().append(into.target->name(), sorted,
+                                                         into.page_size, batch_pages)) {
+      return error;
+    }
+    // New pages are written at once, too: the copy must not be the one who finds the disk full.
+    // Not next to the old ones, which may share a sector with them.
+    const std::uint64_t apart = count + largest_sector / limits::page_size_min;
+    const auto first =
+        std::partition_point(sorted.begin(), sorted.end(),
+                             [apart](const auto& page) { return page.number.value <= apart; });
+    return health.after(
+        into.target->write(sorted.subspan(static_cast<std::size_t>(first - sorted.begin())),
+                           into.page_size, batch_pages, false));
   }
 
   void undo(batch& unwanted) noexcept {
