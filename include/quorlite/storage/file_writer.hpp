@@ -18,6 +18,7 @@
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
 #include "quorlite/storage/file_place.hpp"
+#include "quorlite/storage/hash_changes.hpp"
 #include "quorlite/storage/position_rules.hpp"
 
 namespace quorlite {
@@ -86,7 +87,7 @@ class file_writer {
     if (const std::error_code error = check()) {
       return failed(error);
     }
-    batch fresh{std::make_shared<database_file<FileSystem>>(name), page_size, 0, 0, true, true};
+    batch fresh{std::make_shared<database_file<FileSystem>>(name), page_size, 0, 0, true, true, {}};
     if (const std::error_code error = place_->begin(*fresh.target)) {
       return failed(error);
     }
@@ -149,8 +150,9 @@ class file_writer {
     std::uint32_t page_size = 0;
     std::uint64_t page_count = 0;
     std::uint32_t last_written = 0;
-    bool begun = false;  // here: its files are staged
-    bool shown = false;  // its handle reads them already
+    bool begun = false;               // here: its files are staged
+    bool shown = false;               // its handle reads them already
+    hash_changes<FileSystem> hashes;  // that go the way of double_write
   };
 
   file_writer(place_type& place, bool is_flush, log_index ahead) noexcept
@@ -188,7 +190,7 @@ class file_writer {
       return &known->second;
     }
     const content& target = database.content_;
-    batch fresh{target, database.page_size_, target->page_count(), 0, false, false};
+    batch fresh{target, database.page_size_, target->page_count(), 0, false, false, {}};
     const bool living = is_flush_ && place_->is_living(target);
     const bool resized = target->page_size() != 0 && target->page_size() != fresh.page_size;
     if ((living && resized) || (!living && !(is_flush_ && place_->is_unborn(target)))) {
@@ -219,10 +221,11 @@ class file_writer {
       }
       return health.after(into.target->write(sorted, into.page_size, batch_pages));
     }
-    if (const auto error = place_->double_write().append(into.target->name(), sorted,
-                                                         into.page_size, batch_pages)) {
+    if (const auto error = place_->double_write().append(
+            double_write_kind::pages, into.target->name(), sorted, into.page_size, batch_pages)) {
       return error;
     }
+    into.hashes.add(*into.target, sorted);
     // New pages are written at once, too: the copy must not be the one who finds the disk full.
     // Not next to the old ones, which may share a sector with them.
     const std::uint64_t apart = count + largest_sector / limits::page_size_min;

@@ -114,15 +114,15 @@ template <faulty_storage_harness H>
   if (!difference.empty()) {
     return difference + ", after the next flush";
   }
+  faulty_disk later = disk.after_crash({});  // before the storage can end in good order
   storage.reset();
-  faulty_disk later = disk.after_crash({});
-  storage = harness.mount(later);
-  const auto found = storage->recover();
+  const auto restarted = harness.mount(later);
+  const auto found = restarted->recover();
   if (!found) {
     return "recover() failed after the next flush: " + found.error().message();
   }
   difference = difference_in_position(*found, next);
-  difference = difference.empty() ? difference_in_pages(*storage, next) : difference;
+  difference = difference.empty() ? difference_in_pages(*restarted, next) : difference;
   return difference.empty() ? difference : difference + ", after the next flush and a crash";
 }
 

@@ -44,7 +44,7 @@ struct history_step {
   const auto stand_at = [&now](std::uint64_t index) {
     now.at = {log_index{index}, term{1 + index / 10}};
     now.replay_from = log_index{index - 1};
-    now.notes = page_image(index, 0, 40);
+    now.notes = page_image(index, 0, 600);  // so that no record fits into one sector
   };
   const auto add = [&](step_kind kind) {
     for (auto& entry : now.databases) {

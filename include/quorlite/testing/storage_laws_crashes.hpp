@@ -24,6 +24,9 @@ inline namespace v0 {
 struct fault_sweep {
   std::size_t images = 64;     ///< what one crash may leave, at most so many possibilities
   std::size_t damages = 4000;  ///< bytes at rest, about so many
+  /// Sectors in flight may hold garbage after a crash, neither the old nor the new bytes: for
+  /// storages that promise to survive that.
+  bool garbage = false;
 };
 
 /// For messages: the call in which something happened.
@@ -78,6 +81,20 @@ void crash_recovery(H& harness, const faulty_disk& image, const history_progress
   }
 }
 
+/// A new process on what is there.
+/// @param lives_on whether it makes another flush, followed by another crash
+template <faulty_storage_harness H>
+void look_at_image(H& harness, faulty_disk& image, const history_progress& progress,
+                   law_checks& laws, const std::string& where, bool lives_on) {
+  auto storage = harness.mount(image);
+  examination found = examine(*storage, progress, H::atomic);
+  if (found.law.empty() && lives_on) {
+    found.broken = live_on(harness, image, std::move(storage), progress, found.now);
+    found.law = found.broken.empty() ? "" : "D6";
+  }
+  laws.conclude(found, where);
+}
+
 /// The power fails in every call of a history, and leaves all that it may leave.
 template <faulty_storage_harness H>
 void check_crashes(H& harness, conformance_report& report, const fault_sweep& sweep) {
@@ -103,22 +120,21 @@ void check_crashes(H& harness, conformance_report& report, const fault_sweep& sw
       const auto storage = harness.mount(disk);
       run_history(*storage, steps, progress);
     }
+    // Only the process ends: the next one sees all that was written, durable or not.
+    faulty_disk killed(disk);
+    look_at_image(harness, killed, progress, laws, "killed in " + text_of_call(disk, ordinal),
+                  true);
     std::size_t number = 0;
-    crash_images(disk, sweep.images, [&](faulty_disk& image, const crash_fates& fates) {
+    const auto look = [&](faulty_disk& image, const crash_fates& fates) {
       const std::string where =
           "crash in " + text_of_call(disk, ordinal) + "; unsynced, x survived: " + text_of(fates);
       if (number % 16 == 0) {
         crash_recovery(harness, image, progress, laws, where);
       }
-      auto storage = harness.mount(image);
-      examination found = examine(*storage, progress, H::atomic);
-      if (found.law.empty() && number % 4 == 0) {
-        found.broken = live_on(harness, image, std::move(storage), progress, found.now);
-        found.law = found.broken.empty() ? "" : "D6";
-      }
-      laws.conclude(found, where);
+      look_at_image(harness, image, progress, laws, where, number % 4 == 0);
       ++number;
-    });
+    };
+    crash_images(disk, sweep.images, look, {.garbage = sweep.garbage, .seed = ordinal});
   }
 }
 
