@@ -263,6 +263,49 @@ TEST_CASE("with double_write not even garbage in the sectors under way hurts", "
   CHECK(wrong == "");
 }
 
+TEST_CASE("a damaged double-write file is told, whatever is in it", "[file_storage]") {
+  faulty_disk made;
+  const auto first = mount(made, true);
+  REQUIRE(first->recover());
+  REQUIRE(!commit_change(*first, {}, sample_content(5, 1)));
+  REQUIRE(!commit_change(*first, sample_content(5, 1), changed()));
+  // Again, with the power gone when the record says that pages are on their way.
+  std::uint64_t pending = 0;
+  for (std::uint64_t ordinal = made.calls(); ordinal > 0 && pending == 0; --ordinal) {
+    const auto call = made.call(ordinal);
+    if (call.kind == disk_call_kind::sync && call.path.ends_with("double-write")) {
+      pending = ordinal + 3;  // after the record: write, sync, the first page
+    }
+  }
+  REQUIRE(pending > 3);
+  faulty_disk disk;
+  disk.crash_at(pending);
+  {
+    const auto storage = mount(disk, true);
+    REQUIRE(storage->recover());
+    REQUIRE(!commit_change(*storage, {}, sample_content(5, 1)));
+    static_cast<void>(commit_change(*storage, sample_content(5, 1), changed()));
+  }
+  const faulty_disk left = disk.after_crash({});
+  const auto size = left.content(".quorlite/double-write").size();
+  REQUIRE(size > 1000);
+  {
+    faulty_disk image(left);
+    CHECK(look(image, changed(), true) == "");
+  }
+  for (std::uint64_t offset = 0; offset < size; offset += offset < 200 ? 1 : 37) {
+    for (const unsigned mask : {1U, 0x80U}) {
+      faulty_disk image(left);
+      REQUIRE(image.damage(".quorlite/double-write", offset, static_cast<std::byte>(mask)));
+      const auto storage = mount(image, true);
+      const auto found = storage->recover();
+      INFO("byte " << offset << " of " << size << ", bits " << mask);
+      REQUIRE_FALSE(found.has_value());
+      REQUIRE(found.error() == errc::corrupt);
+    }
+  }
+}
+
 TEST_CASE("a storage may be opened with the other way to write", "[file_storage]") {
   faulty_disk disk;
   model_content content;

@@ -32,10 +32,12 @@
 #include <utility>
 
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
 #include "quorlite/storage/file_advance.hpp"
+#include "quorlite/storage/file_options.hpp"
 #include "quorlite/storage/file_place.hpp"
 #include "quorlite/storage/file_recovery.hpp"
 #include "quorlite/storage/file_system.hpp"
@@ -123,7 +125,8 @@ class file_storage {
 
   /// Takes the guards off, so that the files are SQLite databases for everybody, and says so in the
   /// record; only if every page is as of the position and nothing is broken, otherwise the place
-  /// stays as after a crash. Afterwards only reads work. May be called again.
+  /// stays as after a crash. Afterwards only reads work, and the lock is kept until the storage is
+  /// destroyed. May be called again.
   [[nodiscard]] std::error_code close() noexcept try {
     if (!place_.running()) {
       return {};
@@ -251,6 +254,7 @@ class file_storage {
   template <class Writer>
   [[nodiscard]] std::error_code advance(Writer& writer, const base_position& position,
                                         bool whole) noexcept try {
+    QUORLITE_ASSERT(writer.place_ == &place_);  // of this storage, and not moved from
     return detail::file_advance<FileSystem>(place_, writer, position, whole).run();
   } catch (const std::bad_alloc&) {
     return make_error_code(errc::storage_full);

@@ -3,9 +3,9 @@
 /// since a sector that is being written holds the hashes of other pages, too.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -41,7 +41,8 @@ class hash_changes {
   /// Appends the blocks as they will be. @returns errc, as of storage_health
   [[nodiscard]] std::error_code append_to(double_write_file<FileSystem>& into, const database& of,
                                           storage_health& health, std::size_t batch_blocks) const {
-    constexpr std::size_t values_per_block = double_write_block / database::hash_bytes;
+    constexpr auto values_per_block =
+        static_cast<std::uint32_t>(double_write_block / database::hash_bytes);
     auto next = values_.begin();
     while (next != values_.end()) {
       std::vector<bytes> images;
