@@ -1,120 +1,443 @@
-// file_storage keeps the laws of every storage, on a real disk and on one that fails.
-#include <sys/stat.h>
+// What file_storage promises beyond the laws of every storage: ordinary SQLite files, one process,
+// strangers left alone, errors that last.
+#include <sqlite3.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "catch2_shim.hpp"
 #include "quorlite/storage/file.hpp"
-#include "quorlite/testing/faulty_file_system.hpp"
-#include "quorlite/testing/storage_conformance.hpp"
+#include "quorlite/testing/storage_scene.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace {
 
 using namespace quorlite;
-using quorlite::testing::conformance_report;
-using quorlite::testing::faulty_disk;
-using quorlite::testing::faulty_file_system;
-
-// A directory that goes with the test.
-class temporary_directory {
- public:
-  temporary_directory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "quorlite-XXXXXX").string();
-    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  temporary_directory(const temporary_directory&) = delete;
-  temporary_directory& operator=(const temporary_directory&) = delete;
-  ~temporary_directory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  [[nodiscard]] std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
+using quorlite::testing::commit_change;
+using quorlite::testing::difference_in_pages;
+using quorlite::testing::fill_flush;
+using quorlite::testing::fill_stage;
+using quorlite::testing::model_content;
+using quorlite::testing::model_position;
+using quorlite::testing::sample_content;
+using quorlite::tests::temporary_directory;
 
 using posix_storage = file_storage<posix_file_system>;
-using faulty_storage = file_storage<faulty_file_system>;
 
-template <bool DoubleWrite>
-struct posix_harness {
-  using storage_type = posix_storage;
-  static constexpr bool atomic = DoubleWrite;
-  temporary_directory root;
-  int places = 0;
+bytes contents_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::vector<char> all{std::istreambuf_iterator<char>(file), {}};
+  const auto view = std::as_bytes(std::span<const char>(all));
+  return bytes(view.begin(), view.end());
+}
+void write_file(const std::string& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
+void damage_file(const std::string& path, std::size_t offset) {
+  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+  file.seekg(static_cast<std::streamoff>(offset));
+  const int old = file.get();
+  file.seekp(static_cast<std::streamoff>(offset));
+  file.put(static_cast<char>(old ^ 1));
+}
 
-  std::unique_ptr<posix_storage> make() {
-    ++places;
-    return open();
-  }
-  std::unique_ptr<posix_storage> reopen(std::unique_ptr<posix_storage> old) {
-    old.reset();
-    return open();
-  }
-  [[nodiscard]] std::unique_ptr<posix_storage> open() const {
-    return std::make_unique<posix_storage>(root / std::to_string(places),
-                                           file_options{DoubleWrite, 3});
-  }
-};
+// ---- SQLite
 
-template <bool DoubleWrite>
-struct faulty_harness {
-  using storage_type = faulty_storage;
-  static constexpr bool atomic = DoubleWrite;
-  std::vector<std::unique_ptr<faulty_disk>> disks;
+int run(const std::string& path, const char* sql) {
+  sqlite3* connection = nullptr;
+  int code = sqlite3_open(path.c_str(), &connection);
+  code = code == SQLITE_OK ? sqlite3_exec(connection, sql, nullptr, nullptr, nullptr) : code;
+  sqlite3_close(connection);
+  return code;
+}
+std::string first_column(const std::string& path, const char* sql) {
+  sqlite3* connection = nullptr;
+  sqlite3_stmt* statement = nullptr;
+  std::string text = "no row";
+  if (sqlite3_open(path.c_str(), &connection) == SQLITE_OK &&
+      sqlite3_prepare_v2(connection, sql, -1, &statement, nullptr) == SQLITE_OK &&
+      sqlite3_step(statement) == SQLITE_ROW) {
+    text = reinterpret_cast<const char*>(sqlite3_column_text(statement, 0));
+  }
+  sqlite3_finalize(statement);
+  sqlite3_close(connection);
+  return text;
+}
+bytes sqlite_database(const temporary_directory& place) {
+  const std::string path = place / "made.db";
+  REQUIRE(run(path,
+              "PRAGMA page_size = 1024; CREATE TABLE t(a, b);"
+              "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)"
+              "INSERT INTO t SELECT i, hex(randomblob(20)) FROM n;") == SQLITE_OK);
+  return contents_of(path);
+}
 
-  std::unique_ptr<faulty_storage> make() {
-    disks.push_back(std::make_unique<faulty_disk>());
-    return mount(*disks.back());
+std::vector<page_view> pages_of(const bytes& database, std::uint32_t page_size) {
+  std::vector<page_view> pages;
+  for (std::uint32_t number = 1; std::size_t{number} * page_size <= database.size(); ++number) {
+    const page_number page{number};
+    const bytes_view image = bytes_view(database).subspan((number - 1) * page_size, page_size);
+    pages.push_back({page, page_hash(page, image), image});
   }
-  std::unique_ptr<faulty_storage> reopen(std::unique_ptr<faulty_storage> old) {
-    old.reset();
-    return mount(*disks.back());
+  return pages;
+}
+// Commits a whole database of 1024-byte pages.
+std::error_code put(posix_storage& storage, std::uint64_t index, const std::string& name,
+                    const bytes& database) {
+  const auto pages = pages_of(database, 1024);
+  auto flush = storage.begin_flush(log_index{index});
+  const auto handle = storage.open(name, 1024);
+  if (!flush || !handle) {
+    return flush ? handle.error() : flush.error();
   }
-  std::unique_ptr<faulty_storage> mount(faulty_disk& disk) {
-    return std::make_unique<faulty_storage>(faulty_file_system(disk), file_options{DoubleWrite, 3});
+  if (const auto error = flush->write(*handle, pages, pages.size())) {
+    return error;
   }
-};
+  const std::array<database_image, 1> lines{{{name, 1024, pages.size(), 0, {}}}};
+  return storage.commit(std::move(*flush),
+                        {{log_index{index}, term{1}}, log_index{index}, lines, {}});
+}
+bool holds(posix_storage& storage, const std::string& name, const bytes& database) {
+  const auto handle = storage.open(name, 1024);
+  bytes into(1024);
+  for (const page_view& page : pages_of(database, 1024)) {
+    if (!handle || storage.read(*handle, page.number, into) ||
+        !std::equal(into.begin(), into.end(), page.image.begin())) {
+      return false;
+    }
+  }
+  return true;
+}
 
-template <class Harness>
-void examine(Harness& harness) {
-  conformance_report report;
-  quorlite::testing::run_storage_conformance(harness, report);
-  INFO(report.text());
-  CHECK(report.clean());
+// The answer of recover() for a place that a test has changed by hand.
+std::error_code answer(const std::string& path) {
+  posix_storage storage(path);
+  const auto found = storage.recover();
+  return found ? std::error_code{} : found.error();
+}
+// A place with sample_content(5, 1), closed.
+void make_sample(const std::string& path) {
+  posix_storage storage(path);
+  REQUIRE(storage.recover());
+  REQUIRE(!commit_change(storage, {}, sample_content(5, 1)));
 }
 
 }  // namespace
 
-TEST_CASE("file_storage keeps the laws in a directory", "[file_storage]") {
-  posix_harness<false> harness;
-  examine(harness);
+TEST_CASE("SQLite refuses a database while the storage runs, and opens it afterwards",
+          "[file_storage]") {
+  const temporary_directory place;
+  const bytes database = sqlite_database(place);
+  const bool twice = GENERATE(false, true);
+  const std::string path = place / "data/app.db";
+  file_storage storage{place / "data", {twice, 3}};
+  REQUIRE(storage.recover());
+  REQUIRE(!put(storage, 5, "app.db", database));
+  CHECK(run(path, "SELECT * FROM t") == SQLITE_NOTADB);
+  CHECK(run(path, "INSERT INTO t VALUES(1, 2)") == SQLITE_NOTADB);
+  CHECK(holds(storage, "app.db", database));
+  REQUIRE(!storage.close());
+  CHECK(contents_of(path) == database);
+  CHECK(first_column(path, "PRAGMA integrity_check") == "ok");
+  CHECK(first_column(path, "SELECT count(*) FROM t") == "500");
+  CHECK(holds(storage, "app.db", database));  // reads work on
+  CHECK(storage.begin_flush(log_index{9}).error() == errc::storage_broken);
+  CHECK(storage.begin_stage().error() == errc::storage_broken);
 }
 
-TEST_CASE("file_storage keeps the laws in a directory, writing twice", "[file_storage]") {
-  posix_harness<true> harness;
-  examine(harness);
+TEST_CASE("the guard is back after a restart, and page 1 reads as it was", "[file_storage]") {
+  const temporary_directory place;
+  bytes database = sqlite_database(place);
+  const std::string path = place / "data/app.db";
+  for (std::uint64_t life = 1; life <= 3; ++life) {
+    {
+      file_storage storage{place / "data"};
+      REQUIRE(storage.recover());
+      database[18] = database[19] = static_cast<std::byte>(life);  // its version numbers move
+      REQUIRE(!put(storage, life, "app.db", database));
+    }
+    CHECK(contents_of(path) == database);
+    file_storage storage{place / "data"};
+    REQUIRE(storage.recover());
+    CHECK(contents_of(path)[19] == std::byte{0x7F});
+    CHECK(run(path, "SELECT * FROM t") == SQLITE_NOTADB);
+    CHECK(holds(storage, "app.db", database));
+  }
 }
 
-TEST_CASE("file_storage keeps the laws on a disk that fails", "[file_storage]") {
-  faulty_harness<false> harness;
-  examine(harness);
+TEST_CASE("a directory has one process, and one storage in it", "[file_storage]") {
+  const temporary_directory place;
+  const std::string path = place / "data";
+  auto first = std::make_unique<posix_storage>(path);
+  REQUIRE(first->recover());
+  CHECK(answer(path) == errc::busy);
+  const ::pid_t child = ::fork();
+  if (child == 0) {
+    posix_storage other(path);
+    const auto found = other.recover();
+    ::_exit(!found && found.error() == errc::busy ? 0 : 1);
+  }
+  int status = -1;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+  REQUIRE(!commit_change(*first, {}, sample_content(5, 1)));
+  CHECK(first->recover());  // again
+  first.reset();
+  CHECK(!answer(path));
 }
 
-TEST_CASE("file_storage keeps the laws on a disk that fails, writing twice", "[file_storage]") {
-  faulty_harness<true> harness;
-  examine(harness);
+TEST_CASE("a storage does nothing before it has recovered", "[file_storage]") {
+  const temporary_directory place;
+  posix_storage storage(place / "data");
+  CHECK(storage.begin_flush(log_index{1}).error() == errc::storage_broken);
+  CHECK(storage.begin_stage().error() == errc::storage_broken);
+  CHECK(!storage.close());
+}
+
+TEST_CASE("files of strangers are left alone", "[file_storage]") {
+  const temporary_directory place;
+  std::filesystem::create_directory(place / "data");
+  write_file(place / "data/notes.txt", "mine");
+  write_file(place / "data/.quorlite-staged-x", "mine");
+  write_file(place / "data/taken.db", "mine");
+  std::filesystem::create_directory(place / "data/folder.db");
+  std::filesystem::create_symlink(place / "data/notes.txt", place / "data/link.db");
+  auto owner = std::make_unique<posix_storage>(place / "data");
+  posix_storage& storage = *owner;
+  REQUIRE(storage.recover());
+  const model_content content = sample_content(5, 1);
+  REQUIRE(!commit_change(storage, {}, content));
+  for (const char* const name : {"taken.db", "folder.db", "link.db"}) {
+    INFO(name);
+    auto flush = storage.begin_flush(log_index{6});
+    REQUIRE(flush);
+    CHECK(flush->open(name, 4096).error() == errc::corrupt);
+    const auto handle = storage.open(name, 4096);
+    CHECK(flush->write(*handle, {}, 0) == errc::corrupt);
+    CHECK(storage.begin_stage()->open(name, 4096).error() == errc::corrupt);
+  }
+  model_content next = content;
+  next.at.index = log_index{6};
+  next.databases.erase("app.db");
+  CHECK(!commit_change(storage, content, next));  // nothing broke
+  CHECK(!std::filesystem::exists(place / "data/app.db"));
+  for (const char* const name : {"notes.txt", ".quorlite-staged-x", "taken.db"}) {
+    CHECK(contents_of(place / ("data/" + std::string(name))).size() == 4);
+  }
+  write_file(place / "data/app.db", "mine");  // the name of a database that is gone
+  owner.reset();
+  CHECK(!answer(place / "data"));
+  CHECK(contents_of(place / "data/app.db").size() == 4);
+}
+
+TEST_CASE("a journal of somebody else is damage, an empty one is not", "[file_storage]") {
+  const temporary_directory place;
+  make_sample(place / "data");
+  for (const char* const name : {"data/app.db-journal", "data/logs_2.db-wal"}) {
+    write_file(place / name, "");
+    CHECK(!answer(place / "data"));
+    write_file(place / name, "frames");
+    CHECK(answer(place / "data") == errc::corrupt);
+    std::filesystem::remove(place / name);
+    CHECK(!answer(place / "data"));
+  }
+  write_file(place / "data/other.db-wal", "frames");
+  CHECK(!answer(place / "data"));
+}
+
+TEST_CASE("a file that is too long is cut, one that is too short or missing is damage",
+          "[file_storage]") {
+  const temporary_directory place;
+  const std::string hashes = "data/.quorlite/hashes/app.db";
+  for (const std::string& name : {std::string("data/app.db"), hashes}) {
+    INFO(name);
+    const std::string copy = place / "copy";
+    make_sample(place / "data");
+    const auto size = std::filesystem::file_size(place / name);
+    std::filesystem::resize_file(place / name, size + 5000);
+    CHECK(!answer(place / "data"));
+    CHECK(std::filesystem::file_size(place / name) == size);
+    std::filesystem::copy_file(place / name, copy);
+    std::filesystem::resize_file(place / name, size - 1);
+    CHECK(answer(place / "data") == errc::corrupt);
+    std::filesystem::remove(place / name);
+    CHECK(answer(place / "data") == errc::corrupt);
+    std::filesystem::rename(copy, place / name);
+    CHECK(!answer(place / "data"));
+    std::filesystem::remove_all(place / "data");
+  }
+}
+
+TEST_CASE("a database that SQLite has changed to WAL mode is damage", "[file_storage]") {
+  const temporary_directory place;
+  const bytes database = sqlite_database(place);
+  {
+    posix_storage storage(place / "data");
+    REQUIRE(storage.recover());
+    REQUIRE(!put(storage, 5, "app.db", database));
+  }
+  REQUIRE(run(place / "data/app.db", "PRAGMA journal_mode = WAL; INSERT INTO t VALUES(1, 2)") ==
+          SQLITE_OK);
+  CHECK(answer(place / "data") == errc::corrupt);
+}
+
+TEST_CASE("damaged records are told, one whole record is enough", "[file_storage]") {
+  const temporary_directory place;
+  make_sample(place / "data");
+  const std::array<std::string, 2> slots{place / "data/.quorlite/superblock-0",
+                                         place / "data/.quorlite/superblock-1"};
+  damage_file(slots[0], 60);
+  CHECK(!answer(place / "data"));  // and it is whole again
+  damage_file(slots[1], 60);
+  CHECK(!answer(place / "data"));
+  damage_file(slots[0], 60);
+  damage_file(slots[1], 60);
+  CHECK(answer(place / "data") == errc::corrupt);
+  for (const std::string& slot : slots) {
+    std::filesystem::remove(slot);
+  }
+  CHECK(answer(place / "data") == errc::corrupt);  // the hashes show that there was a record
+}
+
+TEST_CASE("the hashes of another content are damage", "[file_storage]") {
+  const temporary_directory place;
+  make_sample(place / "data");
+  std::filesystem::copy_file(place / "data/.quorlite/hashes/logs_2.db", place / "other");
+  std::filesystem::resize_file(place / "other", 8 * 10);
+  std::filesystem::rename(place / "other", place / "data/.quorlite/hashes/app.db");
+  CHECK(answer(place / "data") == errc::corrupt);
+}
+
+TEST_CASE("a database may have a name of 255 bytes", "[file_storage]") {
+  const temporary_directory place;
+  const std::string name(limits::database_name_bytes, 'n');
+  model_content content;
+  content.at = {log_index{5}, term{1}};
+  content.databases[name].write(1, 3, 8);
+  {
+    posix_storage storage(place / "data");
+    REQUIRE(storage.recover());
+    REQUIRE(!commit_change(storage, {}, content));
+  }
+  posix_storage storage(place / "data");
+  REQUIRE(storage.recover());
+  CHECK(difference_in_pages(storage, content).empty());
+}
+
+TEST_CASE("a dropped flush leaves `ahead` behind, and no guard is taken off", "[file_storage]") {
+  const temporary_directory place;
+  const model_content old = sample_content(5, 1);
+  model_content next = old;
+  next.at.index = log_index{8};
+  next.databases["app.db"].write(1, 2, 4);
+  {
+    posix_storage storage(place / "data");
+    REQUIRE(storage.recover());
+    REQUIRE(!commit_change(storage, {}, old));
+    { REQUIRE(fill_flush(storage, old, next)); }
+    CHECK(storage.recover()->ahead == log_index{8});
+    CHECK(storage.begin_flush(log_index{4}).error() == errc::malformed);
+  }
+  CHECK(contents_of(place / "data/app.db")[19] == std::byte{0x7F});
+  posix_storage storage(place / "data");
+  const auto found = storage.recover();
+  REQUIRE(found);
+  CHECK(found->at.index == log_index{5});
+  CHECK(found->ahead == log_index{8});
+  {  // a flush that stays behind says so still
+    model_content less = old;
+    less.at.index = log_index{6};
+    REQUIRE(!commit_change(storage, old, less));
+    CHECK(storage.recover()->ahead == log_index{8});
+    REQUIRE(!commit_change(storage, less, next));
+  }
+  CHECK(storage.recover()->ahead == log_index{8});
+  CHECK(storage.recover()->at.index == log_index{8});
+  CHECK(difference_in_pages(storage, next).empty());
+}
+
+TEST_CASE("one flush is alive at a time", "[file_storage]") {
+  const temporary_directory place;
+  posix_storage storage(place / "data");
+  REQUIRE(storage.recover());
+  {
+    auto first = storage.begin_flush(log_index{5});
+    REQUIRE(first);
+    CHECK(storage.begin_flush(log_index{5}).error() == errc::busy);
+    auto moved = std::move(*first);
+    CHECK(storage.begin_flush(log_index{5}).error() == errc::busy);
+    CHECK(moved.open("a.db", 512));
+  }
+  CHECK(storage.begin_flush(log_index{5}).has_value());
+}
+
+TEST_CASE("a stale handle cannot be written through", "[file_storage]") {
+  const temporary_directory place;
+  posix_storage storage(place / "data");
+  REQUIRE(storage.recover());
+  const model_content old = sample_content(5, 1);
+  REQUIRE(!commit_change(storage, {}, old));
+  const auto living = storage.open("app.db", 4096);
+  auto stage = storage.begin_stage();
+  CHECK(stage->write(*living, {}, 9) == errc::malformed);
+  const auto staged = stage->open("app.db", 4096);
+  {
+    auto flush = storage.begin_flush(log_index{6});
+    CHECK(flush->write(*staged, {}, 0) == errc::malformed);
+    REQUIRE(flush->open("app.db", 4096));
+    CHECK(flush->write(*living, {}, 9) == errc::malformed);
+  }
+  model_content without = old;
+  without.at.index = log_index{7};
+  without.databases.erase("app.db");
+  REQUIRE(!commit_change(storage, old, without));
+  auto flush = storage.begin_flush(log_index{8});
+  CHECK(flush->write(*living, {}, 9) == errc::malformed);
+}
+
+TEST_CASE("a stage is filled by one thread while another one flushes", "[file_storage][threads]") {
+  const temporary_directory place;
+  posix_storage storage(place / "data");
+  REQUIRE(storage.recover());
+  model_content content = sample_content(5, 1);
+  REQUIRE(!commit_change(storage, {}, content));
+  model_content other;
+  other.at = {log_index{90}, term{4}};
+  for (int i = 0; i < 20; ++i) {
+    other.databases["d" + std::to_string(i)].write(1, 20, 50);
+  }
+  result<posix_storage::stage_type> stage = failed(errc::busy);
+  std::thread filler([&] { stage = fill_stage(storage, other); });
+  std::thread reader([&, handle = *storage.open("logs_2.db", 1024)] {
+    for (int i = 0; i < 300; ++i) {
+      static_cast<void>(quorlite::testing::reads(storage, handle, 2, 1024, 2));
+    }
+  });
+  bool fine = true;
+  for (std::uint64_t index = 6; index < 26; ++index) {
+    model_content next = content;
+    next.at.index = log_index{index};
+    next.databases["app.db"].write(1, 9, index);
+    next.databases["e" + std::to_string(index)].write(1, 2, index);
+    fine = fine && !commit_change(storage, content, next);
+    content = next;
+  }
+  filler.join();
+  reader.join();
+  CHECK(fine);
+  CHECK(difference_in_pages(storage, content).empty());
+  REQUIRE(stage);
+  REQUIRE(!storage.publish(std::move(*stage), model_position(other).view()));
+  CHECK(difference_in_pages(storage, other).empty());
 }

@@ -8,7 +8,7 @@
 ///     .quorlite/superblock-0     the two records (superblock.hpp), written by turns
 ///     .quorlite/superblock-1
 ///     .quorlite/double-write     pages on their way (double_write.hpp)
-///     .quorlite/hashes/NAME      page hashes and more (database_file.hpp)
+///     .quorlite/hashes/NAME      page hashes and more (database_files.hpp)
 ///     .quorlite/hashes/.staged-G the same of what is staged
 ///
 /// A staged file has the directory of its target, not one of its own: a rename between directories

@@ -36,6 +36,12 @@ namespace quorlite {
 inline namespace v0 {
 namespace detail {
 
+enum class file_state : std::uint8_t {
+  exact,    ///< every page as of the position
+  ahead,    ///< after an unfinished flush: pages may be anything
+  garbled,  ///< the hashes, too, until the double-write file is copied
+};
+
 /// Reads: any thread, as long as nobody writes the same pages. The rest: one thread at a time.
 /// Errors are the system's, but where errc is named.
 template <file_system FileSystem>
@@ -44,6 +50,7 @@ class database_files {
   using file_type = typename FileSystem::file_type;
   static constexpr std::size_t guard_offset = 19;  // bytes, in page 1
   static constexpr std::byte guard{0x7F};
+  static constexpr std::size_t hash_bytes = 8;
   static constexpr std::uint64_t generation_mask = (std::uint64_t{1} << 56U) - 1;
 
   /// Without files, and without a page. Throws std::bad_alloc.
@@ -95,6 +102,17 @@ class database_files {
     return {};
   }
 
+  /// The first 8 bytes of the file of hashes.
+  [[nodiscard]] std::uint64_t head_with(std::byte true_byte) const noexcept {
+    return (generation_ << 8U) | std::to_integer<std::uint64_t>(true_byte);
+  }
+  /// A block of the file of hashes, counted from 0; zeros behind its end.
+  [[nodiscard]] std::error_code read_hash_block(std::uint64_t block,
+                                                bytes_span into) const noexcept {
+    const auto got = hashes_->read(block * into.size(), into);
+    return got ? std::error_code{} : got.error();
+  }
+
   // ---- where it is
 
   /// Takes two empty files, and notes the generation in one of them.
@@ -124,11 +142,11 @@ class database_files {
   void hashes_placed() noexcept { hashes_staged_ = false; }
 
   /// Takes two files that a position names, and cuts what is beyond its page count.
-  /// @param exact false after an unfinished flush: the first page may be anything
+  /// @param state how much of them can be relied on
   /// @returns errc::corrupt if they are not what it names
   [[nodiscard]] std::error_code adopt(file_type data, file_type hashes, std::uint64_t generation,
                                       std::uint32_t page_size, std::uint64_t page_count,
-                                      bool exact) noexcept {
+                                      file_state state) noexcept {
     data_.emplace(std::move(data));
     hashes_.emplace(std::move(hashes));
     generation_ = generation;
@@ -140,8 +158,10 @@ class database_files {
       return !data_bytes ? data_bytes.error() : !hashes_bytes ? hashes_bytes.error() : got.error();
     }
     const auto value = load_little_endian<std::uint64_t>(head.data());
-    if (*got != head.size() || (value >> 8U) != (generation & generation_mask) ||
-        *data_bytes < page_count * page_size || *hashes_bytes < hashes_size(page_count)) {
+    const bool other =
+        state != file_state::garbled && (value >> 8U) != (generation & generation_mask);
+    if (*got != head.size() || other || *data_bytes < page_count * page_size ||
+        *hashes_bytes < hashes_size(page_count)) {
       return make_error_code(errc::corrupt);
     }
     true_byte_.store(static_cast<std::byte>(value & 0xFFU));
@@ -152,15 +172,16 @@ class database_files {
     }
     extent_ = page_count;
     show(page_size, page_count);
-    return exact && page_count > 0 ? check_guard() : std::error_code{};
+    return state == file_state::exact && page_count > 0 ? check_guard() : std::error_code{};
   }
 
   // ---- writing
 
   /// Pages in ascending order, those that are neighbours in one go. Not durable yet, nor does the
   /// page count change. Throws std::bad_alloc.
+  /// @param with_hashes false if these go another way
   [[nodiscard]] std::error_code write(std::span<const page_view> sorted, std::uint32_t page_size,
-                                      std::size_t batch_pages) {
+                                      std::size_t batch_pages, bool with_hashes = true) {
     std::vector<bytes_view> parts;
     bytes hashes;
     while (!sorted.empty()) {
@@ -172,7 +193,31 @@ class database_files {
       if (const auto error = write_run(sorted.first(run), page_size, parts, hashes)) {
         return error;
       }
+      const bytes_view part = hashes;
+      const std::uint64_t slot = has_first(sorted) ? 0 : sorted.front().number.value;
+      if (with_hashes) {
+        if (const auto error = hashes_->write(slot * hash_bytes, {&part, 1})) {
+          return error;
+        }
+      }
       sorted = sorted.subspan(run);
+    }
+    return {};
+  }
+
+  /// Writes blocks of the file of hashes, their numbers counted from 1, up to its end.
+  [[nodiscard]] std::error_code write_hash_blocks(std::span<const page_view> blocks) noexcept {
+    for (const page_view& block : blocks) {
+      const std::uint64_t offset = std::uint64_t{block.number.value - 1} * block.image.size();
+      const std::uint64_t end = hashes_size(extent_);
+      if (offset >= end) {
+        break;
+      }
+      const bytes_view part = block.image.first(
+          static_cast<std::size_t>(std::min<std::uint64_t>(block.image.size(), end - offset)));
+      if (const auto error = hashes_->write(offset, {&part, 1})) {
+        return error;
+      }
     }
     return {};
   }
@@ -188,7 +233,7 @@ class database_files {
     if (const auto error = hashes_->resize(hashes_size(page_count))) {
       return error;
     }
-    if (page_count == 0) {
+    if (page_count == 0 && true_byte_.load() != std::byte{}) {
       true_byte_.store(std::byte{});
       if (const auto error = write_head()) {
         return error;
@@ -212,6 +257,18 @@ class database_files {
     page_count_.store(page_count, std::memory_order_release);
   }
 
+  /// True unless the guard is on, or there is no page to put it on.
+  [[nodiscard]] result<bool> lacks_guard() const noexcept {
+    if (page_count() == 0) {
+      return false;
+    }
+    std::byte found{};
+    const auto got = data_->read(guard_offset, {&found, 1});
+    if (!got) {
+      return failed(got.error());
+    }
+    return *got != 1 || found != guard;
+  }
   /// Puts the guard on, or takes it off. Not durable yet.
   [[nodiscard]] std::error_code set_guard(bool on) noexcept {
     const std::byte value = on ? guard : true_byte_.load();
@@ -221,18 +278,12 @@ class database_files {
   [[nodiscard]] std::error_code sync_data() noexcept { return data_->sync(); }
 
  private:
-  static constexpr std::size_t hash_bytes = 8;
-
   [[nodiscard]] static std::uint64_t offset_of(page_number page, std::uint32_t size) noexcept {
     return std::uint64_t{page.value - 1} * size;
   }
   [[nodiscard]] static std::uint64_t hashes_size(std::uint64_t page_count) noexcept {
     return (page_count + 1) * hash_bytes;
   }
-  [[nodiscard]] std::uint64_t head_with(std::byte true_byte) const noexcept {
-    return (generation_ << 8U) | std::to_integer<std::uint64_t>(true_byte);
-  }
-
   [[nodiscard]] std::error_code write_head() noexcept {
     std::array<std::byte, hash_bytes> head{};
     store_little_endian(head.data(), head_with(true_byte_.load()));
@@ -251,17 +302,20 @@ class database_files {
     return ours ? std::error_code{} : make_error_code(errc::corrupt);
   }
 
+  [[nodiscard]] static bool has_first(std::span<const page_view> run) noexcept {
+    return run.front().number.value == 1;
+  }
+
+  /// Writes the images, and fills in the hashes that belong to them.
   [[nodiscard]] std::error_code write_run(std::span<const page_view> run, std::uint32_t page_size,
                                           std::vector<bytes_view>& parts, bytes& hashes) {
-    const bool has_first = run.front().number.value == 1;
-    const std::byte true_byte = has_first ? run.front().image[guard_offset] : std::byte{};
     parts.clear();
     hashes.clear();
-    if (has_first) {
+    if (has_first(run)) {
       parts.push_back(run.front().image.first(guard_offset));
       parts.push_back({&guard, 1});
       parts.push_back(run.front().image.subspan(guard_offset + 1));
-      wire_writer(hashes).u64(head_with(true_byte));
+      wire_writer(hashes).u64(head_with(run.front().image[guard_offset]));
     }
     for (const page_view& page : run) {
       if (page.number.value != 1) {
@@ -273,12 +327,10 @@ class database_files {
     if (const auto error = data_->write(offset_of(run.front().number, page_size), parts)) {
       return error;
     }
-    if (has_first) {
-      true_byte_.store(true_byte, std::memory_order_release);
+    if (has_first(run)) {
+      true_byte_.store(run.front().image[guard_offset], std::memory_order_release);
     }
-    const std::uint64_t slot = has_first ? 0 : run.front().number.value;
-    const bytes_view part = hashes;
-    return hashes_->write(slot * hash_bytes, {&part, 1});
+    return {};
   }
 
   const std::string name_;

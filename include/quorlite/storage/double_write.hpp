@@ -4,9 +4,9 @@
 ///
 ///     offset  bytes
 ///          0      2  length of the name
-///          2      2  zero
+///          2      2  kind: 0 pages, 1 blocks of 4096 bytes of the file of hashes, counted from 1
 ///          4      4  page size
-///          8      4  number of pages
+///          8      4  number of pages, or blocks
 ///         12      4  zero
 ///         16         name
 ///                    for each page: 4 number, 8 hash
@@ -41,6 +41,9 @@ namespace quorlite {
 inline namespace v0 {
 namespace detail {
 
+enum class double_write_kind : std::uint16_t { pages = 0, hashes = 1 };
+inline constexpr std::uint32_t double_write_block = 4096;  // bytes: the largest sector of a disk
+
 /// One thread. Errors are errc, as of storage_health; all but the simplest functions throw
 /// std::bad_alloc.
 template <file_system FileSystem>
@@ -67,12 +70,13 @@ class double_write_file {
   /// Forgets all records. @pre no superblock names them
   void restart() noexcept { extent_ = {}; }
 
-  [[nodiscard]] std::error_code append(std::string_view name, std::span<const page_view> sorted,
-                                       std::uint32_t page_size, std::size_t batch_pages) {
+  [[nodiscard]] std::error_code append(double_write_kind kind, std::string_view name,
+                                       std::span<const page_view> sorted, std::uint32_t page_size,
+                                       std::size_t batch_pages) {
     std::vector<bytes_view> parts;
     while (!sorted.empty()) {
       const auto batch = sorted.first(std::min(sorted.size(), batch_pages));
-      const bytes head = encode_head(name, batch, page_size);
+      const bytes head = encode_head(kind, name, batch, page_size);
       parts.assign(1, head);
       std::uint64_t length = head.size();
       for (const page_view& page : batch) {
@@ -100,7 +104,8 @@ class double_write_file {
     return extent_.length == 0 ? std::nullopt : std::optional(extent_);
   }
 
-  /// Calls `std::error_code visit(name, page_size, std::span<const page_view>)` for each record.
+  /// Calls `std::error_code visit(kind, name, page_size, std::span<const page_view>)` for each
+  /// record.
   /// @returns errc::corrupt if they are not what the superblock names, the first error otherwise
   template <class Visitor>
   [[nodiscard]] std::error_code visit(const double_write_extent& extent, Visitor visit) {
@@ -114,8 +119,8 @@ class double_write_file {
       if (!pages) {
         return pages.error();
       }
-      const std::error_code error =
-          visit(name_in(record), page_size_in(record), std::span<const page_view>(*pages));
+      const std::error_code error = visit(kind_in(record), name_in(record), page_size_in(record),
+                                          std::span<const page_view>(*pages));
       if (error) {
         return error;
       }
@@ -127,13 +132,14 @@ class double_write_file {
   static constexpr std::size_t fixed_bytes = 16;
   static constexpr std::size_t page_bytes = 12;  // of a page, beside its image
 
-  [[nodiscard]] static bytes encode_head(std::string_view name, std::span<const page_view> pages,
+  [[nodiscard]] static bytes encode_head(double_write_kind kind, std::string_view name,
+                                         std::span<const page_view> pages,
                                          std::uint32_t page_size) {
     bytes head;
     head.reserve(fixed_bytes + name.size() + pages.size() * page_bytes);
     wire_writer write(head);
     write.u16(static_cast<std::uint16_t>(name.size()));
-    write.u16(std::uint16_t{0});
+    write.u16(static_cast<std::uint16_t>(kind));
     write.u32(page_size);
     write.u32(static_cast<std::uint32_t>(pages.size()));
     write.u32(std::uint32_t{0});
@@ -199,13 +205,19 @@ class double_write_file {
       }
       last = page.number.value;
     }
-    if (!is_database_name(name_in(record)) || load_little_endian<std::uint16_t>(&record[2]) != 0 ||
+    const bool is_known =
+        kind_in(record) == double_write_kind::pages ||
+        (kind_in(record) == double_write_kind::hashes && page_size == double_write_block);
+    if (!is_database_name(name_in(record)) || !is_known ||
         load_little_endian<std::uint32_t>(&record[12]) != 0) {
       return failed(errc::corrupt);
     }
     return pages;
   }
 
+  [[nodiscard]] static double_write_kind kind_in(bytes_view record) noexcept {
+    return static_cast<double_write_kind>(load_little_endian<std::uint16_t>(&record[2]));
+  }
   [[nodiscard]] static std::uint32_t page_size_in(bytes_view record) noexcept {
     return load_little_endian<std::uint32_t>(&record[4]);
   }

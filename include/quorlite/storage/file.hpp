@@ -2,7 +2,7 @@
 /// Base images in files: what a replica with a disk stores.
 ///
 /// A database is an ordinary SQLite file in the storage's directory; what else is there, and which
-/// bytes mean what, is said in data_directory.hpp, superblock.hpp and database_file.hpp.
+/// bytes mean what, is said in data_directory.hpp, superblock.hpp and database_files.hpp.
 ///
 /// @code
 /// quorlite::file_storage storage{"data/1"};
@@ -32,10 +32,12 @@
 #include <utility>
 
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
 #include "quorlite/storage/file_advance.hpp"
+#include "quorlite/storage/file_options.hpp"
 #include "quorlite/storage/file_place.hpp"
 #include "quorlite/storage/file_recovery.hpp"
 #include "quorlite/storage/file_system.hpp"
@@ -123,7 +125,8 @@ class file_storage {
 
   /// Takes the guards off, so that the files are SQLite databases for everybody, and says so in the
   /// record; only if every page is as of the position and nothing is broken, otherwise the place
-  /// stays as after a crash. Afterwards only reads work. May be called again.
+  /// stays as after a crash. Afterwards only reads work, and the lock is kept until the storage is
+  /// destroyed. May be called again.
   [[nodiscard]] std::error_code close() noexcept try {
     if (!place_.running()) {
       return {};
@@ -140,13 +143,8 @@ class file_storage {
     if (const std::error_code error = place_.settle()) {
       return error;
     }
-    for (const auto& [name, which] : place_.databases()) {
-      if (const auto error = place_.health().after(which->set_guard(false))) {
-        return error;
-      }
-      if (const auto error = place_.health().after_sync(which->sync_data())) {
-        return error;
-      }
+    if (const std::error_code error = place_.set_guards(false)) {
+      return error;
     }
     return place_.write_clean(true);
   } catch (const std::bad_alloc&) {
@@ -258,6 +256,7 @@ class file_storage {
   template <class Writer>
   [[nodiscard]] std::error_code advance(Writer& writer, const base_position& position,
                                         bool whole) noexcept try {
+    QUORLITE_ASSERT(writer.place_ == &place_);  // of this storage, and not moved from
     return detail::file_advance<FileSystem>(place_, writer, position, whole).run();
   } catch (const std::bad_alloc&) {
     return make_error_code(errc::storage_full);

@@ -104,7 +104,7 @@ class file_advance {
         if (const std::error_code error = place_.begin(*which)) {
           return error;
         }
-        writer_.keep({which, image.page_size, image.page_count, true, false});
+        writer_.keep({which, image.page_size, image.page_count, true, false, {}});
       }
     }
     return {};
@@ -135,6 +135,13 @@ class file_advance {
       }
       const auto mine = writer_.batches_.find(image.name);
       has_new = has_new || which.data_staged();
+      if (mine != writer_.batches_.end()) {
+        if (const auto error =
+                mine->second.hashes.append_to(place_.double_write(), which, place_.health(),
+                                              place_.options().write_batch_pages)) {
+          return error;
+        }
+      }
       if (grows || mine != writer_.batches_.end()) {
         if (const auto error = place_.health().after_sync(which.sync())) {
           return error;

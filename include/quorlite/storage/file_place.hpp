@@ -21,6 +21,7 @@
 #include "quorlite/storage/data_directory.hpp"
 #include "quorlite/storage/database_files.hpp"
 #include "quorlite/storage/double_write.hpp"
+#include "quorlite/storage/file_options.hpp"
 #include "quorlite/storage/position_rules.hpp"
 #include "quorlite/storage/storage_health.hpp"
 #include "quorlite/storage/superblock.hpp"
@@ -28,14 +29,6 @@
 
 namespace quorlite {
 inline namespace v0 {
-
-struct file_options {
-  /// Pages go through a file of their own first: for disks that may leave garbage in a sector that
-  /// they were writing when the power went. Costs each overwritten page a second write.
-  bool double_write = false;
-  /// Pages in one call of the file system. At least 1.
-  std::size_t write_batch_pages = 256;
-};
 
 namespace detail {
 
@@ -185,23 +178,26 @@ class file_place {
   /// error they are in neither place. Throws std::bad_alloc.
   [[nodiscard]] std::error_code copy_double_write() {
     const double_write_extent extent = *current_.double_write;
-    const auto copy = [this](std::string_view name, std::uint32_t page_size,
+    const auto copy = [this](double_write_kind kind, std::string_view name, std::uint32_t page_size,
                              std::span<const page_view> pages) -> std::error_code {
       const auto found = shelf_.find(name);
       if (found == shelf_.end()) {
         return {};  // dropped by the same commit
+      }
+      if (kind == double_write_kind::hashes) {
+        return found->second->write_hash_blocks(pages);
       }
       const std::uint64_t count = found->second->page_count();
       const auto end = std::partition_point(pages.begin(), pages.end(), [count](const auto& page) {
         return page.number.value <= count;
       });
       return found->second->write(pages.first(static_cast<std::size_t>(end - pages.begin())),
-                                  page_size, options_.write_batch_pages);
+                                  page_size, options_.write_batch_pages, false);
     };
     if (const std::error_code error = double_write_.visit(extent, copy)) {
       return error;
     }
-    const auto sync = [this](std::string_view name, std::uint32_t,
+    const auto sync = [this](double_write_kind, std::string_view name, std::uint32_t,
                              std::span<const page_view>) -> std::error_code {
       const auto found = shelf_.find(name);
       return found == shelf_.end() ? std::error_code{} : health_.after_sync(found->second->sync());
@@ -216,6 +212,32 @@ class file_place {
       current_.double_write = extent;
     }
     return error;
+  }
+
+  /// Puts all guards on, or takes them off, and makes that durable if `on` is false or pages go
+  /// twice. Throws std::bad_alloc.
+  [[nodiscard]] std::error_code set_guards(bool on) {
+    if (options_.double_write) {
+      if (const std::error_code error = save_first_pages(on)) {
+        return error;
+      }
+      if (on) {
+        const bool copies = current_.double_write.has_value();
+        const std::error_code error =
+            copies ? health_.after(copy_double_write()) : std::error_code{};
+        return error || !copies ? error : end_double_write();
+      }
+    }
+    for (const auto& [name, which] : shelf_) {
+      if (const auto error = health_.after(which->set_guard(on))) {
+        return error;
+      }
+      if (const auto error = on ? std::error_code{} : health_.after_sync(which->sync_data())) {
+        return error;
+      }
+    }
+    current_.double_write.reset();  // with the record that follows
+    return {};
   }
 
   /// Does what the record made due: names, cuts, removals. What cannot be done now stays due.
@@ -300,6 +322,37 @@ class file_place {
     return which.extent() > which.page_count() && !flushing
                ? health_.after(which.set_extent(which.page_count(), which.page_size()))
                : std::error_code{};
+  }
+
+  /// A guard is written into the sector of a page that must not get lost.
+  [[nodiscard]] std::error_code save_first_pages(bool without_guard_only) {
+    double_write_.restart();
+    for (const auto& [name, which] : shelf_) {
+      const result<bool> wanted =
+          without_guard_only ? which->lacks_guard() : result<bool>(which->page_count() != 0);
+      if (!wanted) {
+        return health_.after(wanted.error());
+      }
+      if (!*wanted) {
+        continue;
+      }
+      bytes image(which->page_size());
+      std::uint64_t hash = 0;
+      std::error_code error = which->read(page_number{1}, image);
+      error = error ? error : which->read_hashes(page_number{1}, {&hash, 1});
+      const page_view page{page_number{1}, hash, image};
+      error = error ? error
+                    : double_write_.append(double_write_kind::pages, name, {&page, 1},
+                                           which->page_size(), 1);
+      if (error) {
+        return error;
+      }
+    }
+    if (const std::error_code error = double_write_.sync()) {
+      return error;
+    }
+    current_.double_write = double_write_.extent();
+    return current_.double_write ? slots_.write(current_) : std::error_code{};
   }
 
   /// The hashes go last: as long as they are there, the database is known as ours.

@@ -194,7 +194,9 @@ class file_recovery {
   }
 
   [[nodiscard]] std::error_code open_databases() {
-    const bool exact = block_.ahead == block_.at.index && !block_.double_write;
+    const file_state state = block_.double_write               ? file_state::garbled
+                             : block_.ahead == block_.at.index ? file_state::exact
+                                                               : file_state::ahead;
     for (const auto& line : block_.databases) {
       auto data = place_.directory().find(place_names::data_of(line.name));
       auto hashes = place_.directory().find(place_names::hashes_of(line.name));
@@ -207,7 +209,7 @@ class file_recovery {
       auto which = std::make_shared<database_files<FileSystem>>(line.name);
       const std::error_code error =
           which->adopt(std::move(**data), std::move(**hashes), line.generation, line.page_size,
-                       line.page_count, exact);
+                       line.page_count, state);
       if (error) {
         return place_.health().after(error);
       }
@@ -218,19 +220,23 @@ class file_recovery {
 
   /// What needs a running place: pages on their way, then the guards.
   [[nodiscard]] std::error_code finish() {
+    const bool was_pending = place_.current().double_write.has_value();
     if (const std::error_code error = open_double_write()) {
       return error;
+    }
+    if (was_pending) {  // now they can be looked at
+      block_ = place_.current();
+      shelf_.clear();
+      if (const std::error_code error = open_databases()) {
+        return error;
+      }
+      place_.start(std::move(block_), std::move(shelf_));
     }
     // Also if it says so already: the sync of what was read may have failed in the last process.
     if (const std::error_code error = place_.write_clean(false)) {
       return error;
     }
-    for (const auto& [name, which] : place_.databases()) {
-      if (const std::error_code error = place_.health().after(which->set_guard(true))) {
-        return error;
-      }
-    }
-    return {};
+    return place_.set_guards(true);
   }
 
   [[nodiscard]] std::error_code open_double_write() {
@@ -245,9 +251,8 @@ class file_recovery {
       return {};
     }
     // First all of it is looked at: half a copy would help nobody.
-    const auto look = [](std::string_view, std::uint32_t, std::span<const page_view>) {
-      return std::error_code{};
-    };
+    const auto look = [](double_write_kind, std::string_view, std::uint32_t,
+                         std::span<const page_view>) { return std::error_code{}; };
     std::error_code error = place_.double_write().visit(*pending, look);
     error = error ? error : place_.health().after(place_.copy_double_write());
     return error ? error : place_.end_double_write();

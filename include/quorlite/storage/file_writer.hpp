@@ -18,6 +18,7 @@
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
 #include "quorlite/storage/file_place.hpp"
+#include "quorlite/storage/hash_changes.hpp"
 #include "quorlite/storage/position_rules.hpp"
 
 namespace quorlite {
@@ -86,7 +87,7 @@ class file_writer {
     if (const std::error_code error = check()) {
       return failed(error);
     }
-    batch fresh{std::make_shared<database_files<FileSystem>>(name), page_size, 0, true, true};
+    batch fresh{std::make_shared<database_files<FileSystem>>(name), page_size, 0, true, true, {}};
     if (const std::error_code error = place_->begin(*fresh.target)) {
       return failed(error);
     }
@@ -138,13 +139,16 @@ class file_writer {
   friend class file_advance<FileSystem>;
   using content = typename place_type::content;
 
+  static constexpr std::uint64_t largest_sector = 4096;  // bytes
+
   // What is done to one name.
   struct batch {
     content target;
     std::uint32_t page_size = 0;
     std::uint64_t page_count = 0;
-    bool begun = false;  // here: its files are staged
-    bool shown = false;  // its handle reads them already
+    bool begun = false;               // here: its files are staged
+    bool shown = false;               // its handle reads them already
+    hash_changes<FileSystem> hashes;  // that go the way of double_write
   };
 
   file_writer(place_type& place, bool is_flush, log_index ahead) noexcept
@@ -188,7 +192,7 @@ class file_writer {
       return &known->second;
     }
     const content& target = database.content_;
-    batch fresh{target, database.page_size_, target->page_count(), false, false};
+    batch fresh{target, database.page_size_, target->page_count(), false, false, {}};
     const bool living = is_flush_ && place_->is_living(target);
     const bool resized = target->page_size() != 0 && target->page_size() != fresh.page_size;
     if ((living && resized) || (!living && !(is_flush_ && place_->is_unborn(target)))) {
@@ -206,24 +210,33 @@ class file_writer {
 
   [[nodiscard]] std::error_code put(batch& into, std::span<const page_view> sorted) {
     const std::size_t batch_pages = place_->options().write_batch_pages;
-    if (!into.begun && place_->options().double_write) {
-      // Pages beyond the page count too: their hashes share sectors with hashes that count.
-      return place_->double_write().append(into.target->name(), sorted, into.page_size,
-                                           batch_pages);
+    storage_health& health = place_->health();
+    if (into.begun) {
+      return health.after(into.target->write(sorted, into.page_size, batch_pages));
     }
-    if (!into.begun) {
-      // Bytes beyond the page count are nobody's: only those below need care.
-      const std::uint64_t count = into.target->page_count();
-      const bool inside = std::any_of(sorted.begin(), sorted.end(), [count](const auto& page) {
-        return page.number.value <= count;
-      });
-      if (inside) {
-        if (const std::error_code error = place_->promise(ahead_)) {
-          return error;
-        }
+    // Bytes beyond the page count are nobody's: only those below need care.
+    const std::uint64_t count = into.target->page_count();
+    if (!place_->options().double_write) {
+      const bool overwrites = !sorted.empty() && sorted.front().number.value <= count;
+      if (const auto error = overwrites ? place_->promise(ahead_) : std::error_code{}) {
+        return error;
       }
+      return health.after(into.target->write(sorted, into.page_size, batch_pages));
     }
-    return place_->health().after(into.target->write(sorted, into.page_size, batch_pages));
+    if (const auto error = place_->double_write().append(
+            double_write_kind::pages, into.target->name(), sorted, into.page_size, batch_pages)) {
+      return error;
+    }
+    into.hashes.add(*into.target, sorted);
+    // New pages are written at once, too: the copy must not be the one who finds the disk full.
+    // Not next to the old ones, which may share a sector with them.
+    const std::uint64_t apart = count + largest_sector / limits::page_size_min;
+    const auto first =
+        std::partition_point(sorted.begin(), sorted.end(),
+                             [apart](const auto& page) { return page.number.value <= apart; });
+    return health.after(
+        into.target->write(sorted.subspan(static_cast<std::size_t>(first - sorted.begin())),
+                           into.page_size, batch_pages, false));
   }
 
   void undo(batch& unwanted) noexcept {

@@ -1,0 +1,322 @@
+// file_storage on a disk that fails: what lasts, what is tried again, and what a crash leaves of
+// opening and closing.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "catch2_shim.hpp"
+#include "quorlite/storage/file.hpp"
+#include "quorlite/testing/crash_images.hpp"
+#include "quorlite/testing/faulty_file_system.hpp"
+#include "quorlite/testing/storage_examination.hpp"
+#include "quorlite/testing/storage_history.hpp"
+#include "quorlite/testing/storage_scene.hpp"
+
+namespace {
+
+using namespace quorlite;
+using quorlite::testing::commit_change;
+using quorlite::testing::crash_fates;
+using quorlite::testing::crash_images;
+using quorlite::testing::difference_in_pages;
+using quorlite::testing::difference_in_position;
+using quorlite::testing::disk_call_kind;
+using quorlite::testing::fault_duration;
+using quorlite::testing::faulty_disk;
+using quorlite::testing::faulty_file_system;
+using quorlite::testing::fill_flush;
+using quorlite::testing::fill_stage;
+using quorlite::testing::history_progress;
+using quorlite::testing::history_step;
+using quorlite::testing::model_content;
+using quorlite::testing::model_position;
+using quorlite::testing::sample_content;
+
+using faulty_storage = file_storage<faulty_file_system>;
+
+std::unique_ptr<faulty_storage> mount(faulty_disk& disk, bool twice = false) {
+  return std::make_unique<faulty_storage>(faulty_file_system(disk), file_options{twice, 3});
+}
+
+// sample_content(5, 1), and what a flush makes of it.
+model_content changed() {
+  model_content next = sample_content(5, 1);
+  next.at.index = log_index{6};
+  next.databases["app.db"].write(1, 3, 9).write(9, 11, 9);
+  return next;
+}
+
+// A storage with sample_content(5, 1), recovered: its files are open under their own names.
+std::unique_ptr<faulty_storage> mount_sample(faulty_disk& disk) {
+  {
+    const auto storage = mount(disk);
+    REQUIRE(storage->recover());
+    REQUIRE(!commit_change(*storage, {}, sample_content(5, 1)));
+  }
+  auto storage = mount(disk);
+  REQUIRE(storage->recover());
+  return storage;
+}
+
+// The first call after `from` of this kind on a path that ends so; 0 if there is none.
+std::uint64_t find_call(const faulty_disk& disk, std::uint64_t from, disk_call_kind kind,
+                        std::string_view path) {
+  for (std::uint64_t ordinal = from + 1; ordinal <= disk.calls(); ++ordinal) {
+    if (disk.call(ordinal).kind == kind && disk.call(ordinal).path.ends_with(path)) {
+      return ordinal;
+    }
+  }
+  return 0;
+}
+
+// For messages.
+std::string text_of_call(const faulty_disk& disk, std::uint64_t ordinal) {
+  const auto call = disk.call(ordinal);
+  return std::to_string(ordinal) + ", " + std::string(name_of(call.kind)) + " " + call.path;
+}
+
+// What is wrong with a disk that was found after a crash and must hold `content` exactly.
+std::string look(faulty_disk& disk, const model_content& content, bool twice) {
+  const auto storage = mount(disk, twice);
+  const auto found = storage->recover();
+  if (!found) {
+    return "recover() fails: " + found.error().message();
+  }
+  if (found->ahead != found->at.index) {
+    return "pages may be ahead";
+  }
+  const std::string difference = difference_in_position(*found, content);
+  return difference.empty() ? difference_in_pages(*storage, content) : difference;
+}
+
+}  // namespace
+
+TEST_CASE("`ahead` is durable before the first page is overwritten", "[file_storage]") {
+  faulty_disk disk;
+  const auto storage = mount_sample(disk);
+  const std::uint64_t before = disk.calls();
+  const auto flush = fill_flush(*storage, sample_content(5, 1), changed());
+  REQUIRE(flush);
+  const auto page = find_call(disk, before, disk_call_kind::write, "app.db");
+  const auto first = find_call(disk, before, disk_call_kind::sync, "superblock-0");
+  const auto second = find_call(disk, before, disk_call_kind::sync, "superblock-1");
+  CHECK(page != 0);
+  CHECK(std::max(first, second) != 0);
+  CHECK(std::max(first, second) < page);
+}
+
+TEST_CASE("pages and hashes are durable before the record, cuts and names come after it",
+          "[file_storage]") {
+  faulty_disk disk;
+  const auto storage = mount_sample(disk);
+  model_content next = changed();
+  next.databases["logs_2.db"].resize(2);
+  next.databases["new.db"].write(1, 2, 3);
+  auto flush = fill_flush(*storage, sample_content(5, 1), next);
+  REQUIRE(flush);
+  const std::uint64_t before = disk.calls();
+  REQUIRE(!storage->commit(std::move(*flush), model_position(next).view()));
+  const auto record = std::max(find_call(disk, before, disk_call_kind::write, "superblock-0"),
+                               find_call(disk, before, disk_call_kind::write, "superblock-1"));
+  REQUIRE(record != 0);
+  const auto data = find_call(disk, before, disk_call_kind::sync, "app.db");
+  const auto hashes = find_call(disk, data, disk_call_kind::sync, "hashes/app.db");
+  CHECK(data != 0);
+  CHECK(hashes != 0);
+  CHECK(hashes < record);
+  CHECK(find_call(disk, before, disk_call_kind::resize, "logs_2.db") > record);
+  CHECK(find_call(disk, before, disk_call_kind::rename, "") > record);
+  CHECK(find_call(disk, before, disk_call_kind::sync_directory, "") < record);
+}
+
+TEST_CASE("a failed sync breaks the storage for good, and is never tried again", "[file_storage]") {
+  for (const std::string_view path : {"app.db", "hashes/app.db", "superblock-0", "superblock-1"}) {
+    INFO(path);
+    faulty_disk disk;
+    std::uint64_t before = 0;
+    std::uint64_t ordinal = 0;
+    {
+      const auto storage = mount_sample(disk);
+      before = disk.calls();
+      REQUIRE(!commit_change(*storage, sample_content(5, 1), changed()));
+      ordinal = find_call(disk, before, disk_call_kind::sync, path);
+      REQUIRE(ordinal != 0);
+    }
+    faulty_disk again;
+    again.fail_at(ordinal, std::errc::no_space_on_device);  // whatever it says
+    const auto storage = mount_sample(again);
+    auto stage = storage->begin_stage();
+    const auto handle = storage->open("logs_2.db", 1024);
+    CHECK(commit_change(*storage, sample_content(5, 1), changed()) == errc::storage_broken);
+    const std::uint64_t calls = again.calls();
+    CHECK(storage->begin_flush(log_index{9}).error() == errc::storage_broken);
+    CHECK(storage->begin_stage().error() == errc::storage_broken);
+    CHECK(storage->publish(std::move(*stage), {}) == errc::storage_broken);
+    CHECK(storage->recover().error() == errc::storage_broken);
+    CHECK(storage->close() == errc::storage_broken);
+    CHECK(again.calls() == calls);
+    CHECK(quorlite::testing::reads(*storage, *handle, 2, 1024, 2));
+  }
+}
+
+TEST_CASE("a full disk is told as one, and the flush can be made again", "[file_storage]") {
+  const bool twice = GENERATE(false, true);
+  for (const std::errc why :
+       {std::errc::no_space_on_device, std::errc::not_enough_memory, std::errc::too_many_files_open,
+        std::errc::too_many_files_open_in_system}) {
+    faulty_disk disk;
+    const auto storage = mount(disk, twice);
+    REQUIRE(storage->recover());
+    REQUIRE(!commit_change(*storage, {}, sample_content(5, 1)));
+    disk.fail_at(disk.calls() + 1, why, fault_duration::persistent);
+    CHECK(commit_change(*storage, sample_content(5, 1), changed()) == errc::storage_full);
+    disk.heal();
+    REQUIRE(!commit_change(*storage, sample_content(5, 1), changed()));
+    CHECK(difference_in_pages(*storage, changed()).empty());
+    disk.fail_at(disk.calls() + 1, std::errc::permission_denied);
+    model_content more = changed();
+    more.at.index = log_index{7};
+    more.databases["app.db"].write(1, 1, 30);
+    CHECK(commit_change(*storage, changed(), more) == errc::storage_broken);
+  }
+}
+
+TEST_CASE("a crash in opening or closing keeps every page", "[file_storage]") {
+  const bool twice = GENERATE(false, true);
+  const bool garbage = GENERATE(false, true);
+  if (garbage && !twice) {
+    return;  // the ordinary contract: sectors are old or new
+  }
+  const model_content content = sample_content(5, 1);
+  faulty_disk made;
+  {
+    const auto storage = mount(made, twice);
+    REQUIRE(storage->recover());
+    REQUIRE(!commit_change(*storage, {}, content));
+  }
+  std::uint64_t calls = 0;
+  {
+    faulty_disk disk(made);
+    mount(disk, twice)->recover().value();
+    calls = disk.calls();
+  }
+  REQUIRE(calls > 20);
+  std::string wrong;
+  for (std::uint64_t ordinal = 1; ordinal <= calls && wrong.empty(); ++ordinal) {
+    faulty_disk disk(made);
+    disk.crash_at(ordinal);
+    {
+      const auto storage = mount(disk, twice);
+      static_cast<void>(storage->recover());
+    }
+    crash_images(disk, 40,
+                 [&](faulty_disk& image, const crash_fates& fates) {
+                   const std::string found = look(image, content, twice);
+                   if (!found.empty()) {
+                     wrong = found + ", crash in call " + std::to_string(ordinal) + ": " +
+                             text_of(fates);
+                   }
+                 },
+                 {garbage, ordinal});
+  }
+  CHECK(wrong == "");
+}
+
+TEST_CASE("with double_write not even garbage in the sectors under way hurts", "[file_storage]") {
+  const std::vector<history_step> steps = quorlite::testing::make_history();
+  std::uint64_t calls = 0;
+  {
+    faulty_disk disk;
+    history_progress progress;
+    {
+      const auto storage = mount(disk, true);
+      run_history(*storage, steps, progress);
+      REQUIRE(!progress.error);
+    }
+    calls = disk.calls();
+  }
+  std::string wrong;
+  for (std::uint64_t ordinal = 1; ordinal <= calls && wrong.empty(); ++ordinal) {
+    faulty_disk disk;
+    disk.crash_at(ordinal);
+    history_progress progress;
+    {
+      const auto storage = mount(disk, true);
+      run_history(*storage, steps, progress);
+    }
+    crash_images(disk, 24,
+                 [&](faulty_disk& image, const crash_fates& fates) {
+                   const auto storage = mount(image, true);
+                   const auto found = examine(*storage, progress, true);
+                   if (!found.law.empty()) {
+                     wrong = found.law + ": " + found.broken + ", crash in call " +
+                             text_of_call(disk, ordinal) + ": " + text_of(fates);
+                   }
+                 },
+                 {true, ordinal});
+  }
+  CHECK(wrong == "");
+}
+
+TEST_CASE("a damaged double-write file is told, whatever is in it", "[file_storage]") {
+  faulty_disk made;
+  const auto first = mount(made, true);
+  REQUIRE(first->recover());
+  REQUIRE(!commit_change(*first, {}, sample_content(5, 1)));
+  REQUIRE(!commit_change(*first, sample_content(5, 1), changed()));
+  // Again, with the power gone when the record says that pages are on their way.
+  std::uint64_t pending = 0;
+  for (std::uint64_t ordinal = made.calls(); ordinal > 0 && pending == 0; --ordinal) {
+    const auto call = made.call(ordinal);
+    if (call.kind == disk_call_kind::sync && call.path.ends_with("double-write")) {
+      pending = ordinal + 3;  // after the record: write, sync, the first page
+    }
+  }
+  REQUIRE(pending > 3);
+  faulty_disk disk;
+  disk.crash_at(pending);
+  {
+    const auto storage = mount(disk, true);
+    REQUIRE(storage->recover());
+    REQUIRE(!commit_change(*storage, {}, sample_content(5, 1)));
+    static_cast<void>(commit_change(*storage, sample_content(5, 1), changed()));
+  }
+  const faulty_disk left = disk.after_crash({});
+  const auto size = left.content(".quorlite/double-write").size();
+  REQUIRE(size > 1000);
+  {
+    faulty_disk image(left);
+    CHECK(look(image, changed(), true) == "");
+  }
+  for (std::uint64_t offset = 0; offset < size; offset += offset < 200 ? 1 : 37) {
+    for (const unsigned mask : {1U, 0x80U}) {
+      faulty_disk image(left);
+      REQUIRE(image.damage(".quorlite/double-write", offset, static_cast<std::byte>(mask)));
+      const auto storage = mount(image, true);
+      const auto found = storage->recover();
+      INFO("byte " << offset << " of " << size << ", bits " << mask);
+      REQUIRE_FALSE(found.has_value());
+      REQUIRE(found.error() == errc::corrupt);
+    }
+  }
+}
+
+TEST_CASE("a storage may be opened with the other way to write", "[file_storage]") {
+  faulty_disk disk;
+  model_content content;
+  for (std::uint64_t life = 1; life < 6; ++life) {
+    const auto storage = mount(disk, life % 2 == 0);
+    const auto found = storage->recover();
+    REQUIRE(found);
+    CHECK(difference_in_position(*found, content).empty());
+    CHECK(difference_in_pages(*storage, content).empty());
+    model_content next = sample_content(life * 5, life);
+    REQUIRE(!commit_change(*storage, content, next));
+    content = next;
+  }
+}
