@@ -1,6 +1,9 @@
 // The libraft adapter on its libuv loops: three servers in this process, plain SQLite on top.
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sqlite3.h>
+#include <sys/socket.h>
 
 #include <atomic>
 #include <chrono>
@@ -58,6 +61,26 @@ std::int64_t number(sqlite3* db, const std::string& sql) {
   static_cast<void>(sqlite3_exec(db, sql.c_str(), take, &value, nullptr));
   return value;
 }
+
+/// Connections of this process that would hold small messages back, and all of them.
+struct tcp_connections {
+  int all = 0;
+  int slow = 0;
+  tcp_connections() {
+    for (int file = 3; file < 1024; ++file) {
+      sockaddr_in peer{};
+      socklen_t size = sizeof peer;
+      int at_once = 0;
+      socklen_t size_of_it = sizeof at_once;
+      if (::getpeername(file, reinterpret_cast<sockaddr*>(&peer), &size) == 0 &&
+          peer.sin_family == AF_INET &&
+          ::getsockopt(file, IPPROTO_TCP, TCP_NODELAY, &at_once, &size_of_it) == 0) {
+        ++all;
+        slow += at_once == 0 ? 1 : 0;
+      }
+    }
+  }
+};
 
 class cluster {
  public:
@@ -138,6 +161,9 @@ TEST_CASE("three servers on libraft elect a leader, and what it commits is read 
     CHECK(!servers.node(leader).read_barrier());
   }
   REQUIRE(servers.await_even());
+  const tcp_connections open;
+  CHECK(open.all >= 8);  // two servers, each way, both ends
+  CHECK(open.slow == 0);
   for (std::size_t i = 0; i < 3; ++i) {
     connection db = servers.connect(i);
     CHECK(number(db, "SELECT x FROM t") == 7);
