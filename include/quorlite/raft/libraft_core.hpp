@@ -104,8 +104,10 @@ class libraft_core final : private libraft_io_listener {
   [[nodiscard]] std::error_code failure() const noexcept { return lane_.failure(); }
 
   /// Before raft_close, for an orderly stop: what it gives up is not called lost, but stopped.
-  void expect_close(reason why) noexcept {
-    proposals_.blame(lane_.failure() ? reason::log_failed : why);
+  void expect_close(reason why) noexcept { proposals_.blame(blame(why)); }
+  /// What to tell those who come too late. @param otherwise if no disk is to blame
+  [[nodiscard]] reason blame(reason otherwise) const noexcept {
+    return disk_errors_ != 0 ? reason::log_failed : otherwise;
   }
 
   /// No lane call follows: tells the loss, settles and answers all that waits. Usually after the

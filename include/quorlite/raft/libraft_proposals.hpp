@@ -170,7 +170,7 @@ class libraft_proposals {
   /// The fence: an entry is appended in the term that its proposer saw, or not at all.
   [[nodiscard]] reason refusal(term open, term expected) const noexcept {
     if (lane_->ended() || io_->failed()) {
-      return blame_ == reason::none ? reason::log_failed : blame_;
+      return io_->failed() ? reason::log_failed : reason::stopped;
     }
     if (engine_->state != RAFT_LEADER || open.value != engine_->current_term) {
       return reason::not_leader;

@@ -303,7 +303,7 @@ class libraft_runtime {
   }
 
   void turn_away(libraft_mail mail) noexcept {
-    const reason why = core_.failure() ? reason::log_failed : reason::stopped;
+    const reason why = core_.blame(reason::stopped);
     for (const libraft_proposal& one : mail.proposals) {
       core_.turn_away(one, why);
     }
