@@ -5,106 +5,38 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
-#include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <cstring>
-#include <functional>
+#include <exception>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "flags.hpp"
 #include "immediate_consensus.hpp"
+#include "plain_database.hpp"
 #include "quorlite/quorlite.hpp"
 #include "quorlite/storage/memory.hpp"
+#include "random_rows.hpp"
+#include "sample_set.hpp"
+#include "scratch_folder.hpp"
+#include "update_subject.hpp"
 
 namespace {
 
 using replica = quorlite::replica<bench::immediate_consensus, quorlite::memory_storage>;
-using clock_type = std::chrono::steady_clock;
 
 struct settings {
-  int rounds = 9;
-  int transactions = 2000;
-  int table_rows = 50'000;
+  std::uint64_t rounds = 9;
+  std::uint64_t transactions = 2000;
+  std::uint64_t table_rows = 50'000;
   bool json = false;
-};
-
-void must(int rc, sqlite3* db, const char* what) {
-  if (rc != SQLITE_OK && rc != SQLITE_DONE && rc != SQLITE_ROW) {
-    fmt::print(stderr, "commit_cost: {}: {}\n", what, sqlite3_errmsg(db));
-    std::exit(1);
-  }
-}
-void run(sqlite3* db, const std::string& sql) {
-  must(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr), db, sql.c_str());
-}
-
-/// One database and the statement that is timed.
-class subject {
- public:
-  subject(std::string name, sqlite3* db, int table_rows) : name_(std::move(name)), db_(db) {
-    run(db_, "CREATE TABLE t(id INTEGER PRIMARY KEY, counter INT, text TEXT)");
-    run(db_, fmt::format("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<{}) "
-                         "INSERT INTO t SELECT i, 0, printf('%0100d', i) FROM n",
-                         table_rows));
-    must(sqlite3_prepare_v2(db_, "UPDATE t SET counter=counter+1 WHERE id=?1", -1, &update_,
-                            nullptr),
-         db_, "prepare");
-  }
-  subject(const subject&) = delete;
-  subject& operator=(const subject&) = delete;
-  ~subject() { sqlite3_finalize(update_); }
-
-  [[nodiscard]] const std::string& name() const { return name_; }
-
-  /// Microseconds per transaction of `rows` single-row updates.
-  double time(int transactions, int rows, int table_rows, std::uint64_t& state) {
-    const auto begin = clock_type::now();
-    for (int i = 0; i < transactions; ++i) {
-      if (rows > 1) {
-        run(db_, "BEGIN IMMEDIATE");
-      }
-      for (int row = 0; row < rows; ++row) {
-        state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-        sqlite3_bind_int64(update_, 1,
-                           1 + static_cast<sqlite3_int64>((state >> 33U) %
-                                                          static_cast<std::uint64_t>(table_rows)));
-        must(sqlite3_step(update_), db_, "update");
-        must(sqlite3_reset(update_), db_, "update");
-      }
-      if (rows > 1) {
-        run(db_, "COMMIT");
-      }
-    }
-    const std::chrono::duration<double, std::micro> spent = clock_type::now() - begin;
-    return spent.count() / transactions;
-  }
-
- private:
-  std::string name_;
-  sqlite3* db_;
-  sqlite3_stmt* update_ = nullptr;
-};
-
-double median(std::vector<double> of) {
-  std::sort(of.begin(), of.end());
-  return of[of.size() / 2];
-}
-
-struct plain_database {
-  plain_database(const std::string& path, const char* journal, const char* synchronous) {
-    must(sqlite3_open(path.c_str(), &db), db, path.c_str());
-    run(db, fmt::format("PRAGMA journal_mode={}", journal));
-    run(db, fmt::format("PRAGMA synchronous={}", synchronous));
-  }
-  plain_database(const plain_database&) = delete;
-  plain_database& operator=(const plain_database&) = delete;
-  ~plain_database() { sqlite3_close(db); }
-  sqlite3* db = nullptr;
+  bool help = false;
 };
 
 /// Microseconds per entry, page by page, on a replica that did not write them.
@@ -112,115 +44,131 @@ double time_apply(const std::vector<quorlite::bytes>& log, std::size_t from) {
   quorlite::memory_storage storage;
   quorlite::fsm<bench::immediate_consensus, quorlite::memory_storage> follower(storage);
   quorlite::log_index at;
-  auto begin = clock_type::now();
+  auto begin = std::chrono::steady_clock::now();
   for (std::size_t i = 0; i < log.size(); ++i) {
     if (i == from) {
-      begin = clock_type::now();
+      begin = std::chrono::steady_clock::now();
     }
     at = at.next();
     if (follower.apply({{at, quorlite::term{1}}, log[i]}) != quorlite::verdict::applied) {
-      fmt::print(stderr, "commit_cost: the follower refused entry {}\n", at.value);
-      std::exit(1);
+      throw std::runtime_error(fmt::format("the follower refused entry {}", at.value));
     }
   }
-  const std::chrono::duration<double, std::micro> spent = clock_type::now() - begin;
+  const std::chrono::duration<double, std::micro> spent = std::chrono::steady_clock::now() - begin;
   return spent.count() / static_cast<double>(log.size() - from);
 }
 
-settings parse(int argc, char** argv) {
+settings parse(std::span<char* const> arguments) {
   settings chosen;
-  for (int i = 1; i < argc; ++i) {
-    const std::string flag = argv[i];
-    const bool has_value = i + 1 < argc;
-    if (flag == "--json") {
+  bench::flags given(arguments);
+  while (given.next()) {
+    if (given.name() == "--json") {
       chosen.json = true;
-    } else if (flag == "--rounds" && has_value) {
-      chosen.rounds = std::max(1, std::atoi(argv[++i]));
-    } else if (flag == "--transactions" && has_value) {
-      chosen.transactions = std::max(1, std::atoi(argv[++i]));
+    } else if (given.name() == "--rounds") {
+      chosen.rounds = given.number(1, 1000);
+    } else if (given.name() == "--transactions") {
+      chosen.transactions = given.number(10, 1'000'000);
+    } else if (given.name() == "--help") {
+      chosen.help = true;
     } else {
-      const bool help = flag == "--help";
-      fmt::print(
-          help ? stdout : stderr,
-          "commit_cost [--rounds N] [--transactions N] [--json]\n"
-          "Microseconds per transaction, medians of N rounds in which all variants take turns.\n");
-      std::exit(help ? 0 : 2);
+      given.refuse();
     }
   }
   return chosen;
 }
 
-}  // namespace
+using subjects = std::vector<std::unique_ptr<bench::update_subject>>;
 
-int main(int argc, char** argv) {
-  const settings chosen = parse(argc, argv);
-  char directory[] = "/tmp/quorlite-bench-XXXXXX";
-  if (mkdtemp(directory) == nullptr) {
-    fmt::print(stderr, "commit_cost: cannot make a directory under /tmp\n");
-    return 1;
+/// Rounds in which all subjects take turns; every one touches the same rows.
+std::vector<bench::sample_set> time_all(const subjects& all, const settings& chosen, int rows) {
+  std::vector<bench::sample_set> times(all.size());
+  bench::random_rows chance(chosen.table_rows);
+  for (std::uint64_t round = 0; round < chosen.rounds; ++round) {
+    bench::random_rows next = chance;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      next = chance;
+      times[i].add(
+          all[i]->time(chosen.transactions / static_cast<std::uint64_t>(rows), rows, next));
+    }
+    chance = next;
   }
-  const std::string base = directory;
+  return times;
+}
 
+void show(const subjects& all, const settings& chosen, int rows, nlohmann::json& report) {
+  const std::vector<bench::sample_set> times = time_all(all, chosen, rows);
+  const double ours_us = times[0].median();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const double us = times[i].median();
+    report[fmt::format("{} rows", rows)][all[i]->name()] = {{"us", us},
+                                                            {"quorlite_is_times", ours_us / us}};
+    if (!chosen.json) {
+      fmt::print("{:2} rows  {:18} {:9.2f} us   quorlite is {:5.2f}x\n", rows, all[i]->name(), us,
+                 ours_us / us);
+    }
+  }
+}
+
+void run(const settings& chosen) {
+  const bench::scratch_folder folder("/tmp");
+  const auto in_folder = [&](const char* name) { return folder.path() / name; };
   bench::immediate_consensus consensus;
   quorlite::memory_storage storage;
   replica one(consensus, storage);
-  quorlite::connection ours = one.open("bench.db").value();
+  const quorlite::connection ours = one.open("bench.db").value();
   consensus.recording = true;
-  plain_database memory(":memory:", "MEMORY", "OFF");
-  plain_database wal_off(base + "/wal_off.db", "WAL", "OFF");
-  plain_database wal_normal(base + "/wal_normal.db", "WAL", "NORMAL");
-  plain_database wal_full(base + "/wal_full.db", "WAL", "FULL");
+  const bench::plain_database memory(":memory:", "MEMORY", "OFF");
+  const bench::plain_database wal_off(in_folder("wal_off.db"), "WAL", "OFF");
+  const bench::plain_database wal_normal(in_folder("wal_normal.db"), "WAL", "NORMAL");
+  const bench::plain_database wal_full(in_folder("wal_full.db"), "WAL", "FULL");
 
-  std::vector<std::unique_ptr<subject>> subjects;
+  subjects all;
   const auto add = [&](const char* name, sqlite3* db) {
-    subjects.push_back(std::make_unique<subject>(name, db, chosen.table_rows));
+    all.push_back(std::make_unique<bench::update_subject>(name, db, chosen.table_rows));
   };
   add("quorlite", ours);
-  add("sqlite :memory:", memory.db);
-  add("sqlite WAL OFF", wal_off.db);
-  add("sqlite WAL NORMAL", wal_normal.db);
-  add("sqlite WAL FULL", wal_full.db);
+  add("sqlite :memory:", memory.get());
+  add("sqlite WAL OFF", wal_off.get());
+  add("sqlite WAL NORMAL", wal_normal.get());
+  add("sqlite WAL FULL", wal_full.get());
   const std::size_t loaded = consensus.log.size();
 
   nlohmann::json report;
-  for (const int rows : {1, 10}) {
-    std::vector<std::vector<double>> times(subjects.size());
-    std::uint64_t state = 1;
-    for (int round = 0; round < chosen.rounds; ++round) {
-      for (std::size_t i = 0; i < subjects.size(); ++i) {
-        std::uint64_t same = state;  // every variant touches the same rows
-        times[i].push_back(
-            subjects[i]->time(chosen.transactions / rows, rows, chosen.table_rows, same));
-        if (i + 1 == subjects.size()) {
-          state = same;
-        }
-      }
-    }
-    const double ours_us = median(times[0]);
-    for (std::size_t i = 0; i < subjects.size(); ++i) {
-      const double us = median(times[i]);
-      report[fmt::format("{} rows", rows)][subjects[i]->name()] = {
-          {"us", us}, {"quorlite_is_times", ours_us / us}};
-      if (!chosen.json) {
-        fmt::print("{:2} rows  {:18} {:9.2f} us   quorlite is {:5.2f}x\n", rows,
-                   subjects[i]->name(), us, ours_us / us);
-      }
-    }
-    if (rows == 1) {
-      std::vector<double> applied;
-      for (int round = 0; round < 3; ++round) {
-        applied.push_back(time_apply(consensus.log, loaded));
-      }
-      report["apply_us"] = median(applied);
-      if (!chosen.json) {
-        fmt::print(" 1 rows  {:18} {:9.2f} us\n", "follower's apply", median(applied));
-      }
-      consensus.recording = false;
-    }
+  show(all, chosen, 1, report);
+  bench::sample_set applied;
+  for (int round = 0; round < 3; ++round) {
+    applied.add(time_apply(consensus.log, loaded));
   }
+  report["apply_us"] = applied.median();
+  if (!chosen.json) {
+    fmt::print(" 1 rows  {:18} {:9.2f} us\n", "follower's apply", applied.median());
+  }
+  consensus.recording = false;
+  show(all, chosen, 10, report);
   if (chosen.json) {
     fmt::print("{}\n", report.dump(2));
   }
-  subjects.clear();
-  return std::system(("rm -rf '" + base + "'").c_str()) == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::span<char* const> whole(argv, static_cast<std::size_t>(argc));
+  try {
+    const settings chosen = parse(whole.subspan(1));
+    if (chosen.help) {
+      fmt::print(
+          "commit_cost [--rounds N] [--transactions N] [--json]\n"
+          "Microseconds per transaction, medians of N rounds in which all variants take turns.\n");
+      return 0;
+    }
+    run(chosen);
+    return 0;
+  } catch (const bench::usage_error& error) {
+    fmt::print(stderr, "commit_cost: {}; --help tells more\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "commit_cost: {}\n", error.what());
+    return 1;
+  }
 }

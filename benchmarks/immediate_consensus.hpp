@@ -1,7 +1,7 @@
 /// @file
 /// The fastest consensus there is: none. One replica, every entry is committed inside propose(), so
 /// that a benchmark sees what the library costs and nothing else. Followers may be fed the same
-/// entries.
+/// entries. It has no log: after a restart it goes on where the storage stands, in a later term.
 #pragma once
 
 #include <cstddef>
@@ -28,18 +28,20 @@ class immediate_consensus {
   std::error_code start(quorlite::state_machine& machine) noexcept {
     machine_ = &machine;
     leading_ = true;
-    machine.leadership_changed({.term = office, .leading = true, .leader_hint = {}});
+    at_ = machine.applied().index;
+    office_ = machine.applied().term.next();
+    machine.leadership_changed({.term = office_, .leading = true, .leader_hint = {}});
     return {};
   }
   void stop() noexcept {
     if (std::exchange(leading_, false)) {
-      machine_->leadership_changed({.term = office, .leading = false, .leader_hint = {}});
+      machine_->leadership_changed({.term = office_, .leading = false, .leader_hint = {}});
     }
   }
   void propose(quorlite::term expected, quorlite::proposal_token token,
                quorlite::bytes_view entry) noexcept {
     const bool fits = entry.size() <= max_entry_bytes();
-    if (!fits || !leading_ || expected != office) {
+    if (!fits || !leading_ || expected != office_) {
       machine_->settled(token, quorlite::outcome::not_applied,
                         fits ? quorlite::reason::stale_term : quorlite::reason::too_large);
       return;
@@ -48,7 +50,7 @@ class immediate_consensus {
     if (recording) {
       log.emplace_back(entry.begin(), entry.end());
     }
-    const bool halted = machine_->apply({{at_, office}, entry}) == quorlite::verdict::halted;
+    const bool halted = machine_->apply({{at_, office_}, entry}) == quorlite::verdict::halted;
     machine_->settled(token, halted ? quorlite::outcome::unknown : quorlite::outcome::committed,
                       halted ? quorlite::reason::stopped : quorlite::reason::none);
     if (halted) {
@@ -62,8 +64,8 @@ class immediate_consensus {
   std::vector<quorlite::bytes> log;  ///< what was proposed while recording
 
  private:
-  static constexpr quorlite::term office{1};
   quorlite::state_machine* machine_ = nullptr;
+  quorlite::term office_;
   quorlite::log_index at_;
   bool leading_ = false;
 };

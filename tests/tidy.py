@@ -15,14 +15,17 @@ FUNCTION_LINES = 70
 # ---- the layers: a header includes quorlite headers of its own layer or below --------
 
 LAYERS = [
-    "config.hpp version.hpp error.hpp ids.hpp limits.hpp bytes.hpp",
+    "config.hpp version.hpp error.hpp ids.hpp limits.hpp bytes.hpp wire.hpp xxh3.hpp",
     "consensus.hpp storage.hpp thread_signal.hpp",
     "command.hpp codec/*.hpp",
-    "page_store.hpp page_table.hpp page_version.hpp pin_ledger.hpp reclaim.hpp"
-    " transaction.hpp registry.hpp version_chains.hpp",
+    "page_store.hpp page_table.hpp page_version.hpp pin_ledger.hpp reclaim.hpp lineage.hpp"
+    " memory_gauge.hpp page_reader.hpp page_source.hpp page_store_usage.hpp"
+    " transaction.hpp registry.hpp"
+    " version_chains.hpp",
     "fsm.hpp fsm_apply.hpp fsm_foreign.hpp fsm_proposals.hpp fsm_state.hpp base_image.hpp"
-    " captured_state.hpp foreign_staging.hpp frame_assembly.hpp outcome_table.hpp"
-    " prepared_frames.hpp proposal_table.hpp replica_status.hpp staged_restore.hpp write_plan.hpp",
+    " captured_state.hpp damage_board.hpp foreign_staging.hpp frame_assembly.hpp"
+    " outcome_table.hpp prepared_frames.hpp proposal_table.hpp replica_status.hpp"
+    " restore_target.hpp staged_restore.hpp stored_pages.hpp write_plan.hpp",
     "sqlite/*.hpp proposer.hpp replica.hpp connection.hpp",
 ]
 

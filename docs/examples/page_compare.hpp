@@ -12,6 +12,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -24,23 +25,29 @@ namespace example {
 class pinned_pages {
  public:
   explicit pinned_pages(const std::shared_ptr<quorlite::page_store>& store)
-      : pin_(store->pin_committed()), reader_(store), zeros_(pin_.page_size()) {}
+      : pin_(store->pin_committed()), reader_(store), page_(pin_.page_size()) {}
 
   [[nodiscard]] std::uint64_t count() const { return pin_.page_count(); }
   [[nodiscard]] std::uint64_t hash() const { return pin_.hash(); }
 
   /// Page 1 is the first. A page that holds no data (that of SQLite's lock byte) is all zeros.
+  /// Valid until the next call. @throws std::system_error
   [[nodiscard]] quorlite::bytes_view page(std::uint64_t number) {
     const quorlite::page_number wanted{static_cast<std::uint32_t>(number)};
     const auto guard = reader_.enter();
-    const quorlite::page_version* const found = reader_.find(guard, pin_.version(), wanted);
-    return found == nullptr ? quorlite::bytes_view(zeros_) : found->image();
+    const quorlite::result<quorlite::bytes_view> found = reader_.image(guard, pin_, wanted);
+    if (!found) {
+      throw std::system_error(found.error());
+    }
+    std::fill(page_.begin(), page_.end(), std::byte{0});
+    std::copy(found->begin(), found->end(), page_.begin());
+    return page_;
   }
 
  private:
   quorlite::page_store::pin pin_;
   quorlite::page_store::reader reader_;
-  quorlite::bytes zeros_;
+  quorlite::bytes page_;
 };
 
 /// @returns the first page that differs, if one does; page 0: the counts do

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -37,16 +38,23 @@ struct captured_state {
 };
 
 /// Copies one page of a pinned state; a page that holds no data (the lock page) reads as zeros.
-/// @param reader one on the same store
-inline void copy_page(const captured_state::one_database& from, page_store::reader& reader,
-                      page_number number, bytes_span into) noexcept {
+/// @param reader one on the same store @returns errors of page_store::reader::image()
+[[nodiscard]] inline std::error_code copy_page(const captured_state::one_database& from,
+                                               page_store::reader& reader, page_number number,
+                                               bytes_span into) noexcept try {
   const auto guard = reader.enter();
-  const page_version* const found = reader.find(guard, from.pin.version(), number);
-  if (found == nullptr) {
+  const result<bytes_view> image = reader.image(guard, from.pin, number);
+  if (!image) {
+    return image.error();
+  }
+  if (image->empty()) {
     std::memset(into.data(), 0, into.size());
   } else {
-    std::memcpy(into.data(), found->image().data(), into.size());
+    std::memcpy(into.data(), image->data(), into.size());
   }
+  return {};
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::storage_full);
 }
 
 /// The snapshot of a captured state, in the format of `Layout`. O(chunk) memory beyond the pins.
@@ -81,8 +89,7 @@ class basic_pinned_snapshot final : public snapshot_reader {
                             reader.emplace(from.store);
                             of = ordinal;
                           }
-                          copy_page(from, *reader, number, page);
-                          return std::error_code{};
+                          return copy_page(from, *reader, number, page);
                         });
   }
 

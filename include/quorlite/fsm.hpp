@@ -32,22 +32,28 @@
 #include "quorlite/codec/entry_codec.hpp"
 #include "quorlite/codec/native.hpp"
 #include "quorlite/consensus.hpp"
+#include "quorlite/damage_board.hpp"
 #include "quorlite/frame_assembly.hpp"
 #include "quorlite/outcome_table.hpp"
 #include "quorlite/prepared_frames.hpp"
 #include "quorlite/proposal_table.hpp"
 #include "quorlite/registry.hpp"
 #include "quorlite/replica_status.hpp"
+#include "quorlite/restore_target.hpp"
 #include "quorlite/staged_restore.hpp"
 #include "quorlite/storage.hpp"
 
 namespace quorlite {
 inline namespace v0 {
 
-/// Settings that every replica of a cluster shares.
+/// Settings of a machine. Every replica of a cluster shares the first two.
 struct fsm_options {
   std::uint64_t cluster_id = 0;  ///< a snapshot of another cluster is refused
   std::uint64_t lock_byte = limits::lock_byte_default;
+  /// Memory for pages, in bytes: what the storage holds as well is dropped after a flush, so that
+  /// half of it is free for what comes until the next. What readers and snapshots stand on comes on
+  /// top.
+  std::size_t memory_bytes = std::size_t{256} << 20U;
 };
 
 /// A version to put on the tip of one database, for a proposal.
@@ -61,7 +67,7 @@ struct tip_install {
 
 /// @tparam Codec which entries and snapshots it takes besides its own: codec/entry_codec.hpp
 template <consensus Consensus, storage Storage, entry_codec Codec = native_codec>
-class fsm final : public state_machine {
+class fsm final : public state_machine, private damage_listener {
  public:
   using proposal_type = proposal<typename Consensus::signal_type>;
   using row = std::shared_ptr<proposal_type>;
@@ -69,13 +75,15 @@ class fsm final : public state_machine {
   explicit fsm(Storage& storage, fsm_options options = {})
       : options_(options),
         databases_(options.lock_byte),
-        base_(storage),
+        board_(std::make_shared<damage_board>(static_cast<damage_listener&>(*this))),
+        base_(storage, options.lock_byte, databases_.gauge(), board_),
         assembly_(options.lock_byte),
         outcomes_(options.cluster_id) {}
-  ~fsm() = default;
+  ~fsm() { board_->detach(); }
 
-  /// Reads the base from the storage. Once, before the adapter starts. Blocks.
-  /// @returns errc::corrupt, errc::malformed (another cluster's), storage errors: do not start
+  /// Finds the base in the storage. Once, before the adapter starts. Blocks.
+  /// @returns errc::corrupt (health() says where), errc::malformed (another cluster's), storage
+  ///   errors: do not start
   [[nodiscard]] std::error_code load();
 
   // ---- the lane
@@ -97,24 +105,24 @@ class fsm final : public state_machine {
       }
       if (entry.bytes.empty()) {
         advance(entry.at);
-        return verdict::applied;
+        return end_of_redo(verdict::applied);
       }
     }
     if constexpr (Codec::foreign) {
       if (Codec::admits(entry.bytes)) {
-        return apply_foreign(entry);
+        return checked(apply_foreign(entry));
       }
     }
     const result<command> decoded = native::decode(entry.bytes, options_.lock_byte);
     {
       const std::lock_guard guard(mutex_);
       if (!decoded) {
-        return undecodable(entry, decoded.error());
+        return end_of_redo(undecodable(entry, decoded.error()));
       }
       assembly_.overtake(decoded->id.term);
     }
-    return std::visit([&](const auto& body) { return carry_out(entry, decoded->id, body); },
-                      decoded->body);
+    return checked(std::visit([&](const auto& body) { return carry_out(entry, decoded->id, body); },
+                              decoded->body));
   }
 
   verdict skip(log_position upto) noexcept override {
@@ -128,7 +136,7 @@ class fsm final : public state_machine {
       return verdict::already;
     }
     advance(upto);
-    return verdict::applied;
+    return end_of_redo(verdict::applied);
   }
 
   void leadership_changed(const leadership& now) noexcept override;
@@ -145,10 +153,7 @@ class fsm final : public state_machine {
   // ---- any thread
 
   void settled(proposal_token which, outcome how, reason why) noexcept override;
-  [[nodiscard]] result<std::unique_ptr<snapshot_stage>> begin_restore() noexcept override {
-    return std::unique_ptr<snapshot_stage>(
-        std::make_unique<staged_restore<Codec>>(this, options_.cluster_id, options_.lock_byte));
-  }
+  [[nodiscard]] result<std::unique_ptr<snapshot_stage>> begin_restore() noexcept override;
 
   [[nodiscard]] log_position applied() const noexcept override {
     const std::lock_guard guard(mutex_);
@@ -160,6 +165,23 @@ class fsm final : public state_machine {
   }
 
   [[nodiscard]] std::error_code flush(log_index upto) noexcept override;
+
+  /// Flushes, if so much is dirty that more would not fit into the memory. Blocks on the storage;
+  /// for threads that are about to make more. @returns as flush()
+  [[nodiscard]] std::error_code relieve() noexcept {
+    if (databases_.gauge()->dirty_bytes() <= options_.memory_bytes / 2) {
+      return {};
+    }
+    return flush_now(log_index{~std::uint64_t{0}}, options_.memory_bytes / 2);
+  }
+  /// The memory of all pages.
+  [[nodiscard]] const memory_gauge& memory() const noexcept { return *databases_.gauge(); }
+  /// True from a start on a base that a crash left between two positions until the log has been
+  /// replayed to the later one: pages mean nothing so long.
+  [[nodiscard]] bool is_redoing() const noexcept {
+    const std::lock_guard guard(mutex_);
+    return redo_until_.value != 0;
+  }
 
   // ---- for the proposer: application threads
 
@@ -240,6 +262,11 @@ class fsm final : public state_machine {
 
   // ---- entries. Each returns with the position moved on, unless it halts.
 
+  /// What an entry did, unless it was the last of a redo and the pages are wrong all the same.
+  verdict checked(verdict said) {
+    const std::lock_guard guard(mutex_);
+    return end_of_redo(said);
+  }
   verdict carry_out(const log_entry& entry, transaction_id id, const frames_command& frames);
   verdict commit(const log_entry& entry, transaction_id id, const assembled_transaction& whole);
   verdict carry_out(const log_entry& entry, transaction_id id, const open_command& open);
@@ -253,7 +280,7 @@ class fsm final : public state_machine {
     const std::lock_guard guard(mutex_);
     return done(entry, id);
   }
-  [[nodiscard]] result<prepared_frames> prepare(const database_frames& frames) const;
+  [[nodiscard]] result<prepared_frames> prepare(const database_frames& frames, bool redo) const;
 
   // ---- entries of a foreign format
 
@@ -284,6 +311,7 @@ class fsm final : public state_machine {
   bool promote_claims(const proposal_type& own, const assembled_transaction& whole);
   void stage_again(const log_entry& entry);
   void advance(log_position to);
+  verdict end_of_redo(verdict said);
   void drop_tips();
   void drop_claims(const proposal_type& lost);
   verdict halt(errc why, const std::string& what, log_index at);
@@ -291,6 +319,11 @@ class fsm final : public state_machine {
   void swap_in(restored_state state, std::vector<std::shared_ptr<page_store>>& replaced);
   [[nodiscard]] captured_state capture() const;
   [[nodiscard]] result<captured_state> capture_whole();  // takes mutex_ itself
+  void on_damage(const std::string& database, page_number number,
+                 std::error_code why) noexcept override;
+  /// @param unless_dirty no flush if less than this is dirty by the time that others are done
+  [[nodiscard]] std::error_code flush_now(log_index upto, std::size_t unless_dirty) noexcept;
+  void evict();
   /// What is staged came with a snapshot, or a replay would stage what was refused here: until it
   /// ends, no base may say that the log brings it again.
   [[nodiscard]] bool replay_would_differ() const;
@@ -303,8 +336,9 @@ class fsm final : public state_machine {
   const fsm_options options_;
   registry databases_;
   std::atomic<bool> in_lane_{false};
+  std::shared_ptr<damage_board> board_;
   std::mutex flush_mutex_;
-  base_image<Storage> base_;  // under flush_mutex_
+  base_image<Storage> base_;  // under flush_mutex_, but for begin_restore()
 
   mutable std::mutex mutex_;
   frame_assembly assembly_;
@@ -312,6 +346,8 @@ class fsm final : public state_machine {
   proposal_table<typename Consensus::signal_type> proposals_;
   log_position applied_;
   log_position durable_;
+  std::unique_ptr<restore_target> installed_;  // the pages of a restore, for the next flush
+  log_index redo_until_;                       // 0: the base stood at one position, or does again
   log_index staged_up_to_;  // entries above it, up to applied_, are replayed for what they staged
   quorlite::office office_;
   std::uint64_t next_sequence_ = 1;

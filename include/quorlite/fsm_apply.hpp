@@ -39,8 +39,9 @@ template <consensus Consensus, storage Storage, entry_codec Codec>
 verdict fsm<Consensus, Storage, Codec>::commit(const log_entry& entry, transaction_id id,
                                                const assembled_transaction& whole) {
   std::vector<prepared_frames> ready;
+  const bool redo = is_redoing();
   for (const database_frames& frames : whole.databases) {
-    result<prepared_frames> one = prepare(frames);
+    result<prepared_frames> one = prepare(frames, redo);
     if (!one) {
       const std::lock_guard guard(mutex_);
       if (one.error() == errc::diverged) {
@@ -63,13 +64,13 @@ verdict fsm<Consensus, Storage, Codec>::commit(const log_entry& entry, transacti
 }
 
 template <consensus Consensus, storage Storage, entry_codec Codec>
-result<prepared_frames> fsm<Consensus, Storage, Codec>::prepare(
-    const database_frames& frames) const {
+result<prepared_frames> fsm<Consensus, Storage, Codec>::prepare(const database_frames& frames,
+                                                                bool redo) const {
   std::shared_ptr<database> target = databases_.find(frames.name);
   if (target == nullptr || !target->exists()) {
     return failed(errc::no_such_database);
   }
-  return prepare_frames(frames, std::move(target), options_.lock_byte);
+  return prepare_frames(frames, std::move(target), options_.lock_byte, redo);
 }
 
 /// @returns false if the tips are not, or no longer, the ones that `own` was proposed with
@@ -220,6 +221,34 @@ void fsm<Consensus, Storage, Codec>::advance(log_position to) {
   if (Consensus::abilities.entry_terms) {
     proposals_.overtake(applied_.term);
   }
+}
+
+/// The base is at one position again, if the log is what it was made from: every page is what the
+/// entries say. With mutex_ held.
+template <consensus Consensus, storage Storage, entry_codec Codec>
+verdict fsm<Consensus, Storage, Codec>::end_of_redo(verdict said) {
+  if (redo_until_.value == 0 || applied_.index < redo_until_ || said == verdict::halted) {
+    return said;
+  }
+  redo_until_ = {};
+  for (const std::shared_ptr<database>& one : databases_.existing()) {
+    const std::shared_ptr<page_store> store = one->store();
+    if (store->sum_of_hashes() != store->committed().hash) {
+      return halt(errc::corrupt,
+                  "after a crash the base and the log do not make '" + one->name() + "' at",
+                  applied_.index);
+    }
+  }
+  return said;
+}
+
+template <consensus Consensus, storage Storage, entry_codec Codec>
+void fsm<Consensus, Storage, Codec>::on_damage(const std::string& database, page_number number,
+                                               std::error_code why) noexcept {
+  const std::lock_guard guard(mutex_);
+  halt(static_cast<errc>(why.value()),
+       why.message() + ": page " + std::to_string(number.value) + " of '" + database + "' at",
+       applied_.index);
 }
 
 template <consensus Consensus, storage Storage, entry_codec Codec>

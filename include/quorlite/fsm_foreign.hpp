@@ -60,6 +60,11 @@ verdict fsm<Consensus, Storage, Codec>::carry_out_foreign(const log_entry& entry
   result<prepared_frames> ready =
       prepare_foreign(earlier, frames, std::move(target), options_.lock_byte);
   const std::lock_guard guard(mutex_);
+  if (redo_until_.value != 0) {
+    // These entries do not say which hash their result has, and the base cannot be asked for one.
+    return halt(errc::corrupt, "a crash tore the base, and a foreign log cannot mend it, at",
+                entry.at.index);
+  }
   if (!ready) {
     assembly_.refuse(frames, entry.at.index);
     return refuse(entry, frames.id, ready.error());

@@ -10,11 +10,12 @@ inline namespace v0 {
 
 template <consensus Consensus, storage Storage, entry_codec Codec>
 std::error_code fsm<Consensus, Storage, Codec>::load() {
-  result<loaded_base> base = base_.load(options_.lock_byte);
+  result<loaded_base> base = base_.load();
+  const std::lock_guard guard(mutex_);
   if (!base) {
+    halt(static_cast<errc>(base.error().value()), "the storage cannot be used, after", {});
     return base.error();
   }
-  const std::lock_guard guard(mutex_);
   if (!base->found.notes.empty()) {
     result<outcome_table> outcomes = outcome_table::decode(base->found.notes);
     if (!outcomes || outcomes->cluster_id() != options_.cluster_id) {
@@ -28,9 +29,23 @@ std::error_code fsm<Consensus, Storage, Codec>::load() {
     target->set_exists(true);
   }
   applied_ = base->found.at;
+  redo_until_ = base->found.ahead > applied_.index ? base->found.ahead : log_index{};
   staged_up_to_ = base->found.replay_from;
   durable_ = position_to_replay_after(applied_, staged_up_to_);
   return {};
+}
+
+template <consensus Consensus, storage Storage, entry_codec Codec>
+result<std::unique_ptr<snapshot_stage>> fsm<Consensus, Storage, Codec>::begin_restore() noexcept
+    try {
+  auto target = base_.begin_restore();
+  if (!target) {
+    return failed(target.error());
+  }
+  return std::unique_ptr<snapshot_stage>(std::make_unique<staged_restore<Codec>>(
+      this, std::move(*target), options_.cluster_id, options_.lock_byte));
+} catch (const std::bad_alloc&) {
+  return failed(errc::storage_full);
 }
 
 template <consensus Consensus, storage Storage, entry_codec Codec>
@@ -49,8 +64,8 @@ result<captured_state> fsm<Consensus, Storage, Codec>::capture_whole() {
   if (health_.halted) {
     return failed(errc::halted);
   }
-  if (staged_up_to_ < applied_.index) {
-    return failed(errc::busy);  // a replay is still bringing back what is staged
+  if (staged_up_to_ < applied_.index || redo_until_.value != 0) {
+    return failed(errc::busy);  // a replay is still bringing back what is staged, or torn
   }
   ++counters_.snapshots_taken;
   return capture();
@@ -79,7 +94,7 @@ verdict fsm<Consensus, Storage, Codec>::install(std::unique_ptr<snapshot_stage> 
   if (engine_at.index > applied_.index) {
     advance(engine_at);  // entries after the content held nothing for us
   }
-  return applied_.index > before ? verdict::applied : verdict::already;
+  return end_of_redo(applied_.index > before ? verdict::applied : verdict::already);
 }
 
 template <consensus Consensus, storage Storage, entry_codec Codec>
@@ -100,6 +115,8 @@ void fsm<Consensus, Storage, Codec>::swap_in(restored_state state,
     replaced.push_back(targets[i]->replace_store(std::move(state.stores[i])));
     targets[i]->set_exists(true);
   }
+  installed_ = std::move(state.target);
+  redo_until_ = {};
   assembly_ = std::move(state.assembly);
   outcomes_ = std::move(state.outcomes);
   for (const row& one : proposals_.rows()) {
@@ -141,27 +158,59 @@ captured_state fsm<Consensus, Storage, Codec>::capture() const {
 
 template <consensus Consensus, storage Storage, entry_codec Codec>
 std::error_code fsm<Consensus, Storage, Codec>::flush(log_index upto) noexcept {
+  return flush_now(upto, 0);
+}
+
+template <consensus Consensus, storage Storage, entry_codec Codec>
+std::error_code fsm<Consensus, Storage, Codec>::flush_now(log_index upto,
+                                                          std::size_t unless_dirty) noexcept try {
   const std::lock_guard one_at_a_time(flush_mutex_);
   std::optional<captured_state> state;
+  std::unique_ptr<restore_target> installed;
   {
     const std::lock_guard guard(mutex_);
     if (health_.halted) {
       return make_error_code(errc::halted);
     }
-    if (durable_.index >= upto || durable_.index == applied_.index || replay_would_differ()) {
+    const bool enough = unless_dirty != 0 && memory().dirty_bytes() <= unless_dirty;
+    if (durable_.index >= upto || durable_.index == applied_.index || enough ||
+        redo_until_.value != 0 || replay_would_differ()) {
       return {};
     }
     state.emplace(capture());
+    installed = std::move(installed_);
+  }
+  if (installed != nullptr) {
+    base_.replace_with(std::move(installed));
   }
   const std::error_code error = base_.flush(*state);
-  const std::lock_guard guard(mutex_);
-  if (!error) {
-    ++counters_.flushes;
-    durable_ = position_to_replay_after(state->at, state->replay_from);
-  } else if (error != errc::storage_full) {
-    halt(errc::storage_broken, "a flush failed (" + error.message() + ") at", state->at.index);
+  {
+    const std::lock_guard guard(mutex_);
+    if (!error) {
+      ++counters_.flushes;
+      durable_ = position_to_replay_after(state->at, state->replay_from);
+    } else if (error != errc::storage_full || memory().dirty_bytes() > options_.memory_bytes) {
+      // No room for what comes in either: no promise is broken, but this replica cannot follow.
+      halt(error == errc::storage_full ? errc::storage_full : errc::storage_broken,
+           "a flush failed (" + error.message() + ") at", state->at.index);
+    }
   }
+  state.reset();  // its pins first: what they keep cannot go
+  evict();
   return error;
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::storage_full);
+}
+
+/// Drops what the storage holds as well, until half of the memory is free.
+template <consensus Consensus, storage Storage, entry_codec Codec>
+void fsm<Consensus, Storage, Codec>::evict() {
+  for (const std::shared_ptr<database>& one : databases_.existing()) {
+    const std::size_t taken = memory().bytes();
+    if (taken > options_.memory_bytes / 2) {
+      one->store()->evict(taken - options_.memory_bytes / 2);
+    }
+  }
 }
 
 template <consensus Consensus, storage Storage, entry_codec Codec>

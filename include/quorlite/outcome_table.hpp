@@ -20,7 +20,7 @@
 #include <unordered_map>
 
 #include "quorlite/bytes.hpp"
-#include "quorlite/codec/wire.hpp"
+#include "quorlite/wire.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"

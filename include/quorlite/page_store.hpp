@@ -1,5 +1,6 @@
 /// @file
-/// The versions of one database: a committed state, pending ones above it, and pins below.
+/// The versions of one database: a committed state, pending ones above it, pins below, and the base
+/// under all of them.
 #pragma once
 
 #include <atomic>
@@ -17,6 +18,10 @@
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"
+#include "quorlite/lineage.hpp"
+#include "quorlite/memory_gauge.hpp"
+#include "quorlite/page_source.hpp"
+#include "quorlite/page_store_usage.hpp"
 #include "quorlite/page_version.hpp"
 #include "quorlite/pin_ledger.hpp"
 #include "quorlite/reclaim.hpp"
@@ -31,9 +36,14 @@ inline namespace v0 {
 /// are *pending*: the leader's writer installed them, and they are committed in order (promote) or
 /// all taken back (discard_tip). A follower has none (install_committed).
 ///
+/// A store may have a base (set_base): a storage that holds the pages as of some committed state.
+/// What is not in memory is read from there. Without one every page is in memory.
+///
 /// Every call may be made on any thread. One mutex orders whatever changes something and is held
-/// for O(pages of the call) at most; reading a page takes no lock. No call waits for a reader.
-/// Memory: one version of each page, the pending ones, and what the pins see beyond them.
+/// for O(pages of the call) at most; reading a page takes no lock. No call waits for a reader, and
+/// none but page_store::reader::image() reads the base.
+/// Memory: the versions that the base does not hold, those of its own that evict() left, and what
+/// the pins see beyond them; 16 bytes for each page that ever was.
 ///
 /// Always held by a shared_ptr: pins and readers keep the store, so that a handle may outlive one
 /// that was replaced. A call may throw std::bad_alloc; then it changed nothing.
@@ -48,15 +58,21 @@ class page_store : public std::enable_shared_from_this<page_store> {
   /// A store that stands at `from`, its pages still to be loaded (load_page), and none by default.
   /// @param epoch larger than that of any store which this one replaces
   /// @param lock_byte offset of the page that is never data; tests move it
+  /// @param gauge is told of the memory that the store takes
   [[nodiscard]] static std::shared_ptr<page_store> make(
       const state& from = {}, epoch_number epoch = epoch_number{1},
-      std::uint64_t lock_byte = limits::lock_byte_default) {
-    return std::shared_ptr<page_store>(new page_store(from, epoch, lock_byte));
+      std::uint64_t lock_byte = limits::lock_byte_default,
+      std::shared_ptr<memory_gauge> gauge = nullptr) {
+    return std::shared_ptr<page_store>(new page_store(from, epoch, lock_byte, std::move(gauge)));
   }
 
   page_store(const page_store&) = delete;
   page_store& operator=(const page_store&) = delete;
-  ~page_store() = default;
+  ~page_store() {
+    if (gauge_ != nullptr) {
+      gauge_->change(std::size_t{0} - told_bytes_, std::size_t{0} - told_dirty_);
+    }
+  }
 
   /// Adds a page of the state that the store was made with; any order, each at most once.
   /// @pre no version was installed yet; within page_count, of the state's page size, hash set
@@ -64,6 +80,54 @@ class page_store : public std::enable_shared_from_this<page_store> {
     const std::lock_guard lock(mutex_);
     line_.load(std::move(page));
   }
+
+  // ---- the base. set_base once; the rest by whoever flushes, one thread at a time.
+
+  /// Pages that are not in memory are read from `base` from now on. @pre it has no base yet
+  /// @param page_count pages that the base holds
+  void set_base(std::shared_ptr<const page_source> base, std::uint64_t page_count) {
+    const std::lock_guard lock(mutex_);
+    QUORLITE_ASSERT(base != nullptr && base_ == nullptr);
+    base_ = std::move(base);
+    base_pages_ = page_count;
+    source_.store(base_.get(), std::memory_order_release);
+  }
+  [[nodiscard]] bool has_base() const noexcept {
+    return source_.load(std::memory_order_acquire) != nullptr;
+  }
+  /// The hash of a page in the base, for loading: flushed() keeps them up to date afterwards.
+  /// @throws std::bad_alloc
+  void set_base_hash(page_number number, std::uint64_t hash) {
+    const std::lock_guard lock(mutex_);
+    chains().make_room(number);
+    chains().set_base_hash(number, hash);
+  }
+  [[nodiscard]] std::uint64_t base_hash(page_number number) const noexcept {
+    return chains().base_hash(number);
+  }
+  /// True if the base has this page; then it is not lost when no version is in memory.
+  [[nodiscard]] bool is_in_base(page_number number) const noexcept {
+    return has_base() && chains().base_hash(number) != 0;
+  }
+
+  /// The base is about to be overwritten with the state of `target`: whoever stands on an older
+  /// state keeps what they would have read there. Call it for each page that will be written, and
+  /// for each that will be cut off, before the first byte changes. Reads the base if somebody does.
+  /// @throws std::bad_alloc @returns errors of reader::image()
+  [[nodiscard]] std::error_code keep_base(page_number number, const pin& target, reader& through);
+  /// True if keep_base() has something to do for any page at all.
+  [[nodiscard]] bool has_older_pins(const pin& target) const;
+
+  /// The base holds the state of `at`, having held that of version `after` before. O(1024 pages for
+  /// each that changed). @pre every page that changed in between was written, or is cut off
+  void flushed(version_number after, const pin& at);
+
+  /// Drops up to `at_most` bytes of versions that the base holds as well, going on where the last
+  /// call ended. O(pages in memory), in holds of the mutex of 4096 pages each.
+  void evict(std::size_t at_most);
+
+  /// The sum of the hashes of the pages of the committed state, each looked at. O(pages).
+  [[nodiscard]] std::uint64_t sum_of_hashes() const;
 
   [[nodiscard]] state committed() const noexcept {
     const std::lock_guard lock(mutex_);
@@ -88,7 +152,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
 
   /// The database's hash after `pages` are installed on the state of `on`: theirs are added, those
   /// of the pages they replace and of the pages that are cut off are taken away. Pages in between
-  /// that do not exist (the lock page) count nothing. O(pages); takes no lock for them.
+  /// that do not exist (the lock page) count nothing. O(pages); reads no image.
   /// @pre every page has its hash. Of a doomed pin the result means nothing.
   [[nodiscard]] std::uint64_t hash_after(std::span<const page_block> pages,
                                          std::uint64_t page_count, const pin& on) const;
@@ -159,7 +223,9 @@ class page_store : public std::enable_shared_from_this<page_store> {
   /// @returns true if it did something, so that another call may do more
   bool trim() noexcept {
     const std::lock_guard lock(mutex_);
-    return chains().work(batch, 1) != 0;
+    const bool did = chains().work(batch, 1) != 0;
+    tell_gauge();
+    return did;
   }
 
   [[nodiscard]] page_store_usage usage() const noexcept {
@@ -170,84 +236,53 @@ class page_store : public std::enable_shared_from_this<page_store> {
             .backlog = chains().backlog_size(),
             .limbo = limbo_.limbo_size(),
             .bytes = chains().size_bytes() + limbo_.limbo_bytes(),
+            .dirty_bytes = chains().dirty_bytes(),
             .pending = line_.pending_size(),
             .pins = chains().pins().size()};
   }
 
  private:
-  static constexpr std::size_t batch = 256;        // how much of others' work one call does
-  static constexpr std::size_t worth_a_scan = 32;  // so many nodes in limbo, before slots are read
+  static constexpr std::size_t batch = 256;         // how much of others' work one call does
+  static constexpr std::size_t worth_a_scan = 32;   // so many nodes in limbo, before slots are read
+  static constexpr std::size_t evict_pages = 4096;  // looked at under one hold of the mutex
 
-  page_store(const state& from, epoch_number epoch, std::uint64_t lock_byte) noexcept
-      : epoch_(epoch.value), line_(from, lock_byte, limbo_) {}
+  page_store(const state& from, epoch_number epoch, std::uint64_t lock_byte,
+             std::shared_ptr<memory_gauge> gauge) noexcept
+      : epoch_(epoch.value), line_(from, lock_byte, limbo_), gauge_(std::move(gauge)) {}
 
   void promote_oldest() noexcept {
     const std::size_t superseding = line_.promote();
     // As many pages as this supersedes come back from pins some day: twice as many keep pace.
     chains().work(batch + 2 * superseding, worth_a_scan);
+    tell_gauge();
   }
   [[nodiscard]] detail::version_chains& chains() noexcept { return line_.chains(); }
   [[nodiscard]] const detail::version_chains& chains() const noexcept { return line_.chains(); }
-  void work() noexcept { chains().work(batch, worth_a_scan); }
+  void work() noexcept {
+    chains().work(batch, worth_a_scan);
+    tell_gauge();
+  }
+  void tell_gauge() noexcept {
+    if (gauge_ != nullptr) {
+      const std::size_t all = chains().size_bytes() + limbo_.limbo_bytes();
+      const std::size_t dirty = chains().dirty_bytes();
+      gauge_->change(all - told_bytes_, dirty - told_dirty_);
+      told_bytes_ = all;
+      told_dirty_ = dirty;
+    }
+  }
 
   mutable std::mutex mutex_;
   std::atomic<std::uint64_t> epoch_;
   mutable detail::reclaimer limbo_;  // mutable: who reads announces itself
   detail::lineage line_;
-};
-
-/// A slot among the readers, for as long as it lives.
-class page_store::lease {
- public:
-  explicit lease(const page_store& store) noexcept : store_(store) {
-    const std::lock_guard lock(store_.mutex_);
-    store_.limbo_.attach(slot_);
-  }
-  lease(const lease&) = delete;
-  lease& operator=(const lease&) = delete;
-  ~lease() {
-    const std::lock_guard lock(store_.mutex_);
-    store_.limbo_.detach(slot_);
-  }
-
-  detail::read_guard enter() noexcept { return store_.limbo_.enter(slot_); }
-  [[nodiscard]] bool gave(const detail::read_guard& guard) const noexcept {
-    return guard.belongs_to(slot_);
-  }
-
- private:
-  const page_store& store_;
-  detail::reader_slot slot_;
-};
-
-/// Finds pages without a lock. One for each file handle or thread; one thread at a time.
-class page_store::reader {
- public:
-  using guard = detail::read_guard;
-
-  /// Takes the store's mutex once, and once more at the end.
-  explicit reader(std::shared_ptr<page_store> store) noexcept
-      : store_(std::move(store)), lease_(*store_) {}
-
-  /// Nothing that find() returns is freed while the guard lives; hold it for one copy, not longer.
-  /// At most one at a time. Lock-free.
-  guard enter() noexcept { return lease_.enter(); }
-
-  /// The newest version of a page at or below `at`: valid as long as the guard, and also beyond it
-  /// as long as a pin on a committed `at`. nullptr: the page is not part of that state.
-  /// @param at a version that a pin of the caller stands on; or committed itself, on the thread
-  ///   that alone advances it. With a pin above committed: copy, then ask the pin if it is doomed.
-  [[nodiscard]] const page_version* find([[maybe_unused]] const guard& proof, version_number at,
-                                         page_number number) const noexcept {
-    QUORLITE_ASSERT(lease_.gave(proof));
-    return store_->chains().find(at, number);
-  }
-
-  [[nodiscard]] const std::shared_ptr<page_store>& store() const noexcept { return store_; }
-
- private:
-  std::shared_ptr<page_store> store_;  // before the lease: it must outlive it
-  lease lease_;
+  std::shared_ptr<const page_source> base_;  // set once; before that there is none
+  std::atomic<const page_source*> source_{nullptr};
+  std::uint64_t base_pages_ = 0;  // under the mutex
+  std::uint64_t evict_hand_ = 0;
+  std::shared_ptr<memory_gauge> gauge_;  // or nullptr
+  std::size_t told_bytes_ = 0;
+  std::size_t told_dirty_ = 0;
 };
 
 /// Stands on a state, so that its pages stay. Movable; one thread at a time, but doomed() any. An
@@ -337,24 +372,6 @@ inline result<page_store::pin> page_store::pin_version(epoch_number expected,
   return pin{std::move(self), chains().pins().add(at), expected};
 }
 
-inline std::uint64_t page_store::hash_after(std::span<const page_block> pages,
-                                            std::uint64_t page_count, const pin& on) const {
-  lease readers(*this);
-  const auto hash_before = [&](page_number number) noexcept {
-    const auto guard = readers.enter();
-    const page_version* const page = chains().find(on.version(), number);
-    return page == nullptr ? 0 : page->hash();
-  };
-  std::uint64_t hash = on.hash();
-  for (const page_block& page : pages) {
-    hash += page->hash() - hash_before(page->number());
-  }
-  for (std::uint64_t cut = page_count + 1; cut <= on.page_count(); ++cut) {
-    hash -= hash_before(page_number{static_cast<std::uint32_t>(cut)});
-  }
-  return hash;
-}
-
 inline std::error_code page_store::install_tip(pin& writer, std::vector<page_block>&& pages,
                                                std::uint64_t page_count, std::uint64_t hash) {
   QUORLITE_ASSERT(writer.store_.get() == this);
@@ -370,28 +387,7 @@ inline std::error_code page_store::install_tip(pin& writer, std::vector<page_blo
   return {};
 }
 
-template <class Visit>
-void page_store::for_each_changed(version_number after, const pin& at, Visit visit) const {
-  QUORLITE_ASSERT(!at.doomed() && at.version() <= committed().version);
-  lease readers(*this);
-  const auto changed = [&](page_number number) noexcept -> const page_version* {
-    const auto guard = readers.enter();
-    const page_version* const page = chains().find(at.version(), number);
-    return page != nullptr && page->version() > after ? page : nullptr;
-  };
-  chains().visit(version_number{after.value + 1}, at.page_count(), [&](page_number number) {
-    const page_version* const page = changed(number);
-    if (page == nullptr) {
-      return true;
-    }
-    if constexpr (std::is_void_v<decltype(visit(*page))>) {
-      visit(*page);
-      return true;
-    } else {
-      return static_cast<bool>(visit(*page));
-    }
-  });
-}
-
 }  // namespace v0
 }  // namespace quorlite
+
+#include "quorlite/page_reader.hpp"  // IWYU pragma: export

@@ -1,7 +1,9 @@
 /// @file
-/// From a page's number to its newest version, without a lock.
+/// From a page's number to its newest version, and to the hash of its image in the base, without a
+/// lock.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -17,10 +19,10 @@ inline namespace v0 {
 namespace detail {
 
 /// A radix tree of three levels over the 32 bits of a page number: 11 + 11 + 10. The parts are made
-/// on demand and stay until the end: 8 bytes for each page that ever was, 40 KiB for the first.
+/// on demand and stay until the end: 16 bytes for each page that ever was, 50 KiB for the first.
 ///
-/// `head` and `visit` run on any thread at any time. The rest: one thread at a time (the store's
-/// mutex). Owns its own parts, not the page versions.
+/// `head`, `base_hash` and `visit` run on any thread at any time. The rest: one thread at a time
+/// (the store's mutex). Owns its own parts, not the page versions.
 class page_table {
  public:
   page_table() = default;
@@ -70,21 +72,37 @@ class page_table {
     part->heads[low_bits(number.value)].store(head, std::memory_order_release);
   }
 
-  /// Calls `visit(number)` in ascending order for pages up to `last`, some without any version
-  /// among them; false ends it. Skips 1024 pages at once where none ever was as new as `since`.
+  /// The hash of the page's image in the base; 0: it has none there.
+  [[nodiscard]] std::uint64_t base_hash(page_number number) const noexcept {
+    const leaf* const part = leaf_of(number);
+    return part == nullptr
+               ? 0
+               : part->base_hashes[low_bits(number.value)].load(std::memory_order_acquire);
+  }
+  /// @pre make_room(number) was called
+  void set_base_hash(page_number number, std::uint64_t hash) noexcept {
+    leaf* const part = leaf_of(number);
+    QUORLITE_ASSERT(part != nullptr);
+    part->base_hashes[low_bits(number.value)].store(hash, std::memory_order_release);
+  }
+
+  /// Calls `visit(number)` in ascending order for pages from `from` up to `last`, some without any
+  /// version among them; false ends it. Skips 1024 pages at once where none ever was as new as
+  /// `since`.
   template <class Visit>
-  void visit(version_number since, std::uint64_t last, Visit visit) const {
-    for (std::uint64_t first = 0; first <= last;) {
+  void visit(std::uint64_t from, version_number since, std::uint64_t last, Visit visit) const {
+    for (std::uint64_t first = from - from % leaf_pages; first <= last;) {
       const auto* const limb = branch_of(first);
       if (limb == nullptr) {
-        first += leaf_pages * branch_leaves;
+        first += leaf_pages * branch_leaves - first % (leaf_pages * branch_leaves);
         continue;
       }
       const auto& twig = limb->leaves[middle_bits(static_cast<std::uint32_t>(first))];
       const leaf* const part = twig.load(std::memory_order_acquire);
       if (part != nullptr && part->newest.load(std::memory_order_acquire) >= since.value) {
         const std::uint64_t end = first + leaf_pages <= last ? first + leaf_pages : last + 1;
-        for (std::uint64_t number = first == 0 ? 1 : first; number < end; ++number) {
+        std::uint64_t number = std::max<std::uint64_t>({first, from, 1});
+        for (; number < end; ++number) {
           if (!visit(page_number{static_cast<std::uint32_t>(number)})) {
             return;
           }
@@ -106,6 +124,7 @@ class page_table {
 
   struct leaf {
     std::array<std::atomic<page_version*>, leaf_pages> heads;
+    std::array<std::atomic<std::uint64_t>, leaf_pages> base_hashes;
     std::atomic<std::uint64_t> newest{0};  // never lowered: a bound, also after a discard
   };
   struct branch {

@@ -1,10 +1,12 @@
 /// @file
-/// One page of a database as of one version, and the block of memory that holds it.
+/// One page of a database as of one version, and the block of memory that holds it: its whole
+/// image, or what changed in it since the base.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <new>
 
@@ -46,7 +48,9 @@ using page_block = std::unique_ptr<page_version, detail::page_deleter>;
 ///
 /// Outside of a store its holder fills image and hash. Inside, it never changes: any thread that
 /// found it (page_store::reader) may read it, for as long as the guard or the pin lasts.
-/// A *tombstone* has no image: from its version on, the page was cut off.
+/// A *tombstone* has no image: from its version on, the page was cut off. A *patch* has none
+/// either, but a delta (codec/page_delta.hpp) that makes it out of the page in the base: an entry
+/// is applied without reading a page that is not in memory.
 class page_version {
  public:
   page_version(const page_version&) = delete;
@@ -61,18 +65,33 @@ class page_version {
   /// Before the install only.
   void set_hash(std::uint64_t hash) noexcept { hash_ = hash; }
 
-  /// Bytes of the image: the page size, or 0 for a tombstone.
-  [[nodiscard]] std::uint32_t page_size() const noexcept { return image_size_; }
-  [[nodiscard]] bool is_tombstone() const noexcept { return image_size_ == 0; }
+  /// Bytes of the image: the page size, or 0 for a tombstone. @pre no patch
+  [[nodiscard]] std::uint32_t page_size() const noexcept {
+    QUORLITE_ASSERT(!patch_);
+    return content_size_;
+  }
+  [[nodiscard]] bool is_tombstone() const noexcept { return content_size_ == 0 && !patch_; }
+  [[nodiscard]] bool is_patch() const noexcept { return patch_; }
+  /// Memory of the block.
+  [[nodiscard]] std::size_t size_bytes() const noexcept {
+    return sizeof(page_version) + content_size_;
+  }
 
   /// The image to fill, uninitialised at first; lives as long as the block. Before the install
-  /// only.
+  /// only. @pre no patch
   [[nodiscard]] bytes_span image() noexcept {
-    return {reinterpret_cast<std::byte*>(this) + sizeof(page_version), image_size_};
+    QUORLITE_ASSERT(!patch_);
+    return {reinterpret_cast<std::byte*>(this) + sizeof(page_version), content_size_};
   }
-  /// The image, page_size() bytes. Empty for a tombstone.
+  /// The image, page_size() bytes. Empty for a tombstone. @pre no patch
   [[nodiscard]] bytes_view image() const noexcept {
-    return {reinterpret_cast<const std::byte*>(this) + sizeof(page_version), image_size_};
+    QUORLITE_ASSERT(!patch_);
+    return content();
+  }
+  /// The delta, empty perhaps. @pre a patch
+  [[nodiscard]] bytes_view patch() const noexcept {
+    QUORLITE_ASSERT(patch_);
+    return content();
   }
 
  private:
@@ -81,15 +100,20 @@ class page_version {
   friend class detail::version_chains;
   friend struct detail::page_deleter;
   friend page_block make_page(page_number, std::uint32_t);
+  friend page_block make_patch(page_number, std::uint64_t, bytes_view);
 
-  page_version(page_number number, std::uint32_t image_size) noexcept
-      : number_(number), image_size_(image_size) {}
+  page_version(page_number number, std::uint32_t content_size) noexcept
+      : number_(number), content_size_(content_size) {}
   ~page_version() = default;
 
-  /// One block for the node and `image_size` bytes behind it. @throws std::bad_alloc
-  static page_block allocate(page_number number, std::uint32_t image_size) {
-    void* const block = ::operator new(sizeof(page_version) + image_size);
-    return page_block{::new (block) page_version{number, image_size}};
+  [[nodiscard]] bytes_view content() const noexcept {
+    return {reinterpret_cast<const std::byte*>(this) + sizeof(page_version), content_size_};
+  }
+
+  /// One block for the node and `content_size` bytes behind it. @throws std::bad_alloc
+  static page_block allocate(page_number number, std::uint32_t content_size) {
+    void* const block = ::operator new(sizeof(page_version) + content_size);
+    return page_block{::new (block) page_version{number, content_size}};
   }
 
   version_number version_;
@@ -100,8 +124,10 @@ class page_version {
   page_version* next_ = nullptr;  // in the list that `place_` names
   std::uint64_t stamp_ = 0;       // in limbo: the generation in which it was unlinked
   page_number number_;
-  std::uint32_t image_size_;
+  std::uint32_t content_size_;
   detail::page_place place_ = detail::page_place::loose;
+  bool patch_ = false;  // before the install only
+  bool clean_ = false;  // the base holds this version, or a newer one
 };
 
 // The image follows the node at once, on a multiple of 8 bytes.
@@ -120,6 +146,21 @@ inline void detail::page_deleter::operator()(page_version* page) const noexcept 
   QUORLITE_ASSERT(number.value != 0);
   QUORLITE_ASSERT(is_page_size(page_size));
   return page_version::allocate(number, page_size);
+}
+
+/// Memory for a page that is known by what changed since the base. Any thread; does not block.
+/// @param hash of the image that the delta makes @param delta a valid one; copied
+/// @throws std::bad_alloc
+[[nodiscard]] inline page_block make_patch(page_number number, std::uint64_t hash,
+                                           bytes_view delta) {
+  QUORLITE_ASSERT(number.value != 0);
+  page_block page = page_version::allocate(number, static_cast<std::uint32_t>(delta.size()));
+  if (!delta.empty()) {
+    std::memcpy(page->image().data(), delta.data(), delta.size());
+  }
+  page->set_hash(hash);
+  page->patch_ = true;
+  return page;
 }
 
 namespace detail {

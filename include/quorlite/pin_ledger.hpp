@@ -98,6 +98,13 @@ class pin_ledger {
     return place != live_.end() && (*place)->at.version < before ? *place : nullptr;
   }
 
+  /// True if some pinned state older than `before` has page `number`. O(such states).
+  [[nodiscard]] bool any_with_page(page_number number, version_number before) const noexcept {
+    return std::any_of(live_.begin(), first_from(before), [number](const pin_record* record) {
+      return record->at.page_count >= number.value;
+    });
+  }
+
   /// Tells every pin above `committed` that its state is taken back. Called before any page is
   /// unlinked: whoever copies a page and then finds its pin sound has copied the right page.
   void doom_above(version_number committed) noexcept {

@@ -124,6 +124,12 @@ class proposer final : public vfs_host {
     if (in_flight_.load() > options_.in_flight_bytes) {
       return {make_error_code(errc::busy), {}};
     }
+    if (const std::error_code error = machine_.relieve()) {
+      for (const database_change& one : changes) {
+        release_writer(*one.target, one.writer);
+      }
+      return {error, {}};
+    }
     auto own = std::make_shared<proposal<signal_type>>();
     own->until_certain = options_.until_certain;
     std::size_t sent = 0;
@@ -195,7 +201,9 @@ class proposer final : public vfs_host {
       }
       planned_change planned{change.target->name(), change.store,      change.base,
                              &change.pages,         change.page_count, 0};
-      plan.add(planned);
+      if (const std::error_code error = plan.add(planned)) {
+        return error;
+      }
       installs[i].claim = {change.target, change.store, change.ticket.epoch,
                            change.base->version().next()};
       installs[i].page_count = change.page_count;

@@ -107,7 +107,7 @@ class reclaimer {
   /// `older` stays as it is, for readers that stand on it.
   void retire(page_version* node) noexcept {
     node->stamp_ = generation_.load(std::memory_order_relaxed);
-    limbo_bytes_ += sizeof(page_version) + node->page_size();
+    limbo_bytes_ += node->size_bytes();
     limbo_.push_back(node, page_place::limbo);
   }
 
@@ -127,7 +127,7 @@ class reclaimer {
     std::size_t freed = 0;
     while (freed < most && !limbo_.empty() && limbo_.front()->stamp_ < oldest) {
       page_version* const node = limbo_.pop_front();
-      limbo_bytes_ -= sizeof(page_version) + node->page_size();
+      limbo_bytes_ -= node->size_bytes();
       page_deleter{}(node);
       ++freed;
     }

@@ -31,8 +31,13 @@ class database {
  public:
   /// @pre is_database_name(name)
   /// @param lock_byte offset of the page that is never data; tests move it
-  explicit database(std::string name, std::uint64_t lock_byte = limits::lock_byte_default)
-      : name_(std::move(name)), lock_byte_(lock_byte), store_(make_store({})) {
+  /// @param gauge is told of the memory that its stores take
+  explicit database(std::string name, std::uint64_t lock_byte = limits::lock_byte_default,
+                    std::shared_ptr<memory_gauge> gauge = nullptr)
+      : name_(std::move(name)),
+        lock_byte_(lock_byte),
+        gauge_(std::move(gauge)),
+        store_(make_store({})) {
     QUORLITE_ASSERT(is_database_name(name_));
   }
   database(const database&) = delete;
@@ -48,7 +53,7 @@ class database {
 
   /// A store that may take the place of the present one.
   [[nodiscard]] std::shared_ptr<page_store> make_store(const page_store::state& from) const {
-    return page_store::make(from, epoch_number{1}, lock_byte_);
+    return page_store::make(from, epoch_number{1}, lock_byte_, gauge_);
   }
 
   /// True between an applied `open` and an applied `drop`.
@@ -101,6 +106,7 @@ class database {
  private:
   const std::string name_;
   const std::uint64_t lock_byte_;
+  const std::shared_ptr<memory_gauge> gauge_;
   mutable std::mutex mutex_;
   std::shared_ptr<page_store> store_;
   const void* writer_ = nullptr;
@@ -114,6 +120,9 @@ class registry {
       : lock_byte_(lock_byte) {}
 
   using list = std::vector<std::shared_ptr<database>>;
+
+  /// Knows the memory that all stores of all names take.
+  [[nodiscard]] const std::shared_ptr<memory_gauge>& gauge() const noexcept { return gauge_; }
 
   /// @returns nullptr if the name was never heard of
   [[nodiscard]] std::shared_ptr<database> find(std::string_view name) const {
@@ -175,7 +184,7 @@ class registry {
   [[nodiscard]] std::shared_ptr<database> made(std::string_view name) {
     auto found = by_name_.find(name);
     if (found == by_name_.end()) {
-      auto fresh = std::make_shared<database>(std::string(name), lock_byte_);
+      auto fresh = std::make_shared<database>(std::string(name), lock_byte_, gauge_);
       found = by_name_.emplace(std::string(name), std::move(fresh)).first;
     }
     return found->second;
@@ -190,6 +199,7 @@ class registry {
   }
 
   const std::uint64_t lock_byte_;
+  const std::shared_ptr<memory_gauge> gauge_ = std::make_shared<memory_gauge>();
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<database>, std::less<>> by_name_;
 };

@@ -28,7 +28,9 @@ struct replica_options {
   fsm_options machine;
   proposer_options commits;
   vfs_options files;
-  std::uint64_t flush_bytes = std::uint64_t{64} << 20U;  ///< entry bytes between two flushes
+  /// A flush is due after so many bytes of entries, or when a quarter of machine.memory_bytes is
+  /// dirty.
+  std::uint64_t flush_bytes = std::uint64_t{64} << 20U;
 };
 
 /// One replica. Runs from construction to destruction: it loads its base from the storage
@@ -47,7 +49,7 @@ class replica {
         machine_(storage, options.machine),
         proposer_(consensus, machine_, options.commits),
         vfs_(proposer_, with_own_name(options.files)),
-        flush_(machine_) {
+        flush_(*this) {
     started_ = vfs_.is_registered() ? std::error_code{} : make_error_code(errc::sqlite_failed);
     if (!started_) {
       started_ = machine_.load();
@@ -59,24 +61,34 @@ class replica {
   }
   replica(const replica&) = delete;
   replica& operator=(const replica&) = delete;
-  ~replica() { stop(); }
+  ~replica() { stop_adapter(); }
 
   /// Why it does not run, if so: the storage could not be read, or the adapter did not start.
   [[nodiscard]] std::error_code status() const noexcept { return started_; }
 
-  /// Stops the adapter: whoever waits is answered. Reads go on. Idempotent; not from the lane.
-  void stop() {
-    if (std::exchange(running_, false)) {
-      consensus_.stop();
+  /// A clean stop: stops the adapter, so that whoever waits is answered, then makes everything that
+  /// is applied durable in the storage. Reads go on. Idempotent; not from the lane. Blocks. (The
+  /// destructor stops the adapter and no more: the log brings the rest at the next start.)
+  /// @returns errors of flush(), for the first call
+  std::error_code stop() {
+    if (!running_) {
+      return {};
     }
+    stop_adapter();
+    return flush();
   }
 
   /// Opens a database: an ordinary sqlite3*. On the leader its COMMITs are quorum commits; on any
   /// replica it reads the committed state. A name that was never written is an empty database.
-  /// @returns errc::invalid_name, errc::sqlite_failed, status()
+  /// @returns errc::invalid_name, errc::sqlite_failed, status(); errc::busy while the log is
+  /// replayed
+  ///   over a base that a crash tore (health() says so): try again
   [[nodiscard]] result<connection> open(std::string_view name, connection_options options = {}) {
     if (started_) {
       return failed(started_);
+    }
+    if (machine_.is_redoing()) {
+      return failed(errc::busy);
     }
     return open_connection(vfs_, std::string(name), options);
   }
@@ -132,23 +144,32 @@ class replica {
     return all;
   }
 
-  /// Flushes to the storage if enough was applied since the last time. Blocks on the storage; an
-  /// adapter that runs background work is given the flush instead. Call it now and then where
-  /// nothing else does.
-  /// @returns errc::storage_full: try again when there is room; failure::fatal: the replica has
-  /// halted
+  /// Flushes to the storage if that is due. Blocks on the storage; an adapter that runs background
+  /// work is given the flush instead. Call it now and then where nothing else does, or give
+  /// run_maintenance() a thread.
+  /// @returns errc::storage_full: try again when there is room, the office was handed over if that
+  ///   can be done; failure::fatal: the replica has halted
   std::error_code maintain() {
-    const std::uint64_t seen = machine_.counters().entry_bytes;
-    std::uint64_t last = flushed_at_.load();
-    if (seen - last < options_.flush_bytes || !flushed_at_.compare_exchange_strong(last, seen)) {
+    if (!is_flush_due()) {
       return {};
     }
     if constexpr (Consensus::abilities.background_work) {
       consensus_.run(flush_);
       return {};
     } else {
-      return machine_.flush(machine_.applied().index);
+      return flush_.flush();
     }
+  }
+
+  /// Does the same by itself, on the calling thread, until `stop` is raised. Looks every `pause`,
+  /// which the adapter's clock counts.
+  void run_maintenance(typename Consensus::signal_type& stop,
+                       milliseconds pause = milliseconds{20}) {
+    do {
+      if (is_flush_due()) {
+        static_cast<void>(flush_.flush());
+      }
+    } while (!consensus_.wait(stop, pause));
   }
 
   /// Makes everything applied so far durable in the storage, now. Blocks.
@@ -167,14 +188,43 @@ class replica {
     return files;
   }
 
+  /// One flush, and what follows if there is no room for it.
   class flush_task final : public background_task {
    public:
-    explicit flush_task(machine_type& machine) noexcept : machine_(machine) {}
-    void run() noexcept override { static_cast<void>(machine_.flush(machine_.applied().index)); }
+    explicit flush_task(replica& owner) noexcept : owner_(owner) {}
+    void run() noexcept override { static_cast<void>(flush()); }
+    std::error_code flush() noexcept {
+      const std::error_code error = owner_.flush();
+      if constexpr (Consensus::abilities.leadership_transfer) {
+        if (error == errc::storage_full && owner_.office().leading) {
+          owner_.consensus_.transfer_leadership();  // another server may have room
+        }
+      }
+      owner_.is_flushing_.store(false);
+      return error;
+    }
 
    private:
-    machine_type& machine_;
+    replica& owner_;
   };
+
+  /// True for one caller at a time, who has to flush then.
+  [[nodiscard]] bool is_flush_due() {
+    const std::uint64_t seen = machine_.counters().entry_bytes;
+    const bool due = seen - flushed_at_.load() >= options_.flush_bytes ||
+                     machine_.memory().dirty_bytes() > options_.machine.memory_bytes / 4;
+    if (!due || is_flushing_.exchange(true)) {
+      return false;
+    }
+    flushed_at_.store(seen);
+    return true;
+  }
+
+  void stop_adapter() {
+    if (std::exchange(running_, false)) {
+      consensus_.stop();
+    }
+  }
 
   const replica_options options_;
   Consensus& consensus_;
@@ -183,6 +233,7 @@ class replica {
   vfs vfs_;
   flush_task flush_;
   std::atomic<std::uint64_t> flushed_at_{0};
+  std::atomic<bool> is_flushing_{false};
   std::error_code started_;
   bool running_ = false;
 };

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -26,12 +27,14 @@
 #include "quorlite/limits.hpp"
 #include "quorlite/outcome_table.hpp"
 #include "quorlite/page_store.hpp"
+#include "quorlite/restore_target.hpp"
 
 namespace quorlite {
 inline namespace v0 {
 
 /// Verified content, ready to take the place of the present one.
 struct restored_state {
+  std::unique_ptr<restore_target> target;  ///< holds the pages
   snapshot_header header;
   std::vector<std::shared_ptr<page_store>> stores;  ///< one per database of the header
   outcome_table outcomes;
@@ -56,16 +59,17 @@ template <entry_codec Codec>
 template <entry_codec Codec>
 class staged_restore final : public snapshot_stage {
  public:
-  /// @param owner who may install it
-  staged_restore(const void* owner, std::uint64_t cluster_id, std::uint64_t lock_byte)
+  /// @param owner who may install it @param target takes the pages
+  staged_restore(const void* owner, std::unique_ptr<restore_target> target,
+                 std::uint64_t cluster_id, std::uint64_t lock_byte)
       : owner_(owner),
         cluster_id_(cluster_id),
         lock_byte_(lock_byte),
         parser_(lock_byte),
         foreign_parser_(lock_byte),
-        state_{{}, {}, outcome_table(cluster_id), frame_assembly(lock_byte)} {}
+        state_{std::move(target), {}, {}, outcome_table(cluster_id), frame_assembly(lock_byte)} {}
 
-  [[nodiscard]] std::error_code append(bytes_view chunk) noexcept override {
+  [[nodiscard]] std::error_code append(bytes_view chunk) noexcept override try {
     finished_ = false;
     if constexpr (Codec::foreign) {
       while (!error_ && kind_ == kind::open && !chunk.empty()) {
@@ -78,14 +82,21 @@ class staged_restore final : public snapshot_stage {
       }
     }
     return error_ ? error_ : error_ = parse(chunk);
+  } catch (const std::bad_alloc&) {
+    return error_ = make_error_code(errc::storage_full);
   }
 
-  [[nodiscard]] std::error_code finish() noexcept override {
+  [[nodiscard]] std::error_code finish() noexcept override try {
     if (!error_) {
       error_ = end();
     }
+    if (!error_) {
+      error_ = state_.target->finish();
+    }
     finished_ = !error_;
     return error_;
+  } catch (const std::bad_alloc&) {
+    return error_ = make_error_code(errc::storage_full);
   }
 
   [[nodiscard]] bool finished_for(const void* owner) const noexcept {
@@ -127,20 +138,13 @@ class staged_restore final : public snapshot_stage {
     state_.outcomes = std::move(*outcomes);
     state_.header = header;
     state_.header.staged.clear();
-    for (const snapshot_database& one : header.databases) {
-      state_.stores.push_back(page_store::make(
-          {one.version, one.page_count, one.hash, one.page_size}, epoch_number{1}, lock_byte_));
-    }
     return {};
   }
 
   [[nodiscard]] std::error_code on_page(std::size_t ordinal, page_number number, std::uint64_t hash,
                                         bytes_view image) {
-    page_block page = make_page(number, static_cast<std::uint32_t>(image.size()));
-    std::memcpy(page->image().data(), image.data(), image.size());
-    page->set_hash(hash);
-    state_.stores[ordinal]->load_page(std::move(page));
-    return {};
+    const std::error_code error = begin_up_to(ordinal + 1);
+    return error ? error : state_.target->put(number, hash, image);
   }
 
   // ---- called by the other one
@@ -173,18 +177,16 @@ class staged_restore final : public snapshot_stage {
       hash += page->hash();
     }
     const version_number version{read.page_count == 0 ? 0U : 1U};
-    auto store = page_store::make({version, read.page_count, hash, read.page_size}, epoch_number{1},
-                                  lock_byte_);
+    state_.header.databases.push_back(
+        {std::string(read.name), read.page_size, read.page_count, version, hash});
+    std::error_code error = begin_up_to(state_.header.databases.size());
     for (auto& [number, page] : pages_) {
-      if (number <= read.page_count) {
-        store->load_page(std::move(page));
+      if (!error && number <= read.page_count) {
+        error = state_.target->put(page->number(), page->hash(), page->image());
       }
     }
     pages_.clear();
-    state_.stores.push_back(std::move(store));
-    state_.header.databases.push_back(
-        {std::string(read.name), read.page_size, read.page_count, version, hash});
-    return {};
+    return error;
   }
 
  private:
@@ -218,7 +220,22 @@ class staged_restore final : public snapshot_stage {
         return foreign_parser_.finish();
       }
     }
-    return parser_.finish();
+    const std::error_code error = parser_.finish();
+    return error ? error : begin_up_to(state_.header.databases.size());
+  }
+
+  /// Begins the databases in the target, in their order, also those that have no page.
+  [[nodiscard]] std::error_code begin_up_to(std::size_t count) {
+    while (state_.stores.size() < count) {
+      const snapshot_database& one = state_.header.databases[state_.stores.size()];
+      auto store =
+          state_.target->begin(one.name, {one.version, one.page_count, one.hash, one.page_size});
+      if (!store) {
+        return store.error();
+      }
+      state_.stores.push_back(std::move(*store));
+    }
+    return {};
   }
 
   /// No database gets there by counting; below it, counting on never overflows.

@@ -6,8 +6,13 @@
 /// crash can separate a page from the entry that made it. How to write one: docs/how-to/storage.md;
 /// the laws: testing/storage_conformance.hpp.
 ///
-/// **Threads.** `read` may run on any thread, concurrently with a flush or a stage of *other*
-/// pages. All other calls are made by one thread at a time. Every call may block.
+/// **Threads.** `read` and `read_hashes` may run on any thread, concurrently with a flush or a
+/// stage of *other* pages. A stage is filled by one thread at a time, while another one may flush.
+/// All other calls are made by one thread at a time. Every call may block.
+///
+/// **Handles.** A `database_type` stands for one content of a name, not for the name: when the name
+/// is dropped, born again (`flush.open`) or replaced (`publish`), the old handle goes on reading
+/// the old content until it is destroyed.
 ///
 /// **Errors.** errc::storage_full: may be tried again, nothing that was promised is lost.
 /// errc::storage_broken (or corrupt): never tried again, the replica halts. A failed sync is always
@@ -105,12 +110,17 @@ concept reads_pages = std::movable<typename S::database_type> &&
   noexcept->std::same_as<std::error_code>;
 };
 
-/// Takes pages in ascending order, in any number of calls; `page_count` is the database's after the
-/// flush.
+/// Takes pages in ascending order, in any number of calls; a later call may bring a page again, and
+/// counts then. `page_count` is the database's after the
+/// flush. `open` begins a database without pages; if there is one of that name, then the commit (or
+/// publish) puts the new one in its place. Its handle reads what was written as soon as all of it
+/// was, also before the commit.
 template <class W, class D>
 concept page_writer = std::movable<W> &&
-    requires(W& writer, const D& database, std::span<const page_view> sorted,
-             std::uint64_t page_count) {
+    requires(W& writer, const D& database, std::string_view name, std::uint32_t page_size,
+             std::span<const page_view> sorted, std::uint64_t page_count) {
+  { writer.open(name, page_size) }
+  noexcept->std::same_as<result<D>>;
   { writer.write(database, sorted, page_count) }
   noexcept->std::same_as<std::error_code>;
 };
@@ -127,17 +137,15 @@ concept advances = page_writer<typename S::flush_type, typename S::database_type
   noexcept->std::same_as<std::error_code>;
 };
 
-/// A whole new content beside the old, for restores. `publish` replaces everything or nothing. A
-/// stage dropped half-way leaves no trace.
+/// A whole new content beside the old, for restores. `publish` replaces everything or nothing; it
+/// may come long after the stage was filled, and after errc::storage_full the stage is as it was, to
+/// be published later. A stage dropped half-way leaves no trace. Several may live at a time.
 template <class S>
 concept replaces = std::movable<typename S::stage_type> &&
     page_writer<typename S::stage_type, typename S::database_type> &&
-    requires(S& storage, typename S::stage_type stage, const base_position& position,
-             std::string_view name, std::uint32_t page_size) {
+    requires(S& storage, typename S::stage_type stage, const base_position& position) {
   { storage.begin_stage() }
   noexcept->std::same_as<result<typename S::stage_type>>;
-  { stage.open(name, page_size) }
-  noexcept->std::same_as<result<typename S::database_type>>;
   { storage.publish(std::move(stage), position) }
   noexcept->std::same_as<std::error_code>;
 };

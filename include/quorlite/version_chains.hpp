@@ -6,16 +6,25 @@
 /// is n stays exactly as long as a pin lies in [v, n): that pin sees v. New pins are never taken
 /// below committed, so what may go now may go for ever, and each superseded version has to be
 /// looked at again only when the one pinned state that keeps it loses its last pin.
+///
+/// Below the chains lies the base, in a storage. Whoever finds no version at or below their own
+/// looks there. So two things may happen to a chain because of the base:
+/// * the oldest version goes although it is needed, if the base holds it (evict);
+/// * before a flush overwrites a page in the base, whoever stands on an older state gets what they
+///   would have read there: the old image is linked below the chain, with version 0, and patches
+///   become images (keep_base).
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <cstring>
 #include <utility>
-#include <vector>
 
+#include "quorlite/codec/page_delta.hpp"
+#include "quorlite/codec/page_hash.hpp"
 #include "quorlite/config.hpp"
+#include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"
 #include "quorlite/page_table.hpp"
@@ -25,18 +34,6 @@
 
 namespace quorlite {
 inline namespace v0 {
-/// What a store keeps in memory. All numbers are of the same moment.
-struct page_store_usage {
-  std::size_t images = 0;      ///< page images that somebody can find
-  std::size_t tombstones = 0;  ///< marks of pages that were cut off
-  std::size_t held = 0;        ///< of both: superseded, but seen by a pin
-  std::size_t backlog = 0;     ///< of both: superseded, to be pruned by and by
-  std::size_t limbo = 0;       ///< unlinked, freed as soon as no reader can stand on them
-  std::size_t bytes = 0;       ///< all of the above and the page table
-  std::size_t pending = 0;     ///< versions above committed
-  std::uint64_t pins = 0;      ///< pins alive, doomed ones included
-};
-
 namespace detail {
 
 /// Owns every page version of a store. `find` and `visit` run on any thread under a read_guard; all
@@ -47,7 +44,7 @@ class version_chains {
   version_chains(const version_chains&) = delete;
   version_chains& operator=(const version_chains&) = delete;
   ~version_chains() {
-    table_.visit(version_number{}, limits::page_count_max, [this](page_number number) {
+    table_.visit(0, version_number{}, limits::page_count_max, [this](page_number number) {
       for (page_version* node = table_.head(number); node != nullptr;) {
         page_version* const older = node->older_.load(std::memory_order_relaxed);
         page_deleter{}(node);
@@ -59,17 +56,21 @@ class version_chains {
 
   /// The newest version of a page at or below `at`; nullptr: there is none, or the page is cut off.
   [[nodiscard]] const page_version* find(version_number at, page_number number) const noexcept {
-    const page_version* node = table_.head(number);
-    while (node != nullptr && node->version_ > at) {
-      node = node->older_.load(std::memory_order_acquire);
-    }
+    const page_version* const node = newest(at, number);
     return node == nullptr || node->is_tombstone() ? nullptr : node;
   }
 
-  /// See page_table::visit.
+  /// See page_table.
   template <class Visit>
   void visit(version_number since, std::uint64_t last, Visit visit) const {
-    table_.visit(since, last, visit);
+    table_.visit(0, since, last, visit);
+  }
+  [[nodiscard]] std::uint64_t base_hash(page_number number) const noexcept {
+    return table_.base_hash(number);
+  }
+  /// @pre make_room(number) was called once
+  void set_base_hash(page_number number, std::uint64_t hash) noexcept {
+    table_.set_base_hash(number, hash);
   }
 
   /// Makes sure that link() of this page cannot fail. @throws std::bad_alloc
@@ -91,8 +92,7 @@ class version_chains {
     if (head != nullptr) {
       head->newer_ = node;
     }
-    ++(node->is_tombstone() ? tombstones_ : images_);
-    bytes_ += sizeof(page_version) + node->image_size_;
+    count(*node);
     of_version.push_back(node, page_place::pending);
     table_.set_head(node->number_, node);
   }
@@ -107,6 +107,8 @@ class version_chains {
       if (older != nullptr) {
         QUORLITE_ASSERT(older->place_ == page_place::settled);
         examine(older);
+      } else if (node->is_tombstone()) {
+        unlink(node);  // the page went into the base only, while this was pending
       }
     }
   }
@@ -119,6 +121,68 @@ class version_chains {
       unlink(node);
     }
   }
+
+  /// The base holds this page as of `upto` from now on. A patch goes: the base is as good.
+  void settle_base(page_number number, version_number upto) noexcept {
+    page_version* const now = newest(upto, number);
+    for (page_version* node = now; node != nullptr;
+         node = node->older_.load(std::memory_order_relaxed)) {
+      set_clean(*node);
+    }
+    table_.set_base_hash(number, now == nullptr ? 0 : now->hash_);
+    if (now != nullptr && now->patch_) {
+      static_cast<void>(evict(now));
+    }
+  }
+
+  /// Drops versions that the base holds, from page `hand` on, until `enough_bytes` are gone or
+  /// `most_pages` were looked at. @returns where to go on; 0: it has come to the end
+  std::uint64_t evict_some(std::uint64_t hand, std::size_t enough_bytes, std::size_t most_pages) {
+    const std::size_t before = bytes_;
+    std::uint64_t next = 0;
+    table_.visit(hand, version_number{}, limits::page_count_max, [&](page_number number) {
+      if (before - bytes_ >= enough_bytes || most_pages == 0) {
+        next = number.value;
+        return false;
+      }
+      --most_pages;
+      page_version* node = table_.head(number);
+      while (node != nullptr && node->place_ == page_place::pending) {
+        node = node->older_.load(std::memory_order_relaxed);
+      }
+      if (node != nullptr) {
+        static_cast<void>(evict(node));
+      }
+      return true;
+    });
+    return next;
+  }
+
+  /// What a flush of this page as of `upto` would take from those who stand below it.
+  struct base_need {
+    bool image = false;    ///< the image in the base itself
+    bool patches = false;  ///< what patches make of it
+  };
+  [[nodiscard]] base_need need_of_base(page_number number, version_number upto) const noexcept {
+    base_need need;
+    const page_version* node = newest(upto, number);
+    const page_version* lowest = node;
+    for (; node != nullptr; node = node->older_.load(std::memory_order_relaxed)) {
+      need.patches = need.patches || (node->patch_ && is_seen(*node, upto));
+      lowest = node;
+    }
+    const version_number before = lowest == nullptr ? upto : lowest->version_;
+    need.image = pins_.any_with_page(number, before);
+    return need;
+  }
+
+  /// Keeps for those who stand below `upto` what they find in the base only.
+  /// @param need as need_of_base() said, or more @param base what the base holds: the page's old
+  ///   image if that is needed; else that or any mixture with images up to `upto`
+  /// @throws std::bad_alloc: what was kept so far stays @returns errc::corrupt: a patch does not
+  ///   make of it what it should
+  [[nodiscard]] std::error_code keep_base(page_number number, version_number upto,
+                                          const base_need& need, bytes_view base);
 
   /// The pinned states. A pin is taken with pins().add() and given back with unpin().
   [[nodiscard]] pin_ledger& pins() noexcept { return pins_; }
@@ -150,11 +214,84 @@ class version_chains {
   [[nodiscard]] std::size_t images() const noexcept { return images_; }
   [[nodiscard]] std::size_t tombstones() const noexcept { return tombstones_; }
   [[nodiscard]] std::size_t size_bytes() const noexcept { return bytes_ + table_.size_bytes(); }
+  /// Of the versions that the base does not hold.
+  [[nodiscard]] std::size_t dirty_bytes() const noexcept { return dirty_bytes_; }
   /// Superseded versions: kept by a pin, and waiting to be looked at again.
   [[nodiscard]] std::size_t held_size() const noexcept { return held_; }
   [[nodiscard]] std::size_t backlog_size() const noexcept { return backlog_.size(); }
 
  private:
+  /// The newest version at or below `at`, a tombstone perhaps.
+  [[nodiscard]] page_version* newest(version_number at, page_number number) const noexcept {
+    page_version* node = table_.head(number);
+    while (node != nullptr && node->version_ > at) {
+      node = node->older_.load(std::memory_order_acquire);
+    }
+    return node;
+  }
+
+  /// True if somebody stands where this node is the newest, below `upto`.
+  [[nodiscard]] bool is_seen(const page_version& node, version_number upto) const noexcept {
+    return node.newer_ != nullptr && node.newer_->version_ <= upto &&
+           pins_.any_within(node.version_, node.newer_->version_) != nullptr;
+  }
+  [[nodiscard]] page_version* lowest(page_number number) const noexcept {
+    page_version* node = table_.head(number);
+    for (page_version* older = node; older != nullptr;
+         older = older->older_.load(std::memory_order_relaxed)) {
+      node = older;
+    }
+    return node;
+  }
+  [[nodiscard]] static page_block copy_of(page_number number, std::uint64_t hash,
+                                          bytes_view image) {
+    page_block page = make_page(number, static_cast<std::uint32_t>(image.size()));
+    std::memcpy(page->image().data(), image.data(), image.size());
+    page->set_hash(hash);
+    return page;
+  }
+  void mark_cut(page_number number, version_number upto);
+
+  void count(page_version& node) noexcept {
+    ++(node.is_tombstone() ? tombstones_ : images_);
+    bytes_ += node.size_bytes();
+    dirty_bytes_ += node.clean_ ? 0 : node.size_bytes();
+  }
+  void set_clean(page_version& node) noexcept {
+    dirty_bytes_ -= node.clean_ ? 0 : node.size_bytes();
+    node.clean_ = true;
+  }
+
+  /// Drops a version that the base holds, if nothing lies below it: then the base shows it to
+  /// everybody who sees it. @pre committed
+  bool evict(page_version* node) noexcept {
+    const bool fits = node->clean_ && node->place_ == page_place::settled &&
+                      node->older_.load(std::memory_order_relaxed) == nullptr;
+    if (fits) {
+      unlink(node);
+    }
+    return fits;
+  }
+
+  /// Puts a node between `newer` and what is below that, as something superseded.
+  void link_below(page_version* newer, page_block page, version_number version) noexcept {
+    page_version* const node = page.release();
+    page_version* const older = newer->older_.load(std::memory_order_relaxed);
+    node->version_ = version;
+    node->clean_ = true;
+    node->place_ = page_place::settled;
+    node->newer_ = newer;
+    node->older_.store(older, std::memory_order_relaxed);
+    if (older != nullptr) {
+      older->newer_ = node;
+    }
+    count(*node);
+    newer->older_.store(node, std::memory_order_release);
+    if (newer->place_ != page_place::pending) {
+      examine(node);
+    }
+  }
+
   /// Prunes a superseded version, or gives it to a pin that sees it.
   /// @pre its next newer version is committed, and it is in no list
   void examine(page_version* node) noexcept {
@@ -188,7 +325,8 @@ class version_chains {
       table_.set_head(node->number_, older);
     }
     --(node->is_tombstone() ? tombstones_ : images_);
-    bytes_ -= sizeof(page_version) + node->image_size_;
+    bytes_ -= node->size_bytes();
+    dirty_bytes_ -= node->clean_ ? 0 : node->size_bytes();
     ++unlinked_;
     limbo_.retire(node);
   }
@@ -200,135 +338,54 @@ class version_chains {
   std::size_t images_ = 0;
   std::size_t tombstones_ = 0;
   std::size_t bytes_ = 0;
+  std::size_t dirty_bytes_ = 0;
   std::size_t held_ = 0;
   std::size_t unlinked_ = 0;  // since the last look at limbo
 };
 
-/// The states of one lineage on top of their chains: committed, and the pending ones above it.
-/// Under the store's mutex.
-class lineage {
- public:
-  lineage(const database_state& from, std::uint64_t lock_byte, reclaimer& limbo) noexcept
-      : lock_byte_(lock_byte), committed_(from), chains_(limbo) {
-    QUORLITE_ASSERT(from.page_size == 0 || is_page_size(from.page_size));
-    QUORLITE_ASSERT(from.page_count == 0 || (from.page_size != 0 && from.version.value != 0));
-    QUORLITE_ASSERT(from.page_count <= limits::page_count_max);
+/// The page was cut off while no version of it was in memory to say so: says it now.
+inline void version_chains::mark_cut(page_number number, version_number upto) {
+  page_block mark = make_tombstone(number);
+  page_version* const above = lowest(number);
+  if (above != nullptr) {
+    link_below(above, std::move(mark), upto);
+    return;
   }
+  page_version* const node = mark.release();
+  node->version_ = upto;
+  node->clean_ = true;
+  node->place_ = page_place::settled;
+  count(*node);
+  table_.set_head(number, node);
+}
 
-  [[nodiscard]] const database_state& committed() const noexcept { return committed_; }
-  [[nodiscard]] const database_state& tip() const noexcept {
-    return pending_.empty() ? committed_ : pending_.back().at;
+inline std::error_code version_chains::keep_base(page_number number, version_number upto,
+                                                 const base_need& need, bytes_view base) {
+  if (need.image && newest(upto, number) == nullptr) {
+    mark_cut(number, upto);
   }
-  /// @pre version in [committed, tip]
-  [[nodiscard]] const database_state& state_at(version_number version) const noexcept {
-    const std::uint64_t above = version.value - committed_.version.value;
-    QUORLITE_ASSERT(above <= pending_.size());
-    return above == 0 ? committed_ : pending_[static_cast<std::size_t>(above - 1)].at;
+  page_version* const now = newest(upto, number);
+  if (now == nullptr) {
+    return {};  // nobody who needed it is left
   }
-  [[nodiscard]] std::size_t pending_size() const noexcept { return pending_.size(); }
-
-  [[nodiscard]] version_chains& chains() noexcept { return chains_; }
-  [[nodiscard]] const version_chains& chains() const noexcept { return chains_; }
-
-  /// See page_store::load_page.
-  void load(page_block page) {
-    QUORLITE_ASSERT(page != nullptr && pending_.empty());
-    QUORLITE_ASSERT(page->page_size() == committed_.page_size);
-    QUORLITE_ASSERT(page->number().value <= committed_.page_count);
-    QUORLITE_ASSERT(page->number().value != lock_page(committed_.page_size, lock_byte_));
-    chains_.make_room(page->number());
-    node_list loaded;
-    chains_.link(std::move(page), committed_.version, loaded);
-    chains_.settle(loaded);
-  }
-
-  /// Makes the version after the tip, pending. See page_store::install_tip.
-  /// @param restart the log counts versions from this one on, which is 1
-  void append(std::vector<page_block>& pages, std::uint64_t page_count, std::uint64_t hash,
-              bool restart = false) {
-    const database_state old = tip();
-    const std::uint32_t page_size =
-        old.page_size != 0 || pages.empty() ? old.page_size : pages.front()->page_size();
-    const database_state next{.version = version_number{old.version.value + 1},
-                              .page_count = page_count,
-                              .hash = hash,
-                              .page_size = page_size,
-                              .uncounted = restart ? old.version.value : old.uncounted};
-    check(pages, next);
-    // First everything that may throw …
-    std::vector<page_block> cut;
-    for (std::uint64_t gone = page_count + 1; gone <= old.page_count; ++gone) {
-      const page_number number{static_cast<std::uint32_t>(gone)};
-      if (chains_.find(old.version, number) != nullptr) {
-        cut.push_back(version_chains::make_tombstone(number));
+  for (page_version* node = now->older_.load(std::memory_order_relaxed); node != nullptr;) {
+    page_version* const older = node->older_.load(std::memory_order_relaxed);
+    if (node->patch_ && is_seen(*node, upto)) {
+      page_block whole = copy_of(number, node->hash_, base);
+      const std::error_code error = apply_delta(node->patch(), whole->image());
+      if (error || page_hash(number, whole->image()) != node->hash_) {
+        return make_error_code(errc::corrupt);
       }
+      link_below(node->newer_, std::move(whole), node->version_);
     }
-    for (const page_block& page : pages) {
-      chains_.make_room(page->number());
-    }
-    pending_.push_back({.at = next, .nodes = {}});
-    // … then everything that readers see.
-    for (page_block& page : pages) {
-      chains_.link(std::move(page), next.version, pending_.back().nodes);
-    }
-    for (page_block& mark : cut) {
-      chains_.link(std::move(mark), next.version, pending_.back().nodes);
-    }
-    pages.clear();
+    node = older;
   }
-
-  /// Commits the oldest pending version. @returns how many nodes it has @pre there is one
-  std::size_t promote() noexcept {
-    QUORLITE_ASSERT(!pending_.empty());
-    const pending_version oldest = pending_.front();
-    pending_.pop_front();
-    committed_ = oldest.at;
-    chains_.settle(oldest.nodes);
-    return oldest.nodes.size();
+  page_version* const last = lowest(number);
+  if (need.image && last != nullptr && pins_.any_with_page(number, last->version_)) {
+    link_below(last, copy_of(number, table_.base_hash(number), base), version_number{});
   }
-
-  /// Takes everything above committed back. Pins first: whoever reads without a lock copies a page
-  /// and then looks at its pin.
-  void discard() noexcept {
-    chains_.pins().doom_above(committed_.version);
-    for (; !pending_.empty(); pending_.pop_back()) {
-      chains_.pop(pending_.back().nodes);
-    }
-  }
-
- private:
-  struct pending_version {
-    database_state at;
-    node_list nodes;
-  };
-
-  /// Only a programmer's mistakes are found here: entries from outside were validated before.
-  void check(const std::vector<page_block>& pages, const database_state& next) const noexcept {
-    const database_state& old = tip();
-    QUORLITE_ASSERT(next.page_count <= limits::page_count_max);
-    QUORLITE_ASSERT(next.page_count == 0 || next.page_size != 0);
-    const std::uint64_t never_data =
-        next.page_size == 0 ? 0 : lock_page(next.page_size, lock_byte_);
-    std::uint64_t last = 0;
-    std::uint64_t added = 0;
-    for (const page_block& page : pages) {
-      QUORLITE_ASSERT(page != nullptr && page->number().value > last);
-      last = page->number().value;
-      QUORLITE_ASSERT(page->page_size() == next.page_size && last != never_data);
-      added += last > old.page_count ? 1 : 0;
-    }
-    QUORLITE_ASSERT(last <= next.page_count);
-    if (next.page_count > old.page_count) {
-      const bool over_lock = never_data > old.page_count && never_data <= next.page_count;
-      QUORLITE_ASSERT(added == next.page_count - old.page_count - (over_lock ? 1 : 0));
-    }
-  }
-
-  const std::uint64_t lock_byte_;
-  database_state committed_;
-  std::deque<pending_version> pending_;  // ascending, without gaps, from committed + 1
-  version_chains chains_;
-};
+  return {};
+}
 
 }  // namespace detail
 }  // namespace v0

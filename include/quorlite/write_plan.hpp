@@ -46,9 +46,11 @@ class write_plan {
 
   /// Adds one database. Sets the hash of each page and of the result; pages that are what they were
   /// are taken out, but for one if there is no other: a commit is a version, whatever it changes.
-  /// @pre at least one page; called ascending by name; the base is not doomed (else the frames mean
-  /// nothing; they will not be installed)
-  void add(planned_change& change) {
+  /// Reads pages of the base that are not in memory.
+  /// @pre at least one page; called ascending by name
+  /// @returns errors of page_store::reader::image(), errc::stale_term for a doomed base among them:
+  ///   the plan is of no use then
+  [[nodiscard]] std::error_code add(planned_change& change) {
     database_frames frames;
     frames.name = change.name;
     frames.base_version = change.base->at().counted();
@@ -58,7 +60,11 @@ class write_plan {
     for (page_block& page : *change.pages) {
       page->set_hash(page_hash(page->number(), page->image()));
       const bool needed = frames.pages.empty() && &page == &change.pages->back();
-      if (record_page(*page, needed, *change.base, reader, frames.pages)) {
+      const result<bool> kept = record_page(*page, needed, *change.base, reader, frames.pages);
+      if (!kept) {
+        return kept.error();
+      }
+      if (*kept) {
         full_page_bytes_ += page->page_size();
       } else {
         page.reset();
@@ -70,6 +76,7 @@ class write_plan {
     change.result_hash = change.store->hash_after(*change.pages, change.page_count, *change.base);
     frames.result_hash = change.result_hash;
     databases_.push_back(std::move(frames));
+    return {};
   }
 
   /// The entries, in order; the last one commits.
@@ -117,17 +124,19 @@ class write_plan {
   };
 
   /// @returns false if the page is byte for byte what it was, and not needed all the same
-  [[nodiscard]] bool record_page(const page_version& page, bool needed, const page_store::pin& base,
-                                 page_store::reader& reader, std::vector<page_record>& into) {
+  [[nodiscard]] result<bool> record_page(const page_version& page, bool needed,
+                                         const page_store::pin& base, page_store::reader& reader,
+                                         std::vector<page_record>& into) {
     page_record record{page.number(), page_encoding::full, page.hash(), {}};
     const auto guard = reader.enter();
     // A page beyond the old size is never a delta: what it held before a shrink is gone.
-    const bool known = page.number().value <= base.page_count();
-    const page_version* const before =
-        known ? reader.find(guard, base.version(), page.number()) : nullptr;
+    const result<bytes_view> before = reader.image(guard, base, page.number());
+    if (!before) {
+      return failed(before.error());
+    }
     const std::size_t start = payloads_.size();
-    if (before != nullptr &&
-        encode_delta(before->image(), page.image(), page.image().size() - 1, payloads_)) {
+    if (!before->empty() &&
+        encode_delta(*before, page.image(), page.image().size() - 1, payloads_)) {
       if (payloads_.size() == start && !needed) {
         return false;
       }

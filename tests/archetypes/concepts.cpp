@@ -242,6 +242,7 @@ struct commit_says_nothing : storage_archetype {
 };
 struct write_may_throw : storage_archetype {
   struct flush_type : moved_only {
+    result<database_archetype> open(std::string_view name, std::uint32_t page_size) noexcept;
     std::error_code write(const database_archetype& database, std::span<const page_view> sorted,
                           std::uint64_t page_count);
   };
@@ -250,6 +251,7 @@ struct write_may_throw : storage_archetype {
 };
 struct write_spoils_pages : storage_archetype {
   struct flush_type : moved_only {
+    result<database_archetype> open(std::string_view name, std::uint32_t page_size) noexcept;
     std::error_code write(const database_archetype& database, std::span<page_view> sorted,
                           std::uint64_t page_count) noexcept;
   };
@@ -261,6 +263,7 @@ struct flush_move_may_throw : storage_archetype {
   struct flush_type {
     flush_type(flush_type&&);
     flush_type& operator=(flush_type&&);
+    result<database_archetype> open(std::string_view name, std::uint32_t page_size) noexcept;
     std::error_code write(const database_archetype& database, std::span<const page_view> sorted,
                           std::uint64_t page_count) noexcept;
   };
@@ -270,10 +273,34 @@ struct flush_move_may_throw : storage_archetype {
 struct stage_may_throw : storage_archetype {
   result<stage_archetype> begin_stage();
 };
+// A page writer without its open().
+struct writes_only : moved_only {
+  std::error_code write(const database_archetype& database, std::span<const page_view> sorted,
+                        std::uint64_t page_count) noexcept;
+};
+struct flush_without_open : storage_archetype {
+  using flush_type = writes_only;
+  result<flush_type> begin_flush(log_index ahead) noexcept;
+  std::error_code commit(flush_type flush, const base_position& position) noexcept;
+};
+struct flush_open_may_throw : storage_archetype {
+  struct flush_type : writes_only {
+    result<database_archetype> open(std::string_view name, std::uint32_t page_size);
+  };
+  result<flush_type> begin_flush(log_index ahead) noexcept;
+  std::error_code commit(flush_type flush, const base_position& position) noexcept;
+};
+struct flush_open_without_error : storage_archetype {
+  struct flush_type : writes_only {
+    database_archetype open(std::string_view name, std::uint32_t page_size) noexcept;
+  };
+  result<flush_type> begin_flush(log_index ahead) noexcept;
+  std::error_code commit(flush_type flush, const base_position& position) noexcept;
+};
 struct stage_without_open : storage_archetype {
-  using stage_type = flush_archetype;
-  result<flush_archetype> begin_stage() noexcept;
-  std::error_code publish(flush_archetype stage, const base_position& position) noexcept;
+  using stage_type = writes_only;
+  result<stage_type> begin_stage() noexcept;
+  std::error_code publish(stage_type stage, const base_position& position) noexcept;
 };
 struct publish_may_throw : storage_archetype {
   std::error_code publish(stage_archetype stage, const base_position& position);
@@ -313,6 +340,9 @@ static_assert(!storage<near_storage::commit_says_nothing>);
 static_assert(!storage<near_storage::write_may_throw>);
 static_assert(!storage<near_storage::write_spoils_pages>);
 static_assert(!storage<near_storage::flush_move_may_throw>);
+static_assert(!storage<near_storage::flush_without_open>);
+static_assert(!storage<near_storage::flush_open_may_throw>);
+static_assert(!storage<near_storage::flush_open_without_error>);
 static_assert(!storage<near_storage::stage_may_throw>);
 static_assert(!storage<near_storage::stage_without_open>);
 static_assert(!storage<near_storage::publish_may_throw>);

@@ -27,6 +27,7 @@ class database_archetype : public moved_only {};
 
 class flush_archetype : public moved_only {
  public:
+  result<database_archetype> open(std::string_view name, std::uint32_t page_size) noexcept;
   std::error_code write(const database_archetype& database, std::span<const page_view> sorted,
                         std::uint64_t page_count) noexcept;
 };

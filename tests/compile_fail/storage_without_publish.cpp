@@ -6,6 +6,7 @@ struct incomplete {
   static constexpr quorlite::storage_abilities abilities{};
   struct database_type {};
   struct flush_type {
+    quorlite::result<database_type> open(std::string_view name, std::uint32_t page_size) noexcept;
     std::error_code write(const database_type& database,
                           std::span<const quorlite::page_view> sorted,
                           std::uint64_t page_count) noexcept;

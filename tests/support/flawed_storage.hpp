@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -58,30 +59,50 @@ class flawed_storage {
  public:
   static constexpr storage_abilities abilities{.page_hashes = true};
 
-  struct database_type {
+  // One content of a name: pages of its own until the commit pours them into the real storage.
+  struct content {
     std::string name;
     std::uint32_t page_size = 0;
+    bool begun = false;
+    kept_database pages;
+    std::optional<memory_storage::database_type> real;
   };
+  using database_type = std::shared_ptr<content>;
+
   struct writer {
     flawed_storage* owner = nullptr;
     kept written;
+    std::map<std::string, database_type, std::less<>> handles;
 
+    result<database_type> open(std::string_view name, std::uint32_t page_size) noexcept {
+      auto handle = owner->named(name, page_size);
+      if (handle) {
+        (*handle)->begun = true;
+        handles[std::string(name)] = *handle;
+        written[std::string(name)] = {page_size, 0, {}};
+      }
+      return handle;
+    }
     std::error_code write(const database_type& database, std::span<const page_view> sorted,
                           std::uint64_t page_count) noexcept {
-      kept_database& into = written[database.name];
-      into.page_size = database.page_size;
+      const database_type& mine = handles.try_emplace(database->name, database).first->second;
+      if (mine != database && mine->begun) {
+        return make_error_code(errc::malformed);
+      }
+      kept_database& into = written[database->name];
+      into.page_size = database->page_size;
       into.page_count = page_count;
       for (const page_view& page : sorted) {
         into.pages[page.number.value] = {page.hash, bytes(page.image.begin(), page.image.end())};
+      }
+      if (database->begun) {
+        database->pages = into;
       }
       return owner->written_early(written);
     }
   };
   struct flush_type : writer {};
   struct stage_type : writer {
-    result<database_type> open(std::string_view name, std::uint32_t page_size) noexcept {
-      return owner->named(name, page_size);
-    }
     std::error_code write(const database_type& database, std::span<const page_view> sorted,
                           std::uint64_t page_count) noexcept {
       const std::error_code error = writer::write(database, sorted, page_count);
@@ -102,17 +123,20 @@ class flawed_storage {
     return found;
   }
   result<database_type> open(std::string_view name, std::uint32_t page_size) noexcept {
-    if (flaw_ != storage_flaw::accepts_page_sizes && is_database_name(name)) {
-      if (const auto real = base_.open(name, page_size); !real) {
+    auto handle = named(name, page_size);
+    if (handle && is_database_name(name)) {
+      auto real = base_.open(name, page_size);
+      if (real) {
+        (*handle)->real = std::move(*real);
+      } else if (flaw_ != storage_flaw::accepts_page_sizes) {
         return failed(real.error());
       }
     }
-    return named(name, page_size);
+    return handle;
   }
   std::error_code read(const database_type& database, page_number page,
                        bytes_span into) const noexcept {
-    const auto real = base_.open(database.name, database.page_size);
-    const std::error_code error = real ? base_.read(*real, page, into) : real.error();
+    const std::error_code error = read_kept(*database, page, into);
     if (flaw_ == storage_flaw::serves_zeros && error) {
       std::fill(into.begin(), into.end(), std::byte{});
       return {};
@@ -121,23 +145,25 @@ class flawed_storage {
   }
   std::error_code read_hashes(const database_type& database, page_number first,
                               std::span<std::uint64_t> into) const noexcept {
-    const auto real = base_.open(database.name, database.page_size);
-    return real ? base_.read_hashes(*real, first, into) : real.error();
+    return database->real ? base_.read_hashes(*database->real, first, into)
+                          : make_error_code(errc::storage_broken);
   }
-  result<flush_type> begin_flush(log_index /*ahead*/) noexcept { return flush_type{{this, {}}}; }
-  result<stage_type> begin_stage() noexcept { return stage_type{{this, {}}}; }
+  result<flush_type> begin_flush(log_index /*ahead*/) noexcept {
+    return flush_type{{this, {}, {}}};
+  }
+  result<stage_type> begin_stage() noexcept { return stage_type{{this, {}, {}}}; }
 
   std::error_code commit(flush_type flush, const base_position& position) noexcept {
     bend(flush.written, position);
     auto real = base_.begin_flush(position.at.index);
-    if (const std::error_code error = pour(flush.written, base_, *real)) {
+    if (const std::error_code error = pour(flush, *real)) {
       return error;
     }
     std::vector<database_image> lines;
     const std::error_code error = base_.commit(std::move(*real), bent(position, lines));
     if (error && flaw_ == storage_flaw::goes_back &&
         position.at.index < base_.recover()->at.index) {
-      return publish(stage_type{{this, everything(position)}}, position);
+      return publish(stage_type{{this, everything(position), {}}}, position);
     }
     if (!error) {
       remember(flush.written);
@@ -159,7 +185,11 @@ class flawed_storage {
       moved.databases = lines;
     }
     auto real = base_.begin_stage();
-    if (const std::error_code error = pour(stage.written, *real, *real)) {
+    for (const auto& [name, database] : stage.written) {  // those that a flaw added, too
+      stage.handles.try_emplace(name, new_content(name, database.page_size)).first->second->begun =
+          true;
+    }
+    if (const std::error_code error = pour(stage, *real)) {
       return error;
     }
     return base_.publish(std::move(*real), moved);
@@ -170,14 +200,38 @@ class flawed_storage {
     if (flaw_ != storage_flaw::accepts_names && !is_database_name(name)) {
       return failed(errc::invalid_name);
     }
-    return database_type{std::string(name), page_size};
+    return new_content(name, page_size);
+  }
+  static database_type new_content(std::string_view name, std::uint32_t page_size) {
+    auto handle = std::make_shared<content>();
+    handle->name = name;
+    handle->page_size = page_size;
+    return handle;
+  }
+
+  std::error_code read_kept(const content& from, page_number page, bytes_span into) const noexcept {
+    if (from.real) {
+      return base_.read(*from.real, page, into);
+    }
+    const auto found = from.pages.pages.find(page.value);
+    if (found == from.pages.pages.end() || found->second.image.size() != into.size()) {
+      return make_error_code(errc::storage_broken);
+    }
+    std::copy(found->second.image.begin(), found->second.image.end(), into.begin());
+    return {};
   }
 
   // Gives kept pages to a flush or stage of the real storage.
-  template <class Opener, class Writer>
-  std::error_code pour(const kept& from, Opener& opener, Writer& into) const {
-    for (const auto& [name, database] : from) {
-      const auto handle = opener.open(name, database.page_size);
+  template <class Writer>
+  std::error_code pour(const writer& from, Writer& into) {
+    for (const auto& [name, database] : from.written) {
+      const auto mine = from.handles.find(name);
+      const bool begun = mine != from.handles.end() && mine->second->begun;
+      const bool handed = mine != from.handles.end() && mine->second->real && !begun;
+      result<memory_storage::database_type> handle =
+          handed  ? result<memory_storage::database_type>(*mine->second->real)
+          : begun ? into.open(name, database.page_size)
+                  : base_.open(name, database.page_size);
       if (!handle) {
         return handle.error();
       }
@@ -188,6 +242,9 @@ class flawed_storage {
       }
       if (const std::error_code error = into.write(*handle, pages, database.page_count)) {
         return error;
+      }
+      if (begun) {
+        mine->second->real = std::move(*handle);
       }
     }
     return {};
@@ -302,7 +359,7 @@ class flawed_storage {
       }
     }
     auto real = base_.begin_flush(now->at.index);
-    if (const std::error_code error = pour(fitting, base_, *real)) {
+    if (const std::error_code error = pour(writer{this, fitting, {}}, *real)) {
       return error;
     }
     return base_.commit(std::move(*real), {now->at, now->replay_from, lines, now->notes});

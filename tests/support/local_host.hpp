@@ -47,9 +47,9 @@ inline bytes image_of(const std::shared_ptr<page_store>& store, const page_store
   page_store::reader reader{store};
   for (std::uint32_t number = 1; number <= at.page_count(); ++number) {
     const auto guard = reader.enter();
-    const page_version* const page = reader.find(guard, at.version(), page_number{number});
-    if (page != nullptr) {
-      std::memcpy(image.data() + std::size_t{number - 1} * at.page_size(), page->image().data(),
+    const bytes_view page = reader.image(guard, at, page_number{number}).value();
+    if (!page.empty()) {
+      std::memcpy(image.data() + std::size_t{number - 1} * at.page_size(), page.data(),
                   at.page_size());
     }
   }

@@ -85,15 +85,16 @@ struct change {
 };
 
 /// A new image: a page that was there changes in a few bytes, another in all of them.
-inline void paint(page_version& page, const page_version* before, std::uint8_t value) {
+/// @param before the page as it is; empty: there is none
+inline void paint(page_version& page, bytes_view before, std::uint8_t value) {
   const bytes_span image = page.image();
-  if (before == nullptr) {
+  if (before.empty()) {
     for (std::size_t at = 0; at < image.size(); ++at) {
       image[at] = static_cast<std::byte>(value + at * 7 + page.number().value);
     }
     return;
   }
-  std::memcpy(image.data(), before->image().data(), image.size());
+  std::memcpy(image.data(), before.data(), image.size());
   for (std::size_t at = 0; at < 3; ++at) {
     image[(value * 31U + at) % image.size()] = static_cast<std::byte>(value);
   }
@@ -115,7 +116,7 @@ inline std::vector<page_block> painted(const change& wanted,
   for (const auto& [number, value] : wanted.pages) {
     page_block page = make_page(page_number{number}, page_bytes);
     const auto guard = reader.enter();
-    paint(*page, reader.find(guard, base.version(), page->number()), value);
+    paint(*page, reader.image(guard, base, page->number()).value(), value);
     pages.push_back(std::move(page));
   }
   static_cast<void>(fill_growth(pages, base.page_count(), page_count, page_bytes, lock_byte));
@@ -137,10 +138,10 @@ inline database_copy copy_of(const std::shared_ptr<page_store>& store, const pag
   page_store::reader reader(store);
   for (std::uint32_t number = 1; number <= at.page_count(); ++number) {
     const auto guard = reader.enter();
-    if (const page_version* page = reader.find(guard, at.version(), page_number{number})) {
-      const bytes_view image = page->image();
+    const bytes_view image = reader.image(guard, at, page_number{number}).value();
+    if (!image.empty()) {
       copied.pages[number].assign(image.begin(), image.end());
-      copied.hash += page_hash(page->number(), image);
+      copied.hash += page_hash(page_number{number}, image);
     }
   }
   return copied;
@@ -244,7 +245,7 @@ class basic_bench {
       tip_install install;
       std::vector<page_block> pages = painted(one, on, base, install.page_count);
       planned_change planned{target->name(), on, &base, &pages, install.page_count, 0};
-      plan.add(planned);
+      QUORLITE_ASSERT(!plan.add(planned));
       install.claim = {target, on, base.epoch(), base.version().next()};
       install.pages = std::move(pages);
       install.hash = planned.result_hash;

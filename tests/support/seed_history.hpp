@@ -207,9 +207,10 @@ class basic_machine {
     page_store::reader reader(store);
     for (std::uint32_t number = 1; number <= at.page_count(); ++number) {
       const auto guard = reader.enter();
-      if (const page_version* found = reader.find(guard, at.version(), page_number{number})) {
-        std::memcpy(copied.image.data() + std::size_t{number - 1} * at.page_size(),
-                    found->image().data(), at.page_size());
+      const bytes_view found = reader.image(guard, at, page_number{number}).value();
+      if (!found.empty()) {
+        std::memcpy(copied.image.data() + std::size_t{number - 1} * at.page_size(), found.data(),
+                    at.page_size());
       }
     }
     return copied;

@@ -7,7 +7,7 @@
 #include "catch2_shim.hpp"
 #include "quorlite/codec/crc32c.hpp"
 #include "quorlite/codec/page_hash.hpp"
-#include "quorlite/codec/wire.hpp"
+#include "quorlite/wire.hpp"
 #include "unit/codec_support.hpp"
 
 using quorlite::bytes;

@@ -10,7 +10,7 @@
 #include <cstdint>
 
 #include "quorlite/bytes.hpp"
-#include "quorlite/codec/wire.hpp"
+#include "quorlite/wire.hpp"
 #include "quorlite/config.hpp"
 
 namespace quorlite {

@@ -38,7 +38,7 @@
 #include "quorlite/bytes.hpp"
 #include "quorlite/codec/go_dqlite_command.hpp"
 #include "quorlite/codec/protobuf.hpp"
-#include "quorlite/codec/wire.hpp"
+#include "quorlite/wire.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"

@@ -39,7 +39,7 @@
 #include "quorlite/bytes.hpp"
 #include "quorlite/codec/snapshot_format.hpp"
 #include "quorlite/codec/snapshot_writer.hpp"
-#include "quorlite/codec/wire.hpp"
+#include "quorlite/wire.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"

@@ -30,7 +30,7 @@
 #include "quorlite/codec/crc32c.hpp"
 #include "quorlite/codec/native_payload.hpp"
 #include "quorlite/codec/native_rules.hpp"
-#include "quorlite/codec/wire.hpp"
+#include "quorlite/wire.hpp"
 #include "quorlite/command.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/error.hpp"

@@ -39,7 +39,7 @@
 #include <variant>
 
 #include "quorlite/bytes.hpp"
-#include "quorlite/codec/wire.hpp"
+#include "quorlite/wire.hpp"
 #include "quorlite/command.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"

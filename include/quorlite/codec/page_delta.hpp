@@ -24,7 +24,7 @@
 #include <system_error>
 
 #include "quorlite/bytes.hpp"
-#include "quorlite/codec/wire.hpp"
+#include "quorlite/wire.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/limits.hpp"

@@ -31,7 +31,7 @@
 #include <string_view>
 
 #include "quorlite/bytes.hpp"
-#include "quorlite/codec/wire.hpp"
+#include "quorlite/wire.hpp"
 #include "quorlite/config.hpp"
 
 namespace quorlite {

@@ -54,7 +54,7 @@
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/codec/crc32c.hpp"
-#include "quorlite/codec/wire.hpp"
+#include "quorlite/wire.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"

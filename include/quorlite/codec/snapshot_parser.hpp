@@ -15,7 +15,7 @@
 #include "quorlite/codec/page_delta.hpp"
 #include "quorlite/codec/page_hash.hpp"
 #include "quorlite/codec/snapshot_format.hpp"
-#include "quorlite/codec/wire.hpp"
+#include "quorlite/wire.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"

@@ -183,6 +183,7 @@ class connection {
     const std::error_code error = file.answers().error();
     return error && (code == sqlite_code(error) ||
                      (code == sqlite_busy_rolled_back && error == errc::busy) ||
+                     (code == SQLITE_CORRUPT && error == errc::corrupt) ||  // as SQLite says it
                      (error == errc::unsupported &&
                       (code == SQLITE_ERROR || (code & 0xFF) == SQLITE_IOERR)));
   }
@@ -194,9 +195,8 @@ class connection {
     if (sqlite3_close(db_) != SQLITE_OK) {
       // Statements or blobs are left open. SQLite keeps the rest alive until they go, but not us.
       sqlite3_busy_handler(db_, nullptr, nullptr);
-      detail::for_each_replicated_file(db_, [](detail::database_file& file) noexcept {
-        file.set_patience(nullptr);
-      });
+      detail::for_each_replicated_file(
+          db_, [](detail::database_file& file) noexcept { file.set_patience(nullptr); });
       sqlite3_close_v2(db_);
     }
     db_ = nullptr;

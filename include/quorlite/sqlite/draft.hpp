@@ -52,9 +52,10 @@ class draft {
 
   [[nodiscard]] std::uint32_t page_size() const noexcept { return page_size_; }
   [[nodiscard]] std::uint64_t page_count() const noexcept { return page_count_; }
-  /// The page as written, or nullptr.
-  [[nodiscard]] const page_version* find(page_number number) const noexcept {
-    return pages_.find(number);
+  /// The page as written; empty: it was not.
+  [[nodiscard]] bytes_view image_of(page_number number) const noexcept {
+    const page_version* const page = pages_.find(number);
+    return page == nullptr ? bytes_view{} : page->image();
   }
   /// False for a page that was cut off since the base: what is not in the draft is zeros then.
   [[nodiscard]] bool shows_base(page_number number) const noexcept {
@@ -105,7 +106,7 @@ class draft {
 
   /// False at the commit point that ends a rollback: every true commit moves the change counter,
   /// and with it page 1.
-  [[nodiscard]] bool changes_anything(database_view& view) const noexcept {
+  [[nodiscard]] bool changes_anything(database_view& view) const {
     const page_version* const one = pages_.find(page_number{1});
     if (one != nullptr) {
       return base_pages_ == 0 || !view.has_page_one(one->image());

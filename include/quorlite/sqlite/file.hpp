@@ -202,10 +202,7 @@ class database_file {
     for (std::size_t i = 0; i < files.size() && !error; ++i) {
       error = files[i]->fill(changes[i]);
     }
-    commit_answer answer{error, {}};
-    if (!error) {
-      answer = core.host.commit(changes);
-    }
+    const commit_answer answer = error ? commit_answer{error, {}} : core.host.commit(changes);
     const bool together = files.size() > 1 || files[0]->super_.has_value();
     for (std::size_t i = 0; i < files.size(); ++i) {
       files[i]->conclude(changes[i], answer, !error, together);
@@ -248,13 +245,16 @@ class database_file {
       const auto within = static_cast<std::size_t>(at % one_page);
       const auto part =
           static_cast<std::size_t>(std::min<std::uint64_t>(one_page - within, end - at));
-      copy(number, within, into.subspan(static_cast<std::size_t>(at - from), part));
+      const std::error_code error =
+          copy(number, within, into.subspan(static_cast<std::size_t>(at - from), part));
+      if (error && !view_.is_lost()) {
+        return refuse(error);
+      }
       at += part;
     }
     if (view_.is_lost()) {
       // Cleaning up after a commit must not hide why that failed.
-      return phase_ == phase::over ? sqlite_not_leader
-                                   : refuse(make_error_code(errc::stale_term));
+      return phase_ == phase::over ? sqlite_not_leader : refuse(make_error_code(errc::stale_term));
     }
     if (at == from + into.size()) {
       return SQLITE_OK;
@@ -264,15 +264,15 @@ class database_file {
     return SQLITE_IOERR_SHORT_READ;
   }
 
-  void copy(page_number number, std::size_t within, bytes_span out) noexcept {
+  [[nodiscard]] std::error_code copy(page_number number, std::size_t within, bytes_span out) {
     if (phase_ == phase::writing) {
-      const page_version* const written = draft_.find(number);
-      if (written != nullptr || !draft_.shows_base(number)) {
+      const bytes_view written = draft_.image_of(number);
+      if (!written.empty() || !draft_.shows_base(number)) {
         view_.copy_part(written, number, within, out);
-        return;
+        return {};
       }
     }
-    view_.copy(number, within, out);
+    return view_.copy(number, within, out);
   }
 
   int lock_shared() {

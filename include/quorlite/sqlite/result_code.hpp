@@ -26,7 +26,7 @@ enum class file_control : int {
   handle = 0x716C03,            ///< argument: detail::database_file**; for the library itself
 };
 
-/// The code that a commit, or the begin of a write, answers with.
+/// The code that a read, a commit, or the begin of a write answers with.
 /// @returns SQLITE_OK for no error; plain SQLITE_BUSY only for errc::busy
 [[nodiscard]] inline int sqlite_code(std::error_code error) noexcept {
   if (!error) {
@@ -35,8 +35,14 @@ enum class file_control : int {
   if (error == errc::busy) {
     return SQLITE_BUSY;
   }
-  if (error == errc::too_large) {
+  if (error == errc::too_large || error == errc::storage_full) {
     return SQLITE_FULL;
+  }
+  if (error == errc::corrupt) {
+    return SQLITE_IOERR_CORRUPTFS;
+  }
+  if (error == errc::storage_broken) {
+    return SQLITE_IOERR_READ;
   }
   return error == failure::outcome_unknown ? sqlite_outcome_unknown : sqlite_not_leader;
 }

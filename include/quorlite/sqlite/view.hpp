@@ -137,19 +137,23 @@ class database_view {
   void start_empty() noexcept { cookie_offset_ = 0; }
 
   /// Copies a part of a page as SQLite should see it; zeros where the state has no such page.
-  void copy(page_number number, std::size_t within, bytes_span out) noexcept {
+  /// @throws std::bad_alloc @returns errors of page_store::reader::image()
+  [[nodiscard]] std::error_code copy(page_number number, std::size_t within, bytes_span out) {
     const auto guard = reader_->enter();
-    const page_version* const page = reader_->find(guard, pin_.version(), number);
-    copy_part(page, number, within, out);
+    const result<bytes_view> image = reader_->image(guard, pin_, number);
+    if (!image) {
+      return image.error();
+    }
+    copy_part(*image, number, within, out);
+    return {};
   }
-  /// The same for a page that was found elsewhere; nullptr: zeros.
-  void copy_part(const page_version* page, page_number number, std::size_t within,
+  /// The same for a page that was found elsewhere; empty: zeros.
+  void copy_part(bytes_view image, page_number number, std::size_t within,
                  bytes_span out) const noexcept {
-    if (page == nullptr || within + out.size() > page->image().size()) {
+    if (within + out.size() > image.size()) {
       std::fill(out.begin(), out.end(), std::byte{0});
       return;
     }
-    const bytes_view image = page->image();
     std::memcpy(out.data(), image.data() + within, out.size());
     if (number.value == 1) {
       hide_wal_mode(within, out);
@@ -159,23 +163,22 @@ class database_view {
     }
   }
   /// True if page 1 of the state has exactly this image.
-  [[nodiscard]] bool has_page_one(bytes_view image) noexcept {
+  [[nodiscard]] bool has_page_one(bytes_view image) {
     const auto guard = reader_->enter();
-    const page_version* const page = reader_->find(guard, pin_.version(), page_number{1});
-    return page != nullptr && page->image().size() == image.size() &&
-           std::memcmp(page->image().data(), image.data(), image.size()) == 0;
+    const bytes_view one = page_one(guard, pin_);
+    return one.size() == image.size() && std::equal(one.begin(), one.end(), image.begin());
   }
 
   /// Page 1 as SQLite wrote it becomes page 1 as everybody may read it.
-  void restore_page_one(bytes_span page_one) noexcept {
-    set_header_number(page_one, schema_cookie_at,
-                      header_number(page_one, schema_cookie_at) - cookie_offset_);
+  void restore_page_one(bytes_span written) {
+    set_header_number(written, schema_cookie_at,
+                      header_number(written, schema_cookie_at) - cookie_offset_);
     const auto guard = reader_->enter();
-    const page_version* const before = reader_->find(guard, pin_.version(), page_number{1});
-    for (std::size_t at = format_versions_at; before != nullptr && at < format_versions_at + 2;
+    const bytes_view before = page_one(guard, pin_);
+    for (std::size_t at = format_versions_at; !before.empty() && at < format_versions_at + 2;
          ++at) {
-      if (page_one[at] == rollback_format && before->image()[at] == wal_format) {
-        page_one[at] = wal_format;
+      if (written[at] == rollback_format && before[at] == wal_format) {
+        written[at] = wal_format;
       }
     }
   }
@@ -183,10 +186,18 @@ class database_view {
  private:
   static constexpr std::uint32_t cookie_step = 1U << 20U;
 
-  [[nodiscard]] std::uint32_t cookie_at(const page_store::pin& pin) noexcept {
+  /// Empty: there is none, or it cannot be read; then the replica has halted, and nothing that is
+  /// built on it will be committed.
+  [[nodiscard]] bytes_view page_one(const page_store::reader::guard& guard,
+                                    const page_store::pin& at) {
+    const result<bytes_view> image = reader_->image(guard, at, page_number{1});
+    return image ? *image : bytes_view{};
+  }
+
+  [[nodiscard]] std::uint32_t cookie_at(const page_store::pin& pin) {
     const auto guard = reader_->enter();
-    const page_version* const page = reader_->find(guard, pin.version(), page_number{1});
-    return page == nullptr ? 0 : header_number(page->image(), schema_cookie_at);
+    const bytes_view one = page_one(guard, pin);
+    return one.empty() ? 0 : header_number(one, schema_cookie_at);
   }
 
   void stand_on(page_store::pin pin) noexcept {

@@ -1,5 +1,5 @@
 /// @file
-/// The laws of a storage that need no injected fault, as a suite that you run on yours.
+/// The laws of a storage, as a suite that you run on yours.
 ///
 /// @code
 /// struct my_harness {
@@ -13,13 +13,24 @@
 /// // then: report.clean(), report.text()
 /// @endcode
 ///
-/// D3, D5, D17 and D18 speak of crashes, failing calls and damage: they are reported as skipped.
+/// D3, D5, D17 and D18 speak of crashes, failing calls and damage. They are told to a harness that
+/// can put the storage on a disk for tests, and else reported as skipped:
+///
+/// @code
+///   std::unique_ptr<my_storage> mount(quorlite::testing::faulty_disk& disk) {
+///     return std::make_unique<my_storage>(quorlite::testing::faulty_file_system(disk));
+///   }
+/// @endcode
 #pragma once
 
 #include <type_traits>
 
 #include "quorlite/testing/conformance_report.hpp"
+#include "quorlite/testing/storage_history.hpp"
 #include "quorlite/testing/storage_laws_catalogue.hpp"
+#include "quorlite/testing/storage_laws_crashes.hpp"
+#include "quorlite/testing/storage_laws_faults.hpp"
+#include "quorlite/testing/storage_laws_handles.hpp"
 #include "quorlite/testing/storage_laws_pages.hpp"
 #include "quorlite/testing/storage_laws_replace.hpp"
 #include "quorlite/testing/storage_scene.hpp"
@@ -29,16 +40,24 @@ inline namespace v0 {
 
 /// Runs every law, each on fresh places. One thread, apart from law D12, which starts a second one
 /// for a moment.
+/// @param sweep how much the laws about faults try; some seconds as it is
 template <class H>
-  requires storage_harness<std::remove_reference_t<H>>
-void run_storage_conformance(H&& harness, conformance_report& report) {
+requires storage_harness<std::remove_reference_t<H>>
+void run_storage_conformance(H&& harness, conformance_report& report,
+                             const fault_sweep& sweep = {}) {
   run_storage_page_laws(harness, report);
   run_storage_catalogue_laws(harness, report);
   run_storage_replace_laws(harness, report);
-  report.skip("D3", "a crash inside commit needs a storage whose process can be killed");
-  report.skip("D5", "a crash inside a flush needs a storage whose process can be killed");
-  report.skip("D17", "failing calls need a storage with injected faults");
-  report.skip("D18", "damage at rest needs a storage with injected faults");
+  run_storage_handle_laws(harness, report);
+  if constexpr (faulty_storage_harness<std::remove_reference_t<H>>) {
+    run_storage_fault_laws(harness, report, sweep);
+  } else {
+    static_cast<void>(sweep);
+    report.skip("D3", "a crash inside commit needs a storage whose process can be killed");
+    report.skip("D5", "a crash inside a flush needs a storage whose process can be killed");
+    report.skip("D17", "failing calls need a storage with injected faults");
+    report.skip("D18", "damage at rest needs a storage with injected faults");
+  }
 }
 
 }  // namespace v0

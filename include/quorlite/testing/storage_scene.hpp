@@ -133,7 +133,17 @@ class model_position {
   std::vector<database_image> lines_;
 };
 
-/// Moves `storage` from one content to the next: begins a flush and writes all that differs.
+/// What a flush that knows the page size `page_size` finds under a name: nothing if it must begin
+/// anew.
+[[nodiscard]] inline model_database before_flush(const model_content& old, const std::string& name,
+                                                 std::uint32_t page_size) {
+  const auto known = old.databases.find(name);
+  const bool goes_on = known != old.databases.end() && known->second.page_size == page_size;
+  return goes_on ? known->second : model_database{};
+}
+
+/// Moves `storage` from one content to the next: begins a flush and writes all that differs. A
+/// database whose page size changes is begun anew.
 template <class S>
 [[nodiscard]] result<typename S::flush_type> fill_flush(S& storage, const model_content& old,
                                                         const model_content& next) {
@@ -142,13 +152,14 @@ template <class S>
     return failed(flush.error());
   }
   for (const auto& [name, database] : next.databases) {
-    const auto before = old.databases.find(name);
-    const auto handle = storage.open(name, database.page_size);
+    const model_database from = before_flush(old, name, database.page_size);
+    const auto known = old.databases.find(name);
+    const bool anew = known != old.databases.end() && known->second.page_size != database.page_size;
+    const auto handle =
+        anew ? flush->open(name, database.page_size) : storage.open(name, database.page_size);
     if (!handle) {
       return failed(handle.error());
     }
-    const model_database none;
-    const model_database& from = before == old.databases.end() ? none : before->second;
     if (const std::error_code error = write_pages(*flush, *handle, from, database)) {
       return failed(error);
     }

@@ -1,0 +1,52 @@
+/// @file
+/// From whoever meets a damaged page to the machine that has to stop.
+#pragma once
+
+#include <mutex>
+#include <string>
+#include <system_error>
+
+#include "quorlite/ids.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+
+/// Hears of damage. Called on any thread, with no lock of the library held but the board's.
+class damage_listener {
+ public:
+  damage_listener(const damage_listener&) = delete;
+  damage_listener& operator=(const damage_listener&) = delete;
+  virtual void on_damage(const std::string& database, page_number number,
+                         std::error_code why) noexcept = 0;
+
+ protected:
+  damage_listener() = default;
+  ~damage_listener() = default;
+};
+
+/// Lives as long as the last page store of a machine, which may be longer than the machine.
+class damage_board {
+ public:
+  explicit damage_board(damage_listener& listener) noexcept : listener_(&listener) {}
+  damage_board(const damage_board&) = delete;
+  damage_board& operator=(const damage_board&) = delete;
+
+  /// The listener is gone; from now on reports are dropped. Waits for one that is under way.
+  void detach() noexcept {
+    const std::lock_guard guard(mutex_);
+    listener_ = nullptr;
+  }
+  void report(const std::string& database, page_number number, std::error_code why) noexcept {
+    const std::lock_guard guard(mutex_);
+    if (listener_ != nullptr) {
+      listener_->on_damage(database, number, why);
+    }
+  }
+
+ private:
+  std::mutex mutex_;
+  damage_listener* listener_;
+};
+
+}  // namespace v0
+}  // namespace quorlite

@@ -1,0 +1,133 @@
+/// @file
+/// Which calls on a disk for tests go wrong, and how. Calls are counted, so that a test can let
+/// each one fail in turn.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "quorlite/config.hpp"
+
+namespace quorlite::testing {
+inline namespace v0 {
+
+enum class disk_call_kind : std::uint8_t {
+  open,
+  lock,
+  make_directory,
+  remove,
+  rename,
+  list,
+  sync_directory,
+  read,
+  size,
+  write,
+  resize,
+  sync,
+};
+
+[[nodiscard]] constexpr std::string_view name_of(disk_call_kind kind) noexcept {
+  constexpr std::string_view names[] = {"open",   "lock",  "make_directory", "remove",
+                                        "rename", "list",  "sync_directory", "read",
+                                        "size",   "write", "resize",         "sync"};
+  return names[static_cast<std::size_t>(kind)];
+}
+
+struct disk_call {
+  disk_call_kind kind = disk_call_kind::open;
+  std::string path;
+};
+
+enum class fault_duration : std::uint8_t {
+  once,
+  persistent,  ///< from that call on, every call, until heal()
+};
+
+/// The faults of one disk. Ordinals of calls start with 1. One thread at a time.
+class disk_faults {
+ public:
+  /// What becomes of a call. `happens` with an error: it does its work (a write possibly the first
+  /// half of it), and says that it failed.
+  struct verdict {
+    bool happens = true;
+    bool halved = false;
+    bool rotten = false;  ///< a read gives a wrong byte
+    std::error_code error;
+  };
+
+  /// The call with this ordinal does nothing and gives `why`; a sync loses what it was for.
+  void fail_at(std::uint64_t ordinal, std::errc why, fault_duration how_long) {
+    const bool once = how_long == fault_duration::once;
+    failures_.push_back({ordinal, once ? ordinal : no_call, std::make_error_code(why)});
+  }
+  /// A write with this ordinal writes the first half of its bytes and gives `why`; any other call
+  /// fails.
+  void short_write_at(std::uint64_t ordinal, std::errc why) {
+    failures_.push_back({ordinal, ordinal, std::make_error_code(why)});
+    failures_.back().halves = true;
+  }
+  /// From this call on there is no room: everything that may need some fails, until heal().
+  void full_from(std::uint64_t ordinal) {
+    failures_.push_back({ordinal, no_call, std::make_error_code(std::errc::no_space_on_device)});
+    failures_.back().allocating_only = true;
+  }
+  /// Ends all failures.
+  void heal() noexcept { failures_.clear(); }
+  /// The power fails during the call with this ordinal: whatever it changes is issued but not
+  /// synced, it gives std::errc::io_error, and so do all later ones, which do nothing.
+  void crash_at(std::uint64_t ordinal) noexcept { crash_at_ = ordinal; }
+  /// A read with this ordinal gives one wrong byte; the disk is as before.
+  void rot_read_at(std::uint64_t ordinal) { rotten_.push_back(ordinal); }
+
+  [[nodiscard]] bool crashed() const noexcept { return calls_.size() >= crash_at_; }
+  [[nodiscard]] const std::vector<disk_call>& calls() const noexcept { return calls_; }
+
+  /// Counts a call.
+  /// @param allocates whether it may need more room on the disk
+  [[nodiscard]] verdict judge(disk_call_kind kind, std::string_view path, bool allocates) {
+    verdict fate;
+    fate.happens = !crashed();
+    calls_.push_back({kind, std::string(path)});
+    const std::uint64_t ordinal = calls_.size();
+    if (crashed()) {
+      fate.error = std::make_error_code(std::errc::io_error);
+      return fate;
+    }
+    for (const failure& planned : failures_) {
+      if (ordinal >= planned.first && ordinal <= planned.last &&
+          (allocates || !planned.allocating_only)) {
+        fate.error = planned.error;
+        fate.halved = planned.halves && kind == disk_call_kind::write;
+        fate.happens = fate.halved;
+      }
+    }
+    fate.rotten = std::find(rotten_.begin(), rotten_.end(), ordinal) != rotten_.end();
+    return fate;
+  }
+
+ private:
+  static constexpr std::uint64_t no_call = std::numeric_limits<std::uint64_t>::max();
+
+  struct failure {
+    std::uint64_t first = 0;
+    std::uint64_t last = 0;
+    std::error_code error;
+    bool halves = false;
+    bool allocating_only = false;
+  };
+
+  std::vector<disk_call> calls_;
+  std::vector<failure> failures_;
+  std::vector<std::uint64_t> rotten_;
+  std::uint64_t crash_at_ = no_call;
+};
+
+}  // namespace v0
+}  // namespace quorlite::testing

@@ -1,0 +1,360 @@
+// Replicas whose databases are files: larger than their memory, damaged, on a full disk, imported
+// and exported.
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "catch2_shim.hpp"
+#include "quorlite/raft/test_raft.hpp"
+#include "quorlite/replica.hpp"
+#include "quorlite/sqlite/transfer.hpp"
+#include "quorlite/storage/file.hpp"
+#include "quorlite/testing/faulty_file_system.hpp"
+#include "support/sql.hpp"
+
+namespace {
+
+using namespace quorlite;
+using quorlite::testing::faulty_disk;
+using quorlite::testing::faulty_file_system;
+using quorlite::testing::test_raft;
+
+class temporary_directory {
+ public:
+  temporary_directory() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "quorlite-XXXXXX").string();
+    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
+    path_ = pattern;
+  }
+  temporary_directory(const temporary_directory&) = delete;
+  temporary_directory& operator=(const temporary_directory&) = delete;
+  ~temporary_directory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  [[nodiscard]] std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+std::unique_ptr<file_storage<posix_file_system>> storage_on(const std::string& directory) {
+  return std::make_unique<file_storage<posix_file_system>>(directory);
+}
+std::unique_ptr<file_storage<faulty_file_system>> storage_on(faulty_disk& disk) {
+  return std::make_unique<file_storage<faulty_file_system>>(faulty_file_system{disk});
+}
+
+/// A cluster of one, restarted as often as one likes.
+template <class Storage>
+class single {
+ public:
+  template <class Place>
+  explicit single(std::size_t memory_bytes, Place& place)
+      : make_([&place] { return storage_on(place); }) {
+    options_.machine.memory_bytes = memory_bytes;
+    start();
+  }
+  ~single() { world_.finish_clients(); }
+  single(const single&) = delete;
+  single& operator=(const single&) = delete;
+
+  void start() {
+    storage_ = make_();
+    raft_.emplace(world_, server_id{1});
+    replica_.emplace(*raft_, *storage_, options_);
+    if (!replica_->status()) {
+      REQUIRE(
+          world_.run_until([this] { return replica_->office().leading; }, milliseconds{20'000}));
+    }
+  }
+  /// As a process that is killed, or one that is asked to end.
+  void end(bool clean) {
+    if (clean) {
+      CHECK_FALSE(replica_->stop());
+    }
+    replica_.reset();
+    raft_.reset();
+    storage_.reset();
+  }
+  [[nodiscard]] replica<test_raft, Storage>& operator*() { return *replica_; }
+  [[nodiscard]] replica<test_raft, Storage>* operator->() { return &*replica_; }
+  [[nodiscard]] connection open(const std::string& name = "app.db") {
+    return replica_->open(name).value();
+  }
+
+ private:
+  quorlite::testing::world world_{{.replicas = 1}};
+  replica_options options_;
+  std::function<std::unique_ptr<Storage>()> make_;
+  std::unique_ptr<Storage> storage_;
+  std::optional<test_raft> raft_;
+  std::optional<replica<test_raft, Storage>> replica_;
+};
+
+using file_single = single<file_storage<posix_file_system>>;
+using faulty_single = single<file_storage<faulty_file_system>>;
+
+struct plain_file {
+  explicit plain_file(const std::string& path, int flags = SQLITE_OPEN_READWRITE) {
+    static_cast<void>(sqlite3_open_v2(path.c_str(), &db, flags, nullptr));
+  }
+  plain_file(const plain_file&) = delete;
+  plain_file& operator=(const plain_file&) = delete;
+  ~plain_file() { sqlite3_close(db); }
+  sqlite3* db = nullptr;
+};
+
+std::string insert(int count, int size) {
+  return "INSERT INTO t(v) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n LIMIT " +
+         std::to_string(count) + ") SELECT randomblob(" + std::to_string(size) + ") FROM n";
+}
+
+void flip(const std::string& path, std::uint64_t at) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(at));
+  const int was = file.get();
+  file.seekp(static_cast<std::streamoff>(at));
+  file.put(static_cast<char>(was ^ 0x40));
+}
+
+}  // namespace
+
+TEST_CASE("a database of many times the memory is written, updated, restarted and read") {
+  const temporary_directory place;
+  const std::string directory = place / "data";
+  constexpr std::size_t memory_bytes = std::size_t{2} << 20U;
+  file_single one(memory_bytes, directory);
+  std::string sum;
+  {
+    connection db = one.open();
+    REQUIRE(run(db, "CREATE TABLE t(k INTEGER PRIMARY KEY, v)") == SQLITE_OK);
+    std::size_t peak = 0;
+    for (int round = 0; round < 120; ++round) {
+      REQUIRE(run(db, insert(100, 1000)) == SQLITE_OK);  // 12 MB in the end
+      peak = std::max(peak, one->machine().memory().bytes());
+    }
+    std::uint64_t state = 1;
+    for (int round = 0; round < 400; ++round) {
+      state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+      REQUIRE(run(db, "UPDATE t SET v = randomblob(1000) WHERE k = " +
+                          std::to_string(1 + (state >> 33U) % 12000)) == SQLITE_OK);
+      peak = std::max(peak, one->machine().memory().bytes());
+    }
+    INFO("peak " << peak << " bytes of " << memory_bytes);
+    CHECK(peak <= memory_bytes + memory_bytes / 10);
+    CHECK(one->counters().flushes > 5);
+    sum = ask(db, "SELECT count(*), sum(length(v)), max(k), hex(max(v)) FROM t");
+    CHECK(ask(db, "PRAGMA integrity_check") == "ok");
+  }
+  SECTION("after a clean stop any tool reads the file") {
+    one.end(true);
+    const plain_file shell(directory + "/app.db");
+    CHECK(ask(shell.db, "PRAGMA integrity_check") == "ok");
+    CHECK(ask(shell.db, "SELECT count(*), sum(length(v)), max(k), hex(max(v)) FROM t") == sum);
+  }
+  SECTION("while it runs, and after a kill, SQLite refuses the file") {
+    {
+      const plain_file shell(directory + "/app.db");
+      CHECK(ask(shell.db, "SELECT count(*) FROM t") == "!26");  // SQLITE_NOTADB
+      CHECK(run(shell.db, "INSERT INTO t(v) VALUES(1)") == SQLITE_NOTADB);
+    }
+    one.end(false);
+    const plain_file shell(directory + "/app.db");
+    CHECK(ask(shell.db, "SELECT count(*) FROM t") == "!26");
+  }
+  SECTION("a restart brings the same, by the log where the base is behind") {
+    one.end(false);
+    one.start();
+    REQUIRE_FALSE(one->status());
+    CHECK(one->machine().memory().bytes() <= memory_bytes + memory_bytes / 10);
+    connection db = one.open();
+    CHECK(ask(db, "SELECT count(*), sum(length(v)), max(k), hex(max(v)) FROM t") == sum);
+    CHECK(ask(db, "PRAGMA integrity_check") == "ok");
+  }
+}
+
+TEST_CASE("a reader keeps its state over flushes that overwrite and cut what it stands on") {
+  const temporary_directory place;
+  const std::string directory = place / "data";
+  file_single one(std::size_t{1} << 20U, directory);
+  connection writer = one.open();
+  REQUIRE(run(writer, "PRAGMA auto_vacuum=FULL; CREATE TABLE t(k INTEGER PRIMARY KEY, v)") ==
+          SQLITE_OK);
+  REQUIRE(run(writer, insert(300, 900)) == SQLITE_OK);
+  REQUIRE_FALSE(one->flush());
+  connection reader = one.open();
+  const std::string before = ask(reader, "SELECT count(*), hex(max(v)), hex(min(v)) FROM t");
+  REQUIRE(run(reader, "BEGIN; SELECT 1 FROM t LIMIT 1") == SQLITE_OK);
+  REQUIRE(run(writer, "UPDATE t SET v = randomblob(900) WHERE k % 3 = 0") == SQLITE_OK);
+  REQUIRE_FALSE(one->flush());
+  REQUIRE(run(writer, "DELETE FROM t WHERE k > 20") == SQLITE_OK);
+  REQUIRE_FALSE(one->flush());
+  REQUIRE(run(writer, insert(100, 700)) == SQLITE_OK);
+  REQUIRE_FALSE(one->flush());
+  CHECK(ask(reader, "SELECT count(*), hex(max(v)), hex(min(v)) FROM t") == before);
+  CHECK(ask(reader, "PRAGMA integrity_check") == "ok");
+  REQUIRE(run(reader, "COMMIT") == SQLITE_OK);
+  CHECK(ask(reader, "SELECT count(*) FROM t") == "120");
+}
+
+TEST_CASE("a page that is damaged on the disk is this replica's fault, and is never served") {
+  const temporary_directory place;
+  const std::string directory = place / "data";
+  file_single one(std::size_t{1} << 20U, directory);
+  {
+    connection db = one.open();
+    REQUIRE(run(db, "CREATE TABLE t(k INTEGER PRIMARY KEY, v)") == SQLITE_OK);
+    REQUIRE(run(db, insert(500, 2000)) == SQLITE_OK);
+  }
+  one.end(true);
+  SECTION("found when it is read") {
+    flip(directory + "/app.db", 150 * 4096 + 999);
+    one.start();
+    REQUIRE_FALSE(one->status());
+    connection db = one.open();
+    CHECK(ask(db, "SELECT sum(length(v)) FROM t") == "!" + std::to_string(SQLITE_CORRUPT));
+    CHECK(db.last_error() == errc::corrupt);
+    const health told = one->health();
+    INFO(told.what);
+    CHECK(told.halted);
+    CHECK(told.error == errc::corrupt);
+    CHECK(told.what.find("page 151 of 'app.db'") != std::string::npos);
+    CHECK(told.what.find("log index") != std::string::npos);
+    CHECK(run(db, "INSERT INTO t(v) VALUES(1)") != SQLITE_OK);
+  }
+  SECTION("a damaged hash is found at the start") {
+    flip(directory + "/.quorlite/hashes/app.db", 8 * 40);
+    one.start();
+    CHECK(one->status() == errc::corrupt);
+    INFO(one->health().what);
+    CHECK(one->health().what.find("page 40 of 'app.db'") != std::string::npos);
+  }
+  SECTION("a damaged record is not believed, and without any nothing starts") {
+    flip(directory + "/.quorlite/superblock-0", 90);
+    flip(directory + "/.quorlite/superblock-1", 90);
+    one.start();
+    CHECK(one->status() == errc::corrupt);
+    CHECK(one->health().halted);
+  }
+  one.end(false);
+}
+
+TEST_CASE(
+    "on a full disk commits go on while there is memory, then fail, and go on when it is over") {
+  faulty_disk disk;
+  faulty_single one(std::size_t{512} << 10U, disk);
+  connection db = one.open();
+  REQUIRE(run(db, "CREATE TABLE t(k INTEGER PRIMARY KEY, v)") == SQLITE_OK);
+  REQUIRE(run(db, insert(20, 900)) == SQLITE_OK);
+  REQUIRE_FALSE(one->flush());
+  disk.full_from(disk.calls() + 1);
+  REQUIRE(run(db, "INSERT INTO t(v) VALUES('one more')") == SQLITE_OK);
+  CHECK(one->flush() == errc::storage_full);
+  int committed = 0;
+  int code = SQLITE_OK;
+  for (int i = 0; i < 1000 && code == SQLITE_OK; ++i) {
+    code = run(db, insert(5, 900));
+    committed += code == SQLITE_OK ? 1 : 0;
+  }
+  CHECK(code == SQLITE_FULL);
+  CHECK(db.last_error() == errc::storage_full);
+  CHECK(db.last_error() == failure::not_applied);
+  CHECK_FALSE(one->health().halted);
+  CHECK(committed > 10);
+  CHECK(one->machine().memory().bytes() <= (std::size_t{512} << 10U) * 11 / 10);
+  CHECK(ask(db, "SELECT count(*) FROM t") == std::to_string(21 + 5 * committed));
+  disk.heal();
+  CHECK(run(db, insert(5, 900)) == SQLITE_OK);
+  CHECK(ask(db, "SELECT count(*) FROM t") == std::to_string(26 + 5 * committed));
+  CHECK_FALSE(one->flush());
+  CHECK(one->machine().durable() == one->applied());
+}
+
+TEST_CASE("a failed sync halts the replica, and what was committed is there after a restart") {
+  faulty_disk disk;
+  faulty_single one(std::size_t{8} << 20U, disk);
+  {
+    connection db = one.open();
+    REQUIRE(run(db, "CREATE TABLE t(k INTEGER PRIMARY KEY, v)") == SQLITE_OK);
+    REQUIRE(run(db, insert(50, 900)) == SQLITE_OK);
+    for (std::uint64_t call = disk.calls() + 1; call < disk.calls() + 60; ++call) {
+      disk.fail_at(call, std::errc::io_error, quorlite::testing::fault_duration::once);
+    }
+    CHECK(one->flush() == failure::fatal);
+    CHECK(one->health().halted);
+    CHECK(run(db, "INSERT INTO t(v) VALUES(1)") != SQLITE_OK);
+  }
+  disk.heal();
+  one.end(false);
+  one.start();
+  REQUIRE_FALSE(one->status());
+  connection db = one.open();
+  CHECK(ask(db, "SELECT count(*) FROM t") == "50");
+  CHECK_FALSE(one->flush());
+}
+
+TEST_CASE("a file becomes a replicated database, and a replicated database a file") {
+  const char* const mode = GENERATE("DELETE", "WAL");
+  CAPTURE(mode);
+  const temporary_directory place;
+  const std::string source = place / "source.db";
+  {
+    const plain_file made(source, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+    REQUIRE(run(made.db, "PRAGMA page_size=1024; PRAGMA journal_mode=" + std::string(mode)) ==
+            SQLITE_OK);
+    REQUIRE(run(made.db, "CREATE TABLE t(k INTEGER PRIMARY KEY, v); CREATE INDEX i ON t(v)") ==
+            SQLITE_OK);
+    REQUIRE(run(made.db, insert(700, 300)) == SQLITE_OK);
+  }
+  const std::string directory = place / "data";
+  file_single one(std::size_t{4} << 20U, directory);
+  connection db = one.open();
+  std::uint64_t calls = 0;
+  REQUIRE_FALSE(import_database(*one, "app.db", source, [&](transfer_progress now) {
+    ++calls;
+    return now.done <= now.total;
+  }));
+  CHECK(calls > 0);
+  CHECK(ask(db, "PRAGMA integrity_check") == "ok");
+  CHECK(ask(db, "SELECT count(*) FROM t") == "700");
+  const std::string sum = ask(db, "SELECT hex(max(v)), hex(min(v)) FROM t");
+  REQUIRE(run(db, "INSERT INTO t(v) VALUES('more')") == SQLITE_OK);
+
+  const std::string copy = place / "copy.db";
+  connection writer = one.open();
+  bool wrote = false;
+  REQUIRE_FALSE(export_database(db, copy, [&](transfer_progress) {
+    wrote = wrote || run(writer, "INSERT INTO t(v) VALUES('meanwhile')") == SQLITE_OK;
+    return true;
+  }));
+  CHECK(wrote);
+  {
+    const plain_file exported(copy);
+    CHECK(ask(exported.db, "PRAGMA integrity_check") == "ok");
+    CHECK(ask(exported.db, "SELECT count(*) FROM t") == "701");
+    CHECK(ask(exported.db, "SELECT hex(max(v)), hex(min(v)) FROM t WHERE v != 'more'") == sum);
+  }
+  CHECK(export_database(db, copy) == std::errc::file_exists);
+  CHECK(export_database(db, place / "no/such/copy.db") == errc::sqlite_failed);
+  CHECK(export_database(db, place / "ended.db", [](transfer_progress) { return false; }) ==
+        std::errc::operation_canceled);
+  CHECK_FALSE(std::filesystem::exists(place / "ended.db"));
+  CHECK_FALSE(std::filesystem::exists(place / "ended.db.partial"));
+  CHECK(import_database(*one, "app.db", place / "nothing.db") ==
+        std::errc::no_such_file_or_directory);
+  REQUIRE(run(db, "BEGIN") == SQLITE_OK);
+  CHECK(export_database(db, place / "other.db") == errc::sqlite_failed);
+  REQUIRE(run(db, "COMMIT") == SQLITE_OK);
+  CHECK(ask(db, "SELECT count(*) FROM t") == "702");
+}

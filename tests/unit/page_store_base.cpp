@@ -1,0 +1,393 @@
+// A page_store over a base: against a model that keeps every state whole, while flushes overwrite,
+// tear, cut and fail under readers of old states.
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "catch2_shim.hpp"
+#include "quorlite/codec/delta_merge.hpp"
+#include "quorlite/codec/page_delta.hpp"
+#include "quorlite/codec/page_hash.hpp"
+#include "quorlite/page_store.hpp"
+#include "quorlite/prepared_frames.hpp"
+#include "quorlite/registry.hpp"
+#include "quorlite/testing/random.hpp"
+#include "support/profile.hpp"
+
+namespace {
+
+using namespace quorlite;
+
+constexpr std::uint32_t page_bytes = 512;
+constexpr std::uint64_t lock_byte = 6 * page_bytes + 7;  // page 7 is never data
+constexpr std::uint32_t never_data = 7;
+
+/// A state of the model: the images of its pages, by number.
+using image_map = std::map<std::uint32_t, bytes>;
+
+std::uint64_t hash_of(const image_map& pages) {
+  std::uint64_t sum = 0;
+  for (const auto& [number, image] : pages) {
+    sum += page_hash(page_number{number}, image);
+  }
+  return sum;
+}
+
+/// A base in memory, overwritten in place, page by page and half a page at a time.
+class memory_base final : public page_source {
+ public:
+  std::error_code read(page_number number, bytes_span into) const noexcept override {
+    ++reads;
+    const auto found = pages.find(number.value);
+    if (found == pages.end()) {
+      return make_error_code(errc::storage_broken);
+    }
+    std::copy(found->second.begin(), found->second.end(), into.begin());
+    return {};
+  }
+  void damaged(page_number number, std::error_code) const noexcept override {
+    damage.push_back(number.value);
+  }
+
+  image_map pages;
+  mutable std::vector<std::uint32_t> damage;
+  mutable std::uint64_t reads = 0;
+};
+
+struct pinned_reader {
+  page_store::pin pin;
+  image_map sees;
+};
+
+/// One database as a follower and a leader change it in turn, with everything written down.
+class model_world {
+ public:
+  explicit model_world(std::uint64_t seed) : random_(seed) {
+    database_ = std::make_shared<database>("a.db", lock_byte);
+    database_->set_exists(true);
+    store_ = database_->store();
+    base_ = std::make_shared<memory_base>();
+  }
+
+  void run(int steps) {
+    for (int step = 0; step < steps; ++step) {
+      switch (random_.below(12)) {
+        case 0:
+        case 1:
+        case 2:
+        case 3: follow(); break;
+        case 4: lead(); break;
+        case 5:
+        case 6: take_pin(); break;
+        case 7: drop_pin(); break;
+        case 8:
+        case 9: flush(); break;
+        case 10: store_->evict(random_.below(4) * page_bytes); break;
+        default: static_cast<void>(store_->trim()); break;
+      }
+      check();
+    }
+    pins_.clear();
+    while (store_->trim()) {
+    }
+    flush(false);
+    store_->evict(std::size_t{1} << 30U);
+    check();
+    CHECK(store_->usage().images == 0);  // all of it is in the base, and only there
+    CHECK(store_->usage().dirty_bytes == 0);
+    CHECK(store_->usage().tombstones == 0);
+  }
+
+ private:
+  /// What the next transaction makes of the model, and of which pages.
+  struct change {
+    image_map after;
+    std::vector<std::uint32_t> numbers;
+    std::uint64_t page_count = 0;
+  };
+
+  change draw() {
+    change made{now_, {}, 0};
+    const std::uint64_t count = page_count_;
+    const bool shrink = count > 3 && random_.chance(0.15);
+    const bool grow = count == 0 || (!shrink && random_.chance(0.3));
+    made.page_count =
+        shrink ? random_.between(1, count - 1) : count + (grow ? random_.between(1, 4) : 0);
+    std::erase_if(made.after, [&](const auto& one) { return one.first > made.page_count; });
+    for (std::uint64_t number = 1; number <= made.page_count; ++number) {
+      const auto page = static_cast<std::uint32_t>(number);
+      const bool chosen = number > count || random_.chance(0.25);
+      if (page == never_data || !chosen) {
+        continue;
+      }
+      made.numbers.push_back(page);
+      bytes& image = made.after[page];
+      if (number > count || random_.chance(0.2)) {
+        image.assign(page_bytes, static_cast<std::byte>(random_.next()));
+      }
+      for (std::uint64_t edits = random_.between(1, 3); edits > 0; --edits) {
+        const auto at = static_cast<std::size_t>(random_.below(page_bytes - 24));
+        const auto length = static_cast<std::size_t>(random_.between(1, 24));
+        std::fill_n(image.begin() + static_cast<std::ptrdiff_t>(at), length,
+                    static_cast<std::byte>(random_.next()));
+      }
+    }
+    if (made.numbers.empty()) {
+      made.numbers.push_back(1);
+      made.after[1][random_.below(page_bytes)] ^= std::byte{1};
+    }
+    return made;
+  }
+
+  /// An entry arrives: deltas where they can be.
+  void follow() {
+    const change made = draw();
+    database_frames frames;
+    frames.name = "a.db";
+    frames.base_version = store_->committed().counted();
+    frames.base_hash = store_->committed().hash;
+    frames.page_size = page_bytes;
+    frames.page_count = made.page_count;
+    frames.result_hash = hash_of(made.after);
+    std::map<std::uint32_t, bytes> payloads;
+    for (const std::uint32_t number : made.numbers) {
+      const bytes& image = made.after.at(number);
+      page_record record{
+          page_number{number}, page_encoding::full, page_hash(page_number{number}, image), {}};
+      const auto before = now_.find(number);
+      bytes& payload = payloads[number];
+      if (before != now_.end() && encode_delta(before->second, image, page_bytes, payload)) {
+        record.encoding = page_encoding::delta;
+      } else {
+        payload = image;
+      }
+      record.payload = payload;
+      frames.pages.push_back(record);
+    }
+    const std::uint64_t reads = base_->reads;
+    result<prepared_frames> ready = prepare_frames(frames, database_, lock_byte);
+    REQUIRE(ready.has_value());
+    CHECK(base_->reads == reads);  // the lane never reads the base
+    store_->install_committed(std::move(ready->pages), ready->page_count, ready->hash);
+    become(made);
+  }
+
+  /// A writer of our own: whole images on the tip, promoted or taken back.
+  void lead() {
+    const change made = draw();
+    page_store::pin on = store_->pin_tip();
+    std::vector<page_block> pages;
+    for (const std::uint32_t number : made.numbers) {
+      page_block page = make_page(page_number{number}, page_bytes);
+      std::copy(made.after.at(number).begin(), made.after.at(number).end(), page->image().begin());
+      page->set_hash(page_hash(page->number(), page->image()));
+      pages.push_back(std::move(page));
+    }
+    const std::uint64_t hash = store_->hash_after(pages, made.page_count, on);
+    CHECK(hash == hash_of(made.after));
+    REQUIRE_FALSE(store_->install_tip(on, std::move(pages), made.page_count, hash));
+    const bool flush_meanwhile = random_.chance(0.3);
+    if (flush_meanwhile) {
+      flush();
+      check();
+    }
+    if (random_.chance(0.3)) {
+      store_->discard_tip();
+    } else {
+      store_->promote();
+      become(made);
+    }
+  }
+
+  void become(const change& made) {
+    now_ = made.after;
+    page_count_ = made.page_count;
+  }
+
+  void take_pin() {
+    if (pins_.size() < 5) {
+      pins_.push_back({store_->pin_committed(), now_});
+    }
+  }
+  void drop_pin() {
+    if (!pins_.empty()) {
+      pins_.erase(pins_.begin() + static_cast<std::ptrdiff_t>(random_.below(pins_.size())));
+    }
+  }
+
+  /// As a storage does it: old readers first, then in place, each page in two halves.
+  void flush(bool may_fail = true) {
+    page_store::pin target = store_->pin_committed();
+    if (target.page_count() == 0) {
+      return;
+    }
+    page_store::reader reader(store_);
+    const bool older = store_->has_older_pins(target);
+    const bool fails = may_fail && random_.chance(0.25);
+    bool failed = false;
+    store_->for_each_changed(flushed_, target, [&](const page_version& page) {
+      const page_number number = page.number();
+      if (older) {
+        REQUIRE_FALSE(store_->keep_base(number, target, reader));
+      }
+      bytes image;
+      {
+        const auto guard = reader.enter();
+        const result<bytes_view> found = reader.image(guard, target, number);
+        REQUIRE(found.has_value());
+        image.assign(found->begin(), found->end());
+      }
+      bytes& place = base_->pages[number.value];
+      place.resize(page_bytes);
+      std::copy_n(image.begin(), page_bytes / 2, place.begin());
+      if (random_.chance(0.2)) {
+        check();
+      }
+      failed = fails && random_.chance(0.3);
+      if (!failed) {
+        place = image;
+      }
+      return !failed;
+    });
+    for (std::uint64_t gone = target.page_count() + 1; older && !failed && gone <= base_count_;
+         ++gone) {
+      REQUIRE_FALSE(
+          store_->keep_base(page_number{static_cast<std::uint32_t>(gone)}, target, reader));
+    }
+    if (failed || fails) {
+      return;  // what was written stays as it is, and counts for nothing
+    }
+    std::erase_if(base_->pages, [&](const auto& one) { return one.first > target.page_count(); });
+    if (!store_->has_base()) {
+      store_->set_base(base_, target.page_count());
+    }
+    store_->flushed(flushed_, target);
+    flushed_ = target.version();
+    base_count_ = target.page_count();
+  }
+
+  void check() {
+    CHECK(store_->committed().hash == hash_of(now_));
+    CHECK(store_->sum_of_hashes() == hash_of(now_));
+    for (const pinned_reader& one : pins_) {
+      expect(one.pin, one.sees);
+    }
+    expect(store_->pin_committed(), now_);
+    CHECK(base_->damage.empty());
+  }
+
+  void expect(const page_store::pin& pin, const image_map& sees) {
+    page_store::reader reader(store_);
+    for (std::uint64_t number = 1; number <= pin.page_count() + 2; ++number) {
+      const auto page = static_cast<std::uint32_t>(number);
+      const auto guard = reader.enter();
+      const result<bytes_view> image = reader.image(guard, pin, page_number{page});
+      if (!image.has_value()) {
+        FAIL("page " << page << " cannot be read: " << image.error().message());
+      }
+      const auto wanted = sees.find(page);
+      const bool same = wanted == sees.end()
+                            ? image->empty()
+                            : std::equal(image->begin(), image->end(), wanted->second.begin(),
+                                         wanted->second.end());
+      if (!same) {
+        FAIL("page " << page << " at version " << pin.version().value);
+      }
+    }
+  }
+
+  testing::random random_;
+  std::shared_ptr<database> database_;
+  std::shared_ptr<page_store> store_;
+  std::shared_ptr<memory_base> base_;
+  image_map now_;
+  std::uint64_t page_count_ = 0;
+  std::vector<pinned_reader> pins_;
+  version_number flushed_;
+  std::uint64_t base_count_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("every pin reads its own state, whatever flushes do to the base") {
+  const char* const chosen = std::getenv("QUORLITE_TEST_SEED");
+  const std::uint64_t first = chosen == nullptr ? 1 : std::strtoull(chosen, nullptr, 10);
+  const std::uint64_t last = chosen != nullptr ? first : support::is_short_profile() ? 300 : 4000;
+  std::printf("base model: seeds %llu to %llu (QUORLITE_TEST_SEED=n runs one)\n",
+              static_cast<unsigned long long>(first), static_cast<unsigned long long>(last));
+  for (std::uint64_t seed = first; seed <= last; ++seed) {
+    CAPTURE(seed);
+    model_world{seed}.run(120);
+  }
+}
+
+TEST_CASE("a page of the base that is not what was written is reported and never served") {
+  const auto base = std::make_shared<memory_base>();
+  bytes image(page_bytes, std::byte{3});
+  const std::uint64_t hash = page_hash(page_number{1}, image);
+  const auto store =
+      page_store::make({version_number{4}, 1, hash, page_bytes}, epoch_number{1}, lock_byte);
+  store->set_base_hash(page_number{1}, hash);
+  store->set_base(base, 1);
+  base->pages[1] = image;
+  page_store::reader reader(store);
+  const page_store::pin pin = store->pin_committed();
+  {
+    const auto guard = reader.enter();
+    CHECK(reader.image(guard, pin, page_number{1}).has_value());
+  }
+  for (std::size_t at = 0; at < page_bytes; at += 37) {
+    base->pages[1] = image;
+    base->pages[1][at] ^= std::byte{0x10};
+    base->damage.clear();
+    const auto guard = reader.enter();
+    CHECK(reader.image(guard, pin, page_number{1}).error() == errc::corrupt);
+    CHECK(base->damage == std::vector<std::uint32_t>{1});
+  }
+  base->pages.clear();
+  const auto guard = reader.enter();
+  CHECK(reader.image(guard, pin, page_number{1}).error() == errc::storage_broken);
+}
+
+TEST_CASE("two deltas merged do what both do, also on an image that is half old and half new") {
+  testing::random random{7};
+  for (int round = 0; round < 3000; ++round) {
+    bytes first(page_bytes);
+    for (std::byte& one : first) {
+      one = static_cast<std::byte>(random.next());
+    }
+    const auto edited = [&](bytes image) {
+      for (std::uint64_t edits = random.below(5); edits > 0; --edits) {
+        const auto at = static_cast<std::size_t>(random.below(page_bytes));
+        const auto length = static_cast<std::size_t>(
+            random.between(1, std::min<std::uint64_t>(60, page_bytes - at)));
+        std::fill_n(image.begin() + static_cast<std::ptrdiff_t>(at), length,
+                    static_cast<std::byte>(random.next()));
+      }
+      return image;
+    };
+    const bytes second = edited(first);
+    const bytes third = edited(second);
+    bytes older;
+    bytes newer;
+    REQUIRE(encode_delta(first, second, page_bytes, older));
+    REQUIRE(encode_delta(second, third, page_bytes, newer));
+    bytes merged;
+    merge_deltas(older, newer, merged);
+    REQUIRE_FALSE(check_delta(merged, page_bytes));
+    CHECK(merged.size() <= older.size() + newer.size() + 8);
+    bytes torn = first;
+    const auto cut = static_cast<std::ptrdiff_t>(random.below(page_bytes + 1));
+    const bytes& other = random.chance(0.5) ? second : third;
+    std::copy(other.begin(), other.begin() + cut, torn.begin());
+    REQUIRE_FALSE(apply_delta(merged, torn));
+    CHECK(torn == third);
+  }
+}
