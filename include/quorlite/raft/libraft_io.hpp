@@ -8,6 +8,7 @@
 /// it waited for. To the others, this server is simply gone.
 #pragma once
 
+#include <algorithm>
 #include <iterator>
 #include <list>
 #include <type_traits>
@@ -54,6 +55,7 @@ class libraft_io {
     listener_ = &listener;
     inner_ = *engine.io;
     engine.data = this;
+    engine.io->start = on_start;
     engine.io->send = on_send;
     engine.io->append = on_append;
     engine.io->truncate = on_truncate;
@@ -114,6 +116,11 @@ class libraft_io {
   static int on_send(raft_io* io, raft_io_send* asked, const raft_message* message,
                      raft_io_send_cb answer) noexcept {
     libraft_io& self = of(io);
+    if (message->type == RAFT_IO_APPEND_ENTRIES_RESULT) {
+      raft_message told = *message;
+      self.tell_no_more_than_is_so(told.append_entries_result);
+      return self.inner_.send(io, asked, &told, answer);
+    }
     if (message->type != RAFT_IO_APPEND_ENTRIES) {
       return self.inner_.send(io, asked, message, answer);
     }
@@ -131,6 +138,44 @@ class libraft_io {
     raft_io_send* const asked = one->asked;
     delete one;
     asked->cb(asked, 0);
+  }
+
+  static int on_start(raft_io* io, unsigned tick_ms, raft_io_tick_cb tick,
+                      raft_io_recv_cb receive) noexcept {
+    of(io).receive_ = receive;
+    return of(io).inner_.start(io, tick_ms, tick, on_receive);
+  }
+  static void on_receive(raft_io* io, raft_message* message) noexcept {
+    of(io).note_agreement(*message);
+    of(io).receive_(io, message);
+  }
+
+  /// How far is our log known to be this leader's? As far as it said so, and we agreed.
+  void note_agreement(const raft_message& message) noexcept {
+    if (message.type == RAFT_IO_APPEND_ENTRIES) {
+      const raft_append_entries& from = message.append_entries;
+      if (from.prev_log_index == 0 ||
+          libraft_term_at(engine_->log, from.prev_log_index) == term{from.prev_log_term}) {
+        agree(from.term, from.prev_log_index + from.n_entries);
+      }
+    } else if (message.type == RAFT_IO_INSTALL_SNAPSHOT) {
+      agree(message.install_snapshot.term, message.install_snapshot.last_index);
+    }
+  }
+  void agree(raft_term in_term, raft_index upto) noexcept {
+    if (in_term >= engine_->current_term) {
+      agreed_ = in_term == agreed_term_ ? std::max(agreed_, upto) : upto;
+      agreed_term_ = in_term;
+    }
+  }
+
+  /// The engine tells its leader where its log ends, even if the end is left over from an older
+  /// term and the leader has not spoken of it yet. A leader that has entries there by then, of its
+  /// own term, takes them for stored here: it counts a vote for a commit that nobody gave.
+  void tell_no_more_than_is_so(raft_append_entries_result& result) const noexcept {
+    if (result.rejected == 0 && result.term == agreed_term_) {
+      result.last_log_index = std::min(result.last_log_index, agreed_);
+    }
   }
 
   void fail(int code) noexcept {
@@ -289,6 +334,9 @@ class libraft_io {
   }
 
   ::raft* engine_ = nullptr;
+  raft_io_recv_cb receive_ = nullptr;
+  raft_term agreed_term_ = 0;
+  raft_index agreed_ = 0;  // in that term
   libraft_io_listener* listener_ = nullptr;
   raft_io inner_{};
   raft_io_close_cb closed_ = nullptr;
