@@ -138,8 +138,8 @@ concept advances = page_writer<typename S::flush_type, typename S::database_type
 };
 
 /// A whole new content beside the old, for restores. `publish` replaces everything or nothing; it
-/// may come long after the stage was filled, and after errc::storage_full the stage is as it was, to
-/// be published later. A stage dropped half-way leaves no trace. Several may live at a time.
+/// may come long after the stage was filled, and after errc::storage_full the stage is as it was,
+/// to be published later. A stage dropped half-way leaves no trace. Several may live at a time.
 template <class S>
 concept replaces = std::movable<typename S::stage_type> &&
     page_writer<typename S::stage_type, typename S::database_type> &&
