@@ -89,10 +89,9 @@ def as_sqlite3(program: str, folder: str) -> None:
     theirs = subprocess.run([shell], input=SCRIPT, capture_output=True, text=True, timeout=60)
     ours = Server(program, folder).run(SCRIPT)
     for name in ("stdout", "stderr"):
-        for mine, other in zip(
-            (getattr(ours, name) + "\nend").split("\n"), (getattr(theirs, name) + "\nend").split("\n")
-        ):
-            expect(mine == other, f"{name}: {mine!r}, the sqlite3 shell: {other!r}\n{ours}\n{theirs}")
+        mine, other = ((getattr(one, name) + "\nend").split("\n") for one in (ours, theirs))
+        for line, wanted in zip(mine, other):
+            expect(line == wanted, f"{name}: {line!r}, the sqlite3 shell: {wanted!r}\n{ours}")
     expect(ours.returncode == theirs.returncode == 1, f"{ours}\n{theirs}")
 
 
