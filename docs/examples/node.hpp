@@ -24,6 +24,7 @@ class node {
   node& operator=(const node&) = delete;
   virtual ~node() = default;
 
+  /// @returns errc::busy: after a crash, until the log was replayed. Try again
   [[nodiscard]] virtual quorlite::result<quorlite::connection> open(const std::string& name) = 0;
   [[nodiscard]] virtual quorlite::office office() const = 0;
   /// What .status prints. Indices count entries of the engine, positions count commands.
@@ -39,8 +40,8 @@ class node {
 
   /// Flushes now and then. Any thread.
   virtual void maintain() = 0;
-  /// Hands over, if it leads, and leaves the cluster's business: whoever waits for a COMMIT is
-  /// answered. Reads go on. Any thread, once.
+  /// Hands over, if it leads, leaves the cluster's business, so that whoever waits for a COMMIT is
+  /// answered, and flushes. Reads go on. Any thread, once.
   virtual void stop() = 0;
 };
 
@@ -49,7 +50,7 @@ template <class Raft, class Storage>
 class running_node final : public node {
  public:
   running_node(node_settings asked, Raft& raft, Storage& storage)
-      : asked_(std::move(asked)), raft_(raft), replica_(raft, storage) {}
+      : asked_(std::move(asked)), raft_(raft), replica_(raft, storage, options_of(asked_)) {}
 
   /// Why it does not run, if so.
   [[nodiscard]] std::error_code started() const noexcept { return replica_.status(); }
@@ -83,8 +84,10 @@ class running_node final : public node {
     if (replica_.office().leading) {
       static_cast<void>(raft_.transfer(quorlite::server_id{}));  // to anyone; else they elect one
     }
-    replica_.stop();
-    static_cast<void>(replica_.flush());  // so that the next start has little to replay
+    if (const std::error_code error = replica_.stop()) {
+      fmt::print(stderr, "the databases are not flushed: {}; the log will bring them back\n",
+                 error.message());
+    }
   }
 
   [[nodiscard]] std::vector<std::string> databases() override {
@@ -143,6 +146,12 @@ class running_node final : public node {
   }
 
  private:
+  [[nodiscard]] static quorlite::replica_options options_of(const node_settings& asked) {
+    quorlite::replica_options options;
+    options.flush_bytes = asked.flush_bytes;
+    return options;
+  }
+
   /// The engine names the leader by its address.
   [[nodiscard]] ordered_json leader(const quorlite::office& office) const {
     if (office.leader_hint.empty() && !office.leading) {

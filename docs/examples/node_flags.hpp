@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "flag_value.hpp"
+#include "quorlite/quorlite.hpp"
 
 namespace example {
 
@@ -34,6 +35,7 @@ struct node_settings {
   bool serve = false;
   std::uint64_t wait_seconds = 10;
   std::uint64_t snapshot_bytes = std::uint64_t{16} << 20U;
+  std::uint64_t flush_bytes = std::uint64_t{64} << 20U;
   bool help = false;
 
   [[nodiscard]] const cluster_member* member(std::uint64_t with_id) const {
@@ -45,14 +47,15 @@ struct node_settings {
 
 inline constexpr std::string_view node_usage =
     R"(usage: sql_node --id N --data DIR --cluster ID=HOST:PORT,... [--join] [--memory] [--serve]
-                [--database NAME] [--wait SECONDS] [--snapshot-bytes N] [--help]
+                [--database NAME] [--wait SECONDS] [--snapshot-bytes N] [--flush-bytes N] [--help]
 
 One server of a replicated SQLite database. It reads SQL from the standard input and answers as the
 sqlite3 shell does; .help lists the commands that start with a dot. Every server reads; writes go to
 the leader, and any other server answers them with the leader's address.
 
   --id N          this server's number, from 1
-  --data DIR      where its log and its databases are kept; one folder for each server
+  --data DIR      where its log is kept, and its databases in DIR/databases: SQLite files, which
+                  SQLite itself can read after a clean stop. One folder for each server
   --cluster LIST  all servers, the same list everywhere: 1=127.0.0.1:9001,2=127.0.0.1:9002
   --join          do not found the cluster: wait until the leader is told to .add this server. For a
                   new server, and for one whose folder was lost (.remove it first)
@@ -62,6 +65,7 @@ the leader, and any other server answers them with the leader's address.
   --wait SECONDS  how long the first statement waits until a leader is known (default 10)
   --snapshot-bytes N
                   bytes of log between two snapshots, at least (default 16777216)
+  --flush-bytes N bytes of log between two flushes of the databases to DIR (default 67108864)
   --help          this text
 
 SIGTERM, SIGINT, .quit and, without --serve, the end of the input stop the server cleanly: a leader
@@ -129,13 +133,19 @@ inline void take_value(node_settings& into, std::string_view flag, std::string_v
     into.database = value;
   } else if (flag == "--wait") {
     into.wait_seconds = parse_number(flag, value, 0, 86'400);
-  } else {
+  } else if (flag == "--snapshot-bytes") {
     into.snapshot_bytes = parse_number(flag, value, 1, std::uint64_t{1} << 40U);
+  } else {
+    into.flush_bytes = parse_number(flag, value, 1, std::uint64_t{1} << 40U);
   }
 }
 
 /// Is everything there that a server needs? @throws usage_error
 inline void check_settings(const node_settings& asked) {
+  if (!quorlite::is_database_name(asked.database)) {
+    throw usage_error(fmt::format("--database: '{}' is {}", asked.database,
+                                  make_error_code(quorlite::errc::invalid_name).message()));
+  }
   if (asked.id == 0) {
     throw usage_error("--id is missing: which server of the cluster is this?");
   }
@@ -153,8 +163,8 @@ inline void check_settings(const node_settings& asked) {
 
 /// Accepts `--flag value` and `--flag=value`. @throws usage_error
 [[nodiscard]] inline node_settings parse_node_flags(std::span<char* const> arguments) {
-  constexpr std::string_view with_value[] = {"--id",       "--data", "--cluster",
-                                             "--database", "--wait", "--snapshot-bytes"};
+  constexpr std::string_view with_value[] = {
+      "--id", "--data", "--cluster", "--database", "--wait", "--snapshot-bytes", "--flush-bytes"};
   node_settings asked;
   for (std::size_t i = 1; i < arguments.size(); ++i) {
     const std::string_view whole = arguments[i];

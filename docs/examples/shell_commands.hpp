@@ -102,6 +102,9 @@ class shell_commands {
   // ---- databases
 
   void backup(const words& given) {
+    if (!shell_.is_open()) {
+      return;
+    }
     sqlite3* opened = nullptr;
     const int code = sqlite3_open(given[1].c_str(), &opened);
     const owned_database file(opened);
@@ -122,7 +125,12 @@ class shell_commands {
     }
   }
 
-  void open(const words& given) { shell_.open(given[1]); }
+  void open(const words& given) {
+    if (!quorlite::is_database_name(given[1])) {
+      throw usage_error(make_error_code(quorlite::errc::invalid_name).message());
+    }
+    shell_.open(given[1]);
+  }
 
   void schema(const words& given) {
     std::string query =
@@ -141,6 +149,9 @@ class shell_commands {
   }
 
   void print_lines(const std::string& query) {
+    if (!shell_.is_open()) {
+      return;
+    }
     for (const std::string& line : read_column(shell_.db_, query)) {
       fmt::print("{}\n", line);
     }
@@ -149,6 +160,9 @@ class shell_commands {
   void timeout(const words& given) {
     const std::uint64_t limit = parse_number(given[0], given[1], 0, 86'400'000);
     const std::string pragma = fmt::format("PRAGMA busy_timeout={}", limit);
+    if (!shell_.is_open()) {
+      return;
+    }
     sqlite3_exec(shell_.db_, pragma.c_str(), nullptr, nullptr, nullptr);
   }
 

@@ -22,6 +22,7 @@
 #include "node.hpp"
 #include "node_flags.hpp"
 #include "quorlite/raft/libraft.hpp"
+#include "quorlite/storage/file.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "sql_shell.hpp"
 #include "stop_signal.hpp"
@@ -67,9 +68,6 @@ template <class Storage>
   }
   const upkeep worker(served, stop);
   sql_shell shell(served, asked);
-  if (!shell.open(asked.database)) {
-    return 1;
-  }
   const std::unique_ptr<line_source> lines = standard_input(stop);
   const bool quit = shell.run(*lines);
   while (asked.serve && !quit && stop.wait(-1, -1) != stop_signal::event::stop) {
@@ -89,7 +87,11 @@ void make_data_folder(const node_settings& asked) {
 [[nodiscard]] int run(const node_settings& asked) {
   make_data_folder(asked);
   const stop_signal stop;
-  quorlite::memory_storage storage;
+  if (asked.memory) {
+    quorlite::memory_storage storage;
+    return serve(asked, stop, storage);
+  }
+  quorlite::file_storage storage{asked.data + "/databases"};  // beside the log
   return serve(asked, stop, storage);
 }
 

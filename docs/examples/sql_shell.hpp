@@ -30,20 +30,12 @@ class sql_shell {
  public:
   /// Borrows the server. Close the shell first.
   sql_shell(node& served, const node_settings& asked)
-      : node_(served), wait_seconds_(asked.wait_seconds) {}
+      : node_(served), wait_seconds_(asked.wait_seconds), name_(asked.database) {}
 
-  /// Opens a database in place of the present one. @returns false: it said why not
-  bool open(const std::string& name) {
-    quorlite::result<quorlite::connection> opened = node_.open(name);
-    if (!opened) {
-      fail(fmt::format("Error: cannot open '{}': {}", name, opened.error().message()));
-      return false;
-    }
-    db_ = std::move(*opened);
-    // A long query ends when the process shall; a waiting COMMIT is answered by the server.
-    sqlite3_progress_handler(
-        db_, 10'000, [](void*) { return stop_signal::asked() ? 1 : 0; }, nullptr);
-    return true;
+  /// Uses a database in place of the present one, from the next statement on.
+  void open(std::string name) {
+    name_ = std::move(name);
+    db_ = {};
   }
 
   /// Carries out everything up to the end of the input, .quit, or the stop signal.
@@ -63,9 +55,39 @@ class sql_shell {
   /// A whole source. @returns end: .quit, or an error after .bail on
   flow read(line_source& lines);  // in shell_commands.hpp
 
+  /// After a crash a database cannot be opened before its log was replayed, and how far that goes
+  /// only a leader can tell. @returns false: it said why not
+  [[nodiscard]] bool is_open() {
+    if (db_.get() != nullptr) {
+      return true;
+    }
+    auto opened = node_.open(name_);
+    const auto decided = [&] {
+      if (!opened && opened.error() == quorlite::errc::busy) {
+        opened = node_.open(name_);
+      }
+      return opened || opened.error() != quorlite::errc::busy;
+    };
+    if (!wait_for(decided, wait_seconds_) || !opened) {
+      const bool replayed = opened.error() == quorlite::errc::busy;
+      fail(fmt::format(
+          "Error: cannot open '{}': {}", name_,
+          replayed ? "its log is still replayed: try again" : opened.error().message()));
+      return false;
+    }
+    db_ = std::move(*opened);
+    // A long query ends when the process shall; a waiting COMMIT is answered by the server.
+    sqlite3_progress_handler(
+        db_, 10'000, [](void*) { return stop_signal::asked() ? 1 : 0; }, nullptr);
+    return true;
+  }
+
   /// One or more whole statements. `line` is where they began.
   void run_statements(const std::string& text, std::size_t line) {
     wait_for_leader_once();
+    if (!is_open()) {
+      return;
+    }
     const char* rest = text.c_str();
     while (*rest != '\0') {
       sqlite3_stmt* compiled = nullptr;
@@ -181,7 +203,8 @@ class sql_shell {
 
   node& node_;
   const std::uint64_t wait_seconds_;
-  quorlite::connection db_;
+  std::string name_;         ///< of the database
+  quorlite::connection db_;  ///< null until a statement needs it
   row_printer rows_;
   std::size_t errors_ = 0;
   std::size_t depth_ = 0;  ///< of files that read each other

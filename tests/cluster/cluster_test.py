@@ -33,7 +33,9 @@ class Run:
         self.options = options
         self.folder = folder
         self.chance = random.Random(options.seed)
-        flags = ["--snapshot-bytes", "262144"] + (["--memory"] if options.memory else [])
+        # So little that both are under way whenever a server is killed.
+        flags = ["--snapshot-bytes", "262144", "--flush-bytes", "65536"]
+        flags += ["--memory"] if options.memory else []
         kind = network.SeparateNetworks if options.netns else Cluster
         self.cluster = kind(options.node, folder, flags)
         evil = network.CutLinks if options.netns else Nemesis
@@ -42,7 +44,7 @@ class Run:
         self.rounds = 0
         self.befell: dict[str, int] = {}
         self.resolved = 0
-        self.snapshots_installed = 0
+        self.counters: dict[int, dict[str, int]] = {}  # of each process, as it told last
         self.term = 0
         self.rows = 0
         self.workload: Workload | None = None
@@ -116,9 +118,8 @@ class Run:
             self.findings.append(f"never answered: {self.workload.pending()[:5]}")
             return
         self.term = max(self.term, *(status["term"] for status in said.values()))
-        self.snapshots_installed += sum(
-            status["counters"]["snapshots_installed"] for status in said.values()
-        )
+        for server, status in said.items():
+            self.counters[self.cluster.process(server).pid] = status["counters"]
         for server in self.cluster.ids:
             self.findings += [f"server {server}: {one}" for one in self.check_server(server)]
         self.check_unknown()
@@ -176,11 +177,19 @@ class Run:
             self.compare("files", {i: self.database_file(i) for i in self.cluster.ids})
 
     def database_file(self, server: int) -> bytes:
-        found = sorted(self.cluster.data(server).rglob("app.db"))
-        if len(found) != 1:
-            self.findings.append(f"server {server}: these are its database files: {found}")
-            return b""
-        return found[0].read_bytes()
+        """After a clean stop it is a database for everybody."""
+        file = self.cluster.data(server) / "databases" / "app.db"
+        database = sqlite3.connect(file)
+        try:
+            ((integrity,),) = database.execute("PRAGMA integrity_check")
+            ((count,),) = database.execute("SELECT count(*) FROM item")
+        except sqlite3.Error as error:
+            integrity, count = str(error), 0
+        finally:
+            database.close()
+        if (integrity, count) != ("ok", self.rows):
+            self.findings.append(f"{file}: {integrity}, {count} rows of {self.rows}")
+        return file.read_bytes()
 
     def compare(self, what: str, images: dict[int, bytes]) -> None:
         if len(set(images.values())) != 1:
@@ -198,7 +207,10 @@ class Run:
             "unknown_resolved": self.resolved,
             "redirects_followed": self.workload.redirects if self.workload else 0,
             "term": self.term,
-            "snapshots_installed": self.snapshots_installed,
+            **{
+                name: sum(counters[name] for counters in self.counters.values())
+                for name in ("snapshots_taken", "snapshots_installed", "flushes")
+            },
             "seconds": round(seconds, 1),
             "violations": len(self.findings),
             "findings": self.findings[:20],

@@ -42,7 +42,7 @@ class StandIn:
         self.id = flags["--id"]
         self.members = dict(one.split("=") for one in flags["--cluster"].split(","))
         self.data = pathlib.Path(flags["--data"])
-        self.data.mkdir(exist_ok=True)
+        (self.data / "databases").mkdir(parents=True, exist_ok=True)
         self.place = self.data.parent
         self.lock = open(self.place / "lock", "a")
         self.db = sqlite3.connect(self.place / "shared.db", isolation_level=None, timeout=30)
@@ -69,14 +69,14 @@ class StandIn:
             "term": 1,
             "applied_index": 1,
             "databases": [database],
-            "counters": {"snapshots_installed": 0},
+            "counters": {"snapshots_taken": 0, "snapshots_installed": 0, "flushes": 0},
         }
 
     def backup(self, file: str) -> None:
         copy = sqlite3.connect(file)
         self.db.backup(copy)
         copy.close()
-        (self.data / "app.db").write_bytes(pathlib.Path(file).read_bytes())
+        (self.data / "databases" / "app.db").write_bytes(pathlib.Path(file).read_bytes())
 
     def insert(self, statement: str, line: int) -> None:
         now = self.bug if "INTO item" in statement and random.random() < 0.02 else ""

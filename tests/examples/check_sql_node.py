@@ -89,10 +89,9 @@ def as_sqlite3(program: str, folder: str) -> None:
     theirs = subprocess.run([shell], input=SCRIPT, capture_output=True, text=True, timeout=60)
     ours = Server(program, folder).run(SCRIPT)
     for name in ("stdout", "stderr"):
-        lines = [(getattr(one, name) + "\nend").split("\n") for one in (ours, theirs)]
-        for mine, other in zip(*lines):
-            told = f"{name}: {mine!r}, the sqlite3 shell: {other!r}"
-            expect(mine == other, f"{told}\n{ours}\n{theirs}")
+        mine, other = ((getattr(one, name) + "\nend").split("\n") for one in (ours, theirs))
+        for line, wanted in zip(mine, other):
+            expect(line == wanted, f"{name}: {line!r}, the sqlite3 shell: {wanted!r}\n{ours}")
     expect(ours.returncode == theirs.returncode == 1, f"{ours}\n{theirs}")
 
 
