@@ -21,6 +21,7 @@
 #include "quorlite/storage/file.hpp"
 #include "quorlite/testing/faulty_file_system.hpp"
 #include "support/sql.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace {
 
@@ -28,25 +29,7 @@ using namespace quorlite;
 using quorlite::testing::faulty_disk;
 using quorlite::testing::faulty_file_system;
 using quorlite::testing::test_raft;
-
-class temporary_directory {
- public:
-  temporary_directory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "quorlite-XXXXXX").string();
-    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  temporary_directory(const temporary_directory&) = delete;
-  temporary_directory& operator=(const temporary_directory&) = delete;
-  ~temporary_directory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  [[nodiscard]] std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
+using quorlite::tests::temporary_directory;
 
 std::unique_ptr<file_storage<posix_file_system>> storage_on(const std::string& directory) {
   return std::make_unique<file_storage<posix_file_system>>(directory);
