@@ -63,17 +63,17 @@ class base_image {
       }
       auto store = page_store::make({one.version, one.page_count, one.hash, one.page_size},
                                     epoch_number{1}, lock_byte_, gauge_);
-      stored_database<Storage> line{store, std::nullopt, one.version, one.page_count};
+      stored_database<Storage> line{store, nullptr, one.version, one.page_count};
       if (filled) {
-        const auto handle = storage_.open(one.name, one.page_size);
+        auto handle = storage_.open(one.name, one.page_size);
         if (!handle) {
           return failed(handle.error());
         }
-        line.handle = *handle;
-        if (const std::error_code error = load_hashes(one, *handle, *store, exact)) {
+        line.handle = std::make_shared<const handle_type>(std::move(*handle));
+        if (const std::error_code error = load_hashes(one, *line.handle, *store, exact)) {
           return failed(error);
         }
-        store->set_base(source_of(*handle, one.name), one.page_count);
+        store->set_base(source_of(line.handle, one.name), one.page_count);
       }
       stored_[one.name] = std::move(line);
       base.stores.push_back(std::move(store));
@@ -110,7 +110,7 @@ class base_image {
       const stored_database<Storage>& line = next.find(one.name)->second;
       if (line.handle) {
         if (!one.store->has_base()) {
-          one.store->set_base(source_of(*line.handle, one.name), one.pin.page_count());
+          one.store->set_base(source_of(line.handle, one.name), one.pin.page_count());
         }
         one.store->flushed(known_version(one), one.pin);
       }
@@ -125,8 +125,8 @@ class base_image {
   static constexpr std::size_t batch_pages = 64;
   static constexpr std::size_t batch_hashes = 8192;
 
-  [[nodiscard]] std::shared_ptr<const page_source> source_of(const handle_type& handle,
-                                                             const std::string& name) const {
+  [[nodiscard]] std::shared_ptr<const page_source> source_of(
+      const std::shared_ptr<const handle_type>& handle, const std::string& name) const {
     return std::make_shared<stored_pages<Storage>>(storage_, handle, name, board_);
   }
 
@@ -240,14 +240,14 @@ class base_image {
     for (const captured_state::one_database& one : state.databases) {
       const stored_database<Storage>* const before = known(one);
       stored_database<Storage> line =
-          before != nullptr ? *before : stored_database<Storage>{one.store, std::nullopt, {}, 0};
+          before != nullptr ? *before : stored_database<Storage>{one.store, nullptr, {}, 0};
       const bool moved = line.version != one.pin.version();
       if (one.pin.page_size() != 0 && !line.handle) {
         auto opened = writer.open(one.name, one.pin.page_size());
         if (!opened) {
           return opened.error();
         }
-        line.handle = std::move(*opened);
+        line.handle = std::make_shared<const handle_type>(std::move(*opened));
       }
       if (line.handle && moved) {
         if (const std::error_code error = write_changed(writer, line, one)) {

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -28,7 +27,7 @@ inline namespace v0 {
 template <storage Storage>
 class stored_pages final : public page_source {
  public:
-  using handle = typename Storage::database_type;
+  using handle = std::shared_ptr<const typename Storage::database_type>;
 
   stored_pages(const Storage& storage, handle from, std::string name,
                std::shared_ptr<damage_board> board)
@@ -38,7 +37,7 @@ class stored_pages final : public page_source {
         board_(std::move(board)) {}
 
   [[nodiscard]] std::error_code read(page_number number, bytes_span into) const noexcept override {
-    return storage_.read(from_, number, into);
+    return storage_.read(*from_, number, into);
   }
   void damaged(page_number number, std::error_code why) const noexcept override {
     if (why != errc::storage_full) {
@@ -57,7 +56,7 @@ class stored_pages final : public page_source {
 template <storage Storage>
 struct stored_database {
   std::weak_ptr<page_store> store;
-  std::optional<typename Storage::database_type> handle;  ///< nothing: it has no page yet
+  std::shared_ptr<const typename Storage::database_type> handle;  ///< null: it has no page yet
   version_number version;
   std::uint64_t page_count = 0;
 };
@@ -85,16 +84,15 @@ class staged_base final : public restore_target {
     }
     auto store = page_store::make(at, epoch_number{1}, lock_byte_, gauge_);
     std::string own(name);
-    stored_database<Storage> line{store, std::nullopt, at.version, at.page_count};
+    stored_database<Storage> line{store, nullptr, at.version, at.page_count};
     if (at.page_size != 0) {
       auto opened = stage_.open(name, at.page_size);
       if (!opened) {
         return failed(opened.error());
       }
-      line.handle = *opened;
-      store->set_base(
-          std::make_shared<stored_pages<Storage>>(storage_, std::move(*opened), own, board_),
-          at.page_count);
+      line.handle = std::make_shared<const typename Storage::database_type>(std::move(*opened));
+      store->set_base(std::make_shared<stored_pages<Storage>>(storage_, line.handle, own, board_),
+                      at.page_count);
     }
     filling_ = store;
     current_ = &stored_.insert_or_assign(std::move(own), std::move(line)).first->second;
