@@ -102,7 +102,7 @@ class Cluster:
 
         return leaders[max(leaders)] if wait_until(found, limit, 0.05) else None
 
-    def even(self, limit: float = 60.0) -> dict[int, dict] | str:
+    def even(self, limit: float) -> dict[int, dict] | str:
         """Waits until all stand at the same content and follow the same leader.
 
         @returns what each says, or what is uneven

@@ -110,9 +110,9 @@ class Run:
 
     def check(self) -> None:
         self.findings += self.cluster.fallen()
-        said = self.cluster.even()
+        said = self.cluster.even(self.options.limit)
         if isinstance(said, str):
-            self.findings.append(f"not even within 60 s: {said}")
+            self.findings.append(f"not even within {self.options.limit:g} s: {said}")
             return
         if not wait_until(lambda: not self.workload.pending(), 60.0):
             self.findings.append(f"never answered: {self.workload.pending()[:5]}")
@@ -235,6 +235,13 @@ def parsed() -> argparse.Namespace:
         "--netns",
         action="store_true",
         help="each server in a network namespace of its own, and links that are cut (as root)",
+    )
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=60,
+        metavar="SECONDS",
+        help="until all servers must hold the same, once nothing befalls them (default 60)",
     )
     parser.add_argument("--nemesis", metavar="NAME", help="only this, in each round")
     parser.add_argument("--keep", metavar="DIR", help="work in DIR, and leave everything there")

@@ -79,7 +79,7 @@ class StandIn:
         (self.data / "databases" / "app.db").write_bytes(pathlib.Path(file).read_bytes())
 
     def insert(self, statement: str, line: int) -> None:
-        now = self.bug if "INTO item" in statement and random.random() < 0.02 else ""
+        now = self.bug if "INTO item" in statement and random.random() < 0.1 else ""
         leads = self.leads()
         if now == "falls":
             os._exit(1)
@@ -121,9 +121,9 @@ class StandIn:
 
 def run_cluster_test(bug: str) -> None:
     test = pathlib.Path(__file__).with_name("cluster_test.py")
-    command = [sys.executable, test, "--node", __file__, "--rounds", "2", "--json"]
+    command = [sys.executable, test, "--node", __file__, "--rounds", "1", "--json"]
     result = subprocess.run(
-        [*command, "--nemesis", "transfer"],
+        [*command, "--nemesis", "transfer", "--limit", "5"],
         env={**os.environ, "QUORLITE_PLANTED_BUG": bug},
         capture_output=True,
         text=True,

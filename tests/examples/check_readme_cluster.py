@@ -102,7 +102,7 @@ def walk(section: Section, folder: str) -> None:
     terminals = {}
     for command in section.starts:
         number, address = re.search(r"--id (\d) .*\b\1=([\d.]+:\d+)", command).groups()
-        expect(f"data/{number}" in command, command)
+        expect(f"/data/{number} " in command, command)
         terminals[address] = Terminal(folder, command)
     old = next(iter(terminals.values())).leader()
     expect(terminals[old].paste(section.first) == "", "the first write")
