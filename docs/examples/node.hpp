@@ -149,6 +149,7 @@ class running_node final : public node {
   [[nodiscard]] static quorlite::replica_options options_of(const node_settings& asked) {
     quorlite::replica_options options;
     options.flush_bytes = asked.flush_bytes;
+    options.machine.memory_bytes = static_cast<std::size_t>(asked.memory_mib) << 20U;
     return options;
   }
 

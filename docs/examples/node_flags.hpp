@@ -36,6 +36,7 @@ struct node_settings {
   std::uint64_t wait_seconds = 10;
   std::uint64_t snapshot_bytes = std::uint64_t{16} << 20U;
   std::uint64_t flush_bytes = std::uint64_t{64} << 20U;
+  std::uint64_t memory_mib = 256;
   bool help = false;
 
   [[nodiscard]] const cluster_member* member(std::uint64_t with_id) const {
@@ -47,7 +48,8 @@ struct node_settings {
 
 inline constexpr std::string_view node_usage =
     R"(usage: sql_node --id N --data DIR --cluster ID=HOST:PORT,... [--join] [--memory] [--serve]
-                [--database NAME] [--wait SECONDS] [--snapshot-bytes N] [--flush-bytes N] [--help]
+                [--database NAME] [--wait SECONDS] [--snapshot-bytes N] [--flush-bytes N]
+                [--memory-mib N] [--help]
 
 One server of a replicated SQLite database. It reads SQL from the standard input and answers as the
 sqlite3 shell does; .help lists the commands that start with a dot. Every server reads; writes go to
@@ -66,6 +68,7 @@ the leader, and any other server answers them with the leader's address.
   --snapshot-bytes N
                   bytes of log between two snapshots, at least (default 16777216)
   --flush-bytes N bytes of log between two flushes of the databases to DIR (default 67108864)
+  --memory-mib N  memory for pages, in MiB (default 256); databases may be larger
   --help          this text
 
 SIGTERM, SIGINT, .quit and, without --serve, the end of the input stop the server cleanly: a leader
@@ -135,6 +138,8 @@ inline void take_value(node_settings& into, std::string_view flag, std::string_v
     into.wait_seconds = parse_number(flag, value, 0, 86'400);
   } else if (flag == "--snapshot-bytes") {
     into.snapshot_bytes = parse_number(flag, value, 1, std::uint64_t{1} << 40U);
+  } else if (flag == "--memory-mib") {
+    into.memory_mib = parse_number(flag, value, 1, std::uint64_t{1} << 20U);
   } else {
     into.flush_bytes = parse_number(flag, value, 1, std::uint64_t{1} << 40U);
   }
@@ -163,8 +168,9 @@ inline void check_settings(const node_settings& asked) {
 
 /// Accepts `--flag value` and `--flag=value`. @throws usage_error
 [[nodiscard]] inline node_settings parse_node_flags(std::span<char* const> arguments) {
-  constexpr std::string_view with_value[] = {
-      "--id", "--data", "--cluster", "--database", "--wait", "--snapshot-bytes", "--flush-bytes"};
+  constexpr std::string_view with_value[] = {"--id",          "--data",      "--cluster",
+                                             "--database",    "--wait",      "--snapshot-bytes",
+                                             "--flush-bytes", "--memory-mib"};
   node_settings asked;
   for (std::size_t i = 1; i < arguments.size(); ++i) {
     const std::string_view whole = arguments[i];
