@@ -123,7 +123,8 @@ void crash_again(const faulty_disk& image, const history& told, const std::strin
       sum.nested.fetch_add(1);
       const std::string difference = after_restart(twice, told, false);
       if (!difference.empty()) {
-        sum.fail(fmt::format("{}, then at call {} of the recovery, units {}: {}", where, call,
+        sum.fail(fmt::format("{}, then at call {} of the recovery ({} {}), units {}: {}", where,
+                             call, name_of(disk.call(call).kind), disk.call(call).path,
                              text_of(fates), difference));
       }
     });

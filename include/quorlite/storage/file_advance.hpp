@@ -125,7 +125,9 @@ class file_advance {
     bool has_new = false;
     for (const database_image& image : position_.databases) {
       database_files<FileSystem>& which = *next_.find(image.name)->second;
-      const bool grows = which.extent() < image.page_count;
+      // With a double write the pages may have grown already, but never the hashes.
+      const bool grows = which.extent() < image.page_count ||
+                         (place_.options().double_write && which.page_count() < image.page_count);
       if (grows) {
         const auto error =
             place_.health().after(which.set_extent(image.page_count, image.page_size));
