@@ -272,6 +272,14 @@ class base_image {
     batch.reserve(batch_pages);
     patched.reserve(batch_pages);
     std::error_code error;
+    // First of all: in a stage a smaller page count holds as soon as it is written.
+    for (std::uint64_t gone = from.pin.page_count() + 1;
+         kept_for_others && !error && gone <= line.page_count; ++gone) {
+      error = store.keep_base(page_number{static_cast<std::uint32_t>(gone)}, from.pin, reader);
+    }
+    if (error) {
+      return error;
+    }
     const auto write = [&] {
       if (!error) {
         error = writer.write(*line.handle, batch, from.pin.page_count());
@@ -298,10 +306,6 @@ class base_image {
       }
       return !error;
     });
-    for (std::uint64_t gone = from.pin.page_count() + 1;
-         kept_for_others && !error && gone <= line.page_count; ++gone) {
-      error = store.keep_base(page_number{static_cast<std::uint32_t>(gone)}, from.pin, reader);
-    }
     write();  // also without a page: the page count may have shrunk
     return error;
   }

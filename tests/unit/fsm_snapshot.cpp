@@ -462,6 +462,32 @@ TEST_CASE("a flush after a restore replaces the whole base") {
   CHECK(to.snapshot() == from.snapshot());
 }
 
+TEST_CASE("a reader of a restored state keeps the pages that the next flush cuts off") {
+  std::map<std::uint32_t, std::uint8_t> many;  // more than a flush writes in one batch
+  for (std::uint32_t number = 1; number <= 200; ++number) {
+    if (number != quorlite::lock_page(page_bytes, lock_byte)) {
+      many[number] = static_cast<std::uint8_t>(number);
+    }
+  }
+  busy_machine from;
+  from.commit({{"a.db", many, 200}});
+  bench to;
+  REQUIRE_FALSE(to.restore(from.snapshot()));
+  const std::shared_ptr<page_store> store = to->databases().find("a.db")->store();
+  const page_store::pin pin = store->pin_committed();
+  const database_copy before = copy_of(store, pin);
+  REQUIRE(pin.page_count() == 200);
+  to.lead(9);
+  many.erase(many.upper_bound(150), many.end());
+  for (auto& [number, value] : many) {
+    ++value;
+  }
+  to.commit({{"a.db", many, 150}});
+  REQUIRE_FALSE(to->flush(to->applied().index));
+  CHECK_FALSE(to->health().halted);
+  CHECK(copy_of(store, pin) == before);
+}
+
 TEST_CASE("a flush after a drop forgets the database, and its namesake is another one") {
   busy_machine m;
   REQUIRE_FALSE(m->flush(m->applied().index));
