@@ -31,5 +31,6 @@ build_packages=(
   libsqlite3-dev libexpected-dev libxxhash-dev libfmt-dev nlohmann-json3-dev
 )
 
-# What the tests add: their framework, and the engine whose adapter they examine.
-test_packages=(catch2 libraft-dev libuv1-dev)
+# What the tests add: their framework, the engine whose adapter they examine, the shell that ours is
+# compared with, and networks to cut.
+test_packages=(catch2 libraft-dev libuv1-dev sqlite3 iproute2)
