@@ -78,8 +78,7 @@ class page_store::reader {
   /// the page count). May block on the storage; nothing that was read is believed before its hash
   /// is right. @throws std::bad_alloc
   /// @returns errc::corrupt: the page in the base is damaged, and the base was told;
-  /// errc::stale_term:
-  ///   the pin is doomed; errors of the storage
+  ///   errc::stale_term: the pin is doomed; errors of the storage
   [[nodiscard]] result<bytes_view> image(const guard& proof, const pin& at, page_number number);
 
   [[nodiscard]] const std::shared_ptr<page_store>& store() const noexcept { return store_; }

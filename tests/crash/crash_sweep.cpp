@@ -197,6 +197,12 @@ void sweep_fault(const history& told, std::uint64_t call, fault what, tally& sum
         difference = "cannot flush although the fault is over";
       }
     }
+    // No promise of the disk was broken, so nothing may stop for good that has memory left. (Only
+    // the copy of a double write has no other way.)
+    if (what == fault::full_for_long && !told.double_write && first.halted() &&
+        !first.now().loaded()) {
+      difference = "halted by a full disk: " + first.now().machine().health().what;
+    }
     if (first.saw_untyped_error()) {
       difference = "an error that is none of ours";
     }
@@ -204,10 +210,6 @@ void sweep_fault(const history& told, std::uint64_t call, fault what, tally& sum
       difference = "a reader did not get its state";
     }
     first.kill();
-  }
-  const bool disk_was_only_full = what == fault::full_once || what == fault::full_for_long;
-  if (disk_was_only_full && !goes_on && difference.empty() && disk.calls() > 0) {
-    difference.clear();  // it could not be started, or had to stop: counted below
   }
   (goes_on ? sum.resumed : sum.halted).fetch_add(1);
   disk.heal();
