@@ -1,8 +1,10 @@
 /// @file
-/// libraft's TCP transport with Nagle's algorithm off, on both ends of every connection: libraft
-/// leaves it on, and each small message then waits for the acknowledgement of the last, 40 ms.
+/// libraft's TCP transport with two things mended. Nagle's algorithm is off on both ends of every
+/// connection: libraft leaves it on, and each small message then waits for the acknowledgement of
+/// the last, 40 ms. And servers of one process do not spoil each other's addresses.
 #pragma once
 
+#include <mutex>
 #include <type_traits>
 
 #include <uv.h>
@@ -37,6 +39,7 @@ class libraft_transport {
     tcp_.base.listen = on_listen;
     tcp_.base.connect = on_connect;
     if (listen[0] != '\0') {
+      const std::lock_guard lock(reading_addresses_);
       code = raft_uv_tcp_set_bind_address(&tcp_.base, listen);
     }
     return code;
@@ -69,6 +72,7 @@ class libraft_transport {
   static int on_listen(raft_uv_transport* base, raft_uv_accept_cb accepted) noexcept {
     libraft_transport& self = of(base);
     self.accepted_ = accepted;
+    const std::lock_guard lock(reading_addresses_);
     return self.listen_(base, on_accepted);
   }
   static void on_accepted(raft_uv_transport* base, raft_id id, const char* address,
@@ -88,7 +92,9 @@ class libraft_transport {
     asked->cb = connected;
     auto* const one = new attempt{{}, asked};
     one->request.data = one;
+    std::unique_lock lock(reading_addresses_);
     const int code = of(base).connect_(base, &one->request, id, address, on_connected);
+    lock.unlock();
     if (code != 0) {
       delete one;
     }
@@ -103,6 +109,10 @@ class libraft_transport {
     }
     asked->cb(asked, stream, status);
   }
+
+  /// libraft takes addresses apart with strtok, whose place is the whole process's. No call back is
+  /// made under it: what libraft starts here, libuv ends in a later turn of the loop.
+  static inline std::mutex reading_addresses_;
 
   tcp tcp_{};
   bool open_ = false;
