@@ -22,23 +22,7 @@
 #include "quorlite/testing/consensus_conformance.hpp"
 #include "support/libraft_cluster.hpp"
 #include "support/libraft_fixture.hpp"
-
-#if defined(__SANITIZE_THREAD__)
-#define QUORLITE_TEST_RACES 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define QUORLITE_TEST_RACES 1
-#endif
-#endif
-#if defined(QUORLITE_TEST_RACES)
-// libuv closes files by system calls that the sanitizer does not see, so it takes a number that is
-// used again for the same file.
-extern "C" const char* __tsan_default_suppressions();
-extern "C" const char* __tsan_default_suppressions() {
-  return "race:^eventfd$\nrace:^pipe2$\nrace:^socket$\nrace:^accept4$\nrace:^open$\n"
-         "race:^open64$\nrace:^epoll_create1$\n";
-}
-#endif
+#include "support/seen_closes.hpp"
 
 namespace {
 
@@ -187,8 +171,7 @@ TEST_CASE("eight threads write through libraft, and every row is on every server
   std::atomic<int> written{0};
   std::vector<std::thread> writers;
   for (int i = 0; i < threads; ++i) {
-    writers.emplace_back([&, i] {
-      connection db = servers.connect(leader);
+    writers.emplace_back([&written, i, db = servers.connect(leader)] {
       for (int x = 0; x < each; ++x) {
         const std::string values = std::to_string(i) + ',' + std::to_string(x);
         written += run(db, "INSERT INTO t VALUES(" + values + ")") == SQLITE_OK ? 1 : 0;

@@ -456,15 +456,16 @@ TEST_CASE("F6: a writer that waits gets its turn when the other one ends") {
   world w;
   connection a = w.open();
   REQUIRE(run(a, "CREATE TABLE t(x); BEGIN IMMEDIATE; INSERT INTO t VALUES(1)") == SQLITE_OK);
-  std::thread waiting([&w] {
-    connection b = open_connection(w.door, "a.db").value();
-    CHECK(run(b, "INSERT INTO t SELECT max(x)+1 FROM t") == SQLITE_OK);
+  int waited = SQLITE_ERROR;
+  std::thread waiting([&waited, b = w.open()] {
+    waited = run(b, "INSERT INTO t SELECT max(x)+1 FROM t");
   });
   while (w.host.writer_waits() < 3) {
     std::this_thread::yield();
   }
   REQUIRE(run(a, "COMMIT") == SQLITE_OK);
   waiting.join();
+  CHECK(waited == SQLITE_OK);
   REQUIRE(ask(a, "SELECT x FROM t") == "1;2");
 }
 
