@@ -107,9 +107,9 @@ class cluster_report {
 txn/s: median of the rounds [min..max]. x: how many times that engine's rate, round by round, in
 the median. Other columns: medians; bytes and CPU are those of one transaction.
 CPU us: leader / one follower / a process with nothing but clients. Clients of quorlite and sqlite
-are threads with plain sqlite3 connections inside the leader's process, as that is how these are
-used; dqlite's are threads of another process and talk its wire protocol. The engine sqlite always
-has one client: more would only wait for each other.
+are threads inside the leader's process, with plain sqlite3 connections or (quorlite-groups) in
+write(), as that is how these are used; dqlite's are threads of another process and talk its wire
+protocol. The engine sqlite always has one client: more would only wait for each other.
 txn/entry: transactions that share an entry of the log. entry: bytes in the log.
 lo: on the loopback device, with headers, with dqlite's clients, and with what else the machine sent
 there. disk: written by leader / one follower. busy: retries.

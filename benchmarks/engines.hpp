@@ -17,6 +17,7 @@ namespace bench {
 std::unique_ptr<node> make_sqlite_node(const node_setup& setup);
 std::unique_ptr<node> make_raft_node(const node_setup& setup);
 std::unique_ptr<node> make_quorlite_node(const node_setup& setup);
+std::unique_ptr<node> make_quorlite_groups_node(const node_setup& setup);
 std::unique_ptr<node> make_dqlite_node(const node_setup& setup);
 std::unique_ptr<node> make_dqlite_load(const node_setup& setup);
 
@@ -52,9 +53,14 @@ struct engine {
                  .make = make_raft_node,
                  .make_load = {}});
   all.push_back({.name = "quorlite",
-                 .what = "quorlite on libraft, storage in files",
+                 .what = "quorlite on libraft, storage in files, plain connections",
                  .entries = entry_source::counters,
                  .make = make_quorlite_node,
+                 .make_load = {}});
+  all.push_back({.name = "quorlite-groups",
+                 .what = "the same, but the clients call write(), which groups their commits",
+                 .entries = entry_source::counters,
+                 .make = make_quorlite_groups_node,
                  .make_load = {}});
 #endif
 #ifdef QUORLITE_BENCH_DQLITE

@@ -47,10 +47,47 @@ quorlite::libraft_options options_of(const node_setup& setup) {
   return options;
 }
 
+using replica_type = quorlite::replica<quorlite::libraft, storage_type>;
+
+/// Inserts by write(): many such clients share a transaction.
+class group_client final : public client {
+ public:
+  explicit group_client(replica_type& replica) : replica_(replica) {}
+
+  attempt transact() override {
+    const quorlite::write_answer told =
+        replica_.write(workload::database, [this](sqlite3* db) { return insert(db); });
+    error_ = told.message;
+    return told.ok()                            ? attempt::done
+           : told.error == quorlite::errc::busy ? attempt::busy
+                                                : attempt::failed;
+  }
+  [[nodiscard]] std::string error() const override { return error_; }
+
+ private:
+  int insert(sqlite3* db) const {
+    sqlite3_stmt* statement = nullptr;
+    if (sqlite3_prepare_v2(db, workload::insert, -1, &statement, nullptr) == SQLITE_OK) {
+      sqlite3_bind_text(statement, 1, text_.c_str(), static_cast<int>(text_.size()), SQLITE_STATIC);
+      sqlite3_step(statement);
+    }
+    sqlite3_finalize(statement);
+    const int code = sqlite3_extended_errcode(db);
+    return code == SQLITE_DONE ? SQLITE_OK : code;
+  }
+
+  const std::string text_ = workload::text();
+  replica_type& replica_;
+  std::string error_;
+};
+
+enum class way { connections, groups };
+
 class quorlite_node final : public node {
  public:
-  explicit quorlite_node(const node_setup& setup)
-      : storage_(made(setup.folder + "/pages")),
+  quorlite_node(const node_setup& setup, way how)
+      : how_(how),
+        storage_(made(setup.folder + "/pages")),
         raft_(options_of(setup)),
         replica_(raft_, storage_) {
     must(replica_.status(), "start");
@@ -67,7 +104,11 @@ class quorlite_node final : public node {
     run_sql(connection_, workload::create);
     std::vector<std::unique_ptr<client>> all;
     for (int i = 0; i < clients; ++i) {
-      all.push_back(std::make_unique<sql_client<quorlite::connection>>(open()));
+      if (how_ == way::groups) {
+        all.push_back(std::make_unique<group_client>(replica_));
+      } else {
+        all.push_back(std::make_unique<sql_client<quorlite::connection>>(open()));
+      }
     }
     load_ = std::make_unique<closed_loop>(std::move(all));
   }
@@ -114,7 +155,9 @@ class quorlite_node final : public node {
 
   [[nodiscard]] readings read() const {
     const quorlite::machine_counters counters = replica_.counters();
-    return {counters.transactions, counters.entry_bytes, raft_.status().counters.batches};
+    const std::uint64_t transactions =
+        how_ == way::groups ? replica_.groups().closures : counters.transactions;
+    return {transactions, counters.entry_bytes, raft_.status().counters.batches};
   }
 
   /// Now and then, as an application does.
@@ -125,9 +168,10 @@ class quorlite_node final : public node {
     }
   }
 
+  const way how_;
   storage_type storage_;
   quorlite::libraft raft_;
-  quorlite::replica<quorlite::libraft, storage_type> replica_;
+  replica_type replica_;
   quorlite::connection connection_;
   std::unique_ptr<closed_loop> load_;
   readings before_;
@@ -139,7 +183,11 @@ class quorlite_node final : public node {
 }  // namespace
 
 std::unique_ptr<node> make_quorlite_node(const node_setup& setup) {
-  return std::make_unique<quorlite_node>(setup);
+  return std::make_unique<quorlite_node>(setup, way::connections);
+}
+
+std::unique_ptr<node> make_quorlite_groups_node(const node_setup& setup) {
+  return std::make_unique<quorlite_node>(setup, way::groups);
 }
 
 }  // namespace bench

@@ -26,7 +26,7 @@ LAYERS = [
     " captured_state.hpp damage_board.hpp foreign_staging.hpp frame_assembly.hpp"
     " outcome_table.hpp prepared_frames.hpp proposal_table.hpp replica_status.hpp"
     " restore_target.hpp staged_restore.hpp stored_pages.hpp write_plan.hpp",
-    "sqlite/*.hpp proposer.hpp replica.hpp connection.hpp",
+    "sqlite/*.hpp proposer.hpp group_writer.hpp replica.hpp connection.hpp",
 ]
 
 # Parts beside the layers: the highest layer they may include, and the groups besides.

@@ -15,10 +15,12 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/fsm.hpp"
+#include "quorlite/group_writer.hpp"
 #include "quorlite/proposer.hpp"
 #include "quorlite/replica_status.hpp"
 #include "quorlite/sqlite/connection.hpp"
 #include "quorlite/sqlite/vfs.hpp"
+#include "quorlite/sqlite/write_task.hpp"
 #include "quorlite/storage.hpp"
 
 namespace quorlite {
@@ -28,6 +30,7 @@ struct replica_options {
   fsm_options machine;
   proposer_options commits;
   vfs_options files;
+  group_options groups;
   /// A flush is due after so many bytes of entries, or when a quarter of machine.memory_bytes is
   /// dirty.
   std::uint64_t flush_bytes = std::uint64_t{64} << 20U;
@@ -59,6 +62,7 @@ class replica {
         machine_(storage, options.machine),
         proposer_(consensus, machine_, options.commits),
         vfs_(proposer_, with_own_name(options.files)),
+        writers_(consensus, vfs_, options.groups),
         flush_(*this) {
     started_ = vfs_.is_registered() ? std::error_code{} : make_error_code(errc::sqlite_failed);
     if (!started_) {
@@ -94,13 +98,47 @@ class replica {
   /// replayed
   ///   over a base that a crash tore (health() says so): try again
   [[nodiscard]] result<connection> open(std::string_view name, connection_options options = {}) {
-    if (started_) {
-      return failed(started_);
-    }
-    if (machine_.is_redoing()) {
-      return failed(errc::busy);
+    if (const std::error_code error = readiness()) {
+      return failed(error);
     }
     return open_connection(vfs_, std::string(name), options);
+  }
+
+  /// Group commit: runs `closure` in a transaction that it shares with the closures of other
+  /// threads, each in a savepoint of its own. One entry of the log, one wait for the quorum, for
+  /// all of them: many clients commit several times as often so as over connections of their own.
+  /// Blocks until the transaction is committed and applied here, or never will be.
+  ///
+  /// The closure may run on another thread that is in write() at the same time, and more than once;
+  /// only the last run counts. So what it does beside SQL belongs behind write(), and statements
+  /// that it prepares end with it. It sees what closures before it did. What it throws comes out of
+  /// this call, and undoes it.
+  ///
+  /// It may use savepoints and read-only PRAGMAs. Denied with SQLITE_AUTH: transactions, ATTACH,
+  /// temporary tables, PRAGMAs that change the connection. It must not replace the connection's
+  /// handlers, keep the sqlite3*, or call write(). `changes()` and `last_insert_rowid()` are its
+  /// own after its first INSERT, UPDATE or DELETE. Functions and collations are to be registered in
+  /// every run.
+  /// @param closure int(sqlite3*): SQLITE_OK keeps what it did, anything else undoes it
+  /// @returns errc::sqlite_failed: a statement failed, or the closure gave up, the answer's code
+  /// and
+  ///   message say why; errc::busy: no turn within the patience; errors of open(); else what a
+  ///   COMMIT says: failure::not_applied, failure::outcome_unknown (ask outcome() about the
+  ///   answer's id), failure::fatal. A group that writes nothing is answered from the tip, see
+  ///   docs/reference/limits.md
+  template <class Closure>
+  [[nodiscard]] write_answer write(std::string_view name, Closure&& closure) {
+    if (const std::error_code error = readiness()) {
+      return write_answer::refused(error);
+    }
+    const auto writer = writers_.of(name);
+    if (!writer) {
+      return write_answer::refused(writer.error());
+    }
+    detail::closure_task task(closure);
+    (*writer)->write(task);
+    task.rethrow();
+    return std::move(task.answer);
   }
 
   /// Removes a database on every replica. Blocks until it is applied here. Connections to it see an
@@ -138,6 +176,7 @@ class replica {
   [[nodiscard]] log_position applied() const noexcept { return machine_.applied(); }
   [[nodiscard]] machine_counters counters() const { return machine_.counters(); }
   [[nodiscard]] proposer_counters proposals() const { return proposer_.counters(); }
+  [[nodiscard]] group_counters groups() const { return writers_.counters(); }
 
   /// What a database is now.
   struct database_status {
@@ -189,6 +228,14 @@ class replica {
   [[nodiscard]] machine_type& machine() noexcept { return machine_; }
 
  private:
+  /// Why nothing can be opened here now, if so.
+  [[nodiscard]] std::error_code readiness() const {
+    if (started_) {
+      return started_;
+    }
+    return machine_.is_redoing() ? make_error_code(errc::busy) : std::error_code{};
+  }
+
   /// Several replicas may live in one process (tests do that): each registers a VFS of its own.
   [[nodiscard]] static vfs_options with_own_name(vfs_options files) {
     if (files.name == vfs_options{}.name) {
@@ -240,6 +287,7 @@ class replica {
   machine_type machine_;
   proposer<Consensus, Storage, Codec> proposer_;
   vfs vfs_;
+  detail::group_writers<Consensus> writers_;
   flush_task flush_;
   std::atomic<std::uint64_t> flushed_at_{0};
   std::atomic<bool> is_flushing_{false};

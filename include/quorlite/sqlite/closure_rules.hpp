@@ -1,0 +1,110 @@
+/// @file
+/// What a closure may not do on a connection that it shares with others in one transaction.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+namespace quorlite {
+inline namespace v0 {
+namespace detail {
+
+/// The savepoint around each closure, and what the names of ours begin with.
+inline constexpr std::string_view closure_savepoint_prefix = "ql:";
+
+/// Guards one connection, by its authorizer (sqlite.org/c3ref/set_authorizer.html) and its commit
+/// hook. A statement that was prepared elsewhere escapes the first; the second turns its COMMIT
+/// into a rollback, and a rollback shows. One thread at a time.
+class closure_rules {
+ public:
+  /// @param db must outlive it, or be closed with it
+  explicit closure_rules(sqlite3* db) noexcept : db_(db) {
+    sqlite3_set_authorizer(db, &closure_rules::authorize, this);
+    sqlite3_commit_hook(db, &closure_rules::before_commit, this);
+  }
+  closure_rules(const closure_rules&) = delete;
+  closure_rules& operator=(const closure_rules&) = delete;
+  ~closure_rules() {
+    sqlite3_set_authorizer(db_, nullptr, nullptr);
+    sqlite3_commit_hook(db_, nullptr, nullptr);
+  }
+
+  void enter() noexcept {
+    inside_ = true;
+    why_ = {};
+  }
+  void leave() noexcept { inside_ = false; }
+
+  /// What to say about the last SQLITE_AUTH since enter(); empty if it was not ours.
+  [[nodiscard]] std::string_view why() const noexcept { return why_; }
+
+ private:
+  static int before_commit(void* self) noexcept {
+    return static_cast<closure_rules*>(self)->inside_ ? 1 : 0;
+  }
+  static int authorize(void* self, int action, const char* first, const char* second, const char*,
+                       const char*) noexcept {
+    auto& rules = *static_cast<closure_rules*>(self);
+    if (!rules.inside_) {
+      return SQLITE_OK;
+    }
+    const std::string_view why = refusal(action, first, second);
+    if (why.empty()) {
+      return SQLITE_OK;
+    }
+    rules.why_ = why;
+    return SQLITE_DENY;
+  }
+
+  [[nodiscard]] static std::string_view refusal(int action, const char* first,
+                                                const char* second) noexcept {
+    switch (action) {
+      case SQLITE_TRANSACTION:
+        return "write() makes the transaction: no BEGIN, COMMIT or ROLLBACK in it; SAVEPOINT works";
+      case SQLITE_SAVEPOINT:
+        return begins_like_ours(second) ? "savepoints named \"ql:...\" are write()'s own"
+                                        : std::string_view{};
+      case SQLITE_ATTACH:
+      case SQLITE_DETACH:
+        return "write() shares its connection: ATTACH and DETACH on one of your own";
+      case SQLITE_CREATE_TEMP_TABLE:
+      case SQLITE_CREATE_TEMP_INDEX:
+      case SQLITE_CREATE_TEMP_VIEW:
+      case SQLITE_CREATE_TEMP_TRIGGER:
+        return "write() shares its connection: what is TEMP, make on one of your own";
+      case SQLITE_PRAGMA:
+        return second == nullptr || leaves_connection_alone(first)
+                   ? std::string_view{}
+                   : "write() shares its connection: no PRAGMA that changes it";
+      default: return {};
+    }
+  }
+
+  [[nodiscard]] static bool begins_like_ours(const char* name) noexcept {
+    return name != nullptr &&
+           sqlite3_strnicmp(name, closure_savepoint_prefix.data(),
+                            static_cast<int>(closure_savepoint_prefix.size())) == 0;
+  }
+
+  /// Those with an argument that only look, or whose effect is part of the transaction.
+  [[nodiscard]] static bool leaves_connection_alone(const char* pragma) noexcept {
+    static constexpr std::array names{"application_id",     "foreign_key_check", "foreign_key_list",
+                                      "incremental_vacuum", "index_info",        "index_list",
+                                      "index_xinfo",        "integrity_check",   "optimize",
+                                      "quick_check",        "table_info",        "table_list",
+                                      "table_xinfo",        "user_version"};
+    return std::any_of(names.begin(), names.end(),
+                       [pragma](const char* one) { return sqlite3_stricmp(one, pragma) == 0; });
+  }
+
+  sqlite3* const db_;
+  std::string_view why_;
+  bool inside_ = false;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace quorlite

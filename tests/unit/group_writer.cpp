@@ -1,0 +1,170 @@
+// Group commit through replica::write(), in a simulated cluster.
+#include <sqlite3.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "catch2_shim.hpp"
+#include "quorlite/testing/replica_cluster.hpp"
+#include "support/sql.hpp"
+
+namespace {
+
+using namespace quorlite;
+using quorlite::testing::deposition;
+using quorlite::testing::engine_kind;
+using quorlite::testing::milestone;
+using quorlite::testing::replica_cluster;
+
+write_answer insert(replica_cluster& cluster, server_id at, std::int64_t value) {
+  return cluster.replica(at).write("app.db", [value](sqlite3* db) {
+    return run(db, "INSERT INTO t VALUES(" + std::to_string(value) + ")");
+  });
+}
+
+server_id start(replica_cluster& cluster) {
+  const server_id leader = cluster.wait_for_leader().value();
+  connection db = cluster.connect(leader);
+  REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+  return leader;
+}
+
+void finish_clients(replica_cluster& cluster, milliseconds limit = milliseconds{120'000}) {
+  REQUIRE(cluster.world().run_until(
+      [&cluster] { return cluster.world().unfinished_clients() == 0; }, limit));
+}
+
+std::string count_of(replica_cluster& cluster, server_id at, std::int64_t value) {
+  return ask(cluster.connect(at), "SELECT count(*) FROM t WHERE x=" + std::to_string(value));
+}
+
+}  // namespace
+
+TEST_CASE("64 clients in write() share transactions, on fibers and on threads alike") {
+  const auto events_of = [](std::uint64_t seed, engine_kind kind) {
+    replica_cluster cluster({.seed = seed, .engine = kind});
+    const server_id leader = start(cluster);
+    const std::uint64_t before = cluster.replica(leader).proposals().transactions;
+    int failures = 0;
+    for (int client = 0; client < 64; ++client) {
+      cluster.world().spawn([&, client] {
+        for (int n = 0; n < 4; ++n) {
+          failures += insert(cluster, leader, client * 100 + n).ok() ? 0 : 1;
+        }
+      });
+    }
+    finish_clients(cluster);
+    CHECK(failures == 0);
+    CHECK(ask(cluster.connect(leader), "SELECT count(*), count(DISTINCT x) FROM t") == "256|256");
+    const group_counters counted = cluster.replica(leader).groups();
+    CHECK(counted.closures == 256);
+    CHECK(counted.groups <= 32);  // four rounds, and some that go ahead of them
+    CHECK(cluster.replica(leader).proposals().transactions - before == counted.groups);
+    REQUIRE(cluster.wait_until_even());
+    CHECK(cluster.are_identical());
+    return cluster.world().event_hash();
+  };
+  const std::uint64_t fibers = events_of(21, engine_kind::fiber);
+  CHECK(fibers == events_of(21, engine_kind::fiber));
+  CHECK(fibers == events_of(21, engine_kind::baton));
+}
+
+TEST_CASE("a leader that falls with groups on their way answers every closure truly") {
+  const auto what = GENERATE(milestone::enqueued, milestone::appended, milestone::committed);
+  const auto way = GENERATE(deposition::step_down, deposition::isolate);
+  CAPTURE(static_cast<int>(what), static_cast<int>(way));
+  replica_cluster cluster({.seed = 22});
+  const server_id old_leader = start(cluster);
+  cluster.world().depose_leader_when(what, cluster.world().node(old_leader).office().commands + 2,
+                                     way);
+  std::vector<write_answer> answers(40);
+  for (std::size_t client = 0; client < answers.size(); ++client) {
+    cluster.world().spawn([&, client] {
+      answers[client] = insert(cluster, old_leader, static_cast<std::int64_t>(client));
+    });
+  }
+  finish_clients(cluster);
+  cluster.world().heal();
+  const server_id leader = cluster.wait_for_leader().value();
+  REQUIRE(!cluster.replica(leader).read_barrier());
+  REQUIRE(cluster.wait_until_even());
+  CHECK(cluster.are_identical());
+  std::size_t unsure = 0;
+  for (std::size_t client = 0; client < answers.size(); ++client) {
+    const write_answer& told = answers[client];
+    CAPTURE(client, told.message);
+    const bool is_there = count_of(cluster, leader, static_cast<std::int64_t>(client)) == "1";
+    if (told.ok()) {
+      CHECK(is_there);
+    } else if (told.error == failure::not_applied) {
+      CHECK_FALSE(is_there);
+    } else {
+      ++unsure;
+      REQUIRE(told.error == failure::outcome_unknown);
+      CHECK(cluster.replica(leader).outcome(told.id) ==
+            (is_there ? transaction_fate::committed : transaction_fate::not_committed));
+    }
+  }
+  CHECK(unsure > 0);
+}
+
+TEST_CASE("a writer of its own that sits there makes write() busy, and then it goes on") {
+  replica_cluster cluster({.seed = 23}, {.groups = {.connections = {.busy_timeout{50}}}});
+  const server_id leader = start(cluster);
+  connection idle = cluster.connect(leader);
+  REQUIRE(run(idle, "BEGIN IMMEDIATE") == SQLITE_OK);
+  const write_answer told = insert(cluster, leader, 1);
+  CHECK(told.error == errc::busy);
+  CHECK(told.code == SQLITE_BUSY);
+  REQUIRE(run(idle, "ROLLBACK") == SQLITE_OK);
+  CHECK(insert(cluster, leader, 2).ok());
+  CHECK(ask(idle, "SELECT x FROM t") == "2");
+}
+
+TEST_CASE("closures that get no turn are busy in time, and too many are so at once") {
+  replica_cluster cluster({.seed = 24}, {.groups = {.waiting = 3, .groups = 1, .patience{50}}});
+  const server_id leader = start(cluster);
+  cluster.world().isolate(leader);  // the first group now waits for a quorum
+  std::vector<write_answer> answers(6);
+  for (std::size_t client = 0; client < answers.size(); ++client) {
+    cluster.world().spawn([&, client] {
+      answers[client] = insert(cluster, leader, static_cast<std::int64_t>(client));
+    });
+  }
+  finish_clients(cluster);
+  std::size_t busy = 0;
+  for (const write_answer& told : answers) {
+    CHECK_FALSE(told.ok());
+    busy += told.error == errc::busy ? 1 : 0;
+  }
+  CHECK(busy == 5);  // two at once, three in time; the first is on its way
+  cluster.world().heal();
+  const server_id next = cluster.wait_for_leader().value();
+  REQUIRE(cluster.wait_until_even());
+  CHECK(insert(cluster, next, 99).ok());
+}
+
+TEST_CASE("write() tells what open() would, and lets out what its closure throws") {
+  replica_cluster cluster({.seed = 25});
+  const server_id leader = start(cluster);
+  const auto nothing = [](sqlite3*) { return SQLITE_OK; };
+  CHECK(cluster.replica(leader).write("../app.db", nothing).error == errc::invalid_name);
+  for (const server_id id : cluster.servers()) {
+    if (id != leader) {
+      const write_answer told = insert(cluster, id, 1);
+      CHECK(told.error == errc::not_leader);
+      CHECK(told.message.find("leader is") != std::string::npos);
+    }
+  }
+  CHECK_THROWS_AS(cluster.replica(leader).write("app.db",
+                                                [](sqlite3* db) -> int {
+                                                  run(db, "INSERT INTO t VALUES(5)");
+                                                  throw std::runtime_error("no");
+                                                }),
+                  std::runtime_error);
+  CHECK(insert(cluster, leader, 6).ok());
+  CHECK(ask(cluster.connect(leader), "SELECT x FROM t") == "6");
+}

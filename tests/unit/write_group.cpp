@@ -1,0 +1,362 @@
+// Closures that share a transaction: what one of them can do to the others.
+#include <sqlite3.h>
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "catch2_shim.hpp"
+#include "quorlite/sqlite/write_group.hpp"
+#include "support/local_host.hpp"
+#include "support/sql.hpp"
+
+namespace {
+
+using namespace quorlite;
+using quorlite_test::local_host;
+using closure = std::function<int(sqlite3*)>;
+using task = detail::closure_task<closure>;
+
+constexpr int unique_violation = SQLITE_CONSTRAINT_UNIQUE;
+
+closure sql(std::string text) {
+  return [text = std::move(text)](sqlite3* db) { return run(db, text); };
+}
+
+struct world {
+  local_host host;
+  vfs door;
+  std::unique_ptr<detail::group_executor> executor;
+  int commits = 0;
+
+  explicit world(std::uint64_t write_set_bytes = std::uint64_t{512} << 20U)
+      : door(host, {.name = "vfs-group", .write_set_bytes_max = write_set_bytes}),
+        executor(detail::group_executor::open(door, "a.db", {}).value()) {
+    REQUIRE(run(open(), "CREATE TABLE t(x UNIQUE)") == SQLITE_OK);
+  }
+
+  connection open() { return std::move(open_connection(door, "a.db").value()); }
+
+  std::vector<std::unique_ptr<task>> run_all(std::vector<closure>& closures) {
+    std::vector<std::unique_ptr<task>> tasks;
+    std::vector<detail::write_task*> group;
+    for (closure& one : closures) {
+      tasks.push_back(std::make_unique<task>(one));
+      group.push_back(tasks.back().get());
+    }
+    executor->run(group, [this] { ++commits; });
+    return tasks;
+  }
+  std::vector<write_answer> answers_of(std::vector<closure> closures) {
+    std::vector<write_answer> answers;
+    for (const auto& one : run_all(closures)) {
+      answers.push_back(one->answer);
+    }
+    return answers;
+  }
+  std::string rows() { return ask(open(), "SELECT x FROM t ORDER BY x"); }
+};
+
+std::string rows_of_pages(int pages) {
+  return "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<" +
+         std::to_string(pages) + ") INSERT INTO big SELECT randomblob(3000) FROM n";
+}
+
+}  // namespace
+
+TEST_CASE("closures of a group are one entry, and each sees what those before it did") {
+  world w;
+  const std::size_t before = w.host.entry_count();
+  std::string seen;
+  const auto answers = w.answers_of({sql("INSERT INTO t VALUES(1)"), sql("INSERT INTO t VALUES(2)"),
+                                     [&seen](sqlite3* db) {
+                                       seen = ask(db, "SELECT x FROM t");
+                                       return SQLITE_OK;
+                                     },
+                                     sql("CREATE TABLE u(y); INSERT INTO u VALUES(3)"),
+                                     sql("INSERT INTO u VALUES(4)")});
+  for (const write_answer& one : answers) {
+    CHECK(one.ok());
+    CHECK(one.message.empty());
+    CHECK(one.id == answers.front().id);
+    CHECK(one.id != transaction_id{});
+  }
+  CHECK(seen == "1;2");
+  CHECK(w.host.entry_count() == before + 1);
+  CHECK(w.rows() == "1;2");
+  CHECK(ask(w.open(), "SELECT y FROM u") == "3;4");
+  CHECK(w.commits == 1);
+  CHECK(w.host.replays_equal());
+}
+
+TEST_CASE("a closure that fails takes only itself back, and is told why") {
+  world w;
+  const auto answers = w.answers_of(
+      {sql("INSERT INTO t VALUES(1)"), sql("INSERT INTO t VALUES(5); INSERT INTO t VALUES(1)"),
+       sql("CREATE TABLE gone(y); nonsense"), sql("INSERT INTO t VALUES(2)"), [](sqlite3* db) {
+         run(db, "INSERT INTO t VALUES(6)");
+         return 77;
+       }});
+  CHECK(answers[0].ok());
+  CHECK(answers[1].error == errc::sqlite_failed);
+  CHECK(answers[1].code == unique_violation);
+  CHECK(answers[1].message == "UNIQUE constraint failed: t.x");
+  CHECK(answers[2].code == SQLITE_ERROR);
+  CHECK(answers[2].message == "near \"nonsense\": syntax error");
+  CHECK(answers[3].ok());
+  CHECK(answers[4].error == failure::refused);
+  CHECK(answers[4].code == 77);
+  CHECK(w.rows() == "1;2");
+  CHECK(ask(w.open(), "SELECT count(*) FROM sqlite_schema WHERE name='gone'") == "0");
+}
+
+TEST_CASE("what would harm the others is denied with a sentence, and the others commit") {
+  const std::string denied = GENERATE(
+      std::string("BEGIN"), std::string("COMMIT"), std::string("ROLLBACK"), std::string("END"),
+      std::string("SAVEPOINT \"QL:mine\""), std::string("RELEASE \"ql:closure\""),
+      std::string("ROLLBACK TO \"ql:closure\""), std::string("ATTACH 'b.db' AS b"),
+      std::string("DETACH main"), std::string("CREATE TEMP TABLE v(y)"),
+      std::string("CREATE TEMP VIEW v AS SELECT 1"), std::string("PRAGMA defer_foreign_keys=1"),
+      std::string("PRAGMA recursive_triggers=1"), std::string("PRAGMA cache_size=10"));
+  INFO(denied);
+  world w;
+  const auto answers =
+      w.answers_of({sql("INSERT INTO t VALUES(1)"), sql("INSERT INTO t VALUES(2); " + denied),
+                    sql("INSERT INTO t VALUES(3)")});
+  CHECK(answers[0].ok());
+  CHECK(answers[1].code == SQLITE_AUTH);
+  CHECK(answers[1].message.find("write()") != std::string::npos);
+  CHECK(answers[2].ok());
+  CHECK(w.rows() == "1;3");
+  CHECK(w.commits == 1);
+}
+
+TEST_CASE("savepoints of its own, and pragmas that are part of the transaction, are allowed") {
+  world w;
+  const auto answers = w.answers_of(
+      {sql("SAVEPOINT a; INSERT INTO t VALUES(1); ROLLBACK TO a; INSERT INTO t VALUES(2)"),
+       sql("SAVEPOINT a; INSERT INTO t VALUES(3); RELEASE a; PRAGMA user_version=7"),
+       [](sqlite3* db) {
+         return ask(db, "PRAGMA table_info(t)") == "0|x||0||0" ? SQLITE_OK : SQLITE_ERROR;
+       }});
+  for (const write_answer& one : answers) {
+    CHECK(one.ok());
+  }
+  CHECK(w.rows() == "2;3");
+  CHECK(ask(w.open(), "PRAGMA user_version") == "7");
+}
+
+TEST_CASE("a closure that leaves references broken is the only one undone") {
+  world w;
+  REQUIRE(run(w.open(),
+              "CREATE TABLE p(id INTEGER PRIMARY KEY);"
+              "CREATE TABLE c(p REFERENCES p DEFERRABLE INITIALLY DEFERRED)") == SQLITE_OK);
+  closure on = [](sqlite3* db) {
+    return sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_FKEY, 1, nullptr);
+  };
+  static_cast<void>(w.answers_of({on}));  // not a PRAGMA: it holds from the next transaction on
+  const auto answers =
+      w.answers_of({sql("INSERT INTO c VALUES(1); INSERT INTO p VALUES(1)"),
+                    sql("INSERT INTO c VALUES(2)"), sql("INSERT INTO t VALUES(1)")});
+  CHECK(answers[0].ok());
+  CHECK(answers[1].code == SQLITE_CONSTRAINT_FOREIGNKEY);
+  CHECK(answers[2].ok());
+  CHECK(ask(w.open(), "SELECT p FROM c") == "1");
+  CHECK(w.rows() == "1");
+}
+
+TEST_CASE(
+    "a closure that rolls all of the transaction back is answered, and the others run again") {
+  world w;
+  int first = 0;
+  int last = 0;
+  const auto answers = w.answers_of({[&first](sqlite3* db) {
+                                       ++first;
+                                       return run(db, "INSERT INTO t VALUES(1)");
+                                     },
+                                     sql("INSERT OR ROLLBACK INTO t VALUES(1)"),
+                                     [&last](sqlite3* db) {
+                                       ++last;
+                                       return run(db, "INSERT INTO t VALUES(2)");
+                                     }});
+  CHECK(answers[0].ok());
+  CHECK(answers[1].code == unique_violation);
+  CHECK(answers[2].ok());
+  CHECK(first == 2);
+  CHECK(last == 1);
+  CHECK(w.rows() == "1;2");
+}
+
+TEST_CASE("statements prepared outside cannot end the transaction unnoticed") {
+  const std::string end = GENERATE(std::string("COMMIT"), std::string("ROLLBACK"));
+  INFO(end);
+  world w;
+  sqlite3* kept = nullptr;
+  static_cast<void>(w.answers_of({[&kept](sqlite3* db) {
+    kept = db;
+    return SQLITE_OK;
+  }}));
+  sqlite3_stmt* statement = nullptr;
+  REQUIRE(sqlite3_prepare_v2(kept, end.c_str(), -1, &statement, nullptr) == SQLITE_OK);
+  const std::size_t before = w.host.entry_count();
+  const auto answers = w.answers_of({sql("INSERT INTO t VALUES(1)"),
+                                     [statement](sqlite3* db) {
+                                       sqlite3_step(statement);
+                                       sqlite3_reset(statement);
+                                       run(db, "INSERT INTO t VALUES(9)");
+                                       return SQLITE_OK;
+                                     },
+                                     sql("INSERT INTO t VALUES(2)")});
+  sqlite3_finalize(statement);
+  CHECK(answers[0].ok());
+  CHECK(answers[1].code == SQLITE_MISUSE);
+  CHECK(answers[2].ok());
+  CHECK(w.rows() == "1;2");
+  CHECK(w.host.entry_count() == before + 1);
+}
+
+TEST_CASE("a group that is too large is cut, and only what is too large alone is refused") {
+  world w(60 * 4096);
+  REQUIRE(run(w.open(), "CREATE TABLE big(y)") == SQLITE_OK);
+  const auto fit =
+      w.answers_of({sql(rows_of_pages(25)), sql(rows_of_pages(25)), sql(rows_of_pages(20))});
+  for (const write_answer& one : fit) {
+    CHECK(one.ok());
+  }
+  const auto one_too_large =
+      w.answers_of({sql(rows_of_pages(5)), sql(rows_of_pages(200)), sql(rows_of_pages(5))});
+  CHECK(one_too_large[0].ok());
+  CHECK((one_too_large[1].code & 0xFF) == SQLITE_FULL);
+  CHECK(one_too_large[2].ok());
+  CHECK(ask(w.open(), "SELECT count(*) FROM big") == "80");
+  CHECK(w.host.replays_equal());
+}
+
+TEST_CASE("an interrupt ends the closure that it meets alone, and no other") {
+  world w;
+  const closure interrupted = [](sqlite3* db) {
+    sqlite3_create_function(
+        db, "stop", 0, SQLITE_UTF8, nullptr,
+        [](sqlite3_context* context, int, sqlite3_value**) {
+          sqlite3_interrupt(sqlite3_context_db_handle(context));
+          sqlite3_result_int(context, 1);
+        },
+        nullptr, nullptr);
+    return run(db,
+               "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<100000) "
+               "INSERT INTO t SELECT i+stop() FROM n");
+  };
+  const auto answers =
+      w.answers_of({sql("INSERT INTO t VALUES(1)"), interrupted, sql("INSERT INTO t VALUES(2)")});
+  CHECK(answers[0].ok());
+  CHECK(answers[1].code == SQLITE_INTERRUPT);
+  CHECK(answers[2].ok());
+  CHECK(w.rows() == "1;2");
+}
+
+TEST_CASE("a group that the quorum refuses is refused to all, those that failed themselves too") {
+  world w;
+  w.host.refuse_next(make_error_code(errc::not_leader));
+  const auto answers =
+      w.answers_of({sql("INSERT INTO t VALUES(1)"), sql("INSERT INTO t VALUES(1)")});
+  for (const write_answer& one : answers) {
+    CHECK(one.error == errc::not_leader);
+    CHECK(one.code == sqlite_not_leader);
+  }
+  CHECK(w.rows().empty());
+  CHECK(w.answers_of({sql("INSERT INTO t VALUES(1)")})[0].ok());
+}
+
+TEST_CASE("a group whose outcome is unknown says so to all, with the id to ask about") {
+  world w;
+  w.host.lie_next(make_error_code(errc::leadership_lost));
+  const auto answers =
+      w.answers_of({sql("INSERT INTO t VALUES(1)"), sql("INSERT INTO t VALUES(2)")});
+  for (const write_answer& one : answers) {
+    CHECK(one.error == failure::outcome_unknown);
+    CHECK(one.code == sqlite_outcome_unknown);
+    CHECK(one.id != transaction_id{});
+    CHECK(one.id == answers[0].id);
+  }
+}
+
+TEST_CASE("on a replica that does not lead, nothing runs and no id is named") {
+  world w;
+  REQUIRE(w.answers_of({sql("INSERT INTO t VALUES(1)")})[0].id != transaction_id{});
+  w.host.lead(false);
+  int ran = 0;
+  const auto answers = w.answers_of({[&ran](sqlite3*) {
+    ++ran;
+    return SQLITE_OK;
+  }});
+  CHECK(answers[0].error == errc::not_leader);
+  CHECK(answers[0].id == transaction_id{});
+  CHECK(ran == 0);
+}
+
+TEST_CASE("a COMMIT that finds no room is told as busy, and the next group commits") {
+  world w;
+  w.host.refuse_next(make_error_code(errc::busy));
+  const auto answers =
+      w.answers_of({sql("INSERT INTO t VALUES(1)"), sql("INSERT INTO t VALUES(2)")});
+  for (const write_answer& one : answers) {
+    CHECK(one.error == errc::busy);
+  }
+  CHECK(w.answers_of({sql("INSERT INTO t VALUES(3)")})[0].ok());
+  CHECK(w.rows() == "3");
+}
+
+TEST_CASE("what a closure throws undoes it and reaches its caller, and the others commit") {
+  world w;
+  std::vector<closure> closures{sql("INSERT INTO t VALUES(1)"),
+                                [](sqlite3* db) -> int {
+                                  run(db, "INSERT INTO t VALUES(2)");
+                                  throw std::runtime_error("no");
+                                },
+                                sql("INSERT INTO t VALUES(3)")};
+  const auto tasks = w.run_all(closures);
+  CHECK(tasks[0]->answer.ok());
+  CHECK_FALSE(tasks[1]->answer.ok());
+  CHECK_THROWS_AS(tasks[1]->rethrow(), std::runtime_error);
+  CHECK_NOTHROW(tasks[2]->rethrow());
+  CHECK(w.rows() == "1;3");
+}
+
+TEST_CASE("what a closure leaves open or behind does not reach the next one") {
+  world w;
+  sqlite3_stmt* left = nullptr;
+  std::string rowid;
+  const auto answers =
+      w.answers_of({sql("INSERT INTO t VALUES(1),(2),(3)"),
+                    [&left](sqlite3* db) {
+                      const char* const text = "INSERT INTO t VALUES(4),(5) RETURNING x";
+                      if (sqlite3_prepare_v2(db, text, -1, &left, nullptr) != SQLITE_OK) {
+                        return SQLITE_ERROR;
+                      }
+                      return sqlite3_step(left) == SQLITE_ROW ? SQLITE_OK : SQLITE_ERROR;
+                    },
+                    [&rowid](sqlite3* db) {
+                      rowid = std::to_string(sqlite3_last_insert_rowid(db));
+                      return run(db, "INSERT INTO t VALUES(6)");
+                    }});
+  sqlite3_finalize(left);
+  for (const write_answer& one : answers) {
+    CHECK(one.ok());
+  }
+  CHECK(rowid == "0");
+  CHECK(w.rows() == "1;2;3;4;5;6");
+}
+
+TEST_CASE("a group that writes nothing proposes nothing") {
+  world w;
+  const std::size_t before = w.host.entry_count();
+  const auto answers = w.answers_of({sql("SELECT count(*) FROM t"), sql("nonsense")});
+  CHECK(answers[0].ok());
+  CHECK(answers[0].id == transaction_id{});
+  CHECK(answers[1].code == SQLITE_ERROR);
+  CHECK(w.host.entry_count() == before);
+}
