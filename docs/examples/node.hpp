@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <system_error>
@@ -12,6 +13,7 @@
 
 #include "node_flags.hpp"
 #include "quorlite/quorlite.hpp"
+#include "quorlite/sqlite/transfer.hpp"
 
 namespace example {
 
@@ -32,6 +34,12 @@ class node {
   [[nodiscard]] virtual std::vector<std::string> databases() = 0;
   /// Behind a read barrier, if this server leads.
   [[nodiscard]] virtual quorlite::transaction_fate outcome(quorlite::transaction_id id) = 0;
+
+  using progress = std::function<bool(quorlite::transfer_progress)>;
+  /// Makes a file the content of a database, on the leader. See quorlite::import_database.
+  [[nodiscard]] virtual std::error_code import_file(const std::string& name,
+                                                    const std::string& path,
+                                                    const progress& tell) = 0;
 
   // Membership, on the leader. They block until it is done, or the engine gives up.
   [[nodiscard]] virtual std::error_code add(const cluster_member& one) = 0;
@@ -63,6 +71,11 @@ class running_node final : public node {
   [[nodiscard]] quorlite::transaction_fate outcome(quorlite::transaction_id id) override {
     static_cast<void>(replica_.read_barrier());  // without it the answer may be "open", never wrong
     return replica_.outcome(id);
+  }
+
+  [[nodiscard]] std::error_code import_file(const std::string& name, const std::string& path,
+                                            const progress& tell) override {
+    return quorlite::import_database(replica_, name, path, std::cref(tell));
   }
 
   [[nodiscard]] std::error_code add(const cluster_member& one) override {

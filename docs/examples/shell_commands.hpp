@@ -7,18 +7,22 @@
 
 #include <cctype>
 #include <charconv>
+#include <cstdio>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
+#include "quorlite/sqlite/transfer.hpp"
 #include "sql_shell.hpp"
 
 namespace example {
 
 inline constexpr std::string_view shell_help =
     R"(.add ID=HOST:PORT    Let a server take part that was started with --join (on the leader)
-.backup FILE         Write the database to FILE, an ordinary SQLite file
+.backup FILE         Write the database to FILE, a new and ordinary SQLite file
 .bail on|off         Stop after an error
 .databases           List the replicated databases
 .headers on|off      Print the names of the columns
@@ -31,6 +35,7 @@ inline constexpr std::string_view shell_help =
 .quit                Stop this server
 .read FILE           Carry out the lines of FILE
 .remove ID           Let a server take no part any more (on the leader)
+.restore FILE        Replace the database by the content of FILE (on the leader)
 .schema [NAME]       Show the CREATE statements
 .status              Show what this server knows, as JSON
 .tables              List the tables and views
@@ -57,6 +62,29 @@ inline constexpr std::string_view shell_help =
   }
   return words;
 }
+
+/// Tells on a terminal how far a copy is, and wipes that away at the end.
+class transfer_report {
+ public:
+  explicit transfer_report(bool terminal) noexcept : terminal_(terminal) {}
+  transfer_report(const transfer_report&) = delete;
+  transfer_report& operator=(const transfer_report&) = delete;
+  ~transfer_report() {
+    if (terminal_) {
+      std::fputs("\r\033[K", stderr);
+    }
+  }
+
+  bool operator()(quorlite::transfer_progress at) const {
+    if (terminal_ && at.total != 0) {
+      fmt::print(stderr, "\r{} % of {} pages", at.done * 100 / at.total, at.total);
+    }
+    return !stop_signal::asked();
+  }
+
+ private:
+  const bool terminal_;
+};
 
 /// Carries out one of them.
 class shell_commands {
@@ -105,17 +133,31 @@ class shell_commands {
     if (!shell_.is_open()) {
       return;
     }
-    sqlite3* opened = nullptr;
-    const int code = sqlite3_open(given[1].c_str(), &opened);
-    const owned_database file(opened);
-    sqlite3_backup* const copy =
-        code == SQLITE_OK ? sqlite3_backup_init(opened, "main", shell_.db_, "main") : nullptr;
-    if (copy != nullptr) {
-      sqlite3_backup_step(copy, -1);
-      sqlite3_backup_finish(copy);
+    const transfer_report report(shell_.terminal_);
+    const std::error_code error =
+        quorlite::export_database(shell_.db_, given[1], std::cref(report));
+    if (error) {
+      shell_.fail(fmt::format("Error: cannot write '{}': {}", given[1],
+                              error == quorlite::errc::sqlite_failed
+                                  ? "SQLite cannot make a file there"
+                                  : error.message()));
     }
-    if (sqlite3_errcode(opened) != SQLITE_OK) {
-      shell_.fail(fmt::format("Error: cannot write '{}': {}", given[1], sqlite3_errmsg(opened)));
+  }
+
+  void restore(const words& given) {
+    shell_.wait_for_leader_once();
+    if (!shell_.is_open()) {
+      return;
+    }
+    const transfer_report report(shell_.terminal_);
+    const std::error_code error =
+        shell_.node_.import_file(shell_.name_, given[1], std::cref(report));
+    if (error == quorlite::errc::sqlite_failed) {
+      shell_.fail(fmt::format(
+          "Error: cannot restore from '{}': not an SQLite file, or one of another page size",
+          given[1]));
+    } else if (error) {
+      answer(error);
     }
   }
 
@@ -280,6 +322,7 @@ class shell_commands {
         {".outcome", 1, 1, &shell_commands::outcome},
         {".print", 0, ~std::size_t{0}, &shell_commands::print},
         {".remove", 1, 1, &shell_commands::remove},
+        {".restore", 1, 1, &shell_commands::restore},
         {".schema", 0, 1, &shell_commands::schema},
         {".status", 0, 0, &shell_commands::status},
         {".tables", 0, 0, &shell_commands::tables},

@@ -119,6 +119,11 @@ def commands(program: str, folder: str) -> None:
     database = sqlite3.connect(plain)
     expect(database.execute("SELECT count(*) FROM t").fetchone() == (3,), "rows of the backup")
     database.close()
+    told = server.run(f".backup '{plain}'\n")
+    expect("File exists" in told.stderr and told.returncode == 1, told)
+    expect(server.lines("DELETE FROM t;\nSELECT count(*) FROM t;\n") == ["0"], "deleted")
+    restored = server.lines(f".restore '{plain}'\nSELECT count(*) FROM t;\n.tables\n")
+    expect(restored == ["3", "t", "v"], restored)
 
     other = ".open other.db\nCREATE TABLE o(a);\n.open app.db\n.tables\n.databases\n"
     expect(server.lines(other) == ["t", "v", "app.db", "other.db"], ".open")
@@ -139,7 +144,9 @@ def wrong_commands(program: str, folder: str) -> None:
         ".nonsense": "unknown command",
         ".": "unknown command",
         ".backup": "unknown command or invalid arguments",
-        ".backup /nowhere/file": "unable to open database file",
+        ".backup /nowhere/file": "SQLite cannot make a file there",
+        ".restore": "unknown command or invalid arguments",
+        ".restore /nowhere/file": "No such file",
         ".read /nowhere/file": "cannot open",
         ".open ../a": "not a database name",
         ".open": "unknown command or invalid arguments",
