@@ -236,6 +236,19 @@ TEST_CASE("a group that is too large is cut, and only what is too large alone is
   CHECK(w.host.replays_equal());
 }
 
+TEST_CASE("a group that is too large before its COMMIT, as the cache runs over, is cut as well") {
+  world w(700 * 4096);  // SQLite's cache holds about 500
+  REQUIRE(run(w.open(), "CREATE TABLE big(y)") == SQLITE_OK);
+  const auto answers = w.answers_of({sql(rows_of_pages(400)), sql(rows_of_pages(400)),
+                                     sql(rows_of_pages(1000)), sql("INSERT INTO t VALUES(1)")});
+  CHECK(answers[0].ok());
+  CHECK(answers[1].ok());
+  CHECK((answers[2].code & 0xFF) == SQLITE_FULL);
+  CHECK(answers[3].ok());
+  CHECK(ask(w.open(), "SELECT count(*) FROM big") == "800");
+  CHECK(w.host.replays_equal());
+}
+
 TEST_CASE("an interrupt ends the closure that it meets alone, and no other") {
   world w;
   const closure interrupted = [](sqlite3* db) {
@@ -255,6 +268,25 @@ TEST_CASE("an interrupt ends the closure that it meets alone, and no other") {
   CHECK(answers[0].ok());
   CHECK(answers[1].code == SQLITE_INTERRUPT);
   CHECK(answers[2].ok());
+  CHECK(w.rows() == "1;2");
+}
+
+TEST_CASE("an interrupt that may have been meant for another costs a second run and no closure") {
+  world w;
+  int runs = 0;
+  const auto answers = w.answers_of({sql("INSERT INTO t VALUES(1)"), [&runs](sqlite3* db) {
+                                       if (++runs > 1) {
+                                         return run(db, "INSERT INTO t VALUES(2)");
+                                       }
+                                       sqlite3_progress_handler(
+                                           db, 1, [](void*) { return 1; }, nullptr);
+                                       const int code = run(db, "INSERT INTO t VALUES(2)");
+                                       sqlite3_progress_handler(db, 0, nullptr, nullptr);
+                                       return code;
+                                     }});
+  CHECK(answers[0].ok());
+  CHECK(answers[1].ok());
+  CHECK(runs == 2);
   CHECK(w.rows() == "1;2");
 }
 
