@@ -15,6 +15,7 @@
 /// dropped |
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -141,12 +142,8 @@ class foreign_staging {
     return sum;
   }
   [[nodiscard]] bool any_from_snapshot() const noexcept {
-    for (const auto& [name, one] : by_name_) {
-      if (one.first == log_index{0}) {
-        return true;
-      }
-    }
-    return false;
+    return std::any_of(by_name_.begin(), by_name_.end(),
+                       [](const auto& named) { return named.second.first == log_index{0}; });
   }
   /// See staged_transactions::replay_from().
   [[nodiscard]] log_index replay_from(log_index applied) const noexcept {

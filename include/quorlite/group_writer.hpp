@@ -50,11 +50,8 @@ namespace detail {
 template <consensus Consensus>
 class group_writer {
  public:
-  group_writer(Consensus& consensus, vfs& through, std::string name, group_options options)
-      : consensus_(consensus),
-        through_(through),
-        name_(std::move(name)),
-        options_(std::move(options)) {}
+  group_writer(Consensus& consensus, vfs& through, std::string name, const group_options& options)
+      : consensus_(consensus), through_(through), name_(std::move(name)), options_(options) {}
 
   /// Blocks until the task has its answer.
   void write(write_task& task) {
@@ -199,8 +196,8 @@ class group_writer {
 template <consensus Consensus>
 class group_writers {
  public:
-  group_writers(Consensus& consensus, vfs& through, group_options options)
-      : consensus_(consensus), through_(through), options_(std::move(options)) {}
+  group_writers(Consensus& consensus, vfs& through, const group_options& options)
+      : consensus_(consensus), through_(through), options_(options) {}
 
   /// @returns errc::invalid_name, errc::too_many_databases
   [[nodiscard]] result<group_writer<Consensus>*> of(std::string_view name) {

@@ -167,12 +167,9 @@ class staged_transactions {
   }
   /// True if frames came with a snapshot, so that no replay of the log would bring them again.
   [[nodiscard]] bool any_from_snapshot() const noexcept {
-    for (const auto& [id, one] : by_id_) {
-      if (one.first_entry() == log_index{0}) {
-        return true;
-      }
-    }
-    return false;
+    return std::any_of(by_id_.begin(), by_id_.end(), [](const auto& named) {
+      return named.second.first_entry() == log_index{0};
+    });
   }
   /// Everything that is staged begins after this entry. `applied` if nothing is staged.
   [[nodiscard]] log_index replay_from(log_index applied) const noexcept {
