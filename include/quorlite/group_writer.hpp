@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/sqlite/connection.hpp"
@@ -31,9 +32,9 @@ namespace quorlite {
 inline namespace v0 {
 
 struct group_options {
-  std::size_t closures = 512;     ///< in one transaction at most
+  std::size_t closures = 512;     ///< in one transaction at most; 1 or more
   std::size_t waiting = 65536;    ///< more than these are refused: errc::busy
-  std::size_t groups = 2;         ///< connections of one database: groups on their way at a time
+  std::size_t groups = 2;         ///< on their way at a time, a connection each; 1 or more
   milliseconds patience{30'000};  ///< for a place in a group
   connection_options connections;
 };
@@ -197,7 +198,9 @@ template <consensus Consensus>
 class group_writers {
  public:
   group_writers(Consensus& consensus, vfs& through, const group_options& options)
-      : consensus_(consensus), through_(through), options_(options) {}
+      : consensus_(consensus), through_(through), options_(options) {
+    QUORLITE_ASSERT(options.closures > 0 && options.groups > 0);
+  }
 
   /// @returns errc::invalid_name, errc::too_many_databases
   [[nodiscard]] result<group_writer<Consensus>*> of(std::string_view name) {
