@@ -25,6 +25,12 @@ write_answer insert(replica_cluster& cluster, server_id at, std::int64_t value) 
   });
 }
 
+replica_options with_groups(const group_options& groups) {
+  replica_options all;
+  all.groups = groups;
+  return all;
+}
+
 server_id start(replica_cluster& cluster) {
   const server_id leader = cluster.wait_for_leader().value();
   connection db = cluster.connect(leader);
@@ -112,7 +118,9 @@ TEST_CASE("a leader that falls with groups on their way answers every closure tr
 }
 
 TEST_CASE("a writer of its own that sits there makes write() busy, and then it goes on") {
-  replica_cluster cluster({.seed = 23}, {.groups = {.connections = {.busy_timeout{50}}}});
+  group_options impatient;
+  impatient.connections.busy_timeout = milliseconds{50};
+  replica_cluster cluster({.seed = 23}, with_groups(impatient));
   const server_id leader = start(cluster);
   connection idle = cluster.connect(leader);
   REQUIRE(run(idle, "BEGIN IMMEDIATE") == SQLITE_OK);
@@ -133,8 +141,11 @@ TEST_CASE("closures that get no turn are busy in time, and too many are so at on
   const bounds each =
       GENERATE(bounds{100, milliseconds{50}, 5}, bounds{3, milliseconds{60'000}, 2});
   CAPTURE(each.waiting);
-  replica_cluster cluster(
-      {.seed = 24}, {.groups = {.waiting = each.waiting, .groups = 1, .patience = each.patience}});
+  group_options few;
+  few.waiting = each.waiting;
+  few.patience = each.patience;
+  few.groups = 1;
+  replica_cluster cluster({.seed = 24}, with_groups(few));
   const server_id leader = start(cluster);
   cluster.world().isolate(leader);  // the first group now waits for a quorum
   std::vector<write_answer> answers(6);
