@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,28 +17,9 @@
 #include <vector>
 
 #include "quorlite/raft/libraft.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace quorlite::tests {
-
-// A folder that is gone afterwards.
-class temporary_folder {
- public:
-  temporary_folder() {
-    char name[] = "/tmp/quorlite-libraft-XXXXXX";
-    QUORLITE_ASSERT(mkdtemp(name) != nullptr);
-    path_ = name;
-  }
-  temporary_folder(const temporary_folder&) = delete;
-  temporary_folder& operator=(const temporary_folder&) = delete;
-  ~temporary_folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  [[nodiscard]] const std::string& path() const noexcept { return path_; }
-
- private:
-  std::string path_;
-};
 
 // An address that was free a moment ago. All of one call differ.
 inline std::vector<std::string> free_addresses(std::size_t count) {
@@ -68,7 +48,7 @@ class libraft_places {
   explicit libraft_places(std::size_t servers, std::size_t voters = 0)
       : addresses_(free_addresses(servers)), voters_(voters == 0 ? servers : voters) {
     for (std::size_t i = 0; i < servers; ++i) {
-      std::filesystem::create_directory(folder_.path() + '/' + std::to_string(i + 1));
+      std::filesystem::create_directory(folder_ / std::to_string(i + 1));
     }
   }
 
@@ -77,7 +57,7 @@ class libraft_places {
     return {server_id{index + 1}, addresses_[index]};
   }
   [[nodiscard]] std::string directory(std::size_t index) const {
-    return folder_.path() + '/' + std::to_string(index + 1);
+    return folder_ / std::to_string(index + 1);
   }
   [[nodiscard]] libraft_options options(std::size_t index) const {
     libraft_options options{
@@ -91,7 +71,7 @@ class libraft_places {
   }
 
  private:
-  temporary_folder folder_;
+  temporary_directory folder_;
   std::vector<std::string> addresses_;
   std::size_t voters_;
 };

@@ -103,7 +103,7 @@ class history {
   [[nodiscard]] wal_test::database_files files() const { return made_.files(); }
   /// What the database is once its WAL is in it.
   [[nodiscard]] bytes image() const {
-    const wal_test::temporary_folder folder;
+    const wal_test::temporary_directory folder;
     return wal_test::what_sqlite_recovers(folder, made_.files()).value();
   }
 

@@ -20,6 +20,7 @@
 #include "quorlite/storage/posix_file_system.hpp"
 #include "quorlite/testing/crash_images.hpp"
 #include "quorlite/testing/faulty_file_system.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace {
 
@@ -33,6 +34,7 @@ using quorlite::testing::fault_duration;
 using quorlite::testing::faulty_disk;
 using quorlite::testing::faulty_file_system;
 using quorlite::testing::unit_fate;
+using quorlite::tests::temporary_directory;
 
 bytes bytes_of(std::string_view text) {
   bytes data;
@@ -68,28 +70,10 @@ std::string whole(Files&& files, std::string_view path) {
   return file && size ? read_text(*file, 0, static_cast<std::size_t>(*size)) : "-";
 }
 
-/// A directory of the real system that goes with the test.
-class scratch_directory {
- public:
-  scratch_directory() {
-    std::string name = "/tmp/quorlite_XXXXXX";
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  scratch_directory(const scratch_directory&) = delete;
-  ~scratch_directory() {
-    CHECK(std::system(("rm -r '" + path_ + "'").c_str()) == 0);  // NOLINT: the name is ours
-  }
-  [[nodiscard]] std::string path(const std::string& below = "") const { return path_ + below; }
-
- private:
-  std::string path_;
-};
-
 /// A place that several "processes" open one after another, or at a time.
 struct posix_place {
-  scratch_directory directory;
-  posix_file_system open() const { return posix_file_system(directory.path("/root")); }
+  temporary_directory directory;
+  posix_file_system open() const { return posix_file_system(directory / "root"); }
 };
 struct faulty_place {
   mutable faulty_disk disk;
@@ -296,8 +280,8 @@ TEST_CASE("faulty_file_system keeps the promises of the concept", "[files]") {
 }
 
 TEST_CASE("a root that cannot be opened fails every call", "[files]") {
-  const scratch_directory scratch;
-  posix_file_system files(scratch.path("/missing/root"));
+  const temporary_directory scratch;
+  posix_file_system files(scratch / "missing/root");
   CHECK(files.status() == std::errc::no_such_file_or_directory);
   CHECK(files.open("a", open_mode::or_create).error() == files.status());
   CHECK(files.lock("a") == files.status());
@@ -306,20 +290,20 @@ TEST_CASE("a root that cannot be opened fails every call", "[files]") {
   CHECK(files.rename("a", "b") == files.status());
   CHECK(files.list("").error() == files.status());
   CHECK(files.sync_directory("") == files.status());
-  REQUIRE(posix_file_system(scratch.path("/root")).open("file", open_mode::or_create));
-  CHECK(posix_file_system(scratch.path("/root/file")).status() == std::errc::not_a_directory);
+  REQUIRE(posix_file_system(scratch / "root").open("file", open_mode::or_create));
+  CHECK(posix_file_system(scratch / "root/file").status() == std::errc::not_a_directory);
 }
 
 TEST_CASE("no symbolic link below the root is followed", "[files]") {
-  const scratch_directory scratch;
-  posix_file_system files(scratch.path("/root"));
+  const temporary_directory scratch;
+  posix_file_system files(scratch / "root");
   REQUIRE(!files.status());
-  posix_file_system outside(scratch.path("/outside"));
+  posix_file_system outside(scratch / "outside");
   auto secret = outside.open("secret", open_mode::or_create);
   REQUIRE((secret && !write_text(*secret, 0, "secret")));
-  REQUIRE(::symlink("../outside", scratch.path("/root/dir").c_str()) == 0);
-  REQUIRE(::symlink("../outside/secret", scratch.path("/root/file").c_str()) == 0);
-  REQUIRE(::symlink("../outside/new", scratch.path("/root/dangling").c_str()) == 0);
+  REQUIRE(::symlink("../outside", (scratch / "root/dir").c_str()) == 0);
+  REQUIRE(::symlink("../outside/secret", (scratch / "root/file").c_str()) == 0);
+  REQUIRE(::symlink("../outside/new", (scratch / "root/dangling").c_str()) == 0);
 
   for (const auto mode : {open_mode::existing, open_mode::or_create, open_mode::truncated}) {
     for (const char* path : {"file", "dangling", "dir", "dir/secret"}) {
@@ -341,14 +325,14 @@ TEST_CASE("no symbolic link below the root is followed", "[files]") {
   CHECK(!files.remove("dir"));
   CHECK(whole(outside, "secret") == "secret");
 
-  REQUIRE(::symlink("root", scratch.path("/alias").c_str()) == 0);
-  CHECK(!posix_file_system(scratch.path("/alias")).status());  // the root itself may be one
+  REQUIRE(::symlink("root", (scratch / "alias").c_str()) == 0);
+  CHECK(!posix_file_system(scratch / "alias").status());  // the root itself may be one
 }
 
 TEST_CASE("what is not a regular file is refused without waiting for anybody", "[files]") {
-  const scratch_directory scratch;
-  posix_file_system files(scratch.path("/root"));
-  REQUIRE(::mkfifo(scratch.path("/root/pipe").c_str(), 0600) == 0);
+  const temporary_directory scratch;
+  posix_file_system files(scratch / "root");
+  REQUIRE(::mkfifo((scratch / "root/pipe").c_str(), 0600) == 0);
   CHECK(files.open("pipe", open_mode::existing).error() == std::errc::invalid_argument);
   CHECK(files.open(std::string(256, 'x'), open_mode::or_create).error() ==
         std::errc::filename_too_long);
@@ -361,11 +345,11 @@ TEST_CASE("what is not a regular file is refused without waiting for anybody", "
 }
 
 TEST_CASE("another process cannot take a lock that is held", "[files]") {
-  const scratch_directory scratch;
+  const temporary_directory scratch;
   const auto ask_in_a_child = [&] {
     const ::pid_t child = ::fork();
     if (child == 0) {
-      posix_file_system files(scratch.path("/root"));
+      posix_file_system files(scratch / "root");
       const std::error_code error = files.lock("LOCK");
       ::_exit(!error ? 1 : error == std::errc::device_or_resource_busy ? 2 : 3);
     }
@@ -374,7 +358,7 @@ TEST_CASE("another process cannot take a lock that is held", "[files]") {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   };
   {
-    posix_file_system files(scratch.path("/root"));
+    posix_file_system files(scratch / "root");
     REQUIRE(!files.lock("LOCK"));
     CHECK(ask_in_a_child() == 2);
   }

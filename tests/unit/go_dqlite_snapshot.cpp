@@ -32,7 +32,7 @@ using quorlite::go_dqlite::record_parts;
 using quorlite::go_dqlite::snapshot_layout;
 using quorlite::go_dqlite::snapshot_parser;
 using wal_test::database_files;
-using wal_test::temporary_folder;
+using wal_test::temporary_directory;
 using wal_test::wal_database;
 namespace go_dqlite = quorlite::go_dqlite;
 namespace limits = quorlite::limits;
@@ -258,7 +258,7 @@ TEST_CASE("Golden snapshots of real databases are parsed and written") {
 
 // The seed could restore exactly one database: W2.
 TEST_CASE("Snapshots of one, two and many databases, with and without a WAL part") {
-  const temporary_folder folder;
+  const temporary_directory folder;
   const auto page_size = GENERATE(512U, 4096U, 65536U);
   CAPTURE(page_size);
   const database_files with_wal = two_transactions(page_size);
@@ -307,7 +307,7 @@ TEST_CASE("Snapshots of one, two and many databases, with and without a WAL part
 }
 
 TEST_CASE("A snapshot that we wrote is restored to the byte") {
-  const temporary_folder folder;
+  const temporary_directory folder;
   const database_files files = two_transactions(1024);
   const bytes folded = wal_test::what_sqlite_recovers(folder, files).value();
   const bytes snapshot = snapshot_of(9, {{folded, {}, "a"}, {{}, {}, "b"}, {folded, {}, "c"}});
@@ -372,7 +372,7 @@ TEST_CASE("A snapshot cut anywhere but between two records is refused") {
 }
 
 TEST_CASE("A flipped bit is refused, or changes what SQLite would see") {
-  const temporary_folder folder;
+  const temporary_directory folder;
   const database_files files = two_transactions(512);
   const bytes snapshot = snapshot_of(3, {{files.database, files.wal, "a"}});
   const std::size_t wal_at = 8 + 8 + files.database.size() + 8;
@@ -465,7 +465,7 @@ TEST_CASE("Database parts that are no SQLite file are refused") {
 }
 
 TEST_CASE("WAL parts that SQLite would not read, or would lose a database over, are refused") {
-  const temporary_folder folder;
+  const temporary_directory folder;
   const database_files files = two_transactions(512);
   const auto with = [](const bytes& database, const bytes& wal) {
     return refusal(snapshot_of(1, {{database, wal, "a"}}));
@@ -522,7 +522,7 @@ TEST_CASE("Pages that a WAL adds without carrying them are zeros, and few") {
 TEST_CASE("The lock page is left out, and written as zeros") {
   constexpr std::uint64_t lock_byte = 512;  // page 2 of 512 bytes
   const database_files files = two_transactions(512);
-  const temporary_folder folder;
+  const temporary_directory folder;
   const bytes database = wal_test::what_sqlite_recovers(folder, files).value();
   REQUIRE(database.size() >= 2 * 512);
   snapshot_parser parser{lock_byte};

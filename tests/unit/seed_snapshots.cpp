@@ -263,10 +263,10 @@ TEST_CASE("stock SQLite opens what is written, natively changed pages included")
 
   const std::uint64_t size =
       machine::content_of(*node.machine().databases().find("a.db")).image.size();
-  const wal_test::temporary_folder folder;
-  wal_test::write_file(folder.file("a.db"), bytes_view{written}.subspan(16, size));
+  const wal_test::temporary_directory folder;
+  wal_test::write_file(folder / "a.db", bytes_view{written}.subspan(16, size));
   sqlite3* stock = nullptr;
-  REQUIRE(sqlite3_open(folder.file("a.db").c_str(), &stock) == SQLITE_OK);
+  REQUIRE(sqlite3_open((folder / "a.db").c_str(), &stock) == SQLITE_OK);
   CHECK(ask(stock, "PRAGMA integrity_check") == "ok");
   CHECK(ask(stock, "PRAGMA journal_mode") == "wal");
   CHECK(ask(stock, "SELECT x FROM n") == "native");

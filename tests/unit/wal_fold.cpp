@@ -18,7 +18,7 @@ using quorlite::wal_fold;
 using quorlite::wal_state;
 using wal_test::database_files;
 using wal_test::seal;
-using wal_test::temporary_folder;
+using wal_test::temporary_directory;
 using wal_test::wal_database;
 using wal_test::what_sqlite_recovers;
 using wal_test::what_we_fold;
@@ -51,7 +51,7 @@ void spill(const wal_database& db) {
   db.execute(rows(20, 60, 400));
 }
 
-void check_same(const temporary_folder& folder, const database_files& files,
+void check_same(const temporary_directory& folder, const database_files& files,
                 std::uint32_t page_size) {
   const std::optional<bytes> theirs = what_sqlite_recovers(folder, files);
   const std::optional<bytes> ours = what_we_fold(files, page_size);
@@ -64,7 +64,7 @@ void check_same(const temporary_folder& folder, const database_files& files,
 TEST_CASE("A WAL of several transactions gives the database that SQLite recovers") {
   const auto page_size = GENERATE(512U, 1024U, 4096U, 65536U);
   CAPTURE(page_size);
-  const temporary_folder folder;
+  const temporary_directory folder;
   const wal_database db{page_size};
   some_history(db);
   const database_files files = db.files();
@@ -78,7 +78,7 @@ TEST_CASE("A WAL of several transactions gives the database that SQLite recovers
 }
 
 TEST_CASE("Frames of a transaction that is not committed do not count") {
-  const temporary_folder folder;
+  const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
   const database_files before = db.files();
@@ -98,7 +98,7 @@ TEST_CASE("Frames of a transaction that is not committed do not count") {
 }
 
 TEST_CASE("Frames of an earlier round of the WAL do not count") {
-  const temporary_folder folder;
+  const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
   const std::size_t before = db.files().wal.size();
@@ -114,7 +114,7 @@ TEST_CASE("Frames of an earlier round of the WAL do not count") {
 }
 
 TEST_CASE("A database that shrinks and grows again within one WAL") {
-  const temporary_folder folder;
+  const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
   db.execute("DELETE FROM t WHERE a > 3; VACUUM");
@@ -130,7 +130,7 @@ TEST_CASE("A database that shrinks and grows again within one WAL") {
 }
 
 TEST_CASE("Checksums of either byte order count") {
-  const temporary_folder folder;
+  const temporary_directory folder;
   const wal_database db{1024};
   some_history(db);
   database_files files = db.files();
@@ -146,7 +146,7 @@ TEST_CASE("Checksums of either byte order count") {
 }
 
 TEST_CASE("A WAL cut anywhere ends with its last whole commit") {
-  const temporary_folder folder;
+  const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
   spill(db);
@@ -168,7 +168,7 @@ TEST_CASE("A WAL cut anywhere ends with its last whole commit") {
 }
 
 TEST_CASE("A flipped bit ends the WAL where SQLite ends it") {
-  const temporary_folder folder;
+  const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
   spill(db);
@@ -198,7 +198,7 @@ TEST_CASE("Pieces of any size give the same") {
 }
 
 TEST_CASE("A right header of another version or page size is an error") {
-  const temporary_folder folder;
+  const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
   database_files files = db.files();
@@ -220,7 +220,7 @@ TEST_CASE("A right header of another version or page size is an error") {
 }
 
 TEST_CASE("Page sizes that SQLite does not have make no WAL") {
-  const temporary_folder folder;
+  const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
   for (const std::uint32_t page_size : {0U, 1U, 256U, 513U, 131072U, 0x80000000U}) {
@@ -236,7 +236,7 @@ TEST_CASE("Page sizes that SQLite does not have make no WAL") {
 }
 
 TEST_CASE("Frames of page 0 end the WAL, checksum or not") {
-  const temporary_folder folder;
+  const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
   database_files files = db.files();

@@ -6,46 +6,25 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
-#include <system_error>
 #include <utility>
 
 #include "catch2_shim.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/codec/wal_fold.hpp"
 #include "support/sql.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace wal_test {
 
 using quorlite::bytes;
 using quorlite::bytes_view;
-
-/// A folder that goes away with the object.
-class temporary_folder {
- public:
-  temporary_folder() {
-    std::string path = (std::filesystem::temp_directory_path() / "quorlite-wal-XXXXXX").string();
-    REQUIRE(::mkdtemp(path.data()) != nullptr);
-    path_ = path;
-  }
-  temporary_folder(const temporary_folder&) = delete;
-  temporary_folder& operator=(const temporary_folder&) = delete;
-  ~temporary_folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  [[nodiscard]] std::string file(std::string_view name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
+using quorlite::tests::temporary_directory;
 
 inline bytes read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -69,7 +48,7 @@ struct database_files {
 class wal_database {
  public:
   explicit wal_database(std::uint32_t page_size) {
-    REQUIRE(sqlite3_open_v2(folder_.file("made.db").c_str(), &db_,
+    REQUIRE(sqlite3_open_v2((folder_ / "made.db").c_str(), &db_,
                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "unix") == SQLITE_OK);
     sqlite3_extended_result_codes(db_, 1);
     execute("PRAGMA page_size=" + std::to_string(page_size));
@@ -87,19 +66,19 @@ class wal_database {
   }
   /// Both files as they are now.
   [[nodiscard]] database_files files() const {
-    return {read_file(folder_.file("made.db")), read_file(folder_.file("made.db-wal"))};
+    return {read_file(folder_ / "made.db"), read_file(folder_ / "made.db-wal")};
   }
 
  private:
-  temporary_folder folder_;
+  temporary_directory folder_;
   sqlite3* db_ = nullptr;
 };
 
 /// The database file after SQLite recovered a copy and wrote the WAL back into it; nothing if it
 /// would not open it.
-inline std::optional<bytes> what_sqlite_recovers(const temporary_folder& folder,
+inline std::optional<bytes> what_sqlite_recovers(const temporary_directory& folder,
                                                  const database_files& files) {
-  const std::string path = folder.file("copy.db");
+  const std::string path = folder / "copy.db";
   for (const char* const suffix : {"", "-wal", "-shm", "-journal"}) {
     std::filesystem::remove(path + suffix);
   }
