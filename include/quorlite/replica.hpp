@@ -95,8 +95,7 @@ class replica {
   /// Opens a database: an ordinary sqlite3*. On the leader its COMMITs are quorum commits; on any
   /// replica it reads the committed state. A name that was never written is an empty database.
   /// @returns errc::invalid_name, errc::sqlite_failed, status(); errc::busy while the log is
-  /// replayed
-  ///   over a base that a crash tore (health() says so): try again
+  ///   replayed over a base that a crash tore (health() says so): try again
   [[nodiscard]] result<connection> open(std::string_view name, connection_options options = {}) {
     if (const std::error_code error = readiness()) {
       return failed(error);
@@ -119,13 +118,14 @@ class replica {
   /// handlers, keep the sqlite3*, or call write(). `changes()` and `last_insert_rowid()` are its
   /// own after its first INSERT, UPDATE or DELETE. Functions and collations are to be registered in
   /// every run.
-  /// @param closure int(sqlite3*): SQLITE_OK keeps what it did, anything else undoes it
-  /// @returns errc::sqlite_failed: a statement failed, or the closure gave up, the answer's code
-  /// and
-  ///   message say why; errc::busy: no turn within the patience; errors of open(); else what a
-  ///   COMMIT says: failure::not_applied, failure::outcome_unknown (ask outcome() about the
-  ///   answer's id), failure::fatal. A group that writes nothing is answered from the tip, see
-  ///   docs/reference/limits.md
+  /// @param name of a database, as for open()
+  /// @param closure int(sqlite3*), borrowed for the call: SQLITE_OK keeps what it did, all else
+  ///   undoes it
+  /// @returns errc::sqlite_failed: a statement failed, or the closure gave up; code and message of
+  ///   the answer say why. errc::busy: no turn within the patience, or another writer sits there.
+  ///   Errors of open(). Else what a COMMIT says: failure::not_applied, failure::outcome_unknown
+  ///   (ask outcome() about the answer's id), failure::fatal. A group that writes nothing is
+  ///   answered from the tip, see docs/reference/limits.md
   template <class Closure>
   [[nodiscard]] write_answer write(std::string_view name, Closure&& closure) {
     if (const std::error_code error = readiness()) {
@@ -176,6 +176,7 @@ class replica {
   [[nodiscard]] log_position applied() const noexcept { return machine_.applied(); }
   [[nodiscard]] machine_counters counters() const { return machine_.counters(); }
   [[nodiscard]] proposer_counters proposals() const { return proposer_.counters(); }
+  /// What write() did here: closures that were run, and the groups that they shared.
   [[nodiscard]] group_counters groups() const { return writers_.counters(); }
 
   /// What a database is now.

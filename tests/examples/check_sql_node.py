@@ -3,6 +3,7 @@
 usage: check_sql_node.py CASE PROGRAM
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -203,10 +204,21 @@ def bad_flags(program: str, folder: str) -> None:
         expect(f"  {flag} " in help_text.stdout, f"{flag} is not in {help_text.stdout}")
 
 
+def read_with_sqlite(file: pathlib.Path, query: str) -> str:
+    """What stock SQLite says of a file."""
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        try:
+            return str(database.execute(query).fetchone()[0])
+        except sqlite3.DatabaseError as error:
+            return str(error)
+
+
 def restarts(program: str, folder: str) -> None:
-    """However it ends, what was acknowledged is there again."""
+    """However it ends, what was acknowledged is there again. Other tools read a clean end only."""
     server = Server(program, folder)
     server.lines("CREATE TABLE t(n INTEGER PRIMARY KEY);")
+    file = server.folder / "data" / "1" / "databases" / "app.db"
+    refused = "file is not a database"
     rows = 0
     for end in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, None):
         process = subprocess.Popen(
@@ -216,12 +228,19 @@ def restarts(program: str, folder: str) -> None:
         process.stdin.flush()
         rows += 1
         expect(process.stdout.readline() == f"{rows}\n", f"rows before {end}")
+        told = read_with_sqlite(file, "SELECT count(*) FROM t")
+        expect(told == refused, f"another tool, beside the server: {told}")
         if end is None:
             process.stdin.close()
         else:
             process.send_signal(end)
         status = process.wait(30)
         expect(status == (-9 if end == signal.SIGKILL else 0), f"{end}: status {status}")
+        told = read_with_sqlite(file, "SELECT count(*) FROM t")
+        wanted = refused if end == signal.SIGKILL else str(rows)
+        expect(told == wanted, f"another tool, after {end}: {told}")
+    check = read_with_sqlite(file, "PRAGMA integrity_check")
+    expect(check == "ok", check)
     expect(server.lines("SELECT count(*) FROM t;") == [str(rows)], "rows in the end")
     (check,) = server.lines("PRAGMA integrity_check;")
     expect(check == "ok", check)
