@@ -14,7 +14,8 @@ usage: tests/run.sh [--short] [--suite NAME]... [--test NAME]... [--help]
 environment:
   BUILD_DIR      where to build (default: build)
   CXX            the compiler, e.g. CXX=clang++ (for a new build folder)
-  MESON_ARGS     more arguments for `meson setup`, e.g. MESON_ARGS=-Db_sanitize=thread
+  MESON_ARGS     more arguments for `meson setup`, e.g. MESON_ARGS=-Db_sanitize=thread, or
+                 MESON_ARGS="-Ddebug=true -Doptimization=0" for a debugger
   TEST_TIMEOUT_MULTIPLIER
                  how much longer than usual a test may take (default: 1)
 TEXT
@@ -66,7 +67,9 @@ install_packages "${build_packages[@]}" "${test_packages[@]}"
 
 # Words of MESON_ARGS are arguments of their own.
 read -r -a meson_args <<<"${MESON_ARGS:-}"
-setup=(meson setup "$build_dir" -Dtests=enabled -Dexamples=enabled -Dwerror=true)
+# Lightly optimised, without -g: compiling is most of the time.
+setup=(meson setup "$build_dir" -Dtests=enabled -Dexamples=enabled -Dwerror=true
+  -Doptimization=1 -Ddebug=false)
 if [ -f "$build_dir/meson-private/coredata.dat" ]; then
   setup+=(--reconfigure)
 fi
