@@ -18,7 +18,7 @@
 
 #include "local_replica.hpp"
 #include "plain_database.hpp"
-#include "quorlite/codec/page_hash.hpp"
+#include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/quorlite.hpp"
 #include "quorlite/storage/file.hpp"
 

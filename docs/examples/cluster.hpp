@@ -12,7 +12,7 @@
 
 #include "command_line.hpp"
 #include "page_compare.hpp"
-#include "quorlite/raft/test_raft.hpp"
+#include "quorlite/testing/test_raft.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/memory.hpp"
 

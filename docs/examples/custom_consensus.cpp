@@ -18,7 +18,7 @@
 #include <utility>
 #include <vector>
 
-#include "quorlite/codec/crc32c.hpp"
+#include "quorlite/detail/core/crc32c.hpp"
 #include "quorlite/quorlite.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "quorlite/thread_signal.hpp"

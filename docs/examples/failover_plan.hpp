@@ -10,8 +10,8 @@
 
 #include "command_line.hpp"
 #include "plain_sqlite.hpp"
-#include "quorlite/raft/test_raft_options.hpp"
-#include "quorlite/testing/random.hpp"
+#include "quorlite/testing/test_raft_options.hpp"
+#include "quorlite/testing/detail/simulation/random.hpp"
 
 namespace example {
 

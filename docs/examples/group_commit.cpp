@@ -9,7 +9,7 @@
 #include <string>
 
 #include "quorlite/quorlite.hpp"
-#include "quorlite/testing/replica_cluster.hpp"
+#include "quorlite/testing/cluster.hpp"
 
 namespace {
 

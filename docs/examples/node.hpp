@@ -13,7 +13,7 @@
 
 #include "node_flags.hpp"
 #include "quorlite/quorlite.hpp"
-#include "quorlite/sqlite/transfer.hpp"
+#include "quorlite/transfer.hpp"
 
 namespace example {
 

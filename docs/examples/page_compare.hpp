@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "quorlite/bytes.hpp"
-#include "quorlite/page_store.hpp"
+#include "quorlite/detail/pages/page_store.hpp"
 
 namespace example {
 

@@ -15,7 +15,7 @@
 #include <system_error>
 #include <vector>
 
-#include "quorlite/sqlite/transfer.hpp"
+#include "quorlite/transfer.hpp"
 #include "sql_shell.hpp"
 
 namespace example {

@@ -27,20 +27,20 @@
 #include <variant>
 #include <vector>
 
-#include "quorlite/base_image.hpp"
-#include "quorlite/captured_state.hpp"
-#include "quorlite/codec/entry_codec.hpp"
-#include "quorlite/codec/native.hpp"
+#include "quorlite/detail/machine/base_image.hpp"
+#include "quorlite/detail/machine/captured_state.hpp"
+#include "quorlite/detail/codec/entry_codec.hpp"
+#include "quorlite/detail/codec/native.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/damage_board.hpp"
-#include "quorlite/frame_assembly.hpp"
-#include "quorlite/outcome_table.hpp"
-#include "quorlite/prepared_frames.hpp"
-#include "quorlite/proposal_table.hpp"
-#include "quorlite/registry.hpp"
+#include "quorlite/detail/machine/damage_board.hpp"
+#include "quorlite/detail/machine/frame_assembly.hpp"
+#include "quorlite/detail/machine/outcome_table.hpp"
+#include "quorlite/detail/machine/prepared_frames.hpp"
+#include "quorlite/detail/machine/proposal_table.hpp"
+#include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/replica_status.hpp"
-#include "quorlite/restore_target.hpp"
-#include "quorlite/staged_restore.hpp"
+#include "quorlite/detail/machine/restore_target.hpp"
+#include "quorlite/detail/machine/staged_restore.hpp"
 #include "quorlite/storage.hpp"
 
 namespace quorlite {
@@ -358,7 +358,7 @@ class fsm final : public state_machine, private damage_listener {
 }  // namespace v0
 }  // namespace quorlite
 
-#include "quorlite/fsm_apply.hpp"      // IWYU pragma: export
-#include "quorlite/fsm_foreign.hpp"    // IWYU pragma: export
-#include "quorlite/fsm_proposals.hpp"  // IWYU pragma: export
-#include "quorlite/fsm_state.hpp"      // IWYU pragma: export
+#include "quorlite/detail/machine/fsm_apply.hpp"      // IWYU pragma: export
+#include "quorlite/detail/legacy/fsm_foreign.hpp"    // IWYU pragma: export
+#include "quorlite/detail/machine/fsm_proposals.hpp"  // IWYU pragma: export
+#include "quorlite/detail/machine/fsm_state.hpp"      // IWYU pragma: export

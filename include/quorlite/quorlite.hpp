@@ -10,7 +10,7 @@
 #include "quorlite/fsm.hpp"        // IWYU pragma: export
 #include "quorlite/ids.hpp"        // IWYU pragma: export
 #include "quorlite/limits.hpp"     // IWYU pragma: export
-#include "quorlite/proposer.hpp"   // IWYU pragma: export
+#include "quorlite/detail/commit/proposer.hpp"   // IWYU pragma: export
 #include "quorlite/replica.hpp"    // IWYU pragma: export
 #include "quorlite/storage.hpp"    // IWYU pragma: export
 #include "quorlite/version.hpp"    // IWYU pragma: export

@@ -15,12 +15,12 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/fsm.hpp"
-#include "quorlite/group_writer.hpp"
-#include "quorlite/proposer.hpp"
+#include "quorlite/detail/sqlite/group/group_writer.hpp"
+#include "quorlite/detail/commit/proposer.hpp"
 #include "quorlite/replica_status.hpp"
-#include "quorlite/sqlite/connection.hpp"
-#include "quorlite/sqlite/vfs.hpp"
-#include "quorlite/sqlite/write_task.hpp"
+#include "quorlite/connection.hpp"
+#include "quorlite/detail/sqlite/vfs.hpp"
+#include "quorlite/detail/sqlite/group/write_task.hpp"
 #include "quorlite/storage.hpp"
 
 namespace quorlite {

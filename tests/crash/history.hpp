@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "quorlite/consensus.hpp"
-#include "quorlite/raft/test_raft.hpp"
+#include "quorlite/testing/test_raft.hpp"
 
 namespace crash {
 

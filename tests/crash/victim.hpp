@@ -14,11 +14,11 @@
 #include <vector>
 
 #include "crash/history.hpp"
-#include "quorlite/codec/page_hash.hpp"
+#include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/fsm.hpp"
-#include "quorlite/raft/test_raft.hpp"
+#include "quorlite/testing/test_raft.hpp"
 #include "quorlite/storage/file.hpp"
-#include "quorlite/testing/faulty_file_system.hpp"
+#include "quorlite/testing/detail/disk/faulty_file_system.hpp"
 
 namespace crash {
 

@@ -11,7 +11,7 @@
 #include <system_error>
 
 #include "quorlite/bytes.hpp"
-#include "quorlite/codec/crc32c.hpp"
+#include "quorlite/detail/core/crc32c.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 

@@ -2,7 +2,7 @@
 #include <variant>
 
 #include "fuzz/fuzz_support.hpp"
-#include "quorlite/codec/go_dqlite.hpp"
+#include "quorlite/detail/legacy/go_dqlite.hpp"
 
 using fuzz::demand;
 using quorlite::bytes;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "fuzz/fuzz_support.hpp"
-#include "quorlite/codec/go_dqlite_snapshot_parser.hpp"
+#include "quorlite/detail/legacy/go_dqlite_snapshot_parser.hpp"
 
 using fuzz::demand;
 using quorlite::bytes;

@@ -1,7 +1,7 @@
 // Fuzz target: native entries. The first byte says whether the checksum is to be put right first,
 // since no mutation would ever find it.
 #include "fuzz/fuzz_support.hpp"
-#include "quorlite/codec/native.hpp"
+#include "quorlite/detail/codec/native.hpp"
 
 using fuzz::demand;
 using quorlite::bytes;

@@ -2,7 +2,7 @@
 // the checksums of preamble, header and chunks are to be put right first, since no mutation would
 // ever find them.
 #include "fuzz/fuzz_support.hpp"
-#include "quorlite/codec/snapshot.hpp"
+#include "quorlite/detail/codec/snapshot.hpp"
 
 using fuzz::demand;
 using quorlite::bytes;

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "quorlite/bytes.hpp"
-#include "quorlite/raft/libraft_engine.hpp"
+#include "quorlite/detail/libraft/engine.hpp"
 
 namespace quorlite::tests {
 

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "quorlite/consensus.hpp"
-#include "quorlite/raft/libraft_core.hpp"
-#include "quorlite/testing/consensus_harness.hpp"
+#include "quorlite/detail/libraft/core.hpp"
+#include "quorlite/testing/detail/laws/consensus_harness.hpp"
 #include "quorlite/thread_signal.hpp"
 #include "support/libraft_disk.hpp"
 

@@ -20,8 +20,8 @@
 #include <utility>
 #include <vector>
 
-#include "quorlite/codec/page_hash.hpp"
-#include "quorlite/sqlite/vfs_host.hpp"
+#include "quorlite/detail/codec/page_hash.hpp"
+#include "quorlite/detail/commit/vfs_host.hpp"
 
 namespace quorlite_test {
 

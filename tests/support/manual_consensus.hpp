@@ -18,7 +18,7 @@
 
 #include "quorlite/fsm.hpp"
 #include "quorlite/storage/memory.hpp"
-#include "quorlite/write_plan.hpp"
+#include "quorlite/detail/commit/write_plan.hpp"
 
 namespace quorlite_tests {
 

@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "quorlite/raft/test_raft.hpp"
+#include "quorlite/testing/test_raft.hpp"
 
 namespace quorlite_tests {
 

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "quorlite/testing/replica_cluster.hpp"
+#include "quorlite/testing/cluster.hpp"
 #include "support/sql.hpp"
 
 namespace quorlite::tests {

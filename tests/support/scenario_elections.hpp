@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "quorlite/testing/replica_cluster.hpp"
+#include "quorlite/testing/cluster.hpp"
 
 namespace quorlite::tests {
 

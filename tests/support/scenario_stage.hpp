@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
-#include "quorlite/sqlite/result_code.hpp"
-#include "quorlite/testing/replica_cluster.hpp"
+#include "quorlite/detail/sqlite/result_code.hpp"
+#include "quorlite/testing/cluster.hpp"
 #include "support/scenario_checks.hpp"
 #include "support/scenario_elections.hpp"
 #include "support/sql.hpp"

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "quorlite/codec/go_dqlite_codec.hpp"
+#include "quorlite/codec/go_dqlite.hpp"
 #include "quorlite/quorlite.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "support/manual_consensus.hpp"

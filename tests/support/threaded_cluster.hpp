@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "quorlite/consensus.hpp"
-#include "quorlite/testing/random.hpp"
+#include "quorlite/testing/detail/simulation/random.hpp"
 #include "quorlite/thread_signal.hpp"
 
 namespace support {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/codec/native.hpp"
+#include "quorlite/detail/codec/native.hpp"
 #include "unit/codec_support.hpp"
 
 using quorlite::bytes;

@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "catch2_shim.hpp"
-#include "quorlite/codec/page_delta.hpp"
+#include "quorlite/detail/codec/page_delta.hpp"
 #include "unit/codec_support.hpp"
 
 using quorlite::apply_delta;

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/codec/snapshot.hpp"
+#include "quorlite/detail/codec/snapshot.hpp"
 #include "unit/codec_support.hpp"
 
 using quorlite::bytes;

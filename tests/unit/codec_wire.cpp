@@ -5,9 +5,9 @@
 #include <string_view>
 
 #include "catch2_shim.hpp"
-#include "quorlite/codec/crc32c.hpp"
-#include "quorlite/codec/page_hash.hpp"
-#include "quorlite/wire.hpp"
+#include "quorlite/detail/core/crc32c.hpp"
+#include "quorlite/detail/codec/page_hash.hpp"
+#include "quorlite/detail/core/wire.hpp"
 #include "unit/codec_support.hpp"
 
 using quorlite::bytes;

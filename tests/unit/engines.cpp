@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/testing/baton_engine.hpp"
-#include "quorlite/testing/client_scheduler.hpp"
-#include "quorlite/testing/event_queue.hpp"
-#include "quorlite/testing/fiber_engine.hpp"
-#include "quorlite/testing/random.hpp"
+#include "quorlite/testing/detail/simulation/baton_engine.hpp"
+#include "quorlite/testing/detail/simulation/client_scheduler.hpp"
+#include "quorlite/testing/detail/simulation/event_queue.hpp"
+#include "quorlite/testing/detail/simulation/fiber_engine.hpp"
+#include "quorlite/testing/detail/simulation/random.hpp"
 
 using namespace quorlite::testing;
 using generator = quorlite::testing::random;  // the C library has a random() too

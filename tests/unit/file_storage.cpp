@@ -18,7 +18,7 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/storage/file.hpp"
-#include "quorlite/testing/storage_scene.hpp"
+#include "quorlite/testing/detail/laws/storage_scene.hpp"
 #include "support/temporary_directory.hpp"
 
 namespace {

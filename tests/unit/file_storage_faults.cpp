@@ -11,11 +11,11 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/storage/file.hpp"
-#include "quorlite/testing/crash_images.hpp"
-#include "quorlite/testing/faulty_file_system.hpp"
-#include "quorlite/testing/storage_examination.hpp"
-#include "quorlite/testing/storage_history.hpp"
-#include "quorlite/testing/storage_scene.hpp"
+#include "quorlite/testing/detail/disk/crash_images.hpp"
+#include "quorlite/testing/detail/disk/faulty_file_system.hpp"
+#include "quorlite/testing/detail/laws/storage_examination.hpp"
+#include "quorlite/testing/detail/laws/storage_history.hpp"
+#include "quorlite/testing/detail/laws/storage_scene.hpp"
 
 namespace {
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/frame_assembly.hpp"
+#include "quorlite/detail/machine/frame_assembly.hpp"
 
 namespace {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/proposer.hpp"
+#include "quorlite/detail/commit/proposer.hpp"
 #include "support/manual_consensus.hpp"
 
 namespace {

@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/codec/crc32c.hpp"
-#include "quorlite/codec/go_dqlite.hpp"
-#include "quorlite/codec/native.hpp"
+#include "quorlite/detail/core/crc32c.hpp"
+#include "quorlite/detail/legacy/go_dqlite.hpp"
+#include "quorlite/detail/codec/native.hpp"
 #include "support/profile.hpp"
 #include "unit/codec_support.hpp"
 

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/codec/go_dqlite_snapshot.hpp"
-#include "quorlite/codec/go_dqlite_snapshot_parser.hpp"
+#include "quorlite/detail/legacy/go_dqlite_snapshot.hpp"
+#include "quorlite/detail/legacy/go_dqlite_snapshot_parser.hpp"
 #include "unit/codec_support.hpp"
 #include "unit/wal_support.hpp"
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/testing/replica_cluster.hpp"
+#include "quorlite/testing/cluster.hpp"
 #include "support/sql.hpp"
 
 namespace {

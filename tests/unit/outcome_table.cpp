@@ -4,7 +4,7 @@
 
 #include "catch2_shim.hpp"
 #include "codec_support.hpp"
-#include "quorlite/outcome_table.hpp"
+#include "quorlite/detail/machine/outcome_table.hpp"
 
 namespace {
 

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/page_store.hpp"
+#include "quorlite/detail/pages/page_store.hpp"
 #include "support/profile.hpp"
 
 namespace {

@@ -16,13 +16,13 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/codec/delta_merge.hpp"
-#include "quorlite/codec/page_delta.hpp"
-#include "quorlite/codec/page_hash.hpp"
-#include "quorlite/page_store.hpp"
-#include "quorlite/prepared_frames.hpp"
-#include "quorlite/registry.hpp"
-#include "quorlite/testing/random.hpp"
+#include "quorlite/detail/codec/delta_merge.hpp"
+#include "quorlite/detail/codec/page_delta.hpp"
+#include "quorlite/detail/codec/page_hash.hpp"
+#include "quorlite/detail/pages/page_store.hpp"
+#include "quorlite/detail/machine/prepared_frames.hpp"
+#include "quorlite/detail/pages/registry.hpp"
+#include "quorlite/testing/detail/simulation/random.hpp"
 #include "support/profile.hpp"
 
 namespace {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/page_store.hpp"
+#include "quorlite/detail/pages/page_store.hpp"
 #include "support/profile.hpp"
 
 #if defined(__SANITIZE_THREAD__)

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/sqlite/result_code.hpp"
-#include "quorlite/testing/replica_cluster.hpp"
+#include "quorlite/detail/sqlite/result_code.hpp"
+#include "quorlite/testing/cluster.hpp"
 
 namespace {
 

@@ -8,8 +8,8 @@
 #include <string>
 
 #include "catch2_shim.hpp"
-#include "quorlite/sqlite/result_code.hpp"
-#include "quorlite/testing/replica_cluster.hpp"
+#include "quorlite/detail/sqlite/result_code.hpp"
+#include "quorlite/testing/cluster.hpp"
 #include "support/sql.hpp"
 
 namespace {

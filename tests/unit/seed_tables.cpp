@@ -14,8 +14,8 @@
 
 #include "catch2_shim.hpp"
 #include "codec_support.hpp"
-#include "quorlite/codec/go_dqlite.hpp"
-#include "quorlite/testing/replica_cluster.hpp"
+#include "quorlite/detail/legacy/go_dqlite.hpp"
+#include "quorlite/testing/cluster.hpp"
 #include "support/manual_consensus.hpp"
 #include "support/scripted_replica.hpp"
 

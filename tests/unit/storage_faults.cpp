@@ -4,7 +4,7 @@
 #include <string>
 
 #include "catch2_shim.hpp"
-#include "quorlite/testing/faulty_file_system.hpp"
+#include "quorlite/testing/detail/disk/faulty_file_system.hpp"
 #include "quorlite/testing/storage_conformance.hpp"
 #include "support/plain_file_storage.hpp"
 #include "support/profile.hpp"

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/storage/superblock.hpp"
+#include "quorlite/detail/file_storage/superblock.hpp"
 
 namespace {
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "catch2_shim.hpp"
-#include "quorlite/transaction.hpp"
+#include "quorlite/detail/machine/transaction.hpp"
 
 namespace {
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/sqlite/connection.hpp"
+#include "quorlite/connection.hpp"
 #include "support/local_host.hpp"
 #include "support/sql.hpp"
 

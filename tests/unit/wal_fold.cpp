@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/codec/wal_fold.hpp"
+#include "quorlite/detail/legacy/wal_fold.hpp"
 #include "unit/codec_support.hpp"
 #include "unit/wal_support.hpp"
 

@@ -16,7 +16,7 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/bytes.hpp"
-#include "quorlite/codec/wal_fold.hpp"
+#include "quorlite/detail/legacy/wal_fold.hpp"
 #include "support/sql.hpp"
 #include "support/temporary_directory.hpp"
 

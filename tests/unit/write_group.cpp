@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/sqlite/write_group.hpp"
+#include "quorlite/detail/sqlite/group/write_group.hpp"
 #include "support/local_host.hpp"
 #include "support/sql.hpp"
 

@@ -7,8 +7,8 @@
 
 #include "catch2_shim.hpp"
 #include "codec_support.hpp"
-#include "quorlite/frame_assembly.hpp"
-#include "quorlite/prepared_frames.hpp"
+#include "quorlite/detail/machine/frame_assembly.hpp"
+#include "quorlite/detail/machine/prepared_frames.hpp"
 #include "support/manual_consensus.hpp"
 
 namespace {

@@ -28,11 +28,11 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
-#include "quorlite/raft/libraft_batch.hpp"
-#include "quorlite/raft/libraft_members.hpp"
-#include "quorlite/raft/libraft_options.hpp"
-#include "quorlite/raft/libraft_proposals.hpp"
-#include "quorlite/raft/libraft_runtime.hpp"
+#include "quorlite/detail/libraft/batch.hpp"
+#include "quorlite/detail/libraft/members.hpp"
+#include "quorlite/detail/libraft/options.hpp"
+#include "quorlite/detail/libraft/proposals.hpp"
+#include "quorlite/detail/libraft/runtime.hpp"
 #include "quorlite/thread_signal.hpp"
 
 namespace quorlite {

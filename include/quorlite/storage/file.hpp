@@ -36,13 +36,13 @@
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
-#include "quorlite/storage/file_advance.hpp"
-#include "quorlite/storage/file_options.hpp"
-#include "quorlite/storage/file_place.hpp"
-#include "quorlite/storage/file_recovery.hpp"
+#include "quorlite/detail/file_storage/advance.hpp"
+#include "quorlite/detail/file_storage/options.hpp"
+#include "quorlite/detail/file_storage/file_place.hpp"
+#include "quorlite/detail/file_storage/recovery.hpp"
 #include "quorlite/storage/file_system.hpp"
-#include "quorlite/storage/file_writer.hpp"
-#include "quorlite/storage/posix_file_system.hpp"
+#include "quorlite/detail/file_storage/writer.hpp"
+#include "quorlite/detail/file_storage/posix_file_system.hpp"
 
 namespace quorlite {
 inline namespace v0 {

@@ -28,7 +28,7 @@
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"
 #include "quorlite/storage.hpp"
-#include "quorlite/storage/position_rules.hpp"
+#include "quorlite/detail/storage_rules/position_rules.hpp"
 
 namespace quorlite {
 inline namespace v0 {

@@ -18,11 +18,11 @@
 #include <utility>
 
 #include "quorlite/testing/conformance_report.hpp"
-#include "quorlite/testing/consensus_harness.hpp"
-#include "quorlite/testing/consensus_laws_apply.hpp"
-#include "quorlite/testing/consensus_laws_propose.hpp"
-#include "quorlite/testing/consensus_laws_snapshot.hpp"
-#include "quorlite/testing/consensus_laws_wait.hpp"
+#include "quorlite/testing/detail/laws/consensus_harness.hpp"
+#include "quorlite/testing/detail/laws/consensus_laws_apply.hpp"
+#include "quorlite/testing/detail/laws/consensus_laws_propose.hpp"
+#include "quorlite/testing/detail/laws/consensus_laws_snapshot.hpp"
+#include "quorlite/testing/detail/laws/consensus_laws_wait.hpp"
 
 namespace quorlite::testing {
 inline namespace v0 {

@@ -23,11 +23,11 @@
 #include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/storage/file_system.hpp"
-#include "quorlite/testing/disk_faults.hpp"
-#include "quorlite/testing/disk_tree.hpp"
-#include "quorlite/testing/random.hpp"
-#include "quorlite/testing/sparse_bytes.hpp"
-#include "quorlite/testing/unsynced_tree.hpp"
+#include "quorlite/testing/detail/disk/disk_faults.hpp"
+#include "quorlite/testing/detail/disk/disk_tree.hpp"
+#include "quorlite/testing/detail/simulation/random.hpp"
+#include "quorlite/testing/detail/disk/sparse_bytes.hpp"
+#include "quorlite/testing/detail/disk/unsynced_tree.hpp"
 
 namespace quorlite::testing {
 inline namespace v0 {

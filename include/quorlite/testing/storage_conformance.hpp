@@ -26,14 +26,14 @@
 #include <type_traits>
 
 #include "quorlite/testing/conformance_report.hpp"
-#include "quorlite/testing/storage_history.hpp"
-#include "quorlite/testing/storage_laws_catalogue.hpp"
-#include "quorlite/testing/storage_laws_crashes.hpp"
-#include "quorlite/testing/storage_laws_faults.hpp"
-#include "quorlite/testing/storage_laws_handles.hpp"
-#include "quorlite/testing/storage_laws_pages.hpp"
-#include "quorlite/testing/storage_laws_replace.hpp"
-#include "quorlite/testing/storage_scene.hpp"
+#include "quorlite/testing/detail/laws/storage_history.hpp"
+#include "quorlite/testing/detail/laws/storage_laws_catalogue.hpp"
+#include "quorlite/testing/detail/laws/storage_laws_crashes.hpp"
+#include "quorlite/testing/detail/laws/storage_laws_faults.hpp"
+#include "quorlite/testing/detail/laws/storage_laws_handles.hpp"
+#include "quorlite/testing/detail/laws/storage_laws_pages.hpp"
+#include "quorlite/testing/detail/laws/storage_laws_replace.hpp"
+#include "quorlite/testing/detail/laws/storage_scene.hpp"
 
 namespace quorlite::testing {
 inline namespace v0 {

@@ -1,0 +1,93 @@
+/// @file
+/// What the VFS asks of the replica that it works for.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "quorlite/consensus.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/detail/pages/page_store.hpp"
+#include "quorlite/detail/pages/registry.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+
+/// The right to propose, taken when a transaction takes its write lock. It is void once the office
+/// changes hands: the term fences the proposal, the epoch fences the pages.
+struct write_ticket {
+  quorlite::term term;
+  epoch_number epoch;
+};
+
+/// One database's share in a transaction that is being committed.
+struct database_change {
+  std::shared_ptr<database> target;
+  std::shared_ptr<page_store> store;      ///< the content that the transaction was built on
+  const page_store::pin* base = nullptr;  ///< the state it was built on; stays the caller's
+  const void* writer = nullptr;           ///< who holds the writer slot (try_acquire_writer)
+  write_ticket ticket;
+  std::vector<page_block> pages;  ///< ascending, each once, all of one size; moved away unless busy
+  std::uint64_t page_count = 0;   ///< pages after the commit
+  std::optional<page_store::pin>
+      committed;  ///< out: the transaction's own version, set once it is installed
+};
+
+/// The answer to a commit.
+struct commit_answer {
+  std::error_code error;  ///< none: committed by a quorum and applied here
+  transaction_id id;      ///< what outcome() can be asked about; {0, 0} if nothing was proposed
+};
+
+/// Implemented by the replica. Every call from application threads, with no lock of the VFS held.
+class vfs_host {
+ public:
+  vfs_host() = default;
+  vfs_host(const vfs_host&) = delete;
+  vfs_host& operator=(const vfs_host&) = delete;
+
+  /// The object behind a name; does not block. @returns errc::invalid_name,
+  /// errc::too_many_databases
+  [[nodiscard]] virtual result<std::shared_ptr<database>> database_named(
+      std::string_view name) noexcept = 0;
+
+  /// May this replica write `store` now, on top of `base`? Does not block.
+  /// @returns errc::not_leader, errc::halted; errc::stale_term if `base` is no longer the tip
+  [[nodiscard]] virtual result<write_ticket> begin_write(const page_store& store,
+                                                         const page_store::pin& base) noexcept = 0;
+
+  /// Blocks (by the adapter's wait) until the writer slot of `target` was released, or `slice` has
+  /// passed.
+  virtual void wait_for_writer(database& target, milliseconds slice) noexcept = 0;
+
+  /// Blocks until nothing is pending on `store`, or `slice` has passed.
+  virtual void wait_for_quiet(database& target, milliseconds slice) noexcept = 0;
+
+  /// Gives the writer slot back and wakes one who waits for it.
+  virtual void release_writer(database& target, const void* owner) noexcept = 0;
+
+  /// Proposes all changes as one transaction and blocks until it is answered. The writer slots are
+  /// released as soon as the entry is on its way, so that the next writer builds on this one.
+  /// @returns error errc::busy: nothing was touched, pages and slots are still the caller's, try
+  /// again.
+  ///   Any other: the slots were released and the pages are gone. failure::not_applied,
+  ///   failure::outcome_unknown, failure::fatal, errc::too_large.
+  [[nodiscard]] virtual commit_answer commit(std::span<database_change> changes) noexcept = 0;
+
+  /// A sentence for people: what went wrong and what to do, with the leader's name where it is
+  /// known.
+  [[nodiscard]] virtual std::string explain(std::error_code error) const = 0;
+
+ protected:
+  ~vfs_host() = default;
+};
+
+}  // namespace v0
+}  // namespace quorlite

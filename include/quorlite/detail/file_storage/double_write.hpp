@@ -1,0 +1,244 @@
+/// @file
+/// The file through which pages go first when a disk may leave garbage where it was writing: until
+/// they are whole in their places, they are whole here. Records, little-endian:
+///
+///     offset  bytes
+///          0      2  length of the name
+///          2      2  kind: 0 pages, 1 blocks of 4096 bytes of the file of hashes, counted from 1
+///          4      4  page size
+///          8      4  number of pages, or blocks
+///         12      4  zero
+///         16         name
+///                    for each page: 4 number, 8 hash
+///                    the images
+///
+/// The checksum is XXH3-64 of everything before the images, then of each image, each seeded by the
+/// one before, the first by 0.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "quorlite/bytes.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/limits.hpp"
+#include "quorlite/storage.hpp"
+#include "quorlite/detail/file_storage/data_directory.hpp"
+#include "quorlite/detail/file_storage/health.hpp"
+#include "quorlite/detail/file_storage/superblock.hpp"
+#include "quorlite/detail/core/wire.hpp"
+#include "quorlite/detail/core/xxh3.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+namespace detail {
+
+enum class double_write_kind : std::uint16_t { pages = 0, hashes = 1 };
+inline constexpr std::uint32_t double_write_block = 4096;  // bytes: the largest sector of a disk
+
+/// One thread. Errors are errc, as of storage_health; all but the simplest functions throw
+/// std::bad_alloc.
+template <file_system FileSystem>
+class double_write_file {
+ public:
+  double_write_file(data_directory<FileSystem>& directory, storage_health& health) noexcept
+      : directory_(directory), health_(health) {}
+
+  /// Makes the file if need be, durably. Nothing is in it.
+  [[nodiscard]] std::error_code open() {
+    if (!file_) {
+      auto opened = directory_.open(place_names::double_write, open_mode::or_create);
+      if (!opened) {
+        return health_.after(opened.error());
+      }
+      if (const auto error = health_.after_sync(directory_.sync(place_names::own))) {
+        return error;
+      }
+      file_ = std::move(*opened);
+    }
+    restart();
+    return {};
+  }
+  /// Forgets all records. @pre no superblock names them
+  void restart() noexcept { extent_ = {}; }
+
+  [[nodiscard]] std::error_code append(double_write_kind kind, std::string_view name,
+                                       std::span<const page_view> sorted, std::uint32_t page_size,
+                                       std::size_t batch_pages) {
+    std::vector<bytes_view> parts;
+    while (!sorted.empty()) {
+      const auto batch = sorted.first(std::min(sorted.size(), batch_pages));
+      const bytes head = encode_head(kind, name, batch, page_size);
+      parts.assign(1, head);
+      std::uint64_t length = head.size();
+      for (const page_view& page : batch) {
+        parts.push_back(page.image);
+        length += page.image.size();
+      }
+      if (const auto error = health_.after(file_->write(extent_.length, parts))) {
+        return error;
+      }
+      for (const bytes_view part : parts) {
+        extent_.checksum = XXH3_64bits_withSeed(part.data(), part.size(), extent_.checksum);
+      }
+      extent_.length += length;
+      sorted = sorted.subspan(batch.size());
+    }
+    return {};
+  }
+
+  /// Blocks until the records are durable.
+  [[nodiscard]] std::error_code sync() noexcept {
+    return extent_.length == 0 ? std::error_code{} : health_.after_sync(file_->sync());
+  }
+  /// What the superblock needs to know; nothing without records.
+  [[nodiscard]] std::optional<double_write_extent> extent() const noexcept {
+    return extent_.length == 0 ? std::nullopt : std::optional(extent_);
+  }
+
+  /// Calls `std::error_code visit(kind, name, page_size, std::span<const page_view>)` for each
+  /// record.
+  /// @returns errc::corrupt if they are not what the superblock names, the first error otherwise
+  template <class Visitor>
+  [[nodiscard]] std::error_code visit(const double_write_extent& extent, Visitor visit) {
+    double_write_extent seen;
+    while (seen.length < extent.length) {
+      bytes record;
+      if (const auto error = read_record(seen.length, extent.length, record)) {
+        return error;
+      }
+      const auto pages = decode(record, seen);
+      if (!pages) {
+        return pages.error();
+      }
+      const std::error_code error = visit(kind_in(record), name_in(record), page_size_in(record),
+                                          std::span<const page_view>(*pages));
+      if (error) {
+        return error;
+      }
+    }
+    return seen == extent ? std::error_code{} : make_error_code(errc::corrupt);
+  }
+
+ private:
+  static constexpr std::size_t fixed_bytes = 16;
+  static constexpr std::size_t page_bytes = 12;  // of a page, beside its image
+
+  [[nodiscard]] static bytes encode_head(double_write_kind kind, std::string_view name,
+                                         std::span<const page_view> pages,
+                                         std::uint32_t page_size) {
+    bytes head;
+    head.reserve(fixed_bytes + name.size() + pages.size() * page_bytes);
+    wire_writer write(head);
+    write.u16(static_cast<std::uint16_t>(name.size()));
+    write.u16(static_cast<std::uint16_t>(kind));
+    write.u32(page_size);
+    write.u32(static_cast<std::uint32_t>(pages.size()));
+    write.u32(std::uint32_t{0});
+    write.text(name);
+    for (const page_view& page : pages) {
+      write.u32(page.number.value);
+      write.u64(page.hash);
+    }
+    return head;
+  }
+
+  [[nodiscard]] std::error_code read(std::uint64_t offset, bytes_span into) noexcept {
+    const auto got = file_->read(offset, into);
+    if (!got) {
+      return health_.after(got.error());
+    }
+    return *got == into.size() ? std::error_code{} : make_error_code(errc::corrupt);
+  }
+
+  /// Bounded by what the superblock says, which is bounded by the file.
+  [[nodiscard]] std::error_code read_record(std::uint64_t offset, std::uint64_t end,
+                                            bytes& record) {
+    if (end - offset < fixed_bytes) {
+      return make_error_code(errc::corrupt);
+    }
+    const auto file_bytes = file_->size();
+    if (!file_bytes) {
+      return health_.after(file_bytes.error());
+    }
+    record.resize(fixed_bytes);
+    if (const auto error = read(offset, record)) {
+      return error;
+    }
+    const std::uint64_t length =
+        head_bytes(record) + std::uint64_t{count_in(record)} * page_size_in(record);
+    if (!is_page_size(page_size_in(record)) || count_in(record) == 0 || end > *file_bytes ||
+        length > end - offset) {
+      return make_error_code(errc::corrupt);
+    }
+    record.resize(static_cast<std::size_t>(length));
+    return read(offset, record);
+  }
+
+  [[nodiscard]] static result<std::vector<page_view>> decode(bytes_view record,
+                                                             double_write_extent& seen) {
+    const std::size_t head = static_cast<std::size_t>(head_bytes(record));
+    const std::size_t page_size = page_size_in(record);
+    seen.checksum = XXH3_64bits_withSeed(record.data(), head, seen.checksum);
+    seen.length += record.size();
+    wire_reader fields(record.first(head));
+    static_cast<void>(fields.take(fixed_bytes + name_in(record).size()));
+    std::vector<page_view> pages(count_in(record));
+    bytes_view images = record.subspan(head);
+    std::uint32_t last = 0;
+    for (page_view& page : pages) {
+      page.number = page_number{fields.u32()};
+      page.hash = fields.u64();
+      page.image = images.first(page_size);
+      images = images.subspan(page_size);
+      seen.checksum = XXH3_64bits_withSeed(page.image.data(), page_size, seen.checksum);
+      if (page.number.value <= last) {
+        return failed(errc::corrupt);
+      }
+      last = page.number.value;
+    }
+    const bool is_known =
+        kind_in(record) == double_write_kind::pages ||
+        (kind_in(record) == double_write_kind::hashes && page_size == double_write_block);
+    if (!is_database_name(name_in(record)) || !is_known ||
+        load_little_endian<std::uint32_t>(&record[12]) != 0) {
+      return failed(errc::corrupt);
+    }
+    return pages;
+  }
+
+  [[nodiscard]] static double_write_kind kind_in(bytes_view record) noexcept {
+    return static_cast<double_write_kind>(load_little_endian<std::uint16_t>(&record[2]));
+  }
+  [[nodiscard]] static std::uint32_t page_size_in(bytes_view record) noexcept {
+    return load_little_endian<std::uint32_t>(&record[4]);
+  }
+  [[nodiscard]] static std::uint32_t count_in(bytes_view record) noexcept {
+    return load_little_endian<std::uint32_t>(&record[8]);
+  }
+  [[nodiscard]] static std::uint64_t head_bytes(bytes_view record) noexcept {
+    return fixed_bytes + load_little_endian<std::uint16_t>(record.data()) +
+           std::uint64_t{count_in(record)} * page_bytes;
+  }
+  [[nodiscard]] static std::string_view name_in(bytes_view record) noexcept {
+    return {reinterpret_cast<const char*>(record.data()) + fixed_bytes,
+            load_little_endian<std::uint16_t>(record.data())};
+  }
+
+  data_directory<FileSystem>& directory_;
+  storage_health& health_;
+  std::optional<typename FileSystem::file_type> file_;
+  double_write_extent extent_;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace quorlite

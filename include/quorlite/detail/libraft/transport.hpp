@@ -1,0 +1,126 @@
+/// @file
+/// libraft's TCP transport with two things mended. Nagle's algorithm is off on both ends of every
+/// connection: libraft leaves it on, and each small message then waits for the acknowledgement of
+/// the last, 40 ms. And servers of one process do not spoil each other's addresses.
+#pragma once
+
+#include <mutex>
+#include <type_traits>
+
+#include <uv.h>
+
+#include "quorlite/detail/libraft/engine.hpp"
+
+extern "C" {
+#include <raft/uv.h>
+}
+
+namespace quorlite {
+inline namespace v0 {
+
+/// Made of the one in libraft: two of its four functions are replaced. On the loop.
+class libraft_transport {
+ public:
+  libraft_transport() = default;
+  libraft_transport(const libraft_transport&) = delete;
+  libraft_transport& operator=(const libraft_transport&) = delete;
+
+  /// @param listen where to listen, if not where the others find it; may be empty
+  /// @returns a code of libraft
+  [[nodiscard]] int open(uv_loop_t& loop, const char* listen) noexcept {
+    int code = raft_uv_tcp_init(&tcp_.base, &loop);
+    if (code != 0) {
+      return code;
+    }
+    open_ = true;
+    tcp_.owner = this;
+    listen_ = tcp_.base.listen;
+    connect_ = tcp_.base.connect;
+    tcp_.base.listen = on_listen;
+    tcp_.base.connect = on_connect;
+    if (listen[0] != '\0') {
+      const std::lock_guard lock(reading_addresses_);
+      code = raft_uv_tcp_set_bind_address(&tcp_.base, listen);
+    }
+    return code;
+  }
+  /// After the raft_io that used it was closed.
+  void close() noexcept {
+    if (open_) {
+      raft_uv_tcp_close(&tcp_.base);
+      open_ = false;
+    }
+  }
+  [[nodiscard]] raft_uv_transport* get() noexcept { return &tcp_.base; }
+
+ private:
+  /// The engine hands back what it was given: the first member.
+  struct tcp {
+    raft_uv_transport base;
+    libraft_transport* owner;
+  };
+  static_assert(std::is_standard_layout_v<tcp>);
+
+  [[nodiscard]] static libraft_transport& of(raft_uv_transport* base) noexcept {
+    return *reinterpret_cast<tcp*>(base)->owner;
+  }
+
+  static void send_at_once(uv_stream_t* stream) noexcept {
+    static_cast<void>(uv_tcp_nodelay(reinterpret_cast<uv_tcp_t*>(stream), 1));
+  }
+
+  static int on_listen(raft_uv_transport* base, raft_uv_accept_cb accepted) noexcept {
+    libraft_transport& self = of(base);
+    self.accepted_ = accepted;
+    const std::lock_guard lock(reading_addresses_);
+    return self.listen_(base, on_accepted);
+  }
+  static void on_accepted(raft_uv_transport* base, raft_id id, const char* address,
+                          uv_stream_t* stream) noexcept {
+    send_at_once(stream);
+    of(base).accepted_(base, id, address, stream);
+  }
+
+  /// One attempt to connect, in place of the engine's request.
+  struct attempt {
+    raft_uv_connect request;
+    raft_uv_connect* asked;
+  };
+
+  static int on_connect(raft_uv_transport* base, raft_uv_connect* asked, raft_id id,
+                        const char* address, raft_uv_connect_cb connected) noexcept {
+    asked->cb = connected;
+    auto* const one = new attempt{{}, asked};
+    one->request.data = one;
+    std::unique_lock lock(reading_addresses_);
+    const int code = of(base).connect_(base, &one->request, id, address, on_connected);
+    lock.unlock();
+    if (code != 0) {
+      delete one;
+    }
+    return code;
+  }
+  static void on_connected(raft_uv_connect* request, uv_stream_t* stream, int status) noexcept {
+    auto* const one = static_cast<attempt*>(request->data);
+    raft_uv_connect* const asked = one->asked;
+    delete one;
+    if (status == 0) {
+      send_at_once(stream);
+    }
+    asked->cb(asked, stream, status);
+  }
+
+  /// libraft takes addresses apart with strtok, whose place is the whole process's. No call back is
+  /// made under it: what libraft starts here, libuv ends in a later turn of the loop.
+  static inline std::mutex reading_addresses_;
+
+  tcp tcp_{};
+  bool open_ = false;
+  raft_uv_accept_cb accepted_ = nullptr;
+  int (*listen_)(raft_uv_transport*, raft_uv_accept_cb) = nullptr;
+  int (*connect_)(raft_uv_transport*, raft_uv_connect*, raft_id, const char*,
+                  raft_uv_connect_cb) = nullptr;
+};
+
+}  // namespace v0
+}  // namespace quorlite

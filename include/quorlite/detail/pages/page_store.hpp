@@ -1,0 +1,393 @@
+/// @file
+/// The versions of one database: a committed state, pending ones above it, pins below, and the base
+/// under all of them.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "quorlite/config.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/limits.hpp"
+#include "quorlite/detail/pages/lineage.hpp"
+#include "quorlite/detail/core/memory_gauge.hpp"
+#include "quorlite/detail/pages/page_source.hpp"
+#include "quorlite/detail/pages/page_store_usage.hpp"
+#include "quorlite/detail/pages/page_version.hpp"
+#include "quorlite/detail/pages/pin_ledger.hpp"
+#include "quorlite/detail/pages/reclaim.hpp"
+#include "quorlite/detail/pages/version_chains.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+
+/// The page versions of one database, of one lineage.
+///
+/// `committed` is what consensus confirmed; `tip` is at or above it. Versions in (committed, tip]
+/// are *pending*: the leader's writer installed them, and they are committed in order (promote) or
+/// all taken back (discard_tip). A follower has none (install_committed).
+///
+/// A store may have a base (set_base): a storage that holds the pages as of some committed state.
+/// What is not in memory is read from there. Without one every page is in memory.
+///
+/// Every call may be made on any thread. One mutex orders whatever changes something and is held
+/// for O(pages of the call) at most; reading a page takes no lock. No call waits for a reader, and
+/// none but page_store::reader::image() reads the base.
+/// Memory: the versions that the base does not hold, those of its own that evict() left, and what
+/// the pins see beyond them; 16 bytes for each page that ever was.
+///
+/// Always held by a shared_ptr: pins and readers keep the store, so that a handle may outlive one
+/// that was replaced. A call may throw std::bad_alloc; then it changed nothing.
+class page_store : public std::enable_shared_from_this<page_store> {
+  class lease;
+
+ public:
+  using state = database_state;
+  class reader;
+  class pin;
+
+  /// A store that stands at `from`, its pages still to be loaded (load_page), and none by default.
+  /// @param epoch larger than that of any store which this one replaces
+  /// @param lock_byte offset of the page that is never data; tests move it
+  /// @param gauge is told of the memory that the store takes
+  [[nodiscard]] static std::shared_ptr<page_store> make(
+      const state& from = {}, epoch_number epoch = epoch_number{1},
+      std::uint64_t lock_byte = limits::lock_byte_default,
+      std::shared_ptr<memory_gauge> gauge = nullptr) {
+    return std::shared_ptr<page_store>(new page_store(from, epoch, lock_byte, std::move(gauge)));
+  }
+
+  page_store(const page_store&) = delete;
+  page_store& operator=(const page_store&) = delete;
+  ~page_store() {
+    if (gauge_ != nullptr) {
+      gauge_->change(std::size_t{0} - told_bytes_, std::size_t{0} - told_dirty_);
+    }
+  }
+
+  /// Adds a page of the state that the store was made with; any order, each at most once.
+  /// @pre no version was installed yet; within page_count, of the state's page size, hash set
+  void load_page(page_block page) {
+    const std::lock_guard lock(mutex_);
+    line_.load(std::move(page));
+  }
+
+  // ---- the base. set_base once; the rest by whoever flushes, one thread at a time.
+
+  /// Pages that are not in memory are read from `base` from now on. @pre it has no base yet
+  /// @param page_count pages that the base holds
+  void set_base(std::shared_ptr<const page_source> base, std::uint64_t page_count) {
+    const std::lock_guard lock(mutex_);
+    QUORLITE_ASSERT(base != nullptr && base_ == nullptr);
+    base_ = std::move(base);
+    base_pages_ = page_count;
+    source_.store(base_.get(), std::memory_order_release);
+  }
+  [[nodiscard]] bool has_base() const noexcept {
+    return source_.load(std::memory_order_acquire) != nullptr;
+  }
+  /// The hash of a page in the base, for loading: flushed() keeps them up to date afterwards.
+  /// @throws std::bad_alloc
+  void set_base_hash(page_number number, std::uint64_t hash) {
+    const std::lock_guard lock(mutex_);
+    chains().make_room(number);
+    chains().set_base_hash(number, hash);
+  }
+  [[nodiscard]] std::uint64_t base_hash(page_number number) const noexcept {
+    return chains().base_hash(number);
+  }
+  /// True if the base has this page; then it is not lost when no version is in memory.
+  [[nodiscard]] bool is_in_base(page_number number) const noexcept {
+    return has_base() && chains().base_hash(number) != 0;
+  }
+
+  /// The base is about to be overwritten with the state of `target`: whoever stands on an older
+  /// state keeps what they would have read there. Call it for each page that will be written, and
+  /// for each that will be cut off, before the first byte changes. Reads the base if somebody does.
+  /// @throws std::bad_alloc @returns errors of reader::image()
+  [[nodiscard]] std::error_code keep_base(page_number number, const pin& target, reader& through);
+  /// True if keep_base() has something to do for any page at all.
+  [[nodiscard]] bool has_older_pins(const pin& target) const;
+
+  /// The base holds the state of `at`, having held that of version `after` before. O(1024 pages for
+  /// each that changed). @pre every page that changed in between was written, or is cut off
+  void flushed(version_number after, const pin& at);
+
+  /// Drops up to `at_most` bytes of versions that the base holds as well, going on where the last
+  /// call ended. O(pages in memory), in holds of the mutex of 4096 pages each.
+  void evict(std::size_t at_most);
+
+  /// The sum of the hashes of the pages of the committed state, each looked at. O(pages).
+  [[nodiscard]] std::uint64_t sum_of_hashes() const;
+
+  [[nodiscard]] state committed() const noexcept {
+    const std::lock_guard lock(mutex_);
+    return line_.committed();
+  }
+  [[nodiscard]] state tip() const noexcept {
+    const std::lock_guard lock(mutex_);
+    return line_.tip();
+  }
+  /// The lineage: grows with every discard_tip(). Lock-free.
+  [[nodiscard]] epoch_number epoch() const noexcept {
+    return epoch_number{epoch_.load(std::memory_order_seq_cst)};
+  }
+
+  /// Stands on the committed state as it is now.
+  [[nodiscard]] pin pin_committed();
+  /// Stands on the tip as it is now: what a writer builds on.
+  [[nodiscard]] pin pin_tip();
+  /// Stands on a version in [committed, tip]. @returns errc::stale_term: the epoch moved, or
+  /// committed did, beyond `version`
+  [[nodiscard]] result<pin> pin_version(epoch_number expected, version_number version);
+
+  /// The database's hash after `pages` are installed on the state of `on`: theirs are added, those
+  /// of the pages they replace and of the pages that are cut off are taken away. Pages in between
+  /// that do not exist (the lock page) count nothing. O(pages); reads no image.
+  /// @pre every page has its hash. Of a doomed pin the result means nothing.
+  [[nodiscard]] std::uint64_t hash_after(std::span<const page_block> pages,
+                                         std::uint64_t page_count, const pin& on) const;
+
+  /// The leader's writer: makes a version on top of the tip, pending. Moves the images, copies
+  /// none.
+  /// @param pages ascending by number, each at most once, none beyond `page_count`, never the lock
+  ///   page; all of the database's page size (the first install fixes it). Every page between the
+  ///   old and a larger new count is there: SQLite need not write them, so the caller adds zero
+  ///   pages. Empty afterwards.
+  /// @param page_count pages after the install; the rest is cut off
+  /// @param hash of the database after the install
+  /// @returns errc::stale_term: the epoch is not `expected` any more; nothing changed, `pages` too
+  [[nodiscard]] std::error_code install_tip(epoch_number expected, std::vector<page_block>&& pages,
+                                            std::uint64_t page_count, std::uint64_t hash) {
+    const std::lock_guard lock(mutex_);
+    if (expected != epoch()) {
+      return make_error_code(errc::stale_term);
+    }
+    line_.append(pages, page_count, hash);
+    work();
+    return {};
+  }
+
+  /// The same for a writer with a pin on the tip, which moves on to the version it made: a pin left
+  /// behind would keep the old image of every page until it goes.
+  /// @pre `writer` stands on the tip, unless the epoch moved since it was taken (errc::stale_term)
+  [[nodiscard]] std::error_code install_tip(pin& writer, std::vector<page_block>&& pages,
+                                            std::uint64_t page_count, std::uint64_t hash);
+
+  /// The oldest pending version is committed. O(its pages).
+  /// @pre there is one
+  void promote() noexcept {
+    const std::lock_guard lock(mutex_);
+    promote_oldest();
+  }
+
+  /// A follower's apply: makes a version and commits it, in one step for everybody who pins.
+  /// @pre nothing is pending; the rest as for install_tip
+  /// @param restart a transaction that does not say which version it makes: its state counts as
+  ///   version 1, however a replica came to it, by the log or by a snapshot
+  void install_committed(std::vector<page_block>&& pages, std::uint64_t page_count,
+                         std::uint64_t hash, bool restart = false) {
+    const std::lock_guard lock(mutex_);
+    QUORLITE_ASSERT(line_.pending_size() == 0);
+    line_.append(pages, page_count, hash, restart);
+    promote_oldest();
+  }
+
+  /// Leadership was lost: everything above committed is taken back, and the next epoch starts. Its
+  /// version numbers will be used again; pins above committed are doomed for ever.
+  /// O(pages taken back).
+  void discard_tip() noexcept {
+    const std::lock_guard lock(mutex_);
+    epoch_.fetch_add(1, std::memory_order_seq_cst);
+    line_.discard();
+    work();
+  }
+
+  /// Calls `visit(const page_version&)` for every page of the state of `at` that changed after
+  /// version `after`, in ascending order, without holding a lock. If visit returns a bool, false
+  /// ends it. O(1024 pages for each that changed).
+  /// @pre `at` stands on a committed version; it keeps the visited pages in place
+  template <class Visit>
+  void for_each_changed(version_number after, const pin& at, Visit visit) const;
+
+  /// One bounded share of the pruning and freeing that calls leave to later ones: for idle moments.
+  /// @returns true if it did something, so that another call may do more
+  bool trim() noexcept {
+    const std::lock_guard lock(mutex_);
+    const bool did = chains().work(batch, 1) != 0;
+    tell_gauge();
+    return did;
+  }
+
+  [[nodiscard]] page_store_usage usage() const noexcept {
+    const std::lock_guard lock(mutex_);
+    return {.images = chains().images(),
+            .tombstones = chains().tombstones(),
+            .held = chains().held_size(),
+            .backlog = chains().backlog_size(),
+            .limbo = limbo_.limbo_size(),
+            .bytes = chains().size_bytes() + limbo_.limbo_bytes(),
+            .dirty_bytes = chains().dirty_bytes(),
+            .pending = line_.pending_size(),
+            .pins = chains().pins().size()};
+  }
+
+ private:
+  static constexpr std::size_t batch = 256;         // how much of others' work one call does
+  static constexpr std::size_t worth_a_scan = 32;   // so many nodes in limbo, before slots are read
+  static constexpr std::size_t evict_pages = 4096;  // looked at under one hold of the mutex
+
+  page_store(const state& from, epoch_number epoch, std::uint64_t lock_byte,
+             std::shared_ptr<memory_gauge> gauge) noexcept
+      : epoch_(epoch.value), line_(from, lock_byte, limbo_), gauge_(std::move(gauge)) {}
+
+  void promote_oldest() noexcept {
+    const std::size_t superseding = line_.promote();
+    // As many pages as this supersedes come back from pins some day: twice as many keep pace.
+    chains().work(batch + 2 * superseding, worth_a_scan);
+    tell_gauge();
+  }
+  [[nodiscard]] detail::version_chains& chains() noexcept { return line_.chains(); }
+  [[nodiscard]] const detail::version_chains& chains() const noexcept { return line_.chains(); }
+  void work() noexcept {
+    chains().work(batch, worth_a_scan);
+    tell_gauge();
+  }
+  void tell_gauge() noexcept {
+    if (gauge_ != nullptr) {
+      const std::size_t all = chains().size_bytes() + limbo_.limbo_bytes();
+      const std::size_t dirty = chains().dirty_bytes();
+      gauge_->change(all - told_bytes_, dirty - told_dirty_);
+      told_bytes_ = all;
+      told_dirty_ = dirty;
+    }
+  }
+
+  mutable std::mutex mutex_;
+  std::atomic<std::uint64_t> epoch_;
+  mutable detail::reclaimer limbo_;  // mutable: who reads announces itself
+  detail::lineage line_;
+  std::shared_ptr<const page_source> base_;  // set once; before that there is none
+  std::atomic<const page_source*> source_{nullptr};
+  std::uint64_t base_pages_ = 0;  // under the mutex
+  std::uint64_t evict_hand_ = 0;
+  std::shared_ptr<memory_gauge> gauge_;  // or nullptr
+  std::size_t told_bytes_ = 0;
+  std::size_t told_dirty_ = 0;
+};
+
+/// Stands on a state, so that its pages stay. Movable; one thread at a time, but doomed() any. An
+/// empty one (default, moved from, reset) stands nowhere: only bool, reset and assignment work.
+class page_store::pin {
+ public:
+  pin() = default;
+  pin(pin&& other) noexcept
+      : store_(std::move(other.store_)),
+        record_(std::exchange(other.record_, nullptr)),
+        epoch_(other.epoch_) {}
+  pin& operator=(pin&& other) noexcept {
+    if (this != &other) {
+      reset();
+      store_ = std::move(other.store_);
+      record_ = std::exchange(other.record_, nullptr);
+      epoch_ = other.epoch_;
+    }
+    return *this;
+  }
+  ~pin() { reset(); }
+
+  explicit operator bool() const noexcept { return record_ != nullptr; }
+
+  /// Stands nowhere from now on. Takes the mutex; does a bounded share of the pruning.
+  void reset() noexcept {
+    if (record_ != nullptr) {
+      {
+        const std::lock_guard lock(store_->mutex_);
+        store_->chains().unpin(std::exchange(record_, nullptr));
+        store_->work();
+      }
+      store_.reset();  // perhaps the last to hold the store: after its mutex
+    }
+  }
+
+  [[nodiscard]] const state& at() const noexcept { return record_->at; }
+  [[nodiscard]] version_number version() const noexcept { return at().version; }
+  [[nodiscard]] std::uint64_t page_count() const noexcept { return at().page_count; }
+  [[nodiscard]] std::uint32_t page_size() const noexcept { return at().page_size; }
+  [[nodiscard]] std::uint64_t hash() const noexcept { return at().hash; }
+  /// The store's epoch when the pin was taken.
+  [[nodiscard]] epoch_number epoch() const noexcept { return epoch_; }
+
+  /// True once its state was taken back: whatever was read through it since may be anything. If it
+  /// is false after a copy, the copy is right.
+  [[nodiscard]] bool doomed() const noexcept {
+    return record_->doomed.load(std::memory_order_seq_cst);
+  }
+
+ private:
+  friend class page_store;
+  pin(std::shared_ptr<page_store> store, detail::pin_record* record, epoch_number epoch) noexcept
+      : store_(std::move(store)), record_(record), epoch_(epoch) {}
+
+  std::shared_ptr<page_store> store_;
+  detail::pin_record* record_ = nullptr;
+  epoch_number epoch_;
+};
+
+inline page_store::pin page_store::pin_committed() {
+  std::shared_ptr<page_store> self = shared_from_this();
+  const std::lock_guard lock(mutex_);
+  chains().pins().make_room();
+  work();
+  return pin{std::move(self), chains().pins().add(line_.committed()), epoch()};
+}
+
+inline page_store::pin page_store::pin_tip() {
+  std::shared_ptr<page_store> self = shared_from_this();
+  const std::lock_guard lock(mutex_);
+  chains().pins().make_room();
+  work();
+  return pin{std::move(self), chains().pins().add(line_.tip()), epoch()};
+}
+
+inline result<page_store::pin> page_store::pin_version(epoch_number expected,
+                                                       version_number version) {
+  std::shared_ptr<page_store> self = shared_from_this();
+  const std::lock_guard lock(mutex_);
+  if (expected != epoch() || version < line_.committed().version) {
+    return failed(errc::stale_term);
+  }
+  const state& at = line_.state_at(version);
+  chains().pins().make_room();
+  work();
+  return pin{std::move(self), chains().pins().add(at), expected};
+}
+
+inline std::error_code page_store::install_tip(pin& writer, std::vector<page_block>&& pages,
+                                               std::uint64_t page_count, std::uint64_t hash) {
+  QUORLITE_ASSERT(writer.store_.get() == this);
+  const std::lock_guard lock(mutex_);
+  if (writer.epoch() != epoch()) {
+    return make_error_code(errc::stale_term);
+  }
+  QUORLITE_ASSERT(writer.version() == line_.tip().version);
+  chains().pins().make_room();
+  line_.append(pages, page_count, hash);
+  chains().unpin(std::exchange(writer.record_, chains().pins().add(line_.tip())));
+  work();
+  return {};
+}
+
+}  // namespace v0
+}  // namespace quorlite
+
+#include "quorlite/detail/pages/page_reader.hpp"  // IWYU pragma: export

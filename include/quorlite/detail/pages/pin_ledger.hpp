@@ -1,0 +1,138 @@
+/// @file
+/// Which versions of a database somebody stands on.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "quorlite/config.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/detail/pages/page_version.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+
+/// One state of one database.
+struct database_state {
+  version_number version;        ///< grows with every transaction, for pins and readers
+  std::uint64_t page_count = 0;  ///< pages
+  std::uint64_t hash = 0;        ///< sum of the hashes of its pages, modulo 2^64
+  std::uint32_t page_size = 0;   ///< bytes; 0: it never had a page
+  std::uint64_t uncounted = 0;   ///< of these versions, those that are this replica's own business
+
+  /// The version as log, snapshots and storage call it.
+  [[nodiscard]] constexpr version_number counted() const noexcept {
+    return version_number{version.value - uncounted};
+  }
+
+  friend constexpr bool operator==(const database_state&, const database_state&) noexcept = default;
+};
+
+namespace detail {
+
+/// All pins of one state. Not found by its version alone: after a loss the number names another
+/// state, and a record of the old one must neither protect nor count for the new one.
+struct pin_record {
+  database_state at;
+  std::atomic<bool> doomed{false};  // read without a lock, after a copy
+  std::uint64_t count = 0;
+  node_list held;  // superseded versions that this record keeps, each in one record only
+};
+
+/// The pinned states of one lineage, ascending by version, and the doomed ones apart from them.
+/// Under the store's mutex.
+class pin_ledger {
+ public:
+  pin_ledger() = default;
+  pin_ledger(const pin_ledger&) = delete;
+  pin_ledger& operator=(const pin_ledger&) = delete;
+  /// @pre no pin is left
+  ~pin_ledger() { QUORLITE_ASSERT(live_.empty() && pins_ == 0); }
+
+  /// Makes sure that the next add() cannot fail. @throws std::bad_alloc
+  void make_room() {
+    if (live_.size() == live_.capacity()) {
+      live_.reserve(2 * live_.size() + 8);
+    }
+    if (spare_ == nullptr) {
+      spare_ = std::make_unique<pin_record>();
+    }
+  }
+
+  /// Counts one more pin of `state`, the only state with that version now. O(log pinned states)
+  /// near the tip. @pre make_room() was called
+  [[nodiscard]] pin_record* add(const database_state& state) noexcept {
+    auto place = first_from(state.version);
+    if (place == live_.end() || (*place)->at.version != state.version) {
+      QUORLITE_ASSERT(spare_ != nullptr && live_.size() < live_.capacity());
+      spare_->at = state;
+      spare_->doomed.store(false, std::memory_order_relaxed);
+      place = live_.insert(place, spare_.release());
+    }
+    ++(*place)->count;
+    ++pins_;
+    return *place;
+  }
+
+  /// Counts one pin less. @returns what it alone had kept: to be looked at again
+  [[nodiscard]] node_list remove(pin_record* record) noexcept {
+    --pins_;
+    --record->count;
+    if (record->count != 0) {
+      return {};
+    }
+    if (!record->doomed.load(std::memory_order_relaxed)) {
+      live_.erase(first_from(record->at.version));
+    }
+    spare_.reset(record);
+    return std::exchange(record->held, {});
+  }
+
+  /// Some pinned state in [from, before), or nullptr. The oldest: it is likely to stay longest.
+  [[nodiscard]] pin_record* any_within(version_number from, version_number before) const noexcept {
+    const auto place = first_from(from);
+    return place != live_.end() && (*place)->at.version < before ? *place : nullptr;
+  }
+
+  /// True if some pinned state older than `before` has page `number`. O(such states).
+  [[nodiscard]] bool any_with_page(page_number number, version_number before) const noexcept {
+    return std::any_of(live_.begin(), first_from(before), [number](const pin_record* record) {
+      return record->at.page_count >= number.value;
+    });
+  }
+
+  /// Tells every pin above `committed` that its state is taken back. Called before any page is
+  /// unlinked: whoever copies a page and then finds its pin sound has copied the right page.
+  void doom_above(version_number committed) noexcept {
+    const auto first = first_from(version_number{committed.value + 1});
+    for (auto place = first; place != live_.end(); ++place) {
+      QUORLITE_ASSERT((*place)->held.empty());  // nothing above committed is ever superseded
+      (*place)->doomed.store(true, std::memory_order_seq_cst);
+    }
+    live_.erase(first, live_.end());
+  }
+
+  /// Pins, doomed ones included.
+  [[nodiscard]] std::uint64_t size() const noexcept { return pins_; }
+
+ private:
+  [[nodiscard]] std::vector<pin_record*>::const_iterator first_from(
+      version_number from) const noexcept {
+    return std::lower_bound(live_.begin(), live_.end(), from,
+                            [](const pin_record* record, version_number version) {
+                              return record->at.version < version;
+                            });
+  }
+
+  std::vector<pin_record*> live_;      // owned by their count: the last pin deletes its record
+  std::unique_ptr<pin_record> spare_;  // the last one that ended: most transactions need just one
+  std::uint64_t pins_ = 0;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace quorlite

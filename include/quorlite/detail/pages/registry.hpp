@@ -1,0 +1,208 @@
+/// @file
+/// The databases of a replica, by name.
+///
+/// A `database` object stands for a name as long as anybody holds it: file handles of SQLite keep
+/// theirs over drops and restores. What it contains at a time is its page_store; a drop or a
+/// restore puts a new one in place, in a new epoch, while readers go on with the old one until they
+/// next take a lock.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "quorlite/error.hpp"
+#include "quorlite/limits.hpp"
+#include "quorlite/detail/pages/page_store.hpp"
+
+namespace quorlite {
+inline namespace v0 {
+
+/// One name. Any thread may call any member; none blocks longer than a few instructions of another.
+class database {
+ public:
+  /// @pre is_database_name(name)
+  /// @param lock_byte offset of the page that is never data; tests move it
+  /// @param gauge is told of the memory that its stores take
+  explicit database(std::string name, std::uint64_t lock_byte = limits::lock_byte_default,
+                    std::shared_ptr<memory_gauge> gauge = nullptr)
+      : name_(std::move(name)),
+        lock_byte_(lock_byte),
+        gauge_(std::move(gauge)),
+        store_(make_store({})) {
+    QUORLITE_ASSERT(is_database_name(name_));
+  }
+  database(const database&) = delete;
+  database& operator=(const database&) = delete;
+
+  [[nodiscard]] const std::string& name() const noexcept { return name_; }
+
+  /// What the name contains now. Hold the pointer for one lock of SQLite, not for ever.
+  [[nodiscard]] std::shared_ptr<page_store> store() const {
+    const std::lock_guard guard(mutex_);
+    return store_;
+  }
+
+  /// A store that may take the place of the present one.
+  [[nodiscard]] std::shared_ptr<page_store> make_store(const page_store::state& from) const {
+    return page_store::make(from, epoch_number{1}, lock_byte_, gauge_);
+  }
+
+  /// True between an applied `open` and an applied `drop`.
+  [[nodiscard]] bool exists() const {
+    const std::lock_guard guard(mutex_);
+    return exists_;
+  }
+  void set_exists(bool exists) {
+    const std::lock_guard guard(mutex_);
+    exists_ = exists;
+  }
+
+  /// Puts another content in place. What was pending on the old one is taken back first, so a
+  /// writer that still holds it cannot install.
+  /// @returns the old one: perhaps the last to hold it, and freeing its pages takes a while
+  std::shared_ptr<page_store> replace_store(std::shared_ptr<page_store> next) {
+    store()->discard_tip();
+    const std::lock_guard guard(mutex_);
+    return std::exchange(store_, std::move(next));
+  }
+
+  /// One writer at a time builds on the tip. `owner` is any address of the caller's.
+  /// @returns false if another one holds the slot; true also if `owner` has it already
+  [[nodiscard]] bool try_acquire_writer(const void* owner) {
+    const std::lock_guard guard(mutex_);
+    if (writer_ != nullptr && writer_ != owner) {
+      return false;
+    }
+    writer_ = owner;
+    return true;
+  }
+  /// @returns true if `owner` held the slot and it is free now
+  bool release_writer(const void* owner) {
+    const std::lock_guard guard(mutex_);
+    if (owner == nullptr || writer_ != owner) {
+      return false;
+    }
+    writer_ = nullptr;
+    return true;
+  }
+  [[nodiscard]] bool writer_is_free() const {
+    const std::lock_guard guard(mutex_);
+    return writer_ == nullptr;
+  }
+  [[nodiscard]] bool has_writer(const void* owner) const {
+    const std::lock_guard guard(mutex_);
+    return writer_ == owner;
+  }
+
+ private:
+  const std::string name_;
+  const std::uint64_t lock_byte_;
+  const std::shared_ptr<memory_gauge> gauge_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<page_store> store_;
+  const void* writer_ = nullptr;
+  bool exists_ = false;
+};
+
+/// All names. Any thread.
+class registry {
+ public:
+  explicit registry(std::uint64_t lock_byte = limits::lock_byte_default) noexcept
+      : lock_byte_(lock_byte) {}
+
+  using list = std::vector<std::shared_ptr<database>>;
+
+  /// Knows the memory that all stores of all names take.
+  [[nodiscard]] const std::shared_ptr<memory_gauge>& gauge() const noexcept { return gauge_; }
+
+  /// @returns nullptr if the name was never heard of
+  [[nodiscard]] std::shared_ptr<database> find(std::string_view name) const {
+    const std::lock_guard guard(mutex_);
+    const auto found = by_name_.find(name);
+    return found == by_name_.end() ? nullptr : found->second;
+  }
+
+  /// The object of this name, made if need be; making it changes nothing that is replicated.
+  /// @returns errc::invalid_name, errc::too_many_databases
+  [[nodiscard]] result<std::shared_ptr<database>> find_or_make(std::string_view name) {
+    if (!is_database_name(name)) {
+      return failed(errc::invalid_name);
+    }
+    const std::lock_guard guard(mutex_);
+    if (by_name_.size() >= names_max && by_name_.find(name) == by_name_.end()) {
+      forget_unused();
+      if (by_name_.size() >= names_max) {
+        return failed(errc::too_many_databases);
+      }
+    }
+    return made(name);
+  }
+
+  /// The same for a name that the log, a snapshot or the storage says exists: what this replica's
+  /// own callers hold must not stand in its way. @pre is_database_name(name)
+  [[nodiscard]] std::shared_ptr<database> take_in(std::string_view name) {
+    const std::lock_guard guard(mutex_);
+    return made(name);
+  }
+
+  /// Every database that exists, ascending by name.
+  [[nodiscard]] list existing() const {
+    const std::lock_guard guard(mutex_);
+    list found;
+    for (const auto& [name, one] : by_name_) {
+      if (one->exists()) {
+        found.push_back(one);
+      }
+    }
+    return found;
+  }
+
+  /// Every name, existing or not, ascending.
+  [[nodiscard]] list all() const {
+    const std::lock_guard guard(mutex_);
+    list found;
+    found.reserve(by_name_.size());
+    for (const auto& [name, one] : by_name_) {
+      found.push_back(one);
+    }
+    return found;
+  }
+
+ private:
+  /// Names held here, existing or not: local, so well above what can exist in the cluster.
+  static constexpr std::size_t names_max = 4 * limits::databases;
+
+  [[nodiscard]] std::shared_ptr<database> made(std::string_view name) {
+    auto found = by_name_.find(name);
+    if (found == by_name_.end()) {
+      auto fresh = std::make_shared<database>(std::string(name), lock_byte_, gauge_);
+      found = by_name_.emplace(std::string(name), std::move(fresh)).first;
+    }
+    return found->second;
+  }
+
+  /// Names that do not exist and that nobody else holds make room for new ones.
+  void forget_unused() {
+    for (auto one = by_name_.begin(); one != by_name_.end();) {
+      const bool unused = one->second.use_count() == 1 && !one->second->exists();
+      one = unused ? by_name_.erase(one) : std::next(one);
+    }
+  }
+
+  const std::uint64_t lock_byte_;
+  const std::shared_ptr<memory_gauge> gauge_ = std::make_shared<memory_gauge>();
+  mutable std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<database>, std::less<>> by_name_;
+};
+
+}  // namespace v0
+}  // namespace quorlite

@@ -1,0 +1,221 @@
+/// @file
+/// Consensus laws about restarts and snapshots: S1 to S7.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string>
+
+#include "quorlite/consensus.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/testing/conformance_report.hpp"
+#include "quorlite/testing/detail/laws/consensus_scene.hpp"
+
+namespace quorlite::testing {
+inline namespace v0 {
+
+inline constexpr log_index everything_applied{std::numeric_limits<std::uint64_t>::max()};
+
+/// The server that is not alive, or `other` if all are.
+template <consensus_harness H>
+std::size_t follower_or(const consensus_scene<H>& scene, std::size_t other) {
+  for (std::size_t i = 0; i < scene.size(); ++i) {
+    other = scene.alive(i) ? other : i;
+  }
+  return other;
+}
+
+/// S1 and S2: a follower, a leader and then all of them come back from what they had made durable.
+template <consensus_harness H, class Make>
+void check_restart(Make& make, conformance_report& report) {
+  if constexpr (H::faults.crash && H::faults.restart) {
+    consensus_scene<H> scene(make(3), report);
+    std::size_t server = scene.await_leader();
+    scene.write(5);
+    const std::size_t follower = scene.follower_of(server);
+    if (scene.machine(follower).flush(everything_applied)) {
+      scene.ledger().fault("S1", "flush of a recording machine failed");
+    }
+    scene.write(5);
+    scene.crash(follower);  // durable at 5 of 10 entries, and two more rounds behind
+    scene.propose_now(server);
+    scene.harness().pump();
+    scene.restart(follower);
+    scene.write(2);
+    scene.check_equal(follower, "S2");
+    scene.crash(server);  // nothing durable at all: everything is replayed
+    server = scene.await_leader(server);
+    scene.propose_now(server);
+    scene.restart(follower_or(scene, server));
+    scene.write(2);
+    for (std::size_t i = 0; i < scene.size(); ++i) {
+      if (scene.alive(i)) {
+        scene.crash(i);
+      }
+    }
+    for (std::size_t i = 0; i < scene.size(); ++i) {
+      scene.restart(i);
+    }
+    scene.write(3);
+    for (std::size_t i = 0; i < scene.size(); ++i) {
+      scene.check_equal(i, "S2");
+    }
+    scene.finish({"S1", "S2", "P2", "L2"});
+  } else {
+    report.skip("S1", "the harness does not declare crash and restart");
+    report.skip("S2", "the harness does not declare crash and restart");
+  }
+}
+
+template <consensus_harness H>
+inline constexpr bool falls_behind = H::faults.compact && (H::faults.partition ||
+                                                           (H::faults.crash && H::faults.restart));
+
+/// Takes one follower away, writes on, makes all durable and compacts the others. @returns the one
+/// that is away
+template <consensus_harness H>
+std::size_t leave_one_behind(consensus_scene<H>& scene, std::size_t entries) {
+  const std::size_t server = scene.await_leader();
+  scene.write(3);
+  const std::size_t behind = scene.follower_of(server);
+  if constexpr (H::faults.partition) {
+    scene.harness().isolate(behind);
+  } else {
+    scene.crash(behind);
+  }
+  proposal_token last;
+  for (std::size_t i = 0; i < entries; ++i) {
+    last = scene.propose_now(server, 300);
+  }
+  scene.await_settled(last);
+  scene.harness().pump();
+  for (std::size_t i = 0; i < scene.size(); ++i) {
+    if (i != behind) {
+      if (scene.machine(i).flush(everything_applied)) {
+        scene.ledger().fault("S3", "flush of a recording machine failed");
+      }
+      scene.harness().compact(i);
+    }
+  }
+  return behind;
+}
+
+template <consensus_harness H>
+void bring_back(consensus_scene<H>& scene, std::size_t behind) {
+  if constexpr (H::faults.partition) {
+    scene.harness().heal();
+  } else {
+    scene.restart(behind);
+  }
+}
+
+/// S3, S4, S7: the log no longer reaches back to where a follower stands.
+template <consensus_harness H, class Make>
+void check_snapshot(Make& make, conformance_report& report) {
+  if constexpr (falls_behind<H>) {
+    law_check law(report, "S3",
+                  "a follower behind the compacted log gets a snapshot and ends equal");
+    consensus_scene<H> scene(make(3), report);
+    const std::size_t behind = leave_one_behind(scene, 30);
+    bring_back(scene, behind);
+    for (std::size_t i = 0; i < 10; ++i) {  // writes go on while the snapshot travels
+      scene.propose_now(scene.await_leader());
+      scene.harness().run_until(
+          [&] { return scene.machine(behind).stages().appended_bytes > i * 500; });
+    }
+    law.expect(scene.write(3), "writes go on beside a snapshot");
+    law.expect(scene.machine(behind).stages().installed > 0, "a snapshot was installed");
+    scene.check_equal(behind, "S4");
+    law.expect(scene.machine(behind).applied().index >= scene.ledger().last_index(),
+               "the follower caught up");
+    scene.finish({"S4"});
+  } else {
+    report.skip("S3", "the harness cannot compact and leave a follower behind");
+    report.skip("S4", "the harness cannot compact and leave a follower behind");
+  }
+  if constexpr (H::faults.compact && H::faults.crash && H::faults.restart) {
+    law_check law(report, "S7", "the log is not compacted beyond durable()");
+    consensus_scene<H> scene(make(3), report);
+    const std::size_t server = scene.await_leader();
+    const std::size_t follower = scene.follower_of(server);
+    scene.write(4);
+    law.expect(!scene.machine(follower).flush(everything_applied), "flush works");
+    scene.write(6);  // not flushed: the machine needs these again
+    scene.harness().compact(follower);
+    scene.crash(follower);
+    scene.restart(follower);
+    law.expect(scene.write(2), "writes go on");
+    const recorded_state state = scene.machine(follower).state();
+    for (const auto& [index, entry] : scene.ledger().entries()) {
+      law.expect(state.entries.contains(index), "after compaction and restart no entry is missing");
+    }
+    scene.finish({"S1"});
+  } else {
+    report.skip("S7", "the harness does not declare compact, crash and restart");
+  }
+}
+
+/// S5: the follower is cut off again in the middle of its restore.
+template <consensus_harness H, class Make>
+void check_abandoned_stage(Make& make, conformance_report& report) {
+  if constexpr (falls_behind<H> && H::faults.partition) {
+    law_check law(report, "S5",
+                  "after an abandoned stage the state is untouched, and a new stage follows");
+    consensus_scene<H> scene(make(3), report);
+    const std::size_t behind = leave_one_behind(scene, 60);
+    const log_position before = scene.machine(behind).applied();
+    scene.harness().heal();
+    stage_counters& stages = scene.machine(behind).stages();
+    scene.harness().run_until([&] { return stages.appended_bytes > 0; });
+    if (stages.installed > 0) {
+      report.skip("S5",
+                  "no stage was ever seen half-way: this adapter passes snapshots in one piece");
+      return;
+    }
+    scene.harness().isolate(behind);
+    scene.harness().pump();
+    law.expect(stages.installed > 0 || scene.machine(behind).applied() == before,
+               "the state is untouched while a restore is cut off");
+    scene.harness().heal();
+    law.expect(scene.write(2), "writes go on after the interruption");
+    law.expect(stages.installed > 0, "the restore was finished later");
+    scene.check_equal(behind, "S5");
+    scene.finish({});
+  } else {
+    report.skip("S5", "the harness cannot interrupt a snapshot: it needs compact and partition");
+  }
+}
+
+/// S6: the stage refuses its bytes at the end.
+template <consensus_harness H, class Make>
+void check_failed_stage(Make& make, conformance_report& report) {
+  if constexpr (falls_behind<H> && H::faults.partition) {
+    law_check law(report, "S6",
+                  "a stage whose finish fails leaves the server serving, and is tried again");
+    consensus_scene<H> scene(make(3), report);
+    const std::size_t behind = leave_one_behind(scene, 30);
+    stage_counters& stages = scene.machine(behind).stages();
+    stages.fail_next = true;
+    scene.harness().heal();
+    law.expect(scene.harness().run_until([&] { return stages.failed > 0; }),
+               "the stage was finished");
+    law.expect(scene.write(2), "writes go on after a failed restore");
+    law.expect(stages.begun > 1 && stages.installed > 0, "the restore was tried again");
+    scene.check_equal(behind, "S6");
+    scene.finish({});
+  } else {
+    report.skip("S6", "the harness cannot leave a follower behind: it needs compact and partition");
+  }
+}
+
+template <consensus_harness H, class Make>
+void run_snapshot_laws(Make& make, conformance_report& report) {
+  check_restart<H>(make, report);
+  check_snapshot<H>(make, report);
+  check_abandoned_stage<H>(make, report);
+  check_failed_stage<H>(make, report);
+}
+
+}  // namespace v0
+}  // namespace quorlite::testing

@@ -1,0 +1,280 @@
+/// @file
+/// The test Raft, chapter two: who leads (Raft paper, 5.2 and 5.4.1; thesis, 3.10, 6.2 and 9.6).
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "quorlite/testing/detail/raft/node.hpp"
+
+namespace quorlite::testing {
+inline namespace v0 {
+
+/// @param draw a new timeout too: at every change of role, so that a split vote does not repeat
+/// itself
+inline void raft_node::restart_election_clock(bool draw) {
+  if (draw) {
+    election_timeout_us_ = random_.between(options_.election_timeout_min.value * 1000,
+                                           options_.election_timeout_max.value * 1000);
+  }
+  election_at_us_ = environment_.now_us() + election_timeout_us_;
+  arm_timer();
+}
+
+/// One wake-up is on its way at most; one that comes too early is asked for again. So a heartbeat
+/// that only moves the deadline costs nothing.
+inline void raft_node::arm_timer() {
+  std::uint64_t due = election_at_us_;
+  if (leads()) {
+    due = std::min(office_.heartbeat_at_us, office_.count_quorum_at_us);
+  }
+  if (timer_armed_us_ == 0 || timer_armed_us_ > due) {
+    timer_armed_us_ = std::max(due, environment_.now_us());
+    timer_stamp_ = ++stamps_;
+    environment_.wake_at(self_, wake_kind::timer, timer_armed_us_, timer_stamp_);
+  }
+}
+
+inline void raft_node::on_timer() {
+  const std::uint64_t now = environment_.now_us();
+  if (leads()) {
+    if (now >= office_.count_quorum_at_us) {
+      count_quorum();
+    }
+    if (leads() && now >= office_.heartbeat_at_us) {
+      send_heartbeats();
+    }
+    if (leads() && office_.transfer && now >= office_.transfer->give_up_us) {
+      trace("gives up the transfer to", office_.transfer->successor.value);
+      office_.transfer.reset();
+    }
+  } else if (now >= election_at_us_) {
+    ask_for_votes(/*pre_vote=*/true);
+  }
+  if (running()) {
+    arm_timer();
+  }
+}
+
+inline void raft_node::rest_as_follower(quorlite::term seen, server_id leader) {
+  const bool is_new_term = seen > disk_.term;
+  const raft_role before = role_;
+  role_ = raft_role::follower;
+  if (before == raft_role::leader) {
+    leave_office();
+  }
+  const bool is_news = leader != server_id{} && leader != leader_;
+  leader_ = leader;
+  if (is_new_term) {
+    disk_.term = seen;
+    disk_.voted_for = {};
+    verified_ = {};
+    incoming_.reset();  // another leader's snapshot is cut into other chunks
+  }
+  if (is_new_term || before != raft_role::follower) {
+    restart_election_clock(true);
+  }
+  if (is_news && running()) {
+    const std::string hint = std::to_string(leader.value);
+    machine_->leadership_changed({.term = disk_.term, .leading = false, .leader_hint = hint});
+  }
+}
+
+/// A pre-vote asks who would vote, without disturbing anyone (thesis, 9.6); a quorum of consents is
+/// followed by the election proper.
+inline void raft_node::ask_for_votes(bool pre_vote) {
+  role_ = pre_vote ? raft_role::pre_candidate : raft_role::candidate;
+  leader_ = {};
+  if (!pre_vote) {
+    disk_.term = quorlite::term{disk_.term.value + 1};
+    disk_.voted_for = self_;
+    verified_ = {};
+    incoming_.reset();
+  }
+  votes_.assign(1, self_);
+  restart_election_clock(true);
+  trace(pre_vote ? "asks who would vote, last" : "campaigns, last", disk_.log.last_index().value);
+  if (votes_.size() >= quorum()) {
+    pre_vote ? ask_for_votes(false) : become_leader();
+    return;
+  }
+  const quorlite::term asked{disk_.term.value + (pre_vote ? 1 : 0)};
+  for (const server_id each : servers_) {
+    if (each != self_) {
+      send(each, asked, vote_request{.pre_vote = pre_vote, .last = disk_.log.last()});
+    }
+  }
+}
+
+/// Paper, 5.4.1: whoever misses a committed entry must not win.
+inline bool raft_node::is_as_complete(log_position candidate) const noexcept {
+  const log_position mine = disk_.log.last();
+  return candidate.term > mine.term ||
+         (candidate.term == mine.term && candidate.index >= mine.index);
+}
+
+inline void raft_node::on_message(const message& envelope, const vote_request& ask) {
+  bool granted = is_as_complete(ask.last);
+  if (ask.pre_vote) {
+    const bool leader_is_fresh =
+        leads() ||
+        (leader_ != server_id{} &&
+         environment_.now_us() < leader_heard_us_ + options_.election_timeout_min.value * 1000);
+    granted = granted && envelope.term > disk_.term && !leader_is_fresh;
+  } else {
+    granted = granted && (disk_.voted_for == server_id{} || disk_.voted_for == envelope.from);
+    if (granted) {
+      disk_.voted_for = envelope.from;
+      restart_election_clock(false);
+    }
+  }
+  const quorlite::term answer_term = ask.pre_vote && granted ? envelope.term : disk_.term;
+  send(envelope.from, answer_term, vote_reply{.pre_vote = ask.pre_vote, .granted = granted});
+}
+
+inline void raft_node::on_message(const message& envelope, const vote_reply& reply) {
+  const raft_role wanted = reply.pre_vote ? raft_role::pre_candidate : raft_role::candidate;
+  const quorlite::term asked{disk_.term.value + (reply.pre_vote ? 1 : 0)};
+  const bool counted = std::find(votes_.begin(), votes_.end(), envelope.from) != votes_.end();
+  if (!reply.granted || role_ != wanted || envelope.term != asked || counted) {
+    return;
+  }
+  votes_.push_back(envelope.from);
+  if (votes_.size() >= quorum()) {
+    reply.pre_vote ? ask_for_votes(false) : become_leader();
+  }
+}
+
+inline void raft_node::on_message(const message& envelope, const timeout_now& /*ask*/) {
+  if (role_ != raft_role::leader && envelope.term == disk_.term) {
+    ask_for_votes(/*pre_vote=*/false);  // the leader itself wants it: nobody need be asked first
+  }
+}
+
+/// Whoever still leads, or campaigns in, an older term learns the newer one from the answer.
+inline void raft_node::refuse_old_term(const message& envelope) {
+  if (const auto* const ask = std::get_if<vote_request>(&envelope.body)) {
+    send(envelope.from, disk_.term, vote_reply{.pre_vote = ask->pre_vote, .granted = false});
+  } else if (std::holds_alternative<append_request>(envelope.body) ||
+             std::holds_alternative<snapshot_request>(envelope.body)) {
+    send(envelope.from, disk_.term, append_reply{});
+  }
+}
+
+/// An append or a chunk of this term came: its sender is the term's only leader.
+inline void raft_node::hear_leader(server_id leader) {
+  QUORLITE_ASSERT(!leads());
+  rest_as_follower(disk_.term, leader);
+  leader_heard_us_ = environment_.now_us();
+  restart_election_clock(false);
+}
+
+inline void raft_node::become_leader() {
+  role_ = raft_role::leader;
+  leader_ = self_;
+  votes_.clear();
+  office_ = leader_office{};
+  for (const server_id each : servers_) {
+    if (each != self_) {
+      follower_progress progress;
+      progress.server = each;
+      progress.probe_from(log_index{disk_.log.last_index().value + 1});
+      office_.followers.push_back(std::move(progress));
+    }
+  }
+  const std::uint64_t now = environment_.now_us();
+  office_.heartbeat_at_us = now + options_.heartbeat_interval.value * 1000;
+  office_.count_quorum_at_us = now + options_.election_timeout_min.value * 1000;
+  trace("is elected, last", disk_.log.last_index().value);
+  // Paper, 8: entries of older terms are committed only below one of its own, so it makes one.
+  append_locally(entry_kind::no_op, {});
+  arm_timer();
+  post_outbox();
+}
+
+inline void raft_node::step_down() {
+  if (leads()) {
+    trace("steps down");
+    rest_as_follower(disk_.term, server_id{});
+  }
+}
+
+/// Everybody who waits is told, then the machine.
+inline void raft_node::leave_office() {
+  leader_office gone = std::exchange(office_, leader_office{});
+  leader_ = {};
+  for (const leader_office::proposal& each : gone.proposals) {
+    settle(each.token, outcome::unknown, reason::leadership_lost);
+  }
+  for (const leader_office::barrier& each : gone.barriers) {
+    settle(each.token, outcome::not_applied, reason::leadership_lost);  // nothing is in the log
+  }
+  if (gone.announced) {
+    trace("announces its loss");
+    machine_->leadership_changed({.term = disk_.term, .leading = false, .leader_hint = {}});
+  }
+}
+
+/// Thesis, 6.2: a leader that cannot reach a quorum for an election timeout steps down, or its
+/// clients would wait for ever.
+inline void raft_node::count_quorum() {
+  std::size_t heard = 1;
+  for (follower_progress& each : office_.followers) {
+    heard += each.heard ? 1 : 0;
+    each.heard = false;
+  }
+  office_.count_quorum_at_us = environment_.now_us() + options_.election_timeout_min.value * 1000;
+  const bool is_deposed = office_.commit_ceiling != leader_office{}.commit_ceiling;
+  if (heard < quorum() || is_deposed) {
+    trace("hears no quorum, only", heard);
+    step_down();
+  }
+}
+
+/// Told to the machine once the no-op of the term is applied, hence everything of older terms too
+/// (law L1).
+inline void raft_node::announce_if_due() {
+  if (leads() && !office_.announced && applied_ > log_index{} &&
+      disk_.log.term_at(applied_) == disk_.term) {
+    office_.announced = true;
+    const std::string hint = std::to_string(self_.value);
+    trace("announces its gain, applied", applied_.value);
+    machine_->leadership_changed({.term = disk_.term, .leading = true, .leader_hint = hint});
+  }
+}
+
+inline void raft_node::transfer_leadership(server_id successor) {
+  if (!leads() || successor == self_ || office_.followers.empty()) {
+    return;
+  }
+  if (successor == server_id{}) {
+    const auto best = std::max_element(
+        office_.followers.begin(), office_.followers.end(),
+        [](const follower_progress& left, const follower_progress& right) {
+          return std::pair{left.heard, left.match} < std::pair{right.heard, right.match};
+        });
+    successor = best->server;
+  }
+  QUORLITE_ASSERT(office_.find(successor) != nullptr);
+  trace("hands over to", successor.value);
+  office_.transfer = leader_office::handover{
+      .successor = successor,
+      .give_up_us = environment_.now_us() + options_.election_timeout_min.value * 1000};
+  continue_transfer();
+}
+
+/// Thesis, 3.10: the successor must have every entry first; meanwhile no proposal is taken.
+inline void raft_node::continue_transfer() {
+  if (!office_.transfer || office_.transfer->asked) {
+    return;
+  }
+  const follower_progress* const successor = office_.find(office_.transfer->successor);
+  if (successor->match == disk_.log.last_index()) {
+    office_.transfer->asked = true;
+    send(successor->server, disk_.term, timeout_now{});
+  }
+}
+
+}  // namespace v0
+}  // namespace quorlite::testing

@@ -1,0 +1,166 @@
+/// @file
+/// The test Raft, chapter one: a server comes, speaks and goes.
+#pragma once
+
+#include <cstdio>
+#include <utility>
+
+#include "quorlite/testing/detail/raft/node.hpp"
+
+namespace quorlite::testing {
+inline namespace v0 {
+
+inline raft_node::raft_node(server_id self, const world_options& options,
+                            node_environment& environment, random source)
+    : self_(self),
+      options_(options.raft),
+      compaction_(options.compaction),
+      disk_options_(options.disk),
+      environment_(environment),
+      random_(source) {
+  for (std::uint64_t id = 1; id <= options.replicas; ++id) {
+    servers_.push_back(server_id{id});
+  }
+}
+
+inline std::error_code raft_node::start(state_machine& machine) {
+  QUORLITE_ASSERT(!running());
+  forget_everything();
+  machine_ = &machine;
+  const log_index stored = disk_.snapshot == nullptr ? log_index{} : disk_.snapshot->at.index;
+  if (stored > machine.durable().index) {
+    if (const std::error_code error = restore_own_snapshot()) {
+      machine_ = nullptr;
+      return error;
+    }
+    applied_ = stored;
+  } else {
+    // Replay begins right after what the machine kept. A machine that kept more than this log has
+    // entries for answers `already` when they come again.
+    applied_ = std::min(machine.durable().index, disk_.log.last_index());
+  }
+  commit_ = applied_;
+  trace("starts, applied, last", applied_.value, disk_.log.last_index().value);
+  restart_election_clock(true);
+  return {};
+}
+
+inline void raft_node::stop() {
+  QUORLITE_ASSERT(running());
+  trace("stops");
+  if (leads()) {
+    // Not "leadership lost": the callers should know that asking this server again is of no use.
+    leader_office gone = std::exchange(office_, leader_office{});
+    role_ = raft_role::follower;
+    for (const leader_office::proposal& each : gone.proposals) {
+      settle(each.token, outcome::unknown, reason::stopped);
+    }
+    for (const leader_office::barrier& each : gone.barriers) {
+      settle(each.token, outcome::not_applied, reason::stopped);
+    }
+    if (gone.announced) {
+      machine_->leadership_changed({.term = disk_.term, .leading = false, .leader_hint = {}});
+    }
+  }
+  disk_.log.mark_synced(disk_.log.last_index());
+  forget_everything();
+}
+
+inline void raft_node::crash() {
+  QUORLITE_ASSERT(running());
+  trace("crashes, synced, last", disk_.log.synced_index().value, disk_.log.last_index().value);
+  disk_.log.lose_unsynced(random_);
+  forget_everything();
+}
+
+/// The machine said that it must not go on: office is given up, everybody is answered, and the
+/// server is silent from here on, as if it had been stopped.
+inline void raft_node::halt() {
+  trace("halts, applied", applied_.value);
+  stop();
+  environment_.retired(self_);
+}
+
+inline void raft_node::forget_everything() {
+  machine_ = nullptr;
+  role_ = raft_role::follower;
+  leader_ = {};
+  commit_ = {};
+  applied_ = {};
+  verified_ = {};
+  votes_.clear();
+  election_at_us_ = election_timeout_us_ = leader_heard_us_ = timer_armed_us_ = 0;
+  timer_stamp_ = outbox_stamp_ = disk_stamp_ = snapshot_stamp_ = 0;
+  syncing_upto_ = {};
+  syncing_cuts_ = 0;
+  office_ = leader_office{};
+  taking_.reset();
+  incoming_.reset();
+}
+
+inline void raft_node::receive(const message& what) {
+  if (!running()) {
+    return;
+  }
+  const auto* const ask = std::get_if<vote_request>(&what.body);
+  const auto* const consent = std::get_if<vote_reply>(&what.body);
+  const bool is_only_a_question = (ask != nullptr && ask->pre_vote) ||
+                                  (consent != nullptr && consent->pre_vote && consent->granted);
+  if (what.term > disk_.term && !is_only_a_question) {
+    rest_as_follower(what.term, server_id{});  // paper, 5.1: a newer term ends every role
+  } else if (what.term < disk_.term) {
+    refuse_old_term(what);
+    return;
+  }
+  if (running()) {
+    std::visit([&](const auto& body) { on_message(what, body); }, what.body);
+  }
+}
+
+inline void raft_node::wake(wake_kind kind, std::uint64_t stamp) {
+  if (!running()) {
+    return;
+  }
+  switch (kind) {
+    case wake_kind::timer:
+      if (stamp == timer_stamp_) {
+        timer_armed_us_ = 0;
+        on_timer();
+      }
+      break;
+    case wake_kind::outbox:
+      if (stamp == outbox_stamp_) {
+        outbox_stamp_ = 0;
+        on_outbox();
+      }
+      break;
+    case wake_kind::disk:
+      if (stamp == disk_stamp_) {
+        disk_stamp_ = 0;
+        on_synced();
+      }
+      break;
+    case wake_kind::snapshot:
+      if (stamp == snapshot_stamp_) {
+        on_snapshot_part();
+      }
+      break;
+  }
+}
+
+inline void raft_node::send(server_id to, quorlite::term term, decltype(message::body) body) {
+  environment_.send({.from = self_, .to = to, .term = term, .body = std::move(body)});
+}
+
+inline void raft_node::trace(const char* what, std::uint64_t first, std::uint64_t second) {
+  if (environment_.is_traced()) {
+    char line[160];
+    std::snprintf(line, sizeof line, "term %llu: %s %llu %llu",
+                  static_cast<unsigned long long>(disk_.term.value), what,
+                  static_cast<unsigned long long>(first), static_cast<unsigned long long>(second));
+    environment_.trace_line(self_, line);
+  }
+}
+
+}  // namespace v0
+}  // namespace quorlite::testing

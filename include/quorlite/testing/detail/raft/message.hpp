@@ -1,0 +1,131 @@
+/// @file
+/// What the servers of the test Raft say to each other. Values all through: nothing is shared
+/// between servers.
+#pragma once
+
+#include <cstdint>
+#include <variant>
+#include <vector>
+
+#include "quorlite/bytes.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/testing/detail/simulation/event_hash.hpp"
+
+namespace quorlite::testing {
+inline namespace v0 {
+
+enum class entry_kind : std::uint8_t {
+  command,  ///< bytes that somebody proposed
+  no_op,    ///< what a leader begins its term with (Raft paper, 8)
+};
+
+/// An entry as a log keeps it. Its index is its place.
+struct stored_entry {
+  quorlite::term term{};
+  entry_kind kind = entry_kind::command;
+  std::uint64_t payload_hash = 0;  ///< made once, where the entry is made
+  bytes payload{};
+};
+
+/// RequestVote (Raft paper, 5.2). With `pre_vote` only a question, asked for the term after the
+/// asker's (Raft thesis, 9.6): nobody's term changes.
+struct vote_request {
+  bool pre_vote = false;
+  log_position last{};  ///< of the candidate's log
+};
+struct vote_reply {
+  bool pre_vote = false;
+  bool granted = false;
+};
+
+/// AppendEntries (Raft paper, 5.3); without entries a heartbeat.
+struct append_request {
+  log_position previous{};
+  log_index commit_index{};
+  std::uint64_t round = 0;  ///< of the leader's read barriers; comes back in the reply
+  std::vector<stored_entry> entries{};
+};
+struct append_reply {
+  bool accepted = false;
+  log_index match{};     ///< accepted: equal to the leader's log up to here, and durable
+  log_index rejected{};  ///< else: the `previous` that did not fit …
+  log_index hint{};      ///< … and the last place worth trying
+  std::uint64_t round = 0;
+};
+
+/// InstallSnapshot (Raft paper, 7), one chunk.
+struct snapshot_request {
+  log_position at{};
+  std::uint64_t offset = 0;
+  std::uint64_t total_bytes = 0;
+  std::uint64_t round = 0;
+  bytes chunk{};
+};
+struct snapshot_reply {
+  log_index at{};
+  std::uint64_t next_offset = 0;  ///< where the follower wants to go on; 0 also after a failure
+  bool installed = false;
+  std::uint64_t round = 0;
+};
+
+/// The leader asks its successor to campaign at once (Raft thesis, 3.10).
+struct timeout_now {};
+
+struct message {
+  server_id from{};
+  server_id to{};
+  quorlite::term term{};  ///< of the sender; of the term asked about in a pre-vote and its consent
+  std::variant<vote_request, vote_reply, append_request, append_reply, snapshot_request,
+               snapshot_reply, timeout_now>
+      body;
+};
+
+namespace detail {
+
+/// Words that tell messages of one kind apart, for the event hash and for traces.
+struct message_digest {
+  const char* name = "";
+  std::uint64_t at = 0;       // a log index
+  std::uint64_t details = 0;  // the rest, mixed
+};
+
+struct digest_of {
+  message_digest operator()(const vote_request& m) const noexcept {
+    return {m.pre_vote ? "pre_vote" : "vote", m.last.index.value, m.last.term.value};
+  }
+  message_digest operator()(const vote_reply& m) const noexcept {
+    return {m.pre_vote ? "pre_vote_reply" : "vote_reply", 0, m.granted ? 1U : 0U};
+  }
+  message_digest operator()(const append_request& m) const noexcept {
+    event_hash hash;
+    hash.add(m.previous.term.value, m.commit_index.value, m.round);
+    for (const stored_entry& entry : m.entries) {
+      hash.add(entry.term.value, static_cast<std::uint64_t>(entry.kind), entry.payload_hash);
+    }
+    return {m.entries.empty() ? "heartbeat" : "append", m.previous.index.value, hash.value()};
+  }
+  message_digest operator()(const append_reply& m) const noexcept {
+    event_hash hash;
+    hash.add(m.rejected.value, m.hint.value, m.round);
+    return {m.accepted ? "append_accepted" : "append_rejected", m.match.value, hash.value()};
+  }
+  message_digest operator()(const snapshot_request& m) const noexcept {
+    event_hash hash;
+    hash.add(m.at.term.value, m.offset, m.total_bytes, m.round, hash_of_bytes(m.chunk));
+    return {"snapshot", m.at.index.value, hash.value()};
+  }
+  message_digest operator()(const snapshot_reply& m) const noexcept {
+    event_hash hash;
+    hash.add(m.next_offset, m.installed ? 1U : 0U, m.round);
+    return {"snapshot_reply", m.at.value, hash.value()};
+  }
+  message_digest operator()(const timeout_now&) const noexcept { return {"timeout_now", 0, 0}; }
+};
+
+[[nodiscard]] inline message_digest digest(const message& m) noexcept {
+  return std::visit(digest_of{}, m.body);
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace quorlite::testing

@@ -1,0 +1,223 @@
+/// @file
+/// One server of the test Raft: the protocol and nothing around it.
+///
+/// It has no clock, no network and no thread: the world calls `receive` and `wake`, and the node
+/// answers through its environment. The machine's lane is the caller's stack. Definitions, a
+/// chapter each: test_raft_election.hpp, test_raft_replication.hpp, test_raft_restore.hpp,
+/// test_raft_lifecycle.hpp.
+///
+/// Follows the Raft paper (Ongaro and Ousterhout, extended version) and, where it says "thesis",
+/// Ongaro's thesis.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "quorlite/consensus.hpp"
+#include "quorlite/testing/detail/raft/log.hpp"
+#include "quorlite/testing/detail/raft/message.hpp"
+#include "quorlite/testing/detail/raft/office.hpp"
+#include "quorlite/testing/test_raft_options.hpp"
+#include "quorlite/testing/detail/simulation/random.hpp"
+
+namespace quorlite::testing {
+inline namespace v0 {
+
+/// What a node asks to be woken for.
+enum class wake_kind : std::uint8_t {
+  timer,     ///< an election timeout or a heartbeat may be due
+  outbox,    ///< what was proposed at this instant goes out together
+  disk,      ///< a sync has ended
+  snapshot,  ///< the next part of a pinned snapshot can be read
+};
+
+/// What a node sees of the world.
+class node_environment {
+ public:
+  node_environment() = default;
+  node_environment(const node_environment&) = delete;
+  node_environment& operator=(const node_environment&) = delete;
+
+  [[nodiscard]] virtual std::uint64_t now_us() const noexcept = 0;
+  virtual void send(message what) = 0;
+  /// Calls `node::wake(kind, stamp)` at that time.
+  virtual void wake_at(server_id whom, wake_kind kind, std::uint64_t at_us,
+                       std::uint64_t stamp) = 0;
+  [[nodiscard]] virtual bool is_any_armed() const noexcept = 0;
+  /// Is a deposition set for the leader's `ordinal`-th command of the term at this milestone?
+  [[nodiscard]] virtual bool is_armed(milestone what, std::uint64_t ordinal) const noexcept = 0;
+  /// Carries it out, except for stepping down, which is the node's part.
+  virtual deposition depose(server_id whom, milestone what, std::uint64_t ordinal,
+                            log_index at) = 0;
+  /// The node has halted or fallen out of service by itself.
+  virtual void retired(server_id whom) = 0;
+  /// One line for people; only asked for when somebody reads.
+  [[nodiscard]] virtual bool is_traced() const noexcept = 0;
+  virtual void trace_line(server_id whom, const char* text) = 0;
+
+ protected:
+  ~node_environment() = default;
+};
+
+namespace detail {
+
+/// A snapshot of this server's machine, being copied to its disk.
+struct pinned_snapshot {
+  std::unique_ptr<snapshot_reader> reader;
+  stored_snapshot copy;
+  std::uint64_t offset = 0;
+};
+/// A leader's snapshot, being received.
+struct incoming_snapshot {
+  std::unique_ptr<snapshot_stage> stage;
+  stored_snapshot copy;
+  std::uint64_t total_bytes = 0;
+};
+
+}  // namespace detail
+
+enum class raft_role : std::uint8_t { follower, pre_candidate, candidate, leader };
+
+/// A server. Not movable: events name it. One thread of control.
+class raft_node {
+ public:
+  raft_node(server_id self, const world_options& options, node_environment& environment,
+            random source);
+  raft_node(const raft_node&) = delete;
+  raft_node& operator=(const raft_node&) = delete;
+  ~raft_node() = default;
+
+  // ---- life
+  /// Restores this server's snapshot if the machine is behind it, then takes part.
+  /// @returns what begin_restore, append or finish returned; errc::halted if the machine refused to
+  /// go on
+  [[nodiscard]] std::error_code start(state_machine& machine);
+  /// In good order: everything is settled, a loss is announced. The disk keeps all of it.
+  void stop();
+  /// At once: the machine is not called again. The disk keeps what was synced.
+  void crash();
+
+  // ---- what the adapter passes on; only while running
+  void propose(quorlite::term expected, proposal_token token, bytes_view entry);
+  void read_barrier(proposal_token token);
+  /// @param successor 0: whoever is furthest
+  void transfer_leadership(server_id successor);
+  /// Gives up office without another word, and stays a follower of nobody.
+  void step_down();
+
+  // ---- what happens to it
+  void receive(const message& what);
+  void wake(wake_kind kind, std::uint64_t stamp);
+
+  // ---- what can be seen from outside
+  [[nodiscard]] server_id id() const noexcept { return self_; }
+  [[nodiscard]] bool running() const noexcept { return machine_ != nullptr; }
+  [[nodiscard]] raft_role role() const noexcept { return role_; }
+  [[nodiscard]] quorlite::term term() const noexcept { return disk_.term; }
+  [[nodiscard]] bool announced() const noexcept { return office_.announced; }
+  [[nodiscard]] server_id known_leader() const noexcept { return leader_; }
+  [[nodiscard]] log_index commit_index() const noexcept { return commit_; }
+  [[nodiscard]] log_index applied_index() const noexcept { return applied_; }
+  [[nodiscard]] const server_disk& disk() const noexcept { return disk_; }
+  [[nodiscard]] const leader_office& office() const noexcept { return office_; }
+  /// For tests that begin in the middle. @pre not running
+  [[nodiscard]] server_disk& disk_to_prepare() noexcept { return disk_; }
+
+ private:
+  // election
+  void on_timer();
+  void rest_as_follower(quorlite::term seen, server_id leader);
+  void ask_for_votes(bool pre_vote);
+  void become_leader();
+  void leave_office();
+  void count_quorum();
+  void restart_election_clock(bool draw);
+  void arm_timer();
+  void on_message(const message& envelope, const vote_request& ask);
+  void on_message(const message& envelope, const vote_reply& reply);
+  void on_message(const message& envelope, const timeout_now& ask);
+  void refuse_old_term(const message& envelope);
+  void hear_leader(server_id leader);
+  [[nodiscard]] bool is_as_complete(log_position candidate) const noexcept;
+
+  // replication
+  void append_locally(entry_kind kind, bytes_view payload);
+  void sync_if_needed();
+  void on_synced();
+  void post_outbox();
+  void on_outbox();
+  void send_heartbeats();
+  void send_entries(follower_progress& to, bool even_if_empty);
+  void send_one_append(follower_progress& to, bool with_entries);
+  void accept_entries(const append_request& ask);
+  void acknowledge(server_id leader, std::uint64_t round);
+  void on_message(const message& envelope, const append_request& ask);
+  void on_message(const message& envelope, const append_reply& reply);
+  void advance_commit();
+  [[nodiscard]] bool depose_on_the_way_to(log_index candidate);
+  void apply_committed();
+  [[nodiscard]] bool apply_next();
+  void announce_if_due();
+  void settle_barriers();
+  void continue_transfer();
+  void halt();
+
+  // snapshots
+  void take_snapshot_if_due();
+  void on_snapshot_part();
+  void send_chunk(follower_progress& to);
+  void on_message(const message& envelope, const snapshot_request& ask);
+  void on_message(const message& envelope, const snapshot_reply& reply);
+  [[nodiscard]] bool receive_chunk(const snapshot_request& ask);
+  [[nodiscard]] bool install_received();
+  [[nodiscard]] std::error_code restore_own_snapshot();
+
+  // life
+  void forget_everything();
+  void send(server_id to, quorlite::term term, decltype(message::body) body);
+  void settle(proposal_token token, outcome how, reason why) { machine_->settled(token, how, why); }
+  [[nodiscard]] std::size_t quorum() const noexcept { return servers_.size() / 2 + 1; }
+  [[nodiscard]] bool leads() const noexcept { return role_ == raft_role::leader; }
+  void trace(const char* what, std::uint64_t first = 0, std::uint64_t second = 0);
+
+  // ---- for good
+  const server_id self_;
+  std::vector<server_id> servers_;
+  const raft_options options_;
+  const compaction_options compaction_;
+  const disk_options disk_options_;
+  node_environment& environment_;
+  random random_;
+  std::uint64_t stamps_ =
+      0;  // never used twice: a wake-up asked for before a crash is not taken for ours
+  server_disk disk_;
+
+  // ---- lost in a crash
+  state_machine* machine_ = nullptr;
+  raft_role role_ = raft_role::follower;
+  server_id leader_;
+  log_index commit_;
+  log_index applied_;
+  log_index verified_;  // equal to the log of this term's leader up to here
+  std::vector<server_id> votes_;
+  std::uint64_t election_at_us_ = 0;
+  std::uint64_t election_timeout_us_ = 0;
+  std::uint64_t leader_heard_us_ = 0;
+  std::uint64_t timer_armed_us_ = 0;
+  std::uint64_t timer_stamp_ = 0;
+  std::uint64_t outbox_stamp_ = 0;
+  std::uint64_t disk_stamp_ = 0;
+  std::uint64_t snapshot_stamp_ = 0;
+  log_index syncing_upto_;
+  std::uint64_t syncing_cuts_ = 0;
+  leader_office office_;
+  std::optional<detail::pinned_snapshot> taking_;
+  std::optional<detail::incoming_snapshot> incoming_;
+};
+
+}  // namespace v0
+}  // namespace quorlite::testing

@@ -1,0 +1,104 @@
+/// @file
+/// What a server knows only while it leads: how far the others are, and who waits for what.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "quorlite/consensus.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/testing/detail/raft/log.hpp"
+
+namespace quorlite::testing {
+inline namespace v0 {
+
+/// What the leader knows of one follower (Raft paper, figure 2: nextIndex and matchIndex).
+struct follower_progress {
+  enum class mode : std::uint8_t {
+    probe,      ///< it is not known where the logs meet: one message at a time
+    replicate,  ///< they meet: entries are sent before earlier ones are answered for
+    snapshot,   ///< the entries it needs are compacted away: chunks go out
+  };
+
+  server_id server;
+  mode how = mode::probe;
+  log_index match;
+  log_index next;
+  log_index commit_sent;      ///< the highest commit index it was told
+  bool awaits_probe = false;  ///< a probe is on its way
+  bool heard = false;         ///< since the leader last counted its quorum
+  std::uint64_t round = 0;    ///< the latest round of read barriers it answered
+
+  std::shared_ptr<const stored_snapshot> sending;
+  std::uint64_t sending_offset = 0;
+  bool chunk_awaited = false;
+
+  void probe_from(log_index at) noexcept {
+    how = mode::probe;
+    next = std::max(at, match.value == 0 ? log_index{1} : log_index{match.value + 1});
+    awaits_probe = false;
+    sending.reset();
+  }
+};
+
+/// Everything a leader loses together with its office.
+struct leader_office {
+  struct proposal {
+    log_index index{};
+    proposal_token token{};
+    std::uint64_t ordinal = 0;  ///< among the commands of the term, from 1
+  };
+  struct barrier {
+    proposal_token token{};
+    log_index read_index{};
+    std::uint64_t round = 0;  ///< a quorum must have answered this round of heartbeats
+  };
+  struct handover {
+    server_id successor{};
+    std::uint64_t give_up_us = 0;
+    bool asked = false;  ///< timeout_now is on its way
+  };
+
+  std::vector<follower_progress> followers;
+  std::deque<proposal> proposals;  ///< ascending, not yet applied here
+  std::deque<barrier> barriers;    ///< ascending by round and by read index
+  bool announced = false;          ///< the machine was told: proposals are taken
+  std::uint64_t commands = 0;      ///< proposed in this term
+  std::uint64_t round = 0;         ///< of heartbeats, counted up for read barriers
+  std::uint64_t heartbeat_at_us = 0;
+  std::uint64_t count_quorum_at_us = 0;
+  /// Set by a deposition: no entry above it is committed in this office, which ends at the next
+  /// count of the quorum even if the cut is healed before.
+  log_index commit_ceiling{~std::uint64_t{0}};
+  std::optional<handover> transfer;
+
+  [[nodiscard]] follower_progress* find(server_id server) noexcept {
+    const auto found =
+        std::find_if(followers.begin(), followers.end(),
+                     [&](const follower_progress& each) { return each.server == server; });
+    return found == followers.end() ? nullptr : &*found;
+  }
+
+  /// The highest value that a quorum has reached: `own` and each follower's, sorted, the middle
+  /// one.
+  template <class Value, class ValueOf>
+  [[nodiscard]] Value reached_by_quorum(Value own, ValueOf value_of) const {
+    std::vector<Value> values{own};
+    values.reserve(followers.size() + 1);
+    for (const follower_progress& each : followers) {
+      values.push_back(value_of(each));
+    }
+    const std::size_t position = (values.size() - 1) / 2;  // from below: so many may lag behind
+    std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(position),
+                     values.end());
+    return values[position];
+  }
+};
+
+}  // namespace v0
+}  // namespace quorlite::testing

@@ -1,0 +1,395 @@
+/// @file
+/// The test Raft, chapter three: entries go out, are committed and applied (Raft paper, 5.3
+/// and 5.4.2; thesis, 6.4 for reads and 10.2 for pipelining).
+#pragma once
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "quorlite/testing/detail/raft/node.hpp"
+
+namespace quorlite::testing {
+inline namespace v0 {
+
+// ---- the leader: taking proposals
+
+inline void raft_node::propose(quorlite::term expected, proposal_token token, bytes_view entry) {
+  const bool is_open = leads() && office_.announced;
+  const bool is_full =
+      options_.max_in_flight != 0 && office_.proposals.size() >= options_.max_in_flight;
+  reason refusal = reason::none;
+  if (!is_open) {
+    refusal = reason::not_leader;
+  } else if (expected != disk_.term) {
+    refusal = reason::stale_term;
+  } else if (entry.size() > options_.max_entry_bytes) {
+    refusal = reason::too_large;
+  } else if (office_.transfer || is_full) {
+    refusal = reason::busy;
+  }
+  if (refusal != reason::none) {
+    settle(token, outcome::not_applied, refusal);
+    return;
+  }
+  append_locally(entry_kind::command, entry);
+  const log_index at = disk_.log.last_index();
+  const std::uint64_t ordinal = ++office_.commands;
+  office_.proposals.push_back({.index = at, .token = token, .ordinal = ordinal});
+  if (environment_.is_armed(milestone::enqueued, ordinal)) {
+    if (environment_.depose(self_, milestone::enqueued, ordinal, at) == deposition::step_down) {
+      step_down();
+    }
+    return;
+  }
+  post_outbox();
+}
+
+/// Thesis, 6.4: what is committed now, as soon as a quorum confirms that nobody else could have
+/// committed more.
+inline void raft_node::read_barrier(proposal_token token) {
+  if (!leads() || !office_.announced) {
+    settle(token, outcome::not_applied, reason::not_leader);
+    return;
+  }
+  office_.barriers.push_back({.token = token, .read_index = commit_, .round = office_.round + 1});
+  post_outbox();
+}
+
+inline void raft_node::settle_barriers() {
+  if (office_.barriers.empty()) {
+    return;
+  }
+  const std::uint64_t confirmed = office_.reached_by_quorum(
+      office_.round, [](const follower_progress& each) { return each.round; });
+  while (!office_.barriers.empty()) {
+    const leader_office::barrier oldest = office_.barriers.front();
+    if (oldest.round > confirmed || oldest.read_index > applied_) {
+      return;
+    }
+    office_.barriers.pop_front();
+    settle(oldest.token, outcome::committed, reason::none);
+  }
+}
+
+inline void raft_node::append_locally(entry_kind kind, bytes_view payload) {
+  disk_.log.append({.term = disk_.term,
+                    .kind = kind,
+                    .payload_hash = hash_of_bytes(payload),
+                    .payload = bytes(payload.begin(), payload.end())});
+  sync_if_needed();
+}
+
+// ---- durability, leader and follower alike
+
+inline void raft_node::sync_if_needed() {
+  raft_log& log = disk_.log;
+  if (disk_options_.sync_max_us == 0) {
+    log.mark_synced(log.last_index());
+  } else if (disk_stamp_ == 0 && log.synced_index() < log.last_index()) {
+    disk_stamp_ = ++stamps_;
+    syncing_upto_ = log.last_index();
+    syncing_cuts_ = log.cuts();
+    const std::uint64_t takes =
+        random_.between(disk_options_.sync_min_us, disk_options_.sync_max_us);
+    environment_.wake_at(self_, wake_kind::disk, environment_.now_us() + takes, disk_stamp_);
+  }
+}
+
+inline void raft_node::on_synced() {
+  if (syncing_cuts_ == disk_.log.cuts()) {
+    disk_.log.mark_synced(syncing_upto_);
+  }
+  sync_if_needed();
+  if (leads()) {
+    advance_commit();
+  } else if (leader_ != server_id{} && verified_ > log_index{}) {
+    acknowledge(leader_, 0);
+  }
+  apply_committed();
+}
+
+// ---- the leader: sending
+
+/// What is proposed, or becomes committed, at one instant goes out in one message per follower.
+inline void raft_node::post_outbox() {
+  if (outbox_stamp_ == 0) {
+    outbox_stamp_ = ++stamps_;
+    environment_.wake_at(self_, wake_kind::outbox, environment_.now_us(), outbox_stamp_);
+  }
+}
+
+inline void raft_node::on_outbox() {
+  if (!leads()) {
+    return;
+  }
+  advance_commit();  // for a server that is its own quorum
+  if (!leads()) {
+    return;
+  }
+  const bool has_new_barrier =
+      !office_.barriers.empty() && office_.barriers.back().round > office_.round;
+  if (has_new_barrier) {
+    ++office_.round;
+  }
+  for (follower_progress& each : office_.followers) {
+    send_entries(each, /*even_if_empty=*/has_new_barrier);
+  }
+  settle_barriers();
+}
+
+inline void raft_node::send_heartbeats() {
+  office_.heartbeat_at_us = environment_.now_us() + options_.heartbeat_interval.value * 1000;
+  for (follower_progress& each : office_.followers) {
+    send_entries(each, /*even_if_empty=*/true);
+  }
+}
+
+/// @param even_if_empty a message must go out now: it is a heartbeat, and repeats a probe or chunk
+/// that was lost
+inline void raft_node::send_entries(follower_progress& to, bool even_if_empty) {
+  using mode = follower_progress::mode;
+  if (to.how != mode::snapshot && to.next < disk_.log.first_index()) {
+    to.how = mode::snapshot;
+    to.sending = disk_.snapshot;
+    to.sending_offset = 0;
+    trace("sends a snapshot to, of", to.server.value, to.sending->at.index.value);
+    send_chunk(to);
+    return;
+  }
+  if (to.how == mode::snapshot) {
+    if (even_if_empty) {
+      send_chunk(to);
+    }
+    return;
+  }
+  if (to.how == mode::probe) {
+    if (even_if_empty || !to.awaits_probe) {
+      to.awaits_probe = true;
+      send_one_append(to, /*with_entries=*/true);
+    }
+    return;
+  }
+  bool sent = false;
+  while (to.next <= disk_.log.last_index() &&
+         to.next.value <= to.match.value + options_.window_entries) {
+    send_one_append(to, /*with_entries=*/true);
+    sent = true;
+  }
+  if (!sent && (even_if_empty || to.commit_sent < commit_)) {
+    send_one_append(to, /*with_entries=*/false);
+  }
+}
+
+/// As many entries as one message may carry, at least one if there is one.
+inline void raft_node::send_one_append(follower_progress& to, bool with_entries) {
+  const log_index previous{to.next.value - 1};
+  append_request request{.previous = {previous, disk_.log.term_at(previous)},
+                         .commit_index = commit_,
+                         .round = office_.round,
+                         .entries = {}};
+  log_index next = to.next;
+  std::size_t payload_bytes = 0;
+  while (with_entries && next <= disk_.log.last_index() &&
+         request.entries.size() < options_.window_entries) {
+    const stored_entry& entry = disk_.log.at(next);
+    payload_bytes += entry.payload.size();
+    if (payload_bytes > options_.batch_bytes && !request.entries.empty()) {
+      break;
+    }
+    request.entries.push_back(entry);
+    next = log_index{next.value + 1};
+  }
+  if (to.how == follower_progress::mode::replicate) {
+    to.next = next;
+  }
+  to.commit_sent = commit_;
+  send(to.server, disk_.term, std::move(request));
+}
+
+inline void raft_node::on_message(const message& envelope, const append_reply& reply) {
+  using mode = follower_progress::mode;
+  follower_progress* const from = leads() ? office_.find(envelope.from) : nullptr;
+  if (from == nullptr) {
+    return;
+  }
+  from->heard = true;
+  from->round = std::max(from->round, reply.round);
+  if (!reply.accepted) {
+    // Answers may be late or doubled: only the one to what was asked last counts.
+    const bool is_stale = from->how == mode::probe ? reply.rejected.value + 1 != from->next.value
+                                                   : reply.rejected <= from->match;
+    if (from->how != mode::snapshot && !is_stale) {
+      from->probe_from(log_index{std::min(reply.rejected.value, reply.hint.value + 1)});
+      send_entries(*from, /*even_if_empty=*/false);
+    }
+    settle_barriers();
+    return;
+  }
+  from->match = std::max(from->match, reply.match);
+  const bool has_caught_up = from->how == mode::snapshot && from->match >= from->sending->at.index;
+  if (from->how == mode::probe || has_caught_up) {
+    from->how = mode::replicate;
+    from->sending.reset();
+  }
+  from->next = std::max(from->next, log_index{from->match.value + 1});
+  advance_commit();
+  if (leads()) {
+    continue_transfer();
+    settle_barriers();
+    from->next <= disk_.log.last_index() ? send_entries(*from, false) : void();
+  }
+}
+
+// ---- the follower
+
+inline void raft_node::on_message(const message& envelope, const append_request& ask) {
+  hear_leader(envelope.from);
+  const raft_log& log = disk_.log;
+  const log_index previous = ask.previous.index;
+  if (previous > log.last_index()) {
+    send(envelope.from, disk_.term,
+         append_reply{.rejected = previous, .hint = log.last_index(), .round = ask.round});
+    return;
+  }
+  if (previous >= log.base().index && log.term_at(previous) != ask.previous.term) {
+    QUORLITE_ASSERT(previous > commit_);  // paper, figure 3: leader completeness
+    const log_index hint = std::max(commit_, log.last_before_term(previous));
+    send(envelope.from, disk_.term,
+         append_reply{.rejected = previous, .hint = hint, .round = ask.round});
+    return;
+  }
+  accept_entries(ask);
+  if (running()) {
+    acknowledge(envelope.from, ask.round);
+  }
+}
+
+/// Paper, figure 2, AppendEntries 3 to 5: only what really conflicts is removed, since the message
+/// may be old.
+inline void raft_node::accept_entries(const append_request& ask) {
+  raft_log& log = disk_.log;
+  log_index at = ask.previous.index;
+  for (const stored_entry& entry : ask.entries) {
+    at = log_index{at.value + 1};
+    const bool is_compacted = at <= log.base().index;
+    if (is_compacted || (at <= log.last_index() && log.term_at(at) == entry.term)) {
+      continue;
+    }
+    if (at <= log.last_index()) {
+      QUORLITE_ASSERT(at > commit_);
+      trace("removes a suffix, from, last", at.value, log.last_index().value);
+      log.truncate_suffix(at);
+    }
+    log.append(entry);
+  }
+  sync_if_needed();
+  commit_ = std::max(commit_, std::min(ask.commit_index, at));
+  verified_ = std::max({verified_, at, commit_});
+  apply_committed();
+}
+
+/// @param round of the request that is answered; 0: none is
+inline void raft_node::acknowledge(server_id leader, std::uint64_t round) {
+  const log_index match = std::min(verified_, disk_.log.synced_index());
+  send(leader, disk_.term, append_reply{.accepted = true, .match = match, .round = round});
+}
+
+// ---- committing and applying
+
+/// Paper, 5.4.2: by counting a leader commits entries of its own term only; older ones go with them
+/// (figure 8).
+inline void raft_node::advance_commit() {
+  log_index candidate = office_.reached_by_quorum(
+      disk_.log.synced_index(), [](const follower_progress& each) { return each.match; });
+  candidate = std::min(candidate, office_.commit_ceiling);
+  if (candidate <= commit_ || disk_.log.term_at(candidate) != disk_.term) {
+    return;
+  }
+  if (depose_on_the_way_to(candidate)) {
+    return;
+  }
+  commit_ = candidate;
+  post_outbox();
+  apply_committed();
+}
+
+/// Looks for a deposition at a command in (commit, candidate]. What is below that command is
+/// committed and applied first, so that the point is exact whatever was in the same batch.
+/// @returns true if one was carried out, or the machine halted before it
+inline bool raft_node::depose_on_the_way_to(log_index candidate) {
+  if (!environment_.is_any_armed()) {
+    return false;
+  }
+  std::optional<milestone> what;
+  leader_office::proposal target;
+  for (const leader_office::proposal& each : office_.proposals) {
+    if (what || each.index > candidate) {
+      break;
+    }
+    for (const milestone point : {milestone::appended, milestone::committed}) {
+      if (!what && each.index > commit_ && environment_.is_armed(point, each.ordinal)) {
+        what = point;
+        target = each;
+      }
+    }
+  }
+  if (!what) {
+    return false;
+  }
+  commit_ = std::max(commit_, log_index{target.index.value - 1});
+  apply_committed();
+  if (!leads()) {
+    return true;
+  }
+  if (what == milestone::committed) {
+    commit_ = target.index;
+  } else {
+    office_.commit_ceiling = log_index{target.index.value - 1};
+  }
+  if (environment_.depose(self_, *what, target.ordinal, target.index) == deposition::step_down) {
+    step_down();
+  }
+  apply_committed();
+  return true;
+}
+
+/// Only what is durable here is applied: else a machine could be ahead of its own log after a
+/// crash.
+inline void raft_node::apply_committed() {
+  while (running() && applied_ < std::min(commit_, disk_.log.synced_index())) {
+    if (!apply_next()) {
+      return;
+    }
+  }
+  settle_barriers();
+}
+
+/// @returns false if the machine halted
+inline bool raft_node::apply_next() {
+  const log_index at{applied_.value + 1};
+  const stored_entry& entry = disk_.log.at(at);
+  const log_position place{at, entry.term};
+  const verdict answer = entry.kind == entry_kind::command
+                             ? machine_->apply({.at = place, .bytes = entry.payload})
+                             : machine_->skip(place);
+  if (!running()) {
+    return false;
+  }
+  if (answer == verdict::halted) {
+    halt();
+    return false;
+  }
+  applied_ = at;
+  if (!office_.proposals.empty() && office_.proposals.front().index == at) {
+    const proposal_token token = office_.proposals.front().token;
+    office_.proposals.pop_front();
+    settle(token, outcome::committed, reason::none);
+  }
+  announce_if_due();
+  take_snapshot_if_due();
+  return true;
+}
+
+}  // namespace v0
+}  // namespace quorlite::testing
