@@ -38,7 +38,7 @@ class large_database {
   /// Everything is on its way to the disk when it returns.
   virtual void flush() {}
   /// What it says of its pages, if it keeps a hash of them.
-  [[nodiscard]] virtual std::optional<quorlite::database_state> state() { return std::nullopt; }
+  [[nodiscard]] virtual std::optional<quorlite::detail::database_state> state() { return std::nullopt; }
 };
 
 class large_plain_database final : public large_database {
@@ -62,7 +62,7 @@ class large_replica final : public large_database {
   [[nodiscard]] sqlite3* get() const override { return replica_.get(); }
   void maintain() override { replica_.maintain(); }
   void flush() override { replica_.flush(); }
-  [[nodiscard]] std::optional<quorlite::database_state> state() override {
+  [[nodiscard]] std::optional<quorlite::detail::database_state> state() override {
     return replica_.state();
   }
 
@@ -73,7 +73,7 @@ class large_replica final : public large_database {
     return options;
   }
 
-  local_replica<quorlite::file_storage<>> replica_;
+  local_replica<quorlite::file_storage> replica_;
 };
 
 /// The file of SQLite's format that is there. @throws std::runtime_error if there is not just one
@@ -95,7 +95,7 @@ class large_replica final : public large_database {
 /// The hash of a database, computed anew from a file of nothing but its pages.
 /// @param like how many pages, of what size @throws std::runtime_error
 [[nodiscard]] inline std::uint64_t hash_of_file(const std::filesystem::path& path,
-                                                const quorlite::database_state& like) {
+                                                const quorlite::detail::database_state& like) {
   std::ifstream file(path, std::ios::binary);
   std::vector<char> page(like.page_size);
   const std::uint64_t lock_page = quorlite::lock_page(like.page_size);
@@ -105,7 +105,7 @@ class large_replica final : public large_database {
       throw std::runtime_error(fmt::format("{} ends before page {}", path.string(), number));
     }
     if (number != lock_page) {
-      hash += quorlite::page_hash(quorlite::page_number{static_cast<std::uint32_t>(number)},
+      hash += quorlite::detail::page_hash(quorlite::page_number{static_cast<std::uint32_t>(number)},
                                   std::as_bytes(std::span(page)));
     }
   }

@@ -42,7 +42,7 @@ class local_replica {
   void maintain() { must(replica_.maintain(), "maintain"); }
 
   /// What the replica says the database is.
-  [[nodiscard]] quorlite::database_state state() {
+  [[nodiscard]] quorlite::detail::database_state state() {
     for (const auto& one : replica_.databases()) {
       if (one.name == workload::database) {
         return one.state;

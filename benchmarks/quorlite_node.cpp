@@ -26,7 +26,7 @@ namespace bench {
 
 namespace {
 
-using storage_type = quorlite::file_storage<>;
+using storage_type = quorlite::file_storage;
 
 quorlite::server_id id_of(int number) {
   return quorlite::server_id{static_cast<std::uint64_t>(number)};

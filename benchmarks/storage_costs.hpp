@@ -39,7 +39,7 @@ class storage_costs {
         // About 36 rows fit on a page of 4096 bytes.
         table_rows_(asked.table_mib * (std::uint64_t{1} << 20U) / 4096 * 36) {
     add_replica<quorlite::memory_storage>("quorlite memory");
-    add_replica<quorlite::file_storage<>>("quorlite files", (folder_.path() / "quorlite").string());
+    add_replica<quorlite::file_storage>("quorlite files", (folder_.path() / "quorlite").string());
     add_plain("sqlite :memory:", "MEMORY", "OFF");
     add_plain("sqlite WAL OFF", "WAL", "OFF");
     add_plain("sqlite WAL NORMAL", "WAL", "NORMAL");

@@ -24,7 +24,7 @@ namespace example {
 /// The committed state of a database, pinned: the pages stay as they are, whatever comes later.
 class pinned_pages {
  public:
-  explicit pinned_pages(const std::shared_ptr<quorlite::page_store>& store)
+  explicit pinned_pages(const std::shared_ptr<quorlite::detail::page_store>& store)
       : pin_(store->pin_committed()), reader_(store), page_(pin_.page_size()) {}
 
   [[nodiscard]] std::uint64_t count() const { return pin_.page_count(); }
@@ -45,8 +45,8 @@ class pinned_pages {
   }
 
  private:
-  quorlite::page_store::pin pin_;
-  quorlite::page_store::reader reader_;
+  quorlite::detail::page_store::pin pin_;
+  quorlite::detail::page_store::reader reader_;
   quorlite::bytes page_;
 };
 

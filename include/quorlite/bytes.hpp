@@ -9,11 +9,11 @@
 #include "quorlite/config.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 using bytes_view = std::span<const std::byte>;  ///< read-only bytes, borrowed for the call
 using bytes_span = std::span<std::byte>;        ///< bytes to fill, borrowed for the call
 using bytes = std::vector<std::byte>;           ///< owned bytes
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

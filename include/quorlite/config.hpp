@@ -9,8 +9,20 @@
 #include <cstdio>
 #include <cstdlib>
 
+/// The two ways to use the library. Header-only, unless QUORLITE_SEPARATE_COMPILATION is defined:
+/// then headers only declare, and the bodies (.ipp) are compiled once, in the library that one
+/// links. A type has another name in each mode (QUORLITE_ABI), so objects of both modes in one
+/// program are strangers to each other: what passes between them does not link.
+#if defined(QUORLITE_SEPARATE_COMPILATION)
+#define QUORLITE_DECL
+#define QUORLITE_ABI v0
+#else
+#define QUORLITE_DECL inline
+#define QUORLITE_ABI v0_header_only
+#endif
+
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// Prints the broken expectation and ends the process. Reached by programmer errors only: nothing
@@ -23,7 +35,7 @@ namespace detail {
 }
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite
 
 /// [public] Checks a programmer's promise in every build type. Never an optimiser hint.

@@ -13,6 +13,8 @@
 #include <system_error>
 #include <utility>
 
+#include "quorlite/options.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
@@ -22,24 +24,14 @@
 #include "quorlite/detail/sqlite/vfs.hpp"
 
 namespace quorlite {
-inline namespace v0 {
-
-struct connection_options {
-  /// Of a database that has no page yet; ignored later. 0: SQLite's default. Bytes.
-  std::uint32_t page_size = 0;
-  /// How long a statement waits for another writer, about: counted in slices, not by a clock.
-  milliseconds busy_timeout{5000};
-  bool read_only = false;
-  /// More SQLITE_OPEN_… flags: NOMUTEX, FULLMUTEX, URI.
-  int flags = 0;
-};
+inline namespace QUORLITE_ABI {
 
 namespace detail {
 
 /// The replicated database behind a schema's name, or nullptr: a plain file, a temporary one.
-[[nodiscard]] inline database_file* replicated_file(sqlite3* db, const char* schema) noexcept {
-  database_file* file = nullptr;
-  const int code = sqlite3_file_control(db, schema, static_cast<int>(file_control::handle), &file);
+[[nodiscard]] inline detail::database_file* replicated_file(sqlite3* db, const char* schema) noexcept {
+  detail::database_file* file = nullptr;
+  const int code = sqlite3_file_control(db, schema, static_cast<int>(detail::file_control::handle), &file);
   return code == SQLITE_OK ? file : nullptr;
 }
 
@@ -50,7 +42,7 @@ void for_each_replicated_file(sqlite3* db, Visit visit) {
     if (name == nullptr) {
       return;
     }
-    database_file* const file = replicated_file(db, name);
+    detail::database_file* const file = replicated_file(db, name);
     if (file != nullptr) {
       visit(*file);
     }
@@ -77,10 +69,10 @@ class busy_handler {
 
   [[nodiscard]] bool may_retry(std::uint64_t retries) noexcept {
     const bool give_up = retries >= patience_.load() / slice_ms;
-    database_file* newest = nullptr;  // whose write lock failed last: SQLite asks for it
+    detail::database_file* newest = nullptr;  // whose write lock failed last: SQLite asks for it
     bool waiting = false;
-    for_each_replicated_file(db_, [&](database_file& file) noexcept {
-      writer_turn& turn = file.turn();
+    for_each_replicated_file(db_, [&](detail::database_file& file) noexcept {
+      detail::writer_turn& turn = file.turn();
       if (give_up) {
         turn.stop_wanting();  // or a later read would stand on the tip
       }
@@ -162,7 +154,7 @@ class connection {
   }
 
  private:
-  friend result<connection> open_connection(vfs& through, const std::string& name,
+  friend result<connection> open_connection(detail::vfs& through, const std::string& name,
                                             connection_options options);
 
   explicit connection(sqlite3* db, milliseconds busy_timeout)
@@ -181,7 +173,7 @@ class connection {
   [[nodiscard]] bool failed_by_us(const detail::database_file& file) const noexcept {
     const int code = sqlite3_extended_errcode(db_);
     const std::error_code error = file.answers().error();
-    return error && (code == sqlite_code(error) ||
+    return error && (code == detail::sqlite_code(error) ||
                      (code == sqlite_busy_rolled_back && error == errc::busy) ||
                      (code == SQLITE_CORRUPT && error == errc::corrupt) ||  // as SQLite says it
                      (error == errc::unsupported &&
@@ -211,7 +203,7 @@ class connection {
 /// @param name a database's name, or a `file:` URI with SQLITE_OPEN_URI in options.flags
 /// @returns errc::invalid_name, errc::too_many_databases, errc::unsupported (a page size that is
 ///   none); errc::sqlite_failed, with the reason in SQLite's log
-[[nodiscard]] inline result<connection> open_connection(vfs& through, const std::string& name,
+[[nodiscard]] inline result<connection> open_connection(detail::vfs& through, const std::string& name,
                                                         connection_options options = {}) {
   if (options.page_size != 0 && !is_page_size(options.page_size)) {
     return failed(errc::unsupported);
@@ -253,5 +245,5 @@ class connection {
   return db;
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

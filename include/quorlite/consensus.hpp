@@ -22,12 +22,13 @@
 #include <system_error>
 #include <type_traits>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// A span of the adapter's clock. Virtual where the adapter's time is.
 struct milliseconds : detail::strong_integer<milliseconds> {
@@ -263,5 +264,5 @@ concept consensus = declares_abilities<C> && runs_a_state_machine<C> && proposes
                                   transfers_leadership<C>)&&(!C::abilities.background_work ||
                                                              works_in_the_background<C>);
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -12,7 +12,7 @@
 #include "quorlite/config.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// A value, or why there is none.
 template <class T>
@@ -175,7 +175,15 @@ class failure_category final : public std::error_category {
   return tl::unexpected<std::error_code>(make_error_code(why));
 }
 
-}  // namespace v0
+/// Extended result codes that SQLite itself never makes. Their primary code is SQLITE_IOERR, which
+/// makes SQLite roll the transaction back; applications know the numbers from dqlite.
+inline constexpr int sqlite_not_leader = 10250;       ///< not applied
+inline constexpr int sqlite_outcome_unknown = 10506;  ///< it may have been applied
+/// An atomic commit of several databases found no room. Unlike plain SQLITE_BUSY it has
+/// rolled the transaction back: run all of it again.
+inline constexpr int sqlite_busy_rolled_back = 10245;
+
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite
 
 template <>

@@ -27,6 +27,8 @@
 #include <variant>
 #include <vector>
 
+#include "quorlite/options.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/detail/machine/base_image.hpp"
 #include "quorlite/detail/machine/captured_state.hpp"
 #include "quorlite/detail/codec/entry_codec.hpp"
@@ -44,30 +46,22 @@
 #include "quorlite/storage.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
-/// Settings of a machine. Every replica of a cluster shares the first two.
-struct fsm_options {
-  std::uint64_t cluster_id = 0;  ///< a snapshot of another cluster is refused
-  std::uint64_t lock_byte = limits::lock_byte_default;
-  /// Memory for pages, in bytes: what the storage holds as well is dropped after a flush, so that
-  /// half of it is free for what comes until the next. What readers and snapshots stand on comes on
-  /// top.
-  std::size_t memory_bytes = std::size_t{256} << 20U;
-};
+using namespace detail;  // NOLINT: until the plain parts of this class are plain
 
 /// A version to put on the tip of one database, for a proposal.
 struct tip_install {
-  tip_claim claim;                ///< `version`: the one to be made, base + 1
-  std::vector<page_block> pages;  ///< see page_store::install_tip
+  detail::tip_claim claim;                ///< `version`: the one to be made, base + 1
+  std::vector<detail::page_block> pages;  ///< see page_store::install_tip
   std::uint64_t page_count = 0;
   std::uint64_t hash = 0;
-  std::optional<page_store::pin> standing;  ///< out: a pin on the new version
+  std::optional<detail::page_store::pin> standing;  ///< out: a pin on the new version
 };
 
 /// @tparam Codec which entries and snapshots it takes besides its own: codec/entry_codec.hpp
-template <consensus Consensus, storage Storage, entry_codec Codec = native_codec>
-class fsm final : public state_machine, private damage_listener {
+template <consensus Consensus, storage Storage, detail::entry_codec Codec = detail::native_codec>
+class fsm final : public state_machine, private detail::damage_listener {
  public:
   using proposal_type = proposal<typename Consensus::signal_type>;
   using row = std::shared_ptr<proposal_type>;
@@ -75,7 +69,7 @@ class fsm final : public state_machine, private damage_listener {
   explicit fsm(Storage& storage, fsm_options options = {})
       : options_(options),
         databases_(options.lock_byte),
-        board_(std::make_shared<damage_board>(static_cast<damage_listener&>(*this))),
+        board_(std::make_shared<detail::damage_board>(static_cast<detail::damage_listener&>(*this))),
         base_(storage, options.lock_byte, databases_.gauge(), board_),
         assembly_(options.lock_byte),
         outcomes_(options.cluster_id) {}
@@ -175,7 +169,7 @@ class fsm final : public state_machine, private damage_listener {
     return flush_now(log_index{~std::uint64_t{0}}, options_.memory_bytes / 2);
   }
   /// The memory of all pages.
-  [[nodiscard]] const memory_gauge& memory() const noexcept { return *databases_.gauge(); }
+  [[nodiscard]] const detail::memory_gauge& memory() const noexcept { return *databases_.gauge(); }
   /// True from a start on a base that a crash left between two positions until the log has been
   /// replayed to the later one: pages mean nothing so long.
   [[nodiscard]] bool is_redoing() const noexcept {
@@ -185,7 +179,7 @@ class fsm final : public state_machine, private damage_listener {
 
   // ---- for the proposer: application threads
 
-  [[nodiscard]] registry& databases() noexcept { return databases_; }
+  [[nodiscard]] detail::registry& databases() noexcept { return databases_; }
   [[nodiscard]] const fsm_options& options() const noexcept { return options_; }
 
   [[nodiscard]] quorlite::office office() const {
@@ -225,7 +219,7 @@ class fsm final : public state_machine, private damage_listener {
 
   /// The waiter's look at its row: what it may conclude now (R7). Call it once, after the wait.
   struct conclusion {
-    quorlite::answer answer = answer::waiting;
+    quorlite::detail::answer answer = answer::waiting;
     reason why = reason::none;
     log_position at;
   };
@@ -240,7 +234,7 @@ class fsm final : public state_machine, private damage_listener {
 
   /// True if nothing of ours waits for consensus on this database.
   [[nodiscard]] bool quiet(const database& target) const {
-    const std::shared_ptr<page_store> store = target.store();
+    const std::shared_ptr<detail::page_store> store = target.store();
     const std::lock_guard guard(mutex_);
     return store->tip().version == store->committed().version;
   }
@@ -267,39 +261,39 @@ class fsm final : public state_machine, private damage_listener {
     const std::lock_guard guard(mutex_);
     return end_of_redo(said);
   }
-  verdict carry_out(const log_entry& entry, transaction_id id, const frames_command& frames);
-  verdict commit(const log_entry& entry, transaction_id id, const assembled_transaction& whole);
-  verdict carry_out(const log_entry& entry, transaction_id id, const open_command& open);
-  verdict carry_out(const log_entry& entry, transaction_id id, const drop_command& drop);
-  verdict carry_out(const log_entry& entry, transaction_id id, const undo_command& undo);
-  verdict carry_out(const log_entry& entry, transaction_id id, const checkpoint_command&) {
+  verdict carry_out(const log_entry& entry, transaction_id id, const detail::frames_command& frames);
+  verdict commit(const log_entry& entry, transaction_id id, const detail::assembled_transaction& whole);
+  verdict carry_out(const log_entry& entry, transaction_id id, const detail::open_command& open);
+  verdict carry_out(const log_entry& entry, transaction_id id, const detail::drop_command& drop);
+  verdict carry_out(const log_entry& entry, transaction_id id, const detail::undo_command& undo);
+  verdict carry_out(const log_entry& entry, transaction_id id, const detail::checkpoint_command&) {
     const std::lock_guard guard(mutex_);
     return done(entry, id);
   }
-  verdict carry_out(const log_entry& entry, transaction_id id, const barrier_command&) {
+  verdict carry_out(const log_entry& entry, transaction_id id, const detail::barrier_command&) {
     const std::lock_guard guard(mutex_);
     return done(entry, id);
   }
-  [[nodiscard]] result<prepared_frames> prepare(const database_frames& frames, bool redo) const;
+  [[nodiscard]] result<detail::prepared_frames> prepare(const detail::database_frames& frames, bool redo) const;
 
   // ---- entries of a foreign format
 
   verdict apply_foreign(const log_entry& entry);
-  verdict carry_out_foreign(const log_entry& entry, const foreign_frames& frames);
-  verdict carry_out_foreign(const log_entry& entry, const open_command& open) {
+  verdict carry_out_foreign(const log_entry& entry, const detail::foreign_frames& frames);
+  verdict carry_out_foreign(const log_entry& entry, const detail::open_command& open) {
     return carry_out(entry, {}, open);
   }
-  verdict carry_out_foreign(const log_entry& entry, const foreign_undo& undo);
-  verdict carry_out_foreign(const log_entry& entry, const checkpoint_command& checkpoint);
-  verdict carry_out_foreign(const log_entry& entry, const foreign_mark&) {
+  verdict carry_out_foreign(const log_entry& entry, const detail::foreign_undo& undo);
+  verdict carry_out_foreign(const log_entry& entry, const detail::checkpoint_command& checkpoint);
+  verdict carry_out_foreign(const log_entry& entry, const detail::foreign_mark&) {
     const std::lock_guard guard(mutex_);
     return done(entry, {});
   }
-  verdict carry_out_foreign(const log_entry& entry, const foreign_nothing&) {
+  verdict carry_out_foreign(const log_entry& entry, const detail::foreign_nothing&) {
     const std::lock_guard guard(mutex_);
     return done(entry, {});
   }
-  [[nodiscard]] std::error_code take_foreign(const log_entry& entry, const foreign_frames& frames);
+  [[nodiscard]] std::error_code take_foreign(const log_entry& entry, const detail::foreign_frames& frames);
   void stage_foreign_again(const log_entry& entry);
 
   // ---- with mutex_ held. What an entry changes and the position move in one hold of it.
@@ -308,7 +302,7 @@ class fsm final : public state_machine, private damage_listener {
   verdict committed(const log_entry& entry, transaction_id id);
   verdict refuse(const log_entry& entry, transaction_id id, std::error_code why);
   verdict undecodable(const log_entry& entry, std::error_code why);
-  bool promote_claims(const proposal_type& own, const assembled_transaction& whole);
+  bool promote_claims(const proposal_type& own, const detail::assembled_transaction& whole);
   void stage_again(const log_entry& entry);
   void advance(log_position to);
   verdict end_of_redo(verdict said);
@@ -316,9 +310,9 @@ class fsm final : public state_machine, private damage_listener {
   void drop_claims(const proposal_type& lost);
   verdict halt(errc why, const std::string& what, log_index at);
   /// @param replaced out: freed after mutex_, for that takes a while
-  void swap_in(restored_state state, std::vector<std::shared_ptr<page_store>>& replaced);
-  [[nodiscard]] captured_state capture() const;
-  [[nodiscard]] result<captured_state> capture_whole();  // takes mutex_ itself
+  void swap_in(detail::restored_state state, std::vector<std::shared_ptr<detail::page_store>>& replaced);
+  [[nodiscard]] detail::captured_state capture() const;
+  [[nodiscard]] result<detail::captured_state> capture_whole();  // takes mutex_ itself
   void on_damage(const std::string& database, page_number number,
                  std::error_code why) noexcept override;
   /// @param unless_dirty no flush if less than this is dirty by the time that others are done
@@ -334,19 +328,19 @@ class fsm final : public state_machine, private damage_listener {
   }
 
   const fsm_options options_;
-  registry databases_;
+  detail::registry databases_;
   std::atomic<bool> in_lane_{false};
-  std::shared_ptr<damage_board> board_;
+  std::shared_ptr<detail::damage_board> board_;
   std::mutex flush_mutex_;
-  base_image<Storage> base_;  // under flush_mutex_, but for begin_restore()
+  detail::base_image<Storage> base_;  // under flush_mutex_, but for begin_restore()
 
   mutable std::mutex mutex_;
-  frame_assembly assembly_;
-  outcome_table outcomes_;
-  proposal_table<typename Consensus::signal_type> proposals_;
+  detail::frame_assembly assembly_;
+  detail::outcome_table outcomes_;
+  detail::proposal_table<typename Consensus::signal_type> proposals_;
   log_position applied_;
   log_position durable_;
-  std::unique_ptr<restore_target> installed_;  // the pages of a restore, for the next flush
+  std::unique_ptr<detail::restore_target> installed_;  // the pages of a restore, for the next flush
   log_index redo_until_;                       // 0: the base stood at one position, or does again
   log_index staged_up_to_;  // entries above it, up to applied_, are replayed for what they staged
   quorlite::office office_;
@@ -355,7 +349,7 @@ class fsm final : public state_machine, private damage_listener {
   machine_counters counters_;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite
 
 #include "quorlite/detail/machine/fsm_apply.hpp"      // IWYU pragma: export

@@ -10,7 +10,7 @@
 #include "quorlite/config.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// An integer that only compares with its own kind. `Tag` tells the kinds apart; zero is the
@@ -82,7 +82,7 @@ struct transaction_id {
                                     const transaction_id&) noexcept = default;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite
 
 template <>

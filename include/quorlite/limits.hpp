@@ -12,7 +12,7 @@
 #include "quorlite/config.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace limits {
 
 /// Longest name of a database.
@@ -77,5 +77,5 @@ inline constexpr std::size_t notes_bytes = std::size_t{1} << 20U;
   return !name.ends_with("-journal") && !name.ends_with("-wal") && !name.ends_with("-shm");
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

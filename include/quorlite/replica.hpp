@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/options.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/fsm.hpp"
@@ -24,17 +26,7 @@
 #include "quorlite/storage.hpp"
 
 namespace quorlite {
-inline namespace v0 {
-
-struct replica_options {
-  fsm_options machine;
-  proposer_options commits;
-  vfs_options files;
-  group_options groups;
-  /// A flush is due after so many bytes of entries, or when a quarter of machine.memory_bytes is
-  /// dirty.
-  std::uint64_t flush_bytes = std::uint64_t{64} << 20U;
-};
+inline namespace QUORLITE_ABI {
 
 namespace detail {
 
@@ -51,7 +43,7 @@ namespace detail {
 /// so must every connection be closed before it. All members may be called from any thread.
 /// @tparam Codec go_dqlite_codec (codec/go_dqlite_codec.hpp) where log or snapshots may be a
 ///   go-dqlite cluster's; the same on every replica
-template <consensus Consensus, storage Storage, entry_codec Codec = native_codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec = detail::native_codec>
 class replica {
  public:
   using machine_type = fsm<Consensus, Storage, Codec>;
@@ -148,7 +140,7 @@ class replica {
     if (!is_database_name(name)) {
       return make_error_code(errc::invalid_name);
     }
-    return proposer_.submit(drop_command{name});
+    return proposer_.submit(detail::drop_command{name});
   }
 
   /// After it returns well, this replica has applied everything that was committed before the
@@ -163,7 +155,7 @@ class replica {
       return machine_.conclude(asked).answer == answer::applied ? std::error_code{}
                                                                 : make_error_code(errc::not_leader);
     } else {
-      return proposer_.submit(barrier_command{});
+      return proposer_.submit(detail::barrier_command{});
     }
   }
 
@@ -182,13 +174,13 @@ class replica {
   /// What a database is now.
   struct database_status {
     std::string name;
-    page_store::state state;
-    page_store_usage memory;
+    detail::page_store::state state;
+    detail::page_store_usage memory;
   };
   [[nodiscard]] std::vector<database_status> databases() {
     std::vector<database_status> all;
     for (const std::shared_ptr<database>& one : machine_.databases().existing()) {
-      const std::shared_ptr<page_store> store = one->store();
+      const std::shared_ptr<detail::page_store> store = one->store();
       all.push_back({one->name(), store->committed(), store->usage()});
     }
     return all;
@@ -286,7 +278,7 @@ class replica {
   const replica_options options_;
   Consensus& consensus_;
   machine_type machine_;
-  proposer<Consensus, Storage, Codec> proposer_;
+  detail::proposer<Consensus, Storage, Codec> proposer_;
   vfs vfs_;
   detail::group_writers<Consensus> writers_;
   flush_task flush_;
@@ -296,5 +288,5 @@ class replica {
   bool running_ = false;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

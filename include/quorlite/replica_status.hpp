@@ -1,16 +1,17 @@
 /// @file
-/// What a replica tells about itself: its office, its health, its counters, the fate of a
-/// transaction.
+/// What a replica tells: its office, its health, its counters, the fate of a transaction, the answer
+/// to a write().
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <system_error>
 
+#include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// Who leads, as this replica knows it.
 struct office {
@@ -40,6 +41,20 @@ struct machine_counters {
   std::uint64_t flushes = 0;
 };
 
+/// Counted since the start. Only what this replica proposed.
+struct proposer_counters {
+  std::uint64_t transactions = 0;
+  std::uint64_t entries = 0;
+  std::uint64_t entry_bytes = 0;
+  std::uint64_t full_page_bytes = 0;  ///< what the pages of these entries are in full
+};
+
+/// Counted since the start.
+struct group_counters {
+  std::uint64_t closures = 0;
+  std::uint64_t groups = 0;
+};
+
 /// The fate of a transaction, asked by its id.
 enum class transaction_fate : std::uint8_t {
   committed,      ///< it is applied here
@@ -49,5 +64,25 @@ enum class transaction_fate : std::uint8_t {
   expired,  ///< older than what is remembered
 };
 
-}  // namespace v0
+/// How a write() ended.
+struct write_answer {
+  /// None: what the closure did is committed by a quorum and applied here.
+  std::error_code error;
+  /// SQLite's extended code, or what the closure returned.
+  int code = 0;
+  /// For people; empty if it went well.
+  std::string message;
+  /// Of the transaction that it shared with others: what to ask outcome() about. {0, 0}: nothing
+  /// was proposed.
+  transaction_id id;
+
+  [[nodiscard]] bool ok() const noexcept { return !error; }
+
+  /// An answer without SQLite's.
+  [[nodiscard]] static write_answer refused(std::error_code why) {
+    return {why, 1, why.message(), {}};  // SQLITE_ERROR
+  }
+};
+
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

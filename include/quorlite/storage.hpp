@@ -29,12 +29,13 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// One page to store.
 struct page_view {
@@ -164,5 +165,5 @@ template <class S>
 concept storage = declares_storage_abilities<S> && recovers<S> && reads_pages<S> && advances<S> &&
     replaces<S> &&(!S::abilities.page_hashes || keeps_page_hashes<S>);
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -6,10 +6,11 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// A sticky flag with a blocking wait. Any thread may raise it, any number may wait.
 class thread_signal {
@@ -34,5 +35,5 @@ class thread_signal {
 
 static_assert(raisable_signal<thread_signal>);
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

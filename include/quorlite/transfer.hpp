@@ -15,11 +15,12 @@
 #include <string_view>
 #include <system_error>
 
+#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/connection.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// How far a copy has come, in pages.
 struct transfer_progress {
@@ -181,5 +182,5 @@ template <class Replica, class Progress = no_progress>
   return make_error_code((code & 0xFF) == SQLITE_FULL ? errc::too_large : errc::sqlite_failed);
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

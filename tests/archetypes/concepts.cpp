@@ -8,6 +8,8 @@
 
 namespace quorlite::tests {
 
+using namespace quorlite::detail;  // NOLINT: tests of this library only
+
 // ---- consensus
 
 static_assert(consensus<consensus_archetype>);

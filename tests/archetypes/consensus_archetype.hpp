@@ -9,6 +9,8 @@
 
 namespace quorlite::tests {
 
+using namespace quorlite::detail;  // NOLINT: tests of this library only
+
 class signal_archetype {
  public:
   signal_archetype();

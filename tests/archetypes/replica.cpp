@@ -2,7 +2,7 @@
 // and nothing else. What asks for more does not compile here.
 
 #include "consensus_archetype.hpp"
-#include "quorlite/codec/go_dqlite.hpp"
+#include "quorlite/detail/legacy/go_dqlite_codec.hpp"
 #include "quorlite/quorlite.hpp"
 #include "storage_archetype.hpp"
 

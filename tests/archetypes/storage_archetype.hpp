@@ -11,6 +11,8 @@
 
 namespace quorlite::tests {
 
+using namespace quorlite::detail;  // NOLINT: tests of this library only
+
 // What a handle, a flush and a stage are allowed: to be moved without throwing, and to end.
 class moved_only {
  public:

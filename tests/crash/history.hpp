@@ -18,6 +18,8 @@ namespace crash {
 
 using namespace quorlite;
 
+using namespace quorlite::detail;
+
 /// One thing that happens to a replica.
 struct event {
   enum class kind : std::uint8_t {

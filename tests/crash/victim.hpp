@@ -25,7 +25,7 @@ namespace crash {
 /// One process: a storage on the disk and a machine on the storage.
 class process {
  public:
-  using storage_type = file_storage<quorlite::testing::faulty_file_system>;
+  using storage_type = basic_file_storage<quorlite::testing::faulty_file_system>;
   using machine_type = fsm<quorlite::testing::test_raft, storage_type>;
 
   process(quorlite::testing::faulty_disk& disk, bool double_write)

@@ -38,7 +38,7 @@ class event_sum {
   }
   void add(quorlite::bytes_view data) noexcept {
     add(data.size());
-    add(quorlite::crc32c(data));
+    add(quorlite::detail::crc32c(data));
   }
   friend bool operator==(const event_sum&, const event_sum&) noexcept = default;
 

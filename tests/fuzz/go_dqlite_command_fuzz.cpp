@@ -7,7 +7,7 @@
 using fuzz::demand;
 using quorlite::bytes;
 using quorlite::errc;
-namespace go_dqlite = quorlite::go_dqlite;
+namespace go_dqlite = quorlite::detail::go_dqlite;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   go_dqlite::decode_fault why;

@@ -15,13 +15,13 @@ using quorlite::bytes_span;
 using quorlite::bytes_view;
 using quorlite::log_index;
 using quorlite::page_number;
-namespace go_dqlite = quorlite::go_dqlite;
+namespace go_dqlite = quorlite::detail::go_dqlite;
 
 namespace {
 
 /// The databases that a snapshot amounts to, and a sum of all that was told on the way.
 struct collecting_sink {
-  quorlite::snapshot_header header;
+  quorlite::detail::snapshot_header header;
   std::vector<std::map<page_number, bytes>> pages;
   fuzz::event_sum events;
 
@@ -46,7 +46,7 @@ struct collecting_sink {
     for (const auto& [number, image] : pages[ordinal]) {
       demand(image.size() == database.page_size, "all pages are of one size");
     }
-    quorlite::snapshot_database& made = header.databases.emplace_back();
+    quorlite::detail::snapshot_database& made = header.databases.emplace_back();
     made.name = database.name;
     made.page_size = database.page_size;
     made.page_count = database.page_count;

@@ -28,7 +28,7 @@ using quorlite::bytes;
 using quorlite::bytes_span;
 using quorlite::bytes_view;
 using quorlite::page_number;
-namespace go_dqlite = quorlite::go_dqlite;
+namespace go_dqlite = quorlite::detail::go_dqlite;
 
 namespace {
 
@@ -146,6 +146,7 @@ void go_dqlite_snapshots() {
 
 void native_commands() {
   using namespace quorlite;
+  using namespace quorlite::detail;
   const bytes page(512, std::byte{0x5A});
   const bytes after = [&] {
     bytes changed = page;

@@ -8,7 +8,7 @@ using fuzz::demand;
 using quorlite::bytes;
 using quorlite::bytes_view;
 using quorlite::page_number;
-using quorlite::snapshot_header;
+using quorlite::detail::snapshot_header;
 
 namespace {
 
@@ -17,9 +17,9 @@ struct summing_sink {
   std::size_t databases = 0;
 
   std::error_code on_header(const snapshot_header& header) {
-    demand(quorlite::snapshot_layout::make(header).has_value(), "what was read can be written");
+    demand(quorlite::detail::snapshot_layout::make(header).has_value(), "what was read can be written");
     events.add(header.at.index.value);
-    for (const quorlite::snapshot_database& one : header.databases) {
+    for (const quorlite::detail::snapshot_database& one : header.databases) {
       events.add(one.name.size());
       events.add(one.page_count);
     }
@@ -47,20 +47,20 @@ void put_checksums_right(bytes& data) {
   if (data.size() < preamble) {
     return;
   }
-  put(data, 20, quorlite::crc32c(bytes_view{data}.first(20)));
+  put(data, 20, quorlite::detail::crc32c(bytes_view{data}.first(20)));
   const auto header_bytes = format::load_little_endian<std::uint64_t>(data.data() + 12);
   if (header_bytes < 4 || header_bytes > data.size() - preamble) {
     return;
   }
   std::size_t at = preamble + header_bytes;
-  put(data, at - 4, quorlite::crc32c(bytes_view{data}.subspan(preamble, header_bytes - 4)));
+  put(data, at - 4, quorlite::detail::crc32c(bytes_view{data}.subspan(preamble, header_bytes - 4)));
   const auto header =
       format::decode_snapshot_header(bytes_view{data}.subspan(preamble, header_bytes));
   if (!header) {
     return;
   }
   for (std::size_t ordinal = 0; ordinal < header->databases.size(); ++ordinal) {
-    const quorlite::snapshot_database& one = header->databases[ordinal];
+    const quorlite::detail::snapshot_database& one = header->databases[ordinal];
     std::uint64_t left = one.page_count * one.page_size;
     for (std::uint64_t page = 1; left > 0;) {
       const std::uint64_t chunk = std::min<std::uint64_t>(left, format::snapshot_chunk_bytes);
@@ -69,7 +69,7 @@ void put_checksums_right(bytes& data) {
       }
       const bytes_view images = bytes_view{data}.subspan(at, chunk);
       put(data, at + chunk,
-          quorlite::crc32c_extend(format::snapshot_chunk_seed(ordinal, page), images));
+          quorlite::detail::crc32c_extend(format::snapshot_chunk_seed(ordinal, page), images));
       page += chunk / one.page_size;
       left -= chunk;
       at += chunk + 4;
@@ -92,10 +92,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::size_t piece_bytes = 1 + data[0] / 4U * 7U;
 
   summing_sink whole;
-  quorlite::snapshot_parser parser{lock_byte};
+  quorlite::detail::snapshot_parser parser{lock_byte};
   const std::error_code error = fuzz::parse_in_pieces(parser, whole, input, SIZE_MAX);
   summing_sink pieces;
-  quorlite::snapshot_parser other{lock_byte};
+  quorlite::detail::snapshot_parser other{lock_byte};
   const std::error_code again = fuzz::parse_in_pieces(other, pieces, input, piece_bytes);
   demand(error == again && whole.events == pieces.events, "pieces make no difference");
   return 0;

@@ -22,6 +22,8 @@
 
 namespace quorlite::tests {
 
+using namespace quorlite::detail;  // NOLINT: tests of this library only
+
 /// Commands and what is expected of them.
 struct datadriven_block {
   std::vector<std::string> preamble;  ///< comments and empty lines above

@@ -23,6 +23,8 @@
 
 namespace quorlite::tests {
 
+using namespace quorlite::detail;  // NOLINT: tests of this library only
+
 enum class storage_flaw {
   none,
   loses_pages,           // commits the position without the pages

@@ -21,6 +21,8 @@
 
 namespace quorlite::tests {
 
+using namespace quorlite::detail;  // NOLINT: tests of this library only
+
 // An address that was free a moment ago. All of one call differ.
 inline std::vector<std::string> free_addresses(std::size_t count) {
   std::vector<std::string> addresses;

@@ -18,6 +18,8 @@
 
 namespace quorlite::tests {
 
+using namespace quorlite::detail;  // NOLINT: tests of this library only
+
 enum class disk_failure : std::uint8_t {
   none,
   at_submit,  // refused at once, by the function itself

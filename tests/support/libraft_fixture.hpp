@@ -24,6 +24,8 @@ extern "C" {
 
 namespace quorlite::tests {
 
+using namespace quorlite::detail;  // NOLINT: tests of this library only
+
 class fixture_world;
 
 // One way to be wrong each. All but the last few stand between the adapter and the machine.

@@ -27,6 +27,8 @@ namespace quorlite_test {
 
 using namespace quorlite;
 
+using namespace quorlite::detail;
+
 /// What a follower gets of one database.
 struct recorded_change {
   std::string name;

@@ -31,6 +31,8 @@
 
 namespace quorlite::tests {
 
+using namespace quorlite::detail;  // NOLINT: tests of this library only
+
 enum class loop_flaw {
   none,
   settles_twice,

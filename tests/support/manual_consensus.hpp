@@ -24,6 +24,8 @@ namespace quorlite_tests {
 
 using namespace quorlite;  // NOLINT: tests of this library only
 
+using namespace quorlite::detail;  // NOLINT: tests of this library only
+
 inline constexpr std::uint32_t page_bytes = 512;
 inline constexpr std::uint64_t lock_byte = 5 * page_bytes + 17;  // page 6 is never data
 inline constexpr std::uint32_t never_data = 6;

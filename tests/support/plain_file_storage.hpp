@@ -32,6 +32,8 @@
 
 namespace quorlite::tests {
 
+using namespace quorlite::detail;  // NOLINT: tests of this library only
+
 enum class plain_flaw {
   none,
   position_before_data,     // the slot is durable before the pages are

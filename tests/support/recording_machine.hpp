@@ -20,6 +20,8 @@
 namespace quorlite_tests {
 
 using namespace quorlite;  // NOLINT: tests of this library only
+
+using namespace quorlite::detail;  // NOLINT: tests of this library only
 using testing::client_signal;
 using testing::test_raft;
 using testing::world;

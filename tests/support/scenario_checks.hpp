@@ -15,6 +15,8 @@
 
 namespace quorlite::tests {
 
+using namespace quorlite::detail;  // NOLINT: tests of this library only
+
 /// "1;2;3;7" becomes "1..3 7"; an error stays what it is.
 inline std::string in_ranges(const std::string& rows) {
   if (rows.empty() || rows.front() == '!') {

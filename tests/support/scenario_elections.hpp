@@ -10,6 +10,8 @@
 
 namespace quorlite::tests {
 
+using namespace quorlite::detail;  // NOLINT: tests of this library only
+
 /// Works on a cluster that the caller owns. What fails here fails within a minute of the world's
 /// time.
 class scenario_elections {

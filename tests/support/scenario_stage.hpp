@@ -22,6 +22,8 @@
 
 namespace quorlite::tests {
 
+using namespace quorlite::detail;  // NOLINT: tests of this library only
+
 /// Runs the commands of one file, in order; each says what happened in no, one or several lines.
 /// The trace names no times and no log indices, so that it is the same under every seed.
 ///

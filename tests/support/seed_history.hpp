@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "quorlite/codec/go_dqlite.hpp"
+#include "quorlite/detail/legacy/go_dqlite_codec.hpp"
 #include "quorlite/quorlite.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "support/manual_consensus.hpp"
@@ -22,6 +22,8 @@
 namespace seed {
 
 using namespace quorlite;  // NOLINT: tests of this library only
+
+using namespace quorlite::detail;  // NOLINT: tests of this library only
 using quorlite_tests::manual_consensus;
 
 inline bytes encoded(const go_dqlite::command& what) {

@@ -10,6 +10,8 @@
 
 namespace quorlite::tests {
 
+using namespace quorlite::detail;  // NOLINT: tests of this library only
+
 // A directory that goes with the test.
 class temporary_directory {
  public:

@@ -16,6 +16,8 @@
 
 namespace quorlite::tests {
 
+using namespace quorlite::detail;  // NOLINT: tests of this library only
+
 // Options under which snapshots are small and come often, so that restores have several parts.
 inline testing::world_options harness_options(std::size_t servers, std::uint64_t seed) {
   testing::world_options options;

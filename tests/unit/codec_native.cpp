@@ -16,13 +16,13 @@
 
 using quorlite::bytes;
 using quorlite::bytes_view;
-using quorlite::command;
-using quorlite::database_frames;
+using quorlite::detail::command;
+using quorlite::detail::database_frames;
 using quorlite::errc;
-using quorlite::frames_command;
-using quorlite::page_encoding;
+using quorlite::detail::frames_command;
+using quorlite::detail::page_encoding;
 using quorlite::page_number;
-using quorlite::page_record;
+using quorlite::detail::page_record;
 using quorlite::term;
 using quorlite::transaction_id;
 using quorlite::version_number;
@@ -30,7 +30,7 @@ using codec_test::from_hex;
 using codec_test::generator;
 using codec_test::hex;
 namespace limits = quorlite::limits;
-namespace native = quorlite::native;
+namespace native = quorlite::detail::native;
 
 namespace {
 
@@ -68,7 +68,7 @@ page_record random_record(generator& random, std::uint32_t number, std::uint32_t
   }
   bytes& payload = payloads.emplace_back();
   page.encoding = page_encoding::delta;
-  if (choice == 1 || !quorlite::encode_delta(before, after, page_size, payload)) {
+  if (choice == 1 || !quorlite::detail::encode_delta(before, after, page_size, payload)) {
     page.encoding = page_encoding::full;
     payload = after;
   }
@@ -105,12 +105,12 @@ void fill_command(generator& random, owned_command& owner) {
   owner.made.id = random_id(random);
   std::string& name = owner.names.emplace_back(random_name(random));
   switch (random.below(10)) {
-    case 0: owner.made.body = quorlite::open_command{name}; break;
-    case 1: owner.made.body = quorlite::undo_command{random_id(random)}; break;
-    case 2: owner.made.body = quorlite::checkpoint_command{name}; break;
-    case 3: owner.made.body = quorlite::checkpoint_command{}; break;
-    case 4: owner.made.body = quorlite::drop_command{name}; break;
-    case 5: owner.made.body = quorlite::barrier_command{}; break;
+    case 0: owner.made.body = quorlite::detail::open_command{name}; break;
+    case 1: owner.made.body = quorlite::detail::undo_command{random_id(random)}; break;
+    case 2: owner.made.body = quorlite::detail::checkpoint_command{name}; break;
+    case 3: owner.made.body = quorlite::detail::checkpoint_command{}; break;
+    case 4: owner.made.body = quorlite::detail::drop_command{name}; break;
+    case 5: owner.made.body = quorlite::detail::barrier_command{}; break;
     default: fill_frames(random, owner.made.body.emplace<frames_command>(), owner); break;
   }
 }
@@ -135,9 +135,9 @@ bool same(const database_frames& left, const database_frames& right) {
 
 struct same_body {
   const command* other;
-  bool operator()(const quorlite::barrier_command&) const { return true; }
-  bool operator()(const quorlite::undo_command& one) const {
-    return one.target == std::get<quorlite::undo_command>(other->body).target;
+  bool operator()(const quorlite::detail::barrier_command&) const { return true; }
+  bool operator()(const quorlite::detail::undo_command& one) const {
+    return one.target == std::get<quorlite::detail::undo_command>(other->body).target;
   }
   bool operator()(const frames_command& one) const {
     const auto& two = std::get<frames_command>(other->body);
@@ -167,7 +167,7 @@ std::error_code error_of(bytes_view entry, std::uint64_t lock = limits::lock_byt
 /// An entry with any header and payload and a right checksum: what a hostile proposer can send.
 bytes forge(bytes_view payload, std::uint64_t kind, unsigned version = 1) {
   bytes entry = from_hex("c5514c9a");
-  quorlite::wire_writer writer{entry};
+  quorlite::detail::wire_writer writer{entry};
   writer.u8(static_cast<std::uint8_t>(version));
   writer.u8(static_cast<std::uint8_t>(kind));
   writer.u32(0);
@@ -190,7 +190,7 @@ struct frames_fields {
 
   [[nodiscard]] bytes payload() const {
     bytes made;
-    quorlite::wire_writer writer{made};
+    quorlite::detail::wire_writer writer{made};
     writer.varint(5);
     writer.varint(6);
     writer.varint(part_and_commit);
@@ -212,7 +212,7 @@ struct frames_fields {
 
 bytes zero_record(std::uint64_t gap) {
   bytes made;
-  quorlite::wire_writer writer{made};
+  quorlite::detail::wire_writer writer{made};
   writer.varint(gap * 4 + 2);
   writer.u64(0);
   return made;
@@ -275,11 +275,11 @@ TEST_CASE("entries of format version 1 never change their bytes") {
     REQUIRE_FALSE(native::encode(command{{term{3}, 200}, body}, out));
     return hex(out);
   };
-  CHECK(entry_of(quorlite::open_command{"app.db"}) == "c5514c9a010116debb480a03c801066170702e6462");
-  CHECK(entry_of(quorlite::undo_command{{term{2}, 9}}) == "c5514c9a0103daa572040503c8010209");
-  CHECK(entry_of(quorlite::checkpoint_command{}) == "c5514c9a010478fbca6c0403c80100");
-  CHECK(entry_of(quorlite::drop_command{"a"}) == "c5514c9a0105af5a6cae0503c8010161");
-  CHECK(entry_of(quorlite::barrier_command{}) == "c5514c9a01060c7ec90e0303c801");
+  CHECK(entry_of(quorlite::detail::open_command{"app.db"}) == "c5514c9a010116debb480a03c801066170702e6462");
+  CHECK(entry_of(quorlite::detail::undo_command{{term{2}, 9}}) == "c5514c9a0103daa572040503c8010209");
+  CHECK(entry_of(quorlite::detail::checkpoint_command{}) == "c5514c9a010478fbca6c0403c80100");
+  CHECK(entry_of(quorlite::detail::drop_command{"a"}) == "c5514c9a0105af5a6cae0503c8010161");
+  CHECK(entry_of(quorlite::detail::barrier_command{}) == "c5514c9a01060c7ec90e0303c801");
 
   const owned_command owner = small_transaction();
   bytes out;
@@ -288,7 +288,7 @@ TEST_CASE("entries of format version 1 never change their bytes") {
         "c5514c9a010257133704c30404d2090101066170702e64624defcdab89674523010928"
         "1032547698badcfe0305ed8f01dbe4140b1d071802aabb4401cc4089a9");
   CHECK(out.size() == 591);
-  CHECK(quorlite::crc32c(out) == 0xCB3B275FU);
+  CHECK(quorlite::detail::crc32c(out) == 0xCB3B275FU);
 }
 
 TEST_CASE("each cut entry is refused as damaged") {
@@ -392,7 +392,7 @@ TEST_CASE("declared counts are bounded before anything is made for them") {
     CHECK(fields.error() == errc::malformed);
     fields = {};
     fields.record = from_hex("05" "0102030405060708");  // a delta of that length
-    quorlite::wire_writer{fields.record}.varint(lie);
+    quorlite::detail::wire_writer{fields.record}.varint(lie);
     CHECK(fields.error() == errc::malformed);
   }
   frames_fields none;
@@ -402,7 +402,7 @@ TEST_CASE("declared counts are bounded before anything is made for them") {
   too_many.page_count = 1U << 20U;
   too_many.records = limits::pages_per_entry + 1;
   too_many.record.clear();
-  quorlite::wire_writer writer{too_many.record};
+  quorlite::detail::wire_writer writer{too_many.record};
   for (std::uint64_t i = 0; i < too_many.records; ++i) {
     writer.varint(6);  // the next page, zero
     writer.u64(0);
@@ -505,7 +505,7 @@ TEST_CASE("names that are no database's are refused in every command") {
   for (const std::string& name : bad) {
     CAPTURE(name);
     bytes payload = from_hex("0506");
-    quorlite::wire_writer writer{payload};
+    quorlite::detail::wire_writer writer{payload};
     writer.u8(static_cast<std::uint8_t>(name.size()));
     writer.text(name);
     CHECK(error_of(forge(payload, 1)) == errc::malformed);
@@ -563,8 +563,8 @@ TEST_CASE("what breaks a rule is not encoded and leaves the output as it was") {
     bytes out = prefix;
     return native::encode(bad, out) == errc::malformed && out == prefix;
   };
-  CHECK(refused({{term{1}, 1}, quorlite::open_command{"x-wal"}}));
-  CHECK(refused({{}, quorlite::barrier_command{}}));
+  CHECK(refused({{term{1}, 1}, quorlite::detail::open_command{"x-wal"}}));
+  CHECK(refused({{}, quorlite::detail::barrier_command{}}));
   CHECK(refused({{term{1}, 1}, frames_command{}}));
   const auto bent = [&](auto bend) {
     owned_command owner = small_transaction();

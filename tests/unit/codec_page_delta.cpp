@@ -7,11 +7,11 @@
 #include "quorlite/detail/codec/page_delta.hpp"
 #include "unit/codec_support.hpp"
 
-using quorlite::apply_delta;
+using quorlite::detail::apply_delta;
 using quorlite::bytes;
 using quorlite::bytes_view;
-using quorlite::check_delta;
-using quorlite::encode_delta;
+using quorlite::detail::check_delta;
+using quorlite::detail::encode_delta;
 using quorlite::errc;
 using codec_test::from_hex;
 using codec_test::generator;
@@ -246,12 +246,12 @@ TEST_CASE("a damaged or cut delta changes the whole of it or nothing") {
 TEST_CASE("an image is zero when every byte is") {
   for (std::size_t size = 512; size <= 65536; size *= 2) {
     bytes page(size);
-    CHECK(quorlite::is_zero_image(page));
+    CHECK(quorlite::detail::is_zero_image(page));
     for (const std::size_t at : {std::size_t{0}, std::size_t{1}, size / 2, size - 1}) {
       page[at] = std::byte{1};
-      CHECK_FALSE(quorlite::is_zero_image(page));
+      CHECK_FALSE(quorlite::detail::is_zero_image(page));
       page[at] = std::byte{0};
     }
-    CHECK_FALSE(quorlite::is_zero_image(bytes(size, std::byte{5})));
+    CHECK_FALSE(quorlite::detail::is_zero_image(bytes(size, std::byte{5})));
   }
 }

@@ -17,10 +17,10 @@ using quorlite::bytes_span;
 using quorlite::bytes_view;
 using quorlite::errc;
 using quorlite::page_number;
-using quorlite::snapshot_database;
-using quorlite::snapshot_header;
-using quorlite::snapshot_layout;
-using quorlite::snapshot_parser;
+using quorlite::detail::snapshot_database;
+using quorlite::detail::snapshot_header;
+using quorlite::detail::snapshot_layout;
+using quorlite::detail::snapshot_parser;
 using quorlite::version_number;
 using codec_test::from_hex;
 using codec_test::generator;
@@ -45,7 +45,7 @@ struct state {
       if (number == quorlite::lock_page(page_size, lock_byte)) {
         images.back() = bytes(page_size);
       } else {
-        one.hash += quorlite::page_hash(page_number{number}, images.back());
+        one.hash += quorlite::detail::page_hash(page_number{number}, images.back());
       }
     }
     header.databases.push_back(one);
@@ -111,7 +111,7 @@ struct checking_sink {
     next += next == quorlite::lock_page(of.page_size, expected->lock_byte) ? 1 : 0;
     const bytes& right = expected->pages.at(database_ordinal).at(number.value - 1);
     wrong |= !header_seen || ordinal != database_ordinal || next != number.value ||
-             hash != quorlite::page_hash(number, image) ||
+             hash != quorlite::detail::page_hash(number, image) ||
              !std::equal(image.begin(), image.end(), right.begin(), right.end());
     ++next;
     return {};
@@ -160,9 +160,9 @@ std::error_code error_of(bytes_view whole) {
 bytes reseal(bytes whole, std::size_t header_bytes) {
   const std::size_t end = 24 + header_bytes;
   quorlite::detail::store_little_endian(whole.data() + 20,
-                                        quorlite::crc32c(bytes_view{whole}.first(20)));
+                                        quorlite::detail::crc32c(bytes_view{whole}.first(20)));
   quorlite::detail::store_little_endian(
-      whole.data() + end - 4, quorlite::crc32c(bytes_view{whole}.subspan(24, header_bytes - 4)));
+      whole.data() + end - 4, quorlite::detail::crc32c(bytes_view{whole}.subspan(24, header_bytes - 4)));
   return whole;
 }
 
@@ -265,7 +265,7 @@ TEST_CASE("snapshots of format version 1 never change their bytes") {
   made.header.notes = from_hex("aabb");
   made.header.staged = {from_hex("cc")};
   snapshot_database one{"a.db", 512, 1, version_number{3}, 0};
-  one.hash = quorlite::page_hash(page_number{1}, bytes(512, std::byte{0x55}));
+  one.hash = quorlite::detail::page_hash(page_number{1}, bytes(512, std::byte{0x55}));
   made.header.databases = {one};
   made.pages = {{bytes(512, std::byte{0x55})}};
   const bytes whole = made.render();
@@ -406,12 +406,12 @@ TEST_CASE("foreign bytes are no snapshot") {
 TEST_CASE("the first bytes tell our snapshots from other formats") {
   generator random{2};
   const bytes whole = small_state(random).render();
-  CHECK(quorlite::is_native_snapshot(whole));
-  CHECK(quorlite::is_native_snapshot(bytes_view{whole}.first(8)));
-  CHECK_FALSE(quorlite::is_native_snapshot(bytes_view{whole}.first(7)));
+  CHECK(quorlite::detail::is_native_snapshot(whole));
+  CHECK(quorlite::detail::is_native_snapshot(bytes_view{whole}.first(8)));
+  CHECK_FALSE(quorlite::detail::is_native_snapshot(bytes_view{whole}.first(7)));
   // The go-dqlite format starts with the size of its first database.
-  CHECK_FALSE(quorlite::is_native_snapshot(from_hex("0010000000000000")));
-  CHECK_FALSE(quorlite::is_native_snapshot({}));
+  CHECK_FALSE(quorlite::detail::is_native_snapshot(from_hex("0010000000000000")));
+  CHECK_FALSE(quorlite::detail::is_native_snapshot({}));
 }
 
 TEST_CASE("a newer version asks for an upgrade") {
@@ -431,23 +431,23 @@ TEST_CASE("declared sizes are bounded before anything is gathered for them") {
                                   std::uint64_t{1} << 63U, most}) {
     CAPTURE(lie);
     bytes preamble = from_hex("89716c736e61700a01000000");
-    quorlite::wire_writer writer{preamble};
+    quorlite::detail::wire_writer writer{preamble};
     writer.u64(lie);
-    writer.u32(quorlite::crc32c(preamble));
+    writer.u32(quorlite::detail::crc32c(preamble));
     CHECK(error_of(preamble) == errc::too_large);
   }
   // A length within the limits costs nothing until the bytes come.
   bytes preamble = from_hex("89716c736e61700a01000000");
-  quorlite::wire_writer writer{preamble};
+  quorlite::detail::wire_writer writer{preamble};
   writer.u64(std::uint64_t{1} << 30U);
-  writer.u32(quorlite::crc32c(preamble));
+  writer.u32(quorlite::detail::crc32c(preamble));
   preamble.resize(5000);
   CHECK(error_of(preamble) == errc::corrupt);
   for (const std::uint64_t none : {std::uint64_t{0}, std::uint64_t{3}}) {
     bytes tiny = from_hex("89716c736e61700a01000000");
-    quorlite::wire_writer tiny_writer{tiny};
+    quorlite::detail::wire_writer tiny_writer{tiny};
     tiny_writer.u64(none);
-    tiny_writer.u32(quorlite::crc32c(tiny));
+    tiny_writer.u32(quorlite::detail::crc32c(tiny));
     CHECK(error_of(tiny) == errc::malformed);
   }
 }
@@ -529,7 +529,7 @@ TEST_CASE("a header over a limit is refused") {
   CHECK(snapshot_layout::make(header).error() == errc::too_large);
   CHECK(error_of(forged(header)) == errc::too_large);
   header.notes.clear();
-  header.staged.assign(quorlite::snapshot_staged_entries + 1, bytes(1));
+  header.staged.assign(quorlite::detail::snapshot_staged_entries + 1, bytes(1));
   CHECK(snapshot_layout::make(header).error() == errc::too_large);
   CHECK(error_of(forged(header)) == errc::malformed);
 }
@@ -588,7 +588,7 @@ TEST_CASE("page hashes, lock page and footer of a forged snapshot are checked") 
     std::byte* footer = whole.data() + whole.size() - 28;
     footer[field] ^= std::byte{1};
     quorlite::detail::store_little_endian(footer + 24,
-                                          quorlite::crc32c(bytes_view{footer, 24}));
+                                          quorlite::detail::crc32c(bytes_view{footer, 24}));
     checking_sink sink{&made};
     CHECK(parse(whole, sink, made.lock_byte) == errc::corrupt);
   }

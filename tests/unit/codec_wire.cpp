@@ -12,8 +12,8 @@
 
 using quorlite::bytes;
 using quorlite::bytes_view;
-using quorlite::wire_reader;
-using quorlite::wire_writer;
+using quorlite::detail::wire_reader;
+using quorlite::detail::wire_writer;
 using codec_test::from_hex;
 using codec_test::from_text;
 using codec_test::generator;
@@ -46,7 +46,7 @@ TEST_CASE("a varint has one shortest form of 1 to 10 bytes") {
     CAPTURE(value);
     bytes written;
     wire_writer{written}.varint(value);
-    CHECK(written.size() == quorlite::varint_bytes(value));
+    CHECK(written.size() == quorlite::detail::varint_bytes(value));
     wire_reader reader{written};
     CHECK(reader.varint() == value);
     CHECK(reader.finished());
@@ -56,7 +56,7 @@ TEST_CASE("a varint has one shortest form of 1 to 10 bytes") {
       CHECK(cut.failed());
     }
   }
-  CHECK(quorlite::varint_bytes(most) == quorlite::varint_bytes_max);
+  CHECK(quorlite::detail::varint_bytes(most) == quorlite::detail::varint_bytes_max);
 }
 
 TEST_CASE("a varint that is padded or too long is refused where it must be canonical") {
@@ -113,16 +113,16 @@ TEST_CASE("a reader of no bytes is finished until it is asked for one") {
 }
 
 TEST_CASE("crc32c gives the published values") {
-  CHECK(quorlite::crc32c({}) == 0);
-  CHECK(quorlite::crc32c(from_text("123456789")) == 0xE3069283U);
+  CHECK(quorlite::detail::crc32c({}) == 0);
+  CHECK(quorlite::detail::crc32c(from_text("123456789")) == 0xE3069283U);
   // RFC 3720, B.4
-  CHECK(quorlite::crc32c(bytes(32)) == 0x8A9136AAU);
-  CHECK(quorlite::crc32c(bytes(32, std::byte{0xFF})) == 0x62A8AB43U);
+  CHECK(quorlite::detail::crc32c(bytes(32)) == 0x8A9136AAU);
+  CHECK(quorlite::detail::crc32c(bytes(32, std::byte{0xFF})) == 0x62A8AB43U);
   bytes ascending;
   for (unsigned i = 0; i < 32; ++i) {
     ascending.push_back(static_cast<std::byte>(i));
   }
-  CHECK(quorlite::crc32c(ascending) == 0x46DD794EU);
+  CHECK(quorlite::detail::crc32c(ascending) == 0x46DD794EU);
 }
 
 TEST_CASE("crc32c is the same by instruction, by table, and in pieces") {
@@ -131,25 +131,25 @@ TEST_CASE("crc32c is the same by instruction, by table, and in pieces") {
   generator random{seed};
   for (int round = 0; round < 300; ++round) {
     const bytes data = random.some_bytes(random.below(300));
-    const std::uint32_t whole = quorlite::crc32c(data);
+    const std::uint32_t whole = quorlite::detail::crc32c(data);
     CHECK(~quorlite::detail::crc32c_portable(~0U, data) == whole);
     const std::size_t cut = random.below(data.size() + 1);
     const bytes_view view{data};
-    CHECK(quorlite::crc32c_extend(quorlite::crc32c(view.first(cut)), view.subspan(cut)) == whole);
+    CHECK(quorlite::detail::crc32c_extend(quorlite::detail::crc32c(view.first(cut)), view.subspan(cut)) == whole);
   }
 }
 
 TEST_CASE("the page hash never changes its values") {
   // Stored in entries and snapshots: another value is another format.
   bytes page(4096);
-  CHECK(quorlite::page_hash(quorlite::page_number{1}, page) == 0xECA1FDAFB7B0BD2AU);
-  CHECK(quorlite::page_hash(quorlite::page_number{2}, page) == 0xDAE284C37489D958U);
+  CHECK(quorlite::detail::page_hash(quorlite::page_number{1}, page) == 0xECA1FDAFB7B0BD2AU);
+  CHECK(quorlite::detail::page_hash(quorlite::page_number{2}, page) == 0xDAE284C37489D958U);
   for (std::size_t i = 0; i < page.size(); ++i) {
     page[i] = static_cast<std::byte>((7 * i + 3) & 0xFFU);
   }
-  CHECK(quorlite::page_hash(quorlite::page_number{1}, page) == 0xE73CEDD789DD09D7U);
+  CHECK(quorlite::detail::page_hash(quorlite::page_number{1}, page) == 0xE73CEDD789DD09D7U);
   // The published XXH3-64 of no bytes with seed 0 shows which hash it is.
-  CHECK(quorlite::page_hash(quorlite::page_number{0}, {}) == 0x2D06800538D394C2U);
+  CHECK(quorlite::detail::page_hash(quorlite::page_number{0}, {}) == 0x2D06800538D394C2U);
 }
 
 TEST_CASE("every byte of a page and its number count in the page hash") {
@@ -158,13 +158,13 @@ TEST_CASE("every byte of a page and its number count in the page hash") {
   for (std::size_t size = 512; size <= 65536; size *= 2) {
     CAPTURE(seed, size);
     bytes page = random.some_bytes(size);
-    const std::uint64_t before = quorlite::page_hash(quorlite::page_number{9}, page);
-    CHECK(before != quorlite::page_hash(quorlite::page_number{10}, page));
+    const std::uint64_t before = quorlite::detail::page_hash(quorlite::page_number{9}, page);
+    CHECK(before != quorlite::detail::page_hash(quorlite::page_number{10}, page));
     const std::size_t step = size <= 4096 ? 1 : 61;
     bool each_counts = true;
     for (std::size_t at = 0; at < size; at += step) {
       page[at] ^= std::byte{1};
-      each_counts &= quorlite::page_hash(quorlite::page_number{9}, page) != before;
+      each_counts &= quorlite::detail::page_hash(quorlite::page_number{9}, page) != before;
       page[at] ^= std::byte{1};
     }
     CHECK(each_counts);

@@ -26,16 +26,18 @@
 namespace {
 
 using namespace quorlite;
+
+using namespace quorlite::detail;
 using quorlite::testing::faulty_disk;
 using quorlite::testing::faulty_file_system;
 using quorlite::testing::test_raft;
 using quorlite::tests::temporary_directory;
 
-std::unique_ptr<file_storage<posix_file_system>> storage_on(const std::string& directory) {
-  return std::make_unique<file_storage<posix_file_system>>(directory);
+std::unique_ptr<basic_file_storage<posix_file_system>> storage_on(const std::string& directory) {
+  return std::make_unique<basic_file_storage<posix_file_system>>(directory);
 }
-std::unique_ptr<file_storage<faulty_file_system>> storage_on(faulty_disk& disk) {
-  return std::make_unique<file_storage<faulty_file_system>>(faulty_file_system{disk});
+std::unique_ptr<basic_file_storage<faulty_file_system>> storage_on(faulty_disk& disk) {
+  return std::make_unique<basic_file_storage<faulty_file_system>>(faulty_file_system{disk});
 }
 
 /// A cluster of one, restarted as often as one likes.
@@ -85,8 +87,8 @@ class single {
   std::optional<replica<test_raft, Storage>> replica_;
 };
 
-using file_single = single<file_storage<posix_file_system>>;
-using faulty_single = single<file_storage<faulty_file_system>>;
+using file_single = single<basic_file_storage<posix_file_system>>;
+using faulty_single = single<basic_file_storage<faulty_file_system>>;
 
 struct plain_file {
   explicit plain_file(const std::string& path, int flags = SQLITE_OPEN_READWRITE) {

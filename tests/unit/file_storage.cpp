@@ -24,6 +24,8 @@
 namespace {
 
 using namespace quorlite;
+
+using namespace quorlite::detail;
 using quorlite::testing::commit_change;
 using quorlite::testing::difference_in_pages;
 using quorlite::testing::fill_flush;
@@ -33,7 +35,7 @@ using quorlite::testing::model_position;
 using quorlite::testing::sample_content;
 using quorlite::tests::temporary_directory;
 
-using posix_storage = file_storage<posix_file_system>;
+using posix_storage = basic_file_storage<posix_file_system>;
 
 bytes contents_of(const std::string& path) {
   std::ifstream file(path, std::ios::binary);

@@ -20,6 +20,8 @@
 namespace {
 
 using namespace quorlite;
+
+using namespace quorlite::detail;
 using quorlite::testing::commit_change;
 using quorlite::testing::crash_fates;
 using quorlite::testing::crash_images;
@@ -37,7 +39,7 @@ using quorlite::testing::model_content;
 using quorlite::testing::model_position;
 using quorlite::testing::sample_content;
 
-using faulty_storage = file_storage<faulty_file_system>;
+using faulty_storage = basic_file_storage<faulty_file_system>;
 
 std::unique_ptr<faulty_storage> mount(faulty_disk& disk, bool twice = false) {
   return std::make_unique<faulty_storage>(faulty_file_system(disk), file_options{twice, 3});

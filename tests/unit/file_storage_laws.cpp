@@ -13,13 +13,15 @@
 namespace {
 
 using namespace quorlite;
+
+using namespace quorlite::detail;
 using quorlite::testing::conformance_report;
 using quorlite::testing::faulty_disk;
 using quorlite::testing::faulty_file_system;
 using quorlite::tests::temporary_directory;
 
-using posix_storage = file_storage<posix_file_system>;
-using faulty_storage = file_storage<faulty_file_system>;
+using posix_storage = basic_file_storage<posix_file_system>;
+using faulty_storage = basic_file_storage<faulty_file_system>;
 
 template <bool DoubleWrite>
 struct posix_harness {

@@ -27,7 +27,7 @@ namespace {
 using quorlite::bytes;
 using quorlite::bytes_view;
 using quorlite::open_mode;
-using quorlite::posix_file_system;
+using quorlite::detail::posix_file_system;
 using quorlite::testing::crash_fates;
 using quorlite::testing::disk_call_kind;
 using quorlite::testing::fault_duration;

@@ -10,6 +10,8 @@ namespace {
 
 using namespace quorlite;
 
+using namespace quorlite::detail;
+
 constexpr std::uint64_t lock_byte = limits::lock_byte_default;
 
 transaction_id id(std::uint64_t sequence, std::uint64_t in_term = 1) {

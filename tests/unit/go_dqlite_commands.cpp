@@ -26,15 +26,15 @@ using quorlite::bytes;
 using quorlite::bytes_view;
 using quorlite::errc;
 using quorlite::page_number;
-using quorlite::wire_writer;
-using quorlite::go_dqlite::begin_command;
-using quorlite::go_dqlite::checkpoint_command;
-using quorlite::go_dqlite::command;
-using quorlite::go_dqlite::end_command;
-using quorlite::go_dqlite::frames_command;
-using quorlite::go_dqlite::open_command;
-using quorlite::go_dqlite::undo_command;
-namespace go_dqlite = quorlite::go_dqlite;
+using quorlite::detail::wire_writer;
+using quorlite::detail::go_dqlite::begin_command;
+using quorlite::detail::go_dqlite::checkpoint_command;
+using quorlite::detail::go_dqlite::command;
+using quorlite::detail::go_dqlite::end_command;
+using quorlite::detail::go_dqlite::frames_command;
+using quorlite::detail::go_dqlite::open_command;
+using quorlite::detail::go_dqlite::undo_command;
+namespace go_dqlite = quorlite::detail::go_dqlite;
 namespace limits = quorlite::limits;
 
 namespace {
@@ -290,7 +290,7 @@ TEST_CASE("G20: two real pages") {
   REQUIRE_FALSE(go_dqlite::encode(frames, entry));
   REQUIRE(entry.size() == 1052);
   // Of the bytes whose SHA-256 is dfb422ef905483d170343e57fbac04f75b8f0d4235385afef69b6d0e4f895849.
-  CHECK(quorlite::crc32c(entry) == 0x2868DBB0U);
+  CHECK(quorlite::detail::crc32c(entry) == 0x2868DBB0U);
   CHECK(hex(entry).starts_with("1a9908082a108004200228013a07746573742e6462420201024a8008030a1118"));
   const auto decoded = go_dqlite::decode(entry);
   REQUIRE(decoded.has_value());
@@ -495,7 +495,7 @@ TEST_CASE("W13: page counts are bounded before anything grows") {
   bytes entry;
   wire_writer writer{entry};
   writer.u8(0x1A);
-  writer.varint(packed.size() + 1 + quorlite::varint_bytes(packed.size()));
+  writer.varint(packed.size() + 1 + quorlite::detail::varint_bytes(packed.size()));
   writer.u8(0x42);
   writer.varint(packed.size());
   writer.raw(packed);
@@ -517,7 +517,7 @@ TEST_CASE("encode() refuses what decode() would, and leaves the output alone") {
   CHECK(go_dqlite::encode(open_command{text}, out) == make_error_code(errc::too_large));
   CHECK(same(out, from_text("before")));
   // The largest that fits.
-  const std::size_t head = 2 * (1 + quorlite::varint_bytes(limits::entry_bytes));
+  const std::size_t head = 2 * (1 + quorlite::detail::varint_bytes(limits::entry_bytes));
   REQUIRE_FALSE(go_dqlite::encode(open_command{text.substr(head)}, out));
   const bytes_view entry = bytes_view{out}.subspan(6);
   CHECK(entry.size() == limits::entry_bytes);
@@ -575,7 +575,7 @@ TEST_CASE("Native entries and ours are never taken for each other") {
     for (unsigned rest = 0; rest < 65536; rest += 13) {
       const bytes entry{std::byte(first), std::byte(rest & 255U), std::byte(rest >> 8U),
                         std::byte{0x9A}};
-      REQUIRE_FALSE(quorlite::native::is_ours(entry));
+      REQUIRE_FALSE(quorlite::detail::native::is_ours(entry));
     }
   }
 }

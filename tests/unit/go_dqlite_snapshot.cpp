@@ -25,16 +25,16 @@ using quorlite::bytes_view;
 using quorlite::errc;
 using quorlite::log_index;
 using quorlite::page_number;
-using quorlite::snapshot_header;
-using quorlite::wal_state;
-using quorlite::go_dqlite::parsed_database;
-using quorlite::go_dqlite::record_parts;
-using quorlite::go_dqlite::snapshot_layout;
-using quorlite::go_dqlite::snapshot_parser;
+using quorlite::detail::snapshot_header;
+using quorlite::detail::wal_state;
+using quorlite::detail::go_dqlite::parsed_database;
+using quorlite::detail::go_dqlite::record_parts;
+using quorlite::detail::go_dqlite::snapshot_layout;
+using quorlite::detail::go_dqlite::snapshot_parser;
 using wal_test::database_files;
 using wal_test::temporary_directory;
 using wal_test::wal_database;
-namespace go_dqlite = quorlite::go_dqlite;
+namespace go_dqlite = quorlite::detail::go_dqlite;
 namespace limits = quorlite::limits;
 
 namespace {
@@ -79,7 +79,7 @@ struct database_list {
     std::uint32_t page_size = 0;
     std::uint64_t page_count = 0;
     bytes image;
-    quorlite::wal_summary wal;
+    quorlite::detail::wal_summary wal;
   };
   std::uint64_t index = 0;
   std::vector<database> databases;
@@ -323,11 +323,11 @@ TEST_CASE("The summary tells how far a WAL part counted") {
     REQUIRE_FALSE(parse_databases(snapshot_of(1, {{files.database, wal, "a"}}), list));
     return list.databases[0].wal;
   };
-  const quorlite::wal_summary whole = summary_of(files.wal);
+  const quorlite::detail::wal_summary whole = summary_of(files.wal);
   CHECK(whole.state == wal_state::reading);
   CHECK(whole.commits == 2);
   CHECK(whole.uncommitted_bytes > 20 * 536);
-  const quorlite::wal_summary cut = summary_of(bytes_view{files.wal}.first(32 + 536 + 5));
+  const quorlite::detail::wal_summary cut = summary_of(bytes_view{files.wal}.first(32 + 536 + 5));
   CHECK(cut.commits <= 1);
   CHECK(cut.uncommitted_bytes > 0);
   CHECK(summary_of(bytes_view{files.wal}.first(32)).state == wal_state::absent);

@@ -44,6 +44,8 @@ struct engine_leaks {
 };
 
 using namespace quorlite;
+
+using namespace quorlite::detail;
 using quorlite::testing::conformance_report;
 using quorlite::testing::settlement;
 using quorlite::tests::disk_failure;

@@ -12,6 +12,8 @@
 namespace {
 
 using namespace quorlite;
+
+using namespace quorlite::detail;
 using quorlite::testing::conformance_report;
 using quorlite::tests::fixture_world;
 using scene_type = quorlite::testing::consensus_scene<fixture_world>;

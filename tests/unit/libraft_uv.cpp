@@ -27,6 +27,8 @@
 namespace {
 
 using namespace quorlite;
+
+using namespace quorlite::detail;
 using quorlite::tests::libraft_places;
 using quorlite::tests::wait_until;
 using node_type = replica<libraft, memory_storage>;

@@ -16,6 +16,8 @@ namespace {
 
 using namespace quorlite;
 
+using namespace quorlite::detail;
+
 bytes filled(std::size_t size, int value) { return bytes(size, static_cast<std::byte>(value)); }
 
 // Commits one batch of pages of one database, all with the same byte.

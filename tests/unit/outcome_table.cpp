@@ -10,6 +10,8 @@ namespace {
 
 using namespace quorlite;
 
+using namespace quorlite::detail;
+
 transaction_id id(std::uint64_t in_term, std::uint64_t sequence) {
   return {term{in_term}, sequence};
 }

@@ -20,6 +20,8 @@ namespace {
 
 using namespace quorlite;
 
+using namespace quorlite::detail;
+
 constexpr std::uint32_t page_size = 512;
 constexpr std::uint64_t lock_byte = 5 * page_size + 17;  // page 6 is never data
 constexpr std::uint32_t never_data = 6;

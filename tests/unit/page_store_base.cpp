@@ -29,6 +29,8 @@ namespace {
 
 using namespace quorlite;
 
+using namespace quorlite::detail;
+
 constexpr std::uint32_t page_bytes = 512;
 constexpr std::uint64_t lock_byte = 6 * page_bytes + 7;  // page 7 is never data
 constexpr std::uint32_t never_data = 7;

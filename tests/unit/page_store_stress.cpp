@@ -30,6 +30,8 @@ namespace {
 
 using namespace quorlite;
 
+using namespace quorlite::detail;
+
 constexpr std::uint32_t page_size = 512;
 constexpr std::uint32_t pages_full = 512;
 constexpr std::uint32_t pages_cut = 480;

@@ -15,6 +15,8 @@
 namespace {
 
 using namespace quorlite;
+
+using namespace quorlite::detail;
 using quorlite::testing::deposition;
 using quorlite::testing::engine_kind;
 using quorlite::testing::milestone;

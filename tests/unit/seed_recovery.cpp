@@ -15,6 +15,8 @@
 namespace {
 
 using namespace quorlite;
+
+using namespace quorlite::detail;
 using quorlite::testing::deposition;
 using quorlite::testing::milestone;
 using quorlite::testing::replica_cluster;

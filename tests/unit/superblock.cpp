@@ -11,6 +11,8 @@
 namespace {
 
 using namespace quorlite;
+
+using namespace quorlite::detail;
 using detail::superblock;
 
 superblock sample() {

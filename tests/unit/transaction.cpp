@@ -9,6 +9,8 @@
 namespace {
 
 using namespace quorlite;
+
+using namespace quorlite::detail;
 using enum transaction_state;
 
 constexpr std::array all_states{pending, writing, written, undone, doomed};

@@ -21,6 +21,8 @@
 namespace {
 
 using namespace quorlite;
+
+using namespace quorlite::detail;
 using quorlite_test::follower;
 using quorlite_test::local_host;
 

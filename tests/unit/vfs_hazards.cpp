@@ -18,6 +18,8 @@
 namespace {
 
 using namespace quorlite;
+
+using namespace quorlite::detail;
 using quorlite_test::local_host;
 
 struct world {

@@ -19,6 +19,8 @@ namespace {
 
 using namespace quorlite;
 
+using namespace quorlite::detail;
+
 constexpr std::array conclusions{failure::not_applied, failure::outcome_unknown, failure::fatal,
                                  failure::refused};
 

@@ -100,7 +100,7 @@ inline std::optional<bytes> what_sqlite_recovers(const temporary_directory& fold
 /// The same by our fold; `piece_bytes` at a time.
 inline std::optional<bytes> what_we_fold(const database_files& files, std::uint32_t page_size,
                                          std::size_t piece_bytes = SIZE_MAX) {
-  quorlite::wal_fold fold{page_size};
+  quorlite::detail::wal_fold fold{page_size};
   for (bytes_view rest{files.wal}; !rest.empty();) {
     const bytes_view piece = rest.first(std::min(piece_bytes, rest.size()));
     if (fold.append(piece)) {

@@ -30,13 +30,13 @@
 #include "quorlite/ids.hpp"
 #include "quorlite/detail/libraft/batch.hpp"
 #include "quorlite/detail/libraft/members.hpp"
-#include "quorlite/detail/libraft/options.hpp"
+#include "quorlite/raft/libraft_options.hpp"
 #include "quorlite/detail/libraft/proposals.hpp"
 #include "quorlite/detail/libraft/runtime.hpp"
 #include "quorlite/thread_signal.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// One server. start() and stop() from one thread; everything else from any, at any time, but never
 /// from inside a call into the machine.
@@ -56,7 +56,7 @@ class libraft {
   explicit libraft(libraft_options options) : options_(std::move(options)) {
     QUORLITE_ASSERT(options_.id.value != 0 && options_.heartbeat.value != 0 &&
                     options_.heartbeat < options_.election_timeout);
-    const std::size_t entry = libraft_batch::bytes_for(1, options_.entry_bytes);
+    const std::size_t entry = detail::libraft_batch::bytes_for(1, options_.entry_bytes);
     QUORLITE_ASSERT(options_.entry_bytes <= limits_entry_bytes &&
                     options_.batch_bytes <= limits_entry_bytes && options_.segment_bytes > entry &&
                     options_.segment_bytes > largest_batch() && options_.in_flight_bytes >= entry &&
@@ -77,7 +77,7 @@ class libraft {
     if (const std::error_code error = lock_directory()) {
       return error;
     }
-    runtime_ = std::make_unique<libraft_runtime>(options_);
+    runtime_ = std::make_unique<detail::libraft_runtime>(options_);
     const std::error_code error = runtime_->start(machine);
     started_ = !error;
     if (error) {
@@ -107,12 +107,12 @@ class libraft {
     }
     if (!runtime_->core().admit(entry.size())) {
       // A log that is full needs one more entry to be looked at.
-      runtime_->post([](libraft_mail& mail) { mail.nudge = true; });
+      runtime_->post([](detail::libraft_mail& mail) { mail.nudge = true; });
       machine.settled(token, outcome::not_applied, reason::busy);
       return;
     }
-    libraft_proposal one{expected, token, {entry.begin(), entry.end()}};
-    if (!runtime_->post([&](libraft_mail& mail) { mail.proposals.push_back(std::move(one)); })) {
+    detail::libraft_proposal one{expected, token, {entry.begin(), entry.end()}};
+    if (!runtime_->post([&](detail::libraft_mail& mail) { mail.proposals.push_back(std::move(one)); })) {
       runtime_->core().turn_away(one, reason::stopped);
     }
   }
@@ -129,7 +129,7 @@ class libraft {
   /// @pre started once
   void read_barrier(proposal_token token) noexcept {
     QUORLITE_ASSERT(runtime_ != nullptr);
-    if (!runtime_->post([&](libraft_mail& mail) { mail.barriers.push_back(token); })) {
+    if (!runtime_->post([&](detail::libraft_mail& mail) { mail.barriers.push_back(token); })) {
       runtime_->machine().settled(token, outcome::not_applied, reason::stopped);
     }
   }
@@ -137,14 +137,14 @@ class libraft {
   /// To any voter. While it is tried, up to election_timeout, proposals are refused.
   void transfer_leadership() noexcept {
     if (runtime_ != nullptr) {
-      runtime_->post([](libraft_mail& mail) { mail.transfer = true; });
+      runtime_->post([](detail::libraft_mail& mail) { mail.transfer = true; });
     }
   }
 
   /// On libuv's thread pool, which the log uses too: one at a time.
   void run(background_task& task) noexcept {
     const bool taken = runtime_ != nullptr &&
-                       runtime_->post([&](libraft_mail& mail) { mail.tasks.push_back(&task); });
+                       runtime_->post([&](detail::libraft_mail& mail) { mail.tasks.push_back(&task); });
     if (!taken) {
       task.run();
     }
@@ -154,7 +154,7 @@ class libraft {
   /// is taken at the next entry.
   void compact() noexcept {
     if (runtime_ != nullptr) {
-      runtime_->post([](libraft_mail& mail) { mail.compact = true; });
+      runtime_->post([](detail::libraft_mail& mail) { mail.compact = true; });
     }
   }
 
@@ -167,20 +167,20 @@ class libraft {
   /// Adds a server that is started, or will be, with an empty directory and no bootstrap. It is
   /// sent nothing before it is promoted.
   [[nodiscard]] std::error_code add(const libraft_server& server) {
-    return ask(libraft_request::kind::add, server.id, server.address);
+    return ask(detail::libraft_request::kind::add, server.id, server.address);
   }
   /// Makes it a voter, once it has caught up with the log. Already one: nothing to do.
   [[nodiscard]] std::error_code promote(server_id id) {
-    return ask(libraft_request::kind::promote, id, {});
+    return ask(detail::libraft_request::kind::promote, id, {});
   }
   /// The leader may remove itself: it then gives up its office. A server that is gone from the
   /// cluster does not hear of it.
   [[nodiscard]] std::error_code remove(server_id id) {
-    return ask(libraft_request::kind::remove, id, {});
+    return ask(detail::libraft_request::kind::remove, id, {});
   }
   /// Hands the office to this voter; 0: to any.
   [[nodiscard]] std::error_code transfer(server_id id) {
-    return ask(libraft_request::kind::transfer, id, {});
+    return ask(detail::libraft_request::kind::transfer, id, {});
   }
 
   /// What this server knew when its loop last went round.
@@ -195,13 +195,13 @@ class libraft {
   static constexpr std::size_t limits_entry_bytes = std::size_t{1} << 30U;
 
   [[nodiscard]] std::size_t largest_batch() const noexcept {
-    return libraft_batch::bytes_for(libraft_batch::commands_max, options_.batch_bytes);
+    return detail::libraft_batch::bytes_for(detail::libraft_batch::commands_max, options_.batch_bytes);
   }
 
-  [[nodiscard]] std::error_code ask(libraft_request::kind what, server_id id, std::string address) {
-    const auto one = std::make_shared<libraft_request>(what, id, std::move(address));
+  [[nodiscard]] std::error_code ask(detail::libraft_request::kind what, server_id id, std::string address) {
+    const auto one = std::make_shared<detail::libraft_request>(what, id, std::move(address));
     const bool posted = runtime_ != nullptr &&
-                        runtime_->post([&](libraft_mail& mail) { mail.requests.push_back(one); });
+                        runtime_->post([&](detail::libraft_mail& mail) { mail.requests.push_back(one); });
     if (!posted) {
       return make_error_code(errc::stopped);
     }
@@ -229,12 +229,12 @@ class libraft {
   }
 
   const libraft_options options_;
-  std::unique_ptr<libraft_runtime> runtime_;  // of the last start; stays, for those who come late
+  std::unique_ptr<detail::libraft_runtime> runtime_;  // of the last start; stays, for those who come late
   bool started_ = false;
   int lock_ = -1;
 };
 
 static_assert(consensus<libraft>);
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -26,11 +26,12 @@
 #include <system_error>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/error.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 enum class open_mode : std::uint8_t {
   existing,   ///< std::errc::no_such_file_or_directory if it is not there
@@ -83,5 +84,5 @@ concept file_system = file<typename S::file_type> &&
   noexcept->std::same_as<std::error_code>;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -23,6 +23,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
@@ -31,7 +32,7 @@
 #include "quorlite/detail/storage_rules/position_rules.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// Pages and position, all of it in the heap. Atomic: `ahead == at` always, and a flush or stage
 /// that is dropped leaves no trace.
@@ -354,5 +355,5 @@ class memory_storage {
 
 static_assert(storage<memory_storage>);
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -12,12 +12,13 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/testing/test_raft.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/memory.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// Servers 1 … n of a world, each with a storage that survives crashes. One thread of control, as
 /// in the world. Time passes only while something waits or the world is run.
@@ -84,14 +85,14 @@ class replica_cluster {
 
   /// True if all replicas that are up have the same databases: versions, page counts, hashes.
   [[nodiscard]] bool are_identical() {
-    std::optional<std::vector<std::pair<std::string, page_store::state>>> first;
+    std::optional<std::vector<std::pair<std::string, quorlite::detail::page_store::state>>> first;
     for (const server_id id : servers()) {
       if (!is_up(id)) {
         continue;
       }
-      std::vector<std::pair<std::string, page_store::state>> here;
+      std::vector<std::pair<std::string, quorlite::detail::page_store::state>> here;
       for (const auto& one : replica(id).databases()) {
-        page_store::state state = one.state;
+        quorlite::detail::page_store::state state = one.state;
         state.version = state.counted();  // the rest of the number is the replica's own business
         state.uncounted = 0;
         here.emplace_back(one.name, state);
@@ -141,5 +142,5 @@ class replica_cluster {
   std::deque<server> servers_;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -17,7 +17,8 @@
 #include <memory>
 #include <utility>
 
-#include "quorlite/testing/conformance_report.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/testing/detail/laws/conformance_report.hpp"
 #include "quorlite/testing/detail/laws/consensus_harness.hpp"
 #include "quorlite/testing/detail/laws/consensus_laws_apply.hpp"
 #include "quorlite/testing/detail/laws/consensus_laws_propose.hpp"
@@ -25,7 +26,7 @@
 #include "quorlite/testing/detail/laws/consensus_laws_wait.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// Runs every law that the harness allows, each on fresh clusters of one, three or five servers.
 /// @param make called with a number of servers; gives a `std::unique_ptr` of a harness with nothing
@@ -40,5 +41,5 @@ void run_consensus_conformance(Make&& make, conformance_report& report) {
   run_wait_laws<harness_type>(make, report);
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

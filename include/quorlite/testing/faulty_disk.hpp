@@ -30,7 +30,7 @@
 #include "quorlite/testing/detail/disk/unsynced_tree.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// Outlives every faulty_file_system on it. Any thread; nothing blocks for long. Copying is cheap:
 /// files share what they have in common.
@@ -389,5 +389,5 @@ class faulty_disk {
   std::uint64_t users_ = 0;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -25,7 +25,8 @@
 
 #include <type_traits>
 
-#include "quorlite/testing/conformance_report.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/testing/detail/laws/conformance_report.hpp"
 #include "quorlite/testing/detail/laws/storage_history.hpp"
 #include "quorlite/testing/detail/laws/storage_laws_catalogue.hpp"
 #include "quorlite/testing/detail/laws/storage_laws_crashes.hpp"
@@ -36,7 +37,7 @@
 #include "quorlite/testing/detail/laws/storage_scene.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// Runs every law, each on fresh places. One thread, apart from law D12, which starts a second one
 /// for a moment.
@@ -60,5 +61,5 @@ void run_storage_conformance(H&& harness, conformance_report& report,
   }
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -19,12 +19,13 @@
 #include <cstdint>
 #include <system_error>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/testing/detail/raft/world.hpp"
 #include "quorlite/testing/detail/simulation/client_scheduler.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// One replica's way into a simulated world. Made before or between lives of its server; one life
 /// each: for a restart make another. One thread of control, as everything in that world.
@@ -124,5 +125,5 @@ class test_raft {
 
 static_assert(consensus<test_raft>);
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

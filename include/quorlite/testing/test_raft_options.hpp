@@ -5,12 +5,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/testing/detail/simulation/client_engine.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// How one link treats what is sent over it. Every direction of every pair of servers is a link.
 struct network_options {
@@ -79,5 +80,5 @@ enum class deposition : std::uint8_t {
   crash,      ///< as world::crash
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -9,11 +9,13 @@
 #include <variant>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/ids.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// How a page record carries its image.
 enum class page_encoding : std::uint8_t {
@@ -78,5 +80,6 @@ struct command {
       body;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -12,7 +12,7 @@
 #include "quorlite/config.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// The ranges of a valid delta, one after the other.
@@ -77,8 +77,6 @@ class delta_joiner {
   std::size_t written_to_ = 0;
 };
 
-}  // namespace detail
-
 /// Appends to `out` the delta that does what `older` and then `newer` do: on any image, also on one
 /// of which a crash left any part old and any part new. Never longer than both together and the
 /// heads of their ranges. O(both). Any thread.
@@ -106,5 +104,6 @@ inline void merge_deltas(bytes_view older, bytes_view newer, bytes& out) {
   joined.flush();
 }
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/detail/codec/snapshot_format.hpp"
 #include "quorlite/detail/codec/command.hpp"
@@ -19,7 +20,8 @@
 #include "quorlite/ids.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// A page of a foreign transaction.
 struct foreign_page {
@@ -97,5 +99,6 @@ struct native_codec {
 };
 static_assert(entry_codec<native_codec>);
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -37,7 +37,7 @@
 #include "quorlite/limits.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 inline constexpr std::uint32_t entry_magic = 0x9A4C51C5U;  // little-endian: C5 51 4C 9A
@@ -98,8 +98,6 @@ struct entry_envelope {
   opened.trailing = !reader.finished();
   return opened;
 }
-
-}  // namespace detail
 
 namespace native {
 
@@ -193,5 +191,6 @@ inline constexpr std::size_t page_record_overhead_bytes = 5 + 8 + 3;
 }
 
 }  // namespace native
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -46,7 +46,7 @@
 #include "quorlite/limits.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// The kinds as they are written; also the order in the variant of `command`, from 1.
@@ -239,5 +239,5 @@ class payload_reader {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

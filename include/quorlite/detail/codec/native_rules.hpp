@@ -19,7 +19,7 @@
 #include "quorlite/limits.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// The rules of each kind of command; true is fine.
@@ -89,8 +89,6 @@ struct native_rules {
   }
 };
 
-}  // namespace detail
-
 namespace native {
 
 /// Checks a command against every rule that needs no replica to look at: the id and the names, page
@@ -110,5 +108,6 @@ namespace native {
 }
 
 }  // namespace native
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

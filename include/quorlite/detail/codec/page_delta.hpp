@@ -30,7 +30,7 @@
 #include "quorlite/limits.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// Equal bytes that are sent all the same, because a range of its own would cost nearly as much.
@@ -138,8 +138,6 @@ class delta_builder {
   return delta.flush();
 }
 
-}  // namespace detail
-
 /// Appends to `out` the delta that makes `after` out of `before`.
 ///
 /// O(page), about 0.2 us for 4096 bytes with one change. Any thread.
@@ -219,5 +217,6 @@ class delta_builder {
                            std::memcmp(image.data(), image.data() + 1, image.size() - 1) == 0);
 }
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -18,7 +18,8 @@
 #include "quorlite/detail/core/xxh3.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// XXH3-64 of the image, seeded by the page's number. The same on every processor.
 ///
@@ -30,5 +31,6 @@ inline namespace v0 {
   return XXH3_64bits_withSeed(image.data(), image.size(), number.value);
 }
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -61,7 +61,8 @@
 #include "quorlite/limits.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// One database of a snapshot.
 struct snapshot_database {
@@ -83,8 +84,6 @@ struct snapshot_header {
 
 /// The most staged entries in one snapshot: 1 GiB of them at 4 KiB each.
 inline constexpr std::size_t snapshot_staged_entries = std::size_t{1} << 18U;
-
-namespace detail {
 
 inline constexpr std::uint64_t snapshot_magic = 0x0A70616E736C7189U;
 inline constexpr std::uint64_t snapshot_end_magic = 0x8A0A646E65736C71U;
@@ -251,8 +250,6 @@ inline void encode_snapshot_header(const snapshot_header& header, bytes& out) {
 }
 inline constexpr int snapshot_magic_damage_bits = 8;  // so many are damage, more another format
 
-}  // namespace detail
-
 /// True for a snapshot that snapshot_parser takes for one of ours, whole or damaged; false: ask the
 /// parser of another format.
 /// @param start its first bytes, 8 at least
@@ -260,5 +257,6 @@ inline constexpr int snapshot_magic_damage_bits = 8;  // so many are damage, mor
   return detail::wrong_snapshot_magic_bits(start) <= detail::snapshot_magic_damage_bits;
 }
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -22,7 +22,8 @@
 #include "quorlite/limits.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// What a parser tells, in this order: the header once, then each page of each database, ascending.
 ///
@@ -234,5 +235,6 @@ class snapshot_parser {
   std::uint64_t hash_sum_ = 0;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

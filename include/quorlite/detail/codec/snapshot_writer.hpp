@@ -20,7 +20,8 @@
 #include "quorlite/limits.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// Fills one page of the state that the snapshot shows: `source(database_ordinal, number, page)`.
 ///
@@ -227,5 +228,6 @@ class snapshot_layout {
   std::uint64_t hash_sum_ = 0;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -21,30 +21,17 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/replica_status.hpp"
+#include "quorlite/options.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/fsm.hpp"
 #include "quorlite/detail/commit/vfs_host.hpp"
 #include "quorlite/detail/commit/write_plan.hpp"
 
 namespace quorlite {
-inline namespace v0 {
-
-struct proposer_options {
-  milliseconds commit_limit{30'000};  ///< how long a COMMIT waits for its answer
-  std::size_t entry_bytes = std::size_t{1}
-                            << 20U;  ///< larger transactions are cut into several entries
-  std::size_t in_flight_bytes = std::size_t{64} << 20U;  ///< more on their way: COMMIT answers busy
-  bool until_certain =
-      false;  ///< after a lost office wait, within the limit, rather than answer "unknown"
-};
-
-/// Counted since the start. Only what this replica proposed.
-struct proposer_counters {
-  std::uint64_t transactions = 0;
-  std::uint64_t entries = 0;
-  std::uint64_t entry_bytes = 0;
-  std::uint64_t full_page_bytes = 0;  ///< what the pages of these entries are in full
-};
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 template <consensus Consensus, storage Storage, entry_codec Codec = native_codec>
 class proposer final : public vfs_host {
@@ -318,5 +305,6 @@ class proposer final : public vfs_host {
   proposer_counters counters_;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

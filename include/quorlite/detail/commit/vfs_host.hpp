@@ -11,6 +11,7 @@
 #include <system_error>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
@@ -18,7 +19,8 @@
 #include "quorlite/detail/pages/registry.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// The right to propose, taken when a transaction takes its write lock. It is void once the office
 /// changes hands: the term fences the proposal, the epoch fences the pages.
@@ -89,5 +91,6 @@ class vfs_host {
   ~vfs_host() = default;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/detail/codec/native.hpp"
 #include "quorlite/detail/codec/page_delta.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
@@ -20,7 +21,8 @@
 #include "quorlite/detail/pages/page_store.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// One database's share in a transaction: what a writer hands over.
 struct planned_change {
@@ -201,5 +203,6 @@ class write_plan {
   std::uint64_t full_page_bytes_ = 0;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -14,7 +14,7 @@
 #include "quorlite/config.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// Row 0 advances by one byte; row k by a byte that k more bytes follow, so that eight bytes need
@@ -92,8 +92,6 @@ inline constexpr crc32c_table crc32c_tables = make_crc32c_table();
 
 #endif
 
-}  // namespace detail
-
 /// The checksum of a longer run of bytes: `crc32c_extend(crc32c(a), b)` is `crc32c` of a followed
 /// by b.
 /// @param crc what crc32c() or crc32c_extend() gave for the bytes before; 0 for none
@@ -107,5 +105,6 @@ inline constexpr crc32c_table crc32c_tables = make_crc32c_table();
   return crc32c_extend(0, data);
 }
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -5,8 +5,11 @@
 #include <atomic>
 #include <cstddef>
 
+#include "quorlite/config.hpp"
+
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// Shared by the stores of one replica. Any thread; never blocks.
 class memory_gauge {
@@ -31,5 +34,6 @@ class memory_gauge {
   std::atomic<std::size_t> dirty_{0};
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

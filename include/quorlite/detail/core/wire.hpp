@@ -17,7 +17,7 @@
 #include "quorlite/config.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// The first `sizeof(Integer)` bytes at `from`, which must exist.
@@ -46,8 +46,6 @@ constexpr void store_little_endian(std::byte* to, Integer value) noexcept {
     to[i] = static_cast<std::byte>((std::uint64_t{value} >> (8 * i)) & 0xFFU);
   }
 }
-
-}  // namespace detail
 
 inline constexpr std::size_t varint_bytes_max = 10;  ///< the longest varint
 
@@ -191,5 +189,6 @@ class wire_writer {
   bytes* output_;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
@@ -19,7 +20,7 @@
 #include "quorlite/detail/storage_rules/position_rules.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// One advance. The order is the point: data, then the record that speaks of it, then names and
@@ -230,5 +231,5 @@ class file_advance {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

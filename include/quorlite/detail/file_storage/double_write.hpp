@@ -26,6 +26,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
@@ -38,7 +39,7 @@
 #include "quorlite/detail/core/xxh3.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 enum class double_write_kind : std::uint16_t { pages = 0, hashes = 1 };
@@ -240,5 +241,5 @@ class double_write_file {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -16,20 +16,20 @@
 #include <system_error>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/detail/file_storage/data_directory.hpp"
 #include "quorlite/detail/file_storage/database_files.hpp"
 #include "quorlite/detail/file_storage/double_write.hpp"
-#include "quorlite/detail/file_storage/options.hpp"
+#include "quorlite/options.hpp"
 #include "quorlite/detail/storage_rules/position_rules.hpp"
 #include "quorlite/detail/file_storage/health.hpp"
 #include "quorlite/detail/file_storage/superblock.hpp"
 #include "quorlite/detail/file_storage/superblock_slots.hpp"
 
 namespace quorlite {
-inline namespace v0 {
-
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// Threads: `open`, `begin` and `discard` any; the rest one at a time.
@@ -390,5 +390,5 @@ class file_place {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

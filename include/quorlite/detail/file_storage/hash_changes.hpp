@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
@@ -20,7 +21,7 @@
 #include "quorlite/detail/core/wire.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// What a flush changes in one file of hashes. One thread. Throws std::bad_alloc.
@@ -74,5 +75,5 @@ class hash_changes {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

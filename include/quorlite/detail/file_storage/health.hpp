@@ -6,10 +6,11 @@
 #include <cerrno>
 #include <system_error>
 
+#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// True for an error that passes: no space, no quota, no memory, no descriptor, a limit of the
@@ -66,5 +67,5 @@ class storage_health {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -25,7 +25,7 @@
 #include "quorlite/storage/file_system.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 static_assert(sizeof(::off_t) == 8, "files beyond 2 GiB: compile with -D_FILE_OFFSET_BITS=64");
@@ -105,8 +105,6 @@ class pending_parts {
   std::size_t done_ = 0;  // of the first part, bytes
   std::array<::iovec, vectors_at_once> vectors_{};
 };
-
-}  // namespace detail
 
 /// A regular file, open for reading and writing. Made by posix_file_system.
 ///
@@ -202,5 +200,6 @@ class posix_file {
 
 static_assert(file<posix_file>);
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -22,12 +22,14 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/storage/file_system.hpp"
 #include "quorlite/detail/file_storage/posix_file.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// What is below one directory. Reaches every file from the directory's descriptor, part by part,
 /// and follows no symbolic link on the way, so that nobody who plants one leads it elsewhere. New
@@ -301,5 +303,6 @@ class posix_file_system {
 
 static_assert(file_system<posix_file_system>);
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -15,13 +15,14 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/detail/file_storage/data_directory.hpp"
 #include "quorlite/detail/file_storage/file_place.hpp"
 #include "quorlite/detail/file_storage/superblock.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// One opening. It may be repeated after a failure, in the same process or another one: everything
@@ -266,5 +267,5 @@ class file_recovery {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

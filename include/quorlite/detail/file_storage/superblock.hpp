@@ -34,6 +34,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
@@ -42,7 +43,7 @@
 #include "quorlite/detail/core/xxh3.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// Pages of a commit that may not be in their places yet.
@@ -285,5 +286,5 @@ class superblock_body_decoder {
 }
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -11,6 +11,7 @@
 #include <system_error>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/detail/file_storage/data_directory.hpp"
@@ -18,7 +19,7 @@
 #include "quorlite/detail/file_storage/superblock.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// One thread.
@@ -122,5 +123,5 @@ class superblock_slots {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

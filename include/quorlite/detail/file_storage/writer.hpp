@@ -14,6 +14,7 @@
 #include <system_error>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
@@ -22,12 +23,11 @@
 #include "quorlite/detail/storage_rules/position_rules.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 template <file_system FileSystem>
 class file_storage;
-
-namespace detail {
 
 template <file_system FileSystem>
 class file_writer;
@@ -274,5 +274,5 @@ class file_writer {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -19,14 +19,15 @@
 /// | checkpoint | nothing; refused for a database that was never opened |
 #pragma once
 
+#include "quorlite/config.hpp"
 #include "quorlite/fsm.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 verdict fsm<Consensus, Storage, Codec>::apply_foreign(const log_entry& entry) {
-  const result<foreign_command> decoded = Codec::decode(entry.bytes, options_.lock_byte);
+  const result<detail::foreign_command> decoded = Codec::decode(entry.bytes, options_.lock_byte);
   if (!decoded) {
     const std::lock_guard guard(mutex_);
     return undecodable(entry, decoded.error());
@@ -34,9 +35,9 @@ verdict fsm<Consensus, Storage, Codec>::apply_foreign(const log_entry& entry) {
   return std::visit([&](const auto& body) { return carry_out_foreign(entry, body); }, *decoded);
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 verdict fsm<Consensus, Storage, Codec>::carry_out_foreign(const log_entry& entry,
-                                                          const foreign_frames& frames) {
+                                                          const detail::foreign_frames& frames) {
   std::shared_ptr<database> target = databases_.find(frames.name);
   {
     const std::lock_guard guard(mutex_);
@@ -54,11 +55,11 @@ verdict fsm<Consensus, Storage, Codec>::carry_out_foreign(const log_entry& entry
       return verdict::applied;
     }
   }
-  const staged_foreign* const waiting = assembly_.foreign().find(frames.name);
-  const std::span<const foreign_frames> earlier =
-      waiting == nullptr ? std::span<const foreign_frames>{} : waiting->frames;
-  result<prepared_frames> ready =
-      prepare_foreign(earlier, frames, std::move(target), options_.lock_byte);
+  const detail::staged_foreign* const waiting = assembly_.foreign().find(frames.name);
+  const std::span<const detail::foreign_frames> earlier =
+      waiting == nullptr ? std::span<const detail::foreign_frames>{} : waiting->frames;
+  result<detail::prepared_frames> ready =
+      detail::prepare_foreign(earlier, frames, std::move(target), options_.lock_byte);
   const std::lock_guard guard(mutex_);
   if (redo_until_.value != 0) {
     // These entries do not say which hash their result has, and the base cannot be asked for one.
@@ -78,9 +79,9 @@ verdict fsm<Consensus, Storage, Codec>::carry_out_foreign(const log_entry& entry
 }
 
 /// What frames do to what waits, short of the commit itself. With mutex_ held.
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 std::error_code fsm<Consensus, Storage, Codec>::take_foreign(const log_entry& entry,
-                                                             const foreign_frames& frames) {
+                                                             const detail::foreign_frames& frames) {
   std::error_code error = assembly_.admit(frames);
   if (!error && !frames.commit) {
     error = stage_foreign<Codec>(assembly_, entry, options_.lock_byte);
@@ -91,9 +92,9 @@ std::error_code fsm<Consensus, Storage, Codec>::take_foreign(const log_entry& en
   return error;
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 verdict fsm<Consensus, Storage, Codec>::carry_out_foreign(const log_entry& entry,
-                                                          const foreign_undo& undo) {
+                                                          const detail::foreign_undo& undo) {
   const std::lock_guard guard(mutex_);
   if (const std::error_code error = assembly_.foreign().undo(undo.target)) {
     assembly_.note_refusal(entry.at.index);
@@ -102,9 +103,9 @@ verdict fsm<Consensus, Storage, Codec>::carry_out_foreign(const log_entry& entry
   return done(entry, {});
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 verdict fsm<Consensus, Storage, Codec>::carry_out_foreign(const log_entry& entry,
-                                                          const checkpoint_command& checkpoint) {
+                                                          const detail::checkpoint_command& checkpoint) {
   const std::shared_ptr<database> target = databases_.find(checkpoint.name);
   const std::lock_guard guard(mutex_);
   if (target == nullptr || !target->exists()) {
@@ -114,36 +115,36 @@ verdict fsm<Consensus, Storage, Codec>::carry_out_foreign(const log_entry& entry
 }
 
 /// See stage_again().
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 void fsm<Consensus, Storage, Codec>::stage_foreign_again(const log_entry& entry) {
-  const result<foreign_command> decoded = Codec::decode(entry.bytes, options_.lock_byte);
+  const result<detail::foreign_command> decoded = Codec::decode(entry.bytes, options_.lock_byte);
   if (!decoded) {
     return;
   }
-  if (const auto* const frames = std::get_if<foreign_frames>(&*decoded)) {
+  if (const auto* const frames = std::get_if<detail::foreign_frames>(&*decoded)) {
     if (!take_foreign(entry, *frames) && frames->commit) {
       assembly_.foreign().drop(frames->name);
     }
-  } else if (const auto* const undo = std::get_if<foreign_undo>(&*decoded)) {
+  } else if (const auto* const undo = std::get_if<detail::foreign_undo>(&*decoded)) {
     static_cast<void>(assembly_.foreign().undo(undo->target));
   }
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 result<std::unique_ptr<snapshot_reader>>
 fsm<Consensus, Storage, Codec>::take_foreign_snapshot() noexcept {
   if constexpr (Codec::foreign) {
     const lane_visit lane(in_lane_);
-    result<captured_state> state = capture_whole();
+    result<detail::captured_state> state = capture_whole();
     if (!state) {
       return failed(state.error());
     }
-    return basic_pinned_snapshot<typename Codec::snapshot_layout>::make(std::move(*state),
+    return detail::basic_pinned_snapshot<typename Codec::snapshot_layout>::make(std::move(*state),
                                                                         options_.lock_byte);
   } else {
     return failed(errc::unsupported);
   }
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

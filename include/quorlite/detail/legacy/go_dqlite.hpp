@@ -45,7 +45,8 @@
 #include "quorlite/limits.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 namespace go_dqlite {
 namespace detail {
 
@@ -315,5 +316,6 @@ class message_writer {
 }
 
 }  // namespace go_dqlite
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -52,7 +52,8 @@
 #include "quorlite/limits.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 namespace go_dqlite {
 
 /// The database that frames without a file name are for.
@@ -288,5 +289,6 @@ struct command_rules {
 }
 
 }  // namespace go_dqlite
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -46,7 +46,8 @@
 #include "quorlite/limits.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 namespace go_dqlite {
 
 /// The largest database file that SQLite could have written.
@@ -321,5 +322,6 @@ class snapshot_layout {
 };
 
 }  // namespace go_dqlite
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -37,7 +37,8 @@
 #include "quorlite/limits.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 namespace go_dqlite {
 
 /// A database of a snapshot, once all of it was read.
@@ -254,5 +255,6 @@ class snapshot_parser {
 };
 
 }  // namespace go_dqlite
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -35,7 +35,8 @@
 #include "quorlite/config.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// What a protobuf_reader found wrong.
 enum class protobuf_fault_kind : std::uint8_t {
@@ -251,5 +252,6 @@ class protobuf_writer {
   wire_writer to_;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

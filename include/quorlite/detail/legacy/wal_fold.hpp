@@ -47,7 +47,7 @@
 #include "quorlite/limits.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 inline constexpr std::size_t wal_header_bytes = 32;
@@ -88,8 +88,6 @@ struct wal_checksum {
     return {load_big_endian_u32(from), load_big_endian_u32(from + 4)};
   }
 };
-
-}  // namespace detail
 
 /// How far a log was read.
 enum class wal_state : std::uint8_t {
@@ -219,5 +217,6 @@ class wal_fold {
   std::map<page_number, bytes> committed_;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

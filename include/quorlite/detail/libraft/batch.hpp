@@ -21,12 +21,14 @@
 #include <cstdint>
 #include <cstring>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// Reads a batch. A view: the bytes stay the caller's.
 class libraft_batch {
@@ -117,5 +119,6 @@ class libraft_batch {
   std::size_t count_;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -9,14 +9,16 @@
 #include <memory>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/lane.hpp"
-#include "quorlite/detail/libraft/options.hpp"
+#include "quorlite/raft/libraft_options.hpp"
 #include "quorlite/detail/libraft/snapshot.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// The engine's three calls about snapshots, and the bytes of its log. On the loop, but for fill().
 class libraft_compaction {
@@ -150,5 +152,6 @@ class libraft_compaction {
   std::uint64_t failed_ = 0;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

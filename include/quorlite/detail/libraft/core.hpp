@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/detail/libraft/compaction.hpp"
@@ -28,12 +29,13 @@
 #include "quorlite/detail/libraft/lane.hpp"
 #include "quorlite/detail/libraft/members.hpp"
 #include "quorlite/detail/libraft/office.hpp"
-#include "quorlite/detail/libraft/options.hpp"
+#include "quorlite/raft/libraft_options.hpp"
 #include "quorlite/detail/libraft/proposals.hpp"
 #include "quorlite/detail/libraft/snapshot.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// One server. It outlives the engine, whose callbacks come to it until it is closed.
 class libraft_core final : private libraft_io_listener {
@@ -249,5 +251,6 @@ class libraft_core final : private libraft_io_listener {
   std::uint64_t disk_errors_ = 0;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <system_error>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
@@ -20,7 +21,8 @@ extern "C" {
 }
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// What a code of libraft means to a caller of ours. 0 is no error.
 [[nodiscard]] inline std::error_code libraft_error(int code) noexcept {
@@ -95,5 +97,6 @@ void libraft_store(bytes_span into, std::size_t offset, Number value) noexcept {
   }
 }
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -7,12 +7,14 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/members.hpp"
 #include "quorlite/detail/libraft/proposals.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// What came since the loop looked last.
 struct libraft_mail {
@@ -65,5 +67,6 @@ class libraft_inbox {
   bool closed_ = false;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -19,7 +19,8 @@
 #include "quorlite/detail/libraft/engine.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// Who is told. On the loop, but for prepare_restore.
 class libraft_io_listener {
@@ -347,5 +348,6 @@ class libraft_io {
   bool closing_ = false;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

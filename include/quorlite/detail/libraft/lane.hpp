@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <system_error>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
@@ -19,7 +20,8 @@
 #include "quorlite/detail/libraft/engine.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// Up to where the machine was told: the same place, counted in both ways.
 struct libraft_cursor {
@@ -115,5 +117,6 @@ class libraft_lane {
   std::error_code failure_;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
@@ -15,7 +16,8 @@
 #include "quorlite/thread_signal.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// What somebody waits for. Shared by the one who waits and the loop.
 struct libraft_request {
@@ -143,5 +145,6 @@ class libraft_members {
   request_type transfer_;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -8,13 +8,15 @@
 
 #include <string_view>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/lane.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// On the loop.
 class libraft_office {
@@ -127,5 +129,6 @@ class libraft_office {
   term told_term_;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

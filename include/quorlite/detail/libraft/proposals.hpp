@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
@@ -18,10 +19,11 @@
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/io.hpp"
 #include "quorlite/detail/libraft/lane.hpp"
-#include "quorlite/detail/libraft/options.hpp"
+#include "quorlite/raft/libraft_options.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// One call of propose(), on its way to the loop.
 struct libraft_proposal {
@@ -305,5 +307,6 @@ class libraft_proposals {
   std::atomic<std::uint64_t> refused_{0};
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

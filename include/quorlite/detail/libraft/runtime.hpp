@@ -16,17 +16,19 @@
 #include <type_traits>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/detail/libraft/core.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/inbox.hpp"
-#include "quorlite/detail/libraft/options.hpp"
+#include "quorlite/raft/libraft_options.hpp"
 #include "quorlite/detail/libraft/transport.hpp"
 #include "quorlite/thread_signal.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// One life of a server. start() and stop() from one thread; the rest from any.
 ///
@@ -371,5 +373,6 @@ class libraft_runtime {
   bool stop_asked_ = false;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

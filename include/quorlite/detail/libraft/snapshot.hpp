@@ -24,6 +24,7 @@
 #include <system_error>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
@@ -31,7 +32,8 @@
 #include "quorlite/detail/libraft/lane.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 struct libraft_snapshot_header {
   static constexpr std::size_t encoded_bytes = 40;
@@ -212,5 +214,6 @@ class libraft_restore {
   std::uint64_t installed_bytes_ = 0;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

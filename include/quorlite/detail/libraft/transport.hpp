@@ -9,6 +9,7 @@
 
 #include <uv.h>
 
+#include "quorlite/config.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 
 extern "C" {
@@ -16,7 +17,8 @@ extern "C" {
 }
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// Made of the one in libraft: two of its four functions are replaced. On the loop.
 class libraft_transport {
@@ -122,5 +124,6 @@ class libraft_transport {
                   raft_uv_connect_cb) = nullptr;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

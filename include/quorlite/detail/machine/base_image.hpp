@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/detail/machine/captured_state.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/machine/damage_board.hpp"
@@ -23,7 +24,8 @@
 #include "quorlite/detail/machine/stored_pages.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// What a start finds in the storage.
 struct loaded_base {
@@ -332,5 +334,6 @@ class base_image {
   std::unique_ptr<staged_base<Storage>> replacement_;  // installed, not in the position yet
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -13,13 +13,15 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/detail/codec/snapshot.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/pages/page_store.hpp"
 #include "quorlite/detail/machine/transaction.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// All databases as of one entry. Taking it is O(databases); it holds what it pins until it is
 /// destroyed.
@@ -117,5 +119,6 @@ class basic_pinned_snapshot final : public snapshot_reader {
 /// The native one (codec/snapshot.hpp).
 using pinned_snapshot = basic_pinned_snapshot<snapshot_layout>;
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

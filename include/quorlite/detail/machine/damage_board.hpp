@@ -6,10 +6,12 @@
 #include <string>
 #include <system_error>
 
+#include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// Hears of damage. Called on any thread, with no lock of the library held but the board's.
 class damage_listener {
@@ -48,5 +50,6 @@ class damage_board {
   damage_listener* listener_;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -26,7 +26,8 @@
 #include "quorlite/detail/machine/transaction.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// All frames of one transaction that is being committed. The views point into the last entry and
 /// into `parts`.
@@ -216,5 +217,6 @@ class frame_assembly {
   log_index last_refusal_;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

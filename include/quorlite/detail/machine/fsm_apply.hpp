@@ -2,19 +2,20 @@
 /// What each kind of entry does to the machine. A part of fsm.hpp; include that.
 #pragma once
 
+#include "quorlite/config.hpp"
 #include "quorlite/fsm.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 verdict fsm<Consensus, Storage, Codec>::carry_out(const log_entry& entry, transaction_id id,
-                                                  const frames_command& frames) {
-  result<std::optional<assembled_transaction>> whole = std::optional<assembled_transaction>{};
+                                                  const detail::frames_command& frames) {
+  result<std::optional<detail::assembled_transaction>> whole = std::optional<detail::assembled_transaction>{};
   {
     const std::lock_guard guard(mutex_);
     counters_.entry_bytes += entry.bytes.size();
-    for (const database_frames& one : frames.databases) {
+    for (const detail::database_frames& one : frames.databases) {
       counters_.page_bytes += std::uint64_t{one.page_size} * one.pages.size();
     }
     whole = assembly_.take(id, frames, entry);
@@ -35,13 +36,13 @@ verdict fsm<Consensus, Storage, Codec>::carry_out(const log_entry& entry, transa
 }
 
 /// Builds what a whole transaction commits, off every lock, and installs it.
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 verdict fsm<Consensus, Storage, Codec>::commit(const log_entry& entry, transaction_id id,
-                                               const assembled_transaction& whole) {
-  std::vector<prepared_frames> ready;
+                                               const detail::assembled_transaction& whole) {
+  std::vector<detail::prepared_frames> ready;
   const bool redo = is_redoing();
-  for (const database_frames& frames : whole.databases) {
-    result<prepared_frames> one = prepare(frames, redo);
+  for (const detail::database_frames& frames : whole.databases) {
+    result<detail::prepared_frames> one = prepare(frames, redo);
     if (!one) {
       const std::lock_guard guard(mutex_);
       if (one.error() == errc::diverged) {
@@ -54,7 +55,7 @@ verdict fsm<Consensus, Storage, Codec>::commit(const log_entry& entry, transacti
     ready.push_back(std::move(*one));
   }
   const std::lock_guard guard(mutex_);
-  for (prepared_frames& one : ready) {
+  for (detail::prepared_frames& one : ready) {
     if (one.store->tip().version != one.store->committed().version) {
       one.store->discard_tip();  // somebody else's entry: what this replica hoped for is void
     }
@@ -63,48 +64,48 @@ verdict fsm<Consensus, Storage, Codec>::commit(const log_entry& entry, transacti
   return committed(entry, id);
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
-result<prepared_frames> fsm<Consensus, Storage, Codec>::prepare(const database_frames& frames,
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
+result<detail::prepared_frames> fsm<Consensus, Storage, Codec>::prepare(const detail::database_frames& frames,
                                                                 bool redo) const {
   std::shared_ptr<database> target = databases_.find(frames.name);
   if (target == nullptr || !target->exists()) {
     return failed(errc::no_such_database);
   }
-  return prepare_frames(frames, std::move(target), options_.lock_byte, redo);
+  return detail::prepare_frames(frames, std::move(target), options_.lock_byte, redo);
 }
 
 /// @returns false if the tips are not, or no longer, the ones that `own` was proposed with
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 bool fsm<Consensus, Storage, Codec>::promote_claims(const proposal_type& own,
-                                                    const assembled_transaction& whole) {
+                                                    const detail::assembled_transaction& whole) {
   if (own.claims.size() != whole.databases.size()) {
     return false;
   }
-  for (const database_frames& frames : whole.databases) {
-    const tip_claim* found = nullptr;
-    for (const tip_claim& claim : own.claims) {
+  for (const detail::database_frames& frames : whole.databases) {
+    const detail::tip_claim* found = nullptr;
+    for (const detail::tip_claim& claim : own.claims) {
       found = claim.target->name() == frames.name ? &claim : found;
     }
     if (found == nullptr || !found->target->exists() || found->target->store() != found->store ||
         found->store->epoch() != found->epoch || found->hash != frames.result_hash) {
       return false;
     }
-    const page_store::state base = found->store->committed();
+    const detail::page_store::state base = found->store->committed();
     const bool next =
         base.version.next() == found->version && found->store->tip().version >= found->version;
     if (!next || base.counted() != frames.base_version || base.hash != frames.base_hash) {
       return false;
     }
   }
-  for (const tip_claim& claim : own.claims) {
+  for (const detail::tip_claim& claim : own.claims) {
     claim.store->promote();
   }
   return true;
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 verdict fsm<Consensus, Storage, Codec>::carry_out(const log_entry& entry, transaction_id id,
-                                                  const open_command& open) {
+                                                  const detail::open_command& open) {
   const std::lock_guard guard(mutex_);
   const std::shared_ptr<database> known = databases_.find(open.name);
   if (known == nullptr || !known->exists()) {
@@ -116,10 +117,10 @@ verdict fsm<Consensus, Storage, Codec>::carry_out(const log_entry& entry, transa
   return done(entry, id);
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 verdict fsm<Consensus, Storage, Codec>::carry_out(const log_entry& entry, transaction_id id,
-                                                  const drop_command& drop) {
-  std::shared_ptr<page_store> replaced;  // freed after mutex_: it may take a while
+                                                  const detail::drop_command& drop) {
+  std::shared_ptr<detail::page_store> replaced;  // freed after mutex_: it may take a while
   const std::lock_guard guard(mutex_);
   const std::shared_ptr<database> target = databases_.find(drop.name);
   if (target != nullptr && target->exists()) {
@@ -130,15 +131,15 @@ verdict fsm<Consensus, Storage, Codec>::carry_out(const log_entry& entry, transa
   return done(entry, id);
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 verdict fsm<Consensus, Storage, Codec>::carry_out(const log_entry& entry, transaction_id id,
-                                                  const undo_command& undo) {
+                                                  const detail::undo_command& undo) {
   const std::lock_guard guard(mutex_);
   assembly_.undo(undo.target);
   return done(entry, id);
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 verdict fsm<Consensus, Storage, Codec>::done(const log_entry& entry, transaction_id id) {
   if (const row own = proposals_.find(id)) {
     proposals_.answer(own, answer::applied, reason::none, entry.at);
@@ -148,7 +149,7 @@ verdict fsm<Consensus, Storage, Codec>::done(const log_entry& entry, transaction
 }
 
 /// The pages are in place: the transaction is part of the history.
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 verdict fsm<Consensus, Storage, Codec>::committed(const log_entry& entry, transaction_id id) {
   assembly_.end(id);
   outcomes_.record(id, entry.at.index);
@@ -157,7 +158,7 @@ verdict fsm<Consensus, Storage, Codec>::committed(const log_entry& entry, transa
 }
 
 /// The entry changes nothing, on any replica.
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 verdict fsm<Consensus, Storage, Codec>::refuse(const log_entry& entry, transaction_id id,
                                                std::error_code why) {
   assembly_.end(id);
@@ -172,7 +173,7 @@ verdict fsm<Consensus, Storage, Codec>::refuse(const log_entry& entry, transacti
 
 /// Foreign bytes mean the same to every replica: nothing. Damaged ones do not, so this replica must
 /// not go on.
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 verdict fsm<Consensus, Storage, Codec>::undecodable(const log_entry& entry, std::error_code why) {
   if (why == errc::corrupt || why == errc::needs_upgrade) {
     return halt(static_cast<errc>(why.value()), why.message() + " in the entry at", entry.at.index);
@@ -183,7 +184,7 @@ verdict fsm<Consensus, Storage, Codec>::undecodable(const log_entry& entry, std:
 }
 
 /// A replay of what the base holds already, but for the frames that were staged when it was stored.
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 void fsm<Consensus, Storage, Codec>::stage_again(const log_entry& entry) {
   if (entry.at.index <= staged_up_to_) {
     return;
@@ -199,20 +200,20 @@ void fsm<Consensus, Storage, Codec>::stage_again(const log_entry& entry) {
     return;
   }
   assembly_.overtake(decoded->id.term);
-  if (const auto* const frames = std::get_if<frames_command>(&decoded->body)) {
+  if (const auto* const frames = std::get_if<detail::frames_command>(&decoded->body)) {
     const auto whole = assembly_.take(decoded->id, *frames, entry);
     if (!whole || *whole) {
       assembly_.end(decoded->id);
     }
-  } else if (const auto* const undo = std::get_if<undo_command>(&decoded->body)) {
+  } else if (const auto* const undo = std::get_if<detail::undo_command>(&decoded->body)) {
     assembly_.undo(undo->target);
-  } else if (const auto* const drop = std::get_if<drop_command>(&decoded->body)) {
+  } else if (const auto* const drop = std::get_if<detail::drop_command>(&decoded->body)) {
     assembly_.foreign().drop(drop->name);
   }
 }
 
 /// Call it after the rows of the entry were answered.
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 void fsm<Consensus, Storage, Codec>::advance(log_position to) {
   ++counters_.entries;
   applied_.index = to.index;
@@ -225,14 +226,14 @@ void fsm<Consensus, Storage, Codec>::advance(log_position to) {
 
 /// The base is at one position again, if the log is what it was made from: every page is what the
 /// entries say. With mutex_ held.
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 verdict fsm<Consensus, Storage, Codec>::end_of_redo(verdict said) {
   if (redo_until_.value == 0 || applied_.index < redo_until_ || said == verdict::halted) {
     return said;
   }
   redo_until_ = {};
   for (const std::shared_ptr<database>& one : databases_.existing()) {
-    const std::shared_ptr<page_store> store = one->store();
+    const std::shared_ptr<detail::page_store> store = one->store();
     if (store->sum_of_hashes() != store->committed().hash) {
       return halt(errc::corrupt,
                   "after a crash the base and the log do not make '" + one->name() + "' at",
@@ -242,7 +243,7 @@ verdict fsm<Consensus, Storage, Codec>::end_of_redo(verdict said) {
   return said;
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 void fsm<Consensus, Storage, Codec>::on_damage(const std::string& database, page_number number,
                                                std::error_code why) noexcept {
   const std::lock_guard guard(mutex_);
@@ -251,7 +252,7 @@ void fsm<Consensus, Storage, Codec>::on_damage(const std::string& database, page
        applied_.index);
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 verdict fsm<Consensus, Storage, Codec>::halt(errc why, const std::string& what, log_index at) {
   if (!health_.halted) {
     health_ = {true, make_error_code(why), what + " log index " + std::to_string(at.value)};
@@ -264,5 +265,5 @@ verdict fsm<Consensus, Storage, Codec>::halt(errc why, const std::string& what, 
   return verdict::halted;
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -3,12 +3,13 @@
 /// include that.
 #pragma once
 
+#include "quorlite/config.hpp"
 #include "quorlite/fsm.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 void fsm<Consensus, Storage, Codec>::leadership_changed(const leadership& now) noexcept {
   const lane_visit lane(in_lane_);
   const std::lock_guard guard(mutex_);
@@ -26,7 +27,7 @@ void fsm<Consensus, Storage, Codec>::leadership_changed(const leadership& now) n
   }
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 void fsm<Consensus, Storage, Codec>::settled(proposal_token which, outcome how,
                                              reason why) noexcept {
   const std::lock_guard guard(mutex_);
@@ -44,7 +45,7 @@ void fsm<Consensus, Storage, Codec>::settled(proposal_token which, outcome how,
   }  // good news is for apply to tell
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 std::error_code fsm<Consensus, Storage, Codec>::may_propose(term expected) const {
   if (health_.halted) {
     return make_error_code(errc::halted);
@@ -55,7 +56,7 @@ std::error_code fsm<Consensus, Storage, Codec>::may_propose(term expected) const
   return office_.term == expected ? std::error_code{} : make_error_code(errc::stale_term);
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 result<transaction_id> fsm<Consensus, Storage, Codec>::next_id(term expected) {
   const std::lock_guard guard(mutex_);
   if (const std::error_code error = may_propose(expected)) {
@@ -64,7 +65,7 @@ result<transaction_id> fsm<Consensus, Storage, Codec>::next_id(term expected) {
   return transaction_id{expected, next_sequence_++};
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 result<proposal_token> fsm<Consensus, Storage, Codec>::enter(const row& proposed,
                                                              std::span<tip_install> installs,
                                                              std::uint32_t entries) {
@@ -73,7 +74,7 @@ result<proposal_token> fsm<Consensus, Storage, Codec>::enter(const row& proposed
     return failed(error);
   }
   for (const tip_install& one : installs) {
-    const tip_claim& claim = one.claim;
+    const detail::tip_claim& claim = one.claim;
     const bool fits = claim.target->store() == claim.store && claim.store->epoch() == claim.epoch &&
                       claim.store->tip().version.next() == claim.version;
     if (!fits) {
@@ -81,7 +82,7 @@ result<proposal_token> fsm<Consensus, Storage, Codec>::enter(const row& proposed
     }
   }
   for (tip_install& one : installs) {
-    page_store& store = *one.claim.store;
+    detail::page_store& store = *one.claim.store;
     const std::error_code error =
         store.install_tip(one.claim.epoch, std::move(one.pages), one.page_count, one.hash);
     QUORLITE_ASSERT(!error);  // versions change under mutex_ only
@@ -92,7 +93,7 @@ result<proposal_token> fsm<Consensus, Storage, Codec>::enter(const row& proposed
   return proposals_.add(proposed, entries);
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 transaction_fate fsm<Consensus, Storage, Codec>::fate_of(transaction_id id) const {
   const std::lock_guard guard(mutex_);
   if (outcomes_.find(id)) {
@@ -107,7 +108,7 @@ transaction_fate fsm<Consensus, Storage, Codec>::fate_of(transaction_id id) cons
   return overtaken ? transaction_fate::not_committed : transaction_fate::open;
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 void fsm<Consensus, Storage, Codec>::drop_tips() {
   for (const std::shared_ptr<database>& one : databases_.all()) {
     one->store()->discard_tip();
@@ -115,9 +116,9 @@ void fsm<Consensus, Storage, Codec>::drop_tips() {
 }
 
 /// A proposal that will not come: what was built on it cannot either.
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 void fsm<Consensus, Storage, Codec>::drop_claims(const proposal_type& lost) {
-  for (const tip_claim& claim : lost.claims) {
+  for (const detail::tip_claim& claim : lost.claims) {
     const bool pending =
         claim.store->epoch() == claim.epoch && claim.store->committed().version < claim.version;
     if (pending) {
@@ -126,5 +127,5 @@ void fsm<Consensus, Storage, Codec>::drop_claims(const proposal_type& lost) {
   }
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

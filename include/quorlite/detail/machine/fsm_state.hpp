@@ -3,21 +3,22 @@
 /// fsm.hpp; include that.
 #pragma once
 
+#include "quorlite/config.hpp"
 #include "quorlite/fsm.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 std::error_code fsm<Consensus, Storage, Codec>::load() {
-  result<loaded_base> base = base_.load();
+  result<detail::loaded_base> base = base_.load();
   const std::lock_guard guard(mutex_);
   if (!base) {
     halt(static_cast<errc>(base.error().value()), "the storage cannot be used, after", {});
     return base.error();
   }
   if (!base->found.notes.empty()) {
-    result<outcome_table> outcomes = outcome_table::decode(base->found.notes);
+    result<detail::outcome_table> outcomes = detail::outcome_table::decode(base->found.notes);
     if (!outcomes || outcomes->cluster_id() != options_.cluster_id) {
       return outcomes ? make_error_code(errc::malformed) : outcomes.error();
     }
@@ -35,31 +36,31 @@ std::error_code fsm<Consensus, Storage, Codec>::load() {
   return {};
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 result<std::unique_ptr<snapshot_stage>> fsm<Consensus, Storage, Codec>::begin_restore() noexcept
     try {
   auto target = base_.begin_restore();
   if (!target) {
     return failed(target.error());
   }
-  return std::unique_ptr<snapshot_stage>(std::make_unique<staged_restore<Codec>>(
+  return std::unique_ptr<snapshot_stage>(std::make_unique<detail::staged_restore<Codec>>(
       this, std::move(*target), options_.cluster_id, options_.lock_byte));
 } catch (const std::bad_alloc&) {
   return failed(errc::storage_full);
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 result<std::unique_ptr<snapshot_reader>> fsm<Consensus, Storage, Codec>::take_snapshot() noexcept {
   const lane_visit lane(in_lane_);
-  result<captured_state> state = capture_whole();
+  result<detail::captured_state> state = capture_whole();
   if (!state) {
     return failed(state.error());
   }
-  return pinned_snapshot::make(std::move(*state), options_.lock_byte);
+  return detail::pinned_snapshot::make(std::move(*state), options_.lock_byte);
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
-result<captured_state> fsm<Consensus, Storage, Codec>::capture_whole() {
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
+result<detail::captured_state> fsm<Consensus, Storage, Codec>::capture_whole() {
   const std::lock_guard guard(mutex_);
   if (health_.halted) {
     return failed(errc::halted);
@@ -71,13 +72,13 @@ result<captured_state> fsm<Consensus, Storage, Codec>::capture_whole() {
   return capture();
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 verdict fsm<Consensus, Storage, Codec>::install(std::unique_ptr<snapshot_stage> finished,
                                                 log_position engine_at) noexcept {
   const lane_visit lane(in_lane_);
-  auto* const stage = dynamic_cast<staged_restore<Codec>*>(finished.get());
+  auto* const stage = dynamic_cast<detail::staged_restore<Codec>*>(finished.get());
   QUORLITE_ASSERT(stage != nullptr && stage->finished_for(this));
-  std::vector<std::shared_ptr<page_store>> replaced;
+  std::vector<std::shared_ptr<detail::page_store>> replaced;
   const std::lock_guard guard(mutex_);
   if (health_.halted) {
     return verdict::halted;
@@ -97,11 +98,11 @@ verdict fsm<Consensus, Storage, Codec>::install(std::unique_ptr<snapshot_stage> 
   return end_of_redo(applied_.index > before ? verdict::applied : verdict::already);
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
-void fsm<Consensus, Storage, Codec>::swap_in(restored_state state,
-                                             std::vector<std::shared_ptr<page_store>>& replaced) {
-  registry::list targets;
-  for (const snapshot_database& one : state.header.databases) {
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
+void fsm<Consensus, Storage, Codec>::swap_in(detail::restored_state state,
+                                             std::vector<std::shared_ptr<detail::page_store>>& replaced) {
+  detail::registry::list targets;
+  for (const detail::snapshot_database& one : state.header.databases) {
     targets.push_back(databases_.take_in(one.name));
   }
   for (const std::shared_ptr<database>& one : databases_.existing()) {
@@ -129,14 +130,14 @@ void fsm<Consensus, Storage, Codec>::swap_in(restored_state state,
   advance(state.header.at);
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
-captured_state fsm<Consensus, Storage, Codec>::capture() const {
-  captured_state state;
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
+detail::captured_state fsm<Consensus, Storage, Codec>::capture() const {
+  detail::captured_state state;
   state.at = applied_;
   state.replay_from = assembly_.replay_from(staged_up_to_);
   for (const std::shared_ptr<database>& one : databases_.existing()) {
-    std::shared_ptr<page_store> store = one->store();
-    page_store::pin pin = store->pin_committed();
+    std::shared_ptr<detail::page_store> store = one->store();
+    detail::page_store::pin pin = store->pin_committed();
     state.databases.push_back({one->name(), std::move(store), std::move(pin)});
   }
   outcomes_.encode(state.notes);
@@ -148,7 +149,7 @@ captured_state fsm<Consensus, Storage, Codec>::capture() const {
       state.staged.insert(state.staged.end(), waiting.parts.begin(), waiting.parts.end());
       if (waiting.doomed) {
         auto mark = std::make_shared<bytes>();
-        static_cast<void>(Codec::encode(foreign_mark{waiting.id, name}, *mark));
+        static_cast<void>(Codec::encode(detail::foreign_mark{waiting.id, name}, *mark));
         state.staged.push_back(std::move(mark));
       }
     }
@@ -156,17 +157,17 @@ captured_state fsm<Consensus, Storage, Codec>::capture() const {
   return state;
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 std::error_code fsm<Consensus, Storage, Codec>::flush(log_index upto) noexcept {
   return flush_now(upto, 0);
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 std::error_code fsm<Consensus, Storage, Codec>::flush_now(log_index upto,
                                                           std::size_t unless_dirty) noexcept try {
   const std::lock_guard one_at_a_time(flush_mutex_);
-  std::optional<captured_state> state;
-  std::unique_ptr<restore_target> installed;
+  std::optional<detail::captured_state> state;
+  std::unique_ptr<detail::restore_target> installed;
   {
     const std::lock_guard guard(mutex_);
     if (health_.halted) {
@@ -203,7 +204,7 @@ std::error_code fsm<Consensus, Storage, Codec>::flush_now(log_index upto,
 }
 
 /// Drops what the storage holds as well, until half of the memory is free.
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 void fsm<Consensus, Storage, Codec>::evict() {
   for (const std::shared_ptr<database>& one : databases_.existing()) {
     const std::size_t taken = memory().bytes();
@@ -213,11 +214,11 @@ void fsm<Consensus, Storage, Codec>::evict() {
   }
 }
 
-template <consensus Consensus, storage Storage, entry_codec Codec>
+template <consensus Consensus, storage Storage, detail::entry_codec Codec>
 bool fsm<Consensus, Storage, Codec>::replay_would_differ() const {
   return assembly_.any_from_snapshot() ||
          assembly_.last_refusal() > assembly_.replay_from(staged_up_to_);
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -19,6 +19,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/detail/core/wire.hpp"
 #include "quorlite/error.hpp"
@@ -26,7 +27,8 @@
 #include "quorlite/limits.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// Recent commits. Not synchronised.
 class outcome_table {
@@ -102,5 +104,6 @@ class outcome_table {
   std::unordered_map<transaction_id, log_index> by_id_;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/detail/codec/delta_merge.hpp"
 #include "quorlite/detail/codec/entry_codec.hpp"
@@ -24,7 +25,8 @@
 #include "quorlite/detail/pages/registry.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// One database's share of a transaction, ready to be installed.
 struct prepared_frames {
@@ -75,8 +77,6 @@ struct prepared_frames {
   return true;
 }
 
-namespace detail {
-
 /// What an entry says of one page, on top of what is in memory. The base is never read here: a page
 /// that is not in memory is known by its changes until somebody looks at it.
 /// @returns errc::malformed (the record breaks a rule: the same on every replica), errc::diverged
@@ -126,8 +126,6 @@ namespace detail {
   }
   return page;
 }
-
-}  // namespace detail
 
 /// Builds what `frames` makes of the committed state of `target`. Off every lock; touches nothing.
 ///
@@ -222,5 +220,6 @@ namespace detail {
   return ready;
 }
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -15,12 +15,14 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/detail/pages/registry.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// What became of a proposal, as far as this replica knows.
 enum class answer : std::uint8_t {
@@ -51,7 +53,7 @@ struct proposal {
       false;  ///< the waiter would rather wait than be told `unknown` by a lost office
   bool handed_over = false;  ///< propose() has returned for every entry
   bool lost = false;         ///< its office is gone
-  quorlite::answer answer = answer::waiting;
+  detail::answer answer = answer::waiting;
   reason why = reason::none;
   log_position at;  ///< of the commit, once applied
   Signal signal;
@@ -98,11 +100,11 @@ class proposal_table {
   }
 
   /// Answers a row, unless it has its answer, and lets its waiter go.
-  void answer(const row& one, quorlite::answer what, reason why, log_position at = {}) {
+  void answer(const row& one, detail::answer what, reason why, log_position at = {}) {
     if (by_id_.erase(one->id) != 0 && one->lost) {
       --lost_;
     }
-    if (one->answer == quorlite::answer::waiting) {
+    if (one->answer == detail::answer::waiting) {
       one->answer = what;
       one->why = why;
       one->at = at;
@@ -150,7 +152,7 @@ class proposal_table {
     overtaken_ = now;
     for (const row& one : rows()) {
       if (one->lost && one->id.term < now) {
-        answer(one, quorlite::answer::not_applied, reason::leadership_lost);
+        answer(one, detail::answer::not_applied, reason::leadership_lost);
       }
     }
   }
@@ -172,9 +174,9 @@ class proposal_table {
   }
   void answer_lost(const row& one, reason why) {
     if (one->id.term < overtaken_) {
-      answer(one, quorlite::answer::not_applied, why);
+      answer(one, detail::answer::not_applied, why);
     } else if (!one->until_certain) {
-      answer(one, quorlite::answer::unknown, why);
+      answer(one, detail::answer::unknown, why);
     }
   }
 
@@ -186,5 +188,6 @@ class proposal_table {
       by_id_;  ///< ordered, so that everything happens in one order everywhere
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -7,13 +7,15 @@
 #include <string_view>
 #include <system_error>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/detail/pages/page_store.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// One restore on its way in. One thread at a time; every call may block on the storage. Destroyed:
 /// abandoned, without a trace. After an error it is of no use.
@@ -36,5 +38,6 @@ class restore_target {
   [[nodiscard]] virtual std::error_code finish() = 0;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -16,6 +16,7 @@
 #include <variant>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/detail/codec/entry_codec.hpp"
 #include "quorlite/detail/codec/native.hpp"
@@ -30,7 +31,8 @@
 #include "quorlite/detail/machine/restore_target.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// Verified content, ready to take the place of the present one.
 struct restored_state {
@@ -286,5 +288,6 @@ class staged_restore final : public snapshot_stage {
   bool finished_ = false;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/detail/machine/damage_board.hpp"
 #include "quorlite/error.hpp"
@@ -21,7 +22,8 @@
 #include "quorlite/storage.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// The base of a store: a handle of the storage. The storage outlives it.
 template <storage Storage>
@@ -139,5 +141,6 @@ class staged_base final : public restore_target {
   std::vector<page_view> batch_;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

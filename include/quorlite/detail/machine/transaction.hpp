@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/detail/codec/snapshot_format.hpp"
 #include "quorlite/error.hpp"
@@ -21,7 +22,8 @@
 #include "quorlite/limits.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// Where a transaction stands.
 ///
@@ -186,5 +188,6 @@ class staged_transactions {
   map by_id_;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

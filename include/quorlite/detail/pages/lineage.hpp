@@ -17,7 +17,7 @@
 #include "quorlite/detail/pages/version_chains.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// The states of one lineage on top of their chains: committed, and the pending ones above it.
@@ -149,5 +149,5 @@ class lineage {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

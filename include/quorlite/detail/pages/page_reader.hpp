@@ -18,13 +18,15 @@
 #include <type_traits>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/detail/codec/page_delta.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/pages/page_store.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// A slot among the readers, for as long as it lives.
 class page_store::lease {
@@ -262,5 +264,6 @@ inline void page_store::evict(std::size_t at_most) {
   }
 }
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

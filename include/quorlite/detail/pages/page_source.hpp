@@ -5,11 +5,13 @@
 #include <cstdint>
 #include <system_error>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/ids.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// Reads pages of the base. Any thread, several at once. Outlives its store.
 class page_source {
@@ -29,5 +31,6 @@ class page_source {
   virtual void damaged(page_number number, std::error_code why) const noexcept = 0;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

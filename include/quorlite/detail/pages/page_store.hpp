@@ -28,7 +28,8 @@
 #include "quorlite/detail/pages/version_chains.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// The page versions of one database, of one lineage.
 ///
@@ -387,7 +388,8 @@ inline std::error_code page_store::install_tip(pin& writer, std::vector<page_blo
   return {};
 }
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite
 
 #include "quorlite/detail/pages/page_reader.hpp"  // IWYU pragma: export

@@ -5,8 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "quorlite/config.hpp"
+
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// What a store keeps in memory. All numbers are of the same moment.
 struct page_store_usage {
@@ -21,5 +24,6 @@ struct page_store_usage {
   std::uint64_t pins = 0;       ///< pins alive, doomed ones included
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

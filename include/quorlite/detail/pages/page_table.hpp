@@ -15,7 +15,7 @@
 #include "quorlite/detail/pages/page_version.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// A radix tree of three levels over the 32 bits of a page number: 11 + 11 + 10. The parts are made
@@ -156,5 +156,5 @@ class page_table {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -16,11 +16,10 @@
 #include "quorlite/limits.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 class page_version;
-
-namespace detail {
 
 class node_list;
 class reclaimer;
@@ -38,8 +37,6 @@ enum class page_place : std::uint8_t {
   superseded,  ///< in the list of a pin that can see it, or waits to be looked at again
   limbo,       ///< unlinked: waits until no reader can stand on it
 };
-
-}  // namespace detail
 
 /// A page's image outside of a store: owned, private to its holder, not shared.
 using page_block = std::unique_ptr<page_version, detail::page_deleter>;
@@ -163,8 +160,6 @@ inline void detail::page_deleter::operator()(page_version* page) const noexcept 
   return page;
 }
 
-namespace detail {
-
 /// Nodes in the order in which they came, linked through themselves: no operation allocates.
 /// Owns nothing. One thread at a time.
 class node_list {
@@ -208,6 +203,5 @@ class node_list {
 };
 
 }  // namespace detail
-
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -14,7 +14,8 @@
 #include "quorlite/detail/pages/page_version.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// One state of one database.
 struct database_state {
@@ -31,8 +32,6 @@ struct database_state {
 
   friend constexpr bool operator==(const database_state&, const database_state&) noexcept = default;
 };
-
-namespace detail {
 
 /// All pins of one state. Not found by its version alone: after a loss the number names another
 /// state, and a record of the old one must neither protect nor count for the new one.
@@ -134,5 +133,5 @@ class pin_ledger {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -19,7 +19,7 @@
 #include "quorlite/detail/pages/page_version.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// Where one reader announces itself. Has a cache line of its own: readers share none.
@@ -146,5 +146,5 @@ class reclaimer {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

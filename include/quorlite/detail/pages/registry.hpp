@@ -19,12 +19,14 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/limits.hpp"
 #include "quorlite/detail/pages/page_store.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// One name. Any thread may call any member; none blocks longer than a few instructions of another.
 class database {
@@ -204,5 +206,6 @@ class registry {
   std::map<std::string, std::shared_ptr<database>, std::less<>> by_name_;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -33,7 +33,7 @@
 #include "quorlite/detail/pages/reclaim.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// Owns every page version of a store. `find` and `visit` run on any thread under a read_guard; all
@@ -388,5 +388,5 @@ inline std::error_code version_chains::keep_base(page_number number, version_num
 }
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

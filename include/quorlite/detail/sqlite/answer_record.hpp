@@ -7,12 +7,13 @@
 #include <system_error>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/detail/sqlite/vfs_core.hpp"
 #include "quorlite/detail/commit/vfs_host.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// One thread.
@@ -60,5 +61,5 @@ class answer_record {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/detail/sqlite/answer_record.hpp"
@@ -26,10 +27,10 @@
 #include "quorlite/detail/sqlite/vfs_core.hpp"
 #include "quorlite/detail/commit/vfs_host.hpp"
 #include "quorlite/detail/sqlite/view.hpp"
-#include "quorlite/detail/commit/writer_turn.hpp"
+#include "quorlite/detail/sqlite/writer_turn.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// One open database. Used by one thread at a time, as SQLite uses a file. Its members answer with
@@ -396,5 +397,5 @@ class database_file {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

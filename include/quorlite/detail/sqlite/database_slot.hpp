@@ -10,12 +10,13 @@
 #include <new>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/detail/sqlite/database_file.hpp"
 #include "quorlite/detail/sqlite/pragmas.hpp"
 #include "quorlite/detail/sqlite/result_code.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// Laid out in the memory that SQLite provides for every file.
@@ -123,5 +124,5 @@ struct database_slot {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -20,7 +20,7 @@
 #include "quorlite/config.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// Bytes in pieces of one size, so that growing never copies. One thread at a time.
@@ -156,5 +156,5 @@ struct journal_slot {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -10,11 +10,12 @@
 #include <string>
 #include <string_view>
 
+#include "quorlite/config.hpp"
 #include "quorlite/limits.hpp"
 #include "quorlite/detail/sqlite/database_file.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// Answers SQLITE_FCNTL_PRAGMA for one database file.
@@ -154,5 +155,5 @@ class pragma_statement {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

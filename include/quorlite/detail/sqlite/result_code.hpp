@@ -6,18 +6,16 @@
 
 #include <system_error>
 
+#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
+namespace detail {
 
-/// Extended result codes that SQLite itself never makes. Their primary code is SQLITE_IOERR, which
-/// makes SQLite roll the transaction back; applications know the numbers from dqlite.
-inline constexpr int sqlite_not_leader = SQLITE_IOERR | (40 << 8);       ///< 10250: not applied
-inline constexpr int sqlite_outcome_unknown = SQLITE_IOERR | (41 << 8);  ///< 10506
-/// 10245: an atomic commit of several databases found no room. Unlike plain SQLITE_BUSY it has
-/// rolled the transaction back: run all of it again.
-inline constexpr int sqlite_busy_rolled_back = SQLITE_BUSY | (40 << 8);
+static_assert(sqlite_not_leader == (SQLITE_IOERR | (40 << 8)));
+static_assert(sqlite_outcome_unknown == (SQLITE_IOERR | (41 << 8)));
+static_assert(sqlite_busy_rolled_back == (SQLITE_BUSY | (40 << 8)));
 
 /// Opcodes for sqlite3_file_control() on a replicated database; SQLITE_NOTFOUND on any other.
 enum class file_control : int {
@@ -47,5 +45,6 @@ enum class file_control : int {
   return error == failure::outcome_unknown ? sqlite_outcome_unknown : sqlite_not_leader;
 }
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <utility>
 
+#include "quorlite/options.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/limits.hpp"
@@ -23,16 +24,8 @@
 #include "quorlite/detail/commit/vfs_host.hpp"
 
 namespace quorlite {
-inline namespace v0 {
-
-struct vfs_options {
-  /// Under which SQLite knows it (`vfs=` in URIs). Unique in the process.
-  std::string name = "quorlite";
-  /// A transaction that writes more ends with SQLITE_FULL. Bytes.
-  std::uint64_t write_set_bytes_max = std::uint64_t{512} << 20U;
-  /// The VFS for plain and temporary files, for time and random numbers; nullptr: the default one.
-  sqlite3_vfs* base = nullptr;
-};
+inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// Registers itself with SQLite for as long as it lives.
 ///
@@ -266,5 +259,6 @@ class vfs {
   bool registered_ = false;
 };
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

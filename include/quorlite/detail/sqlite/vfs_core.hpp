@@ -8,12 +8,13 @@
 #include <cstdint>
 #include <string>
 
+#include "quorlite/config.hpp"
 #include "quorlite/detail/sqlite/draft.hpp"
 #include "quorlite/detail/sqlite/super_journal.hpp"
 #include "quorlite/detail/commit/vfs_host.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// What the file handles of one VFS share.
@@ -31,5 +32,5 @@ struct vfs_core {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

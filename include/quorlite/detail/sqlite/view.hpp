@@ -10,13 +10,14 @@
 #include <optional>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/detail/pages/page_store.hpp"
 #include "quorlite/detail/pages/registry.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// Big-endian numbers of the database header (sqlite.org/fileformat2.html, 1.3).
@@ -250,5 +251,5 @@ class database_view {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

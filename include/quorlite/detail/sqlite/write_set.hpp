@@ -13,7 +13,7 @@
 #include "quorlite/detail/pages/page_version.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// Pages by number, in blocks that a commit moves into the page_store without a copy. One thread.
@@ -130,5 +130,5 @@ class write_set {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

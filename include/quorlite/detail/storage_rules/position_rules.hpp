@@ -8,12 +8,13 @@
 #include <system_error>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/limits.hpp"
 #include "quorlite/storage.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// errc::invalid_name, errc::malformed for a page size that SQLite has not, or nothing.
@@ -83,5 +84,5 @@ template <class Pages>
 }
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

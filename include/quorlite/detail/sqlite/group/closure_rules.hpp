@@ -8,8 +8,10 @@
 #include <array>
 #include <string_view>
 
+#include "quorlite/config.hpp"
+
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// The savepoint around each closure, and what the names of ours begin with.
@@ -106,5 +108,5 @@ class closure_rules {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/options.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
@@ -29,22 +30,7 @@
 #include "quorlite/detail/sqlite/group/write_task.hpp"
 
 namespace quorlite {
-inline namespace v0 {
-
-struct group_options {
-  std::size_t closures = 512;     ///< in one transaction at most; 1 or more
-  std::size_t waiting = 65536;    ///< more than these are refused: errc::busy
-  std::size_t groups = 2;         ///< on their way at a time, a connection each; 1 or more
-  milliseconds patience{30'000};  ///< for a place in a group
-  connection_options connections;
-};
-
-/// Counted since the start.
-struct group_counters {
-  std::uint64_t closures = 0;
-  std::uint64_t groups = 0;
-};
-
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// The closures of one database. Any thread.
@@ -239,5 +225,5 @@ class group_writers {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/detail/sqlite/group/closure_rules.hpp"
 #include "quorlite/connection.hpp"
@@ -19,7 +20,7 @@
 #include "quorlite/detail/sqlite/group/write_task.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// BEGIN and its like, prepared once.
@@ -234,5 +235,5 @@ class group_executor {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -9,32 +9,13 @@
 #include <system_error>
 #include <type_traits>
 
+#include "quorlite/replica_status.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 
 namespace quorlite {
-inline namespace v0 {
-
-/// How a write() ended.
-struct write_answer {
-  /// None: what the closure did is committed by a quorum and applied here.
-  std::error_code error;
-  /// SQLite's extended code, or what the closure returned.
-  int code = SQLITE_OK;
-  /// For people; empty if it went well.
-  std::string message;
-  /// Of the transaction that it shared with others: what to ask outcome() about. {0, 0}: nothing
-  /// was proposed.
-  transaction_id id;
-
-  [[nodiscard]] bool ok() const noexcept { return !error; }
-
-  /// An answer without SQLite's.
-  [[nodiscard]] static write_answer refused(std::error_code why) {
-    return {why, SQLITE_ERROR, why.message(), {}};
-  }
-};
-
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// Lives on the stack of its caller, who waits. The one who runs it may be another thread.
@@ -88,5 +69,5 @@ class closure_task final : public write_task {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

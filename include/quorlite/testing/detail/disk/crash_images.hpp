@@ -11,12 +11,13 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/testing/detail/disk/disk_tree.hpp"
 #include "quorlite/testing/faulty_disk.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// What became of each pending unit.
 using crash_fates = std::vector<unit_fate>;
@@ -103,5 +104,5 @@ std::size_t crash_images(const faulty_disk& disk, std::size_t at_most, Visit&& v
   return chosen.size();
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

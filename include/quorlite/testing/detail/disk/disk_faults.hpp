@@ -16,7 +16,7 @@
 #include "quorlite/config.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 enum class disk_call_kind : std::uint8_t {
   open,
@@ -129,5 +129,5 @@ class disk_faults {
   std::uint64_t crash_at_ = no_call;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

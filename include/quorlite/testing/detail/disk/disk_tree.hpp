@@ -20,7 +20,7 @@
 #include "quorlite/testing/detail/disk/sparse_bytes.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// A file or directory, whatever its name. Never used again on the same disk.
 using node_id = std::uint64_t;
@@ -177,5 +177,5 @@ class disk_tree {
   std::map<node_id, disk_node> nodes_;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

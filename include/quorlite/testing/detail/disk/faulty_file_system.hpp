@@ -4,9 +4,9 @@
 /// @code
 /// quorlite::testing::faulty_disk disk;
 /// disk.crash_at(17);
-/// { file_storage storage(quorlite::testing::faulty_file_system{disk}); … }  // until it fails
+/// { basic_file_storage storage(quorlite::testing::faulty_file_system{disk}); … }  // until it fails
 /// quorlite::testing::crash_images(disk, 256, [](auto& image, const auto& fates) {
-///   file_storage storage(quorlite::testing::faulty_file_system{image});  // what does it find?
+///   basic_file_storage storage(quorlite::testing::faulty_file_system{image});  // what does it find?
 /// });
 /// @endcode
 #pragma once
@@ -20,13 +20,14 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/storage/file_system.hpp"
 #include "quorlite/testing/faulty_disk.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// An open file. Stays readable and writable when its name goes.
 class faulty_file {
@@ -103,5 +104,5 @@ class faulty_file_system {
 
 static_assert(file_system<faulty_file_system>);
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

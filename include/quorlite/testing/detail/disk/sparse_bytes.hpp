@@ -10,10 +10,11 @@
 #include <map>
 #include <memory>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// What survives a crash survives in units of this many bytes.
 inline constexpr std::size_t sector_bytes = 512;
@@ -102,5 +103,5 @@ class sparse_bytes {
   std::map<std::uint64_t, std::shared_ptr<block>> blocks_;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -12,12 +12,13 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/testing/detail/disk/disk_tree.hpp"
 #include "quorlite/testing/detail/disk/sparse_bytes.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// A value; copies share file contents. One thread at a time.
 class unsynced_tree {
@@ -140,5 +141,5 @@ class unsynced_tree {
   node_id next_node_ = root_node + 1;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

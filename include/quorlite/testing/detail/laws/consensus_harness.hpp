@@ -12,10 +12,11 @@
 #include <system_error>
 #include <type_traits>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// What a harness can do. Name it `faults`, static constexpr. What is declared must exist.
 struct harness_faults {
@@ -90,5 +91,5 @@ concept consensus_harness = consensus<typename H::adapter_type> && declares_faul
                                                         fails_log_writes<H>)&&(!H::faults.clients ||
                                                                                spawns_clients<H>);
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

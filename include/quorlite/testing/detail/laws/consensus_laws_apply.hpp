@@ -7,13 +7,14 @@
 #include <thread>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
-#include "quorlite/testing/conformance_report.hpp"
+#include "quorlite/testing/detail/laws/conformance_report.hpp"
 #include "quorlite/testing/detail/laws/consensus_scene.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// A3: machines that take their time, so that a second lane call would be seen.
 template <consensus_harness H, class Make>
@@ -146,5 +147,5 @@ void run_apply_laws(Make& make, conformance_report& report) {
   check_moving_office<H>(make, report);
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

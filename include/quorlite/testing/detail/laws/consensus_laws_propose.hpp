@@ -12,13 +12,14 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
-#include "quorlite/testing/conformance_report.hpp"
+#include "quorlite/testing/detail/laws/conformance_report.hpp"
 #include "quorlite/testing/detail/laws/consensus_scene.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// Entries larger than this are not tried: the suite keeps a copy per server.
 inline constexpr std::size_t conformance_entry_bytes = std::size_t{4} << 20U;
@@ -249,5 +250,5 @@ void run_propose_laws(Make& make, conformance_report& report) {
   check_failed_log_write<H>(make, report);
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

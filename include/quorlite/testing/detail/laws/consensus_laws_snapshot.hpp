@@ -7,13 +7,14 @@
 #include <limits>
 #include <string>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
-#include "quorlite/testing/conformance_report.hpp"
+#include "quorlite/testing/detail/laws/conformance_report.hpp"
 #include "quorlite/testing/detail/laws/consensus_scene.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 inline constexpr log_index everything_applied{std::numeric_limits<std::uint64_t>::max()};
 
@@ -217,5 +218,5 @@ void run_snapshot_laws(Make& make, conformance_report& report) {
   check_failed_stage<H>(make, report);
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

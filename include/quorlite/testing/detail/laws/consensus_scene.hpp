@@ -18,16 +18,17 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
-#include "quorlite/testing/conformance_report.hpp"
+#include "quorlite/testing/detail/laws/conformance_report.hpp"
 #include "quorlite/testing/detail/laws/consensus_harness.hpp"
 #include "quorlite/testing/detail/laws/consensus_ledger.hpp"
 #include "quorlite/testing/detail/laws/recording_machine.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// The laws that are watched in every run, and what it means to keep them.
 struct law_text {
@@ -303,5 +304,5 @@ requires moves_office<H> std::size_t move_office(consensus_scene<H>& scene, std:
   }
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -11,6 +11,7 @@
 #include <system_error>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
@@ -18,7 +19,7 @@
 #include "quorlite/testing/detail/laws/consensus_ledger.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// What a machine holds: entries by index, and how far it is.
 struct recorded_state {
@@ -139,5 +140,5 @@ class recording_reader final : public snapshot_reader {
   bytes image_;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

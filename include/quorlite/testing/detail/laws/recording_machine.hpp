@@ -14,6 +14,7 @@
 #include <system_error>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
@@ -22,7 +23,7 @@
 #include "quorlite/testing/detail/laws/recorded_state.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// One server's machine. Any thread, as its base class says; the rest (hooks, questions) from any
 /// thread too.
@@ -298,5 +299,5 @@ class recording_machine final : public state_machine {
   std::function<void()> linger_;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

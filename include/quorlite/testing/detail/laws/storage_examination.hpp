@@ -9,15 +9,16 @@
 #include <string_view>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
-#include "quorlite/testing/conformance_report.hpp"
+#include "quorlite/testing/detail/laws/conformance_report.hpp"
 #include "quorlite/testing/faulty_disk.hpp"
 #include "quorlite/testing/detail/laws/storage_history.hpp"
 #include "quorlite/testing/detail/laws/storage_scene.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// What a recovery was worth.
 struct examination {
@@ -150,5 +151,5 @@ class law_checks {
   std::map<std::string, law_check> checks_;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
@@ -19,7 +20,7 @@
 #include "quorlite/testing/detail/laws/storage_scene.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// A harness whose storage can live on a faulty_disk. `mount`: a storage on what the disk holds, as
 /// a process that starts finds it; the disk outlives it.
@@ -174,5 +175,5 @@ void run_history(S& storage, const std::vector<history_step>& steps, history_pro
   }
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

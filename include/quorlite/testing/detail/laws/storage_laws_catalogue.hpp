@@ -10,14 +10,15 @@
 #include <string_view>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"
 #include "quorlite/storage.hpp"
-#include "quorlite/testing/conformance_report.hpp"
+#include "quorlite/testing/detail/laws/conformance_report.hpp"
 #include "quorlite/testing/detail/laws/storage_scene.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// D1 and D2: nothing at first; then exactly what was committed, as often as one looks.
 template <storage_harness H>
@@ -223,5 +224,5 @@ void run_storage_catalogue_laws(H& harness, conformance_report& report) {
   check_notes(harness, report);
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

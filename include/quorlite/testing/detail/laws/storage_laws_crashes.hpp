@@ -10,15 +10,16 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/storage.hpp"
-#include "quorlite/testing/conformance_report.hpp"
+#include "quorlite/testing/detail/laws/conformance_report.hpp"
 #include "quorlite/testing/detail/disk/crash_images.hpp"
 #include "quorlite/testing/faulty_disk.hpp"
 #include "quorlite/testing/detail/laws/storage_examination.hpp"
 #include "quorlite/testing/detail/laws/storage_history.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// How much a run of the fault laws tries.
 struct fault_sweep {
@@ -138,5 +139,5 @@ void check_crashes(H& harness, conformance_report& report, const fault_sweep& sw
   }
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -12,11 +12,12 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
-#include "quorlite/testing/conformance_report.hpp"
+#include "quorlite/testing/detail/laws/conformance_report.hpp"
 #include "quorlite/testing/detail/disk/crash_images.hpp"
 #include "quorlite/testing/faulty_disk.hpp"
 #include "quorlite/testing/detail/laws/storage_examination.hpp"
@@ -25,7 +26,7 @@
 #include "quorlite/testing/detail/laws/storage_scene.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// A way for a call to fail.
 enum class call_failure : std::uint8_t {
@@ -223,7 +224,7 @@ template <class S>
         sum = ~model_position::hash_of(database);  // reported
         continue;
       }
-      const std::uint64_t hash = page_hash(number, image);
+      const std::uint64_t hash = quorlite::detail::page_hash(number, image);
       sum += hash;
       if (image == page_image(page->second, page->first, database.page_size) ||
           (ahead && progress.is_touched(name, page->first))) {
@@ -313,5 +314,5 @@ void run_storage_fault_laws(H& harness, conformance_report& report, const fault_
   check_damage(harness, report, sweep);
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

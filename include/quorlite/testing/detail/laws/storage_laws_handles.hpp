@@ -7,13 +7,14 @@
 #include <string>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
-#include "quorlite/testing/conformance_report.hpp"
+#include "quorlite/testing/detail/laws/conformance_report.hpp"
 #include "quorlite/testing/detail/laws/storage_scene.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// True if the handle reads every page of `content`, whatever the name leads to by now.
 template <class S>
@@ -170,5 +171,5 @@ void run_storage_handle_laws(H& harness, conformance_report& report) {
   check_old_handles(harness, report);
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

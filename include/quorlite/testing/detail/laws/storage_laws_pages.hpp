@@ -10,14 +10,15 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"
 #include "quorlite/storage.hpp"
-#include "quorlite/testing/conformance_report.hpp"
+#include "quorlite/testing/detail/laws/conformance_report.hpp"
 #include "quorlite/testing/detail/laws/storage_scene.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// D4: a long history of small flushes; after each the living pages, at the end those of a fresh
 /// start.
@@ -231,7 +232,7 @@ void check_page_hashes(H& harness, conformance_report& report) {
       }
       for (std::uint32_t page = 2; page <= 9; ++page) {
         const auto seed = content.databases["app.db"].seeds[page];
-        law.expect(hashes[page - 2] == page_hash(page_number{page}, page_image(seed, page, 4096)),
+        law.expect(hashes[page - 2] == quorlite::detail::page_hash(page_number{page}, page_image(seed, page, 4096)),
                    "the hash of page " + std::to_string(page) + " is the one that was given");
       }
       storage = harness.reopen(std::move(storage));
@@ -252,5 +253,5 @@ void run_storage_page_laws(H& harness, conformance_report& report) {
   check_page_hashes(harness, report);
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

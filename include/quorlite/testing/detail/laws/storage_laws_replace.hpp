@@ -7,13 +7,14 @@
 #include <string>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
-#include "quorlite/testing/conformance_report.hpp"
+#include "quorlite/testing/detail/laws/conformance_report.hpp"
 #include "quorlite/testing/detail/laws/storage_scene.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// Another world than sample_content: one name in common, with another page size and fewer pages.
 [[nodiscard]] inline model_content other_content(std::uint64_t index) {
@@ -113,5 +114,5 @@ void run_storage_replace_laws(H& harness, conformance_report& report) {
   check_stage_beside(harness, report);
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/error.hpp"
@@ -23,7 +24,7 @@
 #include "quorlite/storage.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// What you write to have a storage examined.
 ///
@@ -96,7 +97,7 @@ template <class Writer, class Database>
     if (known == old.seeds.end() || known->second != seed) {
       images.push_back(page_image(seed, number, next.page_size));
       const page_number page{number};
-      pages.push_back({page, page_hash(page, images.back()), images.back()});
+      pages.push_back({page, quorlite::detail::page_hash(page, images.back()), images.back()});
     }
   }
   const std::span<const page_view> all(pages);
@@ -123,7 +124,7 @@ class model_position {
   [[nodiscard]] static std::uint64_t hash_of(const model_database& database) {
     std::uint64_t sum = 0;
     for (const auto& [number, seed] : database.seeds) {
-      sum += page_hash(page_number{number}, page_image(seed, number, database.page_size));
+      sum += quorlite::detail::page_hash(page_number{number}, page_image(seed, number, database.page_size));
     }
     return sum;
   }
@@ -294,5 +295,5 @@ template <storage_harness H>
   return content;
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -6,10 +6,11 @@
 #include <string>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// @param draw a new timeout too: at every change of role, so that a split vote does not repeat
 /// itself
@@ -276,5 +277,5 @@ inline void raft_node::continue_transfer() {
   }
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

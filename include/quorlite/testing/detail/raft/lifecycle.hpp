@@ -5,10 +5,11 @@
 #include <cstdio>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 inline raft_node::raft_node(server_id self, const world_options& options,
                             node_environment& environment, random source)
@@ -162,5 +163,5 @@ inline void raft_node::trace(const char* what, std::uint64_t first, std::uint64_
   }
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

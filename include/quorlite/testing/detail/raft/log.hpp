@@ -9,13 +9,14 @@
 #include <memory>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/testing/detail/raft/message.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// The entries after `base()`, which is where the compacted part ends. Every call is O(1) but for
 /// the entries that it removes, and `last_before_term`, which is logarithmic.
@@ -126,5 +127,5 @@ struct server_disk {
       snapshot;  ///< of this server only; a transfer keeps an old one alive
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -7,12 +7,13 @@
 #include <variant>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/testing/detail/simulation/event_hash.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 enum class entry_kind : std::uint8_t {
   command,  ///< bytes that somebody proposed
@@ -127,5 +128,5 @@ struct digest_of {
 }
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -15,7 +15,7 @@
 #include "quorlite/testing/detail/simulation/random.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// Decides the fate of messages, and nothing else: it keeps none. Servers are 1 … n.
 class simulated_network {
@@ -126,5 +126,5 @@ class simulated_network {
   std::vector<link> links_;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/testing/detail/raft/log.hpp"
 #include "quorlite/testing/detail/raft/message.hpp"
@@ -25,7 +26,7 @@
 #include "quorlite/testing/detail/simulation/random.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// What a node asks to be woken for.
 enum class wake_kind : std::uint8_t {
@@ -219,5 +220,5 @@ class raft_node {
   std::optional<detail::incoming_snapshot> incoming_;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

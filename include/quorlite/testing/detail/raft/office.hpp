@@ -10,12 +10,13 @@
 #include <optional>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/testing/detail/raft/log.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// What the leader knows of one follower (Raft paper, figure 2: nextIndex and matchIndex).
 struct follower_progress {
@@ -100,5 +101,5 @@ struct leader_office {
   }
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -7,10 +7,11 @@
 #include <optional>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 // ---- the leader: taking proposals
 
@@ -391,5 +392,5 @@ inline bool raft_node::apply_next() {
   return true;
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

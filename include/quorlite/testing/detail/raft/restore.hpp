@@ -5,10 +5,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 // ---- taking one
 
@@ -198,5 +199,5 @@ inline std::error_code raft_node::restore_own_snapshot() {
   return answer == verdict::halted ? make_error_code(errc::halted) : std::error_code{};
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

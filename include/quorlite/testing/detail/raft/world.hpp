@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/testing/detail/raft/election.hpp"
 #include "quorlite/testing/detail/raft/lifecycle.hpp"
@@ -28,7 +29,7 @@
 #include "quorlite/testing/detail/simulation/unique_function.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// Raft servers with simulated disks, joined by simulated wires. Nothing happens but inside `step`
 /// and what calls it, and what happens is a function of the options and of what the test does: one
@@ -219,7 +220,7 @@ class world final : private node_environment {
   unique_function<void(std::string_view)> reader_;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing
 
 #include "quorlite/testing/detail/raft/world_inline.hpp"  // IWYU pragma: export

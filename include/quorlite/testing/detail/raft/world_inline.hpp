@@ -5,10 +5,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/testing/detail/raft/world.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// Labels of the parts that draw random numbers, each from a generator of its own.
@@ -309,5 +310,5 @@ inline void world::trace_event(const char* what, std::uint64_t first, std::uint6
   reader_(std::string_view(line, std::min(static_cast<std::size_t>(length), sizeof line - 1)));
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

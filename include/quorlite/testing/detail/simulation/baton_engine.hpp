@@ -16,7 +16,7 @@
 #include "quorlite/testing/detail/simulation/client_engine.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// The slow and plain model of `client_engine`: a switch costs two wake-ups of a thread (5 to 10
 /// us). Everything a client did is seen by whoever runs next, since the baton is handed over under
@@ -121,5 +121,5 @@ class baton_engine {
 
 static_assert(client_engine<baton_engine>);
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

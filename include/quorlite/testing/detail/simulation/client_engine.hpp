@@ -13,11 +13,12 @@
 #include <cstdint>
 #include <utility>
 
+#include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/testing/detail/simulation/unique_function.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// Names a client of one engine, counted from 1 in the order of spawning. Never used twice. 0:
 /// none.
@@ -55,5 +56,5 @@ concept client_engine = std::default_initializable<E> &&
   { view.finished(id) } -> std::same_as<bool>;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/testing/detail/simulation/baton_engine.hpp"
 #include "quorlite/testing/detail/simulation/client_engine.hpp"
@@ -17,7 +18,7 @@
 #include "quorlite/testing/detail/simulation/random.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 class client_scheduler;
 
@@ -189,5 +190,5 @@ inline void client_signal::raise() noexcept {
   waiters_.clear();
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

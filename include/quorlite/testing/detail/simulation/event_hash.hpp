@@ -7,11 +7,12 @@
 #include <cstdint>
 #include <cstring>
 
+#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// A running 64-bit hash over words, order-sensitive. For comparing runs, not against an adversary.
 class event_hash {
@@ -49,5 +50,5 @@ class event_hash {
   return mix_bits(state ^ rest);
 }
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

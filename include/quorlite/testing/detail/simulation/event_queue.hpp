@@ -11,7 +11,7 @@
 #include "quorlite/config.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// Events by (time, order of posting): equal times happen in the order in which they were asked
 /// for, so that nothing is left to chance. Posting and taking are logarithmic and move only small
@@ -70,5 +70,5 @@ class event_queue {
   std::uint64_t posted_ = 0;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

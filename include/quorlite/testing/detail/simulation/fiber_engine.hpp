@@ -42,7 +42,7 @@
 #endif
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// Memory for one stack, with an unreadable page below it: an overflow ends the process there
 /// instead of overwriting a neighbour. Pages are given by the system as they are touched.
@@ -239,5 +239,5 @@ class fiber_engine {
 
 static_assert(client_engine<fiber_engine>);
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

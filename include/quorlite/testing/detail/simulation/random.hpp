@@ -13,7 +13,7 @@
 #include "quorlite/config.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// Spreads one word over another, all bits on all bits (the finaliser of SplitMix64: Steele, Lea,
 /// Flood, "Fast splittable pseudorandom number generators", 2014). A bijection.
@@ -101,5 +101,5 @@ class random {
   std::array<std::uint64_t, 4> state_{};
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -10,7 +10,7 @@
 #include "quorlite/config.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 template <class Signature>
 class unique_function;
@@ -60,5 +60,5 @@ class unique_function<Result(Arguments...)> {
   std::unique_ptr<base> held_;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -18,7 +18,7 @@
 #include "quorlite/config.hpp"
 
 namespace quorlite::testing {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 
 /// How a law fared.
 enum class law_result : std::uint8_t { skipped, passed, failed };
@@ -143,5 +143,5 @@ class law_check {
   bool checked_ = false;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -8,12 +8,12 @@
 #include <system_error>
 #include <vector>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
 
 namespace quorlite {
-inline namespace v0 {
-
+inline namespace QUORLITE_ABI {
 /// A member of the cluster.
 struct libraft_server {
   server_id id;         ///< above 0, and never used for another server again
@@ -90,5 +90,5 @@ struct libraft_status {
   libraft_counters counters;
 };
 
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

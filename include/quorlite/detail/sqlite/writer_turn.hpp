@@ -5,13 +5,14 @@
 #include <cstdint>
 #include <system_error>
 
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/detail/commit/vfs_host.hpp"
 #include "quorlite/detail/sqlite/view.hpp"
 
 namespace quorlite {
-inline namespace v0 {
+inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// The writer slot of a database, as one handle has it or waits for it. One thread.
@@ -148,5 +149,5 @@ class writer_turn {
 };
 
 }  // namespace detail
-}  // namespace v0
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -20,16 +20,16 @@
 #include "quorlite/ids.hpp"
 
 namespace quorlite {
-inline namespace v0 {
-namespace go_dqlite {
+inline namespace QUORLITE_ABI {
 namespace detail {
+namespace go_dqlite {
 
 /// From the words of the format to those of a machine.
 struct translation {
   [[nodiscard]] static transaction_id id_of(std::uint64_t txid) noexcept { return {term{0}, txid}; }
 
   [[nodiscard]] foreign_command operator()(const open_command& open) const {
-    return quorlite::open_command{open.name};
+    return quorlite::detail::open_command{open.name};
   }
   [[nodiscard]] foreign_command operator()(const begin_command& begin) const {
     return foreign_mark{id_of(begin.txid), begin.name};
@@ -50,11 +50,10 @@ struct translation {
   }
   [[nodiscard]] foreign_command operator()(const end_command&) const { return foreign_nothing{}; }
   [[nodiscard]] foreign_command operator()(const checkpoint_command& checkpoint) const {
-    return quorlite::checkpoint_command{checkpoint.name};
+    return quorlite::detail::checkpoint_command{checkpoint.name};
   }
 };
 
-}  // namespace detail
 }  // namespace go_dqlite
 
 /// Native entries and snapshots, and those of go-dqlite. See entry_codec.hpp.
@@ -74,7 +73,7 @@ struct go_dqlite_codec {
     if (const std::error_code error = go_dqlite::validate(*decoded, lock_byte)) {
       return failed(error);
     }
-    return std::visit(go_dqlite::detail::translation{}, *decoded);
+    return std::visit(go_dqlite::translation{}, *decoded);
   }
 
   [[nodiscard]] static std::error_code encode(const foreign_mark& mark, bytes& out) {
@@ -83,5 +82,6 @@ struct go_dqlite_codec {
 };
 static_assert(entry_codec<go_dqlite_codec>);
 
-}  // namespace v0
+}  // namespace detail
+}  // namespace QUORLITE_ABI
 }  // namespace quorlite

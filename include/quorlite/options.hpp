@@ -1,0 +1,84 @@
+/// @file
+/// What can be chosen about a replica and its parts. The defaults are for production.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
+#include "quorlite/limits.hpp"
+
+struct sqlite3_vfs;
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+
+/// Settings of a machine. Every replica of a cluster shares the first two.
+struct fsm_options {
+  std::uint64_t cluster_id = 0;  ///< a snapshot of another cluster is refused
+  std::uint64_t lock_byte = limits::lock_byte_default;
+  /// Memory for pages, in bytes: what the storage holds as well is dropped after a flush, so that
+  /// half of it is free for what comes until the next. What readers and snapshots stand on comes on
+  /// top.
+  std::size_t memory_bytes = std::size_t{256} << 20U;
+};
+
+struct proposer_options {
+  milliseconds commit_limit{30'000};  ///< how long a COMMIT waits for its answer
+  std::size_t entry_bytes = std::size_t{1}
+                            << 20U;  ///< larger transactions are cut into several entries
+  std::size_t in_flight_bytes = std::size_t{64} << 20U;  ///< more on their way: COMMIT answers busy
+  bool until_certain =
+      false;  ///< after a lost office wait, within the limit, rather than answer "unknown"
+};
+
+struct vfs_options {
+  /// Under which SQLite knows it (`vfs=` in URIs). Unique in the process.
+  std::string name = "quorlite";
+  /// A transaction that writes more ends with SQLITE_FULL. Bytes.
+  std::uint64_t write_set_bytes_max = std::uint64_t{512} << 20U;
+  /// The VFS for plain and temporary files, for time and random numbers; nullptr: the default one.
+  sqlite3_vfs* base = nullptr;
+};
+
+struct connection_options {
+  /// Of a database that has no page yet; ignored later. 0: SQLite's default. Bytes.
+  std::uint32_t page_size = 0;
+  /// How long a statement waits for another writer, about: counted in slices, not by a clock.
+  milliseconds busy_timeout{5000};
+  bool read_only = false;
+  /// More SQLITE_OPEN_… flags: NOMUTEX, FULLMUTEX, URI.
+  int flags = 0;
+};
+
+struct group_options {
+  std::size_t closures = 512;     ///< in one transaction at most; 1 or more
+  std::size_t waiting = 65536;    ///< more than these are refused: errc::busy
+  std::size_t groups = 2;         ///< on their way at a time, a connection each; 1 or more
+  milliseconds patience{30'000};  ///< for a place in a group
+  connection_options connections;
+};
+
+struct replica_options {
+  fsm_options machine;
+  proposer_options commits;
+  vfs_options files;
+  group_options groups;
+  /// A flush is due after so many bytes of entries, or when a quarter of machine.memory_bytes is
+  /// dirty.
+  std::uint64_t flush_bytes = std::uint64_t{64} << 20U;
+};
+
+struct file_options {
+  /// Pages go through a file of their own first: for disks that may leave garbage in a sector that
+  /// they were writing when the power went. Each page of a flush is written twice.
+  /// Pages smaller than a sector of the disk are not protected from their neighbours.
+  bool double_write = false;
+  /// Pages in one call of the file system. At least 1.
+  std::size_t write_batch_pages = 256;
+};
+
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite
