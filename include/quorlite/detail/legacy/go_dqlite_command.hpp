@@ -45,8 +45,8 @@
 #include <vector>
 
 #include "quorlite/bytes.hpp"
-#include "quorlite/detail/legacy/protobuf.hpp"
 #include "quorlite/config.hpp"
+#include "quorlite/detail/legacy/protobuf.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"

@@ -37,10 +37,10 @@
 #include <vector>
 
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/detail/codec/snapshot_format.hpp"
 #include "quorlite/detail/codec/snapshot_writer.hpp"
 #include "quorlite/detail/core/wire.hpp"
-#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"

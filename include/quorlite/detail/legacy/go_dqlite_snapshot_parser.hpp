@@ -29,9 +29,9 @@
 #include <vector>
 
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/detail/legacy/go_dqlite_snapshot.hpp"
 #include "quorlite/detail/legacy/wal_fold.hpp"
-#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"

@@ -31,8 +31,8 @@
 #include <string_view>
 
 #include "quorlite/bytes.hpp"
-#include "quorlite/detail/core/wire.hpp"
 #include "quorlite/config.hpp"
+#include "quorlite/detail/core/wire.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {

@@ -19,8 +19,8 @@
 #include <optional>
 #include <unordered_map>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/detail/core/wire.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"

@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/detail/codec/snapshot_format.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"

@@ -1,51 +1,31 @@
 /// @file
-/// From the frames of a transaction to the pages that its commit installs: everything is checked,
-/// and built beside the state, before anything is touched.
+/// Bodies of prepare_frames.hpp.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <map>
 #include <memory>
-#include <span>
+#include <system_error>
 #include <utility>
 #include <vector>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/detail/codec/delta_merge.hpp"
-#include "quorlite/detail/codec/entry_codec.hpp"
 #include "quorlite/detail/codec/page_delta.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
-#include "quorlite/detail/codec/command.hpp"
-#include "quorlite/error.hpp"
+#include "quorlite/detail/machine/prepare_frames.hpp"
 #include "quorlite/limits.hpp"
-#include "quorlite/detail/pages/registry.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-/// One database's share of a transaction, ready to be installed.
-struct prepared_frames {
-  std::shared_ptr<database> target;
-  std::shared_ptr<page_store> store;
-  std::vector<page_block> pages;  ///< ascending
-  std::uint64_t page_count = 0;   ///< after the commit
-  std::uint64_t hash = 0;         ///< after the commit
-};
-
-/// Adds a zero page for every page in (before, after] that `pages` does not carry: SQLite may grow
-/// a database by pages that it never writes, and replicas must agree on what they hold. The lock
-/// page is never data.
-/// @param pages ascending by number, within `after`; stays so
-/// @returns false, with nothing changed, if more than limits::growth_pages would have to be added,
-/// or all pages would be more than limits::transaction_bytes
-[[nodiscard]] inline bool fill_growth(std::vector<page_block>& pages, std::uint64_t before,
-                                      std::uint64_t after, std::uint32_t page_size,
-                                      std::uint64_t lock_byte) {
+QUORLITE_DECL bool fill_growth(std::vector<page_block>& pages, std::uint64_t before,
+                               std::uint64_t after, std::uint32_t page_size,
+                               std::uint64_t lock_byte) {
   if (after <= before) {
     return true;
   }
@@ -77,15 +57,23 @@ struct prepared_frames {
   return true;
 }
 
+QUORLITE_DECL std::uint64_t full_page_bytes(const frames_command& frames) noexcept {
+  std::uint64_t sum = 0;
+  for (const database_frames& some : frames.databases) {
+    sum += std::uint64_t{some.page_size} * some.pages.size();
+  }
+  return sum;
+}
+
 /// What an entry says of one page, on top of what is in memory. The base is never read here: a page
 /// that is not in memory is known by its changes until somebody looks at it.
 /// @returns errc::malformed (the record breaks a rule: the same on every replica), errc::diverged
 ///   (it does not give the image that the leader had: this replica's fault)
-[[nodiscard]] inline result<page_block> build_page(const page_record& record,
-                                                   const database_frames& frames,
-                                                   const page_store::reader& reader,
-                                                   const page_store::reader::guard& guard,
-                                                   const page_store::state& base) {
+[[nodiscard]] QUORLITE_DECL result<page_block> build_page(const page_record& record,
+                                                          const database_frames& frames,
+                                                          const page_store::reader& reader,
+                                                          const page_store::reader::guard& guard,
+                                                          const page_store::state& base) {
   page_block page;
   const bool delta = record.encoding == page_encoding::delta;
   if (delta) {
@@ -110,7 +98,8 @@ struct prepared_frames {
     } else {
       std::memcpy(page->image().data(), before->image().data(), frames.page_size);
     }
-    QUORLITE_ASSERT(!apply_delta(record.payload, page->image()));
+    const std::error_code unfit = apply_delta(record.payload, page->image());
+    QUORLITE_ASSERT(!unfit);  // check_delta() had nothing against it
   } else {
     page = make_page(record.number, frames.page_size);
     if (record.encoding == page_encoding::full) {
@@ -127,19 +116,10 @@ struct prepared_frames {
   return page;
 }
 
-/// Builds what `frames` makes of the committed state of `target`. Off every lock; touches nothing.
-///
-/// @param frames all parts of the transaction merged: pages ascending and each once
-/// @param redo the base may be ahead of the state: the hashes of its pages prove nothing yet
-/// @returns errc::conflict: the base is not the committed state. errc::malformed: a rule is broken.
-/// Both are the same
-///   on every replica. errc::diverged: the result has another hash than the leader's: this
-///   replica's fault
-[[nodiscard]] inline result<prepared_frames> prepare_frames(const database_frames& frames,
-                                                            std::shared_ptr<database> target,
-                                                            std::uint64_t lock_byte,
-                                                            bool redo = false) {
-  prepared_frames ready;
+QUORLITE_DECL result<database_write> prepare_frames(const database_frames& frames,
+                                                    std::shared_ptr<database> target,
+                                                    std::uint64_t lock_byte, bool redo) {
+  database_write ready;
   ready.store = target->store();
   ready.target = std::move(target);
   ready.page_count = frames.page_count;
@@ -159,7 +139,7 @@ struct prepared_frames {
     const auto guard = reader.enter();
     ready.pages.reserve(frames.pages.size());
     for (const page_record& record : frames.pages) {
-      result<page_block> page = detail::build_page(record, frames, reader, guard, base);
+      result<page_block> page = build_page(record, frames, reader, guard, base);
       if (!page) {
         return failed(page.error());
       }
@@ -170,53 +150,11 @@ struct prepared_frames {
     return failed(errc::malformed);
   }
   ready.hash = frames.result_hash;
+  ready.version = base.version.next();
   if (!redo &&
       ready.store->hash_after(ready.pages, frames.page_count, pinned) != frames.result_hash) {
     return failed(errc::diverged);
   }
-  return ready;
-}
-
-/// The same for a transaction of a foreign format: its pages replace those of the committed state,
-/// whatever that is. The last image of a page counts; those beyond the page count are left out.
-///
-/// @param earlier frames that waited, in the order of the log @param last those that commit
-/// @returns errc::malformed: another page size than the database's, or more growth than pages for
-///   it; the same on every replica
-[[nodiscard]] inline result<prepared_frames> prepare_foreign(
-    std::span<const foreign_frames> earlier, const foreign_frames& last,
-    std::shared_ptr<database> target, std::uint64_t lock_byte) {
-  prepared_frames ready;
-  ready.store = target->store();
-  ready.target = std::move(target);
-  ready.page_count = last.page_count;
-  const page_store::pin pinned = ready.store->pin_committed();
-  if (pinned.page_size() != 0 && pinned.page_size() != last.page_size) {
-    return failed(errc::malformed);
-  }
-  std::map<page_number, bytes_view> newest;
-  const auto collect = [&](const foreign_frames& some) {
-    for (const foreign_page& page : some.pages) {
-      newest.insert_or_assign(page.number, page.image);
-    }
-  };
-  std::for_each(earlier.begin(), earlier.end(), collect);
-  collect(last);
-  for (const auto& [number, image] : newest) {
-    if (number.value > last.page_count) {
-      break;
-    }
-    page_block page = make_page(number, last.page_size);
-    const bytes_span filled = page->image();
-    std::memset(filled.data(), 0, filled.size());
-    std::memcpy(filled.data(), image.data(), std::min(image.size(), filled.size()));
-    page->set_hash(page_hash(number, filled));
-    ready.pages.push_back(std::move(page));
-  }
-  if (!fill_growth(ready.pages, pinned.page_count(), last.page_count, last.page_size, lock_byte)) {
-    return failed(errc::malformed);
-  }
-  ready.hash = ready.store->hash_after(ready.pages, last.page_count, pinned);
   return ready;
 }
 
