@@ -5,19 +5,23 @@
 
 #include <sqlite3.h>
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
 
 #include "quorlite/config.hpp"
-#include "quorlite/error.hpp"
-#include "quorlite/detail/sqlite/group/closure_rules.hpp"
 #include "quorlite/connection.hpp"
-#include "quorlite/detail/sqlite/vfs.hpp"
+#include "quorlite/detail/sqlite/group/closure_rules.hpp"
 #include "quorlite/detail/sqlite/group/write_task.hpp"
+#include "quorlite/detail/sqlite/vfs.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/options.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -72,8 +76,7 @@ class group_executor {
   /// made SQLite roll all of the transaction back. A refusal too rests on what stood before it in
   /// the group, so it is only given once that is committed.
   /// @param before_commit called before every COMMIT: closures that come now are for another group
-  template <class BeforeCommit>
-  void run(std::span<write_task* const> tasks, BeforeCommit&& before_commit) {
+  void run(std::span<write_task* const> tasks, const std::function<void()>& before_commit) {
     std::vector<write_task*> open(tasks.begin(), tasks.end());
     while (!open.empty()) {
       write_task* culprit = nullptr;
@@ -98,9 +101,8 @@ class group_executor {
   };
   explicit group_executor(connection db) noexcept : db_(std::move(db)), rules_(db_) {}
 
-  template <class BeforeCommit>
   [[nodiscard]] ending attempt(std::span<write_task* const> tasks, write_task*& culprit,
-                               BeforeCommit& before_commit) {
+                               const std::function<void()>& before_commit) {
     const transaction_id before = db_.last_transaction();
     if (const int code = begin_.run(); code != SQLITE_OK) {
       fail_all(tasks, code, {});

@@ -2,17 +2,17 @@
 /// A closure that waits for its place in a shared transaction, and the answer to it.
 #pragma once
 
-#include <sqlite3.h>
-
 #include <exception>
 #include <string>
 #include <system_error>
 #include <type_traits>
 
-#include "quorlite/replica_status.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
+#include "quorlite/replica_status.hpp"
+
+struct sqlite3;
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
