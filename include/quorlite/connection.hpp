@@ -13,91 +13,19 @@
 #include <system_error>
 #include <utility>
 
-#include "quorlite/options.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/error.hpp"
-#include "quorlite/ids.hpp"
-#include "quorlite/limits.hpp"
+#include "quorlite/detail/sqlite/busy_handler.hpp"
 #include "quorlite/detail/sqlite/database_file.hpp"
 #include "quorlite/detail/sqlite/result_code.hpp"
 #include "quorlite/detail/sqlite/vfs.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/limits.hpp"
+#include "quorlite/options.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
-
-namespace detail {
-
-/// The replicated database behind a schema's name, or nullptr: a plain file, a temporary one.
-[[nodiscard]] inline detail::database_file* replicated_file(sqlite3* db, const char* schema) noexcept {
-  detail::database_file* file = nullptr;
-  const int code = sqlite3_file_control(db, schema, static_cast<int>(detail::file_control::handle), &file);
-  return code == SQLITE_OK ? file : nullptr;
-}
-
-template <class Visit>
-void for_each_replicated_file(sqlite3* db, Visit visit) {
-  for (int schema = 0;; ++schema) {
-    const char* const name = sqlite3_db_name(db, schema);
-    if (name == nullptr) {
-      return;
-    }
-    detail::database_file* const file = replicated_file(db, name);
-    if (file != nullptr) {
-      visit(*file);
-    }
-  }
-}
-
-/// The busy handler of one connection. SQLite asks it on behalf of a statement that found another
-/// writer, and starts that statement's lock over if it says so. Handles do the waiting, in their
-/// next read lock; here is only decided who may want the tip, and when patience ends.
-class busy_handler {
- public:
-  busy_handler(sqlite3* db, milliseconds patience) noexcept : db_(db), patience_(patience.value) {}
-
-  [[nodiscard]] std::atomic<std::uint64_t>* patience() noexcept { return &patience_; }
-
-  void install() noexcept { sqlite3_busy_handler(db_, &busy_handler::ask, this); }
-
- private:
-  static constexpr std::uint64_t slice_ms = 2;
-
-  static int ask(void* self, int retries) noexcept {
-    return static_cast<busy_handler*>(self)->may_retry(static_cast<std::uint64_t>(retries)) ? 1 : 0;
-  }
-
-  [[nodiscard]] bool may_retry(std::uint64_t retries) noexcept {
-    const bool give_up = retries >= patience_.load() / slice_ms;
-    detail::database_file* newest = nullptr;  // whose write lock failed last: SQLite asks for it
-    bool waiting = false;
-    for_each_replicated_file(db_, [&](detail::database_file& file) noexcept {
-      detail::writer_turn& turn = file.turn();
-      if (give_up) {
-        turn.stop_wanting();  // or a later read would stand on the tip
-      }
-      waiting = waiting || turn.wants_tip();
-      if (file.lock_level() == SQLITE_LOCK_NONE && turn.candidate_since() != 0 &&
-          (newest == nullptr || turn.candidate_since() > newest->turn().candidate_since())) {
-        newest = &file;
-      }
-    });
-    if (give_up) {
-      return false;
-    }
-    if (!waiting && newest != nullptr) {
-      newest->turn().want_tip();
-    } else if (!waiting) {
-      sqlite3_sleep(static_cast<int>(slice_ms));  // a plain file's lock: nobody else waits for that
-    }
-    return true;
-  }
-
-  sqlite3* const db_;
-  std::atomic<std::uint64_t> patience_;  // milliseconds
-};
-
-}  // namespace detail
 
 /// Owns a sqlite3* and converts to it. Use it as SQLite says: one thread at a time at most.
 ///
@@ -203,7 +131,8 @@ class connection {
 /// @param name a database's name, or a `file:` URI with SQLITE_OPEN_URI in options.flags
 /// @returns errc::invalid_name, errc::too_many_databases, errc::unsupported (a page size that is
 ///   none); errc::sqlite_failed, with the reason in SQLite's log
-[[nodiscard]] inline result<connection> open_connection(detail::vfs& through, const std::string& name,
+[[nodiscard]] inline result<connection> open_connection(detail::vfs& through,
+                                                        const std::string& name,
                                                         connection_options options = {}) {
   if (options.page_size != 0 && !is_page_size(options.page_size)) {
     return failed(errc::unsupported);

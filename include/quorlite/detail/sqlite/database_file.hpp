@@ -18,16 +18,16 @@
 #include <vector>
 
 #include "quorlite/config.hpp"
-#include "quorlite/error.hpp"
-#include "quorlite/ids.hpp"
-#include "quorlite/detail/sqlite/answer_record.hpp"
-#include "quorlite/detail/sqlite/draft.hpp"
-#include "quorlite/detail/sqlite/result_code.hpp"
-#include "quorlite/detail/sqlite/super_journal.hpp"
-#include "quorlite/detail/sqlite/vfs_core.hpp"
 #include "quorlite/detail/commit/vfs_host.hpp"
+#include "quorlite/detail/sqlite/answer_record.hpp"
+#include "quorlite/detail/sqlite/dirty_pages.hpp"
+#include "quorlite/detail/sqlite/journal.hpp"
+#include "quorlite/detail/sqlite/result_code.hpp"
+#include "quorlite/detail/sqlite/vfs_core.hpp"
 #include "quorlite/detail/sqlite/view.hpp"
 #include "quorlite/detail/sqlite/writer_turn.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -395,6 +395,27 @@ class database_file {
   phase phase_ = phase::idle;
   bool stands_on_pending_ = false;
 };
+
+/// The replicated database behind a schema's name, or nullptr: a plain file, a temporary one.
+[[nodiscard]] inline database_file* replicated_file(sqlite3* db, const char* schema) noexcept {
+  database_file* file = nullptr;
+  const int code = sqlite3_file_control(db, schema, static_cast<int>(file_control::handle), &file);
+  return code == SQLITE_OK ? file : nullptr;
+}
+
+template <class Visit>
+void for_each_replicated_file(sqlite3* db, Visit visit) {
+  for (int schema = 0;; ++schema) {
+    const char* const name = sqlite3_db_name(db, schema);
+    if (name == nullptr) {
+      return;
+    }
+    database_file* const file = replicated_file(db, name);
+    if (file != nullptr) {
+      visit(*file);
+    }
+  }
+}
 
 }  // namespace detail
 }  // namespace QUORLITE_ABI

@@ -9,9 +9,9 @@
 #include <string>
 
 #include "quorlite/config.hpp"
-#include "quorlite/detail/sqlite/draft.hpp"
-#include "quorlite/detail/sqlite/super_journal.hpp"
 #include "quorlite/detail/commit/vfs_host.hpp"
+#include "quorlite/detail/sqlite/dirty_pages.hpp"
+#include "quorlite/detail/sqlite/journal.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {

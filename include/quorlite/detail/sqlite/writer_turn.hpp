@@ -7,8 +7,8 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/detail/commit/vfs_host.hpp"
+#include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/detail/sqlite/view.hpp"
 
 namespace quorlite {
@@ -24,6 +24,10 @@ namespace detail {
 /// handler, which SQLite asks on behalf of a writer, turns it into one that *wants the tip*.
 class writer_turn {
  public:
+  /// How long one wait for another writer lasts at most: the patience of a connection is counted
+  /// in these.
+  static constexpr milliseconds slice{2};
+
   writer_turn(vfs_host& host, const database_view& view) noexcept : host_(host), view_(view) {}
   writer_turn(const writer_turn&) = delete;
   writer_turn& operator=(const writer_turn&) = delete;
@@ -123,7 +127,6 @@ class writer_turn {
   [[nodiscard]] const void* owner() const noexcept { return this; }
 
  private:
-  static constexpr milliseconds slice{2};
   static constexpr int rounds = 16;
 
   bool try_acquire() {
