@@ -2,17 +2,19 @@
 /// Bodies of transfer.hpp: copies by SQLite's backup interface, and the plain files at their ends.
 #pragma once
 
+#include "quorlite/transfer.hpp"
+
 #include <sqlite3.h>
 
 #include <cstdint>
 #include <cstdio>
+#include <functional>
 #include <string>
 #include <system_error>
 
 #include "quorlite/config.hpp"
 #include "quorlite/connection.hpp"
 #include "quorlite/error.hpp"
-#include "quorlite/transfer.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
