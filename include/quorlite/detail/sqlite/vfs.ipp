@@ -173,7 +173,8 @@ QUORLITE_DECL void vfs::load_error(sqlite3_vfs* self, int size, char* text) noex
   base_of(self)->xDlError(base_of(self), size, text);
 }
 
-QUORLITE_DECL vfs::symbol vfs::find_symbol(sqlite3_vfs* self, void* library, const char* name) noexcept {
+QUORLITE_DECL vfs::symbol vfs::find_symbol(sqlite3_vfs* self, void* library,
+                                           const char* name) noexcept {
   return base_of(self)->xDlSym(base_of(self), library, name);
 }
 
