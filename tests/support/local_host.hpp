@@ -256,7 +256,7 @@ class local_host final : public vfs_host {
     }
   }
 
-  [[nodiscard]] commit_answer commit(std::span<database_change> changes) noexcept override {
+  [[nodiscard]] commit_answer commit(std::span<database_write> changes) noexcept override {
     if (during_commit_) {
       during_commit_();
     }
@@ -276,14 +276,14 @@ class local_host final : public vfs_host {
     }
     if (error) {
       release(changes);
-      for (database_change& change : changes) {
+      for (database_write& change : changes) {
         change.pages.clear();
       }
       return {error, id};
     }
     const auto mine = std::make_shared<in_flight>();
     mine->entry.id = id;
-    for (database_change& change : changes) {
+    for (database_write& change : changes) {
       mine->entry.changes.push_back(install(change));
       mine->stores.push_back(change.store);
     }
@@ -311,12 +311,12 @@ class local_host final : public vfs_host {
     bool settled = false;
   };
 
-  std::error_code check(std::span<database_change> changes) const {
+  std::error_code check(std::span<database_write> changes) const {
     if (!leading_) {
       return make_error_code(errc::not_leader);
     }
     for (std::size_t i = 0; i < changes.size(); ++i) {
-      const database_change& change = changes[i];
+      const database_write& change = changes[i];
       const bool fresh = change.ticket.term == term_ &&
                          change.ticket.epoch == change.store->epoch() &&
                          change.base->version() == change.store->tip().version;
@@ -328,7 +328,7 @@ class local_host final : public vfs_host {
     return {};
   }
 
-  static recorded_change install(database_change& change) {
+  static recorded_change install(database_write& change) {
     recorded_change record{change.target->name(), change.pages.front()->page_size(),
                            change.page_count, 0, {}};
     for (const page_block& page : change.pages) {
@@ -343,8 +343,8 @@ class local_host final : public vfs_host {
     return record;
   }
 
-  void release(std::span<database_change> changes) {
-    for (const database_change& change : changes) {
+  void release(std::span<database_write> changes) {
+    for (const database_write& change : changes) {
       static_cast<void>(change.target->release_writer(change.writer));
     }
     changed_.notify_all();

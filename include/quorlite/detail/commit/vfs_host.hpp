@@ -23,8 +23,6 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-using database_change = database_write;
-
 /// The answer to a commit.
 struct commit_answer {
   std::error_code error;  ///< none: committed by a quorum and applied here

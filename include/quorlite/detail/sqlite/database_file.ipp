@@ -189,7 +189,7 @@ QUORLITE_DECL int database_file::sync(const char* super) {
 }
 
 QUORLITE_DECL int database_file::commit(vfs_core& core, std::span<database_file* const> files) {
-  std::vector<database_change> changes(files.size());
+  std::vector<database_write> changes(files.size());
   std::error_code error;
   for (std::size_t i = 0; i < files.size() && !error; ++i) {
     error = files[i]->fill(changes[i]);
@@ -295,7 +295,7 @@ QUORLITE_DECL int database_file::lock_reserved() {
   return SQLITE_OK;
 }
 
-QUORLITE_DECL std::error_code database_file::fill(database_change& change) {
+QUORLITE_DECL std::error_code database_file::fill(database_write& change) {
   change.target = view_.shared_target();
   change.store = view_.store();
   change.base = &view_.at();
@@ -304,7 +304,7 @@ QUORLITE_DECL std::error_code database_file::fill(database_change& change) {
   return draft_.move_into(change);
 }
 
-QUORLITE_DECL void database_file::conclude(database_change& change, const commit_answer& answer,
+QUORLITE_DECL void database_file::conclude(database_write& change, const commit_answer& answer,
                                            bool asked, bool together) {
   answers_.proposed(answer.id);
   if (!answer.error) {

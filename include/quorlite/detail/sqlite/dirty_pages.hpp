@@ -113,10 +113,10 @@ class draft {
   /// Moves the pages into `change`, with everything that an entry must carry.
   /// @returns errc::malformed: page 1 is not that of this database (another page size or count);
   /// errc::too_large. Then, or after std::bad_alloc, the draft still has its pages.
-  [[nodiscard]] std::error_code move_into(database_change& change);
+  [[nodiscard]] std::error_code move_into(database_write& change);
 
   /// The commit was not even tried: everything is as before move_into(). @throws std::bad_alloc
-  void move_back(database_change& change) { pages_.give_back(std::move(change.pages)); }
+  void move_back(database_write& change) { pages_.give_back(std::move(change.pages)); }
 
  private:
   static std::uint64_t stated_page_size(bytes_view one) noexcept;

@@ -173,7 +173,7 @@ QUORLITE_DECL bool draft::changes_anything(database_view& view) const {
   return page_count_ != view.page_count();
 }
 
-QUORLITE_DECL std::error_code draft::move_into(database_change& change) {
+QUORLITE_DECL std::error_code draft::move_into(database_write& change) {
   const page_version* const one = pages_.find(page_number{1});
   if (one == nullptr || stated_page_size(one->image()) != page_size_) {
     return make_error_code(errc::malformed);
