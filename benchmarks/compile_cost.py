@@ -12,7 +12,8 @@ Their sources are in benchmarks/compile_cost/. Everything but the floor is measu
 in the headers and once more without (-DQUORLITE_SEPARATE_COMPILATION, for those who link the
 compiled part), in a tree that knows the difference.
 
-Seconds are those of the processors, user and system, of the best round. MiB is the peak of the
+Seconds are those of the processors, user and system, of the best round; the rounds of all that is
+measured take turns. On a busy machine they grow: compare with the floor. MiB is the peak of the
 compiler's largest process.
 
 With --total nothing is compiled: the log of a build folder tells what its targets took, by kind.
@@ -71,9 +72,29 @@ def run(command: list[str]) -> Cost:
     return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def best(command: list[str], rounds: int) -> Cost:
-    runs = [run(command) for _ in range(rounds)]
-    return Cost(min(one.seconds for one in runs), max(one.mib for one in runs))
+@dataclasses.dataclass
+class Measured:
+    """The best of several runs."""
+
+    command: list[str]
+    cost: Cost | None = None
+    failed: str | None = None
+
+    def run_once(self) -> None:
+        if self.failed is not None:
+            return
+        try:
+            now = run(self.command)
+        except Failure as error:
+            self.failed = str(error)
+            return
+        before = self.cost or now
+        self.cost = Cost(min(before.seconds, now.seconds), max(before.mib, now.mib))
+
+    def row(self) -> dict:
+        if self.failed is not None:
+            return {"failed": self.failed}
+        return {"seconds": round(self.cost.seconds, 3), "mib": round(self.cost.mib, 1)}
 
 
 # ---- what is compiled ----------------------------------------------------------------
@@ -84,7 +105,6 @@ class Probe:
     name: str
     source: pathlib.Path
     flags: list[str]
-    rounds: int
     both_ways: bool = True
 
 
@@ -112,45 +132,54 @@ def include_only(place: pathlib.Path, header: str) -> pathlib.Path:
     return source
 
 
-def probes_of(tree: Tree, place: pathlib.Path, rounds: int) -> list[Probe]:
+def unit_probes(tree: Tree, place: pathlib.Path) -> list[Probe]:
     whole = include_only(place, "quorlite/quorlite.hpp")
     return [
-        Probe("floor", tree.units / "floor.cpp", READ, rounds, both_ways=False),
-        Probe("parse", whole, READ, rounds),
-        Probe("libraft", tree.units / "over_libraft.cpp", COMPILE, rounds),
-        Probe("own raft", tree.units / "over_own_raft.cpp", COMPILE, rounds),
+        Probe("floor", tree.units / "floor.cpp", READ, both_ways=False),
+        Probe("parse", whole, READ),
+        Probe("libraft", tree.units / "over_libraft.cpp", COMPILE),
+        Probe("own raft", tree.units / "over_own_raft.cpp", COMPILE),
     ]
 
 
-def header_probes(tree: Tree, place: pathlib.Path, rounds: int) -> list[Probe]:
-    return [Probe(h, include_only(place, h), READ, rounds) for h in tree.public_headers()]
+def header_probes(tree: Tree, place: pathlib.Path) -> list[Probe]:
+    return [Probe(h, include_only(place, h), READ) for h in tree.public_headers()]
 
 
-def measure_probe(probe: Probe, compiler: str, tree: Tree, ways: dict[str, list[str]]) -> dict:
-    row: dict = {"name": probe.name}
-    for way, defined in ways.items():
-        if way == "separate" and not probe.both_ways:
-            continue
-        flags = ["-std=c++20", *probe.flags, *defined, f"-I{tree.include}", str(probe.source)]
-        try:
-            cost = best([compiler, *flags], probe.rounds)
-            row[way] = {"seconds": round(cost.seconds, 3), "mib": round(cost.mib, 1)}
-        except Failure as error:
-            row[way] = {"failed": str(error)}
-    return row
+def measure_probes(
+    probes: list[Probe], rounds: int, compiler: str, tree: Tree, ways: dict[str, list[str]]
+) -> list[dict]:
+    """They take turns: a machine that is busy for a while slows all of them."""
+    table: dict[str, dict[str, Measured]] = {}
+    for one in probes:
+        table[one.name] = {
+            way: Measured(
+                [compiler, "-std=c++20", *one.flags, *defined, f"-I{tree.include}", str(one.source)]
+            )
+            for way, defined in ways.items()
+            if one.both_ways or way == "headers_only"
+        }
+    for _ in range(rounds):
+        for cells in table.values():
+            for cell in cells.values():
+                cell.run_once()
+    return [
+        {"name": name} | {way: cell.row() for way, cell in cells.items()}
+        for name, cells in table.items()
+    ]
 
 
 def measure(options: argparse.Namespace, place: pathlib.Path) -> dict:
     tree = Tree(options.source, options.units)
     known = tree.knows_separate_compilation()
     ways = {"headers_only": []} | ({"separate": [f"-D{SEPARATE}"]} if known else {})
-    units = probes_of(tree, place, options.rounds)
-    headers = [] if options.no_headers else header_probes(tree, place, options.header_rounds)
+    units = unit_probes(tree, place)
+    headers = [] if options.no_headers else header_probes(tree, place)
     compilers = {}
     for compiler in options.compiler or ["g++"]:
         compilers[compiler] = {
-            "units": [measure_probe(one, compiler, tree, ways) for one in units],
-            "headers": [measure_probe(one, compiler, tree, ways) for one in headers],
+            "units": measure_probes(units, options.rounds, compiler, tree, ways),
+            "headers": measure_probes(headers, options.header_rounds, compiler, tree, ways),
         }
     return {
         "program": "compile_cost",
