@@ -27,6 +27,8 @@
 
 namespace quorlite::tests {
 
+using namespace quorlite::detail;  // NOLINT: tests of this library only
+
 using nlohmann::ordered_json;
 
 // ---- files ---------------------------------------------------------------------------

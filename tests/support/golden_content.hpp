@@ -6,6 +6,8 @@
 
 namespace quorlite::tests {
 
+using namespace quorlite::detail;  // NOLINT: tests of this library only
+
 inline std::string numbers(int from, int to) {
   return "(WITH RECURSIVE n(i) AS (SELECT " + std::to_string(from) +
          " UNION ALL SELECT i + 1 FROM n WHERE i < " + std::to_string(to) + ") SELECT i FROM n)";

@@ -17,6 +17,8 @@
 
 namespace quorlite::tests {
 
+using namespace quorlite::detail;  // NOLINT: tests of this library only
+
 // start() installs the snapshot, if there is one, plays the entries behind it (behind what the
 // machine has, if none are told at first; else they are those from 1 on), and leads then, in a term
 // after all of them. What is proposed is committed before propose() returns. A copy may be started

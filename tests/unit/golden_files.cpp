@@ -20,9 +20,9 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/codec/native.hpp"
+#include "quorlite/detail/codec/native.hpp"
 #include "quorlite/quorlite.hpp"
-#include "quorlite/sqlite/transfer.hpp"
+#include "quorlite/transfer.hpp"
 #include "quorlite/storage/file.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "support/golden.hpp"
@@ -34,6 +34,8 @@
 namespace {
 
 using namespace quorlite;
+
+using namespace quorlite::detail;
 using namespace quorlite::tests;
 
 // ---- a disk on which a process can die -------------------------------------------------

@@ -28,7 +28,7 @@
 #include "catch2_shim.hpp"
 #include "quorlite/quorlite.hpp"
 #include "quorlite/raft/libraft.hpp"
-#include "quorlite/sqlite/transfer.hpp"
+#include "quorlite/transfer.hpp"
 #include "quorlite/storage/file.hpp"
 #include "support/golden.hpp"
 #include "support/golden_content.hpp"
@@ -40,6 +40,8 @@
 namespace {
 
 using namespace quorlite;
+
+using namespace quorlite::detail;
 using namespace quorlite::tests;
 
 // ---- addresses -------------------------------------------------------------------------
