@@ -26,13 +26,13 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/error.hpp"
-#include "quorlite/ids.hpp"
 #include "quorlite/detail/libraft/batch.hpp"
 #include "quorlite/detail/libraft/members.hpp"
-#include "quorlite/raft/libraft_options.hpp"
 #include "quorlite/detail/libraft/proposals.hpp"
 #include "quorlite/detail/libraft/runtime.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/raft/libraft_options.hpp"
 #include "quorlite/thread_signal.hpp"
 
 namespace quorlite {
@@ -112,7 +112,8 @@ class libraft {
       return;
     }
     detail::libraft_proposal one{expected, token, {entry.begin(), entry.end()}};
-    if (!runtime_->post([&](detail::libraft_mail& mail) { mail.proposals.push_back(std::move(one)); })) {
+    if (!runtime_->post(
+            [&](detail::libraft_mail& mail) { mail.proposals.push_back(std::move(one)); })) {
       runtime_->core().turn_away(one, reason::stopped);
     }
   }
@@ -143,8 +144,9 @@ class libraft {
 
   /// On libuv's thread pool, which the log uses too: one at a time.
   void run(background_task& task) noexcept {
-    const bool taken = runtime_ != nullptr &&
-                       runtime_->post([&](detail::libraft_mail& mail) { mail.tasks.push_back(&task); });
+    const bool taken = runtime_ != nullptr && runtime_->post([&](detail::libraft_mail& mail) {
+      mail.tasks.push_back(&task);
+    });
     if (!taken) {
       task.run();
     }
@@ -195,13 +197,16 @@ class libraft {
   static constexpr std::size_t limits_entry_bytes = std::size_t{1} << 30U;
 
   [[nodiscard]] std::size_t largest_batch() const noexcept {
-    return detail::libraft_batch::bytes_for(detail::libraft_batch::commands_max, options_.batch_bytes);
+    return detail::libraft_batch::bytes_for(detail::libraft_batch::commands_max,
+                                            options_.batch_bytes);
   }
 
-  [[nodiscard]] std::error_code ask(detail::libraft_request::kind what, server_id id, std::string address) {
+  [[nodiscard]] std::error_code ask(detail::libraft_request::kind what, server_id id,
+                                    std::string address) {
     const auto one = std::make_shared<detail::libraft_request>(what, id, std::move(address));
-    const bool posted = runtime_ != nullptr &&
-                        runtime_->post([&](detail::libraft_mail& mail) { mail.requests.push_back(one); });
+    const bool posted = runtime_ != nullptr && runtime_->post([&](detail::libraft_mail& mail) {
+      mail.requests.push_back(one);
+    });
     if (!posted) {
       return make_error_code(errc::stopped);
     }
@@ -229,7 +234,8 @@ class libraft {
   }
 
   const libraft_options options_;
-  std::unique_ptr<detail::libraft_runtime> runtime_;  // of the last start; stays, for those who come late
+  std::unique_ptr<detail::libraft_runtime>
+      runtime_;  // of the last start; stays, for those who come late
   bool started_ = false;
   int lock_ = -1;
 };

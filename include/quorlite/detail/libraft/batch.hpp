@@ -21,10 +21,11 @@
 #include <cstdint>
 #include <cstring>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
-#include "quorlite/error.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/detail/core/wire.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/error.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -48,8 +49,8 @@ class libraft_batch {
     if (raw.size() < header_bytes || std::memcmp(raw.data(), magic.data(), magic.size()) != 0) {
       return failed(errc::corrupt);
     }
-    const std::size_t count = libraft_load<std::uint32_t>(raw, 8);
-    const std::size_t payload = libraft_load<std::uint32_t>(raw, 12);
+    const std::size_t count = load_little_endian<std::uint32_t>(raw.data() + 8);
+    const std::size_t payload = load_little_endian<std::uint32_t>(raw.data() + 12);
     if (count == 0 || count > commands_max || (raw.size() - header_bytes) / 4 < count ||
         raw.size() != bytes_for(count, payload)) {
       return failed(errc::corrupt);
@@ -57,11 +58,12 @@ class libraft_batch {
     const std::size_t start = header_bytes + 4 * count;
     std::size_t sum = 0;
     for (std::size_t i = 0; i < count; ++i) {
-      sum += libraft_load<std::uint32_t>(raw, header_bytes + 4 * i);
+      sum += load_little_endian<std::uint32_t>(raw.data() + header_bytes + 4 * i);
     }
     const bytes_view rest = raw.subspan(start + payload);
     const bool whole =
-        sum == payload && libraft_load<std::uint32_t>(raw, 4) == check_of(raw.first(start)) &&
+        sum == payload &&
+        load_little_endian<std::uint32_t>(raw.data() + 4) == check_of(raw.first(start)) &&
         std::all_of(rest.begin(), rest.end(), [](std::byte one) { return one == std::byte{0}; });
     if (!whole) {
       return failed(errc::corrupt);
@@ -76,7 +78,8 @@ class libraft_batch {
   void for_each(Visit&& visit) const {
     std::size_t place = header_bytes + 4 * count_;
     for (std::size_t i = 0; i < count_; ++i) {
-      const std::size_t size = libraft_load<std::uint32_t>(raw_, header_bytes + 4 * i);
+      const std::size_t size =
+          load_little_endian<std::uint32_t>(raw_.data() + header_bytes + 4 * i);
       if (!visit(raw_.subspan(place, size))) {
         return;
       }
@@ -93,7 +96,8 @@ class libraft_batch {
     const std::size_t start = place;
     for (std::size_t i = 0; i < count; ++i) {
       const bytes_view command = command_at(i);
-      libraft_store(into, header_bytes + 4 * i, static_cast<std::uint32_t>(command.size()));
+      store_little_endian(into.data() + header_bytes + 4 * i,
+                          static_cast<std::uint32_t>(command.size()));
       if (!command.empty()) {
         std::memcpy(into.data() + place, command.data(), command.size());
       }
@@ -101,9 +105,9 @@ class libraft_batch {
     }
     std::fill(into.begin() + static_cast<std::ptrdiff_t>(place), into.end(), std::byte{0});
     std::memcpy(into.data(), magic.data(), magic.size());
-    libraft_store(into, 8, static_cast<std::uint32_t>(count));
-    libraft_store(into, 12, static_cast<std::uint32_t>(place - start));
-    libraft_store(into, 4, check_of(into.first(start)));
+    store_little_endian(into.data() + 8, static_cast<std::uint32_t>(count));
+    store_little_endian(into.data() + 12, static_cast<std::uint32_t>(place - start));
+    store_little_endian(into.data() + 4, check_of(into.first(start)));
   }
 
  private:

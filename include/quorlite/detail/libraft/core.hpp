@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -21,21 +22,31 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/error.hpp"
-#include "quorlite/detail/libraft/compaction.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
-#include "quorlite/detail/libraft/inbox.hpp"
 #include "quorlite/detail/libraft/io.hpp"
 #include "quorlite/detail/libraft/lane.hpp"
 #include "quorlite/detail/libraft/members.hpp"
 #include "quorlite/detail/libraft/office.hpp"
-#include "quorlite/raft/libraft_options.hpp"
 #include "quorlite/detail/libraft/proposals.hpp"
 #include "quorlite/detail/libraft/snapshot.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/raft/libraft_options.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
+
+/// What other threads want of the server, and the loop has not looked at yet.
+struct libraft_mail {
+  std::vector<libraft_proposal> proposals;
+  std::vector<proposal_token> barriers;
+  std::vector<std::shared_ptr<libraft_request>> requests;
+  std::vector<background_task*> tasks;
+  bool transfer = false;  ///< hand over to anyone
+  bool compact = false;   ///< take a snapshot soon
+  bool nudge = false;     ///< a proposal found no room in the log
+  bool stop = false;
+};
 
 /// One server. It outlives the engine, whose callbacks come to it until it is closed.
 class libraft_core final : private libraft_io_listener {

@@ -11,8 +11,8 @@
 #include <cstdio>
 #include <system_error>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 
@@ -79,22 +79,6 @@ namespace detail {
     start = (start ^ std::to_integer<std::uint32_t>(one)) * 16777619U;
   }
   return start;
-}
-
-/// Numbers in our headers are little-endian, wherever they lie.
-template <class Number>
-[[nodiscard]] Number libraft_load(bytes_view from, std::size_t offset) noexcept {
-  Number value = 0;
-  for (std::size_t i = 0; i < sizeof(Number); ++i) {
-    value = static_cast<Number>(value | (std::to_integer<Number>(from[offset + i]) << (8 * i)));
-  }
-  return value;
-}
-template <class Number>
-void libraft_store(bytes_span into, std::size_t offset, Number value) noexcept {
-  for (std::size_t i = 0; i < sizeof(Number); ++i) {
-    into[offset + i] = static_cast<std::byte>(value >> (8 * i));
-  }
 }
 
 }  // namespace detail

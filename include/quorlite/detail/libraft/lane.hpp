@@ -14,10 +14,10 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/error.hpp"
-#include "quorlite/ids.hpp"
 #include "quorlite/detail/libraft/batch.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {

@@ -10,9 +10,9 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
+#include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
-#include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/thread_signal.hpp"
 
 namespace quorlite {

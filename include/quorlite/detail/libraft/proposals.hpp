@@ -11,14 +11,14 @@
 #include <utility>
 #include <vector>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/ids.hpp"
 #include "quorlite/detail/libraft/batch.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/io.hpp"
 #include "quorlite/detail/libraft/lane.hpp"
+#include "quorlite/ids.hpp"
 #include "quorlite/raft/libraft_options.hpp"
 
 namespace quorlite {

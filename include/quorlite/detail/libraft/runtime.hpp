@@ -18,17 +18,55 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/error.hpp"
 #include "quorlite/detail/libraft/core.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
-#include "quorlite/detail/libraft/inbox.hpp"
-#include "quorlite/raft/libraft_options.hpp"
 #include "quorlite/detail/libraft/transport.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/raft/libraft_options.hpp"
 #include "quorlite/thread_signal.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
+
+/// Any thread puts, the loop takes all at once.
+class libraft_inbox {
+ public:
+  /// @param put what to do with the mail; it must not block
+  /// @returns whether the loop is to be woken; nothing if it is gone, and `put` was not called
+  struct posted {
+    bool taken = false;
+    bool wake = false;
+  };
+  template <class Put>
+  posted post(Put&& put) noexcept {
+    const std::lock_guard guard(mutex_);
+    if (closed_) {
+      return {};
+    }
+    std::forward<Put>(put)(mail_);
+    return {true, !std::exchange(waiting_, true)};
+  }
+
+  [[nodiscard]] libraft_mail take() noexcept {
+    const std::lock_guard guard(mutex_);
+    waiting_ = false;
+    return std::exchange(mail_, {});
+  }
+
+  /// From here on nothing is put. @returns what nobody took
+  [[nodiscard]] libraft_mail close() noexcept {
+    const std::lock_guard guard(mutex_);
+    closed_ = true;
+    return std::exchange(mail_, {});
+  }
+
+ private:
+  std::mutex mutex_;
+  libraft_mail mail_;
+  bool waiting_ = false;
+  bool closed_ = false;
+};
 
 /// One life of a server. start() and stop() from one thread; the rest from any.
 ///
