@@ -538,7 +538,7 @@ struct proposing {
       const auto target = *on.database_named(one.name);
       const auto store = target->store();
       bases.push_back(store->pin_tip());
-      REQUIRE(target->try_acquire_writer(this));
+      REQUIRE(on.writers().try_acquire(*target, this));
       const auto ticket = on.begin_write(*store, bases.back());
       REQUIRE(ticket);
       database_write made;
@@ -568,7 +568,7 @@ TEST_CASE("a commit through the proposer opens its databases and returns when it
   CHECK_FALSE(first.error);
   CHECK(p.l->fate_of(first.id) == transaction_fate::committed);
   CHECK(p.l.committed("new.db") == version_number{1});
-  CHECK((*p.on.database_named("a.db"))->writer_is_free());
+  CHECK(p.on.writers().holder_of(**p.on.database_named("a.db")) == nullptr);
   REQUIRE(p.changes[0].committed);
   CHECK(p.changes[0].target->name() == "a.db");  // by name now
   CHECK(p.changes[0].committed->version() == version_number{1});
@@ -614,7 +614,7 @@ TEST_CASE("too many bytes on their way make a commit busy and leave everything i
     // From inside the wait of the first commit: its bytes are on their way.
     const auto target = *p.on.database_named("b.db");
     const auto base = target->store()->pin_tip();
-    REQUIRE(target->try_acquire_writer(&other));
+    REQUIRE(p.on.writers().try_acquire(*target, &other));
     std::vector<database_write> second(1);
     second[0].target = target;
     second[0].store = target->store();
@@ -624,7 +624,7 @@ TEST_CASE("too many bytes on their way make a commit busy and leave everything i
     second[0].pages = painted({"b.db", {{1, 1}}}, target->store(), base, second[0].page_count);
     CHECK(p.on.commit(second).error == errc::busy);
     CHECK(second[0].pages.size() == 1);
-    CHECK(target->has_writer(&other));
+    CHECK(p.on.writers().holder_of(*target) == &other);
     p.apply_what_is_proposed();
   };
   CHECK_FALSE(p.commit({{"a.db", {{1, 1}}}}).error);
@@ -643,7 +643,7 @@ TEST_CASE("a commit is cut to what the engine takes") {
   CHECK_FALSE(p.commit({{"a.db", {{1, 1}, {2, 2}, {3, 3}}}}).error);
   p.l.engine.entry_bytes = 300;
   CHECK(p.commit({{"a.db", {{4, 1}}}}).error == errc::too_large);
-  CHECK((*p.on.database_named("a.db"))->writer_is_free());
+  CHECK(p.on.writers().holder_of(**p.on.database_named("a.db")) == nullptr);
 }
 
 TEST_CASE("a submitted command returns when it is applied, or says why not") {

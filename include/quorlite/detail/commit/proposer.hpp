@@ -10,7 +10,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -23,6 +22,7 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/codec/command.hpp"
 #include "quorlite/detail/commit/vfs_host.hpp"
+#include "quorlite/detail/commit/writer_queue.hpp"
 #include "quorlite/detail/core/consensus_port.hpp"
 #include "quorlite/detail/machine/flush_port.hpp"
 #include "quorlite/detail/machine/machine_state.hpp"
@@ -39,16 +39,19 @@ class proposer final : public vfs_host {
  public:
   proposer(consensus_port& engine, machine_state& machine, flush_port& flushes,
            const proposer_options& options) noexcept
-      : engine_(engine), machine_(machine), flushes_(flushes), options_(options) {}
+      : engine_(engine),
+        machine_(machine),
+        flushes_(flushes),
+        options_(options),
+        writers_(engine) {}
   ~proposer() = default;
 
   [[nodiscard]] result<std::shared_ptr<database>> database_named(
       std::string_view name) noexcept override;
   [[nodiscard]] result<write_ticket> begin_write(const page_store& store,
                                                  const page_store::pin& base) noexcept override;
-  void wait_for_writer(database& target, milliseconds slice) noexcept override;
+  [[nodiscard]] writer_queue& writers() noexcept override { return writers_; }
   void wait_for_quiet(database& target, milliseconds slice) noexcept override;
-  void release_writer(database& target, const void* owner) noexcept override;
   [[nodiscard]] commit_answer commit(std::span<database_write> writes) noexcept override;
   [[nodiscard]] std::string explain(std::error_code error) const override;
 
@@ -63,12 +66,6 @@ class proposer final : public vfs_host {
 
  private:
   using row = machine_state::row;
-
-  struct waiter {
-    const database* target;
-    port_signal* freed;
-    bool woken = false;
-  };
 
   [[nodiscard]] row make_row() const;
   [[nodiscard]] std::error_code plan(std::span<database_write> writes, const row& own,
@@ -86,8 +83,7 @@ class proposer final : public vfs_host {
   flush_port& flushes_;
   const proposer_options options_;
   std::atomic<std::size_t> in_flight_{0};
-  std::mutex waiters_mutex_;
-  std::list<waiter> waiters_;
+  writer_queue writers_;
   mutable std::mutex counters_mutex_;
   proposer_counters counters_;
 };

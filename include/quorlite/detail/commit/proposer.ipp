@@ -42,21 +42,6 @@ QUORLITE_DECL result<write_ticket> proposer::begin_write(const page_store& store
   return write_ticket{office.term, store.epoch()};
 }
 
-QUORLITE_DECL void proposer::wait_for_writer(database& target, milliseconds slice) noexcept {
-  port_signal freed(engine_);
-  std::list<waiter>::iterator place;
-  {
-    const std::lock_guard guard(waiters_mutex_);
-    if (target.writer_is_free()) {
-      return;
-    }
-    place = waiters_.insert(waiters_.end(), {&target, &freed, false});
-  }
-  static_cast<void>(freed.wait(engine_, slice));
-  const std::lock_guard guard(waiters_mutex_);
-  waiters_.erase(place);
-}
-
 QUORLITE_DECL void proposer::wait_for_quiet(database& target, milliseconds slice) noexcept {
   const auto is_quiet = [&] {
     const std::shared_ptr<page_store> store = target.store();
@@ -66,20 +51,6 @@ QUORLITE_DECL void proposer::wait_for_quiet(database& target, milliseconds slice
   for (std::uint64_t spent = 0; spent < slice.value && !is_quiet(); ++spent) {
     port_signal never(engine_);
     static_cast<void>(never.wait(engine_, milliseconds{1}));
-  }
-}
-
-QUORLITE_DECL void proposer::release_writer(database& target, const void* owner) noexcept {
-  if (!target.release_writer(owner)) {
-    return;
-  }
-  const std::lock_guard guard(waiters_mutex_);
-  for (waiter& next : waiters_) {
-    if (next.target == &target && !next.woken) {
-      next.woken = true;
-      next.freed->raise();
-      return;  // one slot, one waiter: the others have their slices
-    }
   }
 }
 
@@ -103,7 +74,7 @@ QUORLITE_DECL commit_answer proposer::commit(std::span<database_write> writes) n
   std::error_code error = flushes_.flush_if_crowded();
   error = error ? error : send(writes, own, sent);
   for (const database_write& write : writes) {
-    release_writer(*write.target, write.writer);
+    writers_.release(*write.target, write.writer);
   }
   if (error) {
     return {error, {}};

@@ -13,6 +13,7 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
+#include "quorlite/detail/commit/writer_queue.hpp"
 #include "quorlite/detail/machine/database_write.hpp"
 #include "quorlite/detail/pages/page_store.hpp"
 #include "quorlite/detail/pages/registry.hpp"
@@ -46,15 +47,11 @@ class vfs_host {
   [[nodiscard]] virtual result<write_ticket> begin_write(const page_store& store,
                                                          const page_store::pin& base) noexcept = 0;
 
-  /// Blocks (by the adapter's wait) until the writer slot of `target` was released, or `slice` has
-  /// passed.
-  virtual void wait_for_writer(database& target, milliseconds slice) noexcept = 0;
+  /// Whose turn it is to write.
+  [[nodiscard]] virtual writer_queue& writers() noexcept = 0;
 
   /// Blocks until nothing is pending on `store`, or `slice` has passed.
   virtual void wait_for_quiet(database& target, milliseconds slice) noexcept = 0;
-
-  /// Gives the writer slot back and wakes one who waits for it.
-  virtual void release_writer(database& target, const void* owner) noexcept = 0;
 
   /// Proposes all changes as one transaction and blocks until it is answered. The writer slots are
   /// released as soon as the entry is on its way, so that the next writer builds on this one.

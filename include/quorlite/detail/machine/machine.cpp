@@ -8,6 +8,7 @@
 #include "quorlite/codec/go_dqlite.ipp"
 #include "quorlite/detail/commit/proposer.ipp"
 #include "quorlite/detail/commit/write_plan.ipp"
+#include "quorlite/detail/commit/writer_queue.ipp"
 #include "quorlite/detail/legacy/foreign_staging.ipp"
 #include "quorlite/detail/legacy/go_dqlite.ipp"
 #include "quorlite/detail/legacy/go_dqlite_command.ipp"

@@ -11,6 +11,7 @@
 #include "quorlite/detail/sqlite/database_file.ipp"
 #include "quorlite/detail/sqlite/dirty_pages.ipp"
 #include "quorlite/detail/sqlite/group/closure_rules.ipp"
+#include "quorlite/detail/sqlite/group/group_writer.ipp"
 #include "quorlite/detail/sqlite/group/write_group.ipp"
 #include "quorlite/detail/sqlite/group/write_task.ipp"
 #include "quorlite/detail/sqlite/journal.ipp"
@@ -19,4 +20,5 @@
 #include "quorlite/detail/sqlite/vfs.ipp"
 #include "quorlite/detail/sqlite/view.ipp"
 #include "quorlite/detail/sqlite/writer_turn.ipp"
+#include "quorlite/replica.ipp"
 #include "quorlite/transfer.ipp"

@@ -23,10 +23,6 @@ namespace detail {
 /// handler, which SQLite asks on behalf of a writer, turns it into one that *wants the tip*.
 class writer_turn {
  public:
-  /// How long one wait for another writer lasts at most: the patience of a connection is counted
-  /// in these.
-  static constexpr milliseconds slice{2};
-
   writer_turn(vfs_host& host, const database_view& view) noexcept : host_(host), view_(view) {}
   writer_turn(const writer_turn&) = delete;
   writer_turn& operator=(const writer_turn&) = delete;

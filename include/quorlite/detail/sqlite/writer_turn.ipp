@@ -31,7 +31,7 @@ QUORLITE_DECL bool writer_turn::acquire_early() {
       early_ = true;
       return true;
     }
-    host_.wait_for_writer(view_.target(), slice);
+    host_.writers().wait(view_.target());
     if (view_.store()->tip().version == before && view_.store()->epoch() == epoch) {
       early_ = try_acquire();
       return early_;
@@ -46,7 +46,7 @@ QUORLITE_DECL bool writer_turn::await_quiet() {
     if (before == view_.store()->tip().version) {
       return true;
     }
-    host_.wait_for_quiet(view_.target(), slice);
+    host_.wait_for_quiet(view_.target(), writer_queue::slice);
     if (view_.store()->committed().version == before) {
       break;
     }
@@ -83,13 +83,13 @@ QUORLITE_DECL void writer_turn::was_released() noexcept {
 
 QUORLITE_DECL void writer_turn::give_back() noexcept {
   if (holds_) {
-    host_.release_writer(view_.target(), this);
+    host_.writers().release(view_.target(), this);
   }
   was_released();
 }
 
 QUORLITE_DECL bool writer_turn::try_acquire() {
-  holds_ = view_.target().try_acquire_writer(this);
+  holds_ = host_.writers().try_acquire(view_.target(), this);
   return holds_;
 }
 
