@@ -38,7 +38,9 @@ class large_database {
   /// Everything is on its way to the disk when it returns.
   virtual void flush() {}
   /// What it says of its pages, if it keeps a hash of them.
-  [[nodiscard]] virtual std::optional<quorlite::detail::database_state> state() { return std::nullopt; }
+  [[nodiscard]] virtual std::optional<quorlite::detail::database_state> state() {
+    return std::nullopt;
+  }
 };
 
 class large_plain_database final : public large_database {
@@ -106,7 +108,7 @@ class large_replica final : public large_database {
     }
     if (number != lock_page) {
       hash += quorlite::detail::page_hash(quorlite::page_number{static_cast<std::uint32_t>(number)},
-                                  std::as_bytes(std::span(page)));
+                                          std::as_bytes(std::span(page)));
     }
   }
   return hash;

@@ -1,7 +1,6 @@
 """The house rules, as a test. Each violation is a line `FILE:LINE: what is wrong; what to do`."""
 
 import argparse
-import fnmatch
 import os
 import pathlib
 import re
@@ -9,35 +8,12 @@ import subprocess
 import sys
 
 COLUMNS = 100
-HEADER_LINES = 400
+INTERFACE_LINES = 60
 FUNCTION_LINES = 70
+PUBLIC_HEADERS = 30
 
-# ---- the layers: a header includes quorlite headers of its own layer or below --------
-
-LAYERS = [
-    "config.hpp version.hpp error.hpp ids.hpp limits.hpp bytes.hpp wire.hpp xxh3.hpp",
-    "consensus.hpp storage.hpp thread_signal.hpp",
-    "command.hpp codec/*.hpp",
-    "page_store.hpp page_table.hpp page_version.hpp pin_ledger.hpp reclaim.hpp lineage.hpp"
-    " memory_gauge.hpp page_reader.hpp page_source.hpp page_store_usage.hpp"
-    " transaction.hpp registry.hpp"
-    " version_chains.hpp",
-    "fsm.hpp fsm_apply.hpp fsm_foreign.hpp fsm_proposals.hpp fsm_state.hpp base_image.hpp"
-    " captured_state.hpp damage_board.hpp foreign_staging.hpp frame_assembly.hpp"
-    " outcome_table.hpp prepared_frames.hpp proposal_table.hpp replica_status.hpp"
-    " restore_target.hpp staged_restore.hpp stored_pages.hpp write_plan.hpp",
-    "sqlite/*.hpp proposer.hpp group_writer.hpp replica.hpp connection.hpp",
-]
-
-# Parts beside the layers: the highest layer they may include, and the groups besides.
-BESIDE = {
-    "storage/*.hpp": (1, ["storage/*.hpp"]),
-    "raft/*.hpp": (1, ["raft/*.hpp", "testing/*.hpp"]),
-    "testing/*.hpp": (5, ["*"]),
-    "fmt.hpp": (5, []),
-    "json.hpp": (5, []),
-    "quorlite.hpp": (5, []),
-}
+ROOMS = "include/quorlite/README.md"  # its tables say who may include whom
+WITH_SQLITE = "detail/sqlite/"  # from this layer on sqlite3.h may be included
 
 # What headers of the layers must not use: time, randomness and threads come from outside, and
 # these standard headers cost every includer dearly.
@@ -51,7 +27,7 @@ NOT_IN_LAYERS = {
     r"#\s*include\s*<(iostream|regex|ranges)>": "includes a costly header",
 }
 
-CODE_SUFFIXES = {".hpp", ".cpp", ".h", ".in", ".py", ".sh", ".build"}
+CODE_SUFFIXES = {".hpp", ".ipp", ".cpp", ".h", ".in", ".py", ".sh", ".build"}
 STYLED_FOLDERS = ("include", "tests", "benchmarks", "docs/examples")
 
 # Spelled in two parts, so that this file does not contain them.
@@ -143,12 +119,56 @@ def check_forbidden(path: str, text: str) -> None:
             report(path, line_of(text, position), f"mentions '{word}'", "say it in other words")
 
 
-def check_header(path: str, text: str, code: str) -> None:
-    lines = text.count("\n")
-    if lines > HEADER_LINES:
-        report(path, lines, f"{lines} lines", f"split the header: at most {HEADER_LINES}")
+def check_header(path: str, code: str) -> None:
     if not re.search(r"^#pragma once$", code, re.MULTILINE):
         report(path, 1, "no #pragma once", "add it below the opening comment")
+    bodies = path.removesuffix(".hpp") + ".ipp"
+    if path.endswith(".ipp") and "QUORLITE_DECL" not in code and "template" not in code:
+        report(path, 1, "has no body", f"see {ROOMS}")
+    elif path.endswith(".hpp") and "/detail/" in path and re.search(
+        r"^QUORLITE_DECL .*\{$", code, re.MULTILINE
+    ):
+        report(path, 1, "has bodies of the compiled part", f"move them to {bodies}")
+
+
+CLASS_HEAD = re.compile(
+    r"^(?:template <[^{};]*>\n)?(?:class|struct)\s+(?:\[\[\w+\]\]\s+|alignas\(\w+\)\s+)?"
+    r"(?P<name>[\w:]+)(?:\s+final)?[^;{()]*\{",
+    re.MULTILINE,
+)
+
+
+def check_interfaces(path: str, code: str) -> None:
+    """A class is an interface that one reads in a screen: lines of declarations are counted, not
+    comments, not blank lines, not what stands inside the body of a function."""
+    for head in CLASS_HEAD.finditer(code):
+        end = end_of_block(code, head.end() - 1)
+        lines = declaration_lines(code[head.end() : end])
+        if lines > INTERFACE_LINES:
+            report(
+                path,
+                line_of(code, head.start("name")),
+                f"{head['name']} has {lines} lines of declarations",
+                f"divide it by its nouns: at most {INTERFACE_LINES}",
+            )
+
+
+def declaration_lines(inside: str) -> int:
+    kept, position, start = [], 0, 0
+    while position < len(inside):
+        if inside[position] in ";}":
+            start = position + 1
+        if inside[position] == "{":
+            declaration = without_template_heads(inside[start:position])
+            start = position + 1
+            if not OPENS_SCOPE.search(declaration):
+                end = end_of_block(inside, position)
+                kept.append("{}")
+                position = start = end + 1
+                continue
+        kept.append(inside[position])
+        position += 1
+    return sum(1 for line in "".join(kept).split("\n") if line.strip())
 
 
 OPENS_SCOPE = re.compile(r"\b(namespace|class|struct|union|enum|concept)\b|\bextern\s*$")
@@ -212,44 +232,118 @@ def end_of_block(code: str, opening: int) -> int:
 # ---- rules of structure --------------------------------------------------------------
 
 
-def matches(header: str, patterns: str | list[str]) -> bool:
-    names = patterns.split() if isinstance(patterns, str) else patterns
-    return any(fnmatch.fnmatchcase(header, name) for name in names)
+class Rooms:
+    """Who may include whom, as the tables of include/quorlite/README.md say."""
+
+    def __init__(self, text: str) -> None:
+        self.layers: list[list[str]] = []  # from the lowest up
+        self.beside: list[tuple[list[str], int, list[str]]] = []  # rooms, highest layer, more rooms
+        for row in re.finditer(r"^\| (`.*?) \|(.*)\|$", text, re.MULTILINE):
+            rooms = re.findall(r"`([^`]+)`", row.group(1))
+            cells = row.group(2).split(" | ")
+            if len(cells) == 1:
+                self.layers.append(rooms)
+            elif cells[0].strip() == "everything":
+                self.beside.append((rooms, len(self.layers), [""]))
+            else:
+                self.beside.append((rooms, 1, re.findall(r"`([^`]+)`", cells[0])))
+
+    @staticmethod
+    def holds(rooms: list[str], header: str) -> bool:
+        noun = header.removesuffix(".ipp") + ".hpp" if header.endswith(".ipp") else header
+        return any(noun == r or (r == "" or r.endswith("/")) and noun.startswith(r) for r in rooms)
+
+    def layer_of(self, header: str) -> int | None:
+        found = (n for n, rooms in enumerate(self.layers) if self.holds(rooms, header))
+        return next(found, None)
+
+    def allowed(self, header: str) -> tuple[int, list[str]] | None:
+        """The highest layer it may include, and rooms besides; None: it stands in no room."""
+        layer = self.layer_of(header)
+        if layer is not None:
+            return layer, []
+        for rooms, highest, more in self.beside:
+            if self.holds(rooms, header):
+                return highest, rooms + more
+        return None
 
 
-def layer_of(header: str) -> int | None:
-    return next((n for n, names in enumerate(LAYERS) if matches(header, names)), None)
+INCLUDE = re.compile(r'^[ \t]*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 
 
-def beside(header: str) -> tuple[int, list[str]] | None:
-    return next((rule for name, rule in BESIDE.items() if matches(header, name)), None)
-
-
-def check_layers(path: str, header: str, code: str) -> None:
-    layer, rule = layer_of(header), beside(header)
-    if layer is None and rule is None:
-        report(path, 1, "is in no layer", "add it to LAYERS or BESIDE in tests/tidy.py")
+def check_rooms(rooms: Rooms, path: str, header: str, code: str) -> None:
+    allowed = rooms.allowed(header)
+    if allowed is None:
+        report(path, 1, "stands in no room", f"add its room to a table of {ROOMS}")
         return
-    highest, groups = (layer, []) if layer is not None else rule
-    for include in re.finditer(r'^[ \t]*#\s*include\s*([<"])([^>"]+)[>"]', code, re.MULTILINE):
+    highest, more = allowed
+    layer = rooms.layer_of(header)
+    for include in INCLUDE.finditer(code):
         name, line = include.group(2), line_of(code, include.start())
         if name.startswith("quorlite/"):
             included = name.removeprefix("quorlite/")
-            below = layer_of(included)
-            if not (below is not None and below <= highest) and not matches(included, groups):
-                where = f"layer {layer}" if layer is not None else "this part"
-                report(path, line, f"{where} includes {name}", "include its layer or below only")
-        elif include.group(1) == '"' and not name.startswith("quorlite/"):
+            below = rooms.layer_of(included)
+            own = included.removesuffix(".hpp").removesuffix(".ipp") == header.removesuffix(".hpp")
+            in_reach = below is not None and below <= highest
+            if not in_reach and not rooms.holds(more, included) and not own:
+                report(path, line, f"includes {name}", f"not in its reach: see {ROOMS}")
+        elif include.group(1) == '"':
             report(path, line, f'includes "{name}"', "name it by its path quorlite/…")
         if name.startswith(("fmt/", "nlohmann/")) and header not in {"fmt.hpp", "json.hpp"}:
             report(path, line, f"includes {name}", "move it to fmt.hpp or json.hpp")
-        if name == "sqlite3.h" and highest < 5:
-            report(path, line, "includes sqlite3.h", "only layer 5 and above may; pass values")
+        if name == "sqlite3.h" and highest < rooms.layer_of(WITH_SQLITE):
+            report(path, line, "includes sqlite3.h", f"only from {WITH_SQLITE} up")
     if layer is not None:
         for expression, fault in NOT_IN_LAYERS.items():
             for use in re.finditer(expression, code):
                 remedy = "take it from the adapter or the storage, or find another way"
                 report(path, line_of(code, use.start()), fault, remedy)
+
+
+def check_cycles(includes: dict[str, list[str]]) -> None:
+    """No header includes itself by way of others. (An .ipp stands above its header.)"""
+    done: set[str] = set()
+
+    def visit(header: str, way: list[str]) -> None:
+        if header in way:
+            chain = " -> ".join(way[way.index(header) :] + [header])
+            report(f"include/{header}", 1, f"includes itself: {chain}", "see where the nouns part")
+        elif header not in done:
+            for included in includes.get(header, []):
+                visit(included, way + [header])
+            done.add(header)
+
+    for header in sorted(includes):
+        visit(header, [])
+
+
+def check_include_tree(root: pathlib.Path, files: list[str]) -> None:
+    rooms = Rooms(read(root, ROOMS) or "")
+    if not rooms.layers or not rooms.beside:
+        report(ROOMS, 1, "has no table of rooms", "give it back: this test reads it")
+        return
+    includes = {}
+    public = []
+    for path in files:
+        if not path.startswith("include/") or not path.endswith((".hpp", ".ipp", ".cpp")):
+            continue
+        header = path.removeprefix("include/quorlite/")
+        code = without_comments(read(root, path))
+        if not path.endswith(".cpp"):
+            check_header(path, code)
+            check_functions(path, without_literals(code))
+            check_rooms(rooms, path, header, code)
+        if path.endswith(".hpp"):
+            check_interfaces(path, without_literals(code))
+            names = [found.group(2) for found in INCLUDE.finditer(code)]
+            includes["quorlite/" + header] = [
+                n for n in names if n.startswith("quorlite/") and n.endswith(".hpp")
+            ]
+            if "detail/" not in header:
+                public.append(header)
+    check_cycles(includes)
+    if len(public) > PUBLIC_HEADERS:
+        report(ROOMS, 1, f"{len(public)} public headers", f"at most {PUBLIC_HEADERS}")
 
 
 def listed_names(build: str, variable: str) -> list[str]:
@@ -352,11 +446,7 @@ def check_all(root: pathlib.Path) -> list[str]:
             check_form(path, text)
         if is_shell(path, text):
             check_shell(root, path)
-        if path.startswith("include/") and suffix in {".hpp", ".cpp"}:
-            code = without_comments(text)
-            check_header(path, text, code)
-            check_functions(path, without_literals(code))
-            check_layers(path, path.removeprefix("include/quorlite/"), code)
+    check_include_tree(root, files)
     check_test_lists(root, files)
     check_version(root)
     check_readme(root)

@@ -82,8 +82,8 @@ class fsm final : public state_machine, public detail::flush_port, private detai
   /// The present state in the legacy format. That tells neither versions, outcomes nor the term, so
   /// it is for a cluster of its own: all of its members start from it. Otherwise used as
   /// take_snapshot().
-  /// @returns errc::unsupported: there is no such format, or a transaction waits for its commit (try
-  ///   later)
+  /// @returns errc::unsupported: there is no such format, or a transaction waits for its commit
+  ///   (try later)
   [[nodiscard]] result<std::unique_ptr<snapshot_reader>> take_legacy_snapshot() noexcept;
 
   // ---- any thread
@@ -462,7 +462,7 @@ log_position fsm<Consensus, Storage>::durable() const noexcept {
 template <consensus Consensus, storage Storage>
 office fsm<Consensus, Storage>::office() const {
   const hold held = state_.hold();
-  return state_.office();
+  return state_.proposals().office();
 }
 
 template <consensus Consensus, storage Storage>

@@ -31,8 +31,8 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-/// What a replica offers, whatever its engine and storage are: the plain part of `replica`, compiled
-/// once. All members may be called from any thread.
+/// What a replica offers, whatever its engine and storage are: the plain part of `replica`,
+/// compiled once. All members may be called from any thread.
 class replica_core {
  public:
   replica_core(const replica_core&) = delete;

@@ -148,7 +148,7 @@ QUORLITE_DECL transaction_fate replica_core::outcome(transaction_id id) const {
 }
 QUORLITE_DECL quorlite::office replica_core::office() const {
   const auto held = machine_.hold();
-  return machine_.office();
+  return machine_.proposals().office();
 }
 QUORLITE_DECL quorlite::health replica_core::health() const {
   const auto held = machine_.hold();

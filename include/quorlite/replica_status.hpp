@@ -1,6 +1,6 @@
 /// @file
-/// What a replica tells: its office, its health, its counters, the fate of a transaction, the answer
-/// to a write().
+/// What a replica tells: its office, its health, its counters, the fate of a transaction, the
+/// answer to a write().
 #pragma once
 
 #include <cstdint>

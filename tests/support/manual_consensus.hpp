@@ -309,7 +309,7 @@ class basic_bench {
 
   result<transaction_id> next_id(term expected) {
     const auto held = machine_->state().hold();
-    return machine_->state().next_id(expected);
+    return machine_->state().proposals().next_id(expected);
   }
   machine_state::row row_of(transaction_id id) {
     auto made = std::make_shared<proposal>(port_);

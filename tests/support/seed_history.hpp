@@ -170,7 +170,8 @@ class machine {
     restart();
   }
   void restart() {
-    machine_ = std::make_unique<machine_type>(storage, fsm_options{.cluster_id = 7, .legacy = legacy_});
+    machine_ =
+        std::make_unique<machine_type>(storage, fsm_options{.cluster_id = 7, .legacy = legacy_});
     REQUIRE_FALSE(machine_->load());
   }
   machine_type* operator->() { return machine_.get(); }

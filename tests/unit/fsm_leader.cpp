@@ -528,7 +528,8 @@ struct proposing {
   std::vector<database_write> changes;
   std::vector<page_store::pin> bases;
 
-  explicit proposing(proposer_options options = {}) : on(l.port(), l.machine().state(), l.machine(), options) {}
+  explicit proposing(proposer_options options = {})
+      : on(l.port(), l.machine().state(), l.machine(), options) {}
 
   commit_answer commit(std::vector<change> wanted) {
     changes.clear();

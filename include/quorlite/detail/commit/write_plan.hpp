@@ -31,8 +31,8 @@ class write_plan {
   [[nodiscard]] std::uint64_t full_page_bytes() const noexcept { return full_page_bytes_; }
 
   /// Adds one database. Sets the hash of each page, of the result, and the version it makes; pages
-  /// that are what they were are taken out, but for one if there is no other: a commit is a version,
-  /// whatever it changes. Reads pages of the base that are not in memory.
+  /// that are what they were are taken out, but for one if there is no other: a commit is a
+  /// version, whatever it changes. Reads pages of the base that are not in memory.
   /// @pre at least one page, images filled; called ascending by name
   /// @returns errors of page_store::reader::image(), errc::stale_term for a doomed base among them:
   ///   the plan is of no use then

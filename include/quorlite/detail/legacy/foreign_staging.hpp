@@ -4,17 +4,17 @@
 /// That format's ids are unique per database at best, and grow there; an undo names no database.
 /// So there is at most one transaction a database, found by the database's name:
 ///
-/// | next in the log, on a database where {id} waits | outcome                                      |
-/// |--------------------------------------------------|----------------------------------------------|
-/// | frames of the same id                            | added; or committed, all together            |
-/// | frames of a larger id                            | what waits is dropped: its leader is gone    |
-/// | frames of a smaller id                           | refused; what waits stays                    |
-/// | frames that are refused                          | the transaction is doomed: no later part of  |
-/// |                                                  | it may commit alone                          |
-/// | undo of that id                                  | dropped; but refused if two databases have   |
-/// |                                                  | the same id waiting                          |
-/// | undo of another id                               | nothing                                      |
-/// | a native transaction, a drop of the database     | dropped                                      |
+/// | next in the log, where {id} waits              | outcome                                     |
+/// |------------------------------------------------|---------------------------------------------|
+/// | frames of the same id                          | added; or committed, all together           |
+/// | frames of a larger id                          | what waits is dropped: its leader is gone   |
+/// | frames of a smaller id                         | refused; what waits stays                   |
+/// | frames that are refused                        | the transaction is doomed: no later part of |
+/// |                                                | it may commit alone                         |
+/// | undo of that id                                | dropped; but refused if two databases have  |
+/// |                                                | the same id waiting                         |
+/// | undo of another id                             | nothing                                     |
+/// | a native transaction, a drop of the database   | dropped                                     |
 #pragma once
 
 #include <cstddef>

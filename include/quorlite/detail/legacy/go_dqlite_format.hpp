@@ -12,7 +12,7 @@
 /// | frames without commit | wait, see foreign_staging.hpp |
 /// | frames with commit | all that waited and these are one transaction |
 /// | frames of another page size than the database's | refused, with all that waited for them |
-/// | undo of a transaction that nobody knows | nothing: it may have been undone before, or have begun without a frame |
+/// | undo of a transaction that nobody knows | nothing: undone before, or begun without a frame |
 /// | begin, end | nothing |
 /// | checkpoint | nothing; refused for a database that was never opened |
 #pragma once

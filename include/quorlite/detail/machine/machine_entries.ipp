@@ -162,11 +162,8 @@ QUORLITE_DECL verdict machine_state::end_of_redo(verdict said) {
 QUORLITE_DECL verdict machine_state::halt(errc why, const std::string& what, log_index at) {
   if (!health_.halted) {
     health_ = {true, make_error_code(why), what + " log index " + std::to_string(at.value)};
-    office_.leading = false;
     drop_tips();
-    for (const row& waiting : proposals_.rows()) {
-      proposals_.answer(waiting, answer::unknown, reason::stopped);
-    }
+    proposals_.close();
   }
   return verdict::halted;
 }

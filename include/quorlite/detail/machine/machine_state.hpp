@@ -34,7 +34,7 @@ namespace detail {
 struct loaded_base;
 struct restored_state;
 
-/// Position, databases, outcomes, proposals, the office and the health of one replica.
+/// Position, databases, outcomes, proposals and the health of one replica.
 ///
 /// **The lock.** All but options(), databases() and evict() is called under hold(). It orders every
 /// change of committed or tip versions. It is a leaf for callers: adapters may hold their own locks
@@ -55,7 +55,6 @@ class machine_state {
   void evict();
 
   [[nodiscard]] const quorlite::health& health() const noexcept { return health_; }
-  [[nodiscard]] const quorlite::office& office() const noexcept { return office_; }
   [[nodiscard]] const machine_counters& counters() const noexcept { return counters_; }
   void count_frames(const log_entry& entry, std::uint64_t page_bytes) noexcept {
     counters_.entry_bytes += entry.bytes.size();
@@ -67,6 +66,7 @@ class machine_state {
   [[nodiscard]] bool is_redoing() const noexcept { return redo_until_.value != 0; }
   [[nodiscard]] frame_assembly& assembly() noexcept { return assembly_; }
   [[nodiscard]] proposal_table& proposals() noexcept { return proposals_; }
+  [[nodiscard]] const proposal_table& proposals() const noexcept { return proposals_; }
 
   // ---- entries: see fsm::apply. What an entry changes and the position move in one hold.
 
@@ -90,8 +90,6 @@ class machine_state {
 
   void change_office(const leadership& now);
   void settle(proposal_token which, outcome how, reason why);
-  /// A fresh name for a transaction. @returns errc::not_leader, stale_term, halted
-  [[nodiscard]] result<transaction_id> next_id(term expected);
   /// Puts the versions on the tips and the row into the table, together, before propose() is
   /// called. @param entries of the transaction; their tokens are consecutive from the one returned
   /// @returns errc::not_leader, stale_term, halted: nothing was changed
@@ -115,7 +113,6 @@ class machine_state {
   void flushed(const captured_state& state, std::error_code error);
 
  private:
-  [[nodiscard]] std::error_code may_propose(term expected) const;
   void drop_tips();
   void drop_writes(const proposal& lost);
   void swap_in(restored_state state, stores& replaced);
@@ -132,8 +129,6 @@ class machine_state {
   std::unique_ptr<restore_target> installed_;  // the pages of a restore, for the next flush
   log_index redo_until_;                       // 0: the base stood at one position, or does again
   log_index staged_up_to_;  // entries above it, up to applied_, are replayed for what they staged
-  quorlite::office office_;
-  std::uint64_t next_sequence_ = 1;
   quorlite::health health_;
   machine_counters counters_;
 };

@@ -32,18 +32,10 @@ QUORLITE_DECL machine_state::machine_state(const fsm_options& options, bool entr
 // ---- the office
 
 QUORLITE_DECL void machine_state::change_office(const leadership& now) {
-  const bool led = office_.leading;
-  const term was = office_.term;
-  office_.leading = now.leading && !health_.halted;
-  office_.term = now.term;
-  office_.leader_hint = now.leader_hint;
-  if (led && !(office_.leading && was == now.term)) {
+  if (proposals_.is_loss(now)) {
     drop_tips();
-    proposals_.lose_office(was);
   }
-  if (office_.leading && was != now.term) {
-    next_sequence_ = 1;
-  }
+  proposals_.change_office(now);
 }
 
 QUORLITE_DECL void machine_state::settle(proposal_token which, outcome how, reason why) {
@@ -62,27 +54,10 @@ QUORLITE_DECL void machine_state::settle(proposal_token which, outcome how, reas
   }  // good news is for apply to tell
 }
 
-QUORLITE_DECL std::error_code machine_state::may_propose(term expected) const {
-  if (health_.halted) {
-    return make_error_code(errc::halted);
-  }
-  if (!office_.leading) {
-    return make_error_code(errc::not_leader);
-  }
-  return office_.term == expected ? std::error_code{} : make_error_code(errc::stale_term);
-}
-
-QUORLITE_DECL result<transaction_id> machine_state::next_id(term expected) {
-  if (const std::error_code error = may_propose(expected)) {
-    return failed(error);
-  }
-  return transaction_id{expected, next_sequence_++};
-}
-
 QUORLITE_DECL result<proposal_token> machine_state::enter(const row& proposed,
                                                           std::span<database_write> writes,
                                                           std::uint32_t entries) {
-  if (const std::error_code error = may_propose(proposed->id.term)) {
+  if (const std::error_code error = proposals_.may_propose(proposed->id.term)) {
     return failed(error);
   }
   for (const database_write& write : writes) {

@@ -18,7 +18,9 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/core/consensus_port.hpp"
 #include "quorlite/detail/machine/database_write.hpp"
+#include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
+#include "quorlite/replica_status.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -51,10 +53,23 @@ struct proposal {
   port_signal signal;
 };
 
-/// The rows. Not synchronised: the machine's mutex guards it.
+/// The office of this replica, and the rows that it proposed in it. Not synchronised: the machine's
+/// mutex guards it.
 class proposal_table {
  public:
   using row = std::shared_ptr<proposal>;
+
+  [[nodiscard]] const quorlite::office& office() const noexcept { return office_; }
+  /// True if this news ends the office that the replica holds.
+  [[nodiscard]] bool is_loss(const leadership& now) const noexcept;
+  /// Takes the news. A loss makes what is left of its term unknown (R5).
+  void change_office(const leadership& now);
+  /// The replica has halted: every row is answered, and nothing more is proposed.
+  void close();
+  /// @returns errc::not_leader, stale_term, halted
+  [[nodiscard]] std::error_code may_propose(term expected) const;
+  /// A fresh name for a transaction. @returns as may_propose()
+  [[nodiscard]] result<transaction_id> next_id(term expected);
 
   /// A row for a transaction of `entries` entries. Their tokens are consecutive from the returned
   /// one.
@@ -68,8 +83,6 @@ class proposal_table {
 
   /// Answers a row, unless it has its answer, and lets its waiter go.
   void answer(const row& answered, detail::answer what, reason why, log_position at = {});
-  /// R5. Rows still inside propose() wait for what it says; handed_over() looks again.
-  void lose_office(term gone);
   /// R3. Of a row still inside propose() a later part may be refused, which is certain: it waits.
   void doubt(const row& doubted, reason why);
   /// propose() has returned for every entry of the row.
@@ -82,9 +95,13 @@ class proposal_table {
   [[nodiscard]] std::vector<row> rows() const;
 
  private:
+  void lose_office(term gone);
   void lose(const row& loser);
   void answer_lost(const row& lost, reason why);
 
+  quorlite::office office_;
+  bool closed_ = false;
+  std::uint64_t next_sequence_ = 1;
   std::uint64_t next_token_ = 1;
   term overtaken_;  ///< the latest term of which something was applied, where terms are told
   std::uint64_t lost_ = 0;  ///< rows that lost their office and are still here

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,53 @@
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
+
+// ---- the office
+
+QUORLITE_DECL bool proposal_table::is_loss(const leadership& now) const noexcept {
+  return office_.leading && !(now.leading && office_.term == now.term);
+}
+
+QUORLITE_DECL void proposal_table::change_office(const leadership& now) {
+  const bool lost = is_loss(now);
+  const term was = office_.term;
+  office_.leading = now.leading && !closed_;
+  office_.term = now.term;
+  office_.leader_hint = now.leader_hint;
+  if (lost) {
+    lose_office(was);
+  }
+  if (office_.leading && was != now.term) {
+    next_sequence_ = 1;
+  }
+}
+
+QUORLITE_DECL void proposal_table::close() {
+  closed_ = true;
+  office_.leading = false;
+  for (const row& waiting : rows()) {
+    answer(waiting, detail::answer::unknown, reason::stopped);
+  }
+}
+
+QUORLITE_DECL std::error_code proposal_table::may_propose(term expected) const {
+  if (closed_) {
+    return make_error_code(errc::halted);
+  }
+  if (!office_.leading) {
+    return make_error_code(errc::not_leader);
+  }
+  return office_.term == expected ? std::error_code{} : make_error_code(errc::stale_term);
+}
+
+QUORLITE_DECL result<transaction_id> proposal_table::next_id(term expected) {
+  if (const std::error_code error = may_propose(expected)) {
+    return failed(error);
+  }
+  return transaction_id{expected, next_sequence_++};
+}
+
+// ---- the rows
 
 QUORLITE_DECL proposal_token proposal_table::add(const row& added, std::uint32_t entries) {
   const proposal_token first{next_token_};
@@ -57,6 +105,7 @@ QUORLITE_DECL void proposal_table::answer(const row& answered, detail::answer wh
   answered->signal.raise();
 }
 
+/// Rows still inside propose() wait for what it says; hand_over() looks again.
 QUORLITE_DECL void proposal_table::lose_office(term gone) {
   for (const row& loser : rows()) {
     if (loser->id.term.value > gone.value || loser->lost) {
