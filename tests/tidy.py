@@ -324,12 +324,15 @@ def check_include_tree(root: pathlib.Path, files: list[str]) -> None:
         return
     includes = {}
     public = []
+    bodies, compiled = set(), set()
     for path in files:
         if not path.startswith("include/") or not path.endswith((".hpp", ".ipp", ".cpp")):
             continue
         header = path.removeprefix("include/quorlite/")
         code = without_comments(read(root, path))
-        if not path.endswith(".cpp"):
+        if path.endswith(".cpp"):
+            compiled.update(found.group(2) for found in INCLUDE.finditer(code))
+        else:
             check_header(path, code)
             check_functions(path, without_literals(code))
             check_rooms(rooms, path, header, code)
@@ -341,6 +344,10 @@ def check_include_tree(root: pathlib.Path, files: list[str]) -> None:
             ]
             if "detail/" not in header:
                 public.append(header)
+        if path.endswith(".ipp") and "QUORLITE_DECL" in code:
+            bodies.add("quorlite/" + header)
+    for name in sorted(bodies - compiled):
+        report(f"include/{name}", 1, "is compiled in no unit", "include it in its room's .cpp")
     check_cycles(includes)
     if len(public) > PUBLIC_HEADERS:
         report(ROOMS, 1, f"{len(public)} public headers", f"at most {PUBLIC_HEADERS}")
@@ -378,7 +385,7 @@ def check_configured(files: list[str], configured: list[str]) -> None:
         ("tests/compile_fail/", ".cpp"),
     ):
         for path in files:
-            if path.startswith(folder) and path.endswith(suffix):
+            if path.startswith(folder) and path.endswith(suffix) and "/detail/" not in path:
                 if path.removeprefix(folder) not in configured:
                     report(path, 1, "is not compiled yet", "run `meson setup --reconfigure BUILD`")
 

@@ -1,7 +1,8 @@
 """Builds and runs a project that uses the library, in a temporary folder.
 
 `subproject` puts a copy of the source tree below the consumer's subprojects/. `pkgconfig` installs
-the library to a prefix of its own and compiles the consumer with what pkg-config says.
+the library to a prefix of its own and compiles the consumer with what pkg-config says, once over
+the compiled library and once header-only.
 """
 
 import argparse
@@ -49,7 +50,8 @@ def use_as_subproject(source: pathlib.Path, project: pathlib.Path, work: pathlib
     shutil.copy(project.parent / "main.cpp", consumer)
     copy_source(source, consumer / "subprojects" / "quorlite")
     build = work / "build"
-    run(["meson", "setup", "--wrap-mode=nodownload", str(build), str(consumer)])
+    quick = ["-Doptimization=0", "-Ddebug=false"]
+    run(["meson", "setup", "--wrap-mode=nodownload", *quick, str(build), str(consumer)])
     run(["meson", "compile", "-C", str(build)])
     run([str(build / "consumer")])
 
@@ -57,18 +59,21 @@ def use_as_subproject(source: pathlib.Path, project: pathlib.Path, work: pathlib
 def use_by_pkgconfig(source: pathlib.Path, project: pathlib.Path, work: pathlib.Path) -> None:
     build, prefix = work / "build", work / "prefix"
     parts = [f"-D{name}=disabled" for name in ("tests", "examples", "benchmarks", "libraft")]
+    parts += ["-Doptimization=0", "-Ddebug=false"]
     run(["meson", "setup", f"--prefix={prefix}", *parts, str(build), str(source)])
     run(["meson", "install", "-C", str(build)])
 
     environment = dict(os.environ)
-    folders = [str(prefix / "share" / "pkgconfig"), environment.get("PKG_CONFIG_PATH", "")]
+    folders = sorted({str(found.parent) for found in prefix.rglob("*.pc")})
+    folders.append(environment.get("PKG_CONFIG_PATH", ""))
     environment["PKG_CONFIG_PATH"] = ":".join(filter(None, folders))
-    said = run(["pkg-config", "--cflags", "--libs", "quorlite"], env=environment)
     compiler = shlex.split(os.environ.get("CXX", "c++"))
-    program = work / "consumer"
     main = project.parent / "main.cpp"
-    run([*compiler, "-std=c++20", str(main), "-o", str(program), *shlex.split(said)])
-    run([str(program)])
+    for package in ("quorlite", "quorlite-header-only"):
+        said = run(["pkg-config", "--cflags", "--libs", package], env=environment)
+        program = work / package
+        run([*compiler, "-std=c++20", str(main), "-o", str(program), *shlex.split(said)])
+        run([str(program)])
 
 
 def main() -> int:
