@@ -3,7 +3,7 @@
 #pragma once
 
 #include "quorlite/detail/file_storage/basic_file_storage.hpp"
-#include "quorlite/detail/file_storage/posix_file_system.hpp"
+#include "quorlite/detail/file_storage/posix.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {

@@ -12,12 +12,12 @@
 #include <vector>
 
 #include "quorlite/config.hpp"
-#include "quorlite/error.hpp"
-#include "quorlite/ids.hpp"
-#include "quorlite/storage.hpp"
 #include "quorlite/detail/file_storage/file_place.hpp"
 #include "quorlite/detail/file_storage/writer.hpp"
 #include "quorlite/detail/storage_rules/position_rules.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/storage.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {

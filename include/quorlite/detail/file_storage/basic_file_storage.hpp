@@ -33,16 +33,16 @@
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
-#include "quorlite/error.hpp"
-#include "quorlite/ids.hpp"
-#include "quorlite/storage.hpp"
 #include "quorlite/detail/file_storage/advance.hpp"
-#include "quorlite/options.hpp"
 #include "quorlite/detail/file_storage/file_place.hpp"
 #include "quorlite/detail/file_storage/recovery.hpp"
-#include "quorlite/storage/file_system.hpp"
 #include "quorlite/detail/file_storage/writer.hpp"
-#include "quorlite/detail/file_storage/posix_file_system.hpp"
+#include "quorlite/detail/storage_rules/position_rules.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/options.hpp"
+#include "quorlite/storage.hpp"
+#include "quorlite/storage/file_system.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -59,31 +59,32 @@ namespace detail {
 /// and for every change after one, errc::invalid_name for a name that is not a database's,
 /// errc::malformed for anything else that the storage contract forbids the caller (nothing has
 /// changed).
-template <file_system FileSystem = posix_file_system>
+template <file_system FileSystem>
 class basic_file_storage {
  public:
   static constexpr storage_abilities abilities{.page_hashes = true};
 
-  /// One content of a name; see detail::file_handle. Not for longer than its storage.
-  using database_type = detail::file_handle<FileSystem>;
-  /// One at a time. See detail::file_writer.
-  class flush_type : public detail::file_writer<FileSystem> {
+  /// One content of a name; see file_handle. Not for longer than its storage.
+  using database_type = file_handle<FileSystem>;
+  /// One at a time. See file_writer.
+  class flush_type : public file_writer<FileSystem> {
     friend class basic_file_storage;
-    flush_type(detail::file_place<FileSystem>& place, log_index ahead) noexcept
-        : detail::file_writer<FileSystem>(place, true, ahead) {}
+    flush_type(file_place<FileSystem>& place, log_index ahead) noexcept
+        : file_writer<FileSystem>(place, true, ahead) {}
   };
-  /// Any number. It writes only what it has opened itself. See detail::file_writer.
-  class stage_type : public detail::file_writer<FileSystem> {
+  /// Any number. It writes only what it has opened itself. See file_writer.
+  class stage_type : public file_writer<FileSystem> {
     friend class basic_file_storage;
-    explicit stage_type(detail::file_place<FileSystem>& place) noexcept
-        : detail::file_writer<FileSystem>(place, false, {}) {}
+    explicit stage_type(file_place<FileSystem>& place) noexcept
+        : file_writer<FileSystem>(place, false, {}) {}
   };
 
   /// Touches nothing yet.
   explicit basic_file_storage(FileSystem files, const file_options& options = {})
       : place_(std::move(files), with_bounds(options)) {}
   /// @param directory made if it is missing, but not its parent
-  explicit basic_file_storage(const std::string& directory, const file_options& options = {}) requires
+  explicit basic_file_storage(const std::string& directory,
+                              const file_options& options = {}) requires
       std::constructible_from<FileSystem, const std::string&>
       : basic_file_storage(FileSystem(directory), options) {}
   basic_file_storage(const basic_file_storage&) = delete;
@@ -100,15 +101,15 @@ class basic_file_storage {
   [[nodiscard]] result<recovery> recover() noexcept try {
     if (!place_.running()) {
       std::error_code error = closed_ ? make_error_code(errc::storage_broken) : take();
-      error = error ? error : detail::file_recovery<FileSystem>(place_).run();
+      error = error ? error : file_recovery<FileSystem>(place_).run();
       if (error) {
-        return failed(detail::storage_error(error));
+        return failed(storage_error(error));
       }
     }
     if (const std::error_code error = place_.check()) {
       return failed(error);
     }
-    const detail::superblock& block = place_.current();
+    const superblock& block = place_.current();
     recovery found;
     found.at = block.at;
     found.replay_from = block.replay_from;
@@ -157,7 +158,7 @@ class basic_file_storage {
   /// the recorded one.
   [[nodiscard]] result<database_type> open(std::string_view name, std::uint32_t page_size) noexcept
       try {
-    if (const std::error_code refused = detail::refusal_of(name, page_size)) {
+    if (const std::error_code refused = refusal_of(name, page_size)) {
       return failed(refused);
     }
     auto content = place_.open(name);
@@ -237,18 +238,18 @@ class basic_file_storage {
       return error;
     }
     auto& directory = place_.directory();
-    if (const auto error = directory.make_directory(detail::place_names::own)) {
+    if (const auto error = directory.make_directory(place_names::own)) {
       return place_.health().after(error);
     }
     if (!locked_) {
-      const std::error_code error = directory.lock(detail::place_names::lock);
+      const std::error_code error = directory.lock(place_names::lock);
       if (error) {
         return error == std::errc::device_or_resource_busy ? make_error_code(errc::busy)
                                                            : place_.health().after(error);
       }
       locked_ = true;
     }
-    if (const auto error = directory.make_directory(detail::place_names::hashes)) {
+    if (const auto error = directory.make_directory(place_names::hashes)) {
       return place_.health().after(error);
     }
     return {};
@@ -258,18 +259,15 @@ class basic_file_storage {
   [[nodiscard]] std::error_code advance(Writer& writer, const base_position& position,
                                         bool whole) noexcept try {
     QUORLITE_ASSERT(writer.place_ == &place_);  // of this storage, and not moved from
-    return detail::file_advance<FileSystem>(place_, writer, position, whole).run();
+    return file_advance<FileSystem>(place_, writer, position, whole).run();
   } catch (const std::bad_alloc&) {
     return make_error_code(errc::storage_full);
   }
 
-  detail::file_place<FileSystem> place_;
+  file_place<FileSystem> place_;
   bool locked_ = false;
   bool closed_ = false;
 };
-
-
-static_assert(storage<basic_file_storage<posix_file_system>>);
 
 }  // namespace detail
 }  // namespace QUORLITE_ABI

@@ -25,13 +25,13 @@
 #include <utility>
 #include <vector>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/detail/core/wire.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
 #include "quorlite/storage/file_system.hpp"
-#include "quorlite/detail/core/wire.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {

@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -26,17 +27,18 @@
 #include <utility>
 #include <vector>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/detail/core/wire.hpp"
+#include "quorlite/detail/core/xxh3.hpp"
+#include "quorlite/detail/file_storage/data_directory.hpp"
+#include "quorlite/detail/file_storage/database_files.hpp"
+#include "quorlite/detail/file_storage/health.hpp"
+#include "quorlite/detail/file_storage/superblock.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"
 #include "quorlite/storage.hpp"
-#include "quorlite/detail/file_storage/data_directory.hpp"
-#include "quorlite/detail/file_storage/health.hpp"
-#include "quorlite/detail/file_storage/superblock.hpp"
-#include "quorlite/detail/core/wire.hpp"
-#include "quorlite/detail/core/xxh3.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -238,6 +240,58 @@ class double_write_file {
   storage_health& health_;
   std::optional<typename FileSystem::file_type> file_;
   double_write_extent extent_;
+};
+
+/// What a flush changes in one file of hashes, on its way through the double-write file: whole
+/// blocks of the file of hashes, since a sector that is being written holds the hashes of other
+/// pages, too. One thread. Throws std::bad_alloc.
+template <file_system FileSystem>
+class hash_changes {
+ public:
+  using database = database_files<FileSystem>;
+
+  /// What is added again counts.
+  void add(const database& of, std::span<const page_view> sorted) {
+    for (const page_view& page : sorted) {
+      if (page.number.value == 1) {
+        values_[0] = of.head_with(page.image[database::guard_offset]);
+      }
+      values_[page.number.value] = page.hash;
+    }
+  }
+
+  /// Appends the blocks as they will be. @returns errc, as of storage_health
+  [[nodiscard]] std::error_code append_to(double_write_file<FileSystem>& into, const database& of,
+                                          storage_health& health, std::size_t batch_blocks) const {
+    constexpr auto values_per_block =
+        static_cast<std::uint32_t>(double_write_block / database::hash_bytes);
+    auto next = values_.begin();
+    while (next != values_.end()) {
+      std::vector<bytes> images;
+      std::vector<page_view> blocks;
+      images.reserve(batch_blocks);
+      while (next != values_.end() && images.size() < batch_blocks) {
+        const std::uint32_t block = next->first / values_per_block;
+        bytes& image = images.emplace_back(double_write_block);
+        if (const auto error = health.after(of.read_hash_block(block, image))) {
+          return error;
+        }
+        for (; next != values_.end() && next->first / values_per_block == block; ++next) {
+          store_little_endian(image.data() + next->first % values_per_block * database::hash_bytes,
+                              next->second);
+        }
+        blocks.push_back({page_number{block + 1}, 0, image});
+      }
+      if (const auto error = into.append(double_write_kind::hashes, of.name(), blocks,
+                                         double_write_block, batch_blocks)) {
+        return error;
+      }
+    }
+    return {};
+  }
+
+ private:
+  std::map<std::uint32_t, std::uint64_t> values_;  // 8 bytes each, by place
 };
 
 }  // namespace detail

@@ -17,16 +17,15 @@
 #include <utility>
 
 #include "quorlite/config.hpp"
-#include "quorlite/error.hpp"
-#include "quorlite/ids.hpp"
 #include "quorlite/detail/file_storage/data_directory.hpp"
 #include "quorlite/detail/file_storage/database_files.hpp"
 #include "quorlite/detail/file_storage/double_write.hpp"
-#include "quorlite/options.hpp"
-#include "quorlite/detail/storage_rules/position_rules.hpp"
 #include "quorlite/detail/file_storage/health.hpp"
 #include "quorlite/detail/file_storage/superblock.hpp"
-#include "quorlite/detail/file_storage/superblock_slots.hpp"
+#include "quorlite/detail/storage_rules/position_rules.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/options.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {

@@ -16,10 +16,10 @@
 #include <vector>
 
 #include "quorlite/config.hpp"
-#include "quorlite/error.hpp"
 #include "quorlite/detail/file_storage/data_directory.hpp"
 #include "quorlite/detail/file_storage/file_place.hpp"
 #include "quorlite/detail/file_storage/superblock.hpp"
+#include "quorlite/error.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {

@@ -15,20 +15,19 @@
 #include <utility>
 
 #include "quorlite/config.hpp"
+#include "quorlite/detail/file_storage/double_write.hpp"
+#include "quorlite/detail/file_storage/file_place.hpp"
+#include "quorlite/detail/storage_rules/position_rules.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
-#include "quorlite/detail/file_storage/file_place.hpp"
-#include "quorlite/detail/file_storage/hash_changes.hpp"
-#include "quorlite/detail/storage_rules/position_rules.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
 template <file_system FileSystem>
-class file_storage;
-
+class basic_file_storage;
 template <file_system FileSystem>
 class file_writer;
 template <file_system FileSystem>
@@ -39,7 +38,7 @@ class file_advance;
 template <file_system FileSystem>
 class file_handle {
  private:
-  friend class file_storage<FileSystem>;
+  friend class basic_file_storage<FileSystem>;
   friend class file_writer<FileSystem>;
   using content = std::shared_ptr<database_files<FileSystem>>;
 
@@ -135,7 +134,7 @@ class file_writer {
   }
 
  private:
-  friend class file_storage<FileSystem>;
+  friend class basic_file_storage<FileSystem>;
   friend class file_advance<FileSystem>;
   using content = typename place_type::content;
 

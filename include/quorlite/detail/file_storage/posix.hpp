@@ -1,35 +1,212 @@
 /// @file
-/// A directory of a POSIX system as a file_system.
+/// A directory of a POSIX system as a file_system: open files, and the descriptors that they own.
 #pragma once
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <new>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/storage/file_system.hpp"
-#include "quorlite/detail/file_storage/posix_file.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
+
+static_assert(sizeof(::off_t) == 8, "files beyond 2 GiB: compile with -D_FILE_OFFSET_BITS=64");
+
+[[nodiscard]] inline std::error_code posix_error(int code) noexcept {
+  return {code, std::generic_category()};
+}
+[[nodiscard]] inline std::error_code last_posix_error() noexcept { return posix_error(errno); }
+
+/// Repeats a system call for as long as a signal interrupts it.
+template <class Call>
+[[nodiscard]] auto uninterrupted(Call call) noexcept {
+  auto answer = call();
+  while (answer < 0 && errno == EINTR) {
+    answer = call();
+  }
+  return answer;
+}
+
+/// Owns one file descriptor, or none.
+class descriptor {
+ public:
+  descriptor() = default;
+  explicit descriptor(int number) noexcept : number_(number) {}
+  descriptor(descriptor&& other) noexcept : number_(other.release()) {}
+  descriptor& operator=(descriptor&& other) noexcept {
+    descriptor old(std::exchange(number_, other.release()));
+    return *this;
+  }
+  ~descriptor() {
+    if (number_ >= 0) {
+      ::close(number_);  // never again after EINTR: the number may be somebody else's by then
+    }
+  }
+  [[nodiscard]] int number() const noexcept { return number_; }
+  [[nodiscard]] explicit operator bool() const noexcept { return number_ >= 0; }
+  /// Hands the number over to the caller.
+  [[nodiscard]] int release() noexcept { return std::exchange(number_, -1); }
+
+ private:
+  int number_ = -1;
+};
+
+/// Parts of a write that is under way: what is left of them, a few at a time.
+class pending_parts {
+ public:
+  explicit pending_parts(std::span<const bytes_view> parts) noexcept : parts_(parts) { skip(0); }
+
+  [[nodiscard]] bool empty() const noexcept { return parts_.empty(); }
+  /// The next parts in the shape that the system call wants; valid until skip().
+  [[nodiscard]] std::span<const ::iovec> next() noexcept {
+    std::size_t count = 0;
+    std::size_t offset = done_;
+    for (const bytes_view part : parts_.first(std::min(parts_.size(), vectors_.size()))) {
+      // The interface is shared with reading, hence the cast; pwritev only reads.
+      vectors_[count++] = {const_cast<std::byte*>(part.data()) + offset, part.size() - offset};
+      offset = 0;
+    }
+    return std::span<const ::iovec>(vectors_).first(count);
+  }
+  /// So many bytes are written.
+  void skip(std::size_t count) noexcept {
+    done_ += count;
+    while (!parts_.empty() && done_ >= parts_.front().size()) {
+      done_ -= parts_.front().size();
+      parts_ = parts_.subspan(1);
+    }
+  }
+
+ private:
+  static constexpr std::size_t vectors_at_once = 64;  // IOV_MAX is at least 16, 1024 on Linux
+#if defined(IOV_MAX)
+  static_assert(vectors_at_once <= IOV_MAX);
+#endif
+
+  std::span<const bytes_view> parts_;
+  std::size_t done_ = 0;  // of the first part, bytes
+  std::array<::iovec, vectors_at_once> vectors_{};
+};
+
+/// A regular file, open for reading and writing. Made by posix_file_system.
+///
+/// Threads, errors: as the concept `file` says. A transfer that the system cuts short is continued,
+/// one that a signal interrupts is repeated.
+class posix_file {
+ public:
+  /// @param opened an open regular file
+  explicit posix_file(descriptor opened) noexcept : opened_(std::move(opened)) {}
+
+  /// @param offset bytes from the start
+  /// @returns bytes read: fewer than asked for only where the file ends
+  [[nodiscard]] result<std::size_t> read(std::uint64_t offset, bytes_span into) const noexcept {
+    std::size_t done = 0;
+    while (done < into.size()) {
+      if (!is_offset(offset + done)) {
+        return failed(posix_error(EINVAL));
+      }
+      const ::ssize_t count = uninterrupted([&] {
+        return ::pread(opened_.number(), into.data() + done, into.size() - done,
+                       static_cast<::off_t>(offset + done));
+      });
+      if (count < 0) {
+        return failed(last_posix_error());
+      }
+      if (count == 0) {
+        break;
+      }
+      done += static_cast<std::size_t>(count);
+    }
+    return done;
+  }
+
+  /// @returns bytes
+  [[nodiscard]] result<std::uint64_t> size() const noexcept {
+    struct ::stat about {};
+    if (::fstat(opened_.number(), &about) != 0) {
+      return failed(last_posix_error());
+    }
+    return static_cast<std::uint64_t>(about.st_size);
+  }
+
+  /// Writes all parts, one behind the other, from `offset` on.
+  [[nodiscard]] std::error_code write(std::uint64_t offset,
+                                      std::span<const bytes_view> parts) noexcept {
+    pending_parts left(parts);
+    while (!left.empty()) {
+      if (!is_offset(offset)) {
+        return posix_error(EFBIG);
+      }
+      const std::span<const ::iovec> vectors = left.next();
+      const ::ssize_t count = uninterrupted([&] {
+        return ::pwritev(opened_.number(), vectors.data(), static_cast<int>(vectors.size()),
+                         static_cast<::off_t>(offset));
+      });
+      if (count < 0) {
+        return last_posix_error();
+      }
+      if (count == 0) {
+        return posix_error(EIO);  // no progress and no reason: do not try for ever
+      }
+      left.skip(static_cast<std::size_t>(count));
+      offset += static_cast<std::uint64_t>(count);
+    }
+    return {};
+  }
+
+  /// @param size bytes
+  [[nodiscard]] std::error_code resize(std::uint64_t size) noexcept {
+    if (!is_offset(size)) {
+      return posix_error(EFBIG);
+    }
+    const int answer =
+        uninterrupted([&] { return ::ftruncate(opened_.number(), static_cast<::off_t>(size)); });
+    return answer < 0 ? last_posix_error() : std::error_code{};
+  }
+
+  /// Blocks until the disk has bytes and size. Only an interruption is tried again: after any other
+  /// failure the system may have dropped what was written, and would call the next attempt a
+  /// success.
+  [[nodiscard]] std::error_code sync() noexcept {
+    const int answer = uninterrupted([&] { return ::fdatasync(opened_.number()); });
+    return answer < 0 ? last_posix_error() : std::error_code{};
+  }
+
+ private:
+  [[nodiscard]] static constexpr bool is_offset(std::uint64_t offset) noexcept {
+    return offset <= static_cast<std::uint64_t>(std::numeric_limits<::off_t>::max());
+  }
+
+  descriptor opened_;
+};
+
+static_assert(file<posix_file>);
 
 /// What is below one directory. Reaches every file from the directory's descriptor, part by part,
 /// and follows no symbolic link on the way, so that nobody who plants one leads it elsewhere. New
@@ -51,7 +228,7 @@ class posix_file_system {
       status_ = open_root(root);
       status_ = status_ ? status_ : sync_parent();
     } else {
-      status_ = errno == EEXIST ? open_root(root) : detail::last_posix_error();
+      status_ = errno == EEXIST ? open_root(root) : last_posix_error();
     }
   }
 
@@ -77,14 +254,14 @@ class posix_file_system {
       return opened.error();
     }
     const int number = opened->number();
-    if (detail::uninterrupted([number] { return ::flock(number, LOCK_EX | LOCK_NB); }) < 0) {
+    if (uninterrupted([number] { return ::flock(number, LOCK_EX | LOCK_NB); }) < 0) {
       return errno == EWOULDBLOCK ? std::make_error_code(std::errc::device_or_resource_busy)
-                                  : detail::last_posix_error();
+                                  : last_posix_error();
     }
     try {
       locks_.push_back(std::move(*opened));
     } catch (const std::bad_alloc&) {
-      return detail::posix_error(ENOMEM);
+      return posix_error(ENOMEM);
     }
     return {};
   }
@@ -106,7 +283,7 @@ class posix_file_system {
         why == EEXIST &&
         ::fstatat(place->number(), place->name.data(), &about, AT_SYMLINK_NOFOLLOW) == 0 &&
         S_ISDIR(about.st_mode);
-    return is_there ? std::error_code{} : detail::posix_error(why);
+    return is_there ? std::error_code{} : posix_error(why);
   }
 
   [[nodiscard]] std::error_code remove(std::string_view path) noexcept {
@@ -118,11 +295,11 @@ class posix_file_system {
       return {};
     }
     if (errno != EISDIR && errno != EPERM) {  // what Linux, and what POSIX says of a directory
-      return unless_missing(detail::last_posix_error());
+      return unless_missing(last_posix_error());
     }
     return ::unlinkat(place->number(), place->name.data(), AT_REMOVEDIR) == 0
                ? std::error_code{}
-               : unless_missing(detail::last_posix_error());
+               : unless_missing(last_posix_error());
   }
 
   [[nodiscard]] std::error_code rename(std::string_view from, std::string_view to) noexcept {
@@ -137,7 +314,7 @@ class posix_file_system {
     return ::renameat(old_place->number(), old_place->name.data(), place->number(),
                       place->name.data()) == 0
                ? std::error_code{}
-               : detail::last_posix_error();
+               : last_posix_error();
   }
 
   [[nodiscard]] result<std::vector<std::string>> list(std::string_view path) noexcept {
@@ -147,7 +324,7 @@ class posix_file_system {
     }
     const std::unique_ptr<::DIR, close_directory> stream(::fdopendir(opened->number()));
     if (!stream) {
-      return failed(detail::last_posix_error());
+      return failed(last_posix_error());
     }
     static_cast<void>(opened->release());  // the stream closes it
     try {
@@ -161,12 +338,12 @@ class posix_file_system {
         errno = 0;
       }
       if (errno != 0) {
-        return failed(detail::last_posix_error());
+        return failed(last_posix_error());
       }
       std::sort(names.begin(), names.end());
       return names;
     } catch (const std::bad_alloc&) {
-      return failed(detail::posix_error(ENOMEM));
+      return failed(posix_error(ENOMEM));
     }
   }
 
@@ -187,7 +364,7 @@ class posix_file_system {
   using part = std::array<char, NAME_MAX + 1>;
   /// A name and the directory that it is in.
   struct location {
-    detail::descriptor below;  // none: the root itself
+    descriptor below;  // none: the root itself
     int root = -1;
     part name{};
     [[nodiscard]] int number() const noexcept { return below ? below.number() : root; }
@@ -197,31 +374,31 @@ class posix_file_system {
     return error == std::errc::no_such_file_or_directory ? std::error_code{} : error;
   }
 
-  [[nodiscard]] static std::error_code sync(const detail::descriptor& directory) noexcept {
-    const int answer = detail::uninterrupted([&] { return ::fsync(directory.number()); });
-    return answer < 0 ? detail::last_posix_error() : std::error_code{};
+  [[nodiscard]] static std::error_code sync(const descriptor& directory) noexcept {
+    const int answer = uninterrupted([&] { return ::fsync(directory.number()); });
+    return answer < 0 ? last_posix_error() : std::error_code{};
   }
 
   [[nodiscard]] static std::error_code copy_name(std::string_view name, part& into) noexcept {
     if (name.empty() || name == "." || name == ".." ||
         name.find_first_of(std::string_view("/\0", 2)) != std::string_view::npos) {
-      return detail::posix_error(EINVAL);
+      return posix_error(EINVAL);
     }
     if (name.size() >= into.size()) {
-      return detail::posix_error(ENAMETOOLONG);
+      return posix_error(ENAMETOOLONG);
     }
     std::memcpy(into.data(), name.data(), name.size());
     into[name.size()] = '\0';
     return {};
   }
 
-  [[nodiscard]] static result<detail::descriptor> open_at(int directory, const part& name,
-                                                          int flags) noexcept {
-    detail::descriptor opened(detail::uninterrupted([&] {
+  [[nodiscard]] static result<descriptor> open_at(int directory, const part& name,
+                                                  int flags) noexcept {
+    descriptor opened(uninterrupted([&] {
       return ::openat(directory, name.data(), flags | O_NOFOLLOW | O_CLOEXEC, file_mode);
     }));
     if (!opened) {
-      return failed(detail::last_posix_error());
+      return failed(last_posix_error());
     }
     return opened;
   }
@@ -250,7 +427,7 @@ class posix_file_system {
     return place;
   }
 
-  [[nodiscard]] result<detail::descriptor> open_directory(std::string_view path) const noexcept {
+  [[nodiscard]] result<descriptor> open_directory(std::string_view path) const noexcept {
     if (status_) {
       return failed(status_);
     }
@@ -264,8 +441,7 @@ class posix_file_system {
     return open_at(place->number(), place->name, directory_flags);
   }
 
-  [[nodiscard]] result<detail::descriptor> open_regular(std::string_view path,
-                                                        int flags) const noexcept {
+  [[nodiscard]] result<descriptor> open_regular(std::string_view path, int flags) const noexcept {
     const auto place = find(path);
     if (!place) {
       return failed(place.error());
@@ -276,18 +452,17 @@ class posix_file_system {
     }
     struct ::stat about {};
     if (::fstat(opened->number(), &about) != 0) {
-      return failed(detail::last_posix_error());
+      return failed(last_posix_error());
     }
     if (!S_ISREG(about.st_mode)) {
-      return failed(detail::posix_error(EINVAL));
+      return failed(posix_error(EINVAL));
     }
     return opened;
   }
 
   [[nodiscard]] std::error_code open_root(const std::string& root) noexcept {
-    root_ = detail::descriptor(
-        detail::uninterrupted([&] { return ::open(root.c_str(), directory_flags); }));
-    return root_ ? std::error_code{} : detail::last_posix_error();
+    root_ = descriptor(uninterrupted([&] { return ::open(root.c_str(), directory_flags); }));
+    return root_ ? std::error_code{} : last_posix_error();
   }
 
   /// The name of a new root must survive a crash as well.
@@ -296,9 +471,9 @@ class posix_file_system {
     return parent ? sync(*parent) : parent.error();
   }
 
-  detail::descriptor root_;
+  descriptor root_;
   std::error_code status_;
-  std::vector<detail::descriptor> locks_;
+  std::vector<descriptor> locks_;
 };
 
 static_assert(file_system<posix_file_system>);
