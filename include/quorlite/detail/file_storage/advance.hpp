@@ -227,7 +227,7 @@ class file_advance {
   writer_type& writer_;
   const base_position& position_;
   const bool whole_;
-  typename place_type::shelf next_;
+  typename place_type::contents next_;
 };
 
 }  // namespace detail

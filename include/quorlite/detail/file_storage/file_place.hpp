@@ -22,7 +22,7 @@
 #include "quorlite/detail/file_storage/double_write.hpp"
 #include "quorlite/detail/file_storage/health.hpp"
 #include "quorlite/detail/file_storage/superblock.hpp"
-#include "quorlite/detail/storage_rules/position_rules.hpp"
+#include "quorlite/detail/storage_rules/content_catalogue.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/options.hpp"
@@ -36,8 +36,9 @@ template <file_system FileSystem>
 class file_place {
  public:
   using database = database_files<FileSystem>;
-  using content = std::shared_ptr<database>;
-  using shelf = std::map<std::string, content, std::less<>>;
+  using catalogue = content_catalogue<database>;
+  using content = typename catalogue::content;
+  using contents = typename catalogue::contents;
 
   file_place(FileSystem files, const file_options& options)
       : options_(options), directory_(std::move(files)) {}
@@ -51,7 +52,7 @@ class file_place {
   [[nodiscard]] double_write_file<FileSystem>& double_write() noexcept { return double_write_; }
   /// The superblock that is durable, but for removals that are done.
   [[nodiscard]] const superblock& current() const noexcept { return current_; }
-  [[nodiscard]] const shelf& databases() const noexcept { return shelf_; }
+  [[nodiscard]] const contents& databases() const noexcept { return catalogue_.living(); }
 
   /// Between a recover() that succeeded and close(), as long as nothing broke.
   [[nodiscard]] std::error_code check() const noexcept {
@@ -59,11 +60,11 @@ class file_place {
   }
   [[nodiscard]] bool running() const noexcept { return running_; }
   void stop() noexcept { running_ = false; }
-  void start(superblock block, shelf databases) noexcept {
+  void start(superblock block, contents databases) noexcept {
     const std::lock_guard guard(mutex_);
     next_generation_ = block.next_generation;
     current_ = std::move(block);
-    shelf_ = std::move(databases);
+    catalogue_.replace(databases);
     running_ = true;
   }
 
@@ -72,21 +73,15 @@ class file_place {
   /// The content of a name, or the one that handles wait for; throws std::bad_alloc.
   [[nodiscard]] content open(std::string_view name) {
     const std::lock_guard guard(mutex_);
-    if (content found = find(name)) {
-      return found;
-    }
-    std::erase_if(unborn_, [](const auto& line) { return line.second.expired(); });
-    auto fresh = std::make_shared<database>(name);
-    unborn_.insert_or_assign(std::string(name), fresh);
-    return fresh;
+    return catalogue_.open(name);
   }
+  /// Also without the lock: only the thread that asks changes what is living.
   [[nodiscard]] bool is_living(const content& which) const noexcept {
-    const auto found = shelf_.find(which->name());
-    return found != shelf_.end() && found->second == which;
+    return catalogue_.is_living(which);
   }
   [[nodiscard]] bool is_unborn(const content& which) const noexcept {
     const std::lock_guard guard(mutex_);
-    return !shelf_.contains(which->name()) && find(which->name()) == which;
+    return catalogue_.is_unborn(which);
   }
 
   /// Makes staged files for a content that has none. Throws std::bad_alloc.
@@ -97,7 +92,7 @@ class file_place {
     {
       const std::lock_guard guard(mutex_);
       generation = next_generation_++;
-      ours = shelf_.contains(fresh.name()) || is_removed(fresh.name());
+      ours = databases().contains(fresh.name()) || is_removed(fresh.name());
     }
     if (!ours) {
       if (const std::error_code error = check_vacant(fresh.name())) {
@@ -156,11 +151,10 @@ class file_place {
   }
 
   /// `block` is durable: from now on it, and these contents, are the truth.
-  void stand_at(superblock block, shelf& databases) noexcept {
+  void stand_at(superblock block, contents& databases) noexcept {
     const std::lock_guard guard(mutex_);
     current_ = std::move(block);
-    shelf_.swap(databases);
-    std::erase_if(unborn_, [this](const auto& line) { return shelf_.contains(line.first); });
+    catalogue_.replace(databases);
   }
 
   /// Writes the record as it is, with the flag. Throws std::bad_alloc.
@@ -179,8 +173,8 @@ class file_place {
     const double_write_extent extent = *current_.double_write;
     const auto copy = [this](double_write_kind kind, std::string_view name, std::uint32_t page_size,
                              std::span<const page_view> pages) -> std::error_code {
-      const auto found = shelf_.find(name);
-      if (found == shelf_.end()) {
+      const auto found = databases().find(name);
+      if (found == databases().end()) {
         return {};  // dropped by the same commit
       }
       if (kind == double_write_kind::hashes) {
@@ -198,8 +192,8 @@ class file_place {
     }
     const auto sync = [this](double_write_kind, std::string_view name, std::uint32_t,
                              std::span<const page_view>) -> std::error_code {
-      const auto found = shelf_.find(name);
-      return found == shelf_.end() ? std::error_code{} : health_.after_sync(found->second->sync());
+      const auto found = databases().find(name);
+      return found == databases().end() ? std::error_code{} : health_.after_sync(found->second->sync());
     };
     return double_write_.visit(extent, sync);
   }
@@ -227,7 +221,7 @@ class file_place {
         return error || !copies ? error : end_double_write();
       }
     }
-    for (const auto& [name, which] : shelf_) {
+    for (const auto& [name, which] : databases()) {
       if (const auto error = health_.after(which->set_guard(on))) {
         return error;
       }
@@ -247,7 +241,7 @@ class file_place {
         return error;
       }
     }
-    for (const auto& [name, which] : shelf_) {
+    for (const auto& [name, which] : databases()) {
       if (const std::error_code error = settle(*which)) {
         return error;
       }
@@ -273,14 +267,6 @@ class file_place {
   bool flushing = false;  ///< a flush is alive
 
  private:
-  /// @pre mutex_ is held
-  [[nodiscard]] content find(std::string_view name) const noexcept {
-    if (const auto living = shelf_.find(name); living != shelf_.end()) {
-      return living->second;
-    }
-    const auto waiting = unborn_.find(name);
-    return waiting == unborn_.end() ? nullptr : waiting->second.lock();
-  }
   [[nodiscard]] bool is_removed(std::string_view name) const noexcept {
     return std::any_of(current_.removals.begin(), current_.removals.end(),
                        [name](const auto& line) { return line.name == name; });
@@ -326,7 +312,7 @@ class file_place {
   /// A guard is written into the sector of a page that must not get lost.
   [[nodiscard]] std::error_code save_first_pages(bool without_guard_only) {
     double_write_.restart();
-    for (const auto& [name, which] : shelf_) {
+    for (const auto& [name, which] : databases()) {
       const result<bool> wanted =
           without_guard_only ? which->lacks_guard() : result<bool>(which->page_count() != 0);
       if (!wanted) {
@@ -381,8 +367,7 @@ class file_place {
   double_write_file<FileSystem> double_write_{directory_, health_};
   mutable std::mutex mutex_;  // guards what `begin` and `open` need of the following
   superblock current_;
-  shelf shelf_;
-  std::map<std::string, std::weak_ptr<database>, std::less<>> unborn_;  // opened, not yet begun
+  catalogue catalogue_;
   std::uint64_t next_generation_ = 1;
   std::atomic<bool> running_{false};
   bool names_changed_ = false;

@@ -55,7 +55,7 @@ class file_recovery {
         return error;
       }
     }
-    place_.start(std::move(block_), std::move(shelf_));
+    place_.start(std::move(block_), std::move(databases_));
     const std::error_code error = finish();
     if (error) {
       place_.stop();
@@ -214,7 +214,7 @@ class file_recovery {
       if (error) {
         return place_.health().after(error);
       }
-      shelf_.emplace(line.name, std::move(which));
+      databases_.emplace(line.name, std::move(which));
     }
     return {};
   }
@@ -227,11 +227,11 @@ class file_recovery {
     }
     if (was_pending) {  // now they can be looked at
       block_ = place_.current();
-      shelf_.clear();
+      databases_.clear();
       if (const std::error_code error = open_databases()) {
         return error;
       }
-      place_.start(std::move(block_), std::move(shelf_));
+      place_.start(std::move(block_), std::move(databases_));
     }
     // Also if it says so already: the sync of what was read may have failed in the last process.
     if (const std::error_code error = place_.write_clean(false)) {
@@ -261,7 +261,7 @@ class file_recovery {
 
   place_type& place_;
   superblock block_;
-  typename place_type::shelf shelf_;
+  typename place_type::contents databases_;
   names root_;
   names hashes_;
 };
