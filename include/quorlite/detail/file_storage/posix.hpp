@@ -2,24 +2,10 @@
 /// A directory of a POSIX system as a file_system: open files, and the descriptors that they own.
 #pragma once
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <sys/types.h>
-#include <sys/uio.h>
-#include <unistd.h>
-
-#include <algorithm>
 #include <array>
-#include <cerrno>
 #include <climits>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <limits>
-#include <memory>
-#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -36,38 +22,14 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-static_assert(sizeof(::off_t) == 8, "files beyond 2 GiB: compile with -D_FILE_OFFSET_BITS=64");
-
-[[nodiscard]] inline std::error_code posix_error(int code) noexcept {
-  return {code, std::generic_category()};
-}
-[[nodiscard]] inline std::error_code last_posix_error() noexcept { return posix_error(errno); }
-
-/// Repeats a system call for as long as a signal interrupts it.
-template <class Call>
-[[nodiscard]] auto uninterrupted(Call call) noexcept {
-  auto answer = call();
-  while (answer < 0 && errno == EINTR) {
-    answer = call();
-  }
-  return answer;
-}
-
 /// Owns one file descriptor, or none.
 class descriptor {
  public:
   descriptor() = default;
   explicit descriptor(int number) noexcept : number_(number) {}
   descriptor(descriptor&& other) noexcept : number_(other.release()) {}
-  descriptor& operator=(descriptor&& other) noexcept {
-    descriptor old(std::exchange(number_, other.release()));
-    return *this;
-  }
-  ~descriptor() {
-    if (number_ >= 0) {
-      ::close(number_);  // never again after EINTR: the number may be somebody else's by then
-    }
-  }
+  descriptor& operator=(descriptor&& other) noexcept;
+  ~descriptor();
   [[nodiscard]] int number() const noexcept { return number_; }
   [[nodiscard]] explicit operator bool() const noexcept { return number_ >= 0; }
   /// Hands the number over to the caller.
@@ -75,43 +37,6 @@ class descriptor {
 
  private:
   int number_ = -1;
-};
-
-/// Parts of a write that is under way: what is left of them, a few at a time.
-class pending_parts {
- public:
-  explicit pending_parts(std::span<const bytes_view> parts) noexcept : parts_(parts) { skip(0); }
-
-  [[nodiscard]] bool empty() const noexcept { return parts_.empty(); }
-  /// The next parts in the shape that the system call wants; valid until skip().
-  [[nodiscard]] std::span<const ::iovec> next() noexcept {
-    std::size_t count = 0;
-    std::size_t offset = done_;
-    for (const bytes_view part : parts_.first(std::min(parts_.size(), vectors_.size()))) {
-      // The interface is shared with reading, hence the cast; pwritev only reads.
-      vectors_[count++] = {const_cast<std::byte*>(part.data()) + offset, part.size() - offset};
-      offset = 0;
-    }
-    return std::span<const ::iovec>(vectors_).first(count);
-  }
-  /// So many bytes are written.
-  void skip(std::size_t count) noexcept {
-    done_ += count;
-    while (!parts_.empty() && done_ >= parts_.front().size()) {
-      done_ -= parts_.front().size();
-      parts_ = parts_.subspan(1);
-    }
-  }
-
- private:
-  static constexpr std::size_t vectors_at_once = 64;  // IOV_MAX is at least 16, 1024 on Linux
-#if defined(IOV_MAX)
-  static_assert(vectors_at_once <= IOV_MAX);
-#endif
-
-  std::span<const bytes_view> parts_;
-  std::size_t done_ = 0;  // of the first part, bytes
-  std::array<::iovec, vectors_at_once> vectors_{};
 };
 
 /// A regular file, open for reading and writing. Made by posix_file_system.
@@ -125,84 +50,24 @@ class posix_file {
 
   /// @param offset bytes from the start
   /// @returns bytes read: fewer than asked for only where the file ends
-  [[nodiscard]] result<std::size_t> read(std::uint64_t offset, bytes_span into) const noexcept {
-    std::size_t done = 0;
-    while (done < into.size()) {
-      if (!is_offset(offset + done)) {
-        return failed(posix_error(EINVAL));
-      }
-      const ::ssize_t count = uninterrupted([&] {
-        return ::pread(opened_.number(), into.data() + done, into.size() - done,
-                       static_cast<::off_t>(offset + done));
-      });
-      if (count < 0) {
-        return failed(last_posix_error());
-      }
-      if (count == 0) {
-        break;
-      }
-      done += static_cast<std::size_t>(count);
-    }
-    return done;
-  }
+  [[nodiscard]] result<std::size_t> read(std::uint64_t offset, bytes_span into) const noexcept;
 
   /// @returns bytes
-  [[nodiscard]] result<std::uint64_t> size() const noexcept {
-    struct ::stat about {};
-    if (::fstat(opened_.number(), &about) != 0) {
-      return failed(last_posix_error());
-    }
-    return static_cast<std::uint64_t>(about.st_size);
-  }
+  [[nodiscard]] result<std::uint64_t> size() const noexcept;
 
   /// Writes all parts, one behind the other, from `offset` on.
   [[nodiscard]] std::error_code write(std::uint64_t offset,
-                                      std::span<const bytes_view> parts) noexcept {
-    pending_parts left(parts);
-    while (!left.empty()) {
-      if (!is_offset(offset)) {
-        return posix_error(EFBIG);
-      }
-      const std::span<const ::iovec> vectors = left.next();
-      const ::ssize_t count = uninterrupted([&] {
-        return ::pwritev(opened_.number(), vectors.data(), static_cast<int>(vectors.size()),
-                         static_cast<::off_t>(offset));
-      });
-      if (count < 0) {
-        return last_posix_error();
-      }
-      if (count == 0) {
-        return posix_error(EIO);  // no progress and no reason: do not try for ever
-      }
-      left.skip(static_cast<std::size_t>(count));
-      offset += static_cast<std::uint64_t>(count);
-    }
-    return {};
-  }
+                                      std::span<const bytes_view> parts) noexcept;
 
   /// @param size bytes
-  [[nodiscard]] std::error_code resize(std::uint64_t size) noexcept {
-    if (!is_offset(size)) {
-      return posix_error(EFBIG);
-    }
-    const int answer =
-        uninterrupted([&] { return ::ftruncate(opened_.number(), static_cast<::off_t>(size)); });
-    return answer < 0 ? last_posix_error() : std::error_code{};
-  }
+  [[nodiscard]] std::error_code resize(std::uint64_t size) noexcept;
 
   /// Blocks until the disk has bytes and size. Only an interruption is tried again: after any other
   /// failure the system may have dropped what was written, and would call the next attempt a
   /// success.
-  [[nodiscard]] std::error_code sync() noexcept {
-    const int answer = uninterrupted([&] { return ::fdatasync(opened_.number()); });
-    return answer < 0 ? last_posix_error() : std::error_code{};
-  }
+  [[nodiscard]] std::error_code sync() noexcept;
 
  private:
-  [[nodiscard]] static constexpr bool is_offset(std::uint64_t offset) noexcept {
-    return offset <= static_cast<std::uint64_t>(std::numeric_limits<::off_t>::max());
-  }
-
   descriptor opened_;
 };
 
@@ -223,253 +88,50 @@ class posix_file_system {
 
   /// Opens `root`, which may itself be a symbolic link. Makes it if it is missing, but not its
   /// parent. See status().
-  explicit posix_file_system(const std::string& root) {
-    if (::mkdir(root.c_str(), directory_mode) == 0) {
-      status_ = open_root(root);
-      status_ = status_ ? status_ : sync_parent();
-    } else {
-      status_ = errno == EEXIST ? open_root(root) : last_posix_error();
-    }
-  }
+  explicit posix_file_system(const std::string& root);
 
   /// Why there is no root; every call gives this error then.
   [[nodiscard]] std::error_code status() const noexcept { return status_; }
 
   /// A regular file. Blocks on nothing else that may bear the name (a pipe, a device): those are
   /// std::errc::invalid_argument.
-  [[nodiscard]] result<file_type> open(std::string_view path, open_mode mode) noexcept {
-    const int flags = mode == open_mode::existing    ? 0
-                      : mode == open_mode::or_create ? O_CREAT
-                                                     : O_CREAT | O_TRUNC;
-    auto opened = open_regular(path, flags);
-    if (!opened) {
-      return failed(opened.error());
-    }
-    return file_type(std::move(*opened));
-  }
+  [[nodiscard]] result<file_type> open(std::string_view path, open_mode mode) noexcept;
 
-  [[nodiscard]] std::error_code lock(std::string_view path) noexcept {
-    auto opened = open_regular(path, O_CREAT);
-    if (!opened) {
-      return opened.error();
-    }
-    const int number = opened->number();
-    if (uninterrupted([number] { return ::flock(number, LOCK_EX | LOCK_NB); }) < 0) {
-      return errno == EWOULDBLOCK ? std::make_error_code(std::errc::device_or_resource_busy)
-                                  : last_posix_error();
-    }
-    try {
-      locks_.push_back(std::move(*opened));
-    } catch (const std::bad_alloc&) {
-      return posix_error(ENOMEM);
-    }
-    return {};
-  }
+  [[nodiscard]] std::error_code lock(std::string_view path) noexcept;
 
-  [[nodiscard]] std::error_code make_directory(std::string_view path) noexcept {
-    if (path.empty()) {
-      return status_;
-    }
-    const auto place = find(path);
-    if (!place) {
-      return place.error();
-    }
-    if (::mkdirat(place->number(), place->name.data(), directory_mode) == 0) {
-      return {};
-    }
-    const int why = errno;
-    struct ::stat about {};
-    const bool is_there =
-        why == EEXIST &&
-        ::fstatat(place->number(), place->name.data(), &about, AT_SYMLINK_NOFOLLOW) == 0 &&
-        S_ISDIR(about.st_mode);
-    return is_there ? std::error_code{} : posix_error(why);
-  }
+  [[nodiscard]] std::error_code make_directory(std::string_view path) noexcept;
 
-  [[nodiscard]] std::error_code remove(std::string_view path) noexcept {
-    const auto place = find(path);
-    if (!place) {
-      return unless_missing(place.error());
-    }
-    if (::unlinkat(place->number(), place->name.data(), 0) == 0) {
-      return {};
-    }
-    if (errno != EISDIR && errno != EPERM) {  // what Linux, and what POSIX says of a directory
-      return unless_missing(last_posix_error());
-    }
-    return ::unlinkat(place->number(), place->name.data(), AT_REMOVEDIR) == 0
-               ? std::error_code{}
-               : unless_missing(last_posix_error());
-  }
+  [[nodiscard]] std::error_code remove(std::string_view path) noexcept;
 
-  [[nodiscard]] std::error_code rename(std::string_view from, std::string_view to) noexcept {
-    const auto old_place = find(from);
-    if (!old_place) {
-      return old_place.error();
-    }
-    const auto place = find(to);
-    if (!place) {
-      return place.error();
-    }
-    return ::renameat(old_place->number(), old_place->name.data(), place->number(),
-                      place->name.data()) == 0
-               ? std::error_code{}
-               : last_posix_error();
-  }
+  [[nodiscard]] std::error_code rename(std::string_view from, std::string_view to) noexcept;
 
-  [[nodiscard]] result<std::vector<std::string>> list(std::string_view path) noexcept {
-    auto opened = open_directory(path);
-    if (!opened) {
-      return failed(opened.error());
-    }
-    const std::unique_ptr<::DIR, close_directory> stream(::fdopendir(opened->number()));
-    if (!stream) {
-      return failed(last_posix_error());
-    }
-    static_cast<void>(opened->release());  // the stream closes it
-    try {
-      std::vector<std::string> names;
-      errno = 0;
-      while (const ::dirent* const entry = ::readdir(stream.get())) {
-        const std::string_view name = entry->d_name;
-        if (name != "." && name != "..") {
-          names.emplace_back(name);
-        }
-        errno = 0;
-      }
-      if (errno != 0) {
-        return failed(last_posix_error());
-      }
-      std::sort(names.begin(), names.end());
-      return names;
-    } catch (const std::bad_alloc&) {
-      return failed(posix_error(ENOMEM));
-    }
-  }
+  [[nodiscard]] result<std::vector<std::string>> list(std::string_view path) noexcept;
 
-  [[nodiscard]] std::error_code sync_directory(std::string_view path) noexcept {
-    const auto opened = open_directory(path);
-    return opened ? sync(*opened) : opened.error();
-  }
+  [[nodiscard]] std::error_code sync_directory(std::string_view path) noexcept;
 
  private:
-  static constexpr ::mode_t directory_mode = 0700;
-  static constexpr ::mode_t file_mode = 0600;
-  static constexpr int directory_flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
-
-  struct close_directory {
-    void operator()(::DIR* stream) const noexcept { ::closedir(stream); }
-  };
   /// A name with the NUL that system calls want.
   using part = std::array<char, NAME_MAX + 1>;
-  /// A name and the directory that it is in.
-  struct location {
-    descriptor below;  // none: the root itself
-    int root = -1;
-    part name{};
-    [[nodiscard]] int number() const noexcept { return below ? below.number() : root; }
-  };
+  struct location;  // a name and the directory that it is in
 
-  [[nodiscard]] static std::error_code unless_missing(std::error_code error) noexcept {
-    return error == std::errc::no_such_file_or_directory ? std::error_code{} : error;
-  }
+  [[nodiscard]] static std::error_code sync(const descriptor& directory) noexcept;
 
-  [[nodiscard]] static std::error_code sync(const descriptor& directory) noexcept {
-    const int answer = uninterrupted([&] { return ::fsync(directory.number()); });
-    return answer < 0 ? last_posix_error() : std::error_code{};
-  }
-
-  [[nodiscard]] static std::error_code copy_name(std::string_view name, part& into) noexcept {
-    if (name.empty() || name == "." || name == ".." ||
-        name.find_first_of(std::string_view("/\0", 2)) != std::string_view::npos) {
-      return posix_error(EINVAL);
-    }
-    if (name.size() >= into.size()) {
-      return posix_error(ENAMETOOLONG);
-    }
-    std::memcpy(into.data(), name.data(), name.size());
-    into[name.size()] = '\0';
-    return {};
-  }
+  [[nodiscard]] static std::error_code copy_name(std::string_view name, part& into) noexcept;
 
   [[nodiscard]] static result<descriptor> open_at(int directory, const part& name,
-                                                  int flags) noexcept {
-    descriptor opened(uninterrupted([&] {
-      return ::openat(directory, name.data(), flags | O_NOFOLLOW | O_CLOEXEC, file_mode);
-    }));
-    if (!opened) {
-      return failed(last_posix_error());
-    }
-    return opened;
-  }
+                                                  int flags) noexcept;
 
   /// Walks down to the directory that holds the last part of `path`.
-  [[nodiscard]] result<location> find(std::string_view path) const noexcept {
-    if (status_) {
-      return failed(status_);
-    }
-    location place;
-    place.root = root_.number();
-    for (auto slash = path.find('/'); slash != path.npos; slash = path.find('/')) {
-      if (const std::error_code error = copy_name(path.substr(0, slash), place.name)) {
-        return failed(error);
-      }
-      auto next = open_at(place.number(), place.name, directory_flags);
-      if (!next) {
-        return failed(next.error());
-      }
-      place.below = std::move(*next);
-      path.remove_prefix(slash + 1);
-    }
-    if (const std::error_code error = copy_name(path, place.name)) {
-      return failed(error);
-    }
-    return place;
-  }
+  [[nodiscard]] result<location> find(std::string_view path) const noexcept;
 
-  [[nodiscard]] result<descriptor> open_directory(std::string_view path) const noexcept {
-    if (status_) {
-      return failed(status_);
-    }
-    if (path.empty()) {  // anew: a duplicate would share the place of readdir()
-      return open_at(root_.number(), part{'.'}, directory_flags);
-    }
-    const auto place = find(path);
-    if (!place) {
-      return failed(place.error());
-    }
-    return open_at(place->number(), place->name, directory_flags);
-  }
+  [[nodiscard]] result<descriptor> open_directory(std::string_view path) const noexcept;
 
-  [[nodiscard]] result<descriptor> open_regular(std::string_view path, int flags) const noexcept {
-    const auto place = find(path);
-    if (!place) {
-      return failed(place.error());
-    }
-    auto opened = open_at(place->number(), place->name, flags | O_RDWR | O_NONBLOCK | O_NOCTTY);
-    if (!opened) {
-      return opened;
-    }
-    struct ::stat about {};
-    if (::fstat(opened->number(), &about) != 0) {
-      return failed(last_posix_error());
-    }
-    if (!S_ISREG(about.st_mode)) {
-      return failed(posix_error(EINVAL));
-    }
-    return opened;
-  }
+  [[nodiscard]] result<descriptor> open_regular(std::string_view path, int flags) const noexcept;
 
-  [[nodiscard]] std::error_code open_root(const std::string& root) noexcept {
-    root_ = descriptor(uninterrupted([&] { return ::open(root.c_str(), directory_flags); }));
-    return root_ ? std::error_code{} : last_posix_error();
-  }
+  [[nodiscard]] std::error_code open_root(const std::string& root) noexcept;
 
   /// The name of a new root must survive a crash as well.
-  [[nodiscard]] std::error_code sync_parent() const noexcept {
-    const auto parent = open_at(root_.number(), part{'.', '.'}, directory_flags);
-    return parent ? sync(*parent) : parent.error();
-  }
+  [[nodiscard]] std::error_code sync_parent() const noexcept;
 
   descriptor root_;
   std::error_code status_;
@@ -481,3 +143,7 @@ static_assert(file_system<posix_file_system>);
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/file_storage/posix.ipp"  // IWYU pragma: keep
+#endif
