@@ -16,7 +16,6 @@
 /// one before, the first by 0.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -24,7 +23,6 @@
 #include <span>
 #include <string_view>
 #include <system_error>
-#include <utility>
 #include <vector>
 
 #include "quorlite/bytes.hpp"
@@ -36,7 +34,6 @@
 #include "quorlite/detail/file_storage/superblock.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
-#include "quorlite/limits.hpp"
 #include "quorlite/storage.hpp"
 
 namespace quorlite {
@@ -88,44 +85,13 @@ class double_write_file {
       : directory_(directory), health_(health) {}
 
   /// Makes the file if need be, durably. Nothing is in it.
-  [[nodiscard]] std::error_code open() {
-    if (!file_) {
-      auto opened = directory_.open(place_names::double_write, open_mode::or_create);
-      if (!opened) {
-        return health_.after(opened.error());
-      }
-      if (const auto error = health_.after_sync(directory_.sync(place_names::own))) {
-        return error;
-      }
-      file_ = std::move(*opened);
-    }
-    restart();
-    return {};
-  }
+  [[nodiscard]] std::error_code open();
   /// Forgets all records. @pre no superblock names them
   void restart() noexcept { extent_ = {}; }
 
   [[nodiscard]] std::error_code append(double_write_kind kind, std::string_view name,
                                        std::span<const page_view> sorted, std::uint32_t page_size,
-                                       std::size_t batch_pages) {
-    std::vector<bytes_view> parts;
-    while (!sorted.empty()) {
-      const auto batch = sorted.first(std::min(sorted.size(), batch_pages));
-      const bytes head = double_write_record::encode_head(kind, name, batch, page_size);
-      parts.assign(1, head);
-      for (const page_view& page : batch) {
-        parts.push_back(page.image);
-      }
-      if (const auto error = health_.after(file_->write(extent_.length, parts))) {
-        return error;
-      }
-      for (const bytes_view part : parts) {
-        double_write_record::add_to(extent_, part);
-      }
-      sorted = sorted.subspan(batch.size());
-    }
-    return {};
-  }
+                                       std::size_t batch_pages);
 
   /// Blocks until the records are durable.
   [[nodiscard]] std::error_code sync() noexcept {
@@ -140,57 +106,13 @@ class double_write_file {
   /// record.
   /// @returns errc::corrupt if they are not what the superblock names, the first error otherwise
   template <class Visitor>
-  [[nodiscard]] std::error_code visit(const double_write_extent& extent, Visitor visit) {
-    double_write_extent seen;
-    while (seen.length < extent.length) {
-      bytes raw;
-      if (const auto error = read_record(seen.length, extent.length, raw)) {
-        return error;
-      }
-      const double_write_record record(raw);
-      const auto pages = record.decode(seen);
-      if (!pages) {
-        return pages.error();
-      }
-      const std::error_code error = visit(record.kind(), record.name(), record.page_size(),
-                                          std::span<const page_view>(*pages));
-      if (error) {
-        return error;
-      }
-    }
-    return seen == extent ? std::error_code{} : make_error_code(errc::corrupt);
-  }
+  [[nodiscard]] std::error_code visit(const double_write_extent& extent, Visitor visit);
 
  private:
-  [[nodiscard]] std::error_code read(std::uint64_t offset, bytes_span into) noexcept {
-    const auto got = file_->read(offset, into);
-    if (!got) {
-      return health_.after(got.error());
-    }
-    return *got == into.size() ? std::error_code{} : make_error_code(errc::corrupt);
-  }
+  [[nodiscard]] std::error_code read(std::uint64_t offset, bytes_span into) noexcept;
 
   /// Bounded by what the superblock says, which is bounded by the file.
-  [[nodiscard]] std::error_code read_record(std::uint64_t offset, std::uint64_t end,
-                                            bytes& record) {
-    if (end - offset < double_write_record::fixed_bytes) {
-      return make_error_code(errc::corrupt);
-    }
-    const auto file_bytes = file_->size();
-    if (!file_bytes) {
-      return health_.after(file_bytes.error());
-    }
-    record.resize(double_write_record::fixed_bytes);
-    if (const auto error = read(offset, record)) {
-      return error;
-    }
-    const std::uint64_t length = double_write_record(record).length();
-    if (length == 0 || end > *file_bytes || length > end - offset) {
-      return make_error_code(errc::corrupt);
-    }
-    record.resize(static_cast<std::size_t>(length));
-    return read(offset, record);
-  }
+  [[nodiscard]] std::error_code read_record(std::uint64_t offset, std::uint64_t end, bytes& record);
 
   data_directory<FileSystem>& directory_;
   storage_health& health_;
@@ -253,6 +175,8 @@ class hash_changes {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#include "quorlite/detail/file_storage/double_write_file.ipp"  // IWYU pragma: keep
 
 #if !defined(QUORLITE_SEPARATE_COMPILATION)
 #include "quorlite/detail/file_storage/double_write.ipp"  // IWYU pragma: keep

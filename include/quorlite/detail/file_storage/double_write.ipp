@@ -90,9 +90,8 @@ QUORLITE_DECL result<std::vector<page_view>> double_write_record::decode(
     }
     last = page.number.value;
   }
-  const bool is_known =
-      kind() == double_write_kind::pages ||
-      (kind() == double_write_kind::hashes && page_size() == double_write_block);
+  const bool is_known = kind() == double_write_kind::pages ||
+                        (kind() == double_write_kind::hashes && page_size() == double_write_block);
   if (!is_database_name(name()) || !is_known ||
       load_little_endian<std::uint32_t>(&record_[12]) != 0) {
     return failed(errc::corrupt);

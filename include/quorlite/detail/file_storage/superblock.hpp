@@ -26,7 +26,6 @@
 ///                      the notes
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -34,7 +33,6 @@
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <utility>
 #include <vector>
 
 #include "quorlite/bytes.hpp"
@@ -132,85 +130,18 @@ class superblock_slots {
   /// The newest whole superblock; nothing in a place that never had one. Throws std::bad_alloc.
   /// @returns errc::corrupt if there should be one; errc::needs_upgrade if the newest may be one
   /// that only a newer version reads; errc::storage_full, errc::storage_broken
-  [[nodiscard]] result<std::optional<superblock>> read() {
-    std::optional<superblock> newest;
-    std::size_t present = 0;
-    for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
-      auto found = directory_.find(place_names::superblocks[slot]);
-      if (!found) {
-        return failed(health_.after(found.error()));
-      }
-      slots_[slot] = std::move(*found);
-      if (!slots_[slot]) {
-        continue;
-      }
-      ++present;
-      auto block = read_one(*slots_[slot]);
-      if (!block && block.error() != errc::corrupt) {
-        return failed(block.error());
-      }
-      if (block && (!newest || newest->sequence < block->sequence)) {
-        newest = std::move(*block);
-        next_ = 1 - slot;
-      }
-    }
-    if (!newest && present == slots_.size()) {
-      return failed(errc::corrupt);
-    }
-    sequence_ = newest ? newest->sequence : 0;
-    return newest;
-  }
+  [[nodiscard]] result<std::optional<superblock>> read();
 
   /// Makes `block` the newest, with the next sequence number. Blocks until it is durable. Throws
   /// std::bad_alloc.
   /// @returns errc::storage_full: the one before is still the newest; errc::storage_broken: nobody
   /// knows
-  [[nodiscard]] std::error_code write(superblock& block) {
-    block.sequence = sequence_ + 1;
-    const bytes image = encode(block);
-    auto& slot = slots_[next_];
-    if (!slot) {
-      auto opened = directory_.open(place_names::superblocks[next_], open_mode::or_create);
-      if (!opened) {
-        return health_.after(opened.error());
-      }
-      slot = std::move(*opened);
-      named_ = false;
-    }
-    const bytes_view part = image;
-    if (const auto error = health_.after(slot->write(0, {&part, 1}))) {
-      return error;
-    }
-    if (const auto error = health_.after_sync(slot->sync())) {
-      return error;
-    }
-    if (!named_) {
-      if (const auto error = health_.after_sync(directory_.sync(place_names::own))) {
-        return error;
-      }
-      named_ = true;
-    }
-    ++sequence_;
-    next_ = 1 - next_;
-    return {};
-  }
+  [[nodiscard]] std::error_code write(superblock& block);
 
  private:
   using file_type = typename FileSystem::file_type;
 
-  [[nodiscard]] result<superblock> read_one(const file_type& file) {
-    const auto size = file.size();
-    if (!size) {
-      return failed(health_.after(size.error()));
-    }
-    bytes image(
-        static_cast<std::size_t>(std::min<std::uint64_t>(*size, superblock_format::bytes_max)));
-    const auto count = file.read(0, image);
-    if (!count) {
-      return failed(health_.after(count.error()));
-    }
-    return decode_superblock(bytes_view(image).first(*count));
-  }
+  [[nodiscard]] result<superblock> read_one(const file_type& file);
 
   directory_type& directory_;
   storage_health& health_;
@@ -223,6 +154,8 @@ class superblock_slots {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#include "quorlite/detail/file_storage/superblock_slots.ipp"  // IWYU pragma: keep
 
 #if !defined(QUORLITE_SEPARATE_COMPILATION)
 #include "quorlite/detail/file_storage/superblock.ipp"  // IWYU pragma: keep

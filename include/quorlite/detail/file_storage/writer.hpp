@@ -2,8 +2,6 @@
 /// The flush and the stage of a `file_storage`.
 #pragma once
 
-#include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -57,12 +55,7 @@ class file_writer {
   using place_type = file_place<FileSystem>;
   using database_type = file_handle<FileSystem>;
 
-  file_writer(file_writer&& other) noexcept
-      : place_(std::exchange(other.place_, nullptr)),
-        is_flush_(other.is_flush_),
-        ahead_(other.ahead_),
-        failed_(other.failed_),
-        batches_(std::move(other.batches_)) {}
+  file_writer(file_writer&& other) noexcept;
   file_writer& operator=(file_writer&& other) noexcept {
     file_writer old(std::move(*this));
     place_ = std::exchange(other.place_, nullptr);
@@ -150,120 +143,28 @@ class file_writer {
     hash_changes<FileSystem> hashes;  // that go the way of double_write
   };
 
-  file_writer(place_type& place, bool is_flush, log_index ahead) noexcept
-      : place_(&place), is_flush_(is_flush), ahead_(ahead) {
-    if (is_flush) {
-      place.flushing = true;
-    }
-  }
+  file_writer(place_type& place, bool is_flush, log_index ahead) noexcept;
 
   /// A flush ends with its first failure. A stage that found no room may be filled further.
-  std::error_code fail(std::error_code error) noexcept {
-    failed_ = is_flush_ || error != errc::storage_full ? error : std::error_code{};
-    return error;
-  }
+  std::error_code fail(std::error_code error) noexcept;
 
   [[nodiscard]] std::error_code check() const noexcept {
     return failed_ ? failed_ : place_->check();
   }
 
-  void keep(batch fresh) {
-    const auto known = batches_.find(fresh.target->name());
-    if (known == batches_.end()) {
-      // The files go if this throws: nobody else would remember them.
-      const std::string name = fresh.target->name();
-      try {
-        batches_.emplace(name, fresh);
-      } catch (const std::bad_alloc&) {
-        undo(fresh);
-        throw;
-      }
-    } else {
-      undo(known->second);
-      known->second = std::move(fresh);
-    }
-  }
+  void keep(batch fresh);
 
   /// The batch for a name; begins a database that a handle waits for.
-  [[nodiscard]] result<batch*> join(const database_type& database) {
-    const auto known = batches_.find(database.content_->name());
-    if (known != batches_.end()) {
-      return &known->second;
-    }
-    const content& target = database.content_;
-    batch fresh{target, database.page_size_, target->page_count(), false, false, {}};
-    const bool living = is_flush_ && place_->is_living(target);
-    const bool resized = target->page_size() != 0 && target->page_size() != fresh.page_size;
-    if ((living && resized) || (!living && !(is_flush_ && place_->is_unborn(target)))) {
-      return quorlite::failed(errc::malformed);
-    }
-    if (!living) {
-      fresh.begun = true;
-      if (const std::error_code error = place_->begin(*target)) {
-        return quorlite::failed(error);
-      }
-    }
-    keep(std::move(fresh));
-    return &batches_.find(target->name())->second;
-  }
+  [[nodiscard]] result<batch*> join(const database_type& database);
 
-  [[nodiscard]] std::error_code put(batch& into, std::span<const page_view> sorted) {
-    const std::size_t batch_pages = place_->options().write_batch_pages;
-    storage_health& health = place_->health();
-    if (into.begun) {
-      return health.after(into.target->write(sorted, into.page_size, batch_pages));
-    }
-    // Bytes beyond the page count are nobody's: only those below need care.
-    const std::uint64_t count = into.target->page_count();
-    if (!place_->options().double_write) {
-      const bool overwrites = !sorted.empty() && sorted.front().number.value <= count;
-      if (const auto error = overwrites ? place_->promise(ahead_) : std::error_code{}) {
-        return error;
-      }
-      return health.after(into.target->write(sorted, into.page_size, batch_pages));
-    }
-    if (const auto error = place_->double_write().append(
-            double_write_kind::pages, into.target->name(), sorted, into.page_size, batch_pages)) {
-      return error;
-    }
-    into.hashes.add(*into.target, sorted);
-    // New pages are written at once, too: the copy must not be the one who finds the disk full.
-    // Not next to the old ones, which may share a sector with them.
-    const std::uint64_t apart = count + largest_sector / limits::page_size_min;
-    const auto first =
-        std::partition_point(sorted.begin(), sorted.end(),
-                             [apart](const auto& page) { return page.number.value <= apart; });
-    return health.after(
-        into.target->write(sorted.subspan(static_cast<std::size_t>(first - sorted.begin())),
-                           into.page_size, batch_pages, false));
-  }
+  [[nodiscard]] std::error_code put(batch& into, std::span<const page_view> sorted);
 
-  void undo(batch& unwanted) noexcept {
-    if (unwanted.begun) {
-      place_->discard(*unwanted.target);
-      if (!unwanted.shown) {
-        unwanted.target->forget_files();  // the next flush begins it again
-      }
-    }
-  }
+  void undo(batch& unwanted) noexcept;
 
   /// What was written stays, and nobody undoes it any more.
-  void release() noexcept {
-    if (is_flush_ && place_ != nullptr) {
-      place_->flushing = false;
-    }
-    place_ = nullptr;
-    batches_.clear();
-  }
+  void release() noexcept;
 
-  void drop() noexcept {
-    if (place_ != nullptr) {
-      for (auto& [name, unwanted] : batches_) {
-        undo(unwanted);
-      }
-      release();
-    }
-  }
+  void drop() noexcept;
 
   place_type* place_;
   bool is_flush_;
@@ -275,3 +176,5 @@ class file_writer {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#include "quorlite/detail/file_storage/writer.ipp"  // IWYU pragma: keep
