@@ -34,7 +34,6 @@ class file_advance {
  private:
   using content = typename place_type::content;
   using batch = typename writer_type::batch;
-
   [[nodiscard]] std::error_code check() const;
 
   /// Finds a content for each line, and begins those that nobody wrote to.
@@ -45,9 +44,7 @@ class file_advance {
 
   /// All that the record will speak of: pages, hashes, lengths, and the names of new files.
   [[nodiscard]] std::error_code make_durable();
-
   [[nodiscard]] superblock describe() const;
-
   void adopt(superblock block) noexcept;
 
   /// The position is true already; what is left can wait, unless it broke something.

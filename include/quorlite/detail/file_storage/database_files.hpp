@@ -33,6 +33,23 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+/// Where things are in the two files.
+namespace database_layout {
+
+inline constexpr std::size_t guard_offset = 19;  // bytes, in page 1
+inline constexpr std::byte guard{0x7F};
+inline constexpr std::size_t hash_bytes = 8;
+inline constexpr std::uint64_t generation_mask = (std::uint64_t{1} << 56U) - 1;
+
+[[nodiscard]] constexpr std::uint64_t offset_of(page_number page, std::uint32_t size) noexcept {
+  return std::uint64_t{page.value - 1} * size;
+}
+[[nodiscard]] constexpr std::uint64_t hashes_size(std::uint64_t page_count) noexcept {
+  return (page_count + 1) * hash_bytes;
+}
+
+}  // namespace database_layout
+
 enum class file_state : std::uint8_t {
   exact,    ///< every page as of the position
   ahead,    ///< after an unfinished flush: pages may be anything
@@ -45,10 +62,6 @@ template <file_system FileSystem>
 class database_files {
  public:
   using file_type = typename FileSystem::file_type;
-  static constexpr std::size_t guard_offset = 19;  // bytes, in page 1
-  static constexpr std::byte guard{0x7F};
-  static constexpr std::size_t hash_bytes = 8;
-  static constexpr std::uint64_t generation_mask = (std::uint64_t{1} << 56U) - 1;
 
   /// Without files, and without a page. Throws std::bad_alloc.
   explicit database_files(std::string_view name) : name_(name) {}
@@ -132,20 +145,10 @@ class database_files {
   [[nodiscard]] std::error_code sync_data() noexcept { return data_->sync(); }
 
  private:
-  [[nodiscard]] static std::uint64_t offset_of(page_number page, std::uint32_t size) noexcept {
-    return std::uint64_t{page.value - 1} * size;
-  }
-  [[nodiscard]] static std::uint64_t hashes_size(std::uint64_t page_count) noexcept {
-    return (page_count + 1) * hash_bytes;
-  }
   [[nodiscard]] std::error_code write_head() noexcept;
 
   /// Anything but the guard or the true byte was written by somebody else.
   [[nodiscard]] std::error_code check_guard() const noexcept;
-
-  [[nodiscard]] static bool has_first(std::span<const page_view> run) noexcept {
-    return run.front().number.value == 1;
-  }
 
   /// Writes the images, and fills in the hashes that belong to them.
   [[nodiscard]] std::error_code write_run(std::span<const page_view> run, std::uint32_t page_size,

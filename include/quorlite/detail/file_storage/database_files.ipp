@@ -31,12 +31,12 @@ std::error_code database_files<FileSystem>::read(page_number page, bytes_span in
   if (page.value == 0 || page.value > page_count() || into.size() != page_size()) {
     return make_error_code(errc::storage_broken);
   }
-  const auto count = data_->read(offset_of(page, page_size()), into);
+  const auto count = data_->read(database_layout::offset_of(page, page_size()), into);
   if (!count || *count != into.size()) {
     return make_error_code(errc::storage_broken);
   }
   if (page.value == 1) {
-    into[guard_offset] = true_byte_.load(std::memory_order_acquire);
+    into[database_layout::guard_offset] = true_byte_.load(std::memory_order_acquire);
   }
   return {};
 }
@@ -49,12 +49,12 @@ std::error_code database_files<FileSystem>::read_hashes(
     return make_error_code(errc::storage_broken);
   }
   const bytes_span raw = std::as_writable_bytes(into);
-  const auto got = hashes_->read(std::uint64_t{first.value} * hash_bytes, raw);
+  const auto got = hashes_->read(std::uint64_t{first.value} * database_layout::hash_bytes, raw);
   if (!got || *got != raw.size()) {
     return make_error_code(errc::storage_broken);
   }
   for (std::size_t i = 0; i < into.size(); ++i) {
-    into[i] = load_little_endian<std::uint64_t>(raw.data() + i * hash_bytes);
+    into[i] = load_little_endian<std::uint64_t>(raw.data() + i * database_layout::hash_bytes);
   }
   return {};
 }
@@ -98,20 +98,21 @@ std::error_code database_files<FileSystem>::adopt(file_type data, file_type hash
   generation_ = generation;
   const auto data_bytes = data_->size();
   const auto hashes_bytes = hashes_->size();
-  std::array<std::byte, hash_bytes> head{};
+  std::array<std::byte, database_layout::hash_bytes> head{};
   const auto got = hashes_->read(0, head);
   if (!data_bytes || !hashes_bytes || !got) {
     return !data_bytes ? data_bytes.error() : !hashes_bytes ? hashes_bytes.error() : got.error();
   }
   const auto value = load_little_endian<std::uint64_t>(head.data());
-  const bool other =
-      state != file_state::garbled && (value >> 8U) != (generation & generation_mask);
+  const bool other = state != file_state::garbled &&
+                     (value >> 8U) != (generation & database_layout::generation_mask);
   if (*got != head.size() || other || *data_bytes < page_count * page_size ||
-      *hashes_bytes < hashes_size(page_count)) {
+      *hashes_bytes < database_layout::hashes_size(page_count)) {
     return make_error_code(errc::corrupt);
   }
   true_byte_.store(static_cast<std::byte>(value & 0xFFU));
-  if (*data_bytes != page_count * page_size || *hashes_bytes != hashes_size(page_count)) {
+  if (*data_bytes != page_count * page_size ||
+      *hashes_bytes != database_layout::hashes_size(page_count)) {
     if (const auto error = set_extent(page_count, page_size)) {
       return error;
     }
@@ -137,9 +138,9 @@ std::error_code database_files<FileSystem>::write(std::span<const page_view> sor
       return error;
     }
     const bytes_view part = hashes;
-    const std::uint64_t slot = has_first(sorted) ? 0 : sorted.front().number.value;
+    const std::uint64_t slot = sorted.front().number.value == 1 ? 0 : sorted.front().number.value;
     if (with_hashes) {
-      if (const auto error = hashes_->write(slot * hash_bytes, {&part, 1})) {
+      if (const auto error = hashes_->write(slot * database_layout::hash_bytes, {&part, 1})) {
         return error;
       }
     }
@@ -153,7 +154,7 @@ std::error_code database_files<FileSystem>::write_hash_blocks(
     std::span<const page_view> blocks) noexcept {
   for (const page_view& block : blocks) {
     const std::uint64_t offset = std::uint64_t{block.number.value - 1} * block.image.size();
-    const std::uint64_t end = hashes_size(extent_);
+    const std::uint64_t end = database_layout::hashes_size(extent_);
     if (offset >= end) {
       break;
     }
@@ -173,7 +174,7 @@ std::error_code database_files<FileSystem>::set_extent(std::uint64_t page_count,
   if (const auto error = data_->resize(page_count * page_size)) {
     return error;
   }
-  if (const auto error = hashes_->resize(hashes_size(page_count))) {
+  if (const auto error = hashes_->resize(database_layout::hashes_size(page_count))) {
     return error;
   }
   if (page_count == 0 && true_byte_.load() != std::byte{}) {
@@ -204,23 +205,24 @@ result<bool> database_files<FileSystem>::lacks_guard() const noexcept {
     return false;
   }
   std::byte found{};
-  const auto got = data_->read(guard_offset, {&found, 1});
+  const auto got = data_->read(database_layout::guard_offset, {&found, 1});
   if (!got) {
     return failed(got.error());
   }
-  return *got != 1 || found != guard;
+  return *got != 1 || found != database_layout::guard;
 }
 
 template <file_system FileSystem>
 std::error_code database_files<FileSystem>::set_guard(bool on) noexcept {
-  const std::byte value = on ? guard : true_byte_.load();
+  const std::byte value = on ? database_layout::guard : true_byte_.load();
   const bytes_view part(&value, 1);
-  return page_count() == 0 ? std::error_code{} : data_->write(guard_offset, {&part, 1});
+  return page_count() == 0 ? std::error_code{}
+                           : data_->write(database_layout::guard_offset, {&part, 1});
 }
 
 template <file_system FileSystem>
 std::error_code database_files<FileSystem>::write_head() noexcept {
-  std::array<std::byte, hash_bytes> head{};
+  std::array<std::byte, database_layout::hash_bytes> head{};
   store_little_endian(head.data(), head_with(true_byte_.load()));
   const bytes_view part = head;
   return hashes_->write(0, {&part, 1});
@@ -229,11 +231,11 @@ std::error_code database_files<FileSystem>::write_head() noexcept {
 template <file_system FileSystem>
 std::error_code database_files<FileSystem>::check_guard() const noexcept {
   std::byte found{};
-  const auto got = data_->read(guard_offset, {&found, 1});
+  const auto got = data_->read(database_layout::guard_offset, {&found, 1});
   if (!got) {
     return got.error();
   }
-  const bool ours = *got == 1 && (found == guard || found == true_byte_.load());
+  const bool ours = *got == 1 && (found == database_layout::guard || found == true_byte_.load());
   return ours ? std::error_code{} : make_error_code(errc::corrupt);
 }
 
@@ -242,13 +244,14 @@ std::error_code database_files<FileSystem>::write_run(std::span<const page_view>
                                                       std::uint32_t page_size,
                                                       std::vector<bytes_view>& parts,
                                                       bytes& hashes) {
+  const bool begins_with_first = run.front().number.value == 1;
   parts.clear();
   hashes.clear();
-  if (has_first(run)) {
-    parts.push_back(run.front().image.first(guard_offset));
-    parts.push_back({&guard, 1});
-    parts.push_back(run.front().image.subspan(guard_offset + 1));
-    wire_writer(hashes).u64(head_with(run.front().image[guard_offset]));
+  if (begins_with_first) {
+    parts.push_back(run.front().image.first(database_layout::guard_offset));
+    parts.push_back({&database_layout::guard, 1});
+    parts.push_back(run.front().image.subspan(database_layout::guard_offset + 1));
+    wire_writer(hashes).u64(head_with(run.front().image[database_layout::guard_offset]));
   }
   for (const page_view& page : run) {
     if (page.number.value != 1) {
@@ -257,11 +260,12 @@ std::error_code database_files<FileSystem>::write_run(std::span<const page_view>
     wire_writer(hashes).u64(page.hash);
   }
   extent_ = std::max<std::uint64_t>(extent_, run.back().number.value);
-  if (const auto error = data_->write(offset_of(run.front().number, page_size), parts)) {
+  if (const auto error =
+          data_->write(database_layout::offset_of(run.front().number, page_size), parts)) {
     return error;
   }
-  if (has_first(run)) {
-    true_byte_.store(run.front().image[guard_offset], std::memory_order_release);
+  if (begins_with_first) {
+    true_byte_.store(run.front().image[database_layout::guard_offset], std::memory_order_release);
   }
   return {};
 }

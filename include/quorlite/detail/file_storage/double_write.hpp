@@ -132,7 +132,7 @@ class hash_changes {
   void add(const database& of, std::span<const page_view> sorted) {
     for (const page_view& page : sorted) {
       if (page.number.value == 1) {
-        values_[0] = of.head_with(page.image[database::guard_offset]);
+        values_[0] = of.head_with(page.image[database_layout::guard_offset]);
       }
       values_[page.number.value] = page.hash;
     }
@@ -142,7 +142,7 @@ class hash_changes {
   [[nodiscard]] std::error_code append_to(double_write_file<FileSystem>& into, const database& of,
                                           storage_health& health, std::size_t batch_blocks) const {
     constexpr auto values_per_block =
-        static_cast<std::uint32_t>(double_write_block / database::hash_bytes);
+        static_cast<std::uint32_t>(double_write_block / database_layout::hash_bytes);
     auto next = values_.begin();
     while (next != values_.end()) {
       std::vector<bytes> images;
@@ -155,8 +155,9 @@ class hash_changes {
           return error;
         }
         for (; next != values_.end() && next->first / values_per_block == block; ++next) {
-          store_little_endian(image.data() + next->first % values_per_block * database::hash_bytes,
-                              next->second);
+          store_little_endian(
+              image.data() + next->first % values_per_block * database_layout::hash_bytes,
+              next->second);
         }
         blocks.push_back({page_number{block + 1}, 0, image});
       }

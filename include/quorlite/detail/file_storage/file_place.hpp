@@ -108,9 +108,7 @@ class file_place {
 
  private:
   [[nodiscard]] bool is_removed(std::string_view name) const noexcept;
-
   [[nodiscard]] std::error_code check_vacant(std::string_view name);
-
   [[nodiscard]] std::error_code settle(database& which);
 
   /// A guard is written into the sector of a page that must not get lost.

@@ -115,19 +115,14 @@ class posix_file_system {
   struct location;  // a name and the directory that it is in
 
   [[nodiscard]] static std::error_code sync(const descriptor& directory) noexcept;
-
   [[nodiscard]] static std::error_code copy_name(std::string_view name, part& into) noexcept;
-
   [[nodiscard]] static result<descriptor> open_at(int directory, const part& name,
                                                   int flags) noexcept;
 
   /// Walks down to the directory that holds the last part of `path`.
   [[nodiscard]] result<location> find(std::string_view path) const noexcept;
-
   [[nodiscard]] result<descriptor> open_directory(std::string_view path) const noexcept;
-
   [[nodiscard]] result<descriptor> open_regular(std::string_view path, int flags) const noexcept;
-
   [[nodiscard]] std::error_code open_root(const std::string& root) noexcept;
 
   /// The name of a new root must survive a crash as well.

@@ -31,7 +31,6 @@ class file_recovery {
 
  private:
   using names = std::vector<std::string>;
-
   [[nodiscard]] std::error_code list();
 
   /// A place that never had a record, unless something says that it had. Both slots are filled, so
@@ -46,12 +45,10 @@ class file_recovery {
 
   /// SQLite would take its journal for the newer truth: somebody else has written here.
   [[nodiscard]] std::error_code refuse_journals();
-
   [[nodiscard]] std::error_code open_databases();
 
   /// What needs a running place: pages on their way, then the guards.
   [[nodiscard]] std::error_code finish();
-
   [[nodiscard]] std::error_code open_double_write();
 
   place_type& place_;

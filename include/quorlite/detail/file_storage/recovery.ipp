@@ -134,9 +134,8 @@ std::error_code file_recovery<FileSystem>::remove_unwanted() {
     if (!got) {
       return place_.health().after(got.error());
     }
-    if (*got != head.size() ||
-        (load_little_endian<std::uint64_t>(head.data()) >> 8U) !=
-            (line.generation & database_files<FileSystem>::generation_mask)) {
+    if (*got != head.size() || (load_little_endian<std::uint64_t>(head.data()) >> 8U) !=
+                                   (line.generation & database_layout::generation_mask)) {
       continue;
     }
     std::error_code error =

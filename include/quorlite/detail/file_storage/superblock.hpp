@@ -140,7 +140,6 @@ class superblock_slots {
 
  private:
   using file_type = typename FileSystem::file_type;
-
   [[nodiscard]] result<superblock> read_one(const file_type& file);
 
   directory_type& directory_;

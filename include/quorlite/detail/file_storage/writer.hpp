@@ -1,11 +1,10 @@
 /// @file
-/// The flush and the stage of a `file_storage`.
+/// The flush and the stage of a storage in files.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,7 +14,6 @@
 #include "quorlite/config.hpp"
 #include "quorlite/detail/file_storage/double_write.hpp"
 #include "quorlite/detail/file_storage/file_place.hpp"
-#include "quorlite/detail/storage_rules/position_rules.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
@@ -56,75 +54,14 @@ class file_writer {
   using database_type = file_handle<FileSystem>;
 
   file_writer(file_writer&& other) noexcept;
-  file_writer& operator=(file_writer&& other) noexcept {
-    file_writer old(std::move(*this));
-    place_ = std::exchange(other.place_, nullptr);
-    is_flush_ = other.is_flush_;
-    ahead_ = other.ahead_;
-    failed_ = other.failed_;
-    batches_ = std::move(other.batches_);
-    return *this;
-  }
+  file_writer& operator=(file_writer&& other) noexcept;
   ~file_writer() { drop(); }
 
-  /// Begins a database without pages. Its handle reads what was written to it at once. Begun twice,
-  /// the first one is forgotten. Blocks: makes two files.
-  /// @returns errc::invalid_name, errc::malformed for a page size that SQLite has not,
-  /// errc::corrupt if somebody else's file has the name, errc::storage_full, errc::storage_broken
-  [[nodiscard]] result<database_type> open(std::string_view name, std::uint32_t page_size) noexcept
-      try {
-    if (const std::error_code refused = refusal_of(name, page_size)) {
-      return failed(refused);
-    }
-    if (const std::error_code error = check()) {
-      return failed(error);
-    }
-    batch fresh{std::make_shared<database_files<FileSystem>>(name), page_size, 0, true, true, {}};
-    if (const std::error_code error = place_->begin(*fresh.target)) {
-      return failed(error);
-    }
-    fresh.target->show(page_size, 0);
-    database_type handle(fresh.target, page_size);
-    keep(std::move(fresh));
-    return handle;
-  } catch (const std::bad_alloc&) {
-    return failed(errc::storage_full);
-  }
-
-  /// Writes pages; durable with the commit or the publish. Pages ascend; a later call may
-  /// bring a page again. Blocks. A failure of the disk leaves the pages of the call torn, until
-  /// they are written again, and makes all that follows in this flush fail; so it does in a stage,
-  /// unless it was only errc::storage_full.
-  /// @param page_count the database's pages afterwards; the last call's counts
-  /// @returns errc::malformed for pages out of order, out of `page_count` or of another size, and
-  /// for a handle on a content that cannot be written here (nothing has changed); errc::corrupt as
-  /// open(); errc::storage_full, errc::storage_broken
+  /// These two as quorlite::file_storage says.
+  [[nodiscard]] result<database_type> open(std::string_view name, std::uint32_t page_size) noexcept;
   [[nodiscard]] std::error_code write(const database_type& database,
                                       std::span<const page_view> sorted,
-                                      std::uint64_t page_count) noexcept try {
-    if (const std::error_code error = check()) {
-      return error;
-    }
-    const auto joined = join(database);
-    if (!joined) {
-      return joined.error();
-    }
-    batch& into = **joined;
-    if (into.target != database.content_ || into.page_size != database.page_size_ ||
-        !ascend(sorted, into.page_size, page_count)) {
-      return make_error_code(errc::malformed);
-    }
-    if (const std::error_code error = put(into, sorted)) {
-      return fail(error);
-    }
-    into.page_count = page_count;
-    if (into.shown) {
-      into.target->show(into.page_size, page_count);
-    }
-    return {};
-  } catch (const std::bad_alloc&) {
-    return fail(make_error_code(errc::storage_full));
-  }
+                                      std::uint64_t page_count) noexcept;
 
  private:
   friend class basic_file_storage<FileSystem>;
@@ -147,7 +84,6 @@ class file_writer {
 
   /// A flush ends with its first failure. A stage that found no room may be filled further.
   std::error_code fail(std::error_code error) noexcept;
-
   [[nodiscard]] std::error_code check() const noexcept {
     return failed_ ? failed_ : place_->check();
   }
@@ -156,14 +92,11 @@ class file_writer {
 
   /// The batch for a name; begins a database that a handle waits for.
   [[nodiscard]] result<batch*> join(const database_type& database);
-
   [[nodiscard]] std::error_code put(batch& into, std::span<const page_view> sorted);
-
   void undo(batch& unwanted) noexcept;
 
   /// What was written stays, and nobody undoes it any more.
   void release() noexcept;
-
   void drop() noexcept;
 
   place_type* place_;

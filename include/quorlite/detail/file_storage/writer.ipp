@@ -8,16 +8,20 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <new>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/file_storage/double_write.hpp"
+#include "quorlite/detail/storage_rules/position_rules.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
+#include "quorlite/limits.hpp"
 #include "quorlite/storage.hpp"
 
 namespace quorlite {
@@ -31,6 +35,67 @@ file_writer<FileSystem>::file_writer(file_writer&& other) noexcept
       ahead_(other.ahead_),
       failed_(other.failed_),
       batches_(std::move(other.batches_)) {}
+
+template <file_system FileSystem>
+file_writer<FileSystem>& file_writer<FileSystem>::operator=(file_writer&& other) noexcept {
+  file_writer old(std::move(*this));
+  place_ = std::exchange(other.place_, nullptr);
+  is_flush_ = other.is_flush_;
+  ahead_ = other.ahead_;
+  failed_ = other.failed_;
+  batches_ = std::move(other.batches_);
+  return *this;
+}
+
+template <file_system FileSystem>
+result<file_handle<FileSystem>> file_writer<FileSystem>::open(std::string_view name,
+                                                              std::uint32_t page_size) noexcept
+    try {
+  if (const std::error_code refused = refusal_of(name, page_size)) {
+    return failed(refused);
+  }
+  if (const std::error_code error = check()) {
+    return failed(error);
+  }
+  batch fresh{std::make_shared<database_files<FileSystem>>(name), page_size, 0, true, true, {}};
+  if (const std::error_code error = place_->begin(*fresh.target)) {
+    return failed(error);
+  }
+  fresh.target->show(page_size, 0);
+  database_type handle(fresh.target, page_size);
+  keep(std::move(fresh));
+  return handle;
+} catch (const std::bad_alloc&) {
+  return failed(errc::storage_full);
+}
+
+template <file_system FileSystem>
+std::error_code file_writer<FileSystem>::write(const database_type& database,
+                                               std::span<const page_view> sorted,
+                                               std::uint64_t page_count) noexcept try {
+  if (const std::error_code error = check()) {
+    return error;
+  }
+  const auto joined = join(database);
+  if (!joined) {
+    return joined.error();
+  }
+  batch& into = **joined;
+  if (into.target != database.content_ || into.page_size != database.page_size_ ||
+      !ascend(sorted, into.page_size, page_count)) {
+    return make_error_code(errc::malformed);
+  }
+  if (const std::error_code error = put(into, sorted)) {
+    return fail(error);
+  }
+  into.page_count = page_count;
+  if (into.shown) {
+    into.target->show(into.page_size, page_count);
+  }
+  return {};
+} catch (const std::bad_alloc&) {
+  return fail(make_error_code(errc::storage_full));
+}
 
 template <file_system FileSystem>
 file_writer<FileSystem>::file_writer(place_type& place, bool is_flush, log_index ahead) noexcept
