@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "catch2_shim.hpp"
+#include "quorlite/detail/file_storage/basic_file_storage.hpp"
 #include "quorlite/testing/test_raft.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/transfer.hpp"
@@ -33,8 +34,8 @@ using quorlite::testing::faulty_file_system;
 using quorlite::testing::test_raft;
 using quorlite::tests::temporary_directory;
 
-std::unique_ptr<basic_file_storage<posix_file_system>> storage_on(const std::string& directory) {
-  return std::make_unique<basic_file_storage<posix_file_system>>(directory);
+std::unique_ptr<file_storage> storage_on(const std::string& directory) {
+  return std::make_unique<file_storage>(directory);
 }
 std::unique_ptr<basic_file_storage<faulty_file_system>> storage_on(faulty_disk& disk) {
   return std::make_unique<basic_file_storage<faulty_file_system>>(faulty_file_system{disk});
@@ -87,7 +88,7 @@ class single {
   std::optional<replica<test_raft, Storage>> replica_;
 };
 
-using file_single = single<basic_file_storage<posix_file_system>>;
+using file_single = single<file_storage>;
 using faulty_single = single<basic_file_storage<faulty_file_system>>;
 
 struct plain_file {

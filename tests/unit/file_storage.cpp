@@ -35,7 +35,7 @@ using quorlite::testing::model_position;
 using quorlite::testing::sample_content;
 using quorlite::tests::temporary_directory;
 
-using posix_storage = basic_file_storage<posix_file_system>;
+using posix_storage = file_storage;
 
 bytes contents_of(const std::string& path) {
   std::ifstream file(path, std::ios::binary);

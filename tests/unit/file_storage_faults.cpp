@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/storage/file.hpp"
+#include "quorlite/detail/file_storage/basic_file_storage.hpp"
 #include "quorlite/testing/detail/disk/crash_images.hpp"
 #include "quorlite/testing/detail/disk/faulty_file_system.hpp"
 #include "quorlite/testing/detail/laws/storage_examination.hpp"

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
+#include "quorlite/detail/file_storage/basic_file_storage.hpp"
 #include "quorlite/storage/file.hpp"
 #include "quorlite/testing/detail/disk/faulty_file_system.hpp"
 #include "quorlite/testing/storage_conformance.hpp"
@@ -20,7 +21,7 @@ using quorlite::testing::faulty_disk;
 using quorlite::testing::faulty_file_system;
 using quorlite::tests::temporary_directory;
 
-using posix_storage = basic_file_storage<posix_file_system>;
+using posix_storage = file_storage;
 using faulty_storage = basic_file_storage<faulty_file_system>;
 
 template <bool DoubleWrite>

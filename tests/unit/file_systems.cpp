@@ -17,7 +17,7 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/bytes.hpp"
-#include "quorlite/detail/file_storage/posix_file_system.hpp"
+#include "quorlite/detail/file_storage/posix.hpp"
 #include "quorlite/testing/detail/disk/crash_images.hpp"
 #include "quorlite/testing/detail/disk/faulty_file_system.hpp"
 #include "support/temporary_directory.hpp"

@@ -16,7 +16,6 @@
 #pragma once
 
 #include <array>
-#include <charconv>
 #include <cstdint>
 #include <mutex>
 #include <optional>
@@ -58,18 +57,8 @@ inline constexpr std::string_view staged_hashes = ".staged-";
 }
 
 /// The generation in a staged file's name; none for a name that is not one of ours.
-[[nodiscard]] inline std::optional<std::uint64_t> generation_in(std::string_view file,
-                                                                std::string_view prefix) noexcept {
-  if (!file.starts_with(prefix)) {
-    return std::nullopt;
-  }
-  const std::string_view digits = file.substr(prefix.size());
-  std::uint64_t generation = 0;
-  const auto [end, error] =
-      std::from_chars(digits.data(), digits.data() + digits.size(), generation);
-  const bool whole = error == std::errc{} && end == digits.data() + digits.size();
-  return whole && generation != 0 ? std::optional(generation) : std::nullopt;
-}
+[[nodiscard]] QUORLITE_DECL std::optional<std::uint64_t> generation_in(
+    std::string_view file, std::string_view prefix) noexcept;
 
 }  // namespace place_names
 
@@ -130,3 +119,7 @@ class data_directory {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/file_storage/data_directory.ipp"  // IWYU pragma: keep
+#endif

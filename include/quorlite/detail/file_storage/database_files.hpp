@@ -12,8 +12,6 @@
 /// nobody reads half a flush, or writes beside us.
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -22,20 +20,35 @@
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <utility>
 #include <vector>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
 #include "quorlite/storage/file_system.hpp"
-#include "quorlite/detail/core/wire.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
+
+/// Where things are in the two files.
+namespace database_layout {
+
+inline constexpr std::size_t guard_offset = 19;  // bytes, in page 1
+inline constexpr std::byte guard{0x7F};
+inline constexpr std::size_t hash_bytes = 8;
+inline constexpr std::uint64_t generation_mask = (std::uint64_t{1} << 56U) - 1;
+
+[[nodiscard]] constexpr std::uint64_t offset_of(page_number page, std::uint32_t size) noexcept {
+  return std::uint64_t{page.value - 1} * size;
+}
+[[nodiscard]] constexpr std::uint64_t hashes_size(std::uint64_t page_count) noexcept {
+  return (page_count + 1) * hash_bytes;
+}
+
+}  // namespace database_layout
 
 enum class file_state : std::uint8_t {
   exact,    ///< every page as of the position
@@ -49,10 +62,6 @@ template <file_system FileSystem>
 class database_files {
  public:
   using file_type = typename FileSystem::file_type;
-  static constexpr std::size_t guard_offset = 19;  // bytes, in page 1
-  static constexpr std::byte guard{0x7F};
-  static constexpr std::size_t hash_bytes = 8;
-  static constexpr std::uint64_t generation_mask = (std::uint64_t{1} << 56U) - 1;
 
   /// Without files, and without a page. Throws std::bad_alloc.
   explicit database_files(std::string_view name) : name_(name) {}
@@ -71,37 +80,11 @@ class database_files {
   // ---- reading
 
   /// errc::storage_broken for a page that is not there, another size, or a file that is too short.
-  [[nodiscard]] std::error_code read(page_number page, bytes_span into) const noexcept {
-    if (page.value == 0 || page.value > page_count() || into.size() != page_size()) {
-      return make_error_code(errc::storage_broken);
-    }
-    const auto count = data_->read(offset_of(page, page_size()), into);
-    if (!count || *count != into.size()) {
-      return make_error_code(errc::storage_broken);
-    }
-    if (page.value == 1) {
-      into[guard_offset] = true_byte_.load(std::memory_order_acquire);
-    }
-    return {};
-  }
+  [[nodiscard]] std::error_code read(page_number page, bytes_span into) const noexcept;
 
   /// errc::storage_broken if one of the pages is not there, or the file is too short.
   [[nodiscard]] std::error_code read_hashes(page_number first,
-                                            std::span<std::uint64_t> into) const noexcept {
-    const std::uint64_t count = page_count();
-    if (first.value == 0 || first.value > count || into.size() > count - first.value + 1) {
-      return make_error_code(errc::storage_broken);
-    }
-    const bytes_span raw = std::as_writable_bytes(into);
-    const auto got = hashes_->read(std::uint64_t{first.value} * hash_bytes, raw);
-    if (!got || *got != raw.size()) {
-      return make_error_code(errc::storage_broken);
-    }
-    for (std::size_t i = 0; i < into.size(); ++i) {
-      into[i] = load_little_endian<std::uint64_t>(raw.data() + i * hash_bytes);
-    }
-    return {};
-  }
+                                            std::span<std::uint64_t> into) const noexcept;
 
   /// The first 8 bytes of the file of hashes.
   [[nodiscard]] std::uint64_t head_with(std::byte true_byte) const noexcept {
@@ -109,33 +92,15 @@ class database_files {
   }
   /// A block of the file of hashes, counted from 0; zeros behind its end.
   [[nodiscard]] std::error_code read_hash_block(std::uint64_t block,
-                                                bytes_span into) const noexcept {
-    const auto got = hashes_->read(block * into.size(), into);
-    return got ? std::error_code{} : got.error();
-  }
+                                                bytes_span into) const noexcept;
 
   // ---- where it is
 
   /// Takes two empty files, and notes the generation in one of them.
   [[nodiscard]] std::error_code begin(file_type data, file_type hashes,
-                                      std::uint64_t generation) noexcept {
-    data_.emplace(std::move(data));
-    hashes_.emplace(std::move(hashes));
-    generation_ = generation;
-    extent_ = 0;
-    data_staged_ = true;
-    hashes_staged_ = true;
-    true_byte_.store(std::byte{});
-    return write_head();
-  }
+                                      std::uint64_t generation) noexcept;
   /// Undoes begin(). @pre nothing can be read
-  void forget_files() noexcept {
-    data_.reset();
-    hashes_.reset();
-    generation_ = 0;
-    data_staged_ = false;
-    hashes_staged_ = false;
-  }
+  void forget_files() noexcept;
   /// True as long as the files have not got their names yet.
   [[nodiscard]] bool data_staged() const noexcept { return data_staged_; }
   [[nodiscard]] bool hashes_staged() const noexcept { return hashes_staged_; }
@@ -147,34 +112,7 @@ class database_files {
   /// @returns errc::corrupt if they are not what it names
   [[nodiscard]] std::error_code adopt(file_type data, file_type hashes, std::uint64_t generation,
                                       std::uint32_t page_size, std::uint64_t page_count,
-                                      file_state state) noexcept {
-    data_.emplace(std::move(data));
-    hashes_.emplace(std::move(hashes));
-    generation_ = generation;
-    const auto data_bytes = data_->size();
-    const auto hashes_bytes = hashes_->size();
-    std::array<std::byte, hash_bytes> head{};
-    const auto got = hashes_->read(0, head);
-    if (!data_bytes || !hashes_bytes || !got) {
-      return !data_bytes ? data_bytes.error() : !hashes_bytes ? hashes_bytes.error() : got.error();
-    }
-    const auto value = load_little_endian<std::uint64_t>(head.data());
-    const bool other =
-        state != file_state::garbled && (value >> 8U) != (generation & generation_mask);
-    if (*got != head.size() || other || *data_bytes < page_count * page_size ||
-        *hashes_bytes < hashes_size(page_count)) {
-      return make_error_code(errc::corrupt);
-    }
-    true_byte_.store(static_cast<std::byte>(value & 0xFFU));
-    if (*data_bytes != page_count * page_size || *hashes_bytes != hashes_size(page_count)) {
-      if (const auto error = set_extent(page_count, page_size)) {
-        return error;
-      }
-    }
-    extent_ = page_count;
-    show(page_size, page_count);
-    return state == file_state::exact && page_count > 0 ? check_guard() : std::error_code{};
-  }
+                                      file_state state) noexcept;
 
   // ---- writing
 
@@ -182,157 +120,39 @@ class database_files {
   /// page count change. Throws std::bad_alloc.
   /// @param with_hashes false if these go another way
   [[nodiscard]] std::error_code write(std::span<const page_view> sorted, std::uint32_t page_size,
-                                      std::size_t batch_pages, bool with_hashes = true) {
-    std::vector<bytes_view> parts;
-    bytes hashes;
-    while (!sorted.empty()) {
-      std::size_t run = 1;
-      while (run < sorted.size() && run < batch_pages &&
-             sorted[run].number == sorted[run - 1].number.next()) {
-        ++run;
-      }
-      if (const auto error = write_run(sorted.first(run), page_size, parts, hashes)) {
-        return error;
-      }
-      const bytes_view part = hashes;
-      const std::uint64_t slot = has_first(sorted) ? 0 : sorted.front().number.value;
-      if (with_hashes) {
-        if (const auto error = hashes_->write(slot * hash_bytes, {&part, 1})) {
-          return error;
-        }
-      }
-      sorted = sorted.subspan(run);
-    }
-    return {};
-  }
+                                      std::size_t batch_pages, bool with_hashes = true);
 
   /// Writes blocks of the file of hashes, their numbers counted from 1, up to its end.
-  [[nodiscard]] std::error_code write_hash_blocks(std::span<const page_view> blocks) noexcept {
-    for (const page_view& block : blocks) {
-      const std::uint64_t offset = std::uint64_t{block.number.value - 1} * block.image.size();
-      const std::uint64_t end = hashes_size(extent_);
-      if (offset >= end) {
-        break;
-      }
-      const bytes_view part = block.image.first(
-          static_cast<std::size_t>(std::min<std::uint64_t>(block.image.size(), end - offset)));
-      if (const auto error = hashes_->write(offset, {&part, 1})) {
-        return error;
-      }
-    }
-    return {};
-  }
+  [[nodiscard]] std::error_code write_hash_blocks(std::span<const page_view> blocks) noexcept;
 
   /// Makes both files end with page `page_count`: what is cut is gone for good, what is added reads
   /// as zeros.
   [[nodiscard]] std::error_code set_extent(std::uint64_t page_count,
-                                           std::uint32_t page_size) noexcept {
-    extent_ = std::max(extent_, page_count);  // until both are done
-    if (const auto error = data_->resize(page_count * page_size)) {
-      return error;
-    }
-    if (const auto error = hashes_->resize(hashes_size(page_count))) {
-      return error;
-    }
-    if (page_count == 0 && true_byte_.load() != std::byte{}) {
-      true_byte_.store(std::byte{});
-      if (const auto error = write_head()) {
-        return error;
-      }
-    }
-    extent_ = page_count;
-    return {};
-  }
+                                           std::uint32_t page_size) noexcept;
   /// Pages that the files reach to; it may be more than can be read.
   [[nodiscard]] std::uint64_t extent() const noexcept { return extent_; }
 
   /// Blocks until all of it is durable.
-  [[nodiscard]] std::error_code sync() noexcept {
-    const std::error_code error = data_->sync();
-    return error ? error : hashes_->sync();
-  }
+  [[nodiscard]] std::error_code sync() noexcept;
 
   /// From now on so many pages can be read.
-  void show(std::uint32_t page_size, std::uint64_t page_count) noexcept {
-    page_size_.store(page_size, std::memory_order_relaxed);
-    page_count_.store(page_count, std::memory_order_release);
-  }
+  void show(std::uint32_t page_size, std::uint64_t page_count) noexcept;
 
   /// True unless the guard is on, or there is no page to put it on.
-  [[nodiscard]] result<bool> lacks_guard() const noexcept {
-    if (page_count() == 0) {
-      return false;
-    }
-    std::byte found{};
-    const auto got = data_->read(guard_offset, {&found, 1});
-    if (!got) {
-      return failed(got.error());
-    }
-    return *got != 1 || found != guard;
-  }
+  [[nodiscard]] result<bool> lacks_guard() const noexcept;
   /// Puts the guard on, or takes it off. Not durable yet.
-  [[nodiscard]] std::error_code set_guard(bool on) noexcept {
-    const std::byte value = on ? guard : true_byte_.load();
-    const bytes_view part(&value, 1);
-    return page_count() == 0 ? std::error_code{} : data_->write(guard_offset, {&part, 1});
-  }
+  [[nodiscard]] std::error_code set_guard(bool on) noexcept;
   [[nodiscard]] std::error_code sync_data() noexcept { return data_->sync(); }
 
  private:
-  [[nodiscard]] static std::uint64_t offset_of(page_number page, std::uint32_t size) noexcept {
-    return std::uint64_t{page.value - 1} * size;
-  }
-  [[nodiscard]] static std::uint64_t hashes_size(std::uint64_t page_count) noexcept {
-    return (page_count + 1) * hash_bytes;
-  }
-  [[nodiscard]] std::error_code write_head() noexcept {
-    std::array<std::byte, hash_bytes> head{};
-    store_little_endian(head.data(), head_with(true_byte_.load()));
-    const bytes_view part = head;
-    return hashes_->write(0, {&part, 1});
-  }
+  [[nodiscard]] std::error_code write_head() noexcept;
 
   /// Anything but the guard or the true byte was written by somebody else.
-  [[nodiscard]] std::error_code check_guard() const noexcept {
-    std::byte found{};
-    const auto got = data_->read(guard_offset, {&found, 1});
-    if (!got) {
-      return got.error();
-    }
-    const bool ours = *got == 1 && (found == guard || found == true_byte_.load());
-    return ours ? std::error_code{} : make_error_code(errc::corrupt);
-  }
-
-  [[nodiscard]] static bool has_first(std::span<const page_view> run) noexcept {
-    return run.front().number.value == 1;
-  }
+  [[nodiscard]] std::error_code check_guard() const noexcept;
 
   /// Writes the images, and fills in the hashes that belong to them.
   [[nodiscard]] std::error_code write_run(std::span<const page_view> run, std::uint32_t page_size,
-                                          std::vector<bytes_view>& parts, bytes& hashes) {
-    parts.clear();
-    hashes.clear();
-    if (has_first(run)) {
-      parts.push_back(run.front().image.first(guard_offset));
-      parts.push_back({&guard, 1});
-      parts.push_back(run.front().image.subspan(guard_offset + 1));
-      wire_writer(hashes).u64(head_with(run.front().image[guard_offset]));
-    }
-    for (const page_view& page : run) {
-      if (page.number.value != 1) {
-        parts.push_back(page.image);
-      }
-      wire_writer(hashes).u64(page.hash);
-    }
-    extent_ = std::max<std::uint64_t>(extent_, run.back().number.value);
-    if (const auto error = data_->write(offset_of(run.front().number, page_size), parts)) {
-      return error;
-    }
-    if (has_first(run)) {
-      true_byte_.store(run.front().image[guard_offset], std::memory_order_release);
-    }
-    return {};
-  }
+                                          std::vector<bytes_view>& parts, bytes& hashes);
 
   const std::string name_;
   std::optional<file_type> data_;
@@ -349,3 +169,5 @@ class database_files {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#include "quorlite/detail/file_storage/database_files.ipp"  // IWYU pragma: keep

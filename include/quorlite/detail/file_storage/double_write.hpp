@@ -16,27 +16,25 @@
 /// one before, the first by 0.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string_view>
 #include <system_error>
-#include <utility>
 #include <vector>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
-#include "quorlite/error.hpp"
-#include "quorlite/ids.hpp"
-#include "quorlite/limits.hpp"
-#include "quorlite/storage.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/detail/core/wire.hpp"
 #include "quorlite/detail/file_storage/data_directory.hpp"
+#include "quorlite/detail/file_storage/database_files.hpp"
 #include "quorlite/detail/file_storage/health.hpp"
 #include "quorlite/detail/file_storage/superblock.hpp"
-#include "quorlite/detail/core/wire.hpp"
-#include "quorlite/detail/core/xxh3.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/storage.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -44,6 +42,39 @@ namespace detail {
 
 enum class double_write_kind : std::uint16_t { pages = 0, hashes = 1 };
 inline constexpr std::uint32_t double_write_block = 4096;  // bytes: the largest sector of a disk
+
+/// A record, or its first bytes.
+class double_write_record {
+ public:
+  static constexpr std::size_t fixed_bytes = 16;
+  static constexpr std::size_t page_bytes = 12;  // of a page, beside its image
+
+  /// All but the images. Throws std::bad_alloc.
+  [[nodiscard]] static bytes encode_head(double_write_kind kind, std::string_view name,
+                                         std::span<const page_view> pages, std::uint32_t page_size);
+  /// The bytes are in the double-write file, behind what `seen` knows.
+  static void add_to(double_write_extent& seen, bytes_view part) noexcept;
+
+  /// @pre at least fixed_bytes, which stay where they are
+  explicit double_write_record(bytes_view record) noexcept : record_(record) {}
+
+  [[nodiscard]] double_write_kind kind() const noexcept;
+  [[nodiscard]] std::uint32_t page_size() const noexcept;
+  /// Of pages or blocks.
+  [[nodiscard]] std::uint32_t count() const noexcept;
+  /// Bytes of all of it, as its first bytes say; 0 if they cannot be right.
+  [[nodiscard]] std::uint64_t length() const noexcept;
+  /// @pre from here on the record is complete
+  [[nodiscard]] std::string_view name() const noexcept;
+  /// What is in it, and what is seen of the file with it. Throws std::bad_alloc.
+  /// @returns errc::corrupt if a field is wrong, which need not show in the checksum
+  [[nodiscard]] result<std::vector<page_view>> decode(double_write_extent& seen) const;
+
+ private:
+  [[nodiscard]] std::uint64_t head_bytes() const noexcept;
+
+  bytes_view record_;
+};
 
 /// One thread. Errors are errc, as of storage_health; all but the simplest functions throw
 /// std::bad_alloc.
@@ -54,47 +85,13 @@ class double_write_file {
       : directory_(directory), health_(health) {}
 
   /// Makes the file if need be, durably. Nothing is in it.
-  [[nodiscard]] std::error_code open() {
-    if (!file_) {
-      auto opened = directory_.open(place_names::double_write, open_mode::or_create);
-      if (!opened) {
-        return health_.after(opened.error());
-      }
-      if (const auto error = health_.after_sync(directory_.sync(place_names::own))) {
-        return error;
-      }
-      file_ = std::move(*opened);
-    }
-    restart();
-    return {};
-  }
+  [[nodiscard]] std::error_code open();
   /// Forgets all records. @pre no superblock names them
   void restart() noexcept { extent_ = {}; }
 
   [[nodiscard]] std::error_code append(double_write_kind kind, std::string_view name,
                                        std::span<const page_view> sorted, std::uint32_t page_size,
-                                       std::size_t batch_pages) {
-    std::vector<bytes_view> parts;
-    while (!sorted.empty()) {
-      const auto batch = sorted.first(std::min(sorted.size(), batch_pages));
-      const bytes head = encode_head(kind, name, batch, page_size);
-      parts.assign(1, head);
-      std::uint64_t length = head.size();
-      for (const page_view& page : batch) {
-        parts.push_back(page.image);
-        length += page.image.size();
-      }
-      if (const auto error = health_.after(file_->write(extent_.length, parts))) {
-        return error;
-      }
-      for (const bytes_view part : parts) {
-        extent_.checksum = XXH3_64bits_withSeed(part.data(), part.size(), extent_.checksum);
-      }
-      extent_.length += length;
-      sorted = sorted.subspan(batch.size());
-    }
-    return {};
-  }
+                                       std::size_t batch_pages);
 
   /// Blocks until the records are durable.
   [[nodiscard]] std::error_code sync() noexcept {
@@ -109,130 +106,13 @@ class double_write_file {
   /// record.
   /// @returns errc::corrupt if they are not what the superblock names, the first error otherwise
   template <class Visitor>
-  [[nodiscard]] std::error_code visit(const double_write_extent& extent, Visitor visit) {
-    double_write_extent seen;
-    while (seen.length < extent.length) {
-      bytes record;
-      if (const auto error = read_record(seen.length, extent.length, record)) {
-        return error;
-      }
-      const auto pages = decode(record, seen);
-      if (!pages) {
-        return pages.error();
-      }
-      const std::error_code error = visit(kind_in(record), name_in(record), page_size_in(record),
-                                          std::span<const page_view>(*pages));
-      if (error) {
-        return error;
-      }
-    }
-    return seen == extent ? std::error_code{} : make_error_code(errc::corrupt);
-  }
+  [[nodiscard]] std::error_code visit(const double_write_extent& extent, Visitor visit);
 
  private:
-  static constexpr std::size_t fixed_bytes = 16;
-  static constexpr std::size_t page_bytes = 12;  // of a page, beside its image
-
-  [[nodiscard]] static bytes encode_head(double_write_kind kind, std::string_view name,
-                                         std::span<const page_view> pages,
-                                         std::uint32_t page_size) {
-    bytes head;
-    head.reserve(fixed_bytes + name.size() + pages.size() * page_bytes);
-    wire_writer write(head);
-    write.u16(static_cast<std::uint16_t>(name.size()));
-    write.u16(static_cast<std::uint16_t>(kind));
-    write.u32(page_size);
-    write.u32(static_cast<std::uint32_t>(pages.size()));
-    write.u32(std::uint32_t{0});
-    write.text(name);
-    for (const page_view& page : pages) {
-      write.u32(page.number.value);
-      write.u64(page.hash);
-    }
-    return head;
-  }
-
-  [[nodiscard]] std::error_code read(std::uint64_t offset, bytes_span into) noexcept {
-    const auto got = file_->read(offset, into);
-    if (!got) {
-      return health_.after(got.error());
-    }
-    return *got == into.size() ? std::error_code{} : make_error_code(errc::corrupt);
-  }
+  [[nodiscard]] std::error_code read(std::uint64_t offset, bytes_span into) noexcept;
 
   /// Bounded by what the superblock says, which is bounded by the file.
-  [[nodiscard]] std::error_code read_record(std::uint64_t offset, std::uint64_t end,
-                                            bytes& record) {
-    if (end - offset < fixed_bytes) {
-      return make_error_code(errc::corrupt);
-    }
-    const auto file_bytes = file_->size();
-    if (!file_bytes) {
-      return health_.after(file_bytes.error());
-    }
-    record.resize(fixed_bytes);
-    if (const auto error = read(offset, record)) {
-      return error;
-    }
-    const std::uint64_t length =
-        head_bytes(record) + std::uint64_t{count_in(record)} * page_size_in(record);
-    if (!is_page_size(page_size_in(record)) || count_in(record) == 0 || end > *file_bytes ||
-        length > end - offset) {
-      return make_error_code(errc::corrupt);
-    }
-    record.resize(static_cast<std::size_t>(length));
-    return read(offset, record);
-  }
-
-  [[nodiscard]] static result<std::vector<page_view>> decode(bytes_view record,
-                                                             double_write_extent& seen) {
-    const std::size_t head = static_cast<std::size_t>(head_bytes(record));
-    const std::size_t page_size = page_size_in(record);
-    seen.checksum = XXH3_64bits_withSeed(record.data(), head, seen.checksum);
-    seen.length += record.size();
-    wire_reader fields(record.first(head));
-    static_cast<void>(fields.take(fixed_bytes + name_in(record).size()));
-    std::vector<page_view> pages(count_in(record));
-    bytes_view images = record.subspan(head);
-    std::uint32_t last = 0;
-    for (page_view& page : pages) {
-      page.number = page_number{fields.u32()};
-      page.hash = fields.u64();
-      page.image = images.first(page_size);
-      images = images.subspan(page_size);
-      seen.checksum = XXH3_64bits_withSeed(page.image.data(), page_size, seen.checksum);
-      if (page.number.value <= last) {
-        return failed(errc::corrupt);
-      }
-      last = page.number.value;
-    }
-    const bool is_known =
-        kind_in(record) == double_write_kind::pages ||
-        (kind_in(record) == double_write_kind::hashes && page_size == double_write_block);
-    if (!is_database_name(name_in(record)) || !is_known ||
-        load_little_endian<std::uint32_t>(&record[12]) != 0) {
-      return failed(errc::corrupt);
-    }
-    return pages;
-  }
-
-  [[nodiscard]] static double_write_kind kind_in(bytes_view record) noexcept {
-    return static_cast<double_write_kind>(load_little_endian<std::uint16_t>(&record[2]));
-  }
-  [[nodiscard]] static std::uint32_t page_size_in(bytes_view record) noexcept {
-    return load_little_endian<std::uint32_t>(&record[4]);
-  }
-  [[nodiscard]] static std::uint32_t count_in(bytes_view record) noexcept {
-    return load_little_endian<std::uint32_t>(&record[8]);
-  }
-  [[nodiscard]] static std::uint64_t head_bytes(bytes_view record) noexcept {
-    return fixed_bytes + load_little_endian<std::uint16_t>(record.data()) +
-           std::uint64_t{count_in(record)} * page_bytes;
-  }
-  [[nodiscard]] static std::string_view name_in(bytes_view record) noexcept {
-    return {reinterpret_cast<const char*>(record.data()) + fixed_bytes,
-            load_little_endian<std::uint16_t>(record.data())};
-  }
+  [[nodiscard]] std::error_code read_record(std::uint64_t offset, std::uint64_t end, bytes& record);
 
   data_directory<FileSystem>& directory_;
   storage_health& health_;
@@ -240,6 +120,65 @@ class double_write_file {
   double_write_extent extent_;
 };
 
+/// What a flush changes in one file of hashes, on its way through the double-write file: whole
+/// blocks of the file of hashes, since a sector that is being written holds the hashes of other
+/// pages, too. One thread. Throws std::bad_alloc.
+template <file_system FileSystem>
+class hash_changes {
+ public:
+  using database = database_files<FileSystem>;
+
+  /// What is added again counts.
+  void add(const database& of, std::span<const page_view> sorted) {
+    for (const page_view& page : sorted) {
+      if (page.number.value == 1) {
+        values_[0] = of.head_with(page.image[database_layout::guard_offset]);
+      }
+      values_[page.number.value] = page.hash;
+    }
+  }
+
+  /// Appends the blocks as they will be. @returns errc, as of storage_health
+  [[nodiscard]] std::error_code append_to(double_write_file<FileSystem>& into, const database& of,
+                                          storage_health& health, std::size_t batch_blocks) const {
+    constexpr auto values_per_block =
+        static_cast<std::uint32_t>(double_write_block / database_layout::hash_bytes);
+    auto next = values_.begin();
+    while (next != values_.end()) {
+      std::vector<bytes> images;
+      std::vector<page_view> blocks;
+      images.reserve(batch_blocks);
+      while (next != values_.end() && images.size() < batch_blocks) {
+        const std::uint32_t block = next->first / values_per_block;
+        bytes& image = images.emplace_back(double_write_block);
+        if (const auto error = health.after(of.read_hash_block(block, image))) {
+          return error;
+        }
+        for (; next != values_.end() && next->first / values_per_block == block; ++next) {
+          store_little_endian(
+              image.data() + next->first % values_per_block * database_layout::hash_bytes,
+              next->second);
+        }
+        blocks.push_back({page_number{block + 1}, 0, image});
+      }
+      if (const auto error = into.append(double_write_kind::hashes, of.name(), blocks,
+                                         double_write_block, batch_blocks)) {
+        return error;
+      }
+    }
+    return {};
+  }
+
+ private:
+  std::map<std::uint32_t, std::uint64_t> values_;  // 8 bytes each, by place
+};
+
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#include "quorlite/detail/file_storage/double_write_file.ipp"  // IWYU pragma: keep
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/file_storage/double_write.ipp"  // IWYU pragma: keep
+#endif

@@ -3,30 +3,23 @@
 /// which content each name has.
 #pragma once
 
-#include <algorithm>
 #include <atomic>
-#include <cstddef>
 #include <cstdint>
-#include <map>
-#include <memory>
 #include <mutex>
-#include <new>
-#include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
 
 #include "quorlite/config.hpp"
-#include "quorlite/error.hpp"
-#include "quorlite/ids.hpp"
 #include "quorlite/detail/file_storage/data_directory.hpp"
 #include "quorlite/detail/file_storage/database_files.hpp"
 #include "quorlite/detail/file_storage/double_write.hpp"
-#include "quorlite/options.hpp"
-#include "quorlite/detail/storage_rules/position_rules.hpp"
 #include "quorlite/detail/file_storage/health.hpp"
 #include "quorlite/detail/file_storage/superblock.hpp"
-#include "quorlite/detail/file_storage/superblock_slots.hpp"
+#include "quorlite/detail/storage_rules/content_catalogue.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/options.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -37,8 +30,9 @@ template <file_system FileSystem>
 class file_place {
  public:
   using database = database_files<FileSystem>;
-  using content = std::shared_ptr<database>;
-  using shelf = std::map<std::string, content, std::less<>>;
+  using catalogue = content_catalogue<database>;
+  using content = typename catalogue::content;
+  using contents = typename catalogue::contents;
 
   file_place(FileSystem files, const file_options& options)
       : options_(options), directory_(std::move(files)) {}
@@ -52,7 +46,7 @@ class file_place {
   [[nodiscard]] double_write_file<FileSystem>& double_write() noexcept { return double_write_; }
   /// The superblock that is durable, but for removals that are done.
   [[nodiscard]] const superblock& current() const noexcept { return current_; }
-  [[nodiscard]] const shelf& databases() const noexcept { return shelf_; }
+  [[nodiscard]] const contents& databases() const noexcept { return catalogue_.living(); }
 
   /// Between a recover() that succeeded and close(), as long as nothing broke.
   [[nodiscard]] std::error_code check() const noexcept {
@@ -60,320 +54,68 @@ class file_place {
   }
   [[nodiscard]] bool running() const noexcept { return running_; }
   void stop() noexcept { running_ = false; }
-  void start(superblock block, shelf databases) noexcept {
-    const std::lock_guard guard(mutex_);
-    next_generation_ = block.next_generation;
-    current_ = std::move(block);
-    shelf_ = std::move(databases);
-    running_ = true;
-  }
+  void start(superblock block, contents databases) noexcept;
 
   // ---- contents
 
   /// The content of a name, or the one that handles wait for; throws std::bad_alloc.
-  [[nodiscard]] content open(std::string_view name) {
-    const std::lock_guard guard(mutex_);
-    if (content found = find(name)) {
-      return found;
-    }
-    std::erase_if(unborn_, [](const auto& line) { return line.second.expired(); });
-    auto fresh = std::make_shared<database>(name);
-    unborn_.insert_or_assign(std::string(name), fresh);
-    return fresh;
-  }
+  [[nodiscard]] content open(std::string_view name);
+  /// Also without the lock: only the thread that asks changes what is living.
   [[nodiscard]] bool is_living(const content& which) const noexcept {
-    const auto found = shelf_.find(which->name());
-    return found != shelf_.end() && found->second == which;
+    return catalogue_.is_living(which);
   }
-  [[nodiscard]] bool is_unborn(const content& which) const noexcept {
-    const std::lock_guard guard(mutex_);
-    return !shelf_.contains(which->name()) && find(which->name()) == which;
-  }
+  [[nodiscard]] bool is_unborn(const content& which) const noexcept;
 
   /// Makes staged files for a content that has none. Throws std::bad_alloc.
   /// @returns errc::corrupt if the name is taken by a file that is not ours
-  [[nodiscard]] std::error_code begin(database& fresh) {
-    std::uint64_t generation = 0;
-    bool ours = false;
-    {
-      const std::lock_guard guard(mutex_);
-      generation = next_generation_++;
-      ours = shelf_.contains(fresh.name()) || is_removed(fresh.name());
-    }
-    if (!ours) {
-      if (const std::error_code error = check_vacant(fresh.name())) {
-        return error;
-      }
-    }
-    const std::string data_path = place_names::staged_data_of(generation);
-    const std::string hashes_path = place_names::staged_hashes_of(generation);
-    auto data = directory_.open(data_path, open_mode::truncated);
-    if (!data) {
-      return health_.after(data.error());
-    }
-    auto hashes = directory_.open(hashes_path, open_mode::truncated);
-    std::error_code error = hashes ? std::error_code{} : hashes.error();
-    if (!error) {
-      error = fresh.begin(std::move(*data), std::move(*hashes), generation);
-    }
-    if (error) {
-      fresh.forget_files();
-      static_cast<void>(directory_.remove(data_path));
-      static_cast<void>(directory_.remove(hashes_path));
-    }
-    return health_.after(error);
-  }
+  [[nodiscard]] std::error_code begin(database& fresh);
 
   /// Removes the files of a content that will not be. Whoever has them open goes on reading them;
   /// what cannot be removed now is removed by the next recovery. Once something broke nobody knows
   /// which record that one will find, so all files stay.
-  void discard(database& unwanted) noexcept try {
-    if (health_.check()) {
-      return;
-    }
-    static_cast<void>(directory_.remove(place_names::staged_data_of(unwanted.generation())));
-    static_cast<void>(directory_.remove(place_names::staged_hashes_of(unwanted.generation())));
-  } catch (const std::bad_alloc&) {
-  }
+  void discard(database& unwanted) noexcept;
 
   // ---- the record
 
   /// Makes it durable that pages may be as of any entry up to `ahead`, unless it is already.
-  [[nodiscard]] std::error_code promise(log_index ahead) {
-    if (ahead <= current_.ahead) {
-      return {};
-    }
-    const log_index before = std::exchange(current_.ahead, ahead);
-    const std::error_code error = slots_.write(current_);
-    if (error) {
-      current_.ahead = before;
-    }
-    return error;
-  }
+  [[nodiscard]] std::error_code promise(log_index ahead);
 
-  [[nodiscard]] std::uint64_t next_generation() const noexcept {
-    const std::lock_guard guard(mutex_);
-    return next_generation_;
-  }
+  [[nodiscard]] std::uint64_t next_generation() const noexcept;
 
   /// `block` is durable: from now on it, and these contents, are the truth.
-  void stand_at(superblock block, shelf& databases) noexcept {
-    const std::lock_guard guard(mutex_);
-    current_ = std::move(block);
-    shelf_.swap(databases);
-    std::erase_if(unborn_, [this](const auto& line) { return shelf_.contains(line.first); });
-  }
+  void stand_at(superblock block, contents& databases) noexcept;
 
   /// Writes the record as it is, with the flag. Throws std::bad_alloc.
-  [[nodiscard]] std::error_code write_clean(bool clean) {
-    const bool before = std::exchange(current_.clean, clean);
-    const std::error_code error = slots_.write(current_);
-    if (error) {
-      current_.clean = before;
-    }
-    return error;
-  }
+  [[nodiscard]] std::error_code write_clean(bool clean);
 
   /// Copies the pages of the double-write file to their places, and makes that durable. After an
   /// error they are in neither place. Throws std::bad_alloc.
-  [[nodiscard]] std::error_code copy_double_write() {
-    const double_write_extent extent = *current_.double_write;
-    const auto copy = [this](double_write_kind kind, std::string_view name, std::uint32_t page_size,
-                             std::span<const page_view> pages) -> std::error_code {
-      const auto found = shelf_.find(name);
-      if (found == shelf_.end()) {
-        return {};  // dropped by the same commit
-      }
-      if (kind == double_write_kind::hashes) {
-        return found->second->write_hash_blocks(pages);
-      }
-      const std::uint64_t count = found->second->page_count();
-      const auto end = std::partition_point(pages.begin(), pages.end(), [count](const auto& page) {
-        return page.number.value <= count;
-      });
-      return found->second->write(pages.first(static_cast<std::size_t>(end - pages.begin())),
-                                  page_size, options_.write_batch_pages, false);
-    };
-    if (const std::error_code error = double_write_.visit(extent, copy)) {
-      return error;
-    }
-    const auto sync = [this](double_write_kind, std::string_view name, std::uint32_t,
-                             std::span<const page_view>) -> std::error_code {
-      const auto found = shelf_.find(name);
-      return found == shelf_.end() ? std::error_code{} : health_.after_sync(found->second->sync());
-    };
-    return double_write_.visit(extent, sync);
-  }
+  [[nodiscard]] std::error_code copy_double_write();
   /// Says that it is done. Throws std::bad_alloc.
-  [[nodiscard]] std::error_code end_double_write() {
-    const auto extent = std::exchange(current_.double_write, std::nullopt);
-    const std::error_code error = slots_.write(current_);
-    if (error) {
-      current_.double_write = extent;
-    }
-    return error;
-  }
+  [[nodiscard]] std::error_code end_double_write();
 
   /// Puts all guards on, or takes them off, and makes that durable if `on` is false or pages go
   /// twice. Throws std::bad_alloc.
-  [[nodiscard]] std::error_code set_guards(bool on) {
-    if (options_.double_write) {
-      if (const std::error_code error = save_first_pages(on)) {
-        return error;
-      }
-      if (on) {
-        const bool copies = current_.double_write.has_value();
-        const std::error_code error =
-            copies ? health_.after(copy_double_write()) : std::error_code{};
-        return error || !copies ? error : end_double_write();
-      }
-    }
-    for (const auto& [name, which] : shelf_) {
-      if (const auto error = health_.after(which->set_guard(on))) {
-        return error;
-      }
-      if (const auto error = on ? std::error_code{} : health_.after_sync(which->sync_data())) {
-        return error;
-      }
-    }
-    current_.double_write.reset();  // with the record that follows
-    return {};
-  }
+  [[nodiscard]] std::error_code set_guards(bool on);
 
   /// Does what the record made due: names, cuts, removals. What cannot be done now stays due.
   /// @returns errc::storage_full, errc::storage_broken
-  [[nodiscard]] std::error_code settle() noexcept try {
-    if (current_.double_write) {
-      if (const std::error_code error = end_double_write()) {
-        return error;
-      }
-    }
-    for (const auto& [name, which] : shelf_) {
-      if (const std::error_code error = settle(*which)) {
-        return error;
-      }
-    }
-    if (names_changed_) {
-      if (const std::error_code error = sync_names()) {
-        return error;
-      }
-      names_changed_ = false;
-    }
-    return current_.removals.empty() ? std::error_code{} : remove_files();
-  } catch (const std::bad_alloc&) {
-    return make_error_code(errc::storage_full);
-  }
+  [[nodiscard]] std::error_code settle() noexcept;
 
-  [[nodiscard]] std::error_code sync_names() noexcept {
-    if (const auto error = health_.after_sync(directory_.sync(place_names::root))) {
-      return error;
-    }
-    return health_.after_sync(directory_.sync(place_names::hashes));
-  }
+  [[nodiscard]] std::error_code sync_names() noexcept;
 
   bool flushing = false;  ///< a flush is alive
 
  private:
-  /// @pre mutex_ is held
-  [[nodiscard]] content find(std::string_view name) const noexcept {
-    if (const auto living = shelf_.find(name); living != shelf_.end()) {
-      return living->second;
-    }
-    const auto waiting = unborn_.find(name);
-    return waiting == unborn_.end() ? nullptr : waiting->second.lock();
-  }
-  [[nodiscard]] bool is_removed(std::string_view name) const noexcept {
-    return std::any_of(current_.removals.begin(), current_.removals.end(),
-                       [name](const auto& line) { return line.name == name; });
-  }
-
-  [[nodiscard]] std::error_code check_vacant(std::string_view name) {
-    const auto found = directory_.find(place_names::data_of(name));
-    if (found) {
-      return *found ? make_error_code(errc::corrupt) : std::error_code{};
-    }
-    const std::error_code why = found.error();
-    // A directory, a link, a pipe: not ours either, and nothing of ours is broken.
-    const bool other = why == std::errc::is_a_directory || why == std::errc::invalid_argument ||
-                       why == std::errc::too_many_symbolic_link_levels;
-    return other ? make_error_code(errc::corrupt) : health_.after(why);
-  }
-
-  [[nodiscard]] std::error_code settle(database& which) {
-    if (which.data_staged()) {
-      if (const auto error =
-              health_.after(directory_.rename(place_names::staged_data_of(which.generation()),
-                                              place_names::data_of(which.name())))) {
-        return error;
-      }
-      which.data_placed();
-      names_changed_ = true;
-    }
-    if (which.hashes_staged()) {
-      if (const auto error =
-              health_.after(directory_.rename(place_names::staged_hashes_of(which.generation()),
-                                              place_names::hashes_of(which.name())))) {
-        return error;
-      }
-      which.hashes_placed();
-      names_changed_ = true;
-    }
-    // A flush that is under way, or was dropped, may have left more; it is cut before its next use.
-    return which.extent() > which.page_count() && !flushing
-               ? health_.after(which.set_extent(which.page_count(), which.page_size()))
-               : std::error_code{};
-  }
+  [[nodiscard]] bool is_removed(std::string_view name) const noexcept;
+  [[nodiscard]] std::error_code check_vacant(std::string_view name);
+  [[nodiscard]] std::error_code settle(database& which);
 
   /// A guard is written into the sector of a page that must not get lost.
-  [[nodiscard]] std::error_code save_first_pages(bool without_guard_only) {
-    double_write_.restart();
-    for (const auto& [name, which] : shelf_) {
-      const result<bool> wanted =
-          without_guard_only ? which->lacks_guard() : result<bool>(which->page_count() != 0);
-      if (!wanted) {
-        return health_.after(wanted.error());
-      }
-      if (!*wanted) {
-        continue;
-      }
-      bytes image(which->page_size());
-      std::uint64_t hash = 0;
-      std::error_code error = which->read(page_number{1}, image);
-      error = error ? error : which->read_hashes(page_number{1}, {&hash, 1});
-      const page_view page{page_number{1}, hash, image};
-      error = error ? error
-                    : double_write_.append(double_write_kind::pages, name, {&page, 1},
-                                           which->page_size(), 1);
-      if (error) {
-        return error;
-      }
-    }
-    if (const std::error_code error = double_write_.sync()) {
-      return error;
-    }
-    current_.double_write = double_write_.extent();
-    return current_.double_write ? slots_.write(current_) : std::error_code{};
-  }
+  [[nodiscard]] std::error_code save_first_pages(bool without_guard_only);
 
   /// The hashes go last: as long as they are there, the database is known as ours.
-  [[nodiscard]] std::error_code remove_files() {
-    for (const auto& line : current_.removals) {
-      if (const auto error = health_.after(directory_.remove(place_names::data_of(line.name)))) {
-        return error;
-      }
-    }
-    if (const auto error = health_.after_sync(directory_.sync(place_names::root))) {
-      return error;
-    }
-    for (const auto& line : current_.removals) {
-      if (const auto error = health_.after(directory_.remove(place_names::hashes_of(line.name)))) {
-        return error;
-      }
-    }
-    const std::lock_guard guard(mutex_);
-    current_.removals.clear();
-    return {};
-  }
+  [[nodiscard]] std::error_code remove_files();
 
   const file_options options_;
   data_directory<FileSystem> directory_;
@@ -382,8 +124,7 @@ class file_place {
   double_write_file<FileSystem> double_write_{directory_, health_};
   mutable std::mutex mutex_;  // guards what `begin` and `open` need of the following
   superblock current_;
-  shelf shelf_;
-  std::map<std::string, std::weak_ptr<database>, std::less<>> unborn_;  // opened, not yet begun
+  catalogue catalogue_;
   std::uint64_t next_generation_ = 1;
   std::atomic<bool> running_{false};
   bool names_changed_ = false;
@@ -392,3 +133,5 @@ class file_place {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#include "quorlite/detail/file_storage/file_place.ipp"  // IWYU pragma: keep

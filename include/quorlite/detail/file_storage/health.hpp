@@ -3,7 +3,6 @@
 #pragma once
 
 #include <atomic>
-#include <cerrno>
 #include <system_error>
 
 #include "quorlite/config.hpp"
@@ -15,48 +14,19 @@ namespace detail {
 
 /// True for an error that passes: no space, no quota, no memory, no descriptor, a limit of the
 /// process.
-[[nodiscard]] inline bool passes(std::error_code system) noexcept {
-  if (system == std::errc::no_space_on_device || system == std::errc::not_enough_memory ||
-      system == std::errc::too_many_files_open ||
-      system == std::errc::too_many_files_open_in_system || system == std::errc::interrupted ||
-      system == std::errc::file_too_large || system == std::errc::resource_unavailable_try_again) {
-    return true;
-  }
-#if defined(EDQUOT)
-  return system.category() == std::generic_category() && system.value() == EDQUOT;
-#else
-  return false;
-#endif
-}
+[[nodiscard]] QUORLITE_DECL bool passes(std::error_code system) noexcept;
 
 /// errc::storage_full or errc::storage_broken; no error stays none, and one of ours stays itself.
-[[nodiscard]] inline std::error_code storage_error(std::error_code system) noexcept {
-  if (!system || system.category() == quorlite_category()) {
-    return system;
-  }
-  return make_error_code(passes(system) ? errc::storage_full : errc::storage_broken);
-}
+[[nodiscard]] QUORLITE_DECL std::error_code storage_error(std::error_code system) noexcept;
 
 /// Remembers that a promise was broken. Any thread.
 class storage_health {
  public:
   /// Translates what a call of the file system said. What does not pass breaks the storage.
-  [[nodiscard]] std::error_code after(std::error_code system) noexcept {
-    const std::error_code error = storage_error(system);
-    if (error == errc::storage_broken) {
-      broken_.store(true);
-    }
-    return error;
-  }
+  [[nodiscard]] std::error_code after(std::error_code system) noexcept;
   /// Like after(), of a sync. None of its errors passes: the system may have dropped what it could
   /// not write, and would call the next sync a success.
-  [[nodiscard]] std::error_code after_sync(std::error_code system) noexcept {
-    if (!system) {
-      return {};
-    }
-    broken_.store(true);
-    return make_error_code(errc::storage_broken);
-  }
+  [[nodiscard]] std::error_code after_sync(std::error_code system) noexcept;
   /// errc::storage_broken for ever once something broke.
   [[nodiscard]] std::error_code check() const noexcept {
     return broken_.load() ? make_error_code(errc::storage_broken) : std::error_code{};
@@ -69,3 +39,7 @@ class storage_health {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/file_storage/health.ipp"  // IWYU pragma: keep
+#endif

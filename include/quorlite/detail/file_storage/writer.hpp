@@ -1,13 +1,10 @@
 /// @file
-/// The flush and the stage of a `file_storage`.
+/// The flush and the stage of a storage in files.
 #pragma once
 
-#include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,20 +12,18 @@
 #include <utility>
 
 #include "quorlite/config.hpp"
+#include "quorlite/detail/file_storage/double_write.hpp"
+#include "quorlite/detail/file_storage/file_place.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
-#include "quorlite/detail/file_storage/file_place.hpp"
-#include "quorlite/detail/file_storage/hash_changes.hpp"
-#include "quorlite/detail/storage_rules/position_rules.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
 template <file_system FileSystem>
-class file_storage;
-
+class basic_file_storage;
 template <file_system FileSystem>
 class file_writer;
 template <file_system FileSystem>
@@ -39,7 +34,7 @@ class file_advance;
 template <file_system FileSystem>
 class file_handle {
  private:
-  friend class file_storage<FileSystem>;
+  friend class basic_file_storage<FileSystem>;
   friend class file_writer<FileSystem>;
   using content = std::shared_ptr<database_files<FileSystem>>;
 
@@ -58,84 +53,18 @@ class file_writer {
   using place_type = file_place<FileSystem>;
   using database_type = file_handle<FileSystem>;
 
-  file_writer(file_writer&& other) noexcept
-      : place_(std::exchange(other.place_, nullptr)),
-        is_flush_(other.is_flush_),
-        ahead_(other.ahead_),
-        failed_(other.failed_),
-        batches_(std::move(other.batches_)) {}
-  file_writer& operator=(file_writer&& other) noexcept {
-    file_writer old(std::move(*this));
-    place_ = std::exchange(other.place_, nullptr);
-    is_flush_ = other.is_flush_;
-    ahead_ = other.ahead_;
-    failed_ = other.failed_;
-    batches_ = std::move(other.batches_);
-    return *this;
-  }
+  file_writer(file_writer&& other) noexcept;
+  file_writer& operator=(file_writer&& other) noexcept;
   ~file_writer() { drop(); }
 
-  /// Begins a database without pages. Its handle reads what was written to it at once. Begun twice,
-  /// the first one is forgotten. Blocks: makes two files.
-  /// @returns errc::invalid_name, errc::malformed for a page size that SQLite has not,
-  /// errc::corrupt if somebody else's file has the name, errc::storage_full, errc::storage_broken
-  [[nodiscard]] result<database_type> open(std::string_view name, std::uint32_t page_size) noexcept
-      try {
-    if (const std::error_code refused = refusal_of(name, page_size)) {
-      return failed(refused);
-    }
-    if (const std::error_code error = check()) {
-      return failed(error);
-    }
-    batch fresh{std::make_shared<database_files<FileSystem>>(name), page_size, 0, true, true, {}};
-    if (const std::error_code error = place_->begin(*fresh.target)) {
-      return failed(error);
-    }
-    fresh.target->show(page_size, 0);
-    database_type handle(fresh.target, page_size);
-    keep(std::move(fresh));
-    return handle;
-  } catch (const std::bad_alloc&) {
-    return failed(errc::storage_full);
-  }
-
-  /// Writes pages; durable with the commit or the publish. Pages ascend; a later call may
-  /// bring a page again. Blocks. A failure of the disk leaves the pages of the call torn, until
-  /// they are written again, and makes all that follows in this flush fail; so it does in a stage,
-  /// unless it was only errc::storage_full.
-  /// @param page_count the database's pages afterwards; the last call's counts
-  /// @returns errc::malformed for pages out of order, out of `page_count` or of another size, and
-  /// for a handle on a content that cannot be written here (nothing has changed); errc::corrupt as
-  /// open(); errc::storage_full, errc::storage_broken
+  /// These two as quorlite::file_storage says.
+  [[nodiscard]] result<database_type> open(std::string_view name, std::uint32_t page_size) noexcept;
   [[nodiscard]] std::error_code write(const database_type& database,
                                       std::span<const page_view> sorted,
-                                      std::uint64_t page_count) noexcept try {
-    if (const std::error_code error = check()) {
-      return error;
-    }
-    const auto joined = join(database);
-    if (!joined) {
-      return joined.error();
-    }
-    batch& into = **joined;
-    if (into.target != database.content_ || into.page_size != database.page_size_ ||
-        !ascend(sorted, into.page_size, page_count)) {
-      return make_error_code(errc::malformed);
-    }
-    if (const std::error_code error = put(into, sorted)) {
-      return fail(error);
-    }
-    into.page_count = page_count;
-    if (into.shown) {
-      into.target->show(into.page_size, page_count);
-    }
-    return {};
-  } catch (const std::bad_alloc&) {
-    return fail(make_error_code(errc::storage_full));
-  }
+                                      std::uint64_t page_count) noexcept;
 
  private:
-  friend class file_storage<FileSystem>;
+  friend class basic_file_storage<FileSystem>;
   friend class file_advance<FileSystem>;
   using content = typename place_type::content;
 
@@ -151,120 +80,24 @@ class file_writer {
     hash_changes<FileSystem> hashes;  // that go the way of double_write
   };
 
-  file_writer(place_type& place, bool is_flush, log_index ahead) noexcept
-      : place_(&place), is_flush_(is_flush), ahead_(ahead) {
-    if (is_flush) {
-      place.flushing = true;
-    }
-  }
+  file_writer(place_type& place, bool is_flush, log_index ahead) noexcept;
 
   /// A flush ends with its first failure. A stage that found no room may be filled further.
-  std::error_code fail(std::error_code error) noexcept {
-    failed_ = is_flush_ || error != errc::storage_full ? error : std::error_code{};
-    return error;
-  }
-
+  std::error_code fail(std::error_code error) noexcept;
   [[nodiscard]] std::error_code check() const noexcept {
     return failed_ ? failed_ : place_->check();
   }
 
-  void keep(batch fresh) {
-    const auto known = batches_.find(fresh.target->name());
-    if (known == batches_.end()) {
-      // The files go if this throws: nobody else would remember them.
-      const std::string name = fresh.target->name();
-      try {
-        batches_.emplace(name, fresh);
-      } catch (const std::bad_alloc&) {
-        undo(fresh);
-        throw;
-      }
-    } else {
-      undo(known->second);
-      known->second = std::move(fresh);
-    }
-  }
+  void keep(batch fresh);
 
   /// The batch for a name; begins a database that a handle waits for.
-  [[nodiscard]] result<batch*> join(const database_type& database) {
-    const auto known = batches_.find(database.content_->name());
-    if (known != batches_.end()) {
-      return &known->second;
-    }
-    const content& target = database.content_;
-    batch fresh{target, database.page_size_, target->page_count(), false, false, {}};
-    const bool living = is_flush_ && place_->is_living(target);
-    const bool resized = target->page_size() != 0 && target->page_size() != fresh.page_size;
-    if ((living && resized) || (!living && !(is_flush_ && place_->is_unborn(target)))) {
-      return quorlite::failed(errc::malformed);
-    }
-    if (!living) {
-      fresh.begun = true;
-      if (const std::error_code error = place_->begin(*target)) {
-        return quorlite::failed(error);
-      }
-    }
-    keep(std::move(fresh));
-    return &batches_.find(target->name())->second;
-  }
-
-  [[nodiscard]] std::error_code put(batch& into, std::span<const page_view> sorted) {
-    const std::size_t batch_pages = place_->options().write_batch_pages;
-    storage_health& health = place_->health();
-    if (into.begun) {
-      return health.after(into.target->write(sorted, into.page_size, batch_pages));
-    }
-    // Bytes beyond the page count are nobody's: only those below need care.
-    const std::uint64_t count = into.target->page_count();
-    if (!place_->options().double_write) {
-      const bool overwrites = !sorted.empty() && sorted.front().number.value <= count;
-      if (const auto error = overwrites ? place_->promise(ahead_) : std::error_code{}) {
-        return error;
-      }
-      return health.after(into.target->write(sorted, into.page_size, batch_pages));
-    }
-    if (const auto error = place_->double_write().append(
-            double_write_kind::pages, into.target->name(), sorted, into.page_size, batch_pages)) {
-      return error;
-    }
-    into.hashes.add(*into.target, sorted);
-    // New pages are written at once, too: the copy must not be the one who finds the disk full.
-    // Not next to the old ones, which may share a sector with them.
-    const std::uint64_t apart = count + largest_sector / limits::page_size_min;
-    const auto first =
-        std::partition_point(sorted.begin(), sorted.end(),
-                             [apart](const auto& page) { return page.number.value <= apart; });
-    return health.after(
-        into.target->write(sorted.subspan(static_cast<std::size_t>(first - sorted.begin())),
-                           into.page_size, batch_pages, false));
-  }
-
-  void undo(batch& unwanted) noexcept {
-    if (unwanted.begun) {
-      place_->discard(*unwanted.target);
-      if (!unwanted.shown) {
-        unwanted.target->forget_files();  // the next flush begins it again
-      }
-    }
-  }
+  [[nodiscard]] result<batch*> join(const database_type& database);
+  [[nodiscard]] std::error_code put(batch& into, std::span<const page_view> sorted);
+  void undo(batch& unwanted) noexcept;
 
   /// What was written stays, and nobody undoes it any more.
-  void release() noexcept {
-    if (is_flush_ && place_ != nullptr) {
-      place_->flushing = false;
-    }
-    place_ = nullptr;
-    batches_.clear();
-  }
-
-  void drop() noexcept {
-    if (place_ != nullptr) {
-      for (auto& [name, unwanted] : batches_) {
-        undo(unwanted);
-      }
-      release();
-    }
-  }
+  void release() noexcept;
+  void drop() noexcept;
 
   place_type* place_;
   bool is_flush_;
@@ -276,3 +109,5 @@ class file_writer {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#include "quorlite/detail/file_storage/writer.ipp"  // IWYU pragma: keep

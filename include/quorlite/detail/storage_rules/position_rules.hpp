@@ -2,11 +2,9 @@
 /// What every storage refuses, whatever it is made of.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <string_view>
 #include <system_error>
-#include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
@@ -18,13 +16,8 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// errc::invalid_name, errc::malformed for a page size that SQLite has not, or nothing.
-[[nodiscard]] inline std::error_code refusal_of(std::string_view name,
-                                                std::uint32_t page_size) noexcept {
-  if (!is_database_name(name)) {
-    return make_error_code(errc::invalid_name);
-  }
-  return is_page_size(page_size) ? std::error_code{} : make_error_code(errc::malformed);
-}
+[[nodiscard]] QUORLITE_DECL std::error_code refusal_of(std::string_view name,
+                                                       std::uint32_t page_size) noexcept;
 
 /// A line of a database that has no page, and no page size either.
 [[nodiscard]] inline bool is_blank(const database_image& image) noexcept {
@@ -33,40 +26,16 @@ namespace detail {
 
 /// What a position can be refused for without knowing the storage: errc::invalid_name,
 /// errc::malformed. Throws std::bad_alloc.
-[[nodiscard]] inline std::error_code refusal_of(const base_position& position) {
-  if (position.replay_from > position.at.index || position.notes.size() > limits::notes_bytes ||
-      position.databases.size() > limits::databases) {
-    return make_error_code(errc::malformed);
-  }
-  std::vector<std::string_view> names;
-  names.reserve(position.databases.size());
-  for (const database_image& image : position.databases) {
-    const std::uint32_t page_size = is_blank(image) ? limits::page_size_min : image.page_size;
-    if (const std::error_code refused = refusal_of(image.name, page_size)) {
-      return refused;
-    }
-    if (image.page_count > limits::page_count_max) {
-      return make_error_code(errc::malformed);
-    }
-    names.push_back(image.name);
-  }
-  std::sort(names.begin(), names.end());
-  const bool twice = std::adjacent_find(names.begin(), names.end()) != names.end();
-  return twice ? make_error_code(errc::malformed) : std::error_code{};
-}
+[[nodiscard]] QUORLITE_DECL std::error_code refusal_of(const base_position& position);
 
 /// True if a line says what a flush or stage wrote.
-[[nodiscard]] inline bool tells_of(const database_image& image, std::uint32_t page_size,
-                                   std::uint64_t page_count) noexcept {
-  return image.page_count == page_count && (is_blank(image) || image.page_size == page_size);
-}
+[[nodiscard]] QUORLITE_DECL bool tells_of(const database_image& image, std::uint32_t page_size,
+                                          std::uint64_t page_count) noexcept;
 
 /// True if a line may follow what is stored: a database keeps its page size until it is born again,
 /// which a blank line says as well.
-[[nodiscard]] inline bool may_follow(const database_image& image,
-                                     std::uint32_t page_size) noexcept {
-  return page_size == 0 || page_size == image.page_size || is_blank(image);
-}
+[[nodiscard]] QUORLITE_DECL bool may_follow(const database_image& image,
+                                            std::uint32_t page_size) noexcept;
 
 /// True if the pages ascend, lie inside `page_count` and have the right size.
 template <class Pages>
@@ -86,3 +55,7 @@ template <class Pages>
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/storage_rules/position_rules.ipp"  // IWYU pragma: keep
+#endif

@@ -1,0 +1,102 @@
+/// @file
+/// How the two places of the superblock are read and written. Templates, so always included.
+#pragma once
+
+#include "quorlite/detail/file_storage/superblock.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/detail/file_storage/data_directory.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/storage/file_system.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+template <file_system FileSystem>
+result<std::optional<superblock>> superblock_slots<FileSystem>::read() {
+  std::optional<superblock> newest;
+  std::size_t present = 0;
+  for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
+    auto found = directory_.find(place_names::superblocks[slot]);
+    if (!found) {
+      return failed(health_.after(found.error()));
+    }
+    slots_[slot] = std::move(*found);
+    if (!slots_[slot]) {
+      continue;
+    }
+    ++present;
+    auto block = read_one(*slots_[slot]);
+    if (!block && block.error() != errc::corrupt) {
+      return failed(block.error());
+    }
+    if (block && (!newest || newest->sequence < block->sequence)) {
+      newest = std::move(*block);
+      next_ = 1 - slot;
+    }
+  }
+  if (!newest && present == slots_.size()) {
+    return failed(errc::corrupt);
+  }
+  sequence_ = newest ? newest->sequence : 0;
+  return newest;
+}
+
+template <file_system FileSystem>
+std::error_code superblock_slots<FileSystem>::write(superblock& block) {
+  block.sequence = sequence_ + 1;
+  const bytes image = encode(block);
+  auto& slot = slots_[next_];
+  if (!slot) {
+    auto opened = directory_.open(place_names::superblocks[next_], open_mode::or_create);
+    if (!opened) {
+      return health_.after(opened.error());
+    }
+    slot = std::move(*opened);
+    named_ = false;
+  }
+  const bytes_view part = image;
+  if (const auto error = health_.after(slot->write(0, {&part, 1}))) {
+    return error;
+  }
+  if (const auto error = health_.after_sync(slot->sync())) {
+    return error;
+  }
+  if (!named_) {
+    if (const auto error = health_.after_sync(directory_.sync(place_names::own))) {
+      return error;
+    }
+    named_ = true;
+  }
+  ++sequence_;
+  next_ = 1 - next_;
+  return {};
+}
+
+template <file_system FileSystem>
+result<superblock> superblock_slots<FileSystem>::read_one(const file_type& file) {
+  const auto size = file.size();
+  if (!size) {
+    return failed(health_.after(size.error()));
+  }
+  bytes image(
+      static_cast<std::size_t>(std::min<std::uint64_t>(*size, superblock_format::bytes_max)));
+  const auto count = file.read(0, image);
+  if (!count) {
+    return failed(health_.after(count.error()));
+  }
+  return decode_superblock(bytes_view(image).first(*count));
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite

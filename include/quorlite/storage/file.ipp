@@ -1,0 +1,137 @@
+/// @file
+/// Bodies of file_storage: a storage in files over a POSIX system, behind pointers.
+#pragma once
+
+#include <new>
+#include <utility>
+#include <variant>
+
+#include "quorlite/detail/file_storage/basic_file_storage.hpp"
+#include "quorlite/detail/file_storage/posix.hpp"
+#include "quorlite/storage/file.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+
+struct file_storage::place {
+  using type = detail::basic_file_storage<detail::posix_file_system>;
+
+  type storage;
+};
+
+struct file_storage::content {
+  place::type::database_type handle;
+};
+
+struct file_storage::pages {
+  using writer_type = detail::file_writer<detail::posix_file_system>;
+
+  [[nodiscard]] writer_type& any() noexcept {
+    return std::visit([](auto& one) -> writer_type& { return one; }, held);
+  }
+
+  std::variant<place::type::flush_type, place::type::stage_type> held;
+};
+
+static_assert(storage<detail::basic_file_storage<detail::posix_file_system>>);
+
+// ---- handles, flushes, stages
+
+QUORLITE_DECL file_storage::database_type::database_type(
+    std::shared_ptr<const content> which) noexcept
+    : content_(std::move(which)) {}
+
+QUORLITE_DECL file_storage::writer::writer(std::unique_ptr<pages> held) noexcept
+    : pages_(std::move(held)) {}
+QUORLITE_DECL file_storage::writer::writer(writer&& other) noexcept = default;
+QUORLITE_DECL file_storage::writer& file_storage::writer::operator=(writer&& other) noexcept =
+    default;
+QUORLITE_DECL file_storage::writer::~writer() = default;
+
+QUORLITE_DECL result<file_storage::database_type> file_storage::writer::open(
+    std::string_view name, std::uint32_t page_size) noexcept try {
+  auto opened = pages_->any().open(name, page_size);
+  if (!opened) {
+    return failed(opened.error());
+  }
+  return database_type(std::make_shared<const content>(content{std::move(*opened)}));
+} catch (const std::bad_alloc&) {
+  return failed(errc::storage_full);
+}
+
+QUORLITE_DECL std::error_code file_storage::writer::write(const database_type& database,
+                                                          std::span<const page_view> sorted,
+                                                          std::uint64_t page_count) noexcept {
+  return pages_->any().write(database.content_->handle, sorted, page_count);
+}
+
+// ---- the storage
+
+QUORLITE_DECL file_storage::file_storage(const std::string& directory, const file_options& options)
+    : place_(new place{place::type(directory, options)}) {}
+QUORLITE_DECL file_storage::~file_storage() = default;
+
+QUORLITE_DECL result<recovery> file_storage::recover() noexcept {
+  return place_->storage.recover();
+}
+QUORLITE_DECL std::error_code file_storage::close() noexcept { return place_->storage.close(); }
+
+QUORLITE_DECL result<file_storage::database_type> file_storage::open(
+    std::string_view name, std::uint32_t page_size) noexcept try {
+  auto opened = place_->storage.open(name, page_size);
+  if (!opened) {
+    return failed(opened.error());
+  }
+  return database_type(std::make_shared<const content>(content{std::move(*opened)}));
+} catch (const std::bad_alloc&) {
+  return failed(errc::storage_full);
+}
+
+QUORLITE_DECL std::error_code file_storage::read(const database_type& database, page_number page,
+                                                 bytes_span into) const noexcept {
+  return place_->storage.read(database.content_->handle, page, into);
+}
+
+QUORLITE_DECL std::error_code file_storage::read_hashes(
+    const database_type& database, page_number first,
+    std::span<std::uint64_t> into) const noexcept {
+  return place_->storage.read_hashes(database.content_->handle, first, into);
+}
+
+QUORLITE_DECL result<file_storage::flush_type> file_storage::begin_flush(log_index ahead) noexcept
+    try {
+  auto begun = place_->storage.begin_flush(ahead);
+  if (!begun) {
+    return failed(begun.error());
+  }
+  return flush_type(std::unique_ptr<pages>(new pages{std::move(*begun)}));
+} catch (const std::bad_alloc&) {
+  return failed(errc::storage_full);
+}
+
+QUORLITE_DECL std::error_code file_storage::commit(flush_type flush,
+                                                   const base_position& position) noexcept {
+  QUORLITE_ASSERT(flush.pages_ != nullptr);  // not moved from
+  auto& held = std::get<place::type::flush_type>(flush.pages_->held);
+  return place_->storage.commit(std::move(held), position);
+}
+
+QUORLITE_DECL result<file_storage::stage_type> file_storage::begin_stage() noexcept try {
+  auto begun = place_->storage.begin_stage();
+  if (!begun) {
+    return failed(begun.error());
+  }
+  return stage_type(std::unique_ptr<pages>(new pages{std::move(*begun)}));
+} catch (const std::bad_alloc&) {
+  return failed(errc::storage_full);
+}
+
+QUORLITE_DECL std::error_code file_storage::publish(stage_type&& stage,
+                                                    const base_position& position) noexcept {
+  QUORLITE_ASSERT(stage.pages_ != nullptr);  // not moved from
+  auto& held = std::get<place::type::stage_type>(stage.pages_->held);
+  return place_->storage.publish(std::move(held), position);
+}
+
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite
