@@ -89,8 +89,11 @@ class player {
     if (halted()) {
       return "halted: " + machine.health().what;
     }
-    if (machine.is_redoing()) {
-      return "still redoing";
+    {
+      const auto held = machine.state().hold();
+      if (machine.state().is_redoing()) {
+        return "still redoing";
+      }
     }
     if (machine.applied().index != told_.end.index) {
       return "applied " + std::to_string(machine.applied().index.value) + ", not " +

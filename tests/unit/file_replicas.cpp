@@ -128,14 +128,14 @@ TEST_CASE("a database of many times the memory is written, updated, restarted an
     std::size_t peak = 0;
     for (int round = 0; round < 120; ++round) {
       REQUIRE(run(db, insert(100, 1000)) == SQLITE_OK);  // 12 MB in the end
-      peak = std::max(peak, one->machine().memory().bytes());
+      peak = std::max(peak, one->machine().databases().gauge()->bytes());
     }
     std::uint64_t state = 1;
     for (int round = 0; round < 400; ++round) {
       state = state * 6364136223846793005ULL + 1442695040888963407ULL;
       REQUIRE(run(db, "UPDATE t SET v = randomblob(1000) WHERE k = " +
                           std::to_string(1 + (state >> 33U) % 12000)) == SQLITE_OK);
-      peak = std::max(peak, one->machine().memory().bytes());
+      peak = std::max(peak, one->machine().databases().gauge()->bytes());
     }
     INFO("peak " << peak << " bytes of " << memory_bytes);
     CHECK(peak <= memory_bytes + memory_bytes / 10);
@@ -161,7 +161,7 @@ TEST_CASE("a database of many times the memory is written, updated, restarted an
     one.end(false);
     one.start();
     REQUIRE_FALSE(one->status());
-    CHECK(one->machine().memory().bytes() <= memory_bytes + memory_bytes / 10);
+    CHECK(one->machine().databases().gauge()->bytes() <= memory_bytes + memory_bytes / 10);
     connection db = one.open();
     CHECK(ask(db, "SELECT count(*), sum(length(v)), max(k), hex(max(v)) FROM t") == sum);
     CHECK(ask(db, "PRAGMA integrity_check") == "ok");
@@ -256,7 +256,7 @@ TEST_CASE(
   CHECK(db.last_error() == failure::not_applied);
   CHECK_FALSE(one->health().halted);
   CHECK(committed > 10);
-  CHECK(one->machine().memory().bytes() <= (std::size_t{512} << 10U) * 11 / 10);
+  CHECK(one->machine().databases().gauge()->bytes() <= (std::size_t{512} << 10U) * 11 / 10);
   CHECK(ask(db, "SELECT count(*) FROM t") == std::to_string(21 + 5 * committed));
   disk.heal();
   CHECK(run(db, insert(5, 900)) == SQLITE_OK);

@@ -101,7 +101,7 @@ class keeping_libraft : public libraft {
   state_machine* machine_ = nullptr;
 };
 
-using files = file_storage<posix_file_system>;
+using files = file_storage;
 using node_type = replica<keeping_libraft, files>;
 
 replica_options many_entries() {
