@@ -79,7 +79,7 @@ class mortal_file_system : public posix_file_system {
   }
 };
 
-using files = file_storage<mortal_file_system>;
+using files = basic_file_storage<mortal_file_system>;
 using file_replica = replica<log_player, files>;
 using memory_replica = replica<log_player, memory_storage>;
 
