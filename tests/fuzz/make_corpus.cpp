@@ -17,6 +17,8 @@
 #endif
 #include "quorlite/detail/legacy/go_dqlite_snapshot.hpp"
 #include "quorlite/detail/codec/native.hpp"
+#include "quorlite/detail/codec/page_delta.hpp"
+#include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/codec/snapshot.hpp"
 #include "unit/codec_support.hpp"
 #include "unit/wal_support.hpp"

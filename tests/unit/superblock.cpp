@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
+#include "quorlite/detail/core/wire.hpp"
 #include "quorlite/detail/file_storage/superblock.hpp"
 
 namespace {

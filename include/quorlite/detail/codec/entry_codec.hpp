@@ -14,7 +14,7 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
-#include "quorlite/detail/codec/snapshot_format.hpp"
+#include "quorlite/detail/codec/snapshot.hpp"
 #include "quorlite/detail/codec/command.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"

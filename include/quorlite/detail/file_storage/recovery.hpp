@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "quorlite/config.hpp"
+#include "quorlite/detail/core/wire.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/detail/file_storage/data_directory.hpp"
 #include "quorlite/detail/file_storage/file_place.hpp"

@@ -37,8 +37,7 @@
 #include <vector>
 
 #include "quorlite/bytes.hpp"
-#include "quorlite/detail/codec/snapshot_format.hpp"
-#include "quorlite/detail/codec/snapshot_writer.hpp"
+#include "quorlite/detail/codec/snapshot.hpp"
 #include "quorlite/detail/core/wire.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/error.hpp"

@@ -17,7 +17,7 @@
 
 #include "quorlite/detail/codec/entry_codec.hpp"
 #include "quorlite/detail/codec/native.hpp"
-#include "quorlite/detail/codec/snapshot_format.hpp"
+#include "quorlite/detail/codec/snapshot.hpp"
 #include "quorlite/detail/codec/command.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"

@@ -15,9 +15,8 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
-#include "quorlite/detail/codec/delta_merge.hpp"
-#include "quorlite/detail/codec/entry_codec.hpp"
 #include "quorlite/detail/codec/page_delta.hpp"
+#include "quorlite/detail/codec/entry_codec.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/codec/command.hpp"
 #include "quorlite/error.hpp"
