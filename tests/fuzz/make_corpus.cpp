@@ -189,6 +189,7 @@ void native_commands() {
 
 void native_snapshots() {
   using namespace quorlite;
+  using namespace quorlite::detail;
   const auto page_of = [](std::size_t ordinal, page_number number, bytes_span into) {
     std::fill(into.begin(), into.end(), static_cast<std::byte>(ordinal + number.value));
     return std::error_code{};
