@@ -23,7 +23,7 @@
 #include "cluster.hpp"
 #include "failover_plan.hpp"
 #include "plain_sqlite.hpp"
-#include "quorlite/detail/sqlite/result_code.hpp"
+#include "quorlite/error.hpp"
 #include "report.hpp"
 #include "sql_script.hpp"
 

@@ -19,7 +19,7 @@
 #include "line_source.hpp"
 #include "node.hpp"
 #include "plain_sqlite.hpp"
-#include "quorlite/detail/sqlite/result_code.hpp"
+#include "quorlite/error.hpp"
 #include "row_printer.hpp"
 #include "sql_script.hpp"
 #include "stop_signal.hpp"

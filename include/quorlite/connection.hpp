@@ -2,100 +2,36 @@
 /// A connection to a replicated database: an ordinary sqlite3*, set up as it should be.
 #pragma once
 
-#include <sqlite3.h>
+#include <sqlite3.h>  // IWYU pragma: export
 
-#include <algorithm>
-#include <atomic>
-#include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <system_error>
-#include <utility>
 
-#include "quorlite/options.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
-#include "quorlite/limits.hpp"
-#include "quorlite/detail/sqlite/database_file.hpp"
-#include "quorlite/detail/sqlite/result_code.hpp"
-#include "quorlite/detail/sqlite/vfs.hpp"
+#include "quorlite/options.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 
+class connection;
+
 namespace detail {
 
-/// The replicated database behind a schema's name, or nullptr: a plain file, a temporary one.
-[[nodiscard]] inline detail::database_file* replicated_file(sqlite3* db, const char* schema) noexcept {
-  detail::database_file* file = nullptr;
-  const int code = sqlite3_file_control(db, schema, static_cast<int>(detail::file_control::handle), &file);
-  return code == SQLITE_OK ? file : nullptr;
-}
+class busy_handler;
+class database_file;
+class vfs;
 
-template <class Visit>
-void for_each_replicated_file(sqlite3* db, Visit visit) {
-  for (int schema = 0;; ++schema) {
-    const char* const name = sqlite3_db_name(db, schema);
-    if (name == nullptr) {
-      return;
-    }
-    detail::database_file* const file = replicated_file(db, name);
-    if (file != nullptr) {
-      visit(*file);
-    }
-  }
-}
-
-/// The busy handler of one connection. SQLite asks it on behalf of a statement that found another
-/// writer, and starts that statement's lock over if it says so. Handles do the waiting, in their
-/// next read lock; here is only decided who may want the tip, and when patience ends.
-class busy_handler {
- public:
-  busy_handler(sqlite3* db, milliseconds patience) noexcept : db_(db), patience_(patience.value) {}
-
-  [[nodiscard]] std::atomic<std::uint64_t>* patience() noexcept { return &patience_; }
-
-  void install() noexcept { sqlite3_busy_handler(db_, &busy_handler::ask, this); }
-
- private:
-  static constexpr std::uint64_t slice_ms = 2;
-
-  static int ask(void* self, int retries) noexcept {
-    return static_cast<busy_handler*>(self)->may_retry(static_cast<std::uint64_t>(retries)) ? 1 : 0;
-  }
-
-  [[nodiscard]] bool may_retry(std::uint64_t retries) noexcept {
-    const bool give_up = retries >= patience_.load() / slice_ms;
-    detail::database_file* newest = nullptr;  // whose write lock failed last: SQLite asks for it
-    bool waiting = false;
-    for_each_replicated_file(db_, [&](detail::database_file& file) noexcept {
-      detail::writer_turn& turn = file.turn();
-      if (give_up) {
-        turn.stop_wanting();  // or a later read would stand on the tip
-      }
-      waiting = waiting || turn.wants_tip();
-      if (file.lock_level() == SQLITE_LOCK_NONE && turn.candidate_since() != 0 &&
-          (newest == nullptr || turn.candidate_since() > newest->turn().candidate_since())) {
-        newest = &file;
-      }
-    });
-    if (give_up) {
-      return false;
-    }
-    if (!waiting && newest != nullptr) {
-      newest->turn().want_tip();
-    } else if (!waiting) {
-      sqlite3_sleep(static_cast<int>(slice_ms));  // a plain file's lock: nobody else waits for that
-    }
-    return true;
-  }
-
-  sqlite3* const db_;
-  std::atomic<std::uint64_t> patience_;  // milliseconds
-};
+/// Opens a database through `through`. Reads its header, waits for nobody.
+/// @param name a database's name, or a `file:` URI with SQLITE_OPEN_URI in options.flags
+/// @returns errc::invalid_name, errc::too_many_databases, errc::unsupported (a page size that is
+///   none); errc::sqlite_failed, with the reason in SQLite's log
+[[nodiscard]] QUORLITE_DECL result<connection> open_connection(vfs& through,
+                                                               const std::string& name,
+                                                               connection_options options = {});
 
 }  // namespace detail
 
@@ -106,18 +42,10 @@ class busy_handler {
 /// behind it. `PRAGMA busy_timeout=N` is fine. An empty one (moved from) is null.
 class connection {
  public:
-  connection() noexcept = default;
-  connection(connection&& other) noexcept
-      : db_(std::exchange(other.db_, nullptr)), busy_(std::move(other.busy_)) {}
-  connection& operator=(connection&& other) noexcept {
-    if (this != &other) {
-      close();
-      db_ = std::exchange(other.db_, nullptr);
-      busy_ = std::move(other.busy_);
-    }
-    return *this;
-  }
-  ~connection() { close(); }
+  connection() noexcept;
+  connection(connection&& other) noexcept;
+  connection& operator=(connection&& other) noexcept;
+  ~connection();
 
   // NOLINTNEXTLINE(google-explicit-constructor): it stands for an ordinary sqlite3*
   operator sqlite3*() const noexcept { return db_; }
@@ -125,125 +53,33 @@ class connection {
 
   /// Why the last statement failed: our sentence, with the leader's name where it is known, if the
   /// failure was ours, else SQLite's own message.
-  [[nodiscard]] std::string error_message() const {
-    const detail::database_file* const file = latest();
-    if (file != nullptr && failed_by_us(*file)) {
-      return file->answers().text();
-    }
-    return sqlite3_errmsg(db_);
-  }
+  [[nodiscard]] std::string error_message() const;
   /// The same as a code; errc::sqlite_failed if SQLite refused for a reason of its own; none if the
   /// last call succeeded.
-  [[nodiscard]] std::error_code last_error() const {
-    const int code = sqlite3_errcode(db_);
-    if (code == SQLITE_OK || code == SQLITE_ROW || code == SQLITE_DONE) {
-      return {};
-    }
-    const detail::database_file* const file = latest();
-    return file != nullptr && failed_by_us(*file) ? file->answers().error()
-                                                  : make_error_code(errc::sqlite_failed);
-  }
+  [[nodiscard]] std::error_code last_error() const;
   /// The transaction that was proposed last over this connection, whatever came of it: what to ask
   /// outcome() about. {0, 0}: none.
-  [[nodiscard]] transaction_id last_transaction() const noexcept {
-    transaction_id latest_id;
-    detail::for_each_replicated_file(db_, [&](const detail::database_file& file) noexcept {
-      latest_id = std::max(latest_id, file.answers().transaction());
-    });
-    return latest_id;
-  }
+  [[nodiscard]] transaction_id last_transaction() const noexcept;
 
  private:
-  friend result<connection> open_connection(detail::vfs& through, const std::string& name,
-                                            connection_options options);
+  friend result<connection> detail::open_connection(detail::vfs& through, const std::string& name,
+                                                    connection_options options);
 
-  explicit connection(sqlite3* db, milliseconds busy_timeout)
-      : db_(db), busy_(std::make_unique<detail::busy_handler>(db, busy_timeout)) {}
+  explicit connection(sqlite3* db, milliseconds busy_timeout);
 
   /// The file that refused something last.
-  [[nodiscard]] const detail::database_file* latest() const noexcept {
-    const detail::database_file* found = nullptr;
-    detail::for_each_replicated_file(db_, [&](const detail::database_file& file) noexcept {
-      if (found == nullptr || file.answers().event() > found->answers().event()) {
-        found = &file;
-      }
-    });
-    return found;
-  }
-  [[nodiscard]] bool failed_by_us(const detail::database_file& file) const noexcept {
-    const int code = sqlite3_extended_errcode(db_);
-    const std::error_code error = file.answers().error();
-    return error && (code == detail::sqlite_code(error) ||
-                     (code == sqlite_busy_rolled_back && error == errc::busy) ||
-                     (code == SQLITE_CORRUPT && error == errc::corrupt) ||  // as SQLite says it
-                     (error == errc::unsupported &&
-                      (code == SQLITE_ERROR || (code & 0xFF) == SQLITE_IOERR)));
-  }
+  [[nodiscard]] const detail::database_file* latest() const noexcept;
+  [[nodiscard]] bool failed_by_us(const detail::database_file& file) const noexcept;
 
-  void close() noexcept {
-    if (db_ == nullptr) {
-      return;
-    }
-    if (sqlite3_close(db_) != SQLITE_OK) {
-      // Statements or blobs are left open. SQLite keeps the rest alive until they go, but not us.
-      sqlite3_busy_handler(db_, nullptr, nullptr);
-      detail::for_each_replicated_file(
-          db_, [](detail::database_file& file) noexcept { file.set_patience(nullptr); });
-      sqlite3_close_v2(db_);
-    }
-    db_ = nullptr;
-    busy_.reset();
-  }
+  void close() noexcept;
 
   sqlite3* db_ = nullptr;
   std::unique_ptr<detail::busy_handler> busy_;
 };
 
-/// Opens a database through `through`. Reads its header, waits for nobody.
-/// @param name a database's name, or a `file:` URI with SQLITE_OPEN_URI in options.flags
-/// @returns errc::invalid_name, errc::too_many_databases, errc::unsupported (a page size that is
-///   none); errc::sqlite_failed, with the reason in SQLite's log
-[[nodiscard]] inline result<connection> open_connection(detail::vfs& through, const std::string& name,
-                                                        connection_options options = {}) {
-  if (options.page_size != 0 && !is_page_size(options.page_size)) {
-    return failed(errc::unsupported);
-  }
-  if ((options.flags & SQLITE_OPEN_URI) == 0) {
-    if (!is_database_name(name)) {
-      return failed(errc::invalid_name);
-    }
-    const auto target = through.host().database_named(name);
-    if (!target.has_value()) {
-      return failed(target.error());
-    }
-  }
-  const int access =
-      options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
-  sqlite3* opened = nullptr;
-  const int code =
-      sqlite3_open_v2(name.c_str(), &opened, access | SQLITE_OPEN_PRIVATECACHE | options.flags,
-                      through.name().c_str());
-  connection db{opened, options.busy_timeout};
-  if (code != SQLITE_OK || opened == nullptr) {
-    return failed(errc::sqlite_failed);
-  }
-  sqlite3_extended_result_codes(db, 1);
-  db.busy_->install();
-  detail::database_file* const file = detail::replicated_file(db, "main");
-  if (file == nullptr) {
-    return db;  // a URI that names a plain file
-  }
-  file->set_patience(db.busy_->patience());
-  if (options.page_size != 0 && file->committed().page_count == 0) {
-    const std::string set_size = "PRAGMA page_size=" + std::to_string(options.page_size);
-    sqlite3_exec(db, set_size.c_str(), nullptr, nullptr, nullptr);
-  }
-  // A super-journal, and with it the atomic commit of several databases, needs it.
-  if (sqlite3_exec(db, "PRAGMA synchronous=FULL", nullptr, nullptr, nullptr) != SQLITE_OK) {
-    return failed(errc::sqlite_failed);
-  }
-  return db;
-}
-
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/connection.ipp"  // IWYU pragma: keep
+#endif

@@ -7,72 +7,63 @@
 /// version from the entry. If the office is lost, the tips are dropped; nothing that a reader saw
 /// has to be undone.
 ///
-/// **Locks.** `mutex_` guards the position, the outcomes, the proposals and the office, and orders
-/// every change of committed or tip versions. It is a leaf for callers: adapters may hold their own
-/// locks while they call in, and this class never calls out with it held (signals are raised under
-/// it; they call nobody).
+/// This template is the order of the steps, over any engine and any storage. The steps themselves
+/// depend on neither and are compiled once: detail/machine/machine_state.hpp (what moves),
+/// prepare_frames.hpp (what an entry makes of pages), stored_base.hpp (what lies in the storage),
+/// snapshots.hpp.
+///
+/// **Locks.** `in_lane_` catches adapters whose lane calls overlap. The machine's lock
+/// (machine_state::hold) orders every change of state; it is never held while a page is built or
+/// the storage is asked. `flush_mutex_` makes flushes wait for each other.
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
-#include <span>
 #include <string>
 #include <system_error>
 #include <utility>
 #include <variant>
 #include <vector>
 
-#include "quorlite/options.hpp"
 #include "quorlite/config.hpp"
-#include "quorlite/detail/machine/base_image.hpp"
-#include "quorlite/detail/machine/captured_state.hpp"
-#include "quorlite/detail/codec/entry_codec.hpp"
-#include "quorlite/detail/codec/native.hpp"
 #include "quorlite/consensus.hpp"
+#include "quorlite/detail/codec/command.hpp"
+#include "quorlite/detail/codec/native.hpp"
+#include "quorlite/detail/core/storage_port.hpp"
 #include "quorlite/detail/machine/damage_board.hpp"
-#include "quorlite/detail/machine/frame_assembly.hpp"
-#include "quorlite/detail/machine/outcome_table.hpp"
-#include "quorlite/detail/machine/prepared_frames.hpp"
-#include "quorlite/detail/machine/proposal_table.hpp"
-#include "quorlite/detail/pages/registry.hpp"
+#include "quorlite/detail/machine/flush_port.hpp"
+#include "quorlite/detail/machine/legacy_format.hpp"
+#include "quorlite/detail/machine/machine_state.hpp"
+#include "quorlite/detail/machine/prepare_frames.hpp"
+#include "quorlite/detail/machine/snapshots.hpp"
+#include "quorlite/detail/machine/stored_base.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/options.hpp"
 #include "quorlite/replica_status.hpp"
-#include "quorlite/detail/machine/restore_target.hpp"
-#include "quorlite/detail/machine/staged_restore.hpp"
 #include "quorlite/storage.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 
-using namespace detail;  // NOLINT: until the plain parts of this class are plain
-
-/// A version to put on the tip of one database, for a proposal.
-struct tip_install {
-  detail::tip_claim claim;                ///< `version`: the one to be made, base + 1
-  std::vector<detail::page_block> pages;  ///< see page_store::install_tip
-  std::uint64_t page_count = 0;
-  std::uint64_t hash = 0;
-  std::optional<detail::page_store::pin> standing;  ///< out: a pin on the new version
-};
-
-/// @tparam Codec which entries and snapshots it takes besides its own: codec/entry_codec.hpp
-template <consensus Consensus, storage Storage, detail::entry_codec Codec = detail::native_codec>
-class fsm final : public state_machine, private detail::damage_listener {
+/// Implements `state_machine` (consensus.hpp) for an engine, on a storage. `replica` makes one; by
+/// itself it is for tools and tests that go below SQLite.
+///
+/// The storage must outlive it. Threads, blocking and errors of the overridden calls are told at
+/// `state_machine`; all others may be made on any thread and do not block, unless they say so.
+template <consensus Consensus, storage Storage>
+class fsm final : public state_machine, public detail::flush_port, private detail::damage_listener {
  public:
-  using proposal_type = proposal<typename Consensus::signal_type>;
-  using row = std::shared_ptr<proposal_type>;
-
   explicit fsm(Storage& storage, fsm_options options = {})
-      : options_(options),
-        databases_(options.lock_byte),
-        board_(std::make_shared<detail::damage_board>(static_cast<detail::damage_listener&>(*this))),
-        base_(storage, options.lock_byte, databases_.gauge(), board_),
-        assembly_(options.lock_byte),
-        outcomes_(options.cluster_id) {}
+      : storage_(storage),
+        state_(options, Consensus::abilities.entry_terms),
+        board_(std::make_shared<detail::damage_board>(static_cast<damage_listener&>(*this))),
+        base_(storage_, options.lock_byte, state_.databases().gauge(), board_) {}
   ~fsm() { board_->detach(); }
 
   /// Finds the base in the storage. Once, before the adapter starts. Blocks.
@@ -82,169 +73,47 @@ class fsm final : public state_machine, private detail::damage_listener {
 
   // ---- the lane
 
-  verdict apply(const log_entry& entry) noexcept override {
-    const lane_visit lane(in_lane_);
-    {
-      const std::lock_guard guard(mutex_);
-      if (health_.halted) {
-        return verdict::halted;
-      }
-      // Behind staged_up_to_ a replay touches nothing; from there on every entry counts.
-      if (Consensus::abilities.contiguous && entry.at.index > staged_up_to_.next()) {
-        return halt(errc::corrupt, "the engine skipped entries before", entry.at.index);
-      }
-      if (entry.at.index <= applied_.index) {
-        stage_again(entry);
-        return verdict::already;
-      }
-      if (entry.bytes.empty()) {
-        advance(entry.at);
-        return end_of_redo(verdict::applied);
-      }
-    }
-    if constexpr (Codec::foreign) {
-      if (Codec::admits(entry.bytes)) {
-        return checked(apply_foreign(entry));
-      }
-    }
-    const result<command> decoded = native::decode(entry.bytes, options_.lock_byte);
-    {
-      const std::lock_guard guard(mutex_);
-      if (!decoded) {
-        return end_of_redo(undecodable(entry, decoded.error()));
-      }
-      assembly_.overtake(decoded->id.term);
-    }
-    return checked(std::visit([&](const auto& body) { return carry_out(entry, decoded->id, body); },
-                              decoded->body));
-  }
-
-  verdict skip(log_position upto) noexcept override {
-    const lane_visit lane(in_lane_);
-    const std::lock_guard guard(mutex_);
-    if (health_.halted) {
-      return verdict::halted;
-    }
-    if (upto.index <= applied_.index) {
-      staged_up_to_ = staged_up_to_ < upto.index ? upto.index : staged_up_to_;
-      return verdict::already;
-    }
-    advance(upto);
-    return end_of_redo(verdict::applied);
-  }
-
+  verdict apply(const log_entry& entry) noexcept override;
+  verdict skip(log_position upto) noexcept override;
   void leadership_changed(const leadership& now) noexcept override;
   [[nodiscard]] result<std::unique_ptr<snapshot_reader>> take_snapshot() noexcept override;
-  /// The present state in the foreign format. That tells neither versions, outcomes nor the term,
-  /// so it is for a cluster of its own: all of its members start from it. Otherwise used as
-  /// take_snapshot().
-  /// @returns errc::unsupported: the policy has none, or a transaction waits for its commit (try
-  ///   later)
-  [[nodiscard]] result<std::unique_ptr<snapshot_reader>> take_foreign_snapshot() noexcept;
   verdict install(std::unique_ptr<snapshot_stage> finished,
                   log_position engine_at) noexcept override;
+  /// The present state in the legacy format. That tells neither versions, outcomes nor the term, so
+  /// it is for a cluster of its own: all of its members start from it. Otherwise used as
+  /// take_snapshot().
+  /// @returns errc::unsupported: there is no such format, or a transaction waits for its commit (try
+  ///   later)
+  [[nodiscard]] result<std::unique_ptr<snapshot_reader>> take_legacy_snapshot() noexcept;
 
   // ---- any thread
 
   void settled(proposal_token which, outcome how, reason why) noexcept override;
   [[nodiscard]] result<std::unique_ptr<snapshot_stage>> begin_restore() noexcept override;
-
-  [[nodiscard]] log_position applied() const noexcept override {
-    const std::lock_guard guard(mutex_);
-    return applied_;
-  }
-  [[nodiscard]] log_position durable() const noexcept override {
-    const std::lock_guard guard(mutex_);
-    return durable_;
-  }
-
+  [[nodiscard]] log_position applied() const noexcept override;
+  [[nodiscard]] log_position durable() const noexcept override;
   [[nodiscard]] std::error_code flush(log_index upto) noexcept override;
+  [[nodiscard]] std::error_code flush_if_crowded() noexcept override;
 
-  /// Flushes, if so much is dirty that more would not fit into the memory. Blocks on the storage;
-  /// for threads that are about to make more. @returns as flush()
-  [[nodiscard]] std::error_code relieve() noexcept {
-    if (databases_.gauge()->dirty_bytes() <= options_.memory_bytes / 2) {
-      return {};
-    }
-    return flush_now(log_index{~std::uint64_t{0}}, options_.memory_bytes / 2);
-  }
-  /// The memory of all pages.
-  [[nodiscard]] const detail::memory_gauge& memory() const noexcept { return *databases_.gauge(); }
-  /// True from a start on a base that a crash left between two positions until the log has been
-  /// replayed to the later one: pages mean nothing so long.
-  [[nodiscard]] bool is_redoing() const noexcept {
-    const std::lock_guard guard(mutex_);
-    return redo_until_.value != 0;
-  }
-
-  // ---- for the proposer: application threads
-
-  [[nodiscard]] detail::registry& databases() noexcept { return databases_; }
-  [[nodiscard]] const fsm_options& options() const noexcept { return options_; }
-
-  [[nodiscard]] quorlite::office office() const {
-    const std::lock_guard guard(mutex_);
-    return office_;
-  }
-  [[nodiscard]] quorlite::health health() const {
-    const std::lock_guard guard(mutex_);
-    return health_;
-  }
-  [[nodiscard]] machine_counters counters() const {
-    const std::lock_guard guard(mutex_);
-    return counters_;
-  }
-
-  /// A fresh name for a transaction of this office. @returns errc::not_leader, stale_term, halted
-  [[nodiscard]] result<transaction_id> next_id(term expected);
-
-  /// Puts the versions on the tips and the row into the table, together, before propose() is
-  /// called.
-  /// @param entries of the transaction; their tokens are consecutive from the one returned
-  /// @returns errc::not_leader, stale_term, halted: nothing was changed
-  [[nodiscard]] result<proposal_token> enter(const row& proposed, std::span<tip_install> installs,
-                                             std::uint32_t entries);
-
-  /// A row for a read barrier of the engine.
-  [[nodiscard]] proposal_token enter_barrier(const row& asked) {
-    const std::lock_guard guard(mutex_);
-    return proposals_.add_barrier(asked);
-  }
-
-  /// propose() has returned for every entry.
-  void handed_over(const row& proposed) {
-    const std::lock_guard guard(mutex_);
-    proposals_.hand_over(proposed);
-  }
-
-  /// The waiter's look at its row: what it may conclude now (R7). Call it once, after the wait.
-  struct conclusion {
-    quorlite::detail::answer answer = answer::waiting;
-    reason why = reason::none;
-    log_position at;
-  };
-  [[nodiscard]] conclusion conclude(const row& proposed) const {
-    const std::lock_guard guard(mutex_);
-    return {proposed->answer, proposed->why, proposed->at};
-  }
-
+  [[nodiscard]] quorlite::office office() const;
+  [[nodiscard]] quorlite::health health() const;
+  [[nodiscard]] machine_counters counters() const;
   /// What is known of a transaction by its id. Exact on a replica that has applied an entry of a
   /// later term.
   [[nodiscard]] transaction_fate fate_of(transaction_id id) const;
-
-  /// True if nothing of ours waits for consensus on this database.
-  [[nodiscard]] bool quiet(const database& target) const {
-    const std::shared_ptr<detail::page_store> store = target.store();
-    const std::lock_guard guard(mutex_);
-    return store->tip().version == store->committed().version;
-  }
+  [[nodiscard]] detail::registry& databases() noexcept { return state_.databases(); }
+  /// The plain part, for who proposes.
+  [[nodiscard]] detail::machine_state& state() noexcept { return state_; }
 
  private:
+  using hold = std::unique_lock<std::mutex>;
+
   /// Adapters promise that lane calls never overlap; a second one is their error, not an outcome.
   class lane_visit {
    public:
     explicit lane_visit(std::atomic<bool>& busy) noexcept : busy_(busy) {
-      QUORLITE_ASSERT(!busy_.exchange(true, std::memory_order_acquire));
+      const bool overlaps = busy_.exchange(true, std::memory_order_acquire);
+      QUORLITE_ASSERT(!overlaps);
     }
     lane_visit(const lane_visit&) = delete;
     lane_visit& operator=(const lane_visit&) = delete;
@@ -256,103 +125,373 @@ class fsm final : public state_machine, private detail::damage_listener {
 
   // ---- entries. Each returns with the position moved on, unless it halts.
 
-  /// What an entry did, unless it was the last of a redo and the pages are wrong all the same.
-  verdict checked(verdict said) {
-    const std::lock_guard guard(mutex_);
-    return end_of_redo(said);
-  }
-  verdict carry_out(const log_entry& entry, transaction_id id, const detail::frames_command& frames);
-  verdict commit(const log_entry& entry, transaction_id id, const detail::assembled_transaction& whole);
+  verdict carry_out(const log_entry& entry, transaction_id id,
+                    const detail::frames_command& frames);
   verdict carry_out(const log_entry& entry, transaction_id id, const detail::open_command& open);
   verdict carry_out(const log_entry& entry, transaction_id id, const detail::drop_command& drop);
   verdict carry_out(const log_entry& entry, transaction_id id, const detail::undo_command& undo);
-  verdict carry_out(const log_entry& entry, transaction_id id, const detail::checkpoint_command&) {
-    const std::lock_guard guard(mutex_);
-    return done(entry, id);
-  }
-  verdict carry_out(const log_entry& entry, transaction_id id, const detail::barrier_command&) {
-    const std::lock_guard guard(mutex_);
-    return done(entry, id);
-  }
-  [[nodiscard]] result<detail::prepared_frames> prepare(const detail::database_frames& frames, bool redo) const;
+  verdict carry_out(const log_entry& entry, transaction_id id, const detail::checkpoint_command&);
+  verdict carry_out(const log_entry& entry, transaction_id id, const detail::barrier_command&);
+  verdict commit(const log_entry& entry, transaction_id id,
+                 const detail::assembled_transaction& whole);
+  verdict checked(verdict said);
 
-  // ---- entries of a foreign format
-
-  verdict apply_foreign(const log_entry& entry);
-  verdict carry_out_foreign(const log_entry& entry, const detail::foreign_frames& frames);
-  verdict carry_out_foreign(const log_entry& entry, const detail::open_command& open) {
-    return carry_out(entry, {}, open);
-  }
-  verdict carry_out_foreign(const log_entry& entry, const detail::foreign_undo& undo);
-  verdict carry_out_foreign(const log_entry& entry, const detail::checkpoint_command& checkpoint);
-  verdict carry_out_foreign(const log_entry& entry, const detail::foreign_mark&) {
-    const std::lock_guard guard(mutex_);
-    return done(entry, {});
-  }
-  verdict carry_out_foreign(const log_entry& entry, const detail::foreign_nothing&) {
-    const std::lock_guard guard(mutex_);
-    return done(entry, {});
-  }
-  [[nodiscard]] std::error_code take_foreign(const log_entry& entry, const detail::foreign_frames& frames);
-  void stage_foreign_again(const log_entry& entry);
-
-  // ---- with mutex_ held. What an entry changes and the position move in one hold of it.
-
-  verdict done(const log_entry& entry, transaction_id id);
-  verdict committed(const log_entry& entry, transaction_id id);
-  verdict refuse(const log_entry& entry, transaction_id id, std::error_code why);
-  verdict undecodable(const log_entry& entry, std::error_code why);
-  bool promote_claims(const proposal_type& own, const detail::assembled_transaction& whole);
-  void stage_again(const log_entry& entry);
-  void advance(log_position to);
-  verdict end_of_redo(verdict said);
-  void drop_tips();
-  void drop_claims(const proposal_type& lost);
-  verdict halt(errc why, const std::string& what, log_index at);
-  /// @param replaced out: freed after mutex_, for that takes a while
-  void swap_in(detail::restored_state state, std::vector<std::shared_ptr<detail::page_store>>& replaced);
-  [[nodiscard]] detail::captured_state capture() const;
-  [[nodiscard]] result<detail::captured_state> capture_whole();  // takes mutex_ itself
+  [[nodiscard]] result<detail::captured_state> capture();
+  [[nodiscard]] std::error_code flush_now(log_index upto, std::size_t unless_dirty) noexcept;
   void on_damage(const std::string& database, page_number number,
                  std::error_code why) noexcept override;
-  /// @param unless_dirty no flush if less than this is dirty by the time that others are done
-  [[nodiscard]] std::error_code flush_now(log_index upto, std::size_t unless_dirty) noexcept;
-  void evict();
-  /// What is staged came with a snapshot, or a replay would stage what was refused here: until it
-  /// ends, no base may say that the log brings it again.
-  [[nodiscard]] bool replay_would_differ() const;
-  [[nodiscard]] std::error_code may_propose(term expected) const;
-  [[nodiscard]] static log_position position_to_replay_after(log_position at,
-                                                             log_index replay_from) noexcept {
-    return replay_from == at.index ? at : log_position{replay_from, {}};
-  }
 
-  const fsm_options options_;
-  detail::registry databases_;
+  detail::storage_port_of<Storage> storage_;
+  detail::machine_state state_;
   std::atomic<bool> in_lane_{false};
   std::shared_ptr<detail::damage_board> board_;
   std::mutex flush_mutex_;
-  detail::base_image<Storage> base_;  // under flush_mutex_, but for begin_restore()
-
-  mutable std::mutex mutex_;
-  detail::frame_assembly assembly_;
-  detail::outcome_table outcomes_;
-  detail::proposal_table<typename Consensus::signal_type> proposals_;
-  log_position applied_;
-  log_position durable_;
-  std::unique_ptr<detail::restore_target> installed_;  // the pages of a restore, for the next flush
-  log_index redo_until_;                       // 0: the base stood at one position, or does again
-  log_index staged_up_to_;  // entries above it, up to applied_, are replayed for what they staged
-  quorlite::office office_;
-  std::uint64_t next_sequence_ = 1;
-  quorlite::health health_;
-  machine_counters counters_;
+  detail::stored_base base_;  // under flush_mutex_, but for begin_restore()
 };
+
+// ---- the start
+
+template <consensus Consensus, storage Storage>
+std::error_code fsm<Consensus, Storage>::load() {
+  result<detail::loaded_base> base = base_.load();
+  const hold held = state_.hold();
+  if (!base) {
+    state_.halt(static_cast<errc>(base.error().value()), "the storage cannot be used, after", {});
+    return base.error();
+  }
+  return state_.take_base(std::move(*base));
+}
+
+// ---- how an entry is applied
+
+template <consensus Consensus, storage Storage>
+verdict fsm<Consensus, Storage>::apply(const log_entry& entry) noexcept {
+  const lane_visit lane(in_lane_);
+  const fsm_options& options = state_.options();
+  {
+    const hold held = state_.hold();
+    if (state_.health().halted) {
+      return verdict::halted;
+    }
+    if constexpr (Consensus::abilities.contiguous) {
+      if (state_.misses_before(entry.at.index)) {
+        return state_.halt(errc::corrupt, "the engine skipped entries before", entry.at.index);
+      }
+    }
+    if (entry.at.index <= state_.applied().index) {
+      state_.stage_again(entry);
+      return verdict::already;
+    }
+    if (entry.bytes.empty()) {
+      state_.advance(entry.at);
+      return state_.end_of_redo(verdict::applied);
+    }
+  }
+  if (options.legacy != nullptr && options.legacy->admits(entry.bytes)) {
+    return checked(options.legacy->apply(state_, entry));
+  }
+  const result<detail::command> decoded = detail::native::decode(entry.bytes, options.lock_byte);
+  {
+    const hold held = state_.hold();
+    if (!decoded) {
+      return state_.end_of_redo(state_.undecodable(entry, decoded.error()));
+    }
+    state_.assembly().overtake(decoded->id.term);
+  }
+  return checked(std::visit([&](const auto& body) { return carry_out(entry, decoded->id, body); },
+                            decoded->body));
+}
+
+template <consensus Consensus, storage Storage>
+verdict fsm<Consensus, Storage>::skip(log_position upto) noexcept {
+  const lane_visit lane(in_lane_);
+  const hold held = state_.hold();
+  if (state_.health().halted) {
+    return verdict::halted;
+  }
+  if (upto.index <= state_.applied().index) {
+    state_.skip_again(upto.index);
+    return verdict::already;
+  }
+  state_.advance(upto);
+  return state_.end_of_redo(verdict::applied);
+}
+
+/// What an entry did, unless it was the last of a redo and the pages are wrong all the same.
+template <consensus Consensus, storage Storage>
+verdict fsm<Consensus, Storage>::checked(verdict said) {
+  const hold held = state_.hold();
+  return state_.end_of_redo(said);
+}
+
+// ---- how a transaction moves: frames wait for the ones that commit, then all are installed
+
+template <consensus Consensus, storage Storage>
+verdict fsm<Consensus, Storage>::carry_out(const log_entry& entry, transaction_id id,
+                                           const detail::frames_command& frames) {
+  result<std::optional<detail::assembled_transaction>> whole =
+      std::optional<detail::assembled_transaction>{};
+  {
+    const hold held = state_.hold();
+    state_.count_frames(entry, detail::full_page_bytes(frames));
+    whole = state_.assembly().take(id, frames, entry);
+    if (!whole) {
+      return state_.refuse(entry, id, whole.error());
+    }
+    if (!*whole) {
+      state_.advance(entry.at);
+      return verdict::applied;
+    }
+    if (state_.promote_own(id, **whole)) {
+      return state_.committed(entry, id);
+    }
+  }
+  return commit(entry, id, **whole);
+}
+
+/// Builds what a whole transaction commits, off every lock, and installs it.
+template <consensus Consensus, storage Storage>
+verdict fsm<Consensus, Storage>::commit(const log_entry& entry, transaction_id id,
+                                        const detail::assembled_transaction& whole) {
+  std::vector<detail::database_write> ready;
+  const bool redo = state_.is_redoing();  // only the lane changes it
+  for (const detail::database_frames& frames : whole.databases) {
+    std::shared_ptr<detail::database> target = state_.databases().find(frames.name);
+    result<detail::database_write> write = failed(errc::no_such_database);
+    if (target != nullptr && target->exists()) {
+      write = prepare_frames(frames, std::move(target), state_.options().lock_byte, redo);
+    }
+    if (!write) {
+      const hold held = state_.hold();
+      if (write.error() == errc::diverged) {
+        return state_.halt(errc::diverged,
+                           "other bytes than the leader's in '" + std::string(frames.name) + "' at",
+                           entry.at.index);
+      }
+      return state_.refuse(entry, id, write.error());
+    }
+    ready.push_back(std::move(*write));
+  }
+  const hold held = state_.hold();
+  for (detail::database_write& write : ready) {
+    state_.install(write);
+  }
+  return state_.committed(entry, id);
+}
+
+template <consensus Consensus, storage Storage>
+verdict fsm<Consensus, Storage>::carry_out(const log_entry& entry, transaction_id id,
+                                           const detail::open_command& open) {
+  const hold held = state_.hold();
+  detail::registry& databases = state_.databases();
+  const std::shared_ptr<detail::database> known = databases.find(open.name);
+  if (known == nullptr || !known->exists()) {
+    if (databases.existing().size() >= limits::databases) {
+      return state_.refuse(entry, id, make_error_code(errc::too_many_databases));
+    }
+    databases.take_in(open.name)->set_exists(true);
+  }
+  return state_.done(entry, id);
+}
+
+template <consensus Consensus, storage Storage>
+verdict fsm<Consensus, Storage>::carry_out(const log_entry& entry, transaction_id id,
+                                           const detail::drop_command& drop) {
+  std::shared_ptr<detail::page_store> replaced;  // freed after the hold: it may take a while
+  const hold held = state_.hold();
+  const std::shared_ptr<detail::database> target = state_.databases().find(drop.name);
+  if (target != nullptr && target->exists()) {
+    replaced = target->replace_store(target->make_store({}));
+    target->set_exists(false);
+  }
+  state_.assembly().drop_database(drop.name);
+  return state_.done(entry, id);
+}
+
+template <consensus Consensus, storage Storage>
+verdict fsm<Consensus, Storage>::carry_out(const log_entry& entry, transaction_id id,
+                                           const detail::undo_command& undo) {
+  const hold held = state_.hold();
+  state_.assembly().undo(undo.target);
+  return state_.done(entry, id);
+}
+
+template <consensus Consensus, storage Storage>
+verdict fsm<Consensus, Storage>::carry_out(const log_entry& entry, transaction_id id,
+                                           const detail::checkpoint_command&) {
+  const hold held = state_.hold();
+  return state_.done(entry, id);
+}
+
+template <consensus Consensus, storage Storage>
+verdict fsm<Consensus, Storage>::carry_out(const log_entry& entry, transaction_id id,
+                                           const detail::barrier_command&) {
+  const hold held = state_.hold();
+  return state_.done(entry, id);
+}
+
+// ---- how leadership, and the news of the engine, move what is proposed here
+
+template <consensus Consensus, storage Storage>
+void fsm<Consensus, Storage>::leadership_changed(const leadership& now) noexcept {
+  const lane_visit lane(in_lane_);
+  const hold held = state_.hold();
+  state_.change_office(now);
+}
+
+template <consensus Consensus, storage Storage>
+void fsm<Consensus, Storage>::settled(proposal_token which, outcome how, reason why) noexcept {
+  const hold held = state_.hold();
+  state_.settle(which, how, why);
+}
+
+// ---- how a state is captured, sent, and replaced
+
+template <consensus Consensus, storage Storage>
+result<detail::captured_state> fsm<Consensus, Storage>::capture() {
+  const lane_visit lane(in_lane_);
+  const hold held = state_.hold();
+  return state_.capture_whole();
+}
+
+template <consensus Consensus, storage Storage>
+result<std::unique_ptr<snapshot_reader>> fsm<Consensus, Storage>::take_snapshot() noexcept {
+  result<detail::captured_state> state = capture();
+  if (!state) {
+    return failed(state.error());
+  }
+  return detail::snapshot_of(std::move(*state), state_.options().lock_byte);
+}
+
+template <consensus Consensus, storage Storage>
+result<std::unique_ptr<snapshot_reader>> fsm<Consensus, Storage>::take_legacy_snapshot() noexcept {
+  const detail::legacy_format* const format = state_.options().legacy;
+  if (format == nullptr) {
+    return failed(errc::unsupported);
+  }
+  result<detail::captured_state> state = capture();
+  if (!state) {
+    return failed(state.error());
+  }
+  return format->snapshot_of(std::move(*state), state_.options().lock_byte);
+}
+
+template <consensus Consensus, storage Storage>
+result<std::unique_ptr<snapshot_stage>> fsm<Consensus, Storage>::begin_restore() noexcept try {
+  auto target = base_.begin_restore();
+  if (!target) {
+    return failed(target.error());
+  }
+  return detail::stage_restore(this, std::move(*target), state_.options());
+} catch (const std::bad_alloc&) {
+  return failed(errc::storage_full);
+}
+
+template <consensus Consensus, storage Storage>
+verdict fsm<Consensus, Storage>::install(std::unique_ptr<snapshot_stage> finished,
+                                         log_position engine_at) noexcept {
+  const lane_visit lane(in_lane_);
+  detail::machine_state::stores replaced;  // freed after the hold
+  const hold held = state_.hold();
+  return state_.install(*finished, this, engine_at, replaced);
+}
+
+// ---- how the base in the storage moves on
+
+template <consensus Consensus, storage Storage>
+std::error_code fsm<Consensus, Storage>::flush(log_index upto) noexcept {
+  return flush_now(upto, 0);
+}
+
+template <consensus Consensus, storage Storage>
+std::error_code fsm<Consensus, Storage>::flush_if_crowded() noexcept {
+  const std::size_t crowded = state_.options().memory_bytes / 2;
+  if (state_.databases().gauge()->dirty_bytes() <= crowded) {
+    return {};
+  }
+  return flush_now(log_index{~std::uint64_t{0}}, crowded);
+}
+
+/// @param unless_dirty no flush if less than this is dirty by the time that others are done
+template <consensus Consensus, storage Storage>
+std::error_code fsm<Consensus, Storage>::flush_now(log_index upto,
+                                                   std::size_t unless_dirty) noexcept try {
+  const std::lock_guard one_at_a_time(flush_mutex_);
+  std::optional<detail::captured_state> state;
+  std::unique_ptr<detail::restore_target> installed;
+  {
+    const hold held = state_.hold();
+    if (state_.health().halted) {
+      return make_error_code(errc::halted);
+    }
+    if (!state_.is_flush_due(upto, unless_dirty)) {
+      return {};
+    }
+    state.emplace(state_.capture());
+    installed = state_.take_installed();
+  }
+  if (installed != nullptr) {
+    base_.replace_with(std::move(installed));
+  }
+  const std::error_code error = base_.flush(*state);
+  {
+    const hold held = state_.hold();
+    state_.flushed(*state, error);
+  }
+  state.reset();  // its pins first: what they keep cannot go
+  state_.evict();
+  return error;
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::storage_full);
+}
+
+// ---- what others see
+
+template <consensus Consensus, storage Storage>
+log_position fsm<Consensus, Storage>::applied() const noexcept {
+  const hold held = state_.hold();
+  return state_.applied();
+}
+
+template <consensus Consensus, storage Storage>
+log_position fsm<Consensus, Storage>::durable() const noexcept {
+  const hold held = state_.hold();
+  return state_.durable();
+}
+
+template <consensus Consensus, storage Storage>
+office fsm<Consensus, Storage>::office() const {
+  const hold held = state_.hold();
+  return state_.office();
+}
+
+template <consensus Consensus, storage Storage>
+health fsm<Consensus, Storage>::health() const {
+  const hold held = state_.hold();
+  return state_.health();
+}
+
+template <consensus Consensus, storage Storage>
+machine_counters fsm<Consensus, Storage>::counters() const {
+  const hold held = state_.hold();
+  return state_.counters();
+}
+
+template <consensus Consensus, storage Storage>
+transaction_fate fsm<Consensus, Storage>::fate_of(transaction_id id) const {
+  const hold held = state_.hold();
+  return state_.fate_of(id);
+}
+
+template <consensus Consensus, storage Storage>
+void fsm<Consensus, Storage>::on_damage(const std::string& database, page_number number,
+                                        std::error_code why) noexcept {
+  const hold held = state_.hold();
+  state_.halt(
+      static_cast<errc>(why.value()),
+      why.message() + ": page " + std::to_string(number.value) + " of '" + database + "' at",
+      state_.applied().index);
+}
 
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
-
-#include "quorlite/detail/machine/fsm_apply.hpp"      // IWYU pragma: export
-#include "quorlite/detail/legacy/fsm_foreign.hpp"    // IWYU pragma: export
-#include "quorlite/detail/machine/fsm_proposals.hpp"  // IWYU pragma: export
-#include "quorlite/detail/machine/fsm_state.hpp"      // IWYU pragma: export

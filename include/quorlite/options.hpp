@@ -15,6 +15,10 @@ struct sqlite3_vfs;
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 
+namespace detail {
+class legacy_format;
+}
+
 /// Settings of a machine. Every replica of a cluster shares the first two.
 struct fsm_options {
   std::uint64_t cluster_id = 0;  ///< a snapshot of another cluster is refused
@@ -23,6 +27,9 @@ struct fsm_options {
   /// half of it is free for what comes until the next. What readers and snapshots stand on comes on
   /// top.
   std::size_t memory_bytes = std::size_t{256} << 20U;
+  /// Takes the log and the snapshots of an older system too, the same on every replica:
+  /// `&go_dqlite_format()` (codec/go_dqlite.hpp). nullptr: native ones only.
+  const detail::legacy_format* legacy = nullptr;
 };
 
 struct proposer_options {

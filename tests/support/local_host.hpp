@@ -22,12 +22,44 @@
 
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/commit/vfs_host.hpp"
+#include "quorlite/thread_signal.hpp"
 
 namespace quorlite_test {
 
 using namespace quorlite;
 
 using namespace quorlite::detail;
+
+/// Threads wait for each other, and nothing is proposed: as much of an engine as a writer_queue
+/// needs.
+class waiting_engine final : public consensus_port {
+ public:
+  [[nodiscard]] const consensus_abilities& abilities() const noexcept override { return none_; }
+  [[nodiscard]] std::error_code start(state_machine&) noexcept override { return {}; }
+  void stop() noexcept override {}
+  [[nodiscard]] signal_port* make_signal(signal_place&) override { return new flag; }
+  bool wait(signal_port& raised, milliseconds limit) noexcept override {
+    ++waits_;
+    return static_cast<flag&>(raised).own.wait(limit);
+  }
+  void propose(term, proposal_token, bytes_view) noexcept override {}
+  [[nodiscard]] std::size_t max_entry_bytes() const noexcept override { return 0; }
+  void read_barrier(proposal_token) noexcept override {}
+  void transfer_leadership() noexcept override {}
+  void run(background_task&) noexcept override {}
+
+  /// How often somebody waited.
+  [[nodiscard]] std::size_t waits() const { return waits_; }
+
+ private:
+  struct flag final : signal_port {
+    thread_signal own;
+    void raise() noexcept override { own.raise(); }
+  };
+
+  const consensus_abilities none_;
+  std::atomic<std::size_t> waits_{0};
+};
 
 /// What a follower gets of one database.
 struct recorded_change {
@@ -193,7 +225,7 @@ class local_host final : public vfs_host {
   /// How often commit() was called.
   [[nodiscard]] std::size_t commit_calls() const { return commit_calls_; }
   [[nodiscard]] std::size_t quiet_waits() const { return quiet_waits_; }
-  [[nodiscard]] std::size_t writer_waits() const { return writer_waits_; }
+  [[nodiscard]] std::size_t writer_waits() const { return engine_.waits(); }
   /// Blocks until so many transactions are pending.
   void await_pending(std::size_t count) {
     std::unique_lock lock(mutex_);
@@ -235,12 +267,7 @@ class local_host final : public vfs_host {
     return write_ticket{term_, store.epoch()};
   }
 
-  void wait_for_writer(database& target, milliseconds slice) noexcept override {
-    std::unique_lock lock(mutex_);
-    ++writer_waits_;
-    changed_.wait_for(lock, std::chrono::milliseconds(slice.value),
-                      [&] { return target.has_writer(nullptr); });
-  }
+  [[nodiscard]] writer_queue& writers() noexcept override { return writers_; }
   void wait_for_quiet(database& target, milliseconds slice) noexcept override {
     std::unique_lock lock(mutex_);
     ++quiet_waits_;
@@ -249,14 +276,8 @@ class local_host final : public vfs_host {
       return store->tip().version == store->committed().version;
     });
   }
-  void release_writer(database& target, const void* owner) noexcept override {
-    const std::lock_guard lock(mutex_);
-    if (target.release_writer(owner)) {
-      changed_.notify_all();
-    }
-  }
 
-  [[nodiscard]] commit_answer commit(std::span<database_change> changes) noexcept override {
+  [[nodiscard]] commit_answer commit(std::span<database_write> changes) noexcept override {
     if (during_commit_) {
       during_commit_();
     }
@@ -276,14 +297,14 @@ class local_host final : public vfs_host {
     }
     if (error) {
       release(changes);
-      for (database_change& change : changes) {
+      for (database_write& change : changes) {
         change.pages.clear();
       }
       return {error, id};
     }
     const auto mine = std::make_shared<in_flight>();
     mine->entry.id = id;
-    for (database_change& change : changes) {
+    for (database_write& change : changes) {
       mine->entry.changes.push_back(install(change));
       mine->stores.push_back(change.store);
     }
@@ -311,16 +332,16 @@ class local_host final : public vfs_host {
     bool settled = false;
   };
 
-  std::error_code check(std::span<database_change> changes) const {
+  std::error_code check(std::span<database_write> changes) const {
     if (!leading_) {
       return make_error_code(errc::not_leader);
     }
     for (std::size_t i = 0; i < changes.size(); ++i) {
-      const database_change& change = changes[i];
+      const database_write& change = changes[i];
       const bool fresh = change.ticket.term == term_ &&
                          change.ticket.epoch == change.store->epoch() &&
                          change.base->version() == change.store->tip().version;
-      if (!fresh || !change.target->has_writer(change.writer) ||
+      if (!fresh || writers_.holder_of(*change.target) != change.writer ||
           (i > 0 && changes[i - 1].target->name() >= change.target->name())) {
         return make_error_code(errc::stale_term);
       }
@@ -328,7 +349,7 @@ class local_host final : public vfs_host {
     return {};
   }
 
-  static recorded_change install(database_change& change) {
+  static recorded_change install(database_write& change) {
     recorded_change record{change.target->name(), change.pages.front()->page_size(),
                            change.page_count, 0, {}};
     for (const page_block& page : change.pages) {
@@ -343,9 +364,9 @@ class local_host final : public vfs_host {
     return record;
   }
 
-  void release(std::span<database_change> changes) {
-    for (const database_change& change : changes) {
-      static_cast<void>(change.target->release_writer(change.writer));
+  void release(std::span<database_write> changes) {
+    for (const database_write& change : changes) {
+      writers_.release(*change.target, change.writer);
     }
     changed_.notify_all();
   }
@@ -376,7 +397,8 @@ class local_host final : public vfs_host {
   bool leading_ = true;
   std::atomic<std::size_t> commit_calls_{0};
   std::atomic<std::size_t> quiet_waits_{0};
-  std::atomic<std::size_t> writer_waits_{0};
+  waiting_engine engine_;
+  writer_queue writers_{engine_};
 };
 
 }  // namespace quorlite_test

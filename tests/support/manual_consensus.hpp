@@ -160,10 +160,10 @@ struct log_line {
 template <class Machine>
 struct sent_transaction {
   transaction_id id;
-  typename Machine::row row;
+  machine_state::row row;
   proposal_token first;
   std::vector<bytes> entries;
-  std::vector<tip_install> installs;
+  std::vector<database_write> writes;
   std::error_code error;
 };
 
@@ -231,28 +231,29 @@ class basic_bench {
   sent send(std::vector<change> changes, std::size_t at_most = 1U << 20U,
             bool until_certain = false) {
     sent made;
-    const result<transaction_id> id = machine_->next_id(machine_->office().term);
+    const result<transaction_id> id = next_id(machine_->office().term);
     if (!id) {
       made.error = id.error();
       return made;
     }
     made.id = *id;
-    made.row = std::make_shared<typename machine_type::proposal_type>();
-    made.row->id = *id;
+    made.row = row_of(*id);
     made.row->until_certain = until_certain;
     write_plan plan;
     for (const change& one : changes) {
       const auto target = machine_->databases().find(one.name);
       const std::shared_ptr<page_store> on = target->store();
       const page_store::pin base = on->pin_tip();
-      tip_install install;
-      std::vector<page_block> pages = painted(one, on, base, install.page_count);
-      planned_change planned{target->name(), on, &base, &pages, install.page_count, 0};
-      QUORLITE_ASSERT(!plan.add(planned));
-      install.claim = {target, on, base.epoch(), base.version().next()};
-      install.pages = std::move(pages);
-      install.hash = planned.result_hash;
-      made.installs.push_back(std::move(install));
+      database_write write;
+      write.target = target;
+      write.store = on;
+      write.base = &base;
+      write.ticket = {id->term, base.epoch()};
+      write.pages = painted(one, on, base, write.page_count);
+      const std::error_code error = plan.add(write);
+      QUORLITE_ASSERT(!error);
+      write.base = nullptr;
+      made.writes.push_back(std::move(write));
     }
     result<std::vector<bytes>> entries = plan.entries(*id, at_most, lock_byte);
     if (!entries) {
@@ -267,9 +268,8 @@ class basic_bench {
   /// Proposes any other command of this office.
   sent send_command(decltype(command::body) body) {
     sent made;
-    made.id = *machine_->next_id(machine_->office().term);
-    made.row = std::make_shared<typename machine_type::proposal_type>();
-    made.row->id = made.id;
+    made.id = *next_id(machine_->office().term);
+    made.row = row_of(made.id);
     made.entries.push_back(encoded({made.id, std::move(body)}));
     propose(made);
     return made;
@@ -284,7 +284,45 @@ class basic_bench {
     return made;
   }
 
-  answer answer_of(const sent& one) { return machine_->conclude(one.row).answer; }
+  answer answer_of(const sent& one) {
+    const auto held = machine_->state().hold();
+    return one.row->answer;
+  }
+  reason reason_of(const sent& one) {
+    const auto held = machine_->state().hold();
+    return one.row->why;
+  }
+
+  log_position position_of(const sent& one) {
+    const auto held = machine_->state().hold();
+    return one.row->at;
+  }
+  bool was_raised(const machine_state::row& row) {
+    return row->signal.wait(port_, milliseconds{0});
+  }
+  bool is_quiet(const database& target) {
+    const auto held = machine_->state().hold();
+    const std::shared_ptr<page_store> on = target.store();
+    return on->tip().version == on->committed().version;
+  }
+
+  // ---- the machine, as a proposer sees it
+
+  result<transaction_id> next_id(term expected) {
+    const auto held = machine_->state().hold();
+    return machine_->state().next_id(expected);
+  }
+  machine_state::row row_of(transaction_id id) {
+    auto made = std::make_shared<proposal>(port_);
+    made->id = id;
+    return made;
+  }
+  result<proposal_token> enter(const machine_state::row& row, std::span<database_write> writes,
+                               std::uint32_t entries) {
+    const auto held = machine_->state().hold();
+    return machine_->state().enter(row, writes, entries);
+  }
+  consensus_port& port() { return port_; }
 
   // ---- looking
 
@@ -341,7 +379,7 @@ class basic_bench {
  private:
   void propose(sent& made) {
     const auto count = static_cast<std::uint32_t>(made.entries.size());
-    const auto first = machine_->enter(made.row, made.installs, count);
+    const auto first = enter(made.row, made.writes, count);
     if (!first) {
       made.error = first.error();
       return;
@@ -350,10 +388,16 @@ class basic_bench {
     for (std::uint32_t i = 0; i < count; ++i) {
       engine.propose(made.id.term, proposal_token{first->value + i}, made.entries[i]);
     }
-    machine_->handed_over(made.row);
-    made.installs.clear();  // the standing pins go
+    hand_over(made.row);
+    made.writes.clear();  // the standing pins go
   }
 
+  void hand_over(const machine_state::row& row) {
+    const auto held = machine_->state().hold();
+    machine_->state().proposals().hand_over(row);
+  }
+
+  consensus_port_of<Consensus> port_{engine};
   std::uint64_t cluster_id_;
   std::uint64_t opened_ = 0;
   std::unique_ptr<machine_type> machine_;

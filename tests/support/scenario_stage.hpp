@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "quorlite/detail/sqlite/result_code.hpp"
+#include "quorlite/error.hpp"
 #include "quorlite/testing/cluster.hpp"
 #include "support/scenario_checks.hpp"
 #include "support/scenario_elections.hpp"

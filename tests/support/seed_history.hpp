@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "quorlite/detail/legacy/go_dqlite_codec.hpp"
+#include "quorlite/codec/go_dqlite.hpp"
 #include "quorlite/quorlite.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "support/manual_consensus.hpp"
@@ -161,18 +161,20 @@ struct content {
 };
 
 /// A machine on an engine that the test drives. `storage` outlives it.
-template <class Codec = go_dqlite_codec>
-class basic_machine {
+class machine {
  public:
-  using machine_type = fsm<manual_consensus, memory_storage, Codec>;
+  using machine_type = fsm<manual_consensus, memory_storage>;
 
-  basic_machine() { restart(); }
+  /// @param legacy what it takes besides native entries; nullptr: nothing
+  explicit machine(const legacy_format* legacy = &go_dqlite_format()) : legacy_(legacy) {
+    restart();
+  }
   void restart() {
-    machine_ = std::make_unique<machine_type>(storage, fsm_options{.cluster_id = 7});
+    machine_ = std::make_unique<machine_type>(storage, fsm_options{.cluster_id = 7, .legacy = legacy_});
     REQUIRE_FALSE(machine_->load());
   }
   machine_type* operator->() { return machine_.get(); }
-  machine_type& machine() { return *machine_; }
+  machine_type& inner() { return *machine_; }
 
   verdict apply(bytes_view entry, std::uint64_t in_term = 1) {
     return machine_->apply({{machine_->applied().index.next(), term{in_term}}, entry});
@@ -225,7 +227,7 @@ class basic_machine {
     return whole;
   }
   bytes snapshot() { return read(machine_->take_snapshot()); }
-  bytes seed_snapshot() { return read(machine_->take_foreign_snapshot()); }
+  bytes seed_snapshot() { return read(machine_->take_legacy_snapshot()); }
 
   std::error_code restore(bytes_view whole, std::size_t piece = 4096, log_position at = {}) {
     auto stage = machine_->begin_restore().value();
@@ -247,8 +249,8 @@ class basic_machine {
   verdict installed = verdict::halted;
 
  private:
+  const legacy_format* legacy_;
   std::unique_ptr<machine_type> machine_;
 };
-using machine = basic_machine<>;
 
 }  // namespace seed

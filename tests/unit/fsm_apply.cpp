@@ -330,7 +330,7 @@ TEST_CASE("the next transaction on a database drops what an abandoned one staged
   p.follower.apply_next(abandoned.entries[0], first_term);
   other.apply_next(bytes{}, first_term);
   other.apply_next(bytes{}, first_term);
-  other->next_id(first_term).value();  // ids differ from those of the first leader
+  other.next_id(first_term).value();  // ids differ from those of the first leader
   const bench::sent next = other.commit(some_pages(2));
   p.follower.apply_all(next);
   CHECK(p.follower.copy("a.db") == other.copy("a.db"));

@@ -32,7 +32,7 @@ struct leading : bench {
       machine().settled(proposal_token{one.first.value + n}, how, why);
     }
   }
-  reason why_of(const sent& one) { return machine().conclude(one.row).why; }
+  reason why_of(const sent& one) { return reason_of(one); }
 };
 
 }  // namespace
@@ -43,11 +43,11 @@ TEST_CASE("R1: the apply of its own entry answers a transaction") {
   leading l;
   const auto made = l.send(pages_of_a(1));
   CHECK(l.answer_of(made) == answer::waiting);
-  CHECK_FALSE(made.row->signal.raised());
+  CHECK_FALSE(l.was_raised(made.row));
   l.apply_all(made);
   CHECK(l.answer_of(made) == answer::applied);
-  CHECK(made.row->signal.raised());
-  CHECK(l->conclude(made.row).at == l->applied());
+  CHECK(l.was_raised(made.row));
+  CHECK(l.position_of(made) == l->applied());
   CHECK(l->fate_of(made.id) == transaction_fate::committed);
 }
 
@@ -144,7 +144,7 @@ TEST_CASE("R4: good news alone answers nobody, before or after the apply") {
   const auto early = l.send(pages_of_a(1));
   l.settle(early, outcome::committed);
   CHECK(l.answer_of(early) == answer::waiting);
-  CHECK_FALSE(early.row->signal.raised());
+  CHECK_FALSE(l.was_raised(early.row));
   l.apply_all(early);
   CHECK(l.answer_of(early) == answer::applied);
   const auto late = l.send(pages_of_a(2));
@@ -161,7 +161,7 @@ TEST_CASE("R5: a lost office makes everything on its way unknown") {
   for (const auto* one : {&first, &second}) {
     CHECK(l.answer_of(*one) == answer::unknown);
     CHECK(l.why_of(*one) == reason::leadership_lost);
-    CHECK(one->row->signal.raised());
+    CHECK(l.was_raised(one->row));
   }
   // What the engine says later changes no answer.
   l.settle(first, outcome::not_applied, reason::stopped);
@@ -251,7 +251,7 @@ TEST_CASE("R6: without terms an unknown stays one") {
 TEST_CASE("R7: a waiter that leaves without an answer leaves its row behind") {
   leading l;
   const auto made = l.send(pages_of_a(1));
-  CHECK(l->conclude(made.row).answer == answer::waiting);
+  CHECK(l.answer_of(made) == answer::waiting);
   l.apply_all(made);
   CHECK(l->fate_of(made.id) == transaction_fate::committed);
   CHECK(l.committed("a.db") == version_number{1});
@@ -271,7 +271,7 @@ TEST_CASE("R8: an installed snapshot answers what it contains") {
   REQUIRE_FALSE(l.restore(other.snapshot()));
   CHECK(l.installed == verdict::applied);
   CHECK(l.answer_of(in_it) == answer::applied);
-  CHECK(l->conclude(in_it.row).at.index == log_index{3});
+  CHECK(l.position_of(in_it).index == log_index{3});
   l.lose(2);
   CHECK(l.answer_of(not_in_it) == answer::not_applied);
   CHECK(l.answer_of(patient) == answer::not_applied);
@@ -330,14 +330,14 @@ TEST_CASE("a lost office drops the tips, dooms the pins on them and starts an ep
   const auto reader = store->pin_committed();
   const auto writer = store->pin_tip();
   const auto epoch = store->epoch();
-  CHECK_FALSE(l->quiet(*l->databases().find("a.db")));
+  CHECK_FALSE(l.is_quiet(*l->databases().find("a.db")));
   l.lose(1);
   CHECK(writer.doomed());
   CHECK_FALSE(reader.doomed());
   CHECK(store->epoch() > epoch);
   CHECK(store->tip() == store->committed());
-  CHECK(l->quiet(*l->databases().find("a.db")));
-  CHECK(l->next_id(one_term).error() == errc::not_leader);
+  CHECK(l.is_quiet(*l->databases().find("a.db")));
+  CHECK(l.next_id(one_term).error() == errc::not_leader);
 }
 
 TEST_CASE("versions are used again after a loss, and the old history is refused") {
@@ -431,34 +431,35 @@ TEST_CASE("a writer that was planned before a loss cannot enter after it") {
   l.commit(pages_of_a(1));
   const auto store = l.store("a.db");
   const auto base = store->pin_tip();
-  std::vector<tip_install> installs(1);
-  auto pages = painted(pages_of_a(2)[0], store, base, installs[0].page_count);
-  installs[0].claim = {l->databases().find("a.db"), store, base.epoch(), base.version().next()};
-  installs[0].pages = std::move(pages);
-  auto row = std::make_shared<bench::machine_type::proposal_type>();
-  row->id = *l->next_id(one_term);
+  std::vector<database_write> writes(1);
+  writes[0].target = l->databases().find("a.db");
+  writes[0].store = store;
+  writes[0].ticket = {one_term, base.epoch()};
+  writes[0].version = base.version().next();
+  writes[0].pages = painted(pages_of_a(2)[0], store, base, writes[0].page_count);
+  const auto row = l.row_of(*l.next_id(one_term));
   SECTION("not leading any more") {
     l.lose(1);
-    CHECK(l->enter(row, installs, 1).error() == errc::not_leader);
+    CHECK(l.enter(row, writes, 1).error() == errc::not_leader);
   }
   SECTION("leading again, in another term") {
     l.lose(1);
     l.lead(2);
-    CHECK(l->enter(row, installs, 1).error() == errc::stale_term);
-    row->id = *l->next_id(term{2});
-    CHECK(l->enter(row, installs, 1).error() == errc::stale_term);  // the epoch moved
+    CHECK(l.enter(row, writes, 1).error() == errc::stale_term);
+    row->id = *l.next_id(term{2});
+    CHECK(l.enter(row, writes, 1).error() == errc::stale_term);  // the epoch moved
   }
   SECTION("halted") {
     l->apply({{log_index{100}, one_term}, {}});
-    CHECK(l->enter(row, installs, 1).error() == errc::halted);
+    CHECK(l.enter(row, writes, 1).error() == errc::halted);
   }
   SECTION("the database was dropped and opened again") {
     l.apply_next({{one_term, 5000}, drop_command{"a.db"}}, one_term);
     l.open("a.db");
-    CHECK(l->enter(row, installs, 1).error() == errc::stale_term);
+    CHECK(l.enter(row, writes, 1).error() == errc::stale_term);
   }
   CHECK(l.tip("a.db") == l.committed("a.db"));
-  CHECK(row->claims.empty());
+  CHECK(row->writes.empty());
 }
 
 // ---- names and office
@@ -470,11 +471,11 @@ TEST_CASE("no two transactions of a cluster have one id") {
   for (const std::uint64_t in_term : {1U, 2U, 5U, 9U}) {
     l.lead(in_term);
     for (int n = 0; n < 50; ++n) {
-      CHECK(seen.insert(*l->next_id(term{in_term})).second);
+      CHECK(seen.insert(*l.next_id(term{in_term})).second);
     }
     l.lead(in_term);  // said twice
-    CHECK(seen.insert(*l->next_id(term{in_term})).second);
-    CHECK(l->next_id(term{in_term + 1}).error() == errc::stale_term);
+    CHECK(seen.insert(*l.next_id(term{in_term})).second);
+    CHECK(l.next_id(term{in_term + 1}).error() == errc::stale_term);
     l.lose(in_term);
   }
 }
@@ -482,11 +483,11 @@ TEST_CASE("no two transactions of a cluster have one id") {
 TEST_CASE("an office that is heard of before it is gained counts on") {
   bench l;
   l.lead(1);
-  const auto first = *l->next_id(one_term);
+  const auto first = *l.next_id(one_term);
   l->leadership_changed({term{2}, false, "another"});
   CHECK(l->office().leader_hint == "another");
   l.lead(2);
-  CHECK(*l->next_id(term{2}) != transaction_id{term{2}, first.sequence - 1});
+  CHECK(*l.next_id(term{2}) != transaction_id{term{2}, first.sequence - 1});
 }
 
 TEST_CASE("a halted machine leads no more and answers everybody") {
@@ -496,7 +497,7 @@ TEST_CASE("a halted machine leads no more and answers everybody") {
   CHECK(l.answer_of(made) == answer::unknown);
   CHECK(l.why_of(made) == reason::stopped);
   CHECK_FALSE(l->office().leading);
-  CHECK(l->next_id(one_term).error() == errc::halted);
+  CHECK(l.next_id(one_term).error() == errc::halted);
   l.lead(2);
   CHECK_FALSE(l->office().leading);
 }
@@ -504,12 +505,15 @@ TEST_CASE("a halted machine leads no more and answers everybody") {
 TEST_CASE("a read barrier is answered by what the engine says of it") {
   leading l;
   const auto how = GENERATE(outcome::committed, outcome::not_applied, outcome::unknown);
-  auto asked = std::make_shared<bench::machine_type::proposal_type>();
-  const proposal_token token = l->enter_barrier(asked);
+  const machine_state::row asked = l.row_of({});
+  const proposal_token token = [&] {
+    const auto held = l->state().hold();
+    return l->state().proposals().add_barrier(asked);
+  }();
   l->settled(token, how, reason::none);
   const bool good = how == outcome::committed;
-  CHECK(l->conclude(asked).answer == (good ? answer::applied : answer::not_applied));
-  CHECK(asked->signal.raised());
+  CHECK(asked->answer == (good ? answer::applied : answer::not_applied));
+  CHECK(l.was_raised(asked));
   l->settled(token, outcome::committed, reason::none);  // a second time: nobody is there
 }
 
@@ -520,11 +524,11 @@ namespace {
 /// A proposer on a leading machine, and one writer of "a.db" as the VFS would be one.
 struct proposing {
   leading l;
-  proposer<manual_consensus, memory_storage> on;
-  std::vector<database_change> changes;
+  proposer on;
+  std::vector<database_write> changes;
   std::vector<page_store::pin> bases;
 
-  explicit proposing(proposer_options options = {}) : on(l.engine, l.machine(), options) {}
+  explicit proposing(proposer_options options = {}) : on(l.port(), l.machine().state(), l.machine(), options) {}
 
   commit_answer commit(std::vector<change> wanted) {
     changes.clear();
@@ -534,10 +538,15 @@ struct proposing {
       const auto target = *on.database_named(one.name);
       const auto store = target->store();
       bases.push_back(store->pin_tip());
-      REQUIRE(target->try_acquire_writer(this));
+      REQUIRE(on.writers().try_acquire(*target, this));
       const auto ticket = on.begin_write(*store, bases.back());
       REQUIRE(ticket);
-      database_change made{target, store, &bases.back(), this, *ticket, {}, 0, {}};
+      database_write made;
+      made.target = target;
+      made.store = store;
+      made.base = &bases.back();
+      made.writer = this;
+      made.ticket = *ticket;
       made.pages = painted(one, store, bases.back(), made.page_count);
       changes.push_back(std::move(made));
     }
@@ -559,7 +568,7 @@ TEST_CASE("a commit through the proposer opens its databases and returns when it
   CHECK_FALSE(first.error);
   CHECK(p.l->fate_of(first.id) == transaction_fate::committed);
   CHECK(p.l.committed("new.db") == version_number{1});
-  CHECK((*p.on.database_named("a.db"))->writer_is_free());
+  CHECK(p.on.writers().holder_of(**p.on.database_named("a.db")) == nullptr);
   REQUIRE(p.changes[0].committed);
   CHECK(p.changes[0].target->name() == "a.db");  // by name now
   CHECK(p.changes[0].committed->version() == version_number{1});
@@ -605,15 +614,17 @@ TEST_CASE("too many bytes on their way make a commit busy and leave everything i
     // From inside the wait of the first commit: its bytes are on their way.
     const auto target = *p.on.database_named("b.db");
     const auto base = target->store()->pin_tip();
-    REQUIRE(target->try_acquire_writer(&other));
-    std::vector<database_change> second(1);
-    second[0] = {
-        target, target->store(), &base, &other, *p.on.begin_write(*target->store(), base), {}, 0,
-        {}};
+    REQUIRE(p.on.writers().try_acquire(*target, &other));
+    std::vector<database_write> second(1);
+    second[0].target = target;
+    second[0].store = target->store();
+    second[0].base = &base;
+    second[0].writer = &other;
+    second[0].ticket = *p.on.begin_write(*target->store(), base);
     second[0].pages = painted({"b.db", {{1, 1}}}, target->store(), base, second[0].page_count);
     CHECK(p.on.commit(second).error == errc::busy);
     CHECK(second[0].pages.size() == 1);
-    CHECK(target->has_writer(&other));
+    CHECK(p.on.writers().holder_of(*target) == &other);
     p.apply_what_is_proposed();
   };
   CHECK_FALSE(p.commit({{"a.db", {{1, 1}}}}).error);
@@ -632,7 +643,7 @@ TEST_CASE("a commit is cut to what the engine takes") {
   CHECK_FALSE(p.commit({{"a.db", {{1, 1}, {2, 2}, {3, 3}}}}).error);
   p.l.engine.entry_bytes = 300;
   CHECK(p.commit({{"a.db", {{4, 1}}}}).error == errc::too_large);
-  CHECK((*p.on.database_named("a.db"))->writer_is_free());
+  CHECK(p.on.writers().holder_of(**p.on.database_named("a.db")) == nullptr);
 }
 
 TEST_CASE("a submitted command returns when it is applied, or says why not") {

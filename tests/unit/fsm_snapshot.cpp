@@ -589,7 +589,7 @@ class author {
   std::string name() { return {"abc"[random_.below(3)], '.', 'd', 'b'}; }
 
   bytes command_bytes(decltype(command::body) body) {
-    return bench::encoded({*machine_->next_id(term{term_}), std::move(body)});
+    return bench::encoded({*machine_.next_id(term{term_}), std::move(body)});
   }
 
   void write() {

@@ -1,5 +1,5 @@
-// Two bugs in the messages of libraft 0.15 that the guard in libraft_io.hpp keeps from the adapter,
-// on the engine's own fixture. Each test fails without its part of the guard.
+// Two bugs in the messages of libraft 0.15 that the guard in detail/libraft/io.hpp keeps from the
+// adapter, on the engine's own fixture. Each test fails without its part of the guard.
 
 #include <cstddef>
 #include <cstdint>

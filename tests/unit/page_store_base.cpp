@@ -19,7 +19,7 @@
 #include "quorlite/detail/codec/page_delta.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/pages/page_store.hpp"
-#include "quorlite/detail/machine/prepared_frames.hpp"
+#include "quorlite/detail/machine/prepare_frames.hpp"
 #include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
 #include "support/profile.hpp"
@@ -177,7 +177,7 @@ class model_world {
       frames.pages.push_back(record);
     }
     const std::uint64_t reads = base_->reads;
-    result<prepared_frames> ready = prepare_frames(frames, database_, lock_byte);
+    result<database_write> ready = prepare_frames(frames, database_, lock_byte);
     REQUIRE(ready.has_value());
     CHECK(base_->reads == reads);  // the lane never reads the base
     store_->install_committed(std::move(ready->pages), ready->page_count, ready->hash);
@@ -394,7 +394,7 @@ class busy_store {
       for (const auto& [number, image] : now) {
         frames.result_hash += page_hash(page_number{number}, image);
       }
-      result<prepared_frames> ready = prepare_frames(frames, database_, std::uint64_t{1} << 40U);
+      result<database_write> ready = prepare_frames(frames, database_, std::uint64_t{1} << 40U);
       if (!ready) {
         failed_.store(true);
         break;

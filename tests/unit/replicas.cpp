@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/detail/sqlite/result_code.hpp"
+#include "quorlite/error.hpp"
 #include "quorlite/testing/cluster.hpp"
 
 namespace {

@@ -289,11 +289,11 @@ TEST_CASE("a native drop or transaction ends what waits on the database") {
 
 TEST_CASE("without the policy an entry of the seed is foreign: refused and counted") {
   const mixed_history made;
-  basic_machine<native_codec> m;
+  machine m{nullptr};
   m.apply_all(made.log);
   CHECK(m.all().empty());
   CHECK(m->counters().malformed == made.log.size());
-  CHECK(m->take_foreign_snapshot().error() == errc::unsupported);
+  CHECK(m->take_legacy_snapshot().error() == errc::unsupported);
 }
 
 TEST_CASE("a damaged native entry is never taken for one of the seed") {
@@ -314,7 +314,8 @@ struct cluster_of_two {
   struct member {
     manual_consensus engine;
     memory_storage storage;
-    replica<manual_consensus, memory_storage, go_dqlite_codec> node{engine, storage};
+    replica<manual_consensus, memory_storage> node{
+        engine, storage, {.machine = {.legacy = &go_dqlite_format()}}};
   };
   member leader;
   member follower;

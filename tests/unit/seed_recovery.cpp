@@ -8,7 +8,7 @@
 #include <string>
 
 #include "catch2_shim.hpp"
-#include "quorlite/detail/sqlite/result_code.hpp"
+#include "quorlite/error.hpp"
 #include "quorlite/testing/cluster.hpp"
 #include "support/sql.hpp"
 

@@ -204,7 +204,7 @@ TEST_CASE("the magic alone says whether a snapshot is native, and a damaged nati
   native[1] ^= std::byte{0x11};
   machine n;
   CHECK(n.restore(native) == make_error_code(errc::corrupt));
-  basic_machine<native_codec> plain;
+  machine plain{nullptr};
   CHECK(plain.restore(from_hex("0700000000000000")));
   CHECK(plain.restore(snapshot_of(50, {{"a.db", checkpointed(made_database("a.db"))}})) ==
         make_error_code(errc::malformed));
@@ -213,7 +213,7 @@ TEST_CASE("the magic alone says whether a snapshot is native, and a damaged nati
 
 TEST_CASE("a snapshot of the seed cannot be written while a transaction waits for its commit") {
   used_machine m;
-  CHECK(m->take_foreign_snapshot().error() == make_error_code(errc::unsupported));
+  CHECK(m->take_legacy_snapshot().error() == make_error_code(errc::unsupported));
   CHECK(m->take_snapshot());  // W9: the native one carries it
   m.apply(undo(2));
   CHECK(m.seed_snapshot().size() == 8 + 16 + 512 + 7);
@@ -246,7 +246,8 @@ TEST_CASE("a snapshot that is older than the state is not installed") {
 TEST_CASE("stock SQLite opens what is written, natively changed pages included") {
   manual_consensus engine;
   memory_storage storage;
-  replica<manual_consensus, memory_storage, go_dqlite_codec> node{engine, storage};
+  replica<manual_consensus, memory_storage> node{
+      engine, storage, {.machine = {.legacy = &go_dqlite_format()}}};
   const made_database made("a.db");
   auto stage = node.machine().begin_restore().value();
   REQUIRE_FALSE(stage->append(snapshot_of(50, {{"a.db", both_parts(made)}})));
@@ -259,7 +260,7 @@ TEST_CASE("stock SQLite opens what is written, natively changed pages included")
   node.machine().leadership_changed({term{2}, true, "me"});
   connection db = node.open("a.db").value();
   REQUIRE(run(db, "CREATE TABLE n(x); INSERT INTO n VALUES('native')") == SQLITE_OK);
-  const bytes written = machine::read(node.machine().take_foreign_snapshot());
+  const bytes written = machine::read(node.machine().take_legacy_snapshot());
 
   const std::uint64_t size =
       machine::content_of(*node.machine().databases().find("a.db")).image.size();

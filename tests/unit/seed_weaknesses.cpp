@@ -16,6 +16,7 @@
 #include "quorlite/detail/legacy/go_dqlite.hpp"
 #include "quorlite/detail/legacy/go_dqlite_snapshot_parser.hpp"
 #include "quorlite/connection.hpp"
+#include "quorlite/detail/sqlite/vfs.hpp"
 #include "quorlite/testing/cluster.hpp"
 #include "support/local_host.hpp"
 #include "support/manual_consensus.hpp"

@@ -10,6 +10,8 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/connection.hpp"
+#include "quorlite/detail/sqlite/result_code.hpp"
+#include "quorlite/detail/sqlite/vfs.hpp"
 #include "support/local_host.hpp"
 #include "support/sql.hpp"
 
@@ -234,7 +236,7 @@ TEST_CASE("a failed upgrade followed by a plain read does not show the tip") {
   REQUIRE(run(two, "INSERT INTO t VALUES(2)") == SQLITE_BUSY_SNAPSHOT);
   REQUIRE(run(two, "ROLLBACK") == SQLITE_OK);
   REQUIRE(ask(two, "SELECT count(*) FROM t") == "0");
-  REQUIRE(w.host.database_named("a.db").value()->has_writer(nullptr));
+  REQUIRE(w.host.writers().holder_of(*w.host.database_named("a.db").value()) == nullptr);
   w.host.promote_all();
   REQUIRE(ask(two, "SELECT count(*) FROM t") == "1");
 }
@@ -248,7 +250,7 @@ TEST_CASE("a plain read after a failed upgrade gives the writer slot back while 
   REQUIRE(run(one, "INSERT INTO t VALUES(1)") == SQLITE_OK);
   REQUIRE(run(two, "INSERT INTO t VALUES(2)") == SQLITE_BUSY_SNAPSHOT);
   REQUIRE(run(two, "ROLLBACK; BEGIN; SELECT * FROM u") == SQLITE_OK);
-  REQUIRE(w.host.database_named("a.db").value()->has_writer(nullptr));
+  REQUIRE(w.host.writers().holder_of(*w.host.database_named("a.db").value()) == nullptr);
   REQUIRE(run(one, "INSERT INTO t VALUES(3)") == SQLITE_OK);
 }
 

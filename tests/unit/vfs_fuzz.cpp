@@ -14,6 +14,7 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/connection.hpp"
+#include "quorlite/detail/sqlite/vfs.hpp"
 #include "support/local_host.hpp"
 #include "support/profile.hpp"
 #include "support/sql.hpp"

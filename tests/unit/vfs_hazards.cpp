@@ -12,6 +12,9 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/connection.hpp"
+#include "quorlite/detail/sqlite/database_file.hpp"
+#include "quorlite/detail/sqlite/result_code.hpp"
+#include "quorlite/detail/sqlite/vfs.hpp"
 #include "support/local_host.hpp"
 #include "support/sql.hpp"
 

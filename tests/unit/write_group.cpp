@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
+#include "quorlite/connection.hpp"
 #include "quorlite/detail/sqlite/group/write_group.hpp"
+#include "quorlite/detail/sqlite/vfs.hpp"
 #include "support/local_host.hpp"
 #include "support/sql.hpp"
 

@@ -10,7 +10,7 @@
 #include "quorlite/detail/codec/page_delta.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/machine/frame_assembly.hpp"
-#include "quorlite/detail/machine/prepared_frames.hpp"
+#include "quorlite/detail/machine/prepare_frames.hpp"
 #include "support/manual_consensus.hpp"
 
 namespace {
@@ -37,26 +37,29 @@ struct planned {
   std::uint64_t full_page_bytes = 0;
 };
 
+/// A write of this database on this state, its pages to come.
+database_write write_of(const std::shared_ptr<database>& target, const page_store::pin& base) {
+  database_write write;
+  write.target = target;
+  write.store = target->store();
+  write.base = &base;
+  return write;
+}
+
 /// Plans the changes, installs them on the leaders' stores, and gives the entries.
 planned plan_changes(const std::vector<twin>& twins, const std::vector<change>& changes,
                      std::size_t at_most) {
   planned made;
   write_plan plan;
-  struct installed {
-    std::shared_ptr<page_store> store;
-    std::vector<page_block> pages;
-    std::uint64_t page_count;
-    std::uint64_t hash;
-  };
-  std::vector<installed> installs;
+  std::vector<database_write> writes;
   for (std::size_t i = 0; i < changes.size(); ++i) {
     const auto store = twins[i].leader->store();
     const auto base = store->pin_committed();
-    std::uint64_t page_count = 0;
-    std::vector<page_block> pages = painted(changes[i], store, base, page_count);
-    planned_change one{twins[i].leader->name(), store, &base, &pages, page_count, 0};
-    REQUIRE_FALSE(plan.add(one));
-    installs.push_back({store, std::move(pages), page_count, one.result_hash});
+    database_write write = write_of(twins[i].leader, base);
+    write.pages = painted(changes[i], store, base, write.page_count);
+    REQUIRE_FALSE(plan.add(write));
+    write.base = nullptr;
+    writes.push_back(std::move(write));
   }
   made.full_page_bytes = plan.full_page_bytes();
   auto entries = plan.entries({term{1}, 1}, at_most, lock_byte);
@@ -65,8 +68,8 @@ planned plan_changes(const std::vector<twin>& twins, const std::vector<change>& 
     return made;
   }
   made.entries = std::move(*entries);
-  for (installed& one : installs) {
-    one.store->install_committed(std::move(one.pages), one.page_count, one.hash);
+  for (database_write& write : writes) {
+    write.store->install_committed(std::move(write.pages), write.page_count, write.hash);
   }
   return made;
 }
@@ -184,21 +187,20 @@ TEST_CASE("a page that is what it was drops out") {
   run(twins, {{"a.db", ten_pages}});
   const auto store = twins[0].leader->store();
   const auto base = store->pin_committed();
-  std::uint64_t page_count = 0;
-  auto pages = painted({"a.db", {{2, 77}}}, store, base, page_count);
+  database_write write = write_of(twins[0].leader, base);
+  write.pages = painted({"a.db", {{2, 77}}}, store, base, write.page_count);
   page_store::reader reader(store);
   {
     const auto guard = reader.enter();
     const page_version* same = reader.find(guard, base.version(), page_number{3});
     page_block block = make_page(page_number{3}, page_bytes);
     std::memcpy(block->image().data(), same->image().data(), page_bytes);
-    pages.push_back(std::move(block));
+    write.pages.push_back(std::move(block));
   }
   write_plan plan;
-  planned_change one{"a.db", store, &base, &pages, page_count, 0};
-  REQUIRE_FALSE(plan.add(one));
-  REQUIRE(pages.size() == 1);
-  CHECK(pages[0]->number() == page_number{2});
+  REQUIRE_FALSE(plan.add(write));
+  REQUIRE(write.pages.size() == 1);
+  CHECK(write.pages[0]->number() == page_number{2});
   CHECK(plan.full_page_bytes() == page_bytes);
   const auto entries = plan.entries({term{1}, 1}, 4096, lock_byte);
   REQUIRE(entries);
@@ -218,14 +220,14 @@ TEST_CASE("a transaction that changes no byte is a version all the same") {
     return block;
   };
   const auto base = store->pin_committed();
-  std::vector<page_block> pages;
-  pages.push_back(page_of(1));
-  pages.push_back(page_of(2));
+  database_write write = write_of(twins[0].leader, base);
+  write.page_count = base.page_count();
+  write.pages.push_back(page_of(1));
+  write.pages.push_back(page_of(2));
   write_plan plan;
-  planned_change one{"a.db", store, &base, &pages, base.page_count(), 0};
-  REQUIRE_FALSE(plan.add(one));
-  CHECK(pages.size() == 1);
-  CHECK(one.result_hash == base.hash());
+  REQUIRE_FALSE(plan.add(write));
+  CHECK(write.pages.size() == 1);
+  CHECK(write.hash == base.hash());
   const auto entries = plan.entries({term{1}, 2}, 4096, lock_byte);
   REQUIRE(entries);
   CHECK(entries->front().size() < 100);

@@ -13,34 +13,16 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/error.hpp"
-#include "quorlite/ids.hpp"
+#include "quorlite/detail/commit/writer_queue.hpp"
+#include "quorlite/detail/machine/database_write.hpp"
 #include "quorlite/detail/pages/page_store.hpp"
 #include "quorlite/detail/pages/registry.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
-
-/// The right to propose, taken when a transaction takes its write lock. It is void once the office
-/// changes hands: the term fences the proposal, the epoch fences the pages.
-struct write_ticket {
-  quorlite::term term;
-  epoch_number epoch;
-};
-
-/// One database's share in a transaction that is being committed.
-struct database_change {
-  std::shared_ptr<database> target;
-  std::shared_ptr<page_store> store;      ///< the content that the transaction was built on
-  const page_store::pin* base = nullptr;  ///< the state it was built on; stays the caller's
-  const void* writer = nullptr;           ///< who holds the writer slot (try_acquire_writer)
-  write_ticket ticket;
-  std::vector<page_block> pages;  ///< ascending, each once, all of one size; moved away unless busy
-  std::uint64_t page_count = 0;   ///< pages after the commit
-  std::optional<page_store::pin>
-      committed;  ///< out: the transaction's own version, set once it is installed
-};
 
 /// The answer to a commit.
 struct commit_answer {
@@ -65,15 +47,11 @@ class vfs_host {
   [[nodiscard]] virtual result<write_ticket> begin_write(const page_store& store,
                                                          const page_store::pin& base) noexcept = 0;
 
-  /// Blocks (by the adapter's wait) until the writer slot of `target` was released, or `slice` has
-  /// passed.
-  virtual void wait_for_writer(database& target, milliseconds slice) noexcept = 0;
+  /// Whose turn it is to write.
+  [[nodiscard]] virtual writer_queue& writers() noexcept = 0;
 
   /// Blocks until nothing is pending on `store`, or `slice` has passed.
   virtual void wait_for_quiet(database& target, milliseconds slice) noexcept = 0;
-
-  /// Gives the writer slot back and wakes one who waits for it.
-  virtual void release_writer(database& target, const void* owner) noexcept = 0;
 
   /// Proposes all changes as one transaction and blocks until it is answered. The writer slots are
   /// released as soon as the entry is on its way, so that the next writer builds on this one.
@@ -81,7 +59,7 @@ class vfs_host {
   /// again.
   ///   Any other: the slots were released and the pages are gone. failure::not_applied,
   ///   failure::outcome_unknown, failure::fatal, errc::too_large.
-  [[nodiscard]] virtual commit_answer commit(std::span<database_change> changes) noexcept = 0;
+  [[nodiscard]] virtual commit_answer commit(std::span<database_write> changes) noexcept = 0;
 
   /// A sentence for people: what went wrong and what to do, with the leader's name where it is
   /// known.

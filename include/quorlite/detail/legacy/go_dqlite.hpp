@@ -36,10 +36,10 @@
 #include <variant>
 
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/detail/core/wire.hpp"
 #include "quorlite/detail/legacy/go_dqlite_command.hpp"
 #include "quorlite/detail/legacy/protobuf.hpp"
-#include "quorlite/detail/core/wire.hpp"
-#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"
@@ -56,110 +56,19 @@ class command_reader {
   explicit command_reader(decode_fault& fault) noexcept : fault_(&fault) {}
 
   /// @returns false if no command was there; ask the fault first
-  [[nodiscard]] bool read(bytes_view entry, command& into) {
-    bool found = false;
-    protobuf_reader reader{entry, fault_->wire};
-    while (fault_->broken == rule::none && reader.next()) {
-      found = found || (reader.field() >= 1 && reader.field() <= 6);
-      switch (reader.field()) {
-        case 1: read_name(reader.block("Open"), into.emplace<open_command>().name); break;
-        case 2: read_begin(reader.block("Begin"), into.emplace<begin_command>()); break;
-        case 3: read_frames(reader.block("Frames"), into.emplace<frames_command>()); break;
-        case 4: read_txid(reader.block("Undo"), into.emplace<undo_command>().txid); break;
-        case 5: read_txid(reader.block("End"), into.emplace<end_command>().txid); break;
-        case 6:
-          read_name(reader.block("Checkpoint"), into.emplace<checkpoint_command>().name);
-          break;
-        default: reader.skip(); break;
-      }
-    }
-    return found;
-  }
+  [[nodiscard]] bool read(bytes_view entry, command& into);
 
  private:
-  void read_name(bytes_view message, std::string_view& into) noexcept {
-    protobuf_reader reader{message, fault_->wire};
-    while (reader.next()) {
-      switch (reader.field()) {
-        case 1: into = reader.text("Name"); break;
-        default: reader.skip(); break;
-      }
-    }
-  }
-  void read_txid(bytes_view message, std::uint64_t& into) noexcept {
-    protobuf_reader reader{message, fault_->wire};
-    while (reader.next()) {
-      switch (reader.field()) {
-        case 1: into = reader.number("Txid"); break;
-        default: reader.skip(); break;
-      }
-    }
-  }
-  void read_begin(bytes_view message, begin_command& into) noexcept {
-    protobuf_reader reader{message, fault_->wire};
-    while (reader.next()) {
-      switch (reader.field()) {
-        case 1: into.txid = reader.number("Txid"); break;
-        case 2: into.name = reader.text("Name"); break;
-        default: reader.skip(); break;
-      }
-    }
-  }
+  void read_name(bytes_view message, std::string_view& into) noexcept;
+  void read_txid(bytes_view message, std::uint64_t& into) noexcept;
+  void read_begin(bytes_view message, begin_command& into) noexcept;
 
-  void read_frames(bytes_view message, frames_command& into) {
-    protobuf_reader reader{message, fault_->wire};
-    while (fault_->broken == rule::none && reader.next()) {
-      switch (reader.field()) {
-        case 1: into.txid = reader.number("Txid"); break;
-        case 2: into.page_size = to_int32(reader.number("PageSize")); break;
-        case 3: read_page(reader.block("Pages"), into); break;
-        case 4: into.truncate = to_uint32(reader.number("Truncate")); break;
-        case 5: into.is_commit = to_int32(reader.number("IsCommit")); break;
-        case 6: into.sync_flags = to_uint32(reader.number("SyncFlags")); break;
-        case 7: into.filename = reader.text("Filename"); break;
-        case 8: read_page_numbers(reader, into); break;
-        case 9: into.page_data = reader.block("PageData"); break;
-        default: reader.skip(); break;
-      }
-    }
-  }
-  void read_page(bytes_view message, frames_command& into) {
-    if (!has_room(into)) {
-      return;
-    }
-    page_v1& page = into.pages.emplace_back();
-    protobuf_reader reader{message, fault_->wire};
-    while (reader.next()) {
-      switch (reader.field()) {
-        case 1: page.data = reader.block("Data"); break;
-        case 2: page.flags = to_uint32(reader.number("Flags")); break;
-        case 3: page.number = page_number{to_uint32(reader.number("Number"))}; break;
-        default: reader.skip(); break;
-      }
-    }
-  }
-  void read_page_numbers(protobuf_reader& reader, frames_command& into) {
-    constexpr std::string_view name = "PageNumbers";
-    if (reader.is(protobuf_type::varint)) {
-      const std::uint64_t number = reader.number(name);
-      if (has_room(into)) {
-        into.page_numbers.emplace_back(to_uint32(number));
-      }
-      return;
-    }
-    protobuf_reader numbers{reader.block(name), fault_->wire};
-    while (numbers.has_packed() && has_room(into)) {
-      into.page_numbers.emplace_back(to_uint32(numbers.packed()));
-    }
-  }
+  void read_frames(bytes_view message, frames_command& into);
+  void read_page(bytes_view message, frames_command& into);
+  void read_page_numbers(protobuf_reader& reader, frames_command& into);
 
   /// What is allocated is bounded here: 2^17 pages of either kind.
-  [[nodiscard]] bool has_room(const frames_command& into) noexcept {
-    if (into.pages.size() + into.page_numbers.size() >= limits::pages_per_entry) {
-      fault_->broken = rule::page_limit;
-    }
-    return fault_->broken == rule::none;
-  }
+  [[nodiscard]] bool has_room(const frames_command& into) noexcept;
 
   [[nodiscard]] static std::uint32_t to_uint32(std::uint64_t value) noexcept {
     return static_cast<std::uint32_t>(value);
@@ -193,28 +102,9 @@ struct message_sizes {
   [[nodiscard]] std::size_t operator()(const checkpoint_command& of) const noexcept {
     return protobuf_block_bytes(of.name.size());
   }
-  [[nodiscard]] std::size_t operator()(const page_v1& of) const noexcept {
-    return protobuf_block_bytes(of.data.size()) + protobuf_number_bytes(of.flags) +
-           protobuf_number_bytes(of.number.value);
-  }
-  [[nodiscard]] std::size_t operator()(const frames_command& of) const noexcept {
-    std::size_t size =
-        protobuf_number_bytes(of.txid) + protobuf_number_bytes(sign_extended(of.page_size)) +
-        protobuf_number_bytes(of.truncate) + protobuf_number_bytes(sign_extended(of.is_commit)) +
-        protobuf_number_bytes(of.sync_flags) + protobuf_block_bytes(of.filename.size()) +
-        protobuf_block_bytes(packed(of)) + protobuf_block_bytes(of.page_data.size());
-    for (const page_v1& page : of.pages) {
-      size += protobuf_element_bytes((*this)(page));
-    }
-    return size;
-  }
-  [[nodiscard]] static std::size_t packed(const frames_command& of) noexcept {
-    std::size_t size = 0;
-    for (const page_number number : of.page_numbers) {
-      size += varint_bytes(number.value);
-    }
-    return size;
-  }
+  [[nodiscard]] std::size_t operator()(const page_v1& of) const noexcept;
+  [[nodiscard]] std::size_t operator()(const frames_command& of) const noexcept;
+  [[nodiscard]] static std::size_t packed(const frames_command& of) noexcept;
 };
 
 /// Writes the messages in canonical form, without their own tag and length.
@@ -223,34 +113,11 @@ class message_writer {
   explicit message_writer(protobuf_writer& to) noexcept : to_(&to) {}
 
   void operator()(const open_command& open) { to_->text(1, open.name); }
-  void operator()(const begin_command& begin) {
-    to_->number(1, begin.txid);
-    to_->text(2, begin.name);
-  }
+  void operator()(const begin_command& begin);
   void operator()(const undo_command& undo) { to_->number(1, undo.txid); }
   void operator()(const end_command& end) { to_->number(1, end.txid); }
   void operator()(const checkpoint_command& checkpoint) { to_->text(1, checkpoint.name); }
-  void operator()(const frames_command& frames) {
-    to_->number(1, frames.txid);
-    to_->number(2, sign_extended(frames.page_size));
-    for (const page_v1& page : frames.pages) {
-      to_->element(3, message_sizes{}(page));
-      to_->block(1, page.data);
-      to_->number(2, page.flags);
-      to_->number(3, page.number.value);
-    }
-    to_->number(4, frames.truncate);
-    to_->number(5, sign_extended(frames.is_commit));
-    to_->number(6, frames.sync_flags);
-    to_->text(7, frames.filename);
-    if (!frames.page_numbers.empty()) {
-      to_->element(8, message_sizes::packed(frames));
-      for (const page_number number : frames.page_numbers) {
-        to_->packed(number.value);
-      }
-    }
-    to_->block(9, frames.page_data);
-  }
+  void operator()(const frames_command& frames);
 
  private:
   protobuf_writer* to_;
@@ -266,56 +133,19 @@ class message_writer {
 /// @param entry borrowed by the command for as long as that lives
 /// @param why where to say what was wrong, for explain(); untouched by a command that is fine
 /// @returns errc::malformed, or too_large (over a limit); every replica refuses it alike
-[[nodiscard]] inline result<command> decode(bytes_view entry, decode_fault* why = nullptr) {
-  result<command> decoded;
-  decode_fault fault;
-  if (entry.size() > limits::entry_bytes) {
-    fault.broken = rule::entry_limit;
-  } else {
-    const bool found = detail::command_reader{fault}.read(entry, *decoded);
-    const bool whole = fault.wire.kind == protobuf_fault_kind::none && fault.broken == rule::none;
-    if (whole && !found) {
-      fault.broken = rule::has_payload;
-    } else if (const auto* const frames = std::get_if<frames_command>(&*decoded);
-               whole && frames != nullptr) {
-      fault.broken = detail::broken_rule(*frames);
-    }
-  }
-  if (fault.wire.kind != protobuf_fault_kind::none || fault.broken != rule::none) {
-    if (why != nullptr) {
-      *why = fault;
-    }
-    return failed(detail::code_of(fault.broken));
-  }
-  return decoded;
-}
+[[nodiscard]] QUORLITE_DECL result<command> decode(bytes_view entry, decode_fault* why = nullptr);
 
 /// Appends the command's entry in canonical form to `out`. What it writes, decode() reads as the
 /// same command. Any thread.
 /// @returns errc::malformed or too_large, where decode() would say so, and `out` is as it was; or
 ///          nothing
-[[nodiscard]] inline std::error_code encode(const command& encoded, bytes& out) {
-  if (encoded.valueless_by_exception()) {
-    return errc::malformed;
-  }
-  if (const auto* const frames = std::get_if<frames_command>(&encoded)) {
-    if (const rule broken = detail::broken_rule(*frames); broken != rule::none) {
-      return detail::code_of(broken);
-    }
-  }
-  const std::size_t length = std::visit(detail::message_sizes{}, encoded);
-  const std::size_t total = protobuf_element_bytes(length);
-  if (total > limits::entry_bytes) {
-    return errc::too_large;
-  }
-  out.reserve(out.size() + total);
-  protobuf_writer writer{out};
-  writer.element(static_cast<std::uint8_t>(encoded.index() + 1), length);
-  std::visit(detail::message_writer{writer}, encoded);
-  return {};
-}
+[[nodiscard]] QUORLITE_DECL std::error_code encode(const command& encoded, bytes& out);
 
 }  // namespace go_dqlite
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/legacy/go_dqlite.ipp"  // IWYU pragma: keep
+#endif

@@ -37,9 +37,9 @@
 #include <vector>
 
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/detail/codec/snapshot.hpp"
 #include "quorlite/detail/core/wire.hpp"
-#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"
@@ -92,12 +92,7 @@ class record_parser {
   /// The last byte was given.
   /// @returns the error of append(), errc::corrupt for a snapshot that stops within a record, or
   ///          nothing
-  [[nodiscard]] std::error_code finish() noexcept {
-    if (!error_ && (part_ != part::database_size || integer_bytes_ != 0)) {
-      error_ = errc::corrupt;
-    }
-    return error_;
-  }
+  [[nodiscard]] std::error_code finish() noexcept;
 
  private:
   enum class part : std::uint8_t { index, database_size, database, wal_size, wal, name };
@@ -189,15 +184,7 @@ struct record_parts {
   std::string_view name;  ///< without a byte 00
 };
 /// Appends one record as it is, without a look at what its parts hold.
-inline void append_record(const record_parts& parts, bytes& out) {
-  wire_writer writer{out};
-  writer.u64(parts.database.size());
-  writer.raw(parts.database);
-  writer.u64(parts.wal.size());
-  writer.raw(parts.wal);
-  writer.text(parts.name);
-  writer.u8(0);
-}
+QUORLITE_DECL void append_record(const record_parts& parts, bytes& out);
 
 /// The bytes of one snapshot, by place. Holds its sizes and names; pages are asked for as they are
 /// read. Any thread may read, several at once.
@@ -208,15 +195,7 @@ class snapshot_layout {
   /// @returns errc::malformed (names, sizes or counts against the rules), too_large (over a limit),
   ///          unsupported (a transaction is staged: this format cannot say so), or the layout
   [[nodiscard]] static result<snapshot_layout> make(
-      const snapshot_header& header, std::uint64_t lock_byte = limits::lock_byte_default) {
-    if (const auto bad = quorlite::detail::validate_snapshot_header(header)) {
-      return failed(bad);
-    }
-    if (!header.staged.empty()) {
-      return failed(errc::unsupported);
-    }
-    return snapshot_layout{header, lock_byte};
-  }
+      const snapshot_header& header, std::uint64_t lock_byte = limits::lock_byte_default);
 
   /// All of the snapshot, in bytes.
   [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_bytes_; }
@@ -267,32 +246,11 @@ class snapshot_layout {
     [[nodiscard]] std::uint64_t file_bytes() const noexcept { return page_count * page_size; }
   };
 
-  snapshot_layout(const snapshot_header& header, std::uint64_t lock_byte)
-      : lock_byte_(lock_byte), parts_(header.databases.size() + 1) {
-    append_index(header.at.index, parts_.front().head);
-    for (std::size_t i = 0; i < parts_.size(); ++i) {
-      part_layout& part = parts_[i];
-      part.offset = size_bytes_;
-      wire_writer writer{part.head};
-      if (i > 0) {
-        writer.u64(0);  // no WAL part
-        writer.text(header.databases[i - 1].name);
-        writer.u8(0);
-      }
-      if (i < header.databases.size()) {
-        part.page_size = header.databases[i].page_size;
-        part.page_count = header.databases[i].page_count;
-        writer.u64(part.file_bytes());
-      }
-      size_bytes_ += part.head.size() + part.file_bytes();
-    }
-  }
+  snapshot_layout(const snapshot_header& header, std::uint64_t lock_byte);
 
   /// Bytes from there to the end of the page.
   [[nodiscard]] static std::uint64_t page_rest(const part_layout& part,
-                                               std::uint64_t skip) noexcept {
-    return part.page_size - (skip - part.head.size()) % part.page_size;
-  }
+                                               std::uint64_t skip) noexcept;
 
   template <class Source>
   [[nodiscard]] std::error_code render(const part_layout& part, std::size_t ordinal,
@@ -324,3 +282,7 @@ class snapshot_layout {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/legacy/go_dqlite_snapshot.ipp"  // IWYU pragma: keep
+#endif

@@ -29,9 +29,9 @@
 #include <vector>
 
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/detail/legacy/go_dqlite_snapshot.hpp"
 #include "quorlite/detail/legacy/wal_fold.hpp"
-#include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"
@@ -105,16 +105,7 @@ class snapshot_parser {
   };
 
   /// The page size that page 1 of a SQLite file tells; 0 if it is none.
-  [[nodiscard]] static std::uint32_t page_size_of(bytes_view start) noexcept {
-    constexpr std::string_view magic{"SQLite format 3\0", 16};
-    const bool right =
-        std::equal(magic.begin(), magic.end(), start.begin(),
-                   [](char a, std::byte b) { return static_cast<std::byte>(a) == b; });
-    const std::uint32_t stored =
-        std::to_integer<std::uint32_t>(start[16]) << 8U | std::to_integer<std::uint32_t>(start[17]);
-    const std::uint32_t size = stored == 1 ? limits::page_size_max : stored;
-    return right && is_page_size(size) ? size : 0;
-  }
+  [[nodiscard]] static std::uint32_t page_size_of(bytes_view start) noexcept;
 
   template <class Sink>
   class record_pages {
@@ -258,3 +249,7 @@ class snapshot_parser {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/legacy/go_dqlite_snapshot_parser.ipp"  // IWYU pragma: keep
+#endif

@@ -31,8 +31,8 @@
 #include <string_view>
 
 #include "quorlite/bytes.hpp"
-#include "quorlite/detail/core/wire.hpp"
 #include "quorlite/config.hpp"
+#include "quorlite/detail/core/wire.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -106,10 +106,7 @@ class protobuf_reader {
     return demand(protobuf_type::block, field_name) ? take_block() : bytes_view{};
   }
   /// The field's value as text, unchecked.
-  [[nodiscard]] std::string_view text(std::string_view field_name) noexcept {
-    const bytes_view letters = block(field_name);
-    return {reinterpret_cast<const char*>(letters.data()), letters.size()};
-  }
+  [[nodiscard]] std::string_view text(std::string_view field_name) noexcept;
   /// Leaves the field out, whatever it is.
   constexpr void skip() noexcept {
     std::size_t depth = 0;  // of groups
@@ -219,24 +216,11 @@ class protobuf_writer {
   explicit protobuf_writer(bytes& output) noexcept : to_(output) {}
 
   /// Left out if it is 0.
-  void number(std::uint8_t field, std::uint64_t value) {
-    if (value != 0) {
-      tag(field, protobuf_type::varint);
-      to_.varint(value);
-    }
-  }
+  void number(std::uint8_t field, std::uint64_t value);
   /// The head of a block whose `length` bytes follow by other calls; written even when empty.
-  void element(std::uint8_t field, std::size_t length) {
-    tag(field, protobuf_type::block);
-    to_.varint(length);
-  }
+  void element(std::uint8_t field, std::size_t length);
   /// Left out if it is empty.
-  void block(std::uint8_t field, bytes_view data) {
-    if (!data.empty()) {
-      element(field, data.size());
-      to_.raw(data);
-    }
-  }
+  void block(std::uint8_t field, bytes_view data);
   /// Left out if it is empty.
   void text(std::uint8_t field, std::string_view letters) {
     block(field, std::as_bytes(std::span<const char>{letters.data(), letters.size()}));
@@ -255,3 +239,7 @@ class protobuf_writer {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/legacy/protobuf.ipp"  // IWYU pragma: keep
+#endif

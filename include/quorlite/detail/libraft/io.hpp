@@ -8,11 +8,7 @@
 /// it waited for. To the others, this server is simply gone.
 #pragma once
 
-#include <algorithm>
-#include <iterator>
 #include <list>
-#include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "quorlite/config.hpp"
@@ -45,294 +41,42 @@ class libraft_io_listener {
 /// Takes the place of some functions of a raft_io. One engine; on its loop. Outlives the engine.
 class libraft_io {
  public:
-  libraft_io() = default;
+  libraft_io() noexcept;
   libraft_io(const libraft_io&) = delete;
   libraft_io& operator=(const libraft_io&) = delete;
+  ~libraft_io();
 
   /// After raft_init and before raft_start. raft.data is taken.
-  void attach(::raft& engine, libraft_io_listener& listener) noexcept {
-    QUORLITE_ASSERT(engine_ == nullptr && engine.io->async_work != nullptr);
-    engine_ = &engine;
-    listener_ = &listener;
-    inner_ = *engine.io;
-    engine.data = this;
-    engine.io->start = on_start;
-    engine.io->send = on_send;
-    engine.io->append = on_append;
-    engine.io->truncate = on_truncate;
-    engine.io->set_term = on_set_term;
-    engine.io->set_vote = on_set_vote;
-    engine.io->snapshot_put = on_snapshot_put;
-    engine.io->close = on_close;
-  }
+  void attach(::raft& engine, libraft_io_listener& listener) noexcept;
 
   [[nodiscard]] bool failed() const noexcept { return failed_; }
 
   /// Memory of an entry that the engine refused. Its disk may still look at it: kept until closed.
   void bury(void* memory) { buried_.push_back(memory); }
-  ~libraft_io() {
-    for (void* const memory : buried_) {
-      raft_free(memory);
-    }
-  }
 
  private:
-  /// One write of the engine.
-  struct append {
-    raft_io_append request;
-    libraft_io* owner;
-    raft_io_append* asked;            // the engine's; none once it was answered
-    std::vector<raft_entry> entries;  // a copy of the array: a refused one may still be read
-    std::list<append>::iterator self;
-  };
-  /// A snapshot that came from another server. `work` is first and found by its address, for the
-  /// fixture of the engine overwrites its data.
-  struct install {
-    raft_io_async_work work;
-    libraft_io* owner;
-    raft_io_snapshot_put* asked;
-    raft_io_snapshot_put_cb answer;
-    const raft_snapshot* snapshot;
-  };
-  static_assert(std::is_standard_layout_v<install>);
-
-  [[nodiscard]] static libraft_io& of(const raft_io* io) noexcept {
-    return *static_cast<libraft_io*>(static_cast<::raft*>(io->data)->data);
-  }
-
-  // ---- messages
-
-  /// Entries on their way to another server.
-  struct sent {
-    raft_io_send request;
-    raft_io_send* asked;
-  };
-
-  /// Entries that could not be sent are lost on the way, as far as the engine is told. If it knew,
-  /// it would begin again behind the last entry that this follower acknowledged to *this* leader:
-  /// for a new leader, with the first one. That is gone, so the engine sends its snapshot instead;
-  /// a follower with a newer one of its own takes that for a success but has no entry before its
-  /// own, so it refuses what comes next, and so on for ever. A lost message costs a heartbeat: the
-  /// follower then says what it has.
-  static int on_send(raft_io* io, raft_io_send* asked, const raft_message* message,
-                     raft_io_send_cb answer) noexcept {
-    libraft_io& self = of(io);
-    if (message->type == RAFT_IO_APPEND_ENTRIES_RESULT) {
-      raft_message told = *message;
-      self.tell_no_more_than_is_so(told.append_entries_result);
-      return self.inner_.send(io, asked, &told, answer);
-    }
-    if (message->type != RAFT_IO_APPEND_ENTRIES) {
-      return self.inner_.send(io, asked, message, answer);
-    }
-    asked->cb = answer;
-    auto* const one = new sent{{}, asked};
-    one->request.data = one;
-    const int code = self.inner_.send(io, &one->request, message, on_sent);
-    if (code != 0) {
-      delete one;
-    }
-    return code;
-  }
-  static void on_sent(raft_io_send* request, int) noexcept {
-    auto* const one = static_cast<sent*>(request->data);
-    raft_io_send* const asked = one->asked;
-    delete one;
-    asked->cb(asked, 0);
-  }
-
-  static int on_start(raft_io* io, unsigned tick_ms, raft_io_tick_cb tick,
-                      raft_io_recv_cb receive) noexcept {
-    of(io).receive_ = receive;
-    return of(io).inner_.start(io, tick_ms, tick, on_receive);
-  }
-  static void on_receive(raft_io* io, raft_message* message) noexcept {
-    of(io).note_agreement(*message);
-    of(io).receive_(io, message);
-  }
+  struct append;   // one write of the engine
+  struct install;  // a snapshot that came from another server
+  struct hooks;    // what the engine calls
 
   /// How far is our log known to be this leader's? As far as it said so, and we agreed.
-  void note_agreement(const raft_message& message) noexcept {
-    if (message.type == RAFT_IO_APPEND_ENTRIES) {
-      const raft_append_entries& from = message.append_entries;
-      if (from.prev_log_index == 0 ||
-          libraft_term_at(engine_->log, from.prev_log_index) == term{from.prev_log_term}) {
-        agree(from.term, from.prev_log_index + from.n_entries);
-      }
-    } else if (message.type == RAFT_IO_INSTALL_SNAPSHOT) {
-      agree(message.install_snapshot.term, message.install_snapshot.last_index);
-    }
-  }
-  void agree(raft_term in_term, raft_index upto) noexcept {
-    if (in_term >= engine_->current_term) {
-      agreed_ = in_term == agreed_term_ ? std::max(agreed_, upto) : upto;
-      agreed_term_ = in_term;
-    }
-  }
+  void note_agreement(const raft_message& message) noexcept;
+  void agree(raft_term in_term, raft_index upto) noexcept;
 
   /// The engine tells its leader where its log ends, even if the end is left over from an older
   /// term and the leader has not spoken of it yet. A leader that has entries there by then, of its
   /// own term, takes them for stored here: it counts a vote for a commit that nobody gave.
-  void tell_no_more_than_is_so(raft_append_entries_result& result) const noexcept {
-    if (result.rejected == 0 && result.term == agreed_term_) {
-      result.last_log_index = std::min(result.last_log_index, agreed_);
-    }
-  }
+  void tell_no_more_than_is_so(raft_append_entries_result& result) const noexcept;
 
-  void fail(int code) noexcept {
-    failed_ = true;
-    listener_->disk_failed(code);
-  }
-
-  // ---- writes
-
-  static int on_append(raft_io* io, raft_io_append* asked, const raft_entry entries[], unsigned n,
-                       raft_io_append_cb answer) noexcept {
-    libraft_io& self = of(io);
-    asked->cb = answer;
-    append& one = self.appends_.emplace_back();
-    one.request.data = &one;
-    one.self = std::prev(self.appends_.end());
-    one.owner = &self;
-    one.asked = asked;
-    one.entries.assign(entries, entries + n);
-    if (self.failed_) {
-      return 0;  // answered when it is closed
-    }
-    const int code = self.inner_.append(io, &one.request, one.entries.data(), n, on_appended);
-    if (code == 0) {
-      return 0;
-    }
-    self.fail(code);
-    // A command of a leader's own was sent to nobody yet: it can be refused for good. Elsewhere the
-    // engine's way back from an error is not safe.
-    const bool refusable =
-        self.engine_->state == RAFT_LEADER && n == 1 && entries[0].type == RAFT_COMMAND;
-    if (refusable) {
-      one.asked = nullptr;
-      return code;
-    }
-    return 0;
-  }
-
-  static void on_appended(raft_io_append* request, int status) noexcept {
-    append& one = *static_cast<append*>(request->data);
-    libraft_io& self = *one.owner;
-    if (self.closing_) {
-      self.answer(one);
-      return;
-    }
-    if (status != 0 && !self.failed_) {
-      self.fail(status);
-    }
-    if (!self.failed_) {
-      self.answer(one);
-    } else if (one.asked == nullptr) {
-      self.appends_.erase(one.self);
-    }
-  }
-
+  void fail(int code) noexcept;
   /// As written, even if it was not: the engine is closed then and only lets go of the memory,
   /// while an error would make it truncate its log once for each.
-  void answer(append& one) noexcept {
-    raft_io_append* const asked = one.asked;
-    appends_.erase(one.self);
-    if (asked != nullptr) {
-      asked->cb(asked, 0);
-    }
-  }
+  void answer(append& one) noexcept;
 
-  static int on_truncate(raft_io* io, raft_index index) noexcept {
-    return of(io).noted(of(io).inner_.truncate(io, index));
-  }
-  static int on_set_term(raft_io* io, raft_term term) noexcept {
-    return of(io).noted(of(io).inner_.set_term(io, term));
-  }
-  static int on_set_vote(raft_io* io, raft_id id) noexcept {
-    return of(io).noted(of(io).inner_.set_vote(io, id));
-  }
   /// These the engine takes well: it becomes unavailable.
-  int noted(int code) noexcept {
-    if (code != 0) {
-      fail(code);
-    }
-    return code;
-  }
-
-  // ---- snapshots
-
-  static int on_snapshot_put(raft_io* io, unsigned trailing, raft_io_snapshot_put* asked,
-                             const raft_snapshot* snapshot,
-                             raft_io_snapshot_put_cb answer) noexcept {
-    libraft_io& self = of(io);
-    if (self.closing_) {
-      return RAFT_CANCELED;
-    }
-    if (trailing != 0) {
-      return self.inner_.snapshot_put(io, trailing, asked, snapshot, answer);
-    }
-    // One that came: it is verified beside the loop, and before it takes the place of the log.
-    auto* const one = new install{{nullptr, prepare, nullptr}, &self, asked, answer, snapshot};
-    asked->cb = answer;
-    const int code = self.inner_.async_work(io, &one->work, on_prepared);
-    if (code != 0) {
-      self.refuse(one, code);
-    }
-    return 0;  // an error would leave the engine with an empty log that it takes for the snapshot
-  }
-
-  static int prepare(raft_io_async_work* work) noexcept {
-    const install& one = *reinterpret_cast<install*>(work);
-    return one.owner->listener_->prepare_restore(one.snapshot->bufs[0]);
-  }
-
-  static void on_prepared(raft_io_async_work* work, int status) noexcept {
-    auto* const one = reinterpret_cast<install*>(work);
-    libraft_io& self = *one->owner;
-    if (self.closing_) {
-      finish(one);
-      return;
-    }
-    if (status == 0) {
-      status =
-          self.inner_.snapshot_put(self.engine_->io, 0, one->asked, one->snapshot, one->answer);
-    }
-    if (status == 0) {
-      delete one;
-    } else {
-      self.refuse(one, status);
-    }
-  }
-
-  void refuse(install* one, int code) noexcept {
-    refused_ = one;  // answered when it is closed; the engine installs one at a time
-    listener_->restore_failed(code);
-  }
-  static void finish(install* one) noexcept {
-    one->asked->cb(one->asked, RAFT_CANCELED);
-    delete one;
-  }
-
-  // ---- the end
-
-  static void on_close(raft_io* io, raft_io_close_cb answer) noexcept {
-    libraft_io& self = of(io);
-    self.closing_ = true;
-    self.closed_ = answer;
-    self.inner_.close(io, on_closed);
-  }
-
-  /// The disk gives nothing back any more: what it owes is answered here.
-  static void on_closed(raft_io* io) noexcept {
-    libraft_io& self = of(io);
-    while (!self.appends_.empty()) {
-      self.answer(self.appends_.front());
-    }
-    if (self.refused_ != nullptr) {
-      finish(std::exchange(self.refused_, nullptr));
-    }
-    self.closed_(io);
-  }
+  int noted(int code) noexcept;
+  void refuse(install* one, int code) noexcept;
+  static void finish(install* one) noexcept;
 
   ::raft* engine_ = nullptr;
   raft_io_recv_cb receive_ = nullptr;
@@ -351,3 +95,7 @@ class libraft_io {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/libraft/io.ipp"  // IWYU pragma: keep
+#endif

@@ -4,20 +4,18 @@
 /// An entry of libraft holds several commands, and some entries are libraft's own, so its indices
 /// are not ours. Ours are counted as entries are applied: a batch moves on by its commands, any
 /// other entry (a barrier, a configuration) by one. The count is a function of the log alone, hence
-/// the same on every server; a snapshot carries it (libraft_snapshot.hpp). So there is no hole in
+/// the same on every server; a snapshot carries it (snapshot.hpp). So there is no hole in
 /// what the machine sees, and it can tell if there ever is one.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <system_error>
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
+#include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
-#include "quorlite/detail/libraft/batch.hpp"
-#include "quorlite/detail/libraft/engine.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -33,10 +31,7 @@ struct libraft_cursor {
 class libraft_lane {
  public:
   /// @param engine, machine outlive this
-  void attach(const ::raft& engine, state_machine& machine) noexcept {
-    engine_ = &engine;
-    machine_ = &machine;
-  }
+  void attach(const ::raft& engine, state_machine& machine) noexcept;
 
   [[nodiscard]] state_machine& machine() const noexcept { return *machine_; }
   [[nodiscard]] const ::raft& engine() const noexcept { return *engine_; }
@@ -46,35 +41,10 @@ class libraft_lane {
   [[nodiscard]] bool ended() const noexcept { return ended_; }
   [[nodiscard]] std::error_code failure() const noexcept { return failure_; }
   /// The first reason stays. @param why none: an orderly stop
-  void end(std::error_code why) noexcept {
-    ended_ = true;
-    failure_ = failure_ ? failure_ : why;
-  }
+  void end(std::error_code why) noexcept;
 
   /// From inside the engine's apply: the entry after raft.last_applied.
-  void apply(const raft_buffer& buffer) noexcept {
-    const std::uint64_t entry = engine_->last_applied + 1;
-    skip_to(entry - 1);
-    if (ended_) {
-      return;
-    }
-    applied_bytes_ += buffer.len;
-    const result<libraft_batch> batch = libraft_batch::decode(libraft_bytes(buffer));
-    if (!batch) {
-      // Skipped here it might be applied elsewhere: whether it is damage or nonsense is not told.
-      end(batch.error());
-      return;
-    }
-    log_position at{cursor_.at.index, term_of(entry)};
-    batch->for_each([&](bytes_view command) {
-      at.index = at.index.next();
-      ++commands_;
-      return carried_on(machine_->apply({at, command}));
-    });
-    if (!ended_) {
-      cursor_ = {entry, at};
-    }
-  }
+  void apply(const raft_buffer& buffer) noexcept;
 
   /// Passes what the engine has applied and kept to itself. Not from inside the engine's apply.
   void catch_up() noexcept { skip_to(engine_->last_applied); }
@@ -82,12 +52,7 @@ class libraft_lane {
   /// A snapshot took the place of everything up to there.
   void move_to(const libraft_cursor& to) noexcept { cursor_ = to; }
   /// @returns false: ended
-  bool carried_on(verdict answer) noexcept {
-    if (answer == verdict::halted) {
-      end(make_error_code(errc::halted));
-    }
-    return answer != verdict::halted;
-  }
+  bool carried_on(verdict answer) noexcept;
 
   /// Bytes of batches, and commands in them, that were applied since the start.
   [[nodiscard]] std::uint64_t applied_bytes() const noexcept { return applied_bytes_; }
@@ -95,18 +60,8 @@ class libraft_lane {
 
  private:
   /// Terms never decrease, so a term that the engine forgot is at least the last one seen.
-  [[nodiscard]] term term_of(std::uint64_t entry) const noexcept {
-    return std::max(libraft_term_at(engine_->log, entry), cursor_.at.term);
-  }
-
-  void skip_to(std::uint64_t entry) noexcept {
-    if (ended_ || entry <= cursor_.entry) {
-      return;
-    }
-    const log_index index{cursor_.at.index.value + (entry - cursor_.entry)};
-    cursor_ = {entry, {index, term_of(entry)}};
-    carried_on(machine_->skip(cursor_.at));
-  }
+  [[nodiscard]] term term_of(std::uint64_t entry) const noexcept;
+  void skip_to(std::uint64_t entry) noexcept;
 
   const ::raft* engine_ = nullptr;
   state_machine* machine_ = nullptr;
@@ -120,3 +75,7 @@ class libraft_lane {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/libraft/lane.ipp"  // IWYU pragma: keep
+#endif

@@ -9,10 +9,9 @@
 #include <utility>
 
 #include "quorlite/config.hpp"
-#include "quorlite/consensus.hpp"
+#include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
-#include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/thread_signal.hpp"
 
 namespace quorlite {
@@ -32,10 +31,7 @@ struct libraft_request {
   std::error_code answer;     ///< to be read once `done` is raised
   thread_signal done;
 
-  void end(std::error_code with) noexcept {
-    answer = with;
-    done.raise();
-  }
+  void end(std::error_code with) noexcept;
 };
 
 /// On the loop.
@@ -46,25 +42,13 @@ class libraft_members {
   void attach(::raft& engine) noexcept { engine_ = &engine; }
 
   /// Starts it, or answers it at once.
-  void carry_out(request_type asked) noexcept {
-    if (asked->what == libraft_request::kind::transfer) {
-      transfer(std::move(asked));
-    } else {
-      change(std::move(asked));
-    }
-  }
+  void carry_out(request_type asked) noexcept;
 
   /// Starts to hand the office to anyone fit; nobody waits for the answer.
-  void transfer_to_anyone() noexcept {
-    transfer(std::make_shared<libraft_request>(libraft_request::kind::transfer, server_id{},
-                                               std::string()));
-  }
+  void transfer_to_anyone() noexcept;
 
   /// Answers what still waits. Callbacks that come later find nothing to tell.
-  void sweep() noexcept {
-    answer(change_, make_error_code(errc::stopped));
-    answer(transfer_, make_error_code(errc::stopped));
-  }
+  void sweep() noexcept;
 
  private:
   template <class Request>
@@ -73,72 +57,16 @@ class libraft_members {
     libraft_members* owner;
   };
 
-  void change(request_type asked) noexcept {
-    if (change_ != nullptr) {
-      asked->end(make_error_code(errc::busy));
-      return;
-    }
-    auto* const one = new call<raft_change>{{}, this};
-    one->request.data = one;
-    change_ = asked;
-    int code = 0;
-    switch (asked->what) {
-      case libraft_request::kind::add:
-        code = raft_add(engine_, &one->request, asked->id.value, asked->address.c_str(), on_change);
-        break;
-      case libraft_request::kind::promote:
-        code = raft_assign(engine_, &one->request, asked->id.value, RAFT_VOTER, on_change);
-        break;
-      default: code = raft_remove(engine_, &one->request, asked->id.value, on_change);
-    }
-    if (code != 0) {
-      delete one;
-      const bool is_so = asked->what == libraft_request::kind::promote && code == RAFT_BADROLE;
-      answer(change_, is_so ? std::error_code{} : libraft_error(code));
-    }
-  }
+  void change(request_type asked) noexcept;
 
-  static void on_change(raft_change* request, int status) noexcept {
-    auto* const one = static_cast<call<raft_change>*>(request->data);
-    libraft_members* const self = one->owner;
-    delete one;
-    self->answer(self->change_, libraft_error(status));
-  }
+  static void on_change(raft_change* request, int status) noexcept;
 
-  void transfer(request_type asked) noexcept {
-    if (transfer_ != nullptr) {
-      asked->end(make_error_code(errc::busy));
-      return;
-    }
-    auto* const one = new call<struct raft_transfer>{{}, this};
-    one->request.data = one;
-    transfer_ = asked;
-    const int code = ::raft_transfer(engine_, &one->request, asked->id.value, on_transfer);
-    if (code != 0) {
-      delete one;
-      answer(transfer_, libraft_error(code));
-    }
-  }
+  void transfer(request_type asked) noexcept;
 
   /// It does not say how it went: see who leads.
-  static void on_transfer(struct raft_transfer* request) noexcept {
-    auto* const one = static_cast<call<struct raft_transfer>*>(request->data);
-    libraft_members* const self = one->owner;
-    delete one;
-    raft_id leader = 0;
-    const char* address = nullptr;
-    raft_leader(self->engine_, &leader, &address);
-    const bool moved = leader != 0 && leader != self->engine_->id &&
-                       (self->transfer_ == nullptr || self->transfer_->id.value == 0 ||
-                        self->transfer_->id.value == leader);
-    self->answer(self->transfer_, moved ? std::error_code{} : make_error_code(errc::busy));
-  }
+  static void on_transfer(struct raft_transfer* request) noexcept;
 
-  static void answer(request_type& asked, std::error_code with) noexcept {
-    if (const request_type one = std::exchange(asked, nullptr)) {
-      one->end(with);
-    }
-  }
+  static void answer(request_type& asked, std::error_code with) noexcept;
 
   ::raft* engine_ = nullptr;
   request_type change_;
@@ -148,3 +76,7 @@ class libraft_members {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/libraft/members.ipp"  // IWYU pragma: keep
+#endif

@@ -1,6 +1,6 @@
 /// @file
-/// The machine's snapshots as libraft stores and sends them, with a header that tells where they
-/// stand in both ways of counting.
+/// The machine's snapshots: how libraft stores and sends them, when it takes one, and how one that
+/// came is restored. A header in front tells where it stands in both ways of counting.
 ///
 /// | offset | bytes | what |
 /// |---|---|---|
@@ -14,22 +14,20 @@
 /// Numbers are little-endian.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <memory>
 #include <system_error>
-#include <utility>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/error.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/lane.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/raft/libraft_options.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -41,33 +39,11 @@ struct libraft_snapshot_header {
   libraft_cursor at;
   std::uint64_t content_bytes = 0;
 
-  void encode(bytes_span into) const noexcept {
-    std::memcpy(into.data(), magic.data(), magic.size());
-    libraft_store(into, 8, at.entry);
-    libraft_store(into, 16, at.at.index.value);
-    libraft_store(into, 24, at.at.term.value);
-    libraft_store(into, 32, content_bytes);
-    libraft_store(into, 4, check_of(into));
-  }
+  void encode(bytes_span into) const noexcept;
 
   /// @param whole header and content. Total: any bytes may be given.
   /// @returns errc::corrupt
-  [[nodiscard]] static result<libraft_snapshot_header> decode(bytes_view whole) noexcept {
-    if (whole.size() < encoded_bytes ||
-        std::memcmp(whole.data(), magic.data(), magic.size()) != 0 ||
-        libraft_load<std::uint32_t>(whole, 4) != check_of(whole)) {
-      return failed(errc::corrupt);
-    }
-    libraft_snapshot_header header;
-    header.at.entry = libraft_load<std::uint64_t>(whole, 8);
-    header.at.at.index.value = libraft_load<std::uint64_t>(whole, 16);
-    header.at.at.term.value = libraft_load<std::uint64_t>(whole, 24);
-    header.content_bytes = libraft_load<std::uint64_t>(whole, 32);
-    if (header.content_bytes != whole.size() - encoded_bytes) {
-      return failed(errc::corrupt);
-    }
-    return header;
-  }
+  [[nodiscard]] static result<libraft_snapshot_header> decode(bytes_view whole) noexcept;
 
  private:
   static constexpr std::array<char, 4> magic{'Q', 'L', 'S', '1'};
@@ -85,54 +61,12 @@ struct libraft_snapshot_buffers {
   /// Any thread. @returns RAFT_NOMEM, RAFT_TOOBIG, RAFT_IOERR; `bufs` and `count` are to be
   /// released
   [[nodiscard]] static int fill(snapshot_reader& from, const libraft_cursor& at, raft_buffer*& bufs,
-                                unsigned& count) noexcept {
-    const std::uint64_t size = from.size_bytes();
-    const std::uint64_t parts = size / part_bytes + (size % part_bytes == 0 ? 1 : 2);
-    if (parts > std::numeric_limits<unsigned>::max() / sizeof(raft_buffer)) {
-      return RAFT_TOOBIG;
-    }
-    bufs = static_cast<raft_buffer*>(
-        raft_calloc(static_cast<std::size_t>(parts), sizeof(raft_buffer)));
-    if (bufs == nullptr) {
-      return RAFT_NOMEM;
-    }
-    count = static_cast<unsigned>(parts);
-    const bytes_span head = take(bufs[0], libraft_snapshot_header::encoded_bytes);
-    if (head.empty()) {
-      return RAFT_NOMEM;
-    }
-    libraft_snapshot_header{at, size}.encode(head);
-    std::uint64_t offset = 0;
-    for (unsigned i = 1; i < count; ++i) {
-      const auto wanted =
-          static_cast<std::size_t>(std::min<std::uint64_t>(part_bytes, size - offset));
-      const bytes_span part = take(bufs[i], wanted);
-      if (part.empty()) {
-        return RAFT_NOMEM;
-      }
-      if (from.read(offset, part)) {
-        return RAFT_IOERR;
-      }
-      offset += wanted;
-    }
-    return 0;
-  }
+                                unsigned& count) noexcept;
 
-  static void release(raft_buffer*& bufs, unsigned& count) noexcept {
-    for (unsigned i = 0; bufs != nullptr && i < count; ++i) {
-      raft_free(bufs[i].base);
-    }
-    raft_free(bufs);
-    bufs = nullptr;
-    count = 0;
-  }
+  static void release(raft_buffer*& bufs, unsigned& count) noexcept;
 
  private:
-  [[nodiscard]] static bytes_span take(raft_buffer& buffer, std::size_t size) noexcept {
-    buffer.base = raft_malloc(size);
-    buffer.len = buffer.base == nullptr ? 0 : size;
-    return {static_cast<std::byte*>(buffer.base), buffer.len};
-  }
+  [[nodiscard]] static bytes_span take(raft_buffer& buffer, std::size_t size) noexcept;
 };
 
 /// A snapshot that arrived, on its way into the machine. The long part, `prepare`, may run beside
@@ -141,44 +75,11 @@ class libraft_restore {
  public:
   /// Any thread, but one at a time. Remembers what it made of these bytes until install().
   /// @returns errc::corrupt, and what the stage says
-  [[nodiscard]] std::error_code prepare(state_machine& machine, const raft_buffer& from) noexcept {
-    const bytes_view whole = libraft_bytes(from);
-    const result<libraft_snapshot_header> header = libraft_snapshot_header::decode(whole);
-    if (!header) {
-      return header.error();
-    }
-    ready_ = {from.base, header->at, whole.size(), nullptr};
-    if (header->at.at.index <= machine.durable().index) {
-      return {};  // it has all that, and the entries after it will come again
-    }
-    // 0.15 takes a snapshot for installed as soon as it has come, and never asks for it again: what
-    // may pass by itself, such as a full disk, gets a second chance here.
-    std::error_code error = stage(machine, whole.subspan(libraft_snapshot_header::encoded_bytes));
-    if (error) {
-      error = stage(machine, whole.subspan(libraft_snapshot_header::encoded_bytes));
-    }
-    return error;
-  }
+  [[nodiscard]] std::error_code prepare(state_machine& machine, const raft_buffer& from) noexcept;
 
   /// The lane. Prepares first what was not. On success the buffer is released.
   /// @returns what prepare() does: the buffer stays the engine's
-  [[nodiscard]] std::error_code install(libraft_lane& lane, raft_buffer& from) noexcept {
-    if (ready_.base != from.base) {
-      if (const std::error_code error = prepare(lane.machine(), from)) {
-        return error;
-      }
-    }
-    prepared ready = std::exchange(ready_, {});
-    lane.move_to(ready.at);
-    if (ready.stage != nullptr) {
-      lane.carried_on(lane.machine().install(std::move(ready.stage), ready.at.at));
-    }
-    installed_bytes_ = ready.size;
-    ++installed_;
-    raft_free(from.base);
-    from = {};
-    return {};
-  }
+  [[nodiscard]] std::error_code install(libraft_lane& lane, raft_buffer& from) noexcept;
 
   [[nodiscard]] std::uint64_t installed() const noexcept { return installed_; }
   [[nodiscard]] std::uint64_t installed_bytes() const noexcept { return installed_bytes_; }
@@ -191,29 +92,86 @@ class libraft_restore {
     std::unique_ptr<snapshot_stage> stage;  // none: the machine has more than this
   };
 
-  [[nodiscard]] std::error_code stage(state_machine& machine, bytes_view content) noexcept {
-    result<std::unique_ptr<snapshot_stage>> begun = machine.begin_restore();
-    if (!begun) {
-      return begun.error();
-    }
-    while (!content.empty()) {
-      const bytes_view part =
-          content.first(std::min(content.size(), libraft_snapshot_buffers::part_bytes));
-      if (const std::error_code error = (*begun)->append(part)) {
-        return error;
-      }
-      content = content.subspan(part.size());
-    }
-    const std::error_code error = (*begun)->finish();
-    ready_.stage = error ? nullptr : std::move(*begun);
-    return error;
-  }
+  [[nodiscard]] std::error_code stage(state_machine& machine, bytes_view content) noexcept;
 
   prepared ready_;
   std::uint64_t installed_ = 0;
   std::uint64_t installed_bytes_ = 0;
 };
 
+/// When the engine takes a snapshot, and what it then keeps of its log. 0.15 counts entries,
+/// whatever their size; this counts bytes, and moves its two knobs accordingly.
+///
+/// The engine's three calls about snapshots, and the bytes of its log. On the loop, but for fill().
+class libraft_compaction {
+ public:
+  explicit libraft_compaction(const libraft_options& options) noexcept;
+
+  /// Before the engine starts.
+  void attach(::raft& engine, libraft_lane& lane) noexcept;
+
+  /// After each entry, from inside the engine's apply: it looks at the threshold after the last.
+  void note_applied() noexcept;
+
+  /// Takes one after the next entry that is applied, keeping almost no entry before it.
+  void force() noexcept;
+
+  /// raft_fsm::snapshot. Pins the state. @returns RAFT_BUSY for any reason not to, since any other
+  /// code would end a follower; the engine asks again after its next entry
+  [[nodiscard]] int begin() noexcept;
+
+  /// raft_fsm::snapshot_async: any thread, between begin() and end().
+  [[nodiscard]] int fill(raft_buffer*& bufs, unsigned& count) noexcept {
+    return libraft_snapshot_buffers::fill(*reader_, at_, bufs, count);
+  }
+
+  /// raft_fsm::snapshot_finalize, whether it was written or not.
+  void end(raft_buffer*& bufs, unsigned& count) noexcept;
+
+  /// Another server's snapshot took the place of the log.
+  void restored(std::uint64_t size) noexcept { stored(size, lane_->applied_bytes(), 0); }
+
+  /// Bytes of entries in memory that were applied here; those in flight come on top.
+  [[nodiscard]] std::uint64_t applied_log_bytes() const noexcept {
+    return kept_bytes_ + lane_->applied_bytes() - base_bytes_;
+  }
+  [[nodiscard]] std::uint64_t snapshot_bytes() const noexcept { return snapshot_bytes_; }
+  [[nodiscard]] std::uint64_t taken() const noexcept { return taken_; }
+  [[nodiscard]] std::uint64_t failed() const noexcept { return failed_; }
+
+ private:
+  static constexpr unsigned never = std::numeric_limits<unsigned>::max();
+
+  [[nodiscard]] std::uint64_t limit() const noexcept;
+
+  void stored(std::uint64_t size, std::uint64_t up_to, std::uint64_t kept) noexcept;
+
+  /// At least 1: told 0, the engine's disk drops every entry, those after the snapshot too.
+  [[nodiscard]] unsigned entries_to_keep() noexcept;
+
+  const std::uint64_t min_bytes_;
+  const std::uint64_t percent_;
+  const std::uint64_t trailing_bytes_;
+  const std::uint64_t log_bytes_;
+  ::raft* engine_ = nullptr;
+  libraft_lane* lane_ = nullptr;
+  std::unique_ptr<snapshot_reader> reader_;  // of the one being taken
+  libraft_cursor at_;
+  std::uint64_t at_bytes_ = 0;
+  std::uint64_t trailing_ = 0;
+  bool forced_ = false;
+  std::uint64_t base_bytes_ = 0;  // lane bytes that the last snapshot contains
+  std::uint64_t kept_bytes_ = 0;  // of entries before it
+  std::uint64_t patience_ = 0;    // more bytes before a failed one is tried again
+  std::uint64_t snapshot_bytes_ = 0;
+  std::uint64_t taken_ = 0;
+  std::uint64_t failed_ = 0;
+};
+
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/libraft/snapshot.ipp"  // IWYU pragma: keep
+#endif

@@ -10,7 +10,6 @@
 #include <uv.h>
 
 #include "quorlite/config.hpp"
-#include "quorlite/detail/libraft/engine.hpp"
 
 extern "C" {
 #include <raft/uv.h>
@@ -29,30 +28,9 @@ class libraft_transport {
 
   /// @param listen where to listen, if not where the others find it; may be empty
   /// @returns a code of libraft
-  [[nodiscard]] int open(uv_loop_t& loop, const char* listen) noexcept {
-    int code = raft_uv_tcp_init(&tcp_.base, &loop);
-    if (code != 0) {
-      return code;
-    }
-    open_ = true;
-    tcp_.owner = this;
-    listen_ = tcp_.base.listen;
-    connect_ = tcp_.base.connect;
-    tcp_.base.listen = on_listen;
-    tcp_.base.connect = on_connect;
-    if (listen[0] != '\0') {
-      const std::lock_guard lock(reading_addresses_);
-      code = raft_uv_tcp_set_bind_address(&tcp_.base, listen);
-    }
-    return code;
-  }
+  [[nodiscard]] int open(uv_loop_t& loop, const char* listen) noexcept;
   /// After the raft_io that used it was closed.
-  void close() noexcept {
-    if (open_) {
-      raft_uv_tcp_close(&tcp_.base);
-      open_ = false;
-    }
-  }
+  void close() noexcept;
   [[nodiscard]] raft_uv_transport* get() noexcept { return &tcp_.base; }
 
  private:
@@ -71,17 +49,9 @@ class libraft_transport {
     static_cast<void>(uv_tcp_nodelay(reinterpret_cast<uv_tcp_t*>(stream), 1));
   }
 
-  static int on_listen(raft_uv_transport* base, raft_uv_accept_cb accepted) noexcept {
-    libraft_transport& self = of(base);
-    self.accepted_ = accepted;
-    const std::lock_guard lock(reading_addresses_);
-    return self.listen_(base, on_accepted);
-  }
+  static int on_listen(raft_uv_transport* base, raft_uv_accept_cb accepted) noexcept;
   static void on_accepted(raft_uv_transport* base, raft_id id, const char* address,
-                          uv_stream_t* stream) noexcept {
-    send_at_once(stream);
-    of(base).accepted_(base, id, address, stream);
-  }
+                          uv_stream_t* stream) noexcept;
 
   /// One attempt to connect, in place of the engine's request.
   struct attempt {
@@ -90,27 +60,8 @@ class libraft_transport {
   };
 
   static int on_connect(raft_uv_transport* base, raft_uv_connect* asked, raft_id id,
-                        const char* address, raft_uv_connect_cb connected) noexcept {
-    asked->cb = connected;
-    auto* const one = new attempt{{}, asked};
-    one->request.data = one;
-    std::unique_lock lock(reading_addresses_);
-    const int code = of(base).connect_(base, &one->request, id, address, on_connected);
-    lock.unlock();
-    if (code != 0) {
-      delete one;
-    }
-    return code;
-  }
-  static void on_connected(raft_uv_connect* request, uv_stream_t* stream, int status) noexcept {
-    auto* const one = static_cast<attempt*>(request->data);
-    raft_uv_connect* const asked = one->asked;
-    delete one;
-    if (status == 0) {
-      send_at_once(stream);
-    }
-    asked->cb(asked, stream, status);
-  }
+                        const char* address, raft_uv_connect_cb connected) noexcept;
+  static void on_connected(raft_uv_connect* request, uv_stream_t* stream, int status) noexcept;
 
   /// libraft takes addresses apart with strtok, whose place is the whole process's. No call back is
   /// made under it: what libraft starts here, libuv ends in a later turn of the loop.
@@ -127,3 +78,7 @@ class libraft_transport {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/libraft/transport.ipp"  // IWYU pragma: keep
+#endif

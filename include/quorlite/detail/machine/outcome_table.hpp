@@ -19,8 +19,8 @@
 #include <optional>
 #include <unordered_map>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/detail/core/wire.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
@@ -43,59 +43,15 @@ class outcome_table {
   /// Nothing is known of transactions up to this one, unless they are recorded.
   void forget_up_to(transaction_id last) noexcept { floor_ = floor_ < last ? last : floor_; }
 
-  void record(transaction_id id, log_index at) {
-    if (!by_id_.try_emplace(id, at).second) {
-      return;
-    }
-    order_.push_back(id);
-    if (order_.size() > limits::outcomes) {
-      const transaction_id oldest = order_.front();
-      order_.pop_front();
-      by_id_.erase(oldest);
-      floor_ = floor_ < oldest ? oldest : floor_;
-    }
-  }
+  void record(transaction_id id, log_index at);
 
   /// The entry that committed it. Nothing: not committed so far, or forgotten (see floor()).
-  [[nodiscard]] std::optional<log_index> find(transaction_id id) const {
-    const auto found = by_id_.find(id);
-    return found == by_id_.end() ? std::nullopt : std::optional(found->second);
-  }
+  [[nodiscard]] std::optional<log_index> find(transaction_id id) const;
 
-  void encode(bytes& out) const {
-    wire_writer write(out);
-    write.u64(cluster_id_);
-    write.u64(floor_.term.value);
-    write.u64(floor_.sequence);
-    write.u64(order_.size());
-    for (const transaction_id& id : order_) {
-      write.u64(id.term.value);
-      write.u64(id.sequence);
-      write.u64(by_id_.at(id).value);
-    }
-  }
+  void encode(bytes& out) const;
 
   /// @returns errc::malformed for anything that encode() did not write
-  [[nodiscard]] static result<outcome_table> decode(bytes_view encoded) {
-    wire_reader read(encoded);
-    outcome_table table(read.u64());
-    table.floor_.term = term{read.u64()};
-    table.floor_.sequence = read.u64();
-    const std::uint64_t count = read.u64();
-    if (read.failed() || count > limits::outcomes || read.remaining() != count * 24) {
-      return failed(errc::malformed);
-    }
-    for (std::uint64_t i = 0; i < count; ++i) {
-      transaction_id id;
-      id.term = term{read.u64()};
-      id.sequence = read.u64();
-      table.record(id, log_index{read.u64()});
-    }
-    if (table.size() != count) {
-      return failed(errc::malformed);
-    }
-    return table;
-  }
+  [[nodiscard]] static result<outcome_table> decode(bytes_view encoded);
 
  private:
   std::uint64_t cluster_id_;
@@ -107,3 +63,7 @@ class outcome_table {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/machine/outcome_table.ipp"  // IWYU pragma: keep
+#endif

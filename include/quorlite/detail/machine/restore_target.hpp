@@ -7,11 +7,11 @@
 #include <string_view>
 #include <system_error>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/detail/pages/page_store.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
-#include "quorlite/detail/pages/page_store.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {

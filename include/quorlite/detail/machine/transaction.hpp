@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/detail/codec/snapshot.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
@@ -82,32 +82,16 @@ class transaction {
 
   /// Moves on. @returns false, with `why` naming both states, if the table forbids it; the state is
   /// then unchanged
-  [[nodiscard]] bool become(transaction_state next, std::string& why) {
-    if (!may_become(state_, next)) {
-      why = "invalid transition of a transaction from " + std::string(name_of(state_)) + " to " +
-            std::string(name_of(next));
-      return false;
-    }
-    state_ = next;
-    return true;
-  }
+  [[nodiscard]] bool become(transaction_state next, std::string& why);
 
   /// The databases it has frames for so far.
   [[nodiscard]] bool touches(std::string_view database) const noexcept {
     return std::find(databases_.begin(), databases_.end(), database) != databases_.end();
   }
-  void touch(std::string_view database) {
-    if (!touches(database)) {
-      databases_.emplace_back(database);
-    }
-  }
+  void touch(std::string_view database);
 
   /// Stages one more entry. @pre state() == writing
-  void stage(part entry) {
-    QUORLITE_ASSERT(state_ == transaction_state::writing);
-    staged_bytes_ += entry->size();
-    parts_.push_back(std::move(entry));
-  }
+  void stage(part entry);
 
  private:
   transaction_id id_;
@@ -125,64 +109,24 @@ class staged_transactions {
   using map = std::map<transaction_id, transaction>;
 
   [[nodiscard]] const map& all() const noexcept { return by_id_; }
-  [[nodiscard]] transaction* find(transaction_id id) noexcept {
-    const auto found = by_id_.find(id);
-    return found == by_id_.end() ? nullptr : &found->second;
-  }
-  [[nodiscard]] std::uint64_t bytes_held() const noexcept {
-    std::uint64_t sum = 0;
-    for (const auto& [id, one] : by_id_) {
-      sum += one.staged_bytes();
-    }
-    return sum;
-  }
-  [[nodiscard]] std::size_t entries_held() const noexcept {
-    std::size_t sum = 0;
-    for (const auto& [id, one] : by_id_) {
-      sum += one.parts().size();
-    }
-    return sum;
-  }
+  [[nodiscard]] transaction* find(transaction_id id) noexcept;
+  [[nodiscard]] std::uint64_t bytes_held() const noexcept;
+  [[nodiscard]] std::size_t entries_held() const noexcept;
   /// @param begins the entry is the first of its transaction
-  [[nodiscard]] bool has_room_for(std::size_t entry_bytes, bool begins) const noexcept {
-    return by_id_.size() + (begins ? 1 : 0) <= limits::staged_transactions &&
-           entries_held() < snapshot_staged_entries &&
-           bytes_held() + entry_bytes <= limits::staged_bytes;
-  }
+  [[nodiscard]] bool has_room_for(std::size_t entry_bytes, bool begins) const noexcept;
   transaction& begin(transaction_id id, log_index first) {
     return by_id_.try_emplace(id, id, first).first->second;
   }
   void drop(transaction_id id) noexcept { by_id_.erase(id); }
   /// Drops whatever else is staged on a database: its leader is gone, for a leader sends one at a
   /// time.
-  void drop_others(std::string_view database, transaction_id but) {
-    for (auto one = by_id_.begin(); one != by_id_.end();) {
-      const bool stale = one->first != but && one->second.touches(database);
-      one = stale ? by_id_.erase(one) : std::next(one);
-    }
-  }
+  void drop_others(std::string_view database, transaction_id but);
   /// Drops what was begun in older terms: terms never decrease in the log, so no more of it comes.
-  void drop_older(term now) noexcept {
-    while (!by_id_.empty() && by_id_.begin()->first.term < now) {
-      by_id_.erase(by_id_.begin());
-    }
-  }
+  void drop_older(term now) noexcept;
   /// True if frames came with a snapshot, so that no replay of the log would bring them again.
-  [[nodiscard]] bool any_from_snapshot() const noexcept {
-    return std::any_of(by_id_.begin(), by_id_.end(), [](const auto& named) {
-      return named.second.first_entry() == log_index{0};
-    });
-  }
+  [[nodiscard]] bool any_from_snapshot() const noexcept;
   /// Everything that is staged begins after this entry. `applied` if nothing is staged.
-  [[nodiscard]] log_index replay_from(log_index applied) const noexcept {
-    log_index from = applied;
-    for (const auto& [id, one] : by_id_) {
-      if (one.first_entry().value <= from.value) {
-        from = log_index{one.first_entry().value == 0 ? 0 : one.first_entry().value - 1};
-      }
-    }
-    return from;
-  }
+  [[nodiscard]] log_index replay_from(log_index applied) const noexcept;
 
  private:
   map by_id_;
@@ -191,3 +135,7 @@ class staged_transactions {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/machine/transaction.ipp"  // IWYU pragma: keep
+#endif

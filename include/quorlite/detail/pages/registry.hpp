@@ -20,9 +20,9 @@
 #include <vector>
 
 #include "quorlite/config.hpp"
+#include "quorlite/detail/pages/page_store.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/limits.hpp"
-#include "quorlite/detail/pages/page_store.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -35,23 +35,14 @@ class database {
   /// @param lock_byte offset of the page that is never data; tests move it
   /// @param gauge is told of the memory that its stores take
   explicit database(std::string name, std::uint64_t lock_byte = limits::lock_byte_default,
-                    std::shared_ptr<memory_gauge> gauge = nullptr)
-      : name_(std::move(name)),
-        lock_byte_(lock_byte),
-        gauge_(std::move(gauge)),
-        store_(make_store({})) {
-    QUORLITE_ASSERT(is_database_name(name_));
-  }
+                    std::shared_ptr<memory_gauge> gauge = nullptr);
   database(const database&) = delete;
   database& operator=(const database&) = delete;
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
   /// What the name contains now. Hold the pointer for one lock of SQLite, not for ever.
-  [[nodiscard]] std::shared_ptr<page_store> store() const {
-    const std::lock_guard guard(mutex_);
-    return store_;
-  }
+  [[nodiscard]] std::shared_ptr<page_store> store() const;
 
   /// A store that may take the place of the present one.
   [[nodiscard]] std::shared_ptr<page_store> make_store(const page_store::state& from) const {
@@ -59,51 +50,13 @@ class database {
   }
 
   /// True between an applied `open` and an applied `drop`.
-  [[nodiscard]] bool exists() const {
-    const std::lock_guard guard(mutex_);
-    return exists_;
-  }
-  void set_exists(bool exists) {
-    const std::lock_guard guard(mutex_);
-    exists_ = exists;
-  }
+  [[nodiscard]] bool exists() const;
+  void set_exists(bool exists);
 
   /// Puts another content in place. What was pending on the old one is taken back first, so a
   /// writer that still holds it cannot install.
   /// @returns the old one: perhaps the last to hold it, and freeing its pages takes a while
-  std::shared_ptr<page_store> replace_store(std::shared_ptr<page_store> next) {
-    store()->discard_tip();
-    const std::lock_guard guard(mutex_);
-    return std::exchange(store_, std::move(next));
-  }
-
-  /// One writer at a time builds on the tip. `owner` is any address of the caller's.
-  /// @returns false if another one holds the slot; true also if `owner` has it already
-  [[nodiscard]] bool try_acquire_writer(const void* owner) {
-    const std::lock_guard guard(mutex_);
-    if (writer_ != nullptr && writer_ != owner) {
-      return false;
-    }
-    writer_ = owner;
-    return true;
-  }
-  /// @returns true if `owner` held the slot and it is free now
-  bool release_writer(const void* owner) {
-    const std::lock_guard guard(mutex_);
-    if (owner == nullptr || writer_ != owner) {
-      return false;
-    }
-    writer_ = nullptr;
-    return true;
-  }
-  [[nodiscard]] bool writer_is_free() const {
-    const std::lock_guard guard(mutex_);
-    return writer_ == nullptr;
-  }
-  [[nodiscard]] bool has_writer(const void* owner) const {
-    const std::lock_guard guard(mutex_);
-    return writer_ == owner;
-  }
+  std::shared_ptr<page_store> replace_store(std::shared_ptr<page_store> next);
 
  private:
   const std::string name_;
@@ -111,7 +64,6 @@ class database {
   const std::shared_ptr<memory_gauge> gauge_;
   mutable std::mutex mutex_;
   std::shared_ptr<page_store> store_;
-  const void* writer_ = nullptr;
   bool exists_ = false;
 };
 
@@ -127,78 +79,30 @@ class registry {
   [[nodiscard]] const std::shared_ptr<memory_gauge>& gauge() const noexcept { return gauge_; }
 
   /// @returns nullptr if the name was never heard of
-  [[nodiscard]] std::shared_ptr<database> find(std::string_view name) const {
-    const std::lock_guard guard(mutex_);
-    const auto found = by_name_.find(name);
-    return found == by_name_.end() ? nullptr : found->second;
-  }
+  [[nodiscard]] std::shared_ptr<database> find(std::string_view name) const;
 
   /// The object of this name, made if need be; making it changes nothing that is replicated.
   /// @returns errc::invalid_name, errc::too_many_databases
-  [[nodiscard]] result<std::shared_ptr<database>> find_or_make(std::string_view name) {
-    if (!is_database_name(name)) {
-      return failed(errc::invalid_name);
-    }
-    const std::lock_guard guard(mutex_);
-    if (by_name_.size() >= names_max && by_name_.find(name) == by_name_.end()) {
-      forget_unused();
-      if (by_name_.size() >= names_max) {
-        return failed(errc::too_many_databases);
-      }
-    }
-    return made(name);
-  }
+  [[nodiscard]] result<std::shared_ptr<database>> find_or_make(std::string_view name);
 
   /// The same for a name that the log, a snapshot or the storage says exists: what this replica's
   /// own callers hold must not stand in its way. @pre is_database_name(name)
-  [[nodiscard]] std::shared_ptr<database> take_in(std::string_view name) {
-    const std::lock_guard guard(mutex_);
-    return made(name);
-  }
+  [[nodiscard]] std::shared_ptr<database> take_in(std::string_view name);
 
   /// Every database that exists, ascending by name.
-  [[nodiscard]] list existing() const {
-    const std::lock_guard guard(mutex_);
-    list found;
-    for (const auto& [name, one] : by_name_) {
-      if (one->exists()) {
-        found.push_back(one);
-      }
-    }
-    return found;
-  }
+  [[nodiscard]] list existing() const;
 
   /// Every name, existing or not, ascending.
-  [[nodiscard]] list all() const {
-    const std::lock_guard guard(mutex_);
-    list found;
-    found.reserve(by_name_.size());
-    for (const auto& [name, one] : by_name_) {
-      found.push_back(one);
-    }
-    return found;
-  }
+  [[nodiscard]] list all() const;
 
  private:
   /// Names held here, existing or not: local, so well above what can exist in the cluster.
   static constexpr std::size_t names_max = 4 * limits::databases;
 
-  [[nodiscard]] std::shared_ptr<database> made(std::string_view name) {
-    auto found = by_name_.find(name);
-    if (found == by_name_.end()) {
-      auto fresh = std::make_shared<database>(std::string(name), lock_byte_, gauge_);
-      found = by_name_.emplace(std::string(name), std::move(fresh)).first;
-    }
-    return found->second;
-  }
+  [[nodiscard]] std::shared_ptr<database> made(std::string_view name);
 
   /// Names that do not exist and that nobody else holds make room for new ones.
-  void forget_unused() {
-    for (auto one = by_name_.begin(); one != by_name_.end();) {
-      const bool unused = one->second.use_count() == 1 && !one->second->exists();
-      one = unused ? by_name_.erase(one) : std::next(one);
-    }
-  }
+  void forget_unused();
 
   const std::uint64_t lock_byte_;
   const std::shared_ptr<memory_gauge> gauge_ = std::make_shared<memory_gauge>();
@@ -209,3 +113,7 @@ class registry {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/pages/registry.ipp"  // IWYU pragma: keep
+#endif

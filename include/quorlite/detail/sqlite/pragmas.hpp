@@ -2,66 +2,27 @@
 /// PRAGMA statements on a replicated database: what is refused, and what we answer ourselves.
 #pragma once
 
-#include <sqlite3.h>
-
-#include <atomic>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "quorlite/config.hpp"
-#include "quorlite/limits.hpp"
-#include "quorlite/detail/sqlite/database_file.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
+
+class database_file;
 
 /// Answers SQLITE_FCNTL_PRAGMA for one database file.
 class pragma_statement {
  public:
   /// @param arguments SQLite's: [0] gets our text (from sqlite3_malloc), [1] the name, [2] the
   ///   value or nullptr
-  pragma_statement(database_file& file, char** arguments) noexcept
-      : file_(file),
-        answer_(arguments[0]),
-        name_(arguments[1]),
-        has_value_(arguments[2] != nullptr),
-        value_(has_value_ ? arguments[2] : "") {}
+  pragma_statement(database_file& file, char** arguments) noexcept;
 
   /// @returns SQLITE_NOTFOUND: SQLite goes on with it; SQLITE_OK: answered; SQLITE_ERROR: refused
-  int run() {
-    if (is("journal_mode")) {
-      return has_value_ ? journal_mode() : SQLITE_NOTFOUND;
-    }
-    if (is("page_size")) {
-      return has_value_ ? page_size() : SQLITE_NOTFOUND;
-    }
-    if (is("locking_mode")) {
-      return equal(value_, "exclusive")
-                 ? refuse("locking_mode=EXCLUSIVE is not possible on a replicated database: keep "
-                          "NORMAL; BEGIN IMMEDIATE keeps other writers out")
-                 : SQLITE_NOTFOUND;
-    }
-    if (is("synchronous")) {
-      return has_value_ && switches_off(value_)
-                 ? refuse("synchronous=OFF would break commits of several databases and saves "
-                          "nothing here: keep FULL")
-                 : SQLITE_NOTFOUND;
-    }
-    if (is("busy_timeout")) {
-      return busy_timeout();
-    }
-    if (is("quorlite_error")) {
-      return say(file_.answers().text());
-    }
-    if (is("quorlite_transaction")) {
-      const transaction_id id = file_.answers().transaction();
-      return say(std::to_string(id.term.value) + '.' + std::to_string(id.sequence));
-    }
-    return SQLITE_NOTFOUND;
-  }
+  int run();
 
  private:
   static char lower(char letter) noexcept {
@@ -71,81 +32,25 @@ class pragma_statement {
     return one.size() == other.size() && begins(one, other);
   }
   /// True if `one` is as long as `part` at least, and begins like it in any case.
-  static bool begins(std::string_view one, std::string_view part) noexcept {
-    if (one.size() < part.size()) {
-      return false;
-    }
-    for (std::size_t i = 0; i < part.size(); ++i) {
-      if (lower(one[i]) != lower(part[i])) {
-        return false;
-      }
-    }
-    return true;
-  }
+  static bool begins(std::string_view one, std::string_view part) noexcept;
   [[nodiscard]] bool is(std::string_view name) const noexcept { return equal(name_, name); }
 
-  int say(const std::string& text) noexcept {
-    answer_ = sqlite3_mprintf("%s", text.c_str());
-    return answer_ == nullptr ? SQLITE_NOMEM : SQLITE_OK;
-  }
-  int refuse(const char* text) {
-    file_.answers().failed(make_error_code(errc::unsupported), text);
-    answer_ = sqlite3_mprintf("%s", text);
-    return SQLITE_ERROR;
-  }
+  int say(const std::string& text) noexcept;
+  int refuse(const char* text);
 
   /// SQLite takes any beginning of a mode's name for the mode.
-  int journal_mode() {
-    for (const std::string_view mode : {"wal", "memory", "off"}) {
-      if (!value_.empty() && begins(mode, value_)) {
-        return refuse("a replicated database keeps its rollback journal: use journal_mode DELETE, "
-                      "TRUNCATE or PERSIST, which are all the same here; readers never block");
-      }
-    }
-    return SQLITE_NOTFOUND;
-  }
+  int journal_mode();
 
   /// SQLite would ignore it now and apply it at the next VACUUM.
-  int page_size() {
-    const auto state = file_.committed();
-    const std::uint64_t wanted = number(value_);
-    return state.page_count != 0 && is_page_size(wanted) && wanted != state.page_size
-               ? refuse("the page size of a replicated database is fixed by its first "
-                        "transaction: make another database with it and copy the content")
-               : SQLITE_NOTFOUND;
-  }
+  int page_size();
 
   /// SQLite's way to read it: a number modulo 8, 0 and 7 being OFF, or a word.
-  static bool switches_off(std::string_view value) noexcept {
-    if (!value.empty() && value[0] >= '0' && value[0] <= '9') {
-      const std::uint64_t level = (number(value) & 0xFFU) + 1;
-      return (level & 7U) <= 1 || begins(value, "0x");
-    }
-    return equal(value, "off") || equal(value, "no") || equal(value, "false");
-  }
-  static std::uint64_t number(std::string_view digits) noexcept {
-    std::uint64_t value = 0;
-    for (const char digit : digits) {
-      if (digit < '0' || digit > '9' || value > (std::uint64_t{1} << 32U)) {
-        break;
-      }
-      value = value * 10 + static_cast<std::uint64_t>(digit - '0');
-    }
-    return value;
-  }
+  static bool switches_off(std::string_view value) noexcept;
+  static std::uint64_t number(std::string_view digits) noexcept;
 
   /// SQLite would put its own busy handler, which sleeps by the clock and cannot ask for the tip,
   /// in the place of the connection's.
-  int busy_timeout() {
-    std::atomic<std::uint64_t>* const patience = file_.patience();
-    if (patience == nullptr) {
-      return SQLITE_NOTFOUND;
-    }
-    if (has_value_) {
-      patience->store(number(value_));
-    }
-    return say(std::to_string(patience->load()));
-  }
+  int busy_timeout();
 
   database_file& file_;
   char*& answer_;
@@ -157,3 +62,7 @@ class pragma_statement {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/sqlite/pragmas.ipp"  // IWYU pragma: keep
+#endif

@@ -26,25 +26,12 @@ enum class file_control : int {
 
 /// The code that a read, a commit, or the begin of a write answers with.
 /// @returns SQLITE_OK for no error; plain SQLITE_BUSY only for errc::busy
-[[nodiscard]] inline int sqlite_code(std::error_code error) noexcept {
-  if (!error) {
-    return SQLITE_OK;
-  }
-  if (error == errc::busy) {
-    return SQLITE_BUSY;
-  }
-  if (error == errc::too_large || error == errc::storage_full) {
-    return SQLITE_FULL;
-  }
-  if (error == errc::corrupt) {
-    return SQLITE_IOERR_CORRUPTFS;
-  }
-  if (error == errc::storage_broken) {
-    return SQLITE_IOERR_READ;
-  }
-  return error == failure::outcome_unknown ? sqlite_outcome_unknown : sqlite_not_leader;
-}
+[[nodiscard]] QUORLITE_DECL int sqlite_code(std::error_code error) noexcept;
 
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/sqlite/result_code.ipp"  // IWYU pragma: keep
+#endif

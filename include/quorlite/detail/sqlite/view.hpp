@@ -2,37 +2,27 @@
 /// What one file handle sees of a database: the version it stands on, and what it saw before.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <optional>
 #include <utility>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
-#include "quorlite/ids.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/detail/pages/page_store.hpp"
 #include "quorlite/detail/pages/registry.hpp"
+#include "quorlite/ids.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// Big-endian numbers of the database header (sqlite.org/fileformat2.html, 1.3).
-[[nodiscard]] inline std::uint32_t header_number(bytes_view page_one, std::size_t at) noexcept {
-  std::uint32_t number = 0;
-  for (std::size_t i = 0; i < 4; ++i) {
-    number = number << 8U | std::to_integer<std::uint32_t>(page_one[at + i]);
-  }
-  return number;
-}
-inline void set_header_number(bytes_span page_one, std::size_t at, std::uint32_t number) noexcept {
-  for (std::size_t i = 0; i < 4; ++i) {
-    page_one[at + i] = static_cast<std::byte>(number >> (24U - 8U * i));
-  }
-}
+[[nodiscard]] QUORLITE_DECL std::uint32_t header_number(bytes_view page_one,
+                                                        std::size_t at) noexcept;
+QUORLITE_DECL void set_header_number(bytes_span page_one, std::size_t at,
+                                     std::uint32_t number) noexcept;
 inline constexpr std::size_t header_bytes = 100;
 inline constexpr std::size_t schema_cookie_at = 40;
 /// The write and the read version of the file format: 1, or 2 in WAL mode.
@@ -53,10 +43,7 @@ inline constexpr std::byte wal_format{2};
 /// be: SQLite is shown 1 for 2 at bytes 18 and 19. What is stored there stays as it was.
 class database_view {
  public:
-  explicit database_view(std::shared_ptr<database> target)
-      : target_(std::move(target)), store_(target_->store()), seen_epoch_(store_->epoch()) {
-    reader_.emplace(store_);
-  }
+  explicit database_view(std::shared_ptr<database> target);
 
   [[nodiscard]] database& target() const noexcept { return *target_; }
   [[nodiscard]] const std::shared_ptr<database>& shared_target() const noexcept { return target_; }
@@ -67,66 +54,30 @@ class database_view {
 
   /// Looks at what the name contains now. A drop or a restore may have replaced the store: another
   /// history, whose counters mean nothing here.
-  void turn_to_current() {
-    std::shared_ptr<page_store> now = target_->store();
-    if (now != store_) {
-      pin_.reset();
-      reader_.reset();
-      store_ = std::move(now);
-      reader_.emplace(store_);
-      forget_what_was_read(saw_pages_);
-      seen_epoch_ = store_->epoch();
-    }
-  }
+  void turn_to_current();
   [[nodiscard]] bool is_current() const { return target_->store() == store_; }
 
   void stand_on_committed() { stand_on(store_->pin_committed()); }
 
   /// For writers only: the tip may yet be taken back.
-  void stand_on_tip() {
-    stand_on(store_->pin_tip());
-    const bool settled = store_->committed().version >= pin_.version();
-    // In this order: a committed version of another epoch says nothing about this pin.
-    if (!settled || store_->epoch() != pin_.epoch()) {
-      unsettled_ = pin_.version();
-    }
-  }
+  void stand_on_tip();
 
   /// The own transaction was committed, and everything that it was built on was too. (If a host
   /// answers before that is so, the state still counts as one that may be taken back.)
-  void stand_on_own(page_store::pin committed) noexcept {
-    pin_ = std::move(committed);
-    saw_pages_ = true;
-    const bool settled = store_->committed().version >= pin_.version();
-    unsettled_ = settled ? version_number{} : pin_.version();
-    if (pin_.epoch() != seen_epoch_) {
-      seen_epoch_ = pin_.epoch();
-      reset_cache_ = true;
-    }
-  }
+  void stand_on_own(page_store::pin committed) noexcept;
 
   /// True while a change of the schema is pending.
-  [[nodiscard]] bool is_schema_pending() {
-    const page_store::pin committed = store_->pin_committed();
-    const page_store::pin tip = store_->pin_tip();
-    return committed.version() != tip.version() && cookie_at(committed) != cookie_at(tip);
-  }
+  [[nodiscard]] bool is_schema_pending();
 
   /// A transaction was rolled back. What SQLite remembers of bytes 24..39 may be those that it
   /// wrote: the next transaction, of anybody, has the same.
   void distrust_cache() noexcept { reset_cache_ = true; }
 
-  void step_off() noexcept {
-    pin_.reset();
-    lost_ = false;
-  }
+  void step_off() noexcept;
 
   /// Committed, but not to be found here (the store was replaced meanwhile): nothing can be read
   /// until the next lock.
-  void lose() noexcept {
-    lost_ = true;
-    reset_cache_ = true;
-  }
+  void lose() noexcept;
 
   /// True if what was copied out of the present state may be anything: it was taken back.
   [[nodiscard]] bool is_lost() const noexcept { return lost_ || (pin_ && pin_.doomed()); }
@@ -139,50 +90,15 @@ class database_view {
 
   /// Copies a part of a page as SQLite should see it; zeros where the state has no such page.
   /// @throws std::bad_alloc @returns errors of page_store::reader::image()
-  [[nodiscard]] std::error_code copy(page_number number, std::size_t within, bytes_span out) {
-    const auto guard = reader_->enter();
-    const result<bytes_view> image = reader_->image(guard, pin_, number);
-    if (!image) {
-      return image.error();
-    }
-    copy_part(*image, number, within, out);
-    return {};
-  }
+  [[nodiscard]] std::error_code copy(page_number number, std::size_t within, bytes_span out);
   /// The same for a page that was found elsewhere; empty: zeros.
   void copy_part(bytes_view image, page_number number, std::size_t within,
-                 bytes_span out) const noexcept {
-    if (within + out.size() > image.size()) {
-      std::fill(out.begin(), out.end(), std::byte{0});
-      return;
-    }
-    std::memcpy(out.data(), image.data() + within, out.size());
-    if (number.value == 1) {
-      hide_wal_mode(within, out);
-      if (cookie_offset_ != 0) {
-        shift_cookie(image, within, out);
-      }
-    }
-  }
+                 bytes_span out) const noexcept;
   /// True if page 1 of the state has exactly this image.
-  [[nodiscard]] bool has_page_one(bytes_view image) {
-    const auto guard = reader_->enter();
-    const bytes_view one = page_one(guard, pin_);
-    return one.size() == image.size() && std::equal(one.begin(), one.end(), image.begin());
-  }
+  [[nodiscard]] bool has_page_one(bytes_view image);
 
   /// Page 1 as SQLite wrote it becomes page 1 as everybody may read it.
-  void restore_page_one(bytes_span written) {
-    set_header_number(written, schema_cookie_at,
-                      header_number(written, schema_cookie_at) - cookie_offset_);
-    const auto guard = reader_->enter();
-    const bytes_view before = page_one(guard, pin_);
-    for (std::size_t at = format_versions_at; !before.empty() && at < format_versions_at + 2;
-         ++at) {
-      if (written[at] == rollback_format && before[at] == wal_format) {
-        written[at] = wal_format;
-      }
-    }
-  }
+  void restore_page_one(bytes_span written);
 
  private:
   static constexpr std::uint32_t cookie_step = 1U << 20U;
@@ -190,53 +106,17 @@ class database_view {
   /// Empty: there is none, or it cannot be read; then the replica has halted, and nothing that is
   /// built on it will be committed.
   [[nodiscard]] bytes_view page_one(const page_store::reader::guard& guard,
-                                    const page_store::pin& at) {
-    const result<bytes_view> image = reader_->image(guard, at, page_number{1});
-    return image ? *image : bytes_view{};
-  }
+                                    const page_store::pin& at);
 
-  [[nodiscard]] std::uint32_t cookie_at(const page_store::pin& pin) {
-    const auto guard = reader_->enter();
-    const bytes_view one = page_one(guard, pin);
-    return one.empty() ? 0 : header_number(one, schema_cookie_at);
-  }
+  [[nodiscard]] std::uint32_t cookie_at(const page_store::pin& pin);
 
-  void stand_on(page_store::pin pin) noexcept {
-    pin_ = std::move(pin);
-    lost_ = false;
-    saw_pages_ = saw_pages_ || pin_.page_count() != 0;
-    if (pin_.epoch() != seen_epoch_) {
-      seen_epoch_ = pin_.epoch();
-      forget_what_was_read(unsettled_ != version_number{});
-    } else if (unsettled_ <= pin_.version()) {
-      unsettled_ = {};
-    }
-  }
+  void stand_on(page_store::pin pin) noexcept;
 
-  void forget_what_was_read(bool schema_too) noexcept {
-    reset_cache_ = true;
-    unsettled_ = {};
-    if (schema_too) {
-      cookie_offset_ += cookie_step;
-    }
-  }
+  void forget_what_was_read(bool schema_too) noexcept;
 
-  static void hide_wal_mode(std::size_t within, bytes_span out) noexcept {
-    for (std::size_t at = format_versions_at; at < format_versions_at + 2; ++at) {
-      if (at >= within && at - within < out.size() && out[at - within] == wal_format) {
-        out[at - within] = rollback_format;
-      }
-    }
-  }
+  static void hide_wal_mode(std::size_t within, bytes_span out) noexcept;
 
-  void shift_cookie(bytes_view image, std::size_t within, bytes_span out) const noexcept {
-    const std::size_t first = std::max(within, schema_cookie_at);
-    const std::size_t last = std::min(within + out.size(), schema_cookie_at + 4);
-    const std::uint32_t cookie = header_number(image, schema_cookie_at) + cookie_offset_;
-    for (std::size_t at = first; at < last; ++at) {
-      out[at - within] = static_cast<std::byte>(cookie >> (24U - 8U * (at - schema_cookie_at)));
-    }
-  }
+  void shift_cookie(bytes_view image, std::size_t within, bytes_span out) const noexcept;
 
   const std::shared_ptr<database> target_;
   std::shared_ptr<page_store> store_;
@@ -253,3 +133,7 @@ class database_view {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/sqlite/view.ipp"  // IWYU pragma: keep
+#endif

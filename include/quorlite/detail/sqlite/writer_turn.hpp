@@ -7,7 +7,6 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/detail/commit/vfs_host.hpp"
 #include "quorlite/detail/sqlite/view.hpp"
 
@@ -34,110 +33,39 @@ class writer_turn {
   [[nodiscard]] bool is_early() const noexcept { return early_; }
 
   [[nodiscard]] bool wants_tip() const noexcept { return wants_tip_; }
-  void want_tip() noexcept {
-    wants_tip_ = true;
-    candidate_since_ = 0;
-  }
+  void want_tip() noexcept;
   void stop_wanting() noexcept { wants_tip_ = false; }
   /// When the write lock failed, by the order of the VFS; 0: it did not. Taken once.
   [[nodiscard]] std::uint64_t candidate_since() const noexcept { return candidate_since_; }
   void become_candidate(std::uint64_t now) noexcept { candidate_since_ = now; }
-  [[nodiscard]] bool take_candidacy() noexcept {
-    const bool was = candidate_since_ != 0;
-    candidate_since_ = 0;
-    return was;
-  }
+  [[nodiscard]] bool take_candidacy() noexcept;
 
   /// Waits for the slot, a slice at a time, for as long as others come and go; when one of them
   /// just sits there the caller's own patience counts.
-  [[nodiscard]] bool acquire_early() {
-    for (int round = 0; round < rounds; ++round) {
-      const auto before = view_.store()->tip().version;
-      const auto epoch = view_.store()->epoch();
-      if (try_acquire()) {
-        early_ = true;
-        return true;
-      }
-      host_.wait_for_writer(view_.target(), slice);
-      if (view_.store()->tip().version == before && view_.store()->epoch() == epoch) {
-        early_ = try_acquire();
-        return early_;
-      }
-    }
-    return false;
-  }
+  [[nodiscard]] bool acquire_early();
 
   /// Waits until nothing is pending, within the same bounds. @pre holds()
-  [[nodiscard]] bool await_quiet() {
-    for (int round = 0; round < rounds; ++round) {
-      const auto before = view_.store()->committed().version;
-      if (before == view_.store()->tip().version) {
-        return true;
-      }
-      host_.wait_for_quiet(view_.target(), slice);
-      if (view_.store()->committed().version == before) {
-        break;
-      }
-    }
-    return view_.store()->committed().version == view_.store()->tip().version;
-  }
+  [[nodiscard]] bool await_quiet();
 
   /// Asks for the right to write on top of the view. Keeps the slot on success only.
   /// @returns errc::busy: another one writes; errc::stale_term: the view is not the tip;
   /// errc::not_leader, errc::halted
-  [[nodiscard]] std::error_code begin() {
-    const bool mine = try_acquire();
-    early_ = false;
-    // A version alone can name two histories: a doomed one is never the tip.
-    if (mine && (!view_.is_current() || view_.is_lost() ||
-                 view_.at().version() != view_.store()->tip().version)) {
-      give_back();
-      return make_error_code(errc::stale_term);
-    }
-    const std::error_code error = may_write();
-    if (error) {
-      give_back();
-      return error;
-    }
-    return mine ? std::error_code{} : make_error_code(errc::busy);
-  }
+  [[nodiscard]] std::error_code begin();
 
   /// Would a writer be refused, whatever it stands on?
-  [[nodiscard]] bool is_refused(const page_store::pin& tip) noexcept {
-    const auto ticket = host_.begin_write(*view_.store(), tip);
-    return !ticket.has_value() && ticket.error() != errc::stale_term;
-  }
+  [[nodiscard]] bool is_refused(const page_store::pin& tip) noexcept;
 
   /// The host has released the slot with the commit.
-  void was_released() noexcept {
-    holds_ = false;
-    early_ = false;
-  }
-  void give_back() noexcept {
-    if (holds_) {
-      host_.release_writer(view_.target(), this);
-    }
-    was_released();
-  }
+  void was_released() noexcept;
+  void give_back() noexcept;
   /// Identifies this handle to the database and the host.
   [[nodiscard]] const void* owner() const noexcept { return this; }
 
  private:
-  static constexpr milliseconds slice{2};
   static constexpr int rounds = 16;
 
-  bool try_acquire() {
-    holds_ = view_.target().try_acquire_writer(this);
-    return holds_;
-  }
-  [[nodiscard]] std::error_code may_write() noexcept {
-    const auto ticket = host_.begin_write(*view_.store(), view_.at());
-    if (!ticket.has_value()) {
-      return ticket.error();
-    }
-    ticket_ = *ticket;
-    return {};
-  }
+  bool try_acquire();
+  [[nodiscard]] std::error_code may_write() noexcept;
 
   vfs_host& host_;
   const database_view& view_;
@@ -151,3 +79,7 @@ class writer_turn {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/sqlite/writer_turn.ipp"  // IWYU pragma: keep
+#endif

@@ -2,17 +2,13 @@
 /// A closure that waits for its place in a shared transaction, and the answer to it.
 #pragma once
 
-#include <sqlite3.h>
-
 #include <exception>
-#include <string>
-#include <system_error>
 #include <type_traits>
 
-#include "quorlite/replica_status.hpp"
 #include "quorlite/config.hpp"
-#include "quorlite/error.hpp"
-#include "quorlite/ids.hpp"
+#include "quorlite/replica_status.hpp"
+
+struct sqlite3;
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -27,21 +23,9 @@ class write_task {
 
   /// Runs the closure. @returns SQLITE_OK, or why what it did is to be undone. It lets nothing
   /// through: see rethrow()
-  [[nodiscard]] int run(sqlite3* db) noexcept {
-    thrown_ = nullptr;
-    try {
-      return call(db);
-    } catch (...) {
-      thrown_ = std::current_exception();
-      return SQLITE_ABORT;
-    }
-  }
+  [[nodiscard]] int run(sqlite3* db) noexcept;
   /// In the caller's thread: what the last run threw.
-  void rethrow() const {
-    if (thrown_ != nullptr) {
-      std::rethrow_exception(thrown_);
-    }
-  }
+  void rethrow() const;
 
   write_answer answer;
 
@@ -53,6 +37,7 @@ class write_task {
   std::exception_ptr thrown_;
 };
 
+/// A closure of any type.
 template <class Closure>
 class closure_task final : public write_task {
  public:
@@ -71,3 +56,7 @@ class closure_task final : public write_task {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/sqlite/group/write_task.ipp"  // IWYU pragma: keep
+#endif

@@ -1,0 +1,17 @@
+// The whole library as most programs have it: the engine that comes with it, databases in files.
+#include "quorlite/quorlite.hpp"
+#include "quorlite/raft/libraft.hpp"
+#include "quorlite/storage/file.hpp"
+
+int main(int count, char** arguments) {
+  if (count != 3) {
+    return 2;
+  }
+  quorlite::libraft_options options{
+      .id = quorlite::server_id{1}, .address = arguments[1], .directory = arguments[2]};
+  options.bootstrap.push_back({options.id, options.address});
+  quorlite::file_storage<> storage{options.directory + "/databases"};
+  quorlite::libraft raft{options};
+  quorlite::replica<quorlite::libraft, quorlite::file_storage<>> replica{raft, storage};
+  return replica.open("app.db") ? 0 : 1;
+}

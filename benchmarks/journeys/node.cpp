@@ -1,0 +1,139 @@
+/// @file
+/// One server of a cluster of three over libraft, with its databases in files, for journeys.py: it
+/// obeys commands on standard input, one a line, and answers each with a line. What runs between
+/// mark() and collect() is counted: two commands, and parts of others. With --mark-start the start
+/// is marked, with --measure-start it is collected as well.
+///
+/// `node ID FOLDER PORT PORT PORT [--mark-start | --measure-start]`
+
+#include <sqlite3.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <iostream>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "quorlite/quorlite.hpp"
+#include "quorlite/raft/libraft.hpp"
+#include "quorlite/storage/file.hpp"
+
+extern "C" {
+void __gcov_reset();
+void __gcov_dump();
+}
+
+namespace {
+
+using storage_type = quorlite::file_storage<>;
+using replica_type = quorlite::replica<quorlite::libraft, storage_type>;
+
+void mark() { __gcov_reset(); }    // from here on everything counts as not run
+void collect() { __gcov_dump(); }  // writes down what ran; nothing more does before another mark
+
+quorlite::libraft_options engine_options(const std::vector<std::string>& words) {
+  const auto address = [&](std::size_t id) { return "127.0.0.1:" + words[2 + id]; };
+  const std::size_t self = std::stoul(words[1]);
+  quorlite::libraft_options options{
+      .id = quorlite::server_id{self}, .address = address(self), .directory = words[2] + "/raft"};
+  for (std::size_t id = 1; id <= 3; ++id) {
+    options.bootstrap.push_back({quorlite::server_id{id}, address(id)});
+  }
+  return options;
+}
+
+void answer(const std::string& line) { std::cout << line << std::endl; }
+
+class obedient_node {
+ public:
+  explicit obedient_node(replica_type& replica) : replica_(replica) {}
+
+  /// False: it is time to go.
+  bool obey(const std::string& command) {
+    if (command == "leading") {
+      answer(replica_.office().leading ? "yes" : "no");
+    } else if (command == "position") {
+      answer(std::to_string(replica_.applied().index.value));
+    } else if (command == "prepare") {  // later inserts find connection, table and pages
+      db_ = replica_.open("app.db").value();
+      const char* const sql = "CREATE TABLE IF NOT EXISTS note(text); INSERT INTO note VALUES('a')";
+      answer(std::to_string(execute(sql)));
+    } else if (command == "insert") {
+      mark();
+      const int code = insert();
+      collect();
+      answer(std::to_string(code));
+    } else if (command == "insert in flight") {
+      int code = SQLITE_OK;
+      std::thread client([&] { code = insert(); });
+      std::this_thread::sleep_for(in_flight_after);
+      mark();
+      client.join();
+      collect();
+      answer(std::to_string(code));
+    } else if (command == "mark") {
+      mark();
+      answer("done");
+    } else if (command == "collect") {
+      collect();
+      answer("done");
+    } else if (command == "flush") {
+      answer(replica_.flush().message());
+    } else if (command == "stop") {
+      db_ = {};
+      answer(replica_.stop().message());
+      return false;
+    } else {
+      answer("unknown command");
+    }
+    return true;
+  }
+
+ private:
+  /// Longer than a proposal is on its way to the log and the network, and well below the timeout
+  /// after which a leader that hears of nobody gives up.
+  static constexpr std::chrono::milliseconds in_flight_after{300};
+
+  int insert() { return execute("INSERT INTO note VALUES('hello')"); }
+
+  int execute(const char* sql) {
+    const int code = sqlite3_exec(db_, sql, nullptr, nullptr, nullptr);
+    return code == SQLITE_OK ? code : sqlite3_extended_errcode(db_);
+  }
+
+  replica_type& replica_;
+  quorlite::connection db_;
+};
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const std::vector<std::string> words(arguments, arguments + count);
+  const bool measure_start = words.back() == "--measure-start";
+  const bool mark_start = measure_start || words.back() == "--mark-start";
+  const quorlite::libraft_options options = engine_options(words);
+  const std::string folder = words[2] + "/databases";
+  if (mark_start) {
+    mark();
+  }
+  storage_type storage{folder};
+  quorlite::libraft raft{options};
+  replica_type replica{raft, storage};
+  const std::error_code error = replica.status();
+  if (measure_start) {
+    collect();
+  }
+  if (error) {
+    answer("failed: " + error.message());
+    return 1;
+  }
+  answer("ready");
+  obedient_node node(replica);
+  std::string command;
+  while (std::getline(std::cin, command) && node.obey(command)) {
+  }
+  return 0;
+}

@@ -1,0 +1,273 @@
+/// @file
+/// Bodies of proposer.hpp.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/detail/codec/native.hpp"
+#include "quorlite/detail/commit/proposer.hpp"
+#include "quorlite/detail/commit/write_plan.hpp"
+#include "quorlite/limits.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL result<std::shared_ptr<database>> proposer::database_named(
+    std::string_view name) noexcept {
+  return machine_.databases().find_or_make(name);
+}
+
+// ---- the writer's turn
+
+QUORLITE_DECL result<write_ticket> proposer::begin_write(const page_store& store,
+                                                         const page_store::pin& base) noexcept {
+  const auto held = machine_.hold();
+  const quorlite::office& office = machine_.office();
+  if (!office.leading) {
+    return failed(machine_.health().halted ? errc::halted : errc::not_leader);
+  }
+  // Tips and the office change under the lock only: the ticket is good, or it is void later.
+  if (base.doomed() || base.version() != store.tip().version) {
+    return failed(errc::stale_term);
+  }
+  return write_ticket{office.term, store.epoch()};
+}
+
+QUORLITE_DECL void proposer::wait_for_quiet(database& target, milliseconds slice) noexcept {
+  const auto is_quiet = [&] {
+    const std::shared_ptr<page_store> store = target.store();
+    const auto held = machine_.hold();
+    return store->tip().version == store->committed().version;
+  };
+  for (std::uint64_t spent = 0; spent < slice.value && !is_quiet(); ++spent) {
+    port_signal never(engine_);
+    static_cast<void>(never.wait(engine_, milliseconds{1}));
+  }
+}
+
+// ---- a commit
+
+QUORLITE_DECL proposer::row proposer::make_row() const {
+  auto own = std::make_shared<proposal>(engine_);
+  own->until_certain = options_.until_certain;
+  return own;
+}
+
+QUORLITE_DECL commit_answer proposer::commit(std::span<database_write> writes) noexcept {
+  std::sort(writes.begin(), writes.end(), [](const database_write& a, const database_write& b) {
+    return a.target->name() < b.target->name();
+  });
+  if (in_flight_.load() > options_.in_flight_bytes) {
+    return {make_error_code(errc::busy), {}};
+  }
+  const row own = make_row();
+  std::size_t sent = 0;
+  std::error_code error = flushes_.flush_if_crowded();
+  error = error ? error : send(writes, own, sent);
+  for (const database_write& write : writes) {
+    writers_.release(*write.target, write.writer);
+  }
+  if (error) {
+    return {error, {}};
+  }
+  static_cast<void>(own->signal.wait(engine_, options_.commit_limit));
+  in_flight_.fetch_sub(sent);
+  return {conclude(own), own->id};
+}
+
+/// Plans, installs, proposes. An error: nothing was installed and nothing is on its way.
+QUORLITE_DECL std::error_code proposer::send(std::span<database_write> writes, const row& own,
+                                             std::size_t& sent) {
+  const term in_term = writes.front().ticket.term;
+  std::vector<bytes> entries;
+  std::uint64_t full_page_bytes = 0;
+  if (const std::error_code error = plan(writes, own, entries, full_page_bytes)) {
+    return error;
+  }
+  for (const database_write& write : writes) {
+    if (!write.target->exists()) {
+      if (const std::error_code error =
+              send(in_term, open_command{write.target->name()}, make_row())) {
+        return error;
+      }
+    }
+  }
+  if (const std::error_code error = propose(own, writes, entries)) {
+    return error;
+  }
+  count(entries, full_page_bytes, sent);
+  return {};
+}
+
+QUORLITE_DECL std::error_code proposer::plan(std::span<database_write> writes, const row& own,
+                                             std::vector<bytes>& entries,
+                                             std::uint64_t& full_page_bytes) {
+  const term in_term = writes.front().ticket.term;
+  {
+    const auto held = machine_.hold();
+    const result<transaction_id> id = machine_.next_id(in_term);
+    if (!id) {
+      return id.error();
+    }
+    own->id = *id;
+  }
+  write_plan plan;
+  for (database_write& write : writes) {
+    if (write.base->doomed() || write.ticket.term != in_term) {
+      return make_error_code(errc::stale_term);
+    }
+    if (const std::error_code error = plan.add(write)) {
+      return error;
+    }
+  }
+  const std::size_t at_most =
+      std::min({options_.entry_bytes, engine_.max_entry_bytes(), limits::entry_bytes});
+  result<std::vector<bytes>> planned = plan.entries(own->id, at_most, machine_.options().lock_byte);
+  if (!planned) {
+    return planned.error();
+  }
+  entries = std::move(*planned);
+  full_page_bytes = plan.full_page_bytes();
+  return {};
+}
+
+QUORLITE_DECL std::error_code proposer::send(term in_term, decltype(command::body) body,
+                                             const row& own) {
+  {
+    const auto held = machine_.hold();
+    const result<transaction_id> id = machine_.next_id(in_term);
+    if (!id) {
+      return id.error();
+    }
+    own->id = *id;
+  }
+  std::vector<bytes> entry(1);
+  if (const std::error_code error =
+          native::encode({own->id, std::move(body)}, entry.front(), machine_.options().lock_byte)) {
+    return error;
+  }
+  return propose(own, {}, entry);
+}
+
+QUORLITE_DECL std::error_code proposer::propose(const row& own, std::span<database_write> writes,
+                                                const std::vector<bytes>& entries) {
+  const auto count = static_cast<std::uint32_t>(entries.size());
+  proposal_token first;
+  {
+    const auto held = machine_.hold();
+    const result<proposal_token> entered = machine_.enter(own, writes, count);
+    if (!entered) {
+      return entered.error();
+    }
+    first = *entered;
+  }
+  for (std::uint32_t i = 0; i < count; ++i) {
+    engine_.propose(own->id.term, proposal_token{first.value + i}, entries[i]);
+  }
+  const auto held = machine_.hold();
+  machine_.proposals().hand_over(own);
+  return {};
+}
+
+QUORLITE_DECL std::error_code proposer::submit(decltype(command::body) body) {
+  const row own = make_row();
+  term in_term;
+  {
+    const auto held = machine_.hold();
+    in_term = machine_.office().term;
+  }
+  if (const std::error_code error = send(in_term, std::move(body), own)) {
+    return error;
+  }
+  static_cast<void>(own->signal.wait(engine_, options_.commit_limit));
+  return conclude(own);
+}
+
+QUORLITE_DECL std::error_code proposer::read_barrier(milliseconds limit) {
+  const row asked = make_row();
+  proposal_token token;
+  {
+    const auto held = machine_.hold();
+    token = machine_.proposals().add_barrier(asked);
+  }
+  engine_.read_barrier(token);
+  static_cast<void>(asked->signal.wait(engine_, limit));
+  const auto held = machine_.hold();
+  return asked->answer == answer::applied ? std::error_code{} : make_error_code(errc::not_leader);
+}
+
+// ---- what became of it
+
+[[nodiscard]] inline errc refusal_of(reason why) noexcept {
+  switch (why) {
+    case reason::not_leader: return errc::not_leader;
+    case reason::too_large: return errc::too_large;
+    case reason::busy:
+      return errc::overloaded;  // the tip is gone already: from the top, not just COMMIT again
+    default: return errc::stale_term;
+  }
+}
+[[nodiscard]] inline errc loss_of(reason why) noexcept {
+  switch (why) {
+    case reason::log_failed: return errc::log_failed;
+    case reason::timed_out: return errc::timed_out;
+    case reason::stopped: return errc::stopped;
+    default: return errc::leadership_lost;
+  }
+}
+
+/// The waiter's look at its row: what it may conclude now (R7). Once, after the wait.
+QUORLITE_DECL std::error_code proposer::conclude(const row& own) const {
+  const auto held = machine_.hold();
+  switch (own->answer) {
+    case answer::applied: return {};
+    case answer::conflict: return make_error_code(errc::conflict);
+    case answer::not_applied: return make_error_code(refusal_of(own->why));
+    case answer::unknown: return make_error_code(loss_of(own->why));
+    case answer::waiting: break;
+  }
+  return make_error_code(errc::timed_out);
+}
+
+QUORLITE_DECL std::string proposer::explain(std::error_code error) const {
+  std::string text = error.message();
+  const auto held = machine_.hold();
+  const quorlite::office& office = machine_.office();
+  if (machine_.health().halted) {
+    text += " (" + machine_.health().what + ")";
+  } else if (!office.leading && !office.leader_hint.empty()) {
+    text += "; the leader is " + office.leader_hint;
+  }
+  return text;
+}
+
+QUORLITE_DECL void proposer::count(const std::vector<bytes>& entries, std::uint64_t full_page_bytes,
+                                   std::size_t& sent) {
+  for (const bytes& entry : entries) {
+    sent += entry.size();
+  }
+  in_flight_.fetch_add(sent);
+  const std::lock_guard guard(counters_mutex_);
+  ++counters_.transactions;
+  counters_.entries += entries.size();
+  counters_.entry_bytes += sent;
+  counters_.full_page_bytes += full_page_bytes;
+}
+
+QUORLITE_DECL proposer_counters proposer::counters() const {
+  const std::lock_guard guard(counters_mutex_);
+  return counters_;
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite

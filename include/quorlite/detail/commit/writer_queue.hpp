@@ -1,0 +1,62 @@
+/// @file
+/// Who may write a database now, and who waits for it.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
+#include "quorlite/detail/core/consensus_port.hpp"
+#include "quorlite/detail/pages/registry.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+/// The writer slots of a replica's databases: one writer at a time builds on a tip. A slot belongs to
+/// the name, over drops and restores. Who waits does so in slices, by the engine's wait, and tries
+/// again after each: there is no order among those who wait, so nobody is kept waiting by one who
+/// has left. Any thread.
+class writer_queue {
+ public:
+  /// A waiter's share: how long one wait lasts before it looks again.
+  static constexpr milliseconds slice{2};
+
+  explicit writer_queue(consensus_port& engine) noexcept : engine_(engine) {}
+  writer_queue(const writer_queue&) = delete;
+  writer_queue& operator=(const writer_queue&) = delete;
+
+  /// @param owner any address of the caller's
+  /// @returns false if another one holds the slot; true also if `owner` has it already
+  [[nodiscard]] bool try_acquire(const database& target, const void* owner);
+  /// Gives the slot back, if `owner` has it, and wakes one who waits for it.
+  void release(const database& target, const void* owner) noexcept;
+  /// Blocks until the slot was released, or a slice has passed.
+  void wait(const database& target) noexcept;
+  /// nullptr: the slot is free.
+  [[nodiscard]] const void* holder_of(const database& target) const;
+
+ private:
+  struct waiter {
+    port_signal* freed;
+    bool woken;
+  };
+  struct slot {
+    const void* holder = nullptr;
+    std::vector<waiter> waiters;
+  };
+
+  consensus_port& engine_;
+  mutable std::mutex mutex_;
+  std::map<const database*, slot> slots_;  ///< of those that somebody holds or waits for
+};
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/commit/writer_queue.ipp"  // IWYU pragma: keep
+#endif

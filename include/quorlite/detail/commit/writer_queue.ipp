@@ -1,0 +1,73 @@
+/// @file
+/// Bodies of writer_queue.hpp.
+#pragma once
+
+#include <algorithm>
+#include <mutex>
+#include <vector>
+
+#include "quorlite/config.hpp"
+#include "quorlite/detail/commit/writer_queue.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL bool writer_queue::try_acquire(const database& target, const void* owner) {
+  const std::lock_guard guard(mutex_);
+  slot& asked = slots_[&target];
+  if (asked.holder == nullptr) {
+    asked.holder = owner;
+  }
+  return asked.holder == owner;
+}
+
+QUORLITE_DECL void writer_queue::release(const database& target, const void* owner) noexcept {
+  const std::lock_guard guard(mutex_);
+  const auto found = slots_.find(&target);
+  if (found == slots_.end() || owner == nullptr || found->second.holder != owner) {
+    return;
+  }
+  found->second.holder = nullptr;
+  for (waiter& next : found->second.waiters) {
+    if (!next.woken) {
+      next.woken = true;
+      next.freed->raise();
+      return;  // one slot, one waiter: the others have their slices
+    }
+  }
+  if (found->second.waiters.empty()) {
+    slots_.erase(found);
+  }
+}
+
+QUORLITE_DECL void writer_queue::wait(const database& target) noexcept {
+  port_signal freed(engine_);
+  {
+    const std::lock_guard guard(mutex_);
+    const auto found = slots_.find(&target);
+    if (found == slots_.end() || found->second.holder == nullptr) {
+      return;
+    }
+    found->second.waiters.push_back({&freed, false});
+  }
+  static_cast<void>(freed.wait(engine_, slice));
+  const std::lock_guard guard(mutex_);
+  const auto found = slots_.find(&target);
+  std::vector<waiter>& waiters = found->second.waiters;
+  waiters.erase(std::find_if(waiters.begin(), waiters.end(),
+                             [&](const waiter& own) { return own.freed == &freed; }));
+  if (waiters.empty() && found->second.holder == nullptr) {
+    slots_.erase(found);
+  }
+}
+
+QUORLITE_DECL const void* writer_queue::holder_of(const database& target) const {
+  const std::lock_guard guard(mutex_);
+  const auto found = slots_.find(&target);
+  return found == slots_.end() ? nullptr : found->second.holder;
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite

@@ -1,0 +1,193 @@
+/// @file
+/// Bodies of libraft_core: mail, the end, the status, and what the engine and its disk call.
+#pragma once
+
+#include "quorlite/detail/libraft/core.hpp"
+
+#include <memory>
+#include <system_error>
+#include <utility>
+
+#include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
+#include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/members.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/raft/libraft_options.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL libraft_core::libraft_core(const libraft_options& options) noexcept
+    : proposals_(options), compaction_(options) {
+  fsm_.version = 3;
+  fsm_.data = this;
+  fsm_.apply = on_apply;
+  fsm_.snapshot = on_snapshot;
+  fsm_.snapshot_async = on_snapshot_async;
+  fsm_.snapshot_finalize = on_snapshot_finalize;
+  fsm_.restore = on_restore;
+}
+
+QUORLITE_DECL void libraft_core::attach(::raft& engine, state_machine& machine) noexcept {
+  engine_ = &engine;
+  lane_.attach(engine, machine);
+  io_.attach(engine, *this);
+  compaction_.attach(engine, lane_);
+  office_.attach(engine, lane_);
+  proposals_.attach(engine, lane_, io_);
+  members_.attach(engine);
+}
+
+QUORLITE_DECL void libraft_core::carry_out(libraft_mail& mail) noexcept {
+  office_.notice_loss();
+  proposals_.submit(office_.open(), std::move(mail.proposals), std::move(mail.barriers));
+  for (std::shared_ptr<libraft_request>& one : mail.requests) {
+    members_.carry_out(std::move(one));
+  }
+  if (mail.transfer) {
+    members_.transfer_to_anyone();
+  }
+  if (mail.compact) {
+    compaction_.force();
+  }
+  if (mail.compact || mail.nudge) {
+    proposals_.nudge(office_.open());
+  }
+  watch();
+}
+
+QUORLITE_DECL void libraft_core::watch() noexcept {
+  if (engine_->state == RAFT_UNAVAILABLE && !lane_.ended()) {
+    lane_.end(make_error_code(errc::storage_broken));  // it gave up, for want of disk or memory
+  }
+  office_.watch();
+  proposals_.pump(office_.open());
+  proposals_.set_log_bytes(compaction_.applied_log_bytes());
+}
+
+QUORLITE_DECL void libraft_core::end(reason why) noexcept {
+  expect_close(why);
+  office_.resign();
+  lane_.end({});
+  proposals_.sweep();
+  members_.sweep();
+}
+
+QUORLITE_DECL void libraft_core::report(libraft_status& into, bool alive) const {
+  into.failure = lane_.failure();
+  into.position = lane_.cursor().at;
+  into.announced = office_.open().value != 0;
+  into.log_bytes = compaction_.applied_log_bytes() + proposals_.in_flight();
+  into.snapshot_bytes = compaction_.snapshot_bytes();
+  into.counters = {.proposals = proposals_.handed_over(),
+                   .batches = proposals_.batches(),
+                   .refused_busy = proposals_.refused(),
+                   .barriers = proposals_.barriers(),
+                   .commands_applied = lane_.commands(),
+                   .snapshots_taken = compaction_.taken(),
+                   .snapshots_failed = compaction_.failed(),
+                   .snapshots_restored = restore_.installed(),
+                   .disk_errors = disk_errors_};
+  if (!alive) {
+    into.role = libraft_role::stopped;
+    into.leader = {};
+    return;
+  }
+  into.role = role_of(engine_->state);
+  into.term = term{engine_->current_term};
+  into.commit_index = engine_->commit_index;
+  into.applied_index = engine_->last_applied;
+  into.snapshot_index = engine_->log.snapshot.last_index;
+  into.last_index = raft_last_index(engine_);
+  report_servers(into);
+}
+
+QUORLITE_DECL libraft_role libraft_core::role_of(unsigned short state) noexcept {
+  switch (state) {
+    case RAFT_FOLLOWER: return libraft_role::follower;
+    case RAFT_CANDIDATE: return libraft_role::candidate;
+    case RAFT_LEADER: return libraft_role::leader;
+    default: return libraft_role::stopped;
+  }
+}
+
+QUORLITE_DECL void libraft_core::report_servers(libraft_status& into) const {
+  raft_id id = 0;
+  const char* address = nullptr;
+  raft_leader(engine_, &id, &address);
+  if (into.leader.id.value != id) {
+    into.leader = {server_id{id}, address == nullptr ? "" : address, true};
+  }
+  const raft_configuration& now = engine_->configuration;
+  into.members.resize(now.n);
+  for (unsigned i = 0; i < now.n; ++i) {
+    libraft_server& one = into.members[i];
+    one.id = server_id{now.servers[i].id};
+    one.voter = now.servers[i].role == RAFT_VOTER;
+    if (one.address != now.servers[i].address) {
+      one.address = now.servers[i].address;
+    }
+  }
+}
+
+QUORLITE_DECL int libraft_core::on_apply(raft_fsm* fsm, const raft_buffer* buffer,
+                                         void** result) noexcept {
+  libraft_core& self = of(fsm);
+  *result = nullptr;
+  self.office_.notice_loss();
+  self.lane_.apply(*buffer);
+  self.compaction_.note_applied();
+  return 0;
+}
+
+QUORLITE_DECL int libraft_core::on_snapshot(raft_fsm* fsm, raft_buffer* bufs[],
+                                            unsigned* count) noexcept {
+  *bufs = nullptr;
+  *count = 0;
+  return of(fsm).compaction_.begin();
+}
+
+QUORLITE_DECL int libraft_core::on_snapshot_async(raft_fsm* fsm, raft_buffer* bufs[],
+                                                  unsigned* count) noexcept {
+  return of(fsm).compaction_.fill(*bufs, *count);
+}
+
+QUORLITE_DECL int libraft_core::on_snapshot_finalize(raft_fsm* fsm, raft_buffer* bufs[],
+                                                     unsigned* count) noexcept {
+  of(fsm).compaction_.end(*bufs, *count);
+  return 0;
+}
+
+QUORLITE_DECL int libraft_core::on_restore(raft_fsm* fsm, raft_buffer* buffer) noexcept {
+  libraft_core& self = of(fsm);
+  self.office_.notice_loss();
+  if (self.lane_.ended()) {
+    return RAFT_SHUTDOWN;
+  }
+  if (const std::error_code error = self.restore_.install(self.lane_, *buffer)) {
+    self.lane_.end(error);
+    return RAFT_CORRUPT;
+  }
+  self.compaction_.restored(self.restore_.installed_bytes());
+  return 0;
+}
+
+QUORLITE_DECL void libraft_core::disk_failed(int code) noexcept {
+  ++disk_errors_;
+  lane_.end(libraft_error(code));
+}
+
+QUORLITE_DECL int libraft_core::prepare_restore(const raft_buffer& snapshot) noexcept {
+  restore_error_ = restore_.prepare(lane_.machine(), snapshot);
+  return restore_error_ ? RAFT_CORRUPT : 0;
+}
+
+QUORLITE_DECL void libraft_core::restore_failed(int code) noexcept {
+  lane_.end(restore_error_ ? restore_error_ : libraft_error(code));
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite

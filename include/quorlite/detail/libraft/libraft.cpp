@@ -1,0 +1,18 @@
+// The libraft adapter, compiled: the bodies of all headers of this room and of its public face.
+// It needs the headers of libraft and libuv; programs that link it do not.
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#error "this unit belongs to the compiled library, which defines QUORLITE_SEPARATE_COMPILATION"
+#endif
+
+#include "quorlite/raft/libraft.ipp"
+
+#include "quorlite/detail/libraft/core.ipp"
+#include "quorlite/detail/libraft/engine.ipp"
+#include "quorlite/detail/libraft/io.ipp"
+#include "quorlite/detail/libraft/lane.ipp"
+#include "quorlite/detail/libraft/members.ipp"
+#include "quorlite/detail/libraft/office.ipp"
+#include "quorlite/detail/libraft/proposals.ipp"
+#include "quorlite/detail/libraft/runtime.ipp"
+#include "quorlite/detail/libraft/snapshot.ipp"
+#include "quorlite/detail/libraft/transport.ipp"

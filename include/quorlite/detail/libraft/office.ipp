@@ -1,0 +1,100 @@
+/// @file
+/// Bodies of libraft_office: gains, losses and leaders elsewhere, noticed and announced.
+#pragma once
+
+#include "quorlite/detail/libraft/office.hpp"
+
+#include <string_view>
+
+#include "quorlite/config.hpp"
+#include "quorlite/detail/libraft/lane.hpp"
+#include "quorlite/ids.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL void libraft_office::attach(::raft& engine, libraft_lane& lane) noexcept {
+  engine_ = &engine;
+  lane_ = &lane;
+}
+
+QUORLITE_DECL void libraft_office::notice_loss() noexcept {
+  if (open_.value != 0 && (lane_->ended() || !leads_in(open_))) {
+    resign();
+  }
+}
+
+QUORLITE_DECL void libraft_office::watch() noexcept {
+  notice_loss();
+  lane_->catch_up();
+  notice_loss();  // it may have ended there
+  if (lane_->ended()) {
+    return;
+  }
+  if (engine_->state == RAFT_LEADER) {
+    const term now{engine_->current_term};
+    if (open_ == now) {
+      return;
+    }
+    if (applied_ == now) {
+      gain(now);
+    } else if (asked_ != now) {
+      ask(now);
+    }
+  } else {
+    tell_leader();
+  }
+}
+
+QUORLITE_DECL void libraft_office::resign() noexcept {
+  if (open_.value != 0) {
+    const term was = open_;
+    open_ = term{};
+    lane_->machine().leadership_changed({was, false, {}});
+  }
+}
+
+QUORLITE_DECL void libraft_office::ask(term now) noexcept {
+  auto* const one = new barrier{{}, this, now};
+  one->request.data = one;
+  asked_ = now;
+  if (::raft_barrier(engine_, &one->request, on_barrier) != 0) {
+    asked_ = term{};  // again at the next look
+    delete one;
+  }
+}
+
+QUORLITE_DECL void libraft_office::on_barrier(struct raft_barrier* request, int status) noexcept {
+  auto* const one = static_cast<barrier*>(request->data);
+  libraft_office& self = *one->owner;
+  if (status == 0) {
+    self.applied_ = one->asked;
+  } else if (self.asked_ == one->asked) {
+    self.asked_ = term{};
+  }
+  delete one;
+}
+
+QUORLITE_DECL void libraft_office::gain(term now) noexcept {
+  open_ = now;
+  told_leader_ = 0;
+  lane_->machine().leadership_changed({now, true, engine_->address});
+}
+
+QUORLITE_DECL void libraft_office::tell_leader() noexcept {
+  raft_id id = 0;
+  const char* address = nullptr;
+  raft_leader(engine_, &id, &address);
+  if (id == told_leader_ && engine_->current_term == told_term_.value) {
+    return;
+  }
+  told_leader_ = id;
+  told_term_ = term{engine_->current_term};
+  const std::string_view hint = address == nullptr ? std::string_view() : address;
+  lane_->machine().leadership_changed({told_term_, false, hint});
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite

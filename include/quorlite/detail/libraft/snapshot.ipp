@@ -1,0 +1,250 @@
+/// @file
+/// Bodies of snapshot.hpp: the header, the memory of the engine, restores, and when to take one.
+#pragma once
+
+#include "quorlite/detail/libraft/snapshot.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <system_error>
+#include <utility>
+
+#include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
+#include "quorlite/detail/core/wire.hpp"
+#include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/lane.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/raft/libraft_options.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL void libraft_snapshot_header::encode(bytes_span into) const noexcept {
+  std::memcpy(into.data(), magic.data(), magic.size());
+  store_little_endian(into.data() + 8, at.entry);
+  store_little_endian(into.data() + 16, at.at.index.value);
+  store_little_endian(into.data() + 24, at.at.term.value);
+  store_little_endian(into.data() + 32, content_bytes);
+  store_little_endian(into.data() + 4, check_of(into));
+}
+
+QUORLITE_DECL result<libraft_snapshot_header> libraft_snapshot_header::decode(
+    bytes_view whole) noexcept {
+  if (whole.size() < encoded_bytes || std::memcmp(whole.data(), magic.data(), magic.size()) != 0 ||
+      load_little_endian<std::uint32_t>(whole.data() + 4) != check_of(whole)) {
+    return failed(errc::corrupt);
+  }
+  libraft_snapshot_header header;
+  header.at.entry = load_little_endian<std::uint64_t>(whole.data() + 8);
+  header.at.at.index.value = load_little_endian<std::uint64_t>(whole.data() + 16);
+  header.at.at.term.value = load_little_endian<std::uint64_t>(whole.data() + 24);
+  header.content_bytes = load_little_endian<std::uint64_t>(whole.data() + 32);
+  if (header.content_bytes != whole.size() - encoded_bytes) {
+    return failed(errc::corrupt);
+  }
+  return header;
+}
+
+QUORLITE_DECL int libraft_snapshot_buffers::fill(snapshot_reader& from, const libraft_cursor& at,
+                                                 raft_buffer*& bufs, unsigned& count) noexcept {
+  const std::uint64_t size = from.size_bytes();
+  const std::uint64_t parts = size / part_bytes + (size % part_bytes == 0 ? 1 : 2);
+  if (parts > std::numeric_limits<unsigned>::max() / sizeof(raft_buffer)) {
+    return RAFT_TOOBIG;
+  }
+  bufs =
+      static_cast<raft_buffer*>(raft_calloc(static_cast<std::size_t>(parts), sizeof(raft_buffer)));
+  if (bufs == nullptr) {
+    return RAFT_NOMEM;
+  }
+  count = static_cast<unsigned>(parts);
+  const bytes_span head = take(bufs[0], libraft_snapshot_header::encoded_bytes);
+  if (head.empty()) {
+    return RAFT_NOMEM;
+  }
+  libraft_snapshot_header{at, size}.encode(head);
+  std::uint64_t offset = 0;
+  for (unsigned i = 1; i < count; ++i) {
+    const auto wanted =
+        static_cast<std::size_t>(std::min<std::uint64_t>(part_bytes, size - offset));
+    const bytes_span part = take(bufs[i], wanted);
+    if (part.empty()) {
+      return RAFT_NOMEM;
+    }
+    if (from.read(offset, part)) {
+      return RAFT_IOERR;
+    }
+    offset += wanted;
+  }
+  return 0;
+}
+
+QUORLITE_DECL void libraft_snapshot_buffers::release(raft_buffer*& bufs, unsigned& count) noexcept {
+  for (unsigned i = 0; bufs != nullptr && i < count; ++i) {
+    raft_free(bufs[i].base);
+  }
+  raft_free(bufs);
+  bufs = nullptr;
+  count = 0;
+}
+
+QUORLITE_DECL bytes_span libraft_snapshot_buffers::take(raft_buffer& buffer,
+                                                        std::size_t size) noexcept {
+  buffer.base = raft_malloc(size);
+  buffer.len = buffer.base == nullptr ? 0 : size;
+  return {static_cast<std::byte*>(buffer.base), buffer.len};
+}
+
+QUORLITE_DECL std::error_code libraft_restore::prepare(state_machine& machine,
+                                                       const raft_buffer& from) noexcept {
+  const bytes_view whole = libraft_bytes(from);
+  const result<libraft_snapshot_header> header = libraft_snapshot_header::decode(whole);
+  if (!header) {
+    return header.error();
+  }
+  ready_ = {from.base, header->at, whole.size(), nullptr};
+  if (header->at.at.index <= machine.durable().index) {
+    return {};  // it has all that, and the entries after it will come again
+  }
+  // 0.15 takes a snapshot for installed as soon as it has come, and never asks for it again: what
+  // may pass by itself, such as a full disk, gets a second chance here.
+  std::error_code error = stage(machine, whole.subspan(libraft_snapshot_header::encoded_bytes));
+  if (error) {
+    error = stage(machine, whole.subspan(libraft_snapshot_header::encoded_bytes));
+  }
+  return error;
+}
+
+QUORLITE_DECL std::error_code libraft_restore::install(libraft_lane& lane,
+                                                       raft_buffer& from) noexcept {
+  if (ready_.base != from.base) {
+    if (const std::error_code error = prepare(lane.machine(), from)) {
+      return error;
+    }
+  }
+  prepared ready = std::exchange(ready_, {});
+  lane.move_to(ready.at);
+  if (ready.stage != nullptr) {
+    lane.carried_on(lane.machine().install(std::move(ready.stage), ready.at.at));
+  }
+  installed_bytes_ = ready.size;
+  ++installed_;
+  raft_free(from.base);
+  from = {};
+  return {};
+}
+
+QUORLITE_DECL std::error_code libraft_restore::stage(state_machine& machine,
+                                                     bytes_view content) noexcept {
+  result<std::unique_ptr<snapshot_stage>> begun = machine.begin_restore();
+  if (!begun) {
+    return begun.error();
+  }
+  while (!content.empty()) {
+    const bytes_view part =
+        content.first(std::min(content.size(), libraft_snapshot_buffers::part_bytes));
+    if (const std::error_code error = (*begun)->append(part)) {
+      return error;
+    }
+    content = content.subspan(part.size());
+  }
+  const std::error_code error = (*begun)->finish();
+  ready_.stage = error ? nullptr : std::move(*begun);
+  return error;
+}
+
+QUORLITE_DECL libraft_compaction::libraft_compaction(const libraft_options& options) noexcept
+    : min_bytes_(options.snapshot_min_bytes),
+      percent_(options.snapshot_percent),
+      trailing_bytes_(options.trailing_bytes),
+      log_bytes_(options.log_bytes) {}
+
+QUORLITE_DECL void libraft_compaction::attach(::raft& engine, libraft_lane& lane) noexcept {
+  engine_ = &engine;
+  lane_ = &lane;
+  raft_set_snapshot_threshold(engine_, never);
+}
+
+QUORLITE_DECL void libraft_compaction::note_applied() noexcept {
+  if (lane_->applied_bytes() - base_bytes_ >= limit() + patience_) {
+    raft_set_snapshot_threshold(engine_, 1);
+  }
+}
+
+QUORLITE_DECL void libraft_compaction::force() noexcept {
+  forced_ = true;
+  raft_set_snapshot_threshold(engine_, 1);
+}
+
+QUORLITE_DECL int libraft_compaction::begin() noexcept {
+  lane_->catch_up();
+  state_machine& machine = lane_->machine();
+  if (lane_->ended() || machine.applied().index != lane_->cursor().at.index) {
+    return RAFT_BUSY;  // a machine that is ahead of its replay has no state of this entry
+  }
+  result<std::unique_ptr<snapshot_reader>> reader = machine.take_snapshot();
+  if (!reader || (*reader)->at().index != lane_->cursor().at.index) {
+    return RAFT_BUSY;
+  }
+  reader_ = std::move(*reader);
+  at_ = lane_->cursor();
+  at_bytes_ = lane_->applied_bytes();
+  raft_set_snapshot_threshold(engine_, never);
+  raft_set_snapshot_trailing(engine_, entries_to_keep());
+  return 0;
+}
+
+QUORLITE_DECL void libraft_compaction::end(raft_buffer*& bufs, unsigned& count) noexcept {
+  std::uint64_t size = 0;
+  for (unsigned i = 0; bufs != nullptr && i < count; ++i) {
+    size += bufs[i].len;
+  }
+  libraft_snapshot_buffers::release(bufs, count);
+  reader_.reset();
+  if (engine_->log.snapshot.last_index >= at_.entry) {
+    stored(size, at_bytes_, trailing_);
+    ++taken_;
+  } else {
+    ++failed_;
+    patience_ += limit() / 4 + 1;  // the log grows meanwhile: proposals are refused at its limit
+  }
+  forced_ = false;
+}
+
+QUORLITE_DECL std::uint64_t libraft_compaction::limit() const noexcept {
+  const std::uint64_t part = snapshot_bytes_ / 100 * percent_;
+  return std::min(std::max(min_bytes_, part), log_bytes_ / 2);
+}
+
+QUORLITE_DECL void libraft_compaction::stored(std::uint64_t size, std::uint64_t up_to,
+                                              std::uint64_t kept) noexcept {
+  snapshot_bytes_ = size;
+  base_bytes_ = up_to;
+  kept_bytes_ = kept;
+  patience_ = 0;
+}
+
+QUORLITE_DECL unsigned libraft_compaction::entries_to_keep() noexcept {
+  unsigned entries = 0;
+  trailing_ = 0;
+  for (std::uint64_t at = at_.entry; at > 0 && entries < never; --at) {
+    const raft_entry* const entry = libraft_entry_at(engine_->log, at);
+    if (entry == nullptr || trailing_ + entry->buf.len > trailing_bytes_ || forced_) {
+      break;
+    }
+    trailing_ += entry->buf.len;
+    ++entries;
+  }
+  return std::max(entries, 1U);
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite

@@ -1,0 +1,176 @@
+/// @file
+/// Bodies of machine_state.hpp: what entries do.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "quorlite/config.hpp"
+#include "quorlite/detail/codec/native.hpp"
+#include "quorlite/detail/machine/machine_state.hpp"
+#include "quorlite/detail/machine/staged_restore.hpp"
+#include "quorlite/detail/machine/stored_base.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+/// A replay of what the base holds already, but for the frames that were staged when it was stored.
+QUORLITE_DECL void machine_state::stage_again(const log_entry& entry) {
+  if (entry.at.index <= staged_up_to_) {
+    return;
+  }
+  staged_up_to_ = entry.at.index;
+  if (options_.legacy != nullptr && options_.legacy->admits(entry.bytes)) {
+    return options_.legacy->stage_again(assembly_, entry);
+  }
+  const result<command> decoded = native::decode(entry.bytes, options_.lock_byte);
+  if (!decoded) {
+    return;
+  }
+  assembly_.overtake(decoded->id.term);
+  if (const auto* const frames = std::get_if<frames_command>(&decoded->body)) {
+    const auto whole = assembly_.take(decoded->id, *frames, entry);
+    if (!whole || *whole) {
+      assembly_.end(decoded->id);
+    }
+  } else if (const auto* const undo = std::get_if<undo_command>(&decoded->body)) {
+    assembly_.undo(undo->target);
+  } else if (const auto* const drop = std::get_if<drop_command>(&decoded->body)) {
+    assembly_.drop_database(drop->name);
+  }
+}
+
+QUORLITE_DECL void machine_state::skip_again(log_index upto) noexcept {
+  staged_up_to_ = std::max(staged_up_to_, upto);
+}
+
+/// The leader's own transaction, if the tips still have it: the pages are there already.
+/// @returns false if the tips are not, or no longer, the ones that it was proposed with
+QUORLITE_DECL bool machine_state::promote_own(transaction_id id,
+                                              const assembled_transaction& whole) {
+  const row own = proposals_.find(id);
+  if (own == nullptr || own->writes.size() != whole.databases.size()) {
+    return false;
+  }
+  for (const database_frames& frames : whole.databases) {
+    const auto found = std::find_if(
+        own->writes.begin(), own->writes.end(),
+        [&](const database_write& write) { return write.target->name() == frames.name; });
+    if (found == own->writes.end() || !found->target->exists() ||
+        found->target->store() != found->store || found->store->epoch() != found->ticket.epoch ||
+        found->hash != frames.result_hash) {
+      return false;
+    }
+    const page_store::state base = found->store->committed();
+    const bool next =
+        base.version.next() == found->version && found->store->tip().version >= found->version;
+    if (!next || base.counted() != frames.base_version || base.hash != frames.base_hash) {
+      return false;
+    }
+  }
+  for (const database_write& write : own->writes) {
+    write.store->promote();
+  }
+  return true;
+}
+
+/// @param restart see page_store::install_committed()
+QUORLITE_DECL void machine_state::install(database_write& ready, bool restart) {
+  if (ready.store->tip().version != ready.store->committed().version) {
+    ready.store->discard_tip();  // somebody else's entry: what this replica hoped for is void
+  }
+  ready.store->install_committed(std::move(ready.pages), ready.page_count, ready.hash, restart);
+}
+
+/// The pages are in place: the transaction is part of the history.
+QUORLITE_DECL verdict machine_state::committed(const log_entry& entry, transaction_id id) {
+  assembly_.end(id);
+  outcomes_.record(id, entry.at.index);
+  ++counters_.transactions;
+  return done(entry, id);
+}
+
+QUORLITE_DECL verdict machine_state::done(const log_entry& entry, transaction_id id) {
+  if (const row own = proposals_.find(id)) {
+    proposals_.answer(own, answer::applied, reason::none, entry.at);
+  }
+  advance(entry.at);
+  return verdict::applied;
+}
+
+/// The entry changes nothing, on any replica.
+QUORLITE_DECL verdict machine_state::refuse(const log_entry& entry, transaction_id id,
+                                            std::error_code why) {
+  assembly_.end(id);
+  ++(why == errc::conflict ? counters_.conflicts : counters_.malformed);
+  if (const row own = proposals_.find(id)) {
+    drop_writes(*own);
+    proposals_.answer(own, answer::conflict, reason::none, entry.at);
+  }
+  advance(entry.at);
+  return verdict::applied;
+}
+
+/// Foreign bytes mean the same to every replica: nothing. Damaged ones do not, so this replica must
+/// not go on.
+QUORLITE_DECL verdict machine_state::undecodable(const log_entry& entry, std::error_code why) {
+  if (why == errc::corrupt || why == errc::needs_upgrade) {
+    return halt(static_cast<errc>(why.value()), why.message() + " in the entry at", entry.at.index);
+  }
+  ++counters_.malformed;
+  advance(entry.at);
+  return verdict::applied;
+}
+
+/// Call it after the rows of the entry were answered.
+QUORLITE_DECL void machine_state::advance(log_position to) {
+  ++counters_.entries;
+  applied_.index = to.index;
+  applied_.term = to.term.value == 0 ? applied_.term : to.term;
+  staged_up_to_ = applied_.index;
+  if (entry_terms_) {
+    proposals_.overtake(applied_.term);
+  }
+}
+
+/// The base is at one position again, if the log is what it was made from: every page is what the
+/// entries say.
+QUORLITE_DECL verdict machine_state::end_of_redo(verdict said) {
+  if (redo_until_.value == 0 || applied_.index < redo_until_ || said == verdict::halted) {
+    return said;
+  }
+  redo_until_ = {};
+  for (const std::shared_ptr<database>& target : databases_.existing()) {
+    const std::shared_ptr<page_store> store = target->store();
+    if (store->sum_of_hashes() != store->committed().hash) {
+      return halt(errc::corrupt,
+                  "after a crash the base and the log do not make '" + target->name() + "' at",
+                  applied_.index);
+    }
+  }
+  return said;
+}
+
+QUORLITE_DECL verdict machine_state::halt(errc why, const std::string& what, log_index at) {
+  if (!health_.halted) {
+    health_ = {true, make_error_code(why), what + " log index " + std::to_string(at.value)};
+    office_.leading = false;
+    drop_tips();
+    for (const row& waiting : proposals_.rows()) {
+      proposals_.answer(waiting, answer::unknown, reason::stopped);
+    }
+  }
+  return verdict::halted;
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite

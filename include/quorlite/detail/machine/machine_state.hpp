@@ -1,0 +1,148 @@
+/// @file
+/// The state of a replica, and the steps by which it moves: what does not depend on the engine or
+/// the storage. Who makes which step when is told in fsm.hpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
+#include "quorlite/detail/machine/captured_state.hpp"
+#include "quorlite/detail/machine/database_write.hpp"
+#include "quorlite/detail/machine/frame_assembly.hpp"
+#include "quorlite/detail/machine/outcome_table.hpp"
+#include "quorlite/detail/machine/proposals.hpp"
+#include "quorlite/detail/machine/restore_target.hpp"
+#include "quorlite/detail/pages/registry.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/options.hpp"
+#include "quorlite/replica_status.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+struct loaded_base;
+struct restored_state;
+
+/// Position, databases, outcomes, proposals, the office and the health of one replica.
+///
+/// **The lock.** All but options(), databases() and evict() is called under hold(). It orders every
+/// change of committed or tip versions. It is a leaf for callers: adapters may hold their own locks
+/// while they call in, and nothing is called out with it held (signals are raised under it; they
+/// call nobody).
+class machine_state {
+ public:
+  using row = proposal_table::row;
+  using stores = std::vector<std::shared_ptr<page_store>>;
+
+  /// @param entry_terms the engine tells the true term of each entry
+  machine_state(const fsm_options& options, bool entry_terms);
+
+  [[nodiscard]] std::unique_lock<std::mutex> hold() const { return std::unique_lock(mutex_); }
+  [[nodiscard]] const fsm_options& options() const noexcept { return options_; }
+  [[nodiscard]] registry& databases() noexcept { return databases_; }
+  /// Drops pages that the storage holds as well, until half of the memory is free.
+  void evict();
+
+  [[nodiscard]] const quorlite::health& health() const noexcept { return health_; }
+  [[nodiscard]] const quorlite::office& office() const noexcept { return office_; }
+  [[nodiscard]] const machine_counters& counters() const noexcept { return counters_; }
+  void count_frames(const log_entry& entry, std::uint64_t page_bytes) noexcept {
+    counters_.entry_bytes += entry.bytes.size();
+    counters_.page_bytes += page_bytes;
+  }
+  [[nodiscard]] log_position applied() const noexcept { return applied_; }
+  [[nodiscard]] log_position durable() const noexcept { return durable_; }
+  /// The base stands between two positions until the log was replayed to the later one.
+  [[nodiscard]] bool is_redoing() const noexcept { return redo_until_.value != 0; }
+  [[nodiscard]] frame_assembly& assembly() noexcept { return assembly_; }
+  [[nodiscard]] proposal_table& proposals() noexcept { return proposals_; }
+
+  // ---- entries: see fsm::apply. What an entry changes and the position move in one hold.
+
+  /// True if entries before this one were neither applied nor skipped.
+  [[nodiscard]] bool misses_before(log_index at) const noexcept {
+    return at > staged_up_to_.next();
+  }
+  void stage_again(const log_entry& entry);
+  void skip_again(log_index upto) noexcept;
+  [[nodiscard]] bool promote_own(transaction_id id, const assembled_transaction& whole);
+  void install(database_write& ready, bool restart = false);
+  verdict committed(const log_entry& entry, transaction_id id);
+  verdict done(const log_entry& entry, transaction_id id);
+  verdict refuse(const log_entry& entry, transaction_id id, std::error_code why);
+  verdict undecodable(const log_entry& entry, std::error_code why);
+  void advance(log_position to);
+  verdict end_of_redo(verdict said);
+  verdict halt(errc why, const std::string& what, log_index at);
+
+  // ---- the office, and what is proposed in it
+
+  void change_office(const leadership& now);
+  void settle(proposal_token which, outcome how, reason why);
+  /// A fresh name for a transaction. @returns errc::not_leader, stale_term, halted
+  [[nodiscard]] result<transaction_id> next_id(term expected);
+  /// Puts the versions on the tips and the row into the table, together, before propose() is
+  /// called. @param entries of the transaction; their tokens are consecutive from the one returned
+  /// @returns errc::not_leader, stale_term, halted: nothing was changed
+  [[nodiscard]] result<proposal_token> enter(const row& proposed, std::span<database_write> writes,
+                                             std::uint32_t entries);
+  [[nodiscard]] transaction_fate fate_of(transaction_id id) const;
+
+  // ---- the state as a whole
+
+  [[nodiscard]] std::error_code take_base(loaded_base base);
+  [[nodiscard]] captured_state capture() const;
+  /// For a snapshot. @returns errc::halted; errc::busy: a replay has not brought everything back
+  [[nodiscard]] result<captured_state> capture_whole();
+  /// @param stage one of stage_restore(), finished @param replaced out: freed after the hold, for
+  ///   that takes a while
+  verdict install(snapshot_stage& stage, const void* owner, log_position engine_at,
+                  stores& replaced);
+  /// @param unless_dirty no flush if less than this is dirty; 0: whatever is dirty
+  [[nodiscard]] bool is_flush_due(log_index upto, std::size_t unless_dirty) const;
+  [[nodiscard]] std::unique_ptr<restore_target> take_installed() { return std::move(installed_); }
+  void flushed(const captured_state& state, std::error_code error);
+
+ private:
+  [[nodiscard]] std::error_code may_propose(term expected) const;
+  void drop_tips();
+  void drop_writes(const proposal& lost);
+  void swap_in(restored_state state, stores& replaced);
+
+  const fsm_options options_;
+  const bool entry_terms_;
+  mutable std::mutex mutex_;
+  registry databases_;
+  frame_assembly assembly_;
+  outcome_table outcomes_;
+  proposal_table proposals_;
+  log_position applied_;
+  log_position durable_;
+  std::unique_ptr<restore_target> installed_;  // the pages of a restore, for the next flush
+  log_index redo_until_;                       // 0: the base stood at one position, or does again
+  log_index staged_up_to_;  // entries above it, up to applied_, are replayed for what they staged
+  quorlite::office office_;
+  std::uint64_t next_sequence_ = 1;
+  quorlite::health health_;
+  machine_counters counters_;
+};
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/machine/machine_entries.ipp"  // IWYU pragma: keep
+#include "quorlite/detail/machine/machine_state.ipp"    // IWYU pragma: keep
+#endif

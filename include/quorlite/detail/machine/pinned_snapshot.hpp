@@ -1,0 +1,83 @@
+/// @file
+/// A snapshot that is read from the pinned state itself: nothing of it is ever written down.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
+#include "quorlite/detail/codec/snapshot.hpp"
+#include "quorlite/detail/machine/captured_state.hpp"
+#include "quorlite/error.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+/// The snapshot of a captured state, in the format of `Layout`. O(chunk) memory beyond the pins.
+/// @tparam Layout snapshot_layout (codec/snapshot.hpp) or one that is used like it
+template <class Layout>
+class pinned_snapshot final : public snapshot_reader {
+ public:
+  /// @returns errc::too_large if the state has more than a snapshot can tell, and what the layout
+  ///   says of it besides
+  [[nodiscard]] static result<std::unique_ptr<snapshot_reader>> make(captured_state state,
+                                                                     std::uint64_t lock_byte) {
+    result<Layout> layout = Layout::make(header_of(state), lock_byte);
+    if (!layout) {
+      return failed(layout.error());
+    }
+    return std::unique_ptr<snapshot_reader>(
+        new pinned_snapshot(std::move(state), std::move(*layout)));
+  }
+
+  [[nodiscard]] log_position at() const noexcept override { return state_.at; }
+  [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return layout_.size_bytes(); }
+
+  [[nodiscard]] std::error_code read(std::uint64_t offset, bytes_span into) noexcept override {
+    // One epoch slot per call and database: several threads may read at once.
+    std::optional<page_store::reader> reader;
+    std::size_t of = state_.databases.size();
+    return layout_.read(offset, into,
+                        [&](std::size_t ordinal, page_number number, bytes_span page) {
+                          const captured_state::one_database& from = state_.databases[ordinal];
+                          if (of != ordinal) {
+                            reader.reset();
+                            reader.emplace(from.store);
+                            of = ordinal;
+                          }
+                          return copy_page(from, *reader, number, page);
+                        });
+  }
+
+ private:
+  pinned_snapshot(captured_state state, Layout layout)
+      : state_(std::move(state)), layout_(std::move(layout)) {}
+
+  [[nodiscard]] static snapshot_header header_of(const captured_state& state) {
+    snapshot_header header;
+    header.at = state.at;
+    header.notes = state.notes;
+    for (const captured_state::one_database& one : state.databases) {
+      header.databases.push_back({one.name, one.pin.page_size(), one.pin.page_count(),
+                                  one.pin.at().counted(), one.pin.hash()});
+    }
+    for (const transaction::part& part : state.staged) {
+      header.staged.push_back(*part);
+    }
+    return header;
+  }
+
+  captured_state state_;
+  Layout layout_;
+};
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite

@@ -1,0 +1,101 @@
+/// @file
+/// Transactions of this replica that wait for their answer.
+///
+/// Rules (R1–R8): an applied entry with the id answers `applied` or `conflict` (R1); bad news of
+/// the engine answers (R2, R3); good news does not, the apply will (R4); a lost office makes what
+/// is left of its term `unknown` (R5); an unknown turns into `not_applied` once an entry of a later
+/// term was applied without it (R6); a waiter whose limit passed leaves with `unknown` while the
+/// row stays (R7); an installed snapshot answers by its outcomes (R8). A row is answered once.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
+#include "quorlite/detail/core/consensus_port.hpp"
+#include "quorlite/detail/machine/database_write.hpp"
+#include "quorlite/ids.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+/// What became of a proposal, as far as this replica knows.
+enum class answer : std::uint8_t {
+  waiting,      ///< nothing is known yet
+  applied,      ///< committed by a quorum and applied here
+  conflict,     ///< in the log, refused by every replica: its base was not the committed state
+  not_applied,  ///< it never will be in the log
+  unknown,      ///< it may be in the log now or later
+};
+
+/// One transaction on its way. Shared by the waiter and the table; fields belong to the machine's
+/// mutex, but for `signal`, which may be waited for without.
+struct proposal {
+  explicit proposal(consensus_port& port) : signal(port) {}
+
+  transaction_id id;
+  std::vector<database_write> writes;  ///< the versions on the tips, once they are installed
+  bool barrier = false;                ///< a read barrier: the engine's good news is its answer
+  bool until_certain =
+      false;                 ///< the waiter would rather wait than hear `unknown` of a lost office
+  bool handed_over = false;  ///< propose() has returned for every entry
+  bool lost = false;         ///< its office is gone
+  detail::answer answer = detail::answer::waiting;
+  reason why = reason::none;
+  log_position at;  ///< of the commit, once applied
+  port_signal signal;
+};
+
+/// The rows. Not synchronised: the machine's mutex guards it.
+class proposal_table {
+ public:
+  using row = std::shared_ptr<proposal>;
+
+  /// A row for a transaction of `entries` entries. Their tokens are consecutive from the returned
+  /// one.
+  proposal_token add(const row& added, std::uint32_t entries);
+  /// A row for a read barrier: it has no entry, so no id.
+  proposal_token add_barrier(const row& added);
+
+  [[nodiscard]] row find(transaction_id id) const;
+  /// Takes a token out: every propose() is settled once. Nothing: settled before, or not ours.
+  [[nodiscard]] row take(proposal_token token);
+
+  /// Answers a row, unless it has its answer, and lets its waiter go.
+  void answer(const row& answered, detail::answer what, reason why, log_position at = {});
+  /// R5. Rows still inside propose() wait for what it says; handed_over() looks again.
+  void lose_office(term gone);
+  /// R3. Of a row still inside propose() a later part may be refused, which is certain: it waits.
+  void doubt(const row& doubted, reason why);
+  /// propose() has returned for every entry of the row.
+  void hand_over(const row& proposed);
+  /// R6: an entry of `now` was applied, so whatever is lost from an older term, now or later, will
+  /// never be. Call it after the entry's own row was answered.
+  void overtake(term now);
+
+  /// Every row, for rules that look at all (R8, stop). A copy: answering changes the table.
+  [[nodiscard]] std::vector<row> rows() const;
+
+ private:
+  void lose(const row& loser);
+  void answer_lost(const row& lost, reason why);
+
+  std::uint64_t next_token_ = 1;
+  term overtaken_;  ///< the latest term of which something was applied, where terms are told
+  std::uint64_t lost_ = 0;  ///< rows that lost their office and are still here
+  std::unordered_map<std::uint64_t, row> by_token_;
+  std::map<transaction_id, row> by_id_;  ///< ordered: everything happens in one order everywhere
+};
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/machine/proposals.ipp"  // IWYU pragma: keep
+#endif

@@ -1,0 +1,124 @@
+/// @file
+/// Bodies of proposals.hpp.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "quorlite/config.hpp"
+#include "quorlite/detail/machine/proposals.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL proposal_token proposal_table::add(const row& added, std::uint32_t entries) {
+  const proposal_token first{next_token_};
+  for (std::uint32_t i = 0; i < entries; ++i) {
+    by_token_.emplace(next_token_++, added);
+  }
+  by_id_.emplace(added->id, added);
+  return first;
+}
+
+QUORLITE_DECL proposal_token proposal_table::add_barrier(const row& added) {
+  added->barrier = true;
+  by_token_.emplace(next_token_, added);
+  return proposal_token{next_token_++};
+}
+
+QUORLITE_DECL proposal_table::row proposal_table::find(transaction_id id) const {
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? nullptr : found->second;
+}
+
+QUORLITE_DECL proposal_table::row proposal_table::take(proposal_token token) {
+  const auto found = by_token_.find(token.value);
+  if (found == by_token_.end()) {
+    return nullptr;
+  }
+  row taken = std::move(found->second);
+  by_token_.erase(found);
+  return taken;
+}
+
+QUORLITE_DECL void proposal_table::answer(const row& answered, detail::answer what, reason why,
+                                          log_position at) {
+  if (by_id_.erase(answered->id) != 0 && answered->lost) {
+    --lost_;
+  }
+  if (answered->answer == detail::answer::waiting) {
+    answered->answer = what;
+    answered->why = why;
+    answered->at = at;
+  }
+  answered->signal.raise();
+}
+
+QUORLITE_DECL void proposal_table::lose_office(term gone) {
+  for (const row& loser : rows()) {
+    if (loser->id.term.value > gone.value || loser->lost) {
+      continue;
+    }
+    lose(loser);
+    if (loser->handed_over) {
+      answer_lost(loser, reason::leadership_lost);
+    }
+  }
+}
+
+QUORLITE_DECL void proposal_table::doubt(const row& doubted, reason why) {
+  lose(doubted);
+  doubted->why = why;
+  if (doubted->handed_over) {
+    answer_lost(doubted, why);
+  }
+}
+
+QUORLITE_DECL void proposal_table::hand_over(const row& proposed) {
+  proposed->handed_over = true;
+  if (proposed->lost && by_id_.count(proposed->id) != 0) {
+    answer_lost(proposed, proposed->why == reason::none ? reason::leadership_lost : proposed->why);
+  }
+}
+
+QUORLITE_DECL void proposal_table::overtake(term now) {
+  if (now <= overtaken_ || lost_ == 0) {
+    overtaken_ = overtaken_ < now ? now : overtaken_;
+    return;
+  }
+  overtaken_ = now;
+  for (const row& late : rows()) {
+    if (late->lost && late->id.term < now) {
+      answer(late, detail::answer::not_applied, reason::leadership_lost);
+    }
+  }
+}
+
+QUORLITE_DECL std::vector<proposal_table::row> proposal_table::rows() const {
+  std::vector<row> all;
+  all.reserve(by_id_.size());
+  for (const auto& [id, waiting] : by_id_) {
+    all.push_back(waiting);
+  }
+  return all;
+}
+
+QUORLITE_DECL void proposal_table::lose(const row& loser) {
+  lost_ += loser->lost ? 0 : 1;
+  loser->lost = true;
+}
+
+QUORLITE_DECL void proposal_table::answer_lost(const row& lost, reason why) {
+  if (lost->id.term < overtaken_) {
+    answer(lost, detail::answer::not_applied, why);
+  } else if (!lost->until_certain) {
+    answer(lost, detail::answer::unknown, why);
+  }
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite

@@ -1,0 +1,42 @@
+/// @file
+/// The busy handler of a connection: who may queue up for a write lock, and for how long.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
+
+struct sqlite3;
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+/// The busy handler of one connection. SQLite asks it on behalf of a statement that found another
+/// writer, and starts that statement's lock over if it says so. Handles do the waiting, in their
+/// next read lock; here is only decided who may want the tip, and when patience ends.
+class busy_handler {
+ public:
+  busy_handler(sqlite3* db, milliseconds patience) noexcept : db_(db), patience_(patience.value) {}
+
+  [[nodiscard]] std::atomic<std::uint64_t>* patience() noexcept { return &patience_; }
+
+  void install() noexcept;
+
+ private:
+  static int ask(void* self, int retries) noexcept;
+  [[nodiscard]] bool may_retry(std::uint64_t retries) noexcept;
+
+  sqlite3* const db_;
+  std::atomic<std::uint64_t> patience_;  // milliseconds
+};
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/sqlite/busy_handler.ipp"  // IWYU pragma: keep
+#endif

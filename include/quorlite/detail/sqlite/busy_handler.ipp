@@ -1,0 +1,56 @@
+/// @file
+/// Bodies of busy_handler.hpp.
+#pragma once
+
+#include "quorlite/detail/sqlite/busy_handler.hpp"
+
+#include <sqlite3.h>
+
+#include <cstdint>
+
+#include "quorlite/config.hpp"
+#include "quorlite/detail/sqlite/database_file.hpp"
+#include "quorlite/detail/sqlite/writer_turn.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL void busy_handler::install() noexcept {
+  sqlite3_busy_handler(db_, &busy_handler::ask, this);
+}
+
+QUORLITE_DECL int busy_handler::ask(void* self, int retries) noexcept {
+  return static_cast<busy_handler*>(self)->may_retry(static_cast<std::uint64_t>(retries)) ? 1 : 0;
+}
+
+QUORLITE_DECL bool busy_handler::may_retry(std::uint64_t retries) noexcept {
+  constexpr std::uint64_t slice_ms = writer_queue::slice.value;
+  const bool give_up = retries >= patience_.load() / slice_ms;
+  database_file* newest = nullptr;  // whose write lock failed last: SQLite asks for it
+  bool waiting = false;
+  for_each_replicated_file(db_, [&](database_file& file) noexcept {
+    writer_turn& turn = file.turn();
+    if (give_up) {
+      turn.stop_wanting();  // or a later read would stand on the tip
+    }
+    waiting = waiting || turn.wants_tip();
+    if (file.lock_level() == SQLITE_LOCK_NONE && turn.candidate_since() != 0 &&
+        (newest == nullptr || turn.candidate_since() > newest->turn().candidate_since())) {
+      newest = &file;
+    }
+  });
+  if (give_up) {
+    return false;
+  }
+  if (!waiting && newest != nullptr) {
+    newest->turn().want_tip();
+  } else if (!waiting) {
+    sqlite3_sleep(static_cast<int>(slice_ms));  // a plain file's lock: nobody else waits for that
+  }
+  return true;
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite

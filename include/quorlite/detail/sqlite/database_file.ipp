@@ -1,0 +1,456 @@
+/// @file
+/// Bodies of database_file.hpp: answers, the file handle, and the functions that SQLite calls.
+#pragma once
+
+#include "quorlite/detail/sqlite/database_file.hpp"
+
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "quorlite/config.hpp"
+#include "quorlite/detail/commit/vfs_host.hpp"
+#include "quorlite/detail/sqlite/pragmas.hpp"
+#include "quorlite/detail/sqlite/result_code.hpp"
+#include "quorlite/detail/sqlite/vfs.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL std::string answer_record::text() const {
+  if (!text_.empty()) {
+    return text_;
+  }
+  return error_ ? core_.host.explain(error_) : std::string{};
+}
+
+QUORLITE_DECL void answer_record::failed(std::error_code error, std::string text) noexcept {
+  error_ = error;
+  text_ = std::move(text);
+  event_ = core_.next_event();
+}
+
+QUORLITE_DECL void answer_record::proposed(transaction_id id) noexcept {
+  if (id != transaction_id{}) {
+    transaction_ = id;
+  }
+}
+
+QUORLITE_DECL void answer_record::committed() noexcept {
+  error_ = {};
+  text_.clear();
+}
+
+QUORLITE_DECL database_file::database_file(vfs_core& core, std::shared_ptr<database> target)
+    : core_(core),
+      view_(std::move(target)),
+      draft_(core.bounds),
+      turn_(core.host, view_),
+      answers_(core) {
+  core_.open_files.fetch_add(1);
+}
+
+QUORLITE_DECL database_file::~database_file() {
+  unlock(SQLITE_LOCK_NONE);
+  core_.open_files.fetch_sub(1);
+}
+
+QUORLITE_DECL int database_file::read(bytes_span into, std::uint64_t from) {
+  if (level_ == SQLITE_LOCK_NONE) {
+    view_.turn_to_current();
+    view_.stand_on_committed();
+    const int code = read_pages(into, from);
+    view_.step_off();
+    return code;
+  }
+  if (from == 24 && into.size() == 16 && view_.take_cache_reset()) {
+    std::fill(into.begin(), into.end(), std::byte{0xFF});
+    return SQLITE_OK;
+  }
+  if (turn_.is_early() && from != 0 && from >= page_size()) {
+    // No writer reads more than page 1 before its write lock: this is a plain read.
+    if (stands_on_pending_) {
+      return refuse(make_error_code(errc::stale_term));
+    }
+    turn_.give_back();
+  }
+  return read_pages(into, from);
+}
+
+QUORLITE_DECL int database_file::file_size(sqlite3_int64& size) {
+  if (level_ == SQLITE_LOCK_NONE) {
+    const page_store::state now = view_.target().store()->committed();
+    size = static_cast<sqlite3_int64>(now.page_count * now.page_size);
+  } else {
+    size = static_cast<sqlite3_int64>(page_count() * page_size());
+  }
+  return SQLITE_OK;
+}
+
+QUORLITE_DECL int database_file::write(bytes_view from, std::uint64_t to) {
+  if (phase_ == phase::over) {
+    return SQLITE_OK;  // the playback of a transaction whose draft is gone already
+  }
+  if (phase_ != phase::writing) {
+    return SQLITE_IOERR_WRITE;
+  }
+  const std::error_code error = draft_.write(to, from, view_);
+  return error ? give_up(error, error == errc::too_large ? SQLITE_FULL : SQLITE_IOERR_WRITE)
+               : SQLITE_OK;
+}
+
+QUORLITE_DECL int database_file::truncate(std::uint64_t size_bytes) {
+  if (phase_ == phase::over) {
+    return SQLITE_OK;
+  }
+  if (phase_ != phase::writing) {
+    return SQLITE_IOERR_TRUNCATE;
+  }
+  const std::error_code error = draft_.resize(size_bytes);
+  return error ? give_up(error, SQLITE_IOERR_TRUNCATE) : SQLITE_OK;
+}
+
+QUORLITE_DECL int database_file::out_of_memory() noexcept {
+  draft_.clear();
+  phase_ = phase_ == phase::writing ? phase::over : phase_;
+  return SQLITE_IOERR_NOMEM;
+}
+
+QUORLITE_DECL int database_file::lock(int level) {
+  if (level_ == SQLITE_LOCK_NONE && level > SQLITE_LOCK_NONE) {
+    const int code = lock_shared();
+    if (code != SQLITE_OK) {
+      return code;
+    }
+    level_ = SQLITE_LOCK_SHARED;
+  }
+  if (level_ < SQLITE_LOCK_RESERVED && level >= SQLITE_LOCK_RESERVED) {
+    const int code = lock_reserved();
+    if (code != SQLITE_OK) {
+      return code;
+    }
+  }
+  level_ = std::max(level_, level);  // readers never stand in a writer's way
+  return SQLITE_OK;
+}
+
+QUORLITE_DECL int database_file::unlock(int level) noexcept {
+  if (level_ >= SQLITE_LOCK_RESERVED && level < SQLITE_LOCK_RESERVED) {
+    leave_super();
+    turn_.give_back();
+    if (view_.page_count() == 0) {
+      view_.distrust_cache();
+    }
+    draft_.clear();
+    phase_ = phase::idle;
+  }
+  if (level == SQLITE_LOCK_NONE) {
+    turn_.give_back();
+    view_.step_off();
+    stands_on_pending_ = false;
+  }
+  level_ = std::min(level_, level);
+  return SQLITE_OK;
+}
+
+QUORLITE_DECL int database_file::sync(const char* super) {
+  if (phase_ != phase::writing) {
+    return SQLITE_OK;
+  }
+  if (super_.has_value()) {
+    core_.supers.refuse(*super_);  // a member never commits alone: this is a rollback
+    return SQLITE_OK;
+  }
+  if (!draft_.changes_anything(view_)) {
+    return SQLITE_OK;
+  }
+  if (super == nullptr) {
+    database_file* const alone = this;
+    return commit(core_, {&alone, 1});
+  }
+  std::string name{super};
+  if (!core_.supers.join(name, this)) {
+    // The main database is none of ours: nobody would tell us whether it is committed.
+    return give_up(make_error_code(errc::unsupported), SQLITE_IOERR_FSYNC);
+  }
+  super_ = std::move(name);
+  return SQLITE_OK;
+}
+
+QUORLITE_DECL int database_file::commit(vfs_core& core, std::span<database_file* const> files) {
+  std::vector<database_write> changes(files.size());
+  std::error_code error;
+  for (std::size_t i = 0; i < files.size() && !error; ++i) {
+    error = files[i]->fill(changes[i]);
+  }
+  const commit_answer answer = error ? commit_answer{error, {}} : core.host.commit(changes);
+  const bool together = files.size() > 1 || files[0]->super_.has_value();
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    files[i]->conclude(changes[i], answer, !error, together);
+  }
+  const int code = sqlite_code(answer.error);
+  return together && code == SQLITE_BUSY ? sqlite_busy_rolled_back : code;
+}
+
+QUORLITE_DECL int database_file::read_pages(bytes_span into, std::uint64_t from) {
+  const std::uint32_t one_page = page_size();
+  const std::uint64_t end = std::min(page_count() * one_page, from + into.size());
+  std::uint64_t at = from;
+  while (at < end) {
+    const page_number number{static_cast<std::uint32_t>(at / one_page + 1)};
+    const auto within = static_cast<std::size_t>(at % one_page);
+    const auto part =
+        static_cast<std::size_t>(std::min<std::uint64_t>(one_page - within, end - at));
+    const std::error_code error =
+        copy(number, within, into.subspan(static_cast<std::size_t>(at - from), part));
+    if (error && !view_.is_lost()) {
+      return refuse(error);
+    }
+    at += part;
+  }
+  if (view_.is_lost()) {
+    // Cleaning up after a commit must not hide why that failed.
+    return phase_ == phase::over ? sqlite_not_leader : refuse(make_error_code(errc::stale_term));
+  }
+  if (at == from + into.size()) {
+    return SQLITE_OK;
+  }
+  const bytes_span rest = into.subspan(static_cast<std::size_t>(at - from));
+  std::fill(rest.begin(), rest.end(), std::byte{0});
+  return SQLITE_IOERR_SHORT_READ;
+}
+
+QUORLITE_DECL std::error_code database_file::copy(page_number number, std::size_t within,
+                                                  bytes_span out) {
+  if (phase_ == phase::writing) {
+    const bytes_view written = draft_.image_of(number);
+    if (!written.empty() || !draft_.shows_base(number)) {
+      view_.copy_part(written, number, within, out);
+      return {};
+    }
+  }
+  return view_.copy(number, within, out);
+}
+
+QUORLITE_DECL int database_file::lock_shared() {
+  view_.turn_to_current();
+  stands_on_pending_ = false;
+  const bool was_candidate = turn_.take_candidacy();
+  if (turn_.wants_tip()) {
+    if (take_turn()) {
+      turn_.stop_wanting();
+      view_.stand_on_tip();
+      stands_on_pending_ = view_.store()->committed().version < view_.at().version();
+      return SQLITE_OK;
+    }
+    if (!turn_.is_refused(view_.store()->pin_tip())) {
+      return SQLITE_BUSY;  // and still wants the tip
+    }
+    turn_.stop_wanting();  // not the leader any more: the write lock will say so
+  } else if (was_candidate && turn_.acquire_early() && !turn_.await_quiet()) {
+    turn_.give_back();
+  }
+  view_.turn_to_current();
+  view_.stand_on_committed();
+  return SQLITE_OK;
+}
+
+QUORLITE_DECL bool database_file::take_turn() {
+  if (!turn_.acquire_early()) {
+    return false;
+  }
+  view_.turn_to_current();
+  if (!view_.is_schema_pending() || turn_.await_quiet()) {
+    return true;
+  }
+  turn_.give_back();
+  return false;
+}
+
+QUORLITE_DECL int database_file::lock_reserved() {
+  const std::error_code error = turn_.begin();
+  if (error == errc::busy || error == errc::stale_term) {
+    turn_.become_candidate(core_.next_event());
+    return SQLITE_BUSY_SNAPSHOT;
+  }
+  if (error) {
+    return refuse(error);
+  }
+  if (view_.page_count() == 0) {
+    view_.start_empty();
+  }
+  draft_.begin(view_.at());
+  phase_ = phase::writing;
+  return SQLITE_OK;
+}
+
+QUORLITE_DECL std::error_code database_file::fill(database_write& change) {
+  change.target = view_.shared_target();
+  change.store = view_.store();
+  change.base = &view_.at();
+  change.writer = turn_.owner();
+  change.ticket = turn_.ticket();
+  return draft_.move_into(change);
+}
+
+QUORLITE_DECL void database_file::conclude(database_write& change, const commit_answer& answer,
+                                           bool asked, bool together) {
+  answers_.proposed(answer.id);
+  if (!answer.error) {
+    answers_.committed();
+    if (change.committed.has_value()) {
+      view_.stand_on_own(std::move(*change.committed));
+    } else {
+      view_.lose();
+    }
+  } else {
+    answers_.failed(answer.error);
+    if (answer.error == errc::busy && !together) {
+      draft_.move_back(change);
+      return;
+    }
+    view_.distrust_cache();
+  }
+  if (asked && answer.error != errc::busy) {
+    turn_.was_released();
+  }
+  draft_.clear();
+  phase_ = phase::over;
+}
+
+QUORLITE_DECL void database_file::leave_super() noexcept {
+  if (super_.has_value()) {
+    core_.supers.leave(*super_, this);
+    super_.reset();
+  }
+}
+
+QUORLITE_DECL int database_file::refuse(std::error_code error) noexcept {
+  answers_.failed(error);
+  return sqlite_code(error);
+}
+
+QUORLITE_DECL int database_file::give_up(std::error_code error, int code) noexcept {
+  answers_.failed(error);
+  view_.distrust_cache();
+  draft_.clear();
+  phase_ = phase::over;
+  return code;
+}
+
+QUORLITE_DECL void database_slot::open(sqlite3_file* slot, vfs_core& core,
+                                       std::shared_ptr<database> target) {
+  auto file = std::make_unique<database_file>(core, std::move(target));
+  reinterpret_cast<database_slot*>(slot)->opened = file.release();
+  slot->pMethods = &methods();
+}
+
+template <class Call>
+int database_slot::guarded(sqlite3_file* slot, Call call) noexcept {
+  try {
+    return call(of(slot));
+  } catch (...) {
+    return of(slot).out_of_memory();
+  }
+}
+
+QUORLITE_DECL int database_slot::close(sqlite3_file* slot) noexcept {
+  delete std::exchange(reinterpret_cast<database_slot*>(slot)->opened, nullptr);
+  return SQLITE_OK;
+}
+
+QUORLITE_DECL int database_slot::read(sqlite3_file* slot, void* into, int amount,
+                                      sqlite3_int64 from) noexcept {
+  return guarded(slot, [=](database_file& file) {
+    return file.read({static_cast<std::byte*>(into), static_cast<std::size_t>(amount)},
+                     static_cast<std::uint64_t>(from));
+  });
+}
+
+QUORLITE_DECL int database_slot::write(sqlite3_file* slot, const void* from, int amount,
+                                       sqlite3_int64 to) noexcept {
+  return guarded(slot, [=](database_file& file) {
+    return file.write({static_cast<const std::byte*>(from), static_cast<std::size_t>(amount)},
+                      static_cast<std::uint64_t>(to));
+  });
+}
+
+QUORLITE_DECL int database_slot::truncate(sqlite3_file* slot, sqlite3_int64 size) noexcept {
+  return guarded(
+      slot, [=](database_file& file) { return file.truncate(static_cast<std::uint64_t>(size)); });
+}
+
+QUORLITE_DECL int database_slot::file_size(sqlite3_file* slot, sqlite3_int64* size) noexcept {
+  return guarded(slot, [=](database_file& file) { return file.file_size(*size); });
+}
+
+QUORLITE_DECL int database_slot::lock(sqlite3_file* slot, int level) noexcept {
+  return guarded(slot, [=](database_file& file) { return file.lock(level); });
+}
+
+QUORLITE_DECL int database_slot::unlock(sqlite3_file* slot, int level) noexcept {
+  return of(slot).unlock(level);
+}
+
+QUORLITE_DECL int database_slot::check_reserved(sqlite3_file*, int* reserved) noexcept {
+  *reserved = 1;
+  return SQLITE_OK;
+}
+
+template <class Value>
+int database_slot::give(void* argument, Value value) noexcept {
+  *static_cast<Value*>(argument) = value;
+  return SQLITE_OK;
+}
+
+QUORLITE_DECL int database_slot::control(sqlite3_file* slot, int opcode, void* argument) noexcept {
+  return guarded(slot, [=](database_file& file) {
+    switch (opcode) {
+      case SQLITE_FCNTL_SYNC: return file.sync(static_cast<const char*>(argument));
+      case SQLITE_FCNTL_PRAGMA: return pragma_statement{file, static_cast<char**>(argument)}.run();
+      case SQLITE_FCNTL_LOCKSTATE: return give(argument, file.lock_level());
+      case SQLITE_FCNTL_HAS_MOVED: return give(argument, 0);
+      case SQLITE_FCNTL_VFSNAME:
+        return give(argument, sqlite3_mprintf("%s", file.core().name.c_str()));
+      case static_cast<int>(file_control::last_error):
+        return give(argument, file.answers().error());
+      case static_cast<int>(file_control::last_transaction):
+        return give(argument, file.answers().transaction());
+      case static_cast<int>(file_control::handle): return give(argument, &file);
+      default: return SQLITE_NOTFOUND;
+    }
+  });
+}
+
+QUORLITE_DECL int database_slot::characteristics(sqlite3_file*) noexcept {
+  return SQLITE_IOCAP_POWERSAFE_OVERWRITE | SQLITE_IOCAP_SEQUENTIAL | SQLITE_IOCAP_SAFE_APPEND;
+}
+
+QUORLITE_DECL const sqlite3_io_methods& database_slot::methods() noexcept {
+  static constexpr sqlite3_io_methods table{
+      1,       close,          read,    write,       truncate,        sync,    file_size, lock,
+      unlock,  check_reserved, control, sector_size, characteristics, nullptr, nullptr,   nullptr,
+      nullptr, nullptr,        nullptr};
+  return table;
+}
+
+QUORLITE_DECL database_file* replicated_file(sqlite3* db, const char* schema) noexcept {
+  database_file* file = nullptr;
+  const int code = sqlite3_file_control(db, schema, static_cast<int>(file_control::handle), &file);
+  return code == SQLITE_OK ? file : nullptr;
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite

@@ -1,0 +1,204 @@
+/// @file
+/// Bodies of write_group.hpp.
+#pragma once
+
+#include "quorlite/detail/sqlite/group/write_group.hpp"
+
+#include <sqlite3.h>
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "quorlite/config.hpp"
+#include "quorlite/connection.hpp"
+#include "quorlite/detail/sqlite/group/write_task.hpp"
+#include "quorlite/detail/sqlite/vfs.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/options.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL control_statement::control_statement(sqlite3* db, const char* sql) noexcept {
+  sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement_, nullptr);
+}
+
+QUORLITE_DECL control_statement::~control_statement() { sqlite3_finalize(statement_); }
+
+QUORLITE_DECL int control_statement::run() noexcept {
+  sqlite3_step(statement_);
+  return sqlite3_reset(statement_);
+}
+
+QUORLITE_DECL result<std::unique_ptr<group_executor>> group_executor::open(
+    vfs& through, const std::string& name, connection_options options) {
+  result<connection> db = open_connection(through, name, options);
+  if (!db) {
+    return failed(db.error());
+  }
+  // Savepoints keep what they may have to restore; past 64 KiB SQLite would put that in a file.
+  if (sqlite3_exec(*db, "PRAGMA temp_store=MEMORY", nullptr, nullptr, nullptr) != SQLITE_OK) {
+    return failed(errc::sqlite_failed);
+  }
+  auto made = std::unique_ptr<group_executor>(new group_executor(std::move(*db)));
+  if (!made->begin_.is_prepared() || !made->commit_.is_prepared() ||
+      !made->rollback_.is_prepared() || !made->savepoint_.is_prepared() ||
+      !made->release_.is_prepared() || !made->undo_.is_prepared()) {
+    return failed(errc::sqlite_failed);
+  }
+  return made;
+}
+
+QUORLITE_DECL group_executor::group_executor(connection db) noexcept
+    : db_(std::move(db)), rules_(db_) {}
+
+QUORLITE_DECL void group_executor::run(std::span<write_task* const> tasks,
+                                       const std::function<void()>& before_commit) {
+  std::vector<write_task*> open(tasks.begin(), tasks.end());
+  while (!open.empty()) {
+    write_task* culprit = nullptr;
+    switch (attempt(open, culprit, before_commit)) {
+      case ending::answered: return;
+      case ending::rolled_back: std::erase(open, culprit); break;
+      case ending::too_much: {
+        const std::span<write_task* const> all(open);
+        run(all.first(all.size() / 2), before_commit);
+        run(all.subspan(all.size() / 2), before_commit);
+        return;
+      }
+    }
+  }
+}
+
+QUORLITE_DECL group_executor::ending group_executor::attempt(
+    std::span<write_task* const> tasks, write_task*& culprit,
+    const std::function<void()>& before_commit) {
+  const transaction_id before = db_.last_transaction();
+  if (const int code = begin_.run(); code != SQLITE_OK) {
+    fail_all(tasks, code, {});
+    return ending::answered;
+  }
+  for (write_task* const one : tasks) {
+    if (run_one(*one)) {
+      continue;
+    }
+    if (sqlite3_get_autocommit(db_) == 0) {
+      static_cast<void>(rollback_.run());
+    }
+    if (tasks.size() > 1 && is_shared_fault(one->answer.code)) {
+      return ending::too_much;
+    }
+    culprit = one;
+    return ending::rolled_back;
+  }
+  before_commit();
+  const int code = commit_.run();
+  const transaction_id id =
+      db_.last_transaction() == before ? transaction_id{} : db_.last_transaction();
+  if (code == SQLITE_OK) {
+    for (write_task* const one : tasks) {
+      one->answer.id = id;
+    }
+    return ending::answered;
+  }
+  const bool halves_may_do = tasks.size() > 1 && db_.last_error() == errc::too_large;
+  if (!halves_may_do) {
+    fail_all(tasks, code, id);
+  }
+  if (sqlite3_get_autocommit(db_) == 0) {  // BUSY leaves it open
+    static_cast<void>(rollback_.run());
+  }
+  return halves_may_do ? ending::too_much : ending::answered;
+}
+
+QUORLITE_DECL bool group_executor::is_shared_fault(int code) noexcept {
+  const int primary = code & 0xFF;
+  return primary == SQLITE_FULL || primary == SQLITE_INTERRUPT || primary == SQLITE_NOMEM;
+}
+
+QUORLITE_DECL bool group_executor::run_one(write_task& task) {
+  task.answer = {};
+  sqlite3_set_last_insert_rowid(db_, 0);
+  if (const int code = savepoint_.run(); code != SQLITE_OK) {
+    describe(task, code);
+    return false;
+  }
+  rules_.enter();
+  int code = task.run(db_);
+  if (code != SQLITE_OK) {
+    describe(task, code);
+  }
+  stop_statements();
+  rules_.leave();
+  if (sqlite3_get_autocommit(db_) != 0) {
+    if (code == SQLITE_OK) {
+      task.answer = {make_error_code(errc::sqlite_failed),
+                     SQLITE_MISUSE,
+                     "the closure ended the transaction that it shares",
+                     {}};
+    }
+    return false;
+  }
+  if (code == SQLITE_OK && has_broken_references()) {
+    code = SQLITE_CONSTRAINT_FOREIGNKEY;
+    task.answer = {make_error_code(errc::sqlite_failed), code, "FOREIGN KEY constraint failed", {}};
+  }
+  return close_savepoint(code == SQLITE_OK, task);
+}
+
+QUORLITE_DECL bool group_executor::close_savepoint(bool keep, write_task& task) {
+  int code = keep ? SQLITE_OK : undo_.run();
+  code = code == SQLITE_OK ? release_.run() : code;
+  if (code != SQLITE_OK) {
+    describe(task, code);
+    return false;
+  }
+  return true;
+}
+
+QUORLITE_DECL bool group_executor::has_broken_references() const noexcept {
+  int broken = 0;
+  int unused = 0;
+  sqlite3_db_status(db_, SQLITE_DBSTATUS_DEFERRED_FKS, &broken, &unused, 0);
+  return broken != 0;
+}
+
+QUORLITE_DECL void group_executor::stop_statements() noexcept {
+  for (sqlite3_stmt* one = sqlite3_next_stmt(db_, nullptr); one != nullptr;
+       one = sqlite3_next_stmt(db_, one)) {
+    if (sqlite3_stmt_busy(one) != 0) {
+      sqlite3_reset(one);
+    }
+  }
+}
+
+QUORLITE_DECL void group_executor::describe(write_task& task, int code) const {
+  const bool is_sqlite = sqlite3_extended_errcode(db_) == code ||
+                         sqlite3_errcode(db_) == code;  // else the closure says so
+  const std::error_code ours = is_sqlite ? db_.last_error() : std::error_code{};
+  const errc else_it_is = (code & 0xFF) == SQLITE_BUSY ? errc::busy : errc::sqlite_failed;
+  task.answer.error = ours && ours != errc::sqlite_failed ? ours : make_error_code(else_it_is);
+  task.answer.code = code;
+  task.answer.message = code == SQLITE_AUTH && !rules_.why().empty() ? std::string(rules_.why())
+                        : is_sqlite                                  ? db_.error_message()
+                                                                     : "the closure gave up";
+}
+
+QUORLITE_DECL void group_executor::fail_all(std::span<write_task* const> tasks, int code,
+                                            transaction_id id) const {
+  for (write_task* const one : tasks) {
+    describe(*one, code);
+    one->answer.id = id;
+  }
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite

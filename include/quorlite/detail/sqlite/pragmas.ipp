@@ -1,0 +1,141 @@
+/// @file
+/// Bodies of pragmas.hpp.
+#pragma once
+
+#include "quorlite/detail/sqlite/pragmas.hpp"
+
+#include <sqlite3.h>
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "quorlite/config.hpp"
+#include "quorlite/detail/sqlite/database_file.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/limits.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL pragma_statement::pragma_statement(database_file& file, char** arguments) noexcept
+    : file_(file),
+      answer_(arguments[0]),
+      name_(arguments[1]),
+      has_value_(arguments[2] != nullptr),
+      value_(has_value_ ? arguments[2] : "") {}
+
+QUORLITE_DECL int pragma_statement::run() {
+  if (is("journal_mode")) {
+    return has_value_ ? journal_mode() : SQLITE_NOTFOUND;
+  }
+  if (is("page_size")) {
+    return has_value_ ? page_size() : SQLITE_NOTFOUND;
+  }
+  if (is("locking_mode")) {
+    return equal(value_, "exclusive")
+               ? refuse(
+                     "locking_mode=EXCLUSIVE is not possible on a replicated database: keep "
+                     "NORMAL; BEGIN IMMEDIATE keeps other writers out")
+               : SQLITE_NOTFOUND;
+  }
+  if (is("synchronous")) {
+    return has_value_ && switches_off(value_)
+               ? refuse(
+                     "synchronous=OFF would break commits of several databases and saves "
+                     "nothing here: keep FULL")
+               : SQLITE_NOTFOUND;
+  }
+  if (is("busy_timeout")) {
+    return busy_timeout();
+  }
+  if (is("quorlite_error")) {
+    return say(file_.answers().text());
+  }
+  if (is("quorlite_transaction")) {
+    const transaction_id id = file_.answers().transaction();
+    return say(std::to_string(id.term.value) + '.' + std::to_string(id.sequence));
+  }
+  return SQLITE_NOTFOUND;
+}
+
+QUORLITE_DECL bool pragma_statement::begins(std::string_view one, std::string_view part) noexcept {
+  if (one.size() < part.size()) {
+    return false;
+  }
+  for (std::size_t i = 0; i < part.size(); ++i) {
+    if (lower(one[i]) != lower(part[i])) {
+      return false;
+    }
+  }
+  return true;
+}
+
+QUORLITE_DECL int pragma_statement::say(const std::string& text) noexcept {
+  answer_ = sqlite3_mprintf("%s", text.c_str());
+  return answer_ == nullptr ? SQLITE_NOMEM : SQLITE_OK;
+}
+
+QUORLITE_DECL int pragma_statement::refuse(const char* text) {
+  file_.answers().failed(make_error_code(errc::unsupported), text);
+  answer_ = sqlite3_mprintf("%s", text);
+  return SQLITE_ERROR;
+}
+
+QUORLITE_DECL int pragma_statement::journal_mode() {
+  for (const std::string_view mode : {"wal", "memory", "off"}) {
+    if (!value_.empty() && begins(mode, value_)) {
+      return refuse(
+          "a replicated database keeps its rollback journal: use journal_mode DELETE, "
+          "TRUNCATE or PERSIST, which are all the same here; readers never block");
+    }
+  }
+  return SQLITE_NOTFOUND;
+}
+
+QUORLITE_DECL int pragma_statement::page_size() {
+  const auto state = file_.committed();
+  const std::uint64_t wanted = number(value_);
+  return state.page_count != 0 && is_page_size(wanted) && wanted != state.page_size
+             ? refuse(
+                   "the page size of a replicated database is fixed by its first "
+                   "transaction: make another database with it and copy the content")
+             : SQLITE_NOTFOUND;
+}
+
+QUORLITE_DECL bool pragma_statement::switches_off(std::string_view value) noexcept {
+  if (!value.empty() && value[0] >= '0' && value[0] <= '9') {
+    const std::uint64_t level = (number(value) & 0xFFU) + 1;
+    return (level & 7U) <= 1 || begins(value, "0x");
+  }
+  return equal(value, "off") || equal(value, "no") || equal(value, "false");
+}
+
+QUORLITE_DECL std::uint64_t pragma_statement::number(std::string_view digits) noexcept {
+  std::uint64_t value = 0;
+  for (const char digit : digits) {
+    if (digit < '0' || digit > '9' || value > (std::uint64_t{1} << 32U)) {
+      break;
+    }
+    value = value * 10 + static_cast<std::uint64_t>(digit - '0');
+  }
+  return value;
+}
+
+QUORLITE_DECL int pragma_statement::busy_timeout() {
+  std::atomic<std::uint64_t>* const patience = file_.patience();
+  if (patience == nullptr) {
+    return SQLITE_NOTFOUND;
+  }
+  if (has_value_) {
+    patience->store(number(value_));
+  }
+  return say(std::to_string(patience->load()));
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite

@@ -1,0 +1,39 @@
+/// @file
+/// Bodies of result_code.hpp.
+#pragma once
+
+#include "quorlite/detail/sqlite/result_code.hpp"
+
+#include <sqlite3.h>
+
+#include <system_error>
+
+#include "quorlite/config.hpp"
+#include "quorlite/error.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL int sqlite_code(std::error_code error) noexcept {
+  if (!error) {
+    return SQLITE_OK;
+  }
+  if (error == errc::busy) {
+    return SQLITE_BUSY;
+  }
+  if (error == errc::too_large || error == errc::storage_full) {
+    return SQLITE_FULL;
+  }
+  if (error == errc::corrupt) {
+    return SQLITE_IOERR_CORRUPTFS;
+  }
+  if (error == errc::storage_broken) {
+    return SQLITE_IOERR_READ;
+  }
+  return error == failure::outcome_unknown ? sqlite_outcome_unknown : sqlite_not_leader;
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite

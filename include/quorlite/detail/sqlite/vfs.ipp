@@ -1,0 +1,238 @@
+/// @file
+/// Bodies of vfs.hpp.
+#pragma once
+
+#include "quorlite/detail/sqlite/vfs.hpp"
+
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include "quorlite/config.hpp"
+#include "quorlite/detail/commit/vfs_host.hpp"
+#include "quorlite/detail/sqlite/database_file.hpp"
+#include "quorlite/detail/sqlite/journal.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/limits.hpp"
+#include "quorlite/options.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL vfs::vfs(vfs_host& host, vfs_options options)
+    : core_{host, options.base != nullptr ? options.base : sqlite3_vfs_find(nullptr),
+            std::move(options.name), bounds_of(options)} {
+  QUORLITE_ASSERT(core_.base != nullptr);
+  fill_table();
+  registered_ = sqlite3_vfs_find(core_.name.c_str()) == nullptr &&
+                sqlite3_vfs_register(&table_, 0) == SQLITE_OK;
+}
+
+QUORLITE_DECL vfs::~vfs() {
+  QUORLITE_ASSERT(core_.open_files.load() == 0);
+  if (registered_) {
+    sqlite3_vfs_unregister(&table_);
+  }
+}
+
+QUORLITE_DECL draft_limits vfs::bounds_of(const vfs_options& options) noexcept {
+  // Tests move the lock byte; it must not move while a database is open.
+  const int lock_byte = sqlite3_test_control(SQLITE_TESTCTRL_PENDING_BYTE, 0);
+  return {.lock_byte = static_cast<std::uint64_t>(static_cast<unsigned>(lock_byte)),
+          .write_set_bytes = options.write_set_bytes_max};
+}
+
+QUORLITE_DECL vfs_core& vfs::core_of(sqlite3_vfs* self) noexcept {
+  return *static_cast<vfs_core*>(self->pAppData);
+}
+
+QUORLITE_DECL bool vfs::is_plain(const char* name) noexcept {
+  return name == nullptr || std::strchr(name, '/') != nullptr;
+}
+
+QUORLITE_DECL int vfs::open(sqlite3_vfs* self, const char* name, sqlite3_file* file, int flags,
+                            int* flags_out) noexcept {
+  constexpr int kept_in_heap = SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_SUPER_JOURNAL;
+  constexpr int ours = SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_WAL | kept_in_heap;
+  file->pMethods = nullptr;
+  if (is_plain(name) || (flags & ours) == 0) {
+    sqlite3_vfs* const base = base_of(self);
+    return base->xOpen(base, name, file, flags, flags_out);
+  }
+  if (flags_out != nullptr) {
+    *flags_out = flags;
+  }
+  try {
+    if ((flags & SQLITE_OPEN_MAIN_DB) != 0) {
+      return open_database(core_of(self), name, file);
+    }
+    if ((flags & kept_in_heap) != 0) {
+      return open_journal(core_of(self), name, file, flags);
+    }
+    return refuse(name, "a replicated database has no write-ahead log");
+  } catch (...) {
+    return SQLITE_NOMEM;
+  }
+}
+
+QUORLITE_DECL int vfs::refuse(const char* name, const char* why) noexcept {
+  sqlite3_log(SQLITE_CANTOPEN, "quorlite: cannot open '%s': %s", name, why);
+  return SQLITE_CANTOPEN;
+}
+
+QUORLITE_DECL int vfs::open_database(vfs_core& core, const char* name, sqlite3_file* file) {
+  if (!is_database_name(name)) {
+    return refuse(name, "not a database's name; a plain file needs a path with '/'");
+  }
+  if (sqlite3_uri_boolean(name, "immutable", 0) != 0 ||
+      sqlite3_uri_boolean(name, "nolock", 0) != 0) {
+    return refuse(name,
+                  "drop immutable=1 and nolock=1: a replicated database needs its locks, "
+                  "and readers never wait for them");
+  }
+  const char* const cache = sqlite3_uri_parameter(name, "cache");
+  if (cache != nullptr && std::string_view{cache} == "shared") {
+    return refuse(name, "drop cache=shared: readers would wait for every COMMIT");
+  }
+  auto target = core.host.database_named(name);
+  if (!target.has_value()) {
+    return refuse(name, core.host.explain(target.error()).c_str());
+  }
+  database_slot::open(file, core, std::move(*target));
+  return SQLITE_OK;
+}
+
+QUORLITE_DECL int vfs::open_journal(vfs_core& core, const char* name, sqlite3_file* file,
+                                    int flags) {
+  if ((flags & SQLITE_OPEN_SUPER_JOURNAL) == 0) {
+    return journal_slot::open(file, std::make_shared<heap_file>());
+  }
+  auto content = core.supers.open(name, (flags & SQLITE_OPEN_CREATE) != 0);
+  return content == nullptr ? SQLITE_CANTOPEN : journal_slot::open(file, std::move(content));
+}
+
+QUORLITE_DECL int vfs::remove(sqlite3_vfs* self, const char* name, int sync_directory) noexcept {
+  if (is_plain(name)) {
+    sqlite3_vfs* const base = base_of(self);
+    return base->xDelete(base, name, sync_directory);
+  }
+  try {
+    using fate = super_journals::fate;
+    vfs_core& core = core_of(self);
+    super_journals::members inside;
+    switch (core.supers.remove(name, sync_directory != 0, inside)) {
+      case fate::removed:
+      case fate::stays: return SQLITE_OK;
+      case fate::refused: return SQLITE_IOERR_DELETE;
+      case fate::commit: break;
+    }
+    std::sort(inside.begin(), inside.end(),
+              [](const auto* a, const auto* b) { return a->name() < b->name(); });
+    const int code = database_file::commit(core, inside);
+    core.supers.conclude(name, code == SQLITE_OK);
+    return code;
+  } catch (...) {
+    core_of(self).supers.refuse(name);
+    return SQLITE_IOERR_NOMEM;
+  }
+}
+
+QUORLITE_DECL int vfs::access(sqlite3_vfs* self, const char* name, int flags, int* there) noexcept {
+  if (is_plain(name)) {
+    sqlite3_vfs* const base = base_of(self);
+    return base->xAccess(base, name, flags, there);
+  }
+  *there = core_of(self).supers.exists(name) ? 1 : 0;
+  return SQLITE_OK;
+}
+
+QUORLITE_DECL int vfs::full_name(sqlite3_vfs* self, const char* name, int size,
+                                 char* full) noexcept {
+  if (is_plain(name)) {
+    sqlite3_vfs* const base = base_of(self);
+    return base->xFullPathname(base, name, size, full);
+  }
+  if (std::strlen(name) >= static_cast<std::size_t>(size)) {
+    return SQLITE_CANTOPEN;
+  }
+  std::strcpy(full, name);
+  return SQLITE_OK;
+}
+
+QUORLITE_DECL void* vfs::load(sqlite3_vfs* self, const char* name) noexcept {
+  return base_of(self)->xDlOpen(base_of(self), name);
+}
+
+QUORLITE_DECL void vfs::load_error(sqlite3_vfs* self, int size, char* text) noexcept {
+  base_of(self)->xDlError(base_of(self), size, text);
+}
+
+QUORLITE_DECL vfs::symbol vfs::find_symbol(sqlite3_vfs* self, void* library,
+                                           const char* name) noexcept {
+  return base_of(self)->xDlSym(base_of(self), library, name);
+}
+
+QUORLITE_DECL void vfs::unload(sqlite3_vfs* self, void* library) noexcept {
+  base_of(self)->xDlClose(base_of(self), library);
+}
+
+QUORLITE_DECL int vfs::random_bytes(sqlite3_vfs* self, int size, char* out) noexcept {
+  return base_of(self)->xRandomness(base_of(self), size, out);
+}
+
+QUORLITE_DECL int vfs::sleep(sqlite3_vfs* self, int microseconds) noexcept {
+  return base_of(self)->xSleep(base_of(self), microseconds);
+}
+
+QUORLITE_DECL int vfs::current_time(sqlite3_vfs* self, double* days) noexcept {
+  return base_of(self)->xCurrentTime(base_of(self), days);
+}
+
+QUORLITE_DECL int vfs::current_time_64(sqlite3_vfs* self, sqlite3_int64* now) noexcept {
+  sqlite3_vfs* const base = base_of(self);
+  if (base->iVersion >= 2 && base->xCurrentTimeInt64 != nullptr) {
+    return base->xCurrentTimeInt64(base, now);
+  }
+  double days = 0;
+  const int code = base->xCurrentTime(base, &days);
+  *now = static_cast<sqlite3_int64>(days * 86400000.0);
+  return code;
+}
+
+QUORLITE_DECL int vfs::last_system_error(sqlite3_vfs* self, int size, char* text) noexcept {
+  sqlite3_vfs* const base = base_of(self);
+  return base->xGetLastError != nullptr ? base->xGetLastError(base, size, text) : 0;
+}
+
+QUORLITE_DECL void vfs::fill_table() noexcept {
+  table_.iVersion = 2;
+  table_.szOsFile =
+      std::max(core_.base->szOsFile,
+               static_cast<int>(std::max(sizeof(database_slot), sizeof(journal_slot))));
+  table_.mxPathname = std::max(core_.base->mxPathname, 300);
+  table_.zName = core_.name.c_str();
+  table_.pAppData = &core_;
+  table_.xOpen = open;
+  table_.xDelete = remove;
+  table_.xAccess = access;
+  table_.xFullPathname = full_name;
+  table_.xDlOpen = load;
+  table_.xDlError = load_error;
+  table_.xDlSym = find_symbol;
+  table_.xDlClose = unload;
+  table_.xRandomness = random_bytes;
+  table_.xSleep = sleep;
+  table_.xCurrentTime = current_time;
+  table_.xGetLastError = last_system_error;
+  table_.xCurrentTimeInt64 = current_time_64;
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite

@@ -1,0 +1,107 @@
+/// @file
+/// Bodies of writer_turn.hpp.
+#pragma once
+
+#include "quorlite/detail/sqlite/writer_turn.hpp"
+
+#include <system_error>
+
+#include "quorlite/config.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL void writer_turn::want_tip() noexcept {
+  wants_tip_ = true;
+  candidate_since_ = 0;
+}
+
+QUORLITE_DECL bool writer_turn::take_candidacy() noexcept {
+  const bool was = candidate_since_ != 0;
+  candidate_since_ = 0;
+  return was;
+}
+
+QUORLITE_DECL bool writer_turn::acquire_early() {
+  for (int round = 0; round < rounds; ++round) {
+    const auto before = view_.store()->tip().version;
+    const auto epoch = view_.store()->epoch();
+    if (try_acquire()) {
+      early_ = true;
+      return true;
+    }
+    host_.writers().wait(view_.target());
+    if (view_.store()->tip().version == before && view_.store()->epoch() == epoch) {
+      early_ = try_acquire();
+      return early_;
+    }
+  }
+  return false;
+}
+
+QUORLITE_DECL bool writer_turn::await_quiet() {
+  for (int round = 0; round < rounds; ++round) {
+    const auto before = view_.store()->committed().version;
+    if (before == view_.store()->tip().version) {
+      return true;
+    }
+    host_.wait_for_quiet(view_.target(), writer_queue::slice);
+    if (view_.store()->committed().version == before) {
+      break;
+    }
+  }
+  return view_.store()->committed().version == view_.store()->tip().version;
+}
+
+QUORLITE_DECL std::error_code writer_turn::begin() {
+  const bool mine = try_acquire();
+  early_ = false;
+  // A version alone can name two histories: a doomed one is never the tip.
+  if (mine && (!view_.is_current() || view_.is_lost() ||
+               view_.at().version() != view_.store()->tip().version)) {
+    give_back();
+    return make_error_code(errc::stale_term);
+  }
+  const std::error_code error = may_write();
+  if (error) {
+    give_back();
+    return error;
+  }
+  return mine ? std::error_code{} : make_error_code(errc::busy);
+}
+
+QUORLITE_DECL bool writer_turn::is_refused(const page_store::pin& tip) noexcept {
+  const auto ticket = host_.begin_write(*view_.store(), tip);
+  return !ticket.has_value() && ticket.error() != errc::stale_term;
+}
+
+QUORLITE_DECL void writer_turn::was_released() noexcept {
+  holds_ = false;
+  early_ = false;
+}
+
+QUORLITE_DECL void writer_turn::give_back() noexcept {
+  if (holds_) {
+    host_.writers().release(view_.target(), this);
+  }
+  was_released();
+}
+
+QUORLITE_DECL bool writer_turn::try_acquire() {
+  holds_ = host_.writers().try_acquire(view_.target(), this);
+  return holds_;
+}
+
+QUORLITE_DECL std::error_code writer_turn::may_write() noexcept {
+  const auto ticket = host_.begin_write(*view_.store(), view_.at());
+  if (!ticket.has_value()) {
+    return ticket.error();
+  }
+  ticket_ = *ticket;
+  return {};
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite

@@ -1,0 +1,173 @@
+/// @file
+/// Bodies of libraft: its promises about options, the lock of its directory, and mail for its loop.
+#pragma once
+
+#include "quorlite/raft/libraft.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
+#include "quorlite/detail/libraft/core.hpp"
+#include "quorlite/detail/libraft/members.hpp"
+#include "quorlite/detail/libraft/proposals.hpp"
+#include "quorlite/detail/libraft/runtime.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/raft/libraft_options.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+
+QUORLITE_DECL libraft::libraft(libraft_options options) : options_(std::move(options)) {
+  QUORLITE_ASSERT(options_.id.value != 0 && options_.heartbeat.value != 0 &&
+                  options_.heartbeat < options_.election_timeout);
+  using batch = detail::libraft_batch;
+  const std::size_t limit = std::size_t{1} << 30U;  // of an entry
+  const std::size_t entry = batch::bytes_for(1, options_.entry_bytes);
+  const std::size_t largest = batch::bytes_for(batch::commands_max, options_.batch_bytes);
+  QUORLITE_ASSERT(options_.entry_bytes <= limit && options_.batch_bytes <= limit &&
+                  options_.segment_bytes > entry && options_.segment_bytes > largest &&
+                  options_.in_flight_bytes >= entry && options_.log_bytes / 2 >= entry);
+}
+
+QUORLITE_DECL libraft::~libraft() { stop(); }
+
+QUORLITE_DECL std::error_code libraft::start(state_machine& machine) noexcept {
+  QUORLITE_ASSERT(!started_);
+  if (const std::error_code error = lock_directory()) {
+    return error;
+  }
+  runtime_ = std::make_unique<detail::libraft_runtime>(options_);
+  const std::error_code error = runtime_->start(machine);
+  started_ = !error;
+  if (error) {
+    unlock_directory();
+  }
+  return error;
+}
+
+QUORLITE_DECL void libraft::stop() noexcept {
+  if (std::exchange(started_, false)) {
+    runtime_->stop();
+    unlock_directory();
+  }
+}
+
+QUORLITE_DECL void libraft::propose(term expected, proposal_token token,
+                                    bytes_view entry) noexcept {
+  QUORLITE_ASSERT(runtime_ != nullptr);
+  state_machine& machine = runtime_->machine();
+  if (entry.size() > max_entry_bytes()) {
+    machine.settled(token, outcome::not_applied, reason::too_large);
+    return;
+  }
+  if (!runtime_->core().admit(entry.size())) {
+    // A log that is full needs one more entry to be looked at.
+    runtime_->post([](detail::libraft_mail& mail) { mail.nudge = true; });
+    machine.settled(token, outcome::not_applied, reason::busy);
+    return;
+  }
+  detail::libraft_proposal one{expected, token, {entry.begin(), entry.end()}};
+  if (!runtime_->post(
+          [&](detail::libraft_mail& mail) { mail.proposals.push_back(std::move(one)); })) {
+    runtime_->core().turn_away(one, reason::stopped);
+  }
+}
+
+QUORLITE_DECL void libraft::read_barrier(proposal_token token) noexcept {
+  QUORLITE_ASSERT(runtime_ != nullptr);
+  if (!runtime_->post([&](detail::libraft_mail& mail) { mail.barriers.push_back(token); })) {
+    runtime_->machine().settled(token, outcome::not_applied, reason::stopped);
+  }
+}
+
+QUORLITE_DECL void libraft::transfer_leadership() noexcept {
+  if (runtime_ != nullptr) {
+    runtime_->post([](detail::libraft_mail& mail) { mail.transfer = true; });
+  }
+}
+
+QUORLITE_DECL void libraft::run(background_task& task) noexcept {
+  const bool taken = runtime_ != nullptr && runtime_->post([&](detail::libraft_mail& mail) {
+    mail.tasks.push_back(&task);
+  });
+  if (!taken) {
+    task.run();
+  }
+}
+
+QUORLITE_DECL void libraft::compact() noexcept {
+  if (runtime_ != nullptr) {
+    runtime_->post([](detail::libraft_mail& mail) { mail.compact = true; });
+  }
+}
+
+QUORLITE_DECL std::error_code libraft::add(const libraft_server& server) {
+  using request = detail::libraft_request;
+  return ask(std::make_shared<request>(request::kind::add, server.id, server.address));
+}
+
+QUORLITE_DECL std::error_code libraft::promote(server_id id) {
+  using request = detail::libraft_request;
+  return ask(std::make_shared<request>(request::kind::promote, id, std::string()));
+}
+
+QUORLITE_DECL std::error_code libraft::remove(server_id id) {
+  using request = detail::libraft_request;
+  return ask(std::make_shared<request>(request::kind::remove, id, std::string()));
+}
+
+QUORLITE_DECL std::error_code libraft::transfer(server_id id) {
+  using request = detail::libraft_request;
+  return ask(std::make_shared<request>(request::kind::transfer, id, std::string()));
+}
+
+QUORLITE_DECL libraft_status libraft::status() const {
+  return runtime_ == nullptr ? libraft_status{} : runtime_->status();
+}
+
+QUORLITE_DECL std::string libraft::leader_address() const { return status().leader.address; }
+
+QUORLITE_DECL std::error_code libraft::ask(std::shared_ptr<detail::libraft_request> request) {
+  const bool posted = runtime_ != nullptr && runtime_->post([&](detail::libraft_mail& mail) {
+    mail.requests.push_back(request);
+  });
+  if (!posted) {
+    return make_error_code(errc::stopped);
+  }
+  while (!request->done.wait(milliseconds{1000})) {  // each is answered, by stop() at last
+  }
+  return request->answer;
+}
+
+QUORLITE_DECL std::error_code libraft::lock_directory() noexcept {
+  const std::string path = options_.directory + "/quorlite.lock";
+  lock_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock_ >= 0 && ::flock(lock_, LOCK_EX | LOCK_NB) == 0) {
+    return {};
+  }
+  const int error = errno;
+  unlock_directory();
+  return error == EWOULDBLOCK ? make_error_code(errc::busy)
+                              : std::error_code(error, std::generic_category());
+}
+
+QUORLITE_DECL void libraft::unlock_directory() noexcept {
+  if (lock_ >= 0) {
+    ::close(std::exchange(lock_, -1));
+  }
+}
+
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite
