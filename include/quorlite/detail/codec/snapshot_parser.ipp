@@ -75,7 +75,7 @@ QUORLITE_DECL std::error_code snapshot_parser::take_preamble(bytes_view whole) n
   wire_reader reader{whole};
   const int wrong_bits = wrong_snapshot_magic_bits(reader.take(8));
   const std::uint32_t version = reader.u32();
-  const std::uint64_t header_bytes = reader.u64();
+  const std::uint64_t header_size = reader.u64();
   if (wrong_bits > snapshot_magic_damage_bits) {
     return errc::malformed;
   }
@@ -85,15 +85,15 @@ QUORLITE_DECL std::error_code snapshot_parser::take_preamble(bytes_view whole) n
   if (version != snapshot_version) {
     return errc::needs_upgrade;
   }
-  if (header_bytes > snapshot_header_bytes_max) {
+  if (header_size > snapshot_header_bytes_max) {
     return errc::too_large;
   }
-  if (header_bytes < snapshot_crc_bytes) {
+  if (header_size < snapshot_crc_bytes) {
     return errc::malformed;
   }
-  size_bytes_ = snapshot_preamble_bytes + header_bytes;
+  size_bytes_ = snapshot_preamble_bytes + header_size;
   part_ = part::header;
-  wanted_ = header_bytes;
+  wanted_ = header_size;
   return {};
 }
 
