@@ -3,7 +3,6 @@
 /// concluded.
 #pragma once
 
-#include <string>
 #include <system_error>
 #include <type_traits>
 
@@ -64,104 +63,10 @@ enum class failure : int {
   refused,          ///< the request itself is wrong: running it again will not help
 };
 
-namespace detail {
-
-[[nodiscard]] constexpr const char* text_of(errc code) noexcept {
-  switch (code) {
-    case errc::not_leader: return "this replica does not lead: write on the leader";
-    case errc::stale_term: return "leadership changed since the transaction began: run it again";
-    case errc::overloaded: return "the engine is overloaded: run the transaction again";
-    case errc::busy: return "busy: try again";
-    case errc::too_large: return "transaction too large: split it, or raise the limit";
-    case errc::conflict:
-      return "the transaction was built on a state that was not committed: run it again";
-    case errc::leadership_lost:
-      return "leadership was lost before the answer: the outcome is unknown";
-    case errc::timed_out: return "no answer in time: the outcome is unknown";
-    case errc::stopped: return "the consensus engine was stopped: the outcome is unknown";
-    case errc::log_failed: return "the log could not be written: the outcome is unknown";
-    case errc::expired: return "the transaction is older than the outcomes that are kept";
-    case errc::malformed: return "malformed bytes";
-    case errc::corrupt: return "damaged bytes: a checksum differs";
-    case errc::needs_upgrade: return "written by a newer version: upgrade this replica";
-    case errc::diverged: return "an entry gave other bytes on this replica than on its leader";
-    case errc::halted: return "this replica has halted: see health()";
-    case errc::storage_full: return "no space in the storage: free some and try again";
-    case errc::storage_broken: return "the storage broke a promise: restore this replica";
-    case errc::invalid_name: return "not a database name: use letters, digits, '.', '_' and '-'";
-    case errc::no_such_database: return "no such database";
-    case errc::too_many_databases: return "too many databases";
-    case errc::unsupported: return "not supported by this adapter or storage";
-    case errc::sqlite_failed: return "SQLite refused";
-  }
-  return "unknown quorlite error";
-}
-
-class errc_category final : public std::error_category {
- public:
-  [[nodiscard]] const char* name() const noexcept override { return "quorlite"; }
-  [[nodiscard]] std::string message(int code) const override {
-    return text_of(static_cast<errc>(code));
-  }
-};
-
-[[nodiscard]] constexpr failure conclusion_of(errc code) noexcept {
-  switch (code) {
-    case errc::not_leader:
-    case errc::stale_term:
-    case errc::overloaded:
-    case errc::busy:
-    case errc::conflict:
-    case errc::storage_full: return failure::not_applied;
-    case errc::leadership_lost:
-    case errc::timed_out:
-    case errc::stopped:
-    case errc::log_failed:
-    case errc::expired: return failure::outcome_unknown;
-    case errc::corrupt:
-    case errc::needs_upgrade:
-    case errc::diverged:
-    case errc::halted:
-    case errc::storage_broken: return failure::fatal;
-    default: return failure::refused;
-  }
-}
-
-[[nodiscard]] inline const std::error_category& quorlite_category_instance() noexcept {
-  static const errc_category instance;
-  return instance;
-}
-
-class failure_category final : public std::error_category {
- public:
-  [[nodiscard]] const char* name() const noexcept override { return "quorlite conclusion"; }
-  [[nodiscard]] std::string message(int condition) const override {
-    switch (static_cast<failure>(condition)) {
-      case failure::not_applied: return "not applied: safe to run again";
-      case failure::outcome_unknown: return "outcome unknown: ask by the transaction id";
-      case failure::fatal: return "this replica cannot go on";
-      case failure::refused: return "refused";
-    }
-    return "unknown conclusion";
-  }
-  [[nodiscard]] bool equivalent(const std::error_code& code,
-                                int condition) const noexcept override {
-    return code.value() != 0 && code.category() == quorlite_category_instance() &&
-           conclusion_of(static_cast<errc>(code.value())) == static_cast<failure>(condition);
-  }
-};
-
-}  // namespace detail
-
 /// The category of quorlite's own codes. Any thread.
-[[nodiscard]] inline const std::error_category& quorlite_category() noexcept {
-  return detail::quorlite_category_instance();
-}
+[[nodiscard]] QUORLITE_DECL const std::error_category& quorlite_category() noexcept;
 /// The category of the conclusions. Any thread.
-[[nodiscard]] inline const std::error_category& failure_category() noexcept {
-  static const detail::failure_category instance;
-  return instance;
-}
+[[nodiscard]] QUORLITE_DECL const std::error_category& failure_category() noexcept;
 
 [[nodiscard]] inline std::error_code make_error_code(errc code) noexcept {
   return {static_cast<int>(code), quorlite_category()};
@@ -190,3 +95,7 @@ template <>
 struct std::is_error_code_enum<quorlite::errc> : std::true_type {};
 template <>
 struct std::is_error_condition_enum<quorlite::failure> : std::true_type {};
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/error.ipp"  // IWYU pragma: keep
+#endif

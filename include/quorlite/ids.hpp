@@ -5,7 +5,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
+#include <string_view>  // std::hash, at less cost than <functional>
 
 #include "quorlite/config.hpp"
 

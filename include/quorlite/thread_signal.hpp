@@ -2,7 +2,6 @@
 /// The signal of adapters whose clients are ordinary threads.
 #pragma once
 
-#include <chrono>
 #include <condition_variable>
 #include <mutex>
 
@@ -15,17 +14,10 @@ inline namespace QUORLITE_ABI {
 /// A sticky flag with a blocking wait. Any thread may raise it, any number may wait.
 class thread_signal {
  public:
-  void raise() noexcept {
-    const std::lock_guard guard(mutex_);
-    raised_ = true;
-    wake_.notify_all();  // under the lock: a waiter may destroy the signal as soon as it is free
-  }
+  void raise() noexcept;
 
   /// Blocks the calling thread. @returns true once raised, false after `limit`
-  [[nodiscard]] bool wait(milliseconds limit) noexcept {
-    std::unique_lock lock(mutex_);
-    return wake_.wait_for(lock, std::chrono::milliseconds(limit.value), [this] { return raised_; });
-  }
+  [[nodiscard]] bool wait(milliseconds limit) noexcept;
 
  private:
   std::mutex mutex_;
@@ -37,3 +29,7 @@ static_assert(raisable_signal<thread_signal>);
 
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/thread_signal.ipp"  // IWYU pragma: keep
+#endif

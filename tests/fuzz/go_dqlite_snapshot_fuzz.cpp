@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fuzz/fuzz_support.hpp"
+#include "quorlite/detail/core/wire.hpp"
 #include "quorlite/detail/legacy/go_dqlite_snapshot_parser.hpp"
 
 using fuzz::demand;

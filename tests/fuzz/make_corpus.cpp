@@ -17,6 +17,8 @@
 #endif
 #include "quorlite/detail/legacy/go_dqlite_snapshot.hpp"
 #include "quorlite/detail/codec/native.hpp"
+#include "quorlite/detail/codec/page_delta.hpp"
+#include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/codec/snapshot.hpp"
 #include "unit/codec_support.hpp"
 #include "unit/wal_support.hpp"
@@ -187,6 +189,7 @@ void native_commands() {
 
 void native_snapshots() {
   using namespace quorlite;
+  using namespace quorlite::detail;
   const auto page_of = [](std::size_t ordinal, page_number number, bytes_span into) {
     std::fill(into.begin(), into.end(), static_cast<std::byte>(ordinal + number.value));
     return std::error_code{};

@@ -2,6 +2,7 @@
 // since no mutation would ever find it.
 #include "fuzz/fuzz_support.hpp"
 #include "quorlite/detail/codec/native.hpp"
+#include "quorlite/detail/core/crc32c.hpp"
 
 using fuzz::demand;
 using quorlite::bytes;

@@ -3,6 +3,8 @@
 // ever find them.
 #include "fuzz/fuzz_support.hpp"
 #include "quorlite/detail/codec/snapshot.hpp"
+#include "quorlite/detail/core/crc32c.hpp"
+#include "quorlite/detail/core/wire.hpp"
 
 using fuzz::demand;
 using quorlite::bytes;

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/fsm.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "quorlite/detail/commit/write_plan.hpp"

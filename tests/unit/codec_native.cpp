@@ -12,6 +12,9 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/detail/codec/native.hpp"
+#include "quorlite/detail/codec/page_delta.hpp"
+#include "quorlite/detail/core/crc32c.hpp"
+#include "quorlite/detail/core/wire.hpp"
 #include "unit/codec_support.hpp"
 
 using quorlite::bytes;

@@ -5,6 +5,8 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/detail/codec/page_delta.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/limits.hpp"
 #include "unit/codec_support.hpp"
 
 using quorlite::detail::apply_delta;

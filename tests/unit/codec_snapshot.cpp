@@ -9,7 +9,10 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
+#include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/codec/snapshot.hpp"
+#include "quorlite/detail/core/crc32c.hpp"
+#include "quorlite/detail/core/wire.hpp"
 #include "unit/codec_support.hpp"
 
 using quorlite::bytes;

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
+#include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/storage/file.hpp"
 #include "quorlite/testing/detail/laws/storage_scene.hpp"
 #include "support/temporary_directory.hpp"

@@ -8,6 +8,8 @@
 
 #include "catch2_shim.hpp"
 #include "codec_support.hpp"
+#include "quorlite/detail/codec/page_hash.hpp"
+#include "quorlite/detail/core/wire.hpp"
 #include "support/manual_consensus.hpp"
 
 namespace {

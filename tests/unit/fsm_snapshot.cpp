@@ -17,6 +17,7 @@
 
 #include "catch2_shim.hpp"
 #include "codec_support.hpp"
+#include "quorlite/detail/codec/page_hash.hpp"
 #include "support/manual_consensus.hpp"
 #include "support/profile.hpp"
 

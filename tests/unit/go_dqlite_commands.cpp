@@ -15,6 +15,7 @@
 #include "quorlite/detail/core/crc32c.hpp"
 #include "quorlite/detail/legacy/go_dqlite.hpp"
 #include "quorlite/detail/codec/native.hpp"
+#include "quorlite/detail/core/wire.hpp"
 #include "support/profile.hpp"
 #include "unit/codec_support.hpp"
 

@@ -16,7 +16,6 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/detail/codec/delta_merge.hpp"
 #include "quorlite/detail/codec/page_delta.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/pages/page_store.hpp"

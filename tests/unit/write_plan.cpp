@@ -7,6 +7,8 @@
 
 #include "catch2_shim.hpp"
 #include "codec_support.hpp"
+#include "quorlite/detail/codec/page_delta.hpp"
+#include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/machine/frame_assembly.hpp"
 #include "quorlite/detail/machine/prepare_frames.hpp"
 #include "support/manual_consensus.hpp"

@@ -9,8 +9,8 @@
 #include <variant>
 #include <vector>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
 
 namespace quorlite {
@@ -19,10 +19,9 @@ namespace detail {
 
 /// How a page record carries its image.
 enum class page_encoding : std::uint8_t {
-  full = 0,  ///< payload: the page, page_size bytes
-  delta =
-      1,     ///< payload: SET ranges on the page's image at the base version (codec/page_delta.hpp)
-  zero = 2,  ///< no payload: page_size zero bytes
+  full = 0,   ///< payload: the page, page_size bytes
+  delta = 1,  ///< payload: SET ranges on the image at the base version (codec/page_delta.hpp)
+  zero = 2,   ///< no payload: page_size zero bytes
 };
 
 /// One changed page.
@@ -42,8 +41,8 @@ struct database_frames {
   std::uint32_t page_size = 0;    ///< bytes
   std::uint64_t page_count = 0;   ///< pages after the commit
   std::uint64_t result_hash = 0;  ///< of the database after the commit
-  std::vector<page_record>
-      pages;  ///< ascending, each at most once in a transaction; never the lock page
+  /// Ascending, each at most once in a transaction; never the lock page.
+  std::vector<page_record> pages;
 };
 
 /// A database of this name exists from here on. Idempotent.

@@ -15,7 +15,6 @@
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
-#include "quorlite/detail/core/xxh3.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -27,10 +26,12 @@ namespace detail {
 /// pages) is the caller's business: this function hashes whatever it is given.
 /// @param number counted from 1
 /// @param image the whole page
-[[nodiscard]] inline std::uint64_t page_hash(page_number number, bytes_view image) noexcept {
-  return XXH3_64bits_withSeed(image.data(), image.size(), number.value);
-}
+[[nodiscard]] QUORLITE_DECL std::uint64_t page_hash(page_number number, bytes_view image) noexcept;
 
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/codec/page_hash.ipp"  // IWYU pragma: keep
+#endif

@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <cstddef>
+#include <memory>
+#include <utility>
 
 #include "quorlite/config.hpp"
 
@@ -32,6 +34,30 @@ class memory_gauge {
  private:
   std::atomic<std::size_t> bytes_{0};
   std::atomic<std::size_t> dirty_{0};
+};
+
+/// What one store told a gauge: its share, which goes with it. One thread at a time.
+class gauge_share {
+ public:
+  /// @param gauge or nullptr: then nobody is told
+  explicit gauge_share(std::shared_ptr<memory_gauge> gauge) noexcept : gauge_(std::move(gauge)) {}
+  gauge_share(const gauge_share&) = delete;
+  gauge_share& operator=(const gauge_share&) = delete;
+  ~gauge_share() { tell(0, 0); }
+
+  /// So much it is now. Bytes, and those of them that are dirty.
+  void tell(std::size_t bytes, std::size_t dirty_bytes) noexcept {
+    if (gauge_ != nullptr) {
+      gauge_->change(bytes - bytes_, dirty_bytes - dirty_bytes_);
+      bytes_ = bytes;
+      dirty_bytes_ = dirty_bytes;
+    }
+  }
+
+ private:
+  std::shared_ptr<memory_gauge> gauge_;
+  std::size_t bytes_ = 0;
+  std::size_t dirty_bytes_ = 0;
 };
 
 }  // namespace detail

@@ -119,35 +119,37 @@ class wire_reader {
   template <class Integer>
   [[nodiscard]] constexpr Integer integer() noexcept {
     const bytes_view taken = take(sizeof(Integer));
-    return taken.empty() ? Integer{0} : detail::load_little_endian<Integer>(taken.data());
+    return taken.empty() ? Integer{0} : load_little_endian<Integer>(taken.data());
   }
 
-  [[nodiscard]] constexpr std::uint64_t leb128(bool shortest_only) noexcept {
-    std::uint64_t value = 0;
-    for (unsigned shift = 0; shift < 7 * varint_bytes_max; shift += 7) {
-      const std::uint64_t next = u8();
-      if (failed_) {
-        return 0;
-      }
-      if (shift == 63 && next > 1) {
-        break;  // more than 64 bits
-      }
-      value |= (next & 0x7FU) << shift;
-      if (next < 0x80U) {
-        if (shortest_only && next == 0 && shift != 0) {
-          break;
-        }
-        return value;
-      }
-    }
-    failed_ = true;
-    return 0;
-  }
+  [[nodiscard]] constexpr std::uint64_t leb128(bool shortest_only) noexcept;
 
   bytes_view input_;
   std::size_t position_ = 0;
   bool failed_ = false;
 };
+
+constexpr std::uint64_t wire_reader::leb128(bool shortest_only) noexcept {
+  std::uint64_t value = 0;
+  for (unsigned shift = 0; shift < 7 * varint_bytes_max; shift += 7) {
+    const std::uint64_t next = u8();
+    if (failed_) {
+      return 0;
+    }
+    if (shift == 63 && next > 1) {
+      break;  // more than 64 bits
+    }
+    value |= (next & 0x7FU) << shift;
+    if (next < 0x80U) {
+      if (shortest_only && next == 0 && shift != 0) {
+        break;
+      }
+      return value;
+    }
+  }
+  failed_ = true;
+  return 0;
+}
 
 /// Appends values to bytes that somebody else owns. May throw std::bad_alloc and nothing else. One
 /// thread at a time.
@@ -182,7 +184,7 @@ class wire_writer {
   template <class Integer>
   void integer(Integer value) {
     std::byte encoded[sizeof(Integer)];
-    detail::store_little_endian(encoded, value);
+    store_little_endian(encoded, value);
     output_->insert(output_->end(), encoded, encoded + sizeof(Integer));
   }
 

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "quorlite/config.hpp"
+#include "quorlite/detail/core/wire.hpp"
 #include "quorlite/detail/file_storage/data_directory.hpp"
 #include "quorlite/error.hpp"
 

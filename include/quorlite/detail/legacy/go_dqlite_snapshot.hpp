@@ -38,8 +38,7 @@
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
-#include "quorlite/detail/codec/snapshot_format.hpp"
-#include "quorlite/detail/codec/snapshot_writer.hpp"
+#include "quorlite/detail/codec/snapshot.hpp"
 #include "quorlite/detail/core/wire.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"

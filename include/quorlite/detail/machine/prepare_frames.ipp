@@ -13,7 +13,6 @@
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
-#include "quorlite/detail/codec/delta_merge.hpp"
 #include "quorlite/detail/codec/page_delta.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/machine/prepare_frames.hpp"

@@ -16,7 +16,7 @@
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
-#include "quorlite/detail/codec/snapshot_format.hpp"
+#include "quorlite/detail/codec/snapshot.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"

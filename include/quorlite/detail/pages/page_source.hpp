@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <system_error>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
 
 namespace quorlite {

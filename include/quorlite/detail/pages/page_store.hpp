@@ -14,22 +14,35 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
-#include "quorlite/error.hpp"
-#include "quorlite/ids.hpp"
-#include "quorlite/limits.hpp"
-#include "quorlite/detail/pages/lineage.hpp"
 #include "quorlite/detail/core/memory_gauge.hpp"
+#include "quorlite/detail/pages/lineage.hpp"
 #include "quorlite/detail/pages/page_source.hpp"
-#include "quorlite/detail/pages/page_store_usage.hpp"
 #include "quorlite/detail/pages/page_version.hpp"
 #include "quorlite/detail/pages/pin_ledger.hpp"
 #include "quorlite/detail/pages/reclaim.hpp"
 #include "quorlite/detail/pages/version_chains.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/limits.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
+
+/// What a store keeps in memory. All numbers are of the same moment.
+struct page_store_usage {
+  std::size_t images = 0;       ///< page images that somebody can find
+  std::size_t tombstones = 0;   ///< marks of pages that were cut off
+  std::size_t held = 0;         ///< of both: superseded, but seen by a pin
+  std::size_t backlog = 0;      ///< of both: superseded, to be pruned by and by
+  std::size_t limbo = 0;        ///< unlinked, freed as soon as no reader can stand on them
+  std::size_t bytes = 0;        ///< all of the above and the page table
+  std::size_t dirty_bytes = 0;  ///< of these, of versions that the base does not hold
+  std::size_t pending = 0;      ///< versions above committed
+  std::uint64_t pins = 0;       ///< pins alive, doomed ones included
+};
 
 /// The page versions of one database, of one lineage.
 ///
@@ -63,53 +76,27 @@ class page_store : public std::enable_shared_from_this<page_store> {
   [[nodiscard]] static std::shared_ptr<page_store> make(
       const state& from = {}, epoch_number epoch = epoch_number{1},
       std::uint64_t lock_byte = limits::lock_byte_default,
-      std::shared_ptr<memory_gauge> gauge = nullptr) {
-    return std::shared_ptr<page_store>(new page_store(from, epoch, lock_byte, std::move(gauge)));
-  }
+      std::shared_ptr<memory_gauge> gauge = nullptr);
 
   page_store(const page_store&) = delete;
   page_store& operator=(const page_store&) = delete;
-  ~page_store() {
-    if (gauge_ != nullptr) {
-      gauge_->change(std::size_t{0} - told_bytes_, std::size_t{0} - told_dirty_);
-    }
-  }
 
   /// Adds a page of the state that the store was made with; any order, each at most once.
   /// @pre no version was installed yet; within page_count, of the state's page size, hash set
-  void load_page(page_block page) {
-    const std::lock_guard lock(mutex_);
-    line_.load(std::move(page));
-  }
+  void load_page(page_block page);
 
   // ---- the base. set_base once; the rest by whoever flushes, one thread at a time.
 
   /// Pages that are not in memory are read from `base` from now on. @pre it has no base yet
   /// @param page_count pages that the base holds
-  void set_base(std::shared_ptr<const page_source> base, std::uint64_t page_count) {
-    const std::lock_guard lock(mutex_);
-    QUORLITE_ASSERT(base != nullptr && base_ == nullptr);
-    base_ = std::move(base);
-    base_pages_ = page_count;
-    source_.store(base_.get(), std::memory_order_release);
-  }
-  [[nodiscard]] bool has_base() const noexcept {
-    return source_.load(std::memory_order_acquire) != nullptr;
-  }
+  void set_base(std::shared_ptr<const page_source> base, std::uint64_t page_count);
+  [[nodiscard]] bool has_base() const noexcept;
   /// The hash of a page in the base, for loading: flushed() keeps them up to date afterwards.
   /// @throws std::bad_alloc
-  void set_base_hash(page_number number, std::uint64_t hash) {
-    const std::lock_guard lock(mutex_);
-    chains().make_room(number);
-    chains().set_base_hash(number, hash);
-  }
-  [[nodiscard]] std::uint64_t base_hash(page_number number) const noexcept {
-    return chains().base_hash(number);
-  }
+  void set_base_hash(page_number number, std::uint64_t hash);
+  [[nodiscard]] std::uint64_t base_hash(page_number number) const noexcept;
   /// True if the base has this page; then it is not lost when no version is in memory.
-  [[nodiscard]] bool is_in_base(page_number number) const noexcept {
-    return has_base() && chains().base_hash(number) != 0;
-  }
+  [[nodiscard]] bool is_in_base(page_number number) const noexcept;
 
   /// The base is about to be overwritten with the state of `target`: whoever stands on an older
   /// state keeps what they would have read there. Call it for each page that will be written, and
@@ -130,18 +117,10 @@ class page_store : public std::enable_shared_from_this<page_store> {
   /// The sum of the hashes of the pages of the committed state, each looked at. O(pages).
   [[nodiscard]] std::uint64_t sum_of_hashes() const;
 
-  [[nodiscard]] state committed() const noexcept {
-    const std::lock_guard lock(mutex_);
-    return line_.committed();
-  }
-  [[nodiscard]] state tip() const noexcept {
-    const std::lock_guard lock(mutex_);
-    return line_.tip();
-  }
+  [[nodiscard]] state committed() const noexcept;
+  [[nodiscard]] state tip() const noexcept;
   /// The lineage: grows with every discard_tip(). Lock-free.
-  [[nodiscard]] epoch_number epoch() const noexcept {
-    return epoch_number{epoch_.load(std::memory_order_seq_cst)};
-  }
+  [[nodiscard]] epoch_number epoch() const noexcept;
 
   /// Stands on the committed state as it is now.
   [[nodiscard]] pin pin_committed();
@@ -168,15 +147,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
   /// @param hash of the database after the install
   /// @returns errc::stale_term: the epoch is not `expected` any more; nothing changed, `pages` too
   [[nodiscard]] std::error_code install_tip(epoch_number expected, std::vector<page_block>&& pages,
-                                            std::uint64_t page_count, std::uint64_t hash) {
-    const std::lock_guard lock(mutex_);
-    if (expected != epoch()) {
-      return make_error_code(errc::stale_term);
-    }
-    line_.append(pages, page_count, hash);
-    work();
-    return {};
-  }
+                                            std::uint64_t page_count, std::uint64_t hash);
 
   /// The same for a writer with a pin on the tip, which moves on to the version it made: a pin left
   /// behind would keep the old image of every page until it goes.
@@ -186,32 +157,19 @@ class page_store : public std::enable_shared_from_this<page_store> {
 
   /// The oldest pending version is committed. O(its pages).
   /// @pre there is one
-  void promote() noexcept {
-    const std::lock_guard lock(mutex_);
-    promote_oldest();
-  }
+  void promote() noexcept;
 
   /// A follower's apply: makes a version and commits it, in one step for everybody who pins.
   /// @pre nothing is pending; the rest as for install_tip
   /// @param restart a transaction that does not say which version it makes: its state counts as
   ///   version 1, however a replica came to it, by the log or by a snapshot
   void install_committed(std::vector<page_block>&& pages, std::uint64_t page_count,
-                         std::uint64_t hash, bool restart = false) {
-    const std::lock_guard lock(mutex_);
-    QUORLITE_ASSERT(line_.pending_size() == 0);
-    line_.append(pages, page_count, hash, restart);
-    promote_oldest();
-  }
+                         std::uint64_t hash, bool restart = false);
 
   /// Leadership was lost: everything above committed is taken back, and the next epoch starts. Its
   /// version numbers will be used again; pins above committed are doomed for ever.
   /// O(pages taken back).
-  void discard_tip() noexcept {
-    const std::lock_guard lock(mutex_);
-    epoch_.fetch_add(1, std::memory_order_seq_cst);
-    line_.discard();
-    work();
-  }
+  void discard_tip() noexcept;
 
   /// Calls `visit(const page_version&)` for every page of the state of `at` that changed after
   /// version `after`, in ascending order, without holding a lock. If visit returns a bool, false
@@ -222,103 +180,49 @@ class page_store : public std::enable_shared_from_this<page_store> {
 
   /// One bounded share of the pruning and freeing that calls leave to later ones: for idle moments.
   /// @returns true if it did something, so that another call may do more
-  bool trim() noexcept {
-    const std::lock_guard lock(mutex_);
-    const bool did = chains().work(batch, 1) != 0;
-    tell_gauge();
-    return did;
-  }
+  bool trim() noexcept;
 
-  [[nodiscard]] page_store_usage usage() const noexcept {
-    const std::lock_guard lock(mutex_);
-    return {.images = chains().images(),
-            .tombstones = chains().tombstones(),
-            .held = chains().held_size(),
-            .backlog = chains().backlog_size(),
-            .limbo = limbo_.limbo_size(),
-            .bytes = chains().size_bytes() + limbo_.limbo_bytes(),
-            .dirty_bytes = chains().dirty_bytes(),
-            .pending = line_.pending_size(),
-            .pins = chains().pins().size()};
-  }
+  [[nodiscard]] page_store_usage usage() const noexcept;
 
  private:
-  static constexpr std::size_t batch = 256;         // how much of others' work one call does
-  static constexpr std::size_t worth_a_scan = 32;   // so many nodes in limbo, before slots are read
-  static constexpr std::size_t evict_pages = 4096;  // looked at under one hold of the mutex
+  static constexpr std::size_t batch = 256;  // how much of others' work one call does
 
   page_store(const state& from, epoch_number epoch, std::uint64_t lock_byte,
-             std::shared_ptr<memory_gauge> gauge) noexcept
-      : epoch_(epoch.value), line_(from, lock_byte, limbo_), gauge_(std::move(gauge)) {}
+             std::shared_ptr<memory_gauge> gauge) noexcept;
 
-  void promote_oldest() noexcept {
-    const std::size_t superseding = line_.promote();
-    // As many pages as this supersedes come back from pins some day: twice as many keep pace.
-    chains().work(batch + 2 * superseding, worth_a_scan);
-    tell_gauge();
-  }
-  [[nodiscard]] detail::version_chains& chains() noexcept { return line_.chains(); }
-  [[nodiscard]] const detail::version_chains& chains() const noexcept { return line_.chains(); }
-  void work() noexcept {
-    chains().work(batch, worth_a_scan);
-    tell_gauge();
-  }
-  void tell_gauge() noexcept {
-    if (gauge_ != nullptr) {
-      const std::size_t all = chains().size_bytes() + limbo_.limbo_bytes();
-      const std::size_t dirty = chains().dirty_bytes();
-      gauge_->change(all - told_bytes_, dirty - told_dirty_);
-      told_bytes_ = all;
-      told_dirty_ = dirty;
-    }
-  }
+  void promote_oldest() noexcept;
+  /// Ends whatever changed something. @param worth_a_scan so many nodes in limbo, before slots are
+  ///   read @returns how much it did
+  std::size_t work(std::size_t most = batch, std::size_t worth_a_scan = 32) noexcept;
 
   mutable std::mutex mutex_;
   std::atomic<std::uint64_t> epoch_;
-  mutable detail::reclaimer limbo_;  // mutable: who reads announces itself
-  detail::lineage line_;
+  mutable reclaimer limbo_;  // mutable: who reads announces itself
+  lineage line_;
   std::shared_ptr<const page_source> base_;  // set once; before that there is none
   std::atomic<const page_source*> source_{nullptr};
   std::uint64_t base_pages_ = 0;  // under the mutex
   std::uint64_t evict_hand_ = 0;
-  std::shared_ptr<memory_gauge> gauge_;  // or nullptr
-  std::size_t told_bytes_ = 0;
-  std::size_t told_dirty_ = 0;
+  gauge_share gauge_;
 };
+
+inline epoch_number page_store::epoch() const noexcept {
+  return epoch_number{epoch_.load(std::memory_order_seq_cst)};
+}
 
 /// Stands on a state, so that its pages stay. Movable; one thread at a time, but doomed() any. An
 /// empty one (default, moved from, reset) stands nowhere: only bool, reset and assignment work.
 class page_store::pin {
  public:
   pin() = default;
-  pin(pin&& other) noexcept
-      : store_(std::move(other.store_)),
-        record_(std::exchange(other.record_, nullptr)),
-        epoch_(other.epoch_) {}
-  pin& operator=(pin&& other) noexcept {
-    if (this != &other) {
-      reset();
-      store_ = std::move(other.store_);
-      record_ = std::exchange(other.record_, nullptr);
-      epoch_ = other.epoch_;
-    }
-    return *this;
-  }
+  pin(pin&& other) noexcept;
+  pin& operator=(pin&& other) noexcept;
   ~pin() { reset(); }
 
   explicit operator bool() const noexcept { return record_ != nullptr; }
 
   /// Stands nowhere from now on. Takes the mutex; does a bounded share of the pruning.
-  void reset() noexcept {
-    if (record_ != nullptr) {
-      {
-        const std::lock_guard lock(store_->mutex_);
-        store_->chains().unpin(std::exchange(record_, nullptr));
-        store_->work();
-      }
-      store_.reset();  // perhaps the last to hold the store: after its mutex
-    }
-  }
+  void reset() noexcept;
 
   [[nodiscard]] const state& at() const noexcept { return record_->at; }
   [[nodiscard]] version_number version() const noexcept { return at().version; }
@@ -336,60 +240,102 @@ class page_store::pin {
 
  private:
   friend class page_store;
-  pin(std::shared_ptr<page_store> store, detail::pin_record* record, epoch_number epoch) noexcept
+  pin(std::shared_ptr<page_store> store, pin_record* record, epoch_number epoch) noexcept
       : store_(std::move(store)), record_(record), epoch_(epoch) {}
 
   std::shared_ptr<page_store> store_;
-  detail::pin_record* record_ = nullptr;
+  pin_record* record_ = nullptr;
   epoch_number epoch_;
 };
 
-inline page_store::pin page_store::pin_committed() {
-  std::shared_ptr<page_store> self = shared_from_this();
-  const std::lock_guard lock(mutex_);
-  chains().pins().make_room();
-  work();
-  return pin{std::move(self), chains().pins().add(line_.committed()), epoch()};
-}
+/// A slot among the readers, for as long as it lives.
+class page_store::lease {
+ public:
+  explicit lease(const page_store& store) noexcept;
+  lease(const lease&) = delete;
+  lease& operator=(const lease&) = delete;
+  ~lease();
 
-inline page_store::pin page_store::pin_tip() {
-  std::shared_ptr<page_store> self = shared_from_this();
-  const std::lock_guard lock(mutex_);
-  chains().pins().make_room();
-  work();
-  return pin{std::move(self), chains().pins().add(line_.tip()), epoch()};
-}
-
-inline result<page_store::pin> page_store::pin_version(epoch_number expected,
-                                                       version_number version) {
-  std::shared_ptr<page_store> self = shared_from_this();
-  const std::lock_guard lock(mutex_);
-  if (expected != epoch() || version < line_.committed().version) {
-    return failed(errc::stale_term);
+  read_guard enter() noexcept { return store_.limbo_.enter(slot_); }
+  [[nodiscard]] bool gave(const read_guard& guard) const noexcept {
+    return guard.belongs_to(slot_);
   }
-  const state& at = line_.state_at(version);
-  chains().pins().make_room();
-  work();
-  return pin{std::move(self), chains().pins().add(at), expected};
-}
 
-inline std::error_code page_store::install_tip(pin& writer, std::vector<page_block>&& pages,
-                                               std::uint64_t page_count, std::uint64_t hash) {
-  QUORLITE_ASSERT(writer.store_.get() == this);
-  const std::lock_guard lock(mutex_);
-  if (writer.epoch() != epoch()) {
-    return make_error_code(errc::stale_term);
+ private:
+  const page_store& store_;
+  reader_slot slot_;
+};
+
+/// Finds pages without a lock. One for each file handle or thread; one thread at a time.
+class page_store::reader {
+ public:
+  using guard = read_guard;
+
+  /// Takes the store's mutex once, and once more at the end.
+  explicit reader(std::shared_ptr<page_store> store) noexcept
+      : store_(std::move(store)), lease_(*store_) {}
+
+  /// Nothing that find() returns is freed while the guard lives; hold it for one copy, not longer.
+  /// At most one at a time. Lock-free.
+  guard enter() noexcept { return lease_.enter(); }
+
+  /// The newest version of a page at or below `at` that is in memory, a patch perhaps: valid as
+  /// long as the guard. nullptr: it is in the base, or not part of that state.
+  /// @param at a version that a pin of the caller stands on; or committed itself, on the thread
+  ///   that alone advances it. With a pin above committed: copy, then ask the pin if it is doomed.
+  [[nodiscard]] const page_version* find([[maybe_unused]] const guard& proof, version_number at,
+                                         page_number number) const noexcept {
+    QUORLITE_ASSERT(lease_.gave(proof));
+    return store_->line_.chains().find(at, number);
   }
-  QUORLITE_ASSERT(writer.version() == line_.tip().version);
-  chains().pins().make_room();
-  line_.append(pages, page_count, hash);
-  chains().unpin(std::exchange(writer.record_, chains().pins().add(line_.tip())));
-  work();
-  return {};
+
+  /// The image of a page in the state of `at`, from memory or from the base. Valid as long as the
+  /// guard, and until the next call. Empty: the state has no such page (the lock page, one beyond
+  /// the page count). May block on the storage; nothing that was read is believed before its hash
+  /// is right. @throws std::bad_alloc
+  /// @returns errc::corrupt: the page in the base is damaged, and the base was told;
+  ///   errc::stale_term: the pin is doomed; errors of the storage
+  [[nodiscard]] result<bytes_view> image(const guard& proof, const pin& at, page_number number);
+
+  [[nodiscard]] const std::shared_ptr<page_store>& store() const noexcept { return store_; }
+
+ private:
+  friend class page_store;
+  [[nodiscard]] std::error_code read_base(const page_version* patch, page_number number);
+
+  std::shared_ptr<page_store> store_;  // before the lease: it must outlive it
+  lease lease_;
+  bytes scratch_;  // the last page that came from the base
+};
+
+template <class Visit>
+void page_store::for_each_changed(version_number after, const pin& at, Visit visit) const {
+  QUORLITE_ASSERT(!at.doomed() && at.version() <= committed().version);
+  lease readers(*this);
+  const auto changed = [&](page_number number) noexcept -> const page_version* {
+    const auto guard = readers.enter();
+    const page_version* const page = line_.chains().find(at.version(), number);
+    return page != nullptr && page->version() > after ? page : nullptr;
+  };
+  line_.chains().visit(version_number{after.value + 1}, at.page_count(), [&](page_number number) {
+    const page_version* const page = changed(number);
+    if (page == nullptr) {
+      return true;
+    }
+    if constexpr (std::is_void_v<decltype(visit(*page))>) {
+      visit(*page);
+      return true;
+    } else {
+      return static_cast<bool>(visit(*page));
+    }
+  });
 }
 
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
 
-#include "quorlite/detail/pages/page_reader.hpp"  // IWYU pragma: export
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/pages/page_reader.ipp"  // IWYU pragma: keep
+#include "quorlite/detail/pages/page_store.ipp"   // IWYU pragma: keep
+#endif

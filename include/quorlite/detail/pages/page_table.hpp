@@ -3,16 +3,14 @@
 /// lock.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 
 #include "quorlite/config.hpp"
-#include "quorlite/ids.hpp"
 #include "quorlite/detail/pages/page_version.hpp"
+#include "quorlite/ids.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -28,89 +26,28 @@ class page_table {
   page_table() = default;
   page_table(const page_table&) = delete;
   page_table& operator=(const page_table&) = delete;
-  ~page_table() {
-    for (auto& limb : limbs_) {
-      branch* const part = limb.load(std::memory_order_relaxed);
-      if (part != nullptr) {
-        for (auto& twig : part->leaves) {
-          delete twig.load(std::memory_order_relaxed);
-        }
-        delete part;
-      }
-    }
-  }
+  ~page_table();
 
   /// The newest version of a page, pending ones included; nullptr: there is none.
-  [[nodiscard]] page_version* head(page_number number) const noexcept {
-    const leaf* const part = leaf_of(number);
-    return part == nullptr ? nullptr
-                           : part->heads[low_bits(number.value)].load(std::memory_order_acquire);
-  }
+  [[nodiscard]] page_version* head(page_number number) const noexcept;
 
   /// Makes the parts that lead to `number`. @throws std::bad_alloc, with no harm done
-  void make_room(page_number number) {
-    auto& limb = limbs_[high_bits(number.value)];
-    if (limb.load(std::memory_order_relaxed) == nullptr) {
-      limb.store(std::make_unique<branch>().release(), std::memory_order_release);
-      bytes_ += sizeof(branch);
-    }
-    auto& twig = limb.load(std::memory_order_relaxed)->leaves[middle_bits(number.value)];
-    if (twig.load(std::memory_order_relaxed) == nullptr) {
-      twig.store(std::make_unique<leaf>().release(), std::memory_order_release);
-      bytes_ += sizeof(leaf);
-    }
-  }
+  void make_room(page_number number);
 
   /// Puts another version, or none, in front. What a reader finds through it is published here.
   /// @pre make_room(number) was called
-  void set_head(page_number number, page_version* head) noexcept {
-    leaf* const part = leaf_of(number);
-    QUORLITE_ASSERT(part != nullptr);
-    if (head != nullptr && head->version().value > part->newest.load(std::memory_order_relaxed)) {
-      part->newest.store(head->version().value, std::memory_order_release);
-    }
-    part->heads[low_bits(number.value)].store(head, std::memory_order_release);
-  }
+  void set_head(page_number number, page_version* head) noexcept;
 
   /// The hash of the page's image in the base; 0: it has none there.
-  [[nodiscard]] std::uint64_t base_hash(page_number number) const noexcept {
-    const leaf* const part = leaf_of(number);
-    return part == nullptr
-               ? 0
-               : part->base_hashes[low_bits(number.value)].load(std::memory_order_acquire);
-  }
+  [[nodiscard]] std::uint64_t base_hash(page_number number) const noexcept;
   /// @pre make_room(number) was called
-  void set_base_hash(page_number number, std::uint64_t hash) noexcept {
-    leaf* const part = leaf_of(number);
-    QUORLITE_ASSERT(part != nullptr);
-    part->base_hashes[low_bits(number.value)].store(hash, std::memory_order_release);
-  }
+  void set_base_hash(page_number number, std::uint64_t hash) noexcept;
 
   /// Calls `visit(number)` in ascending order for pages from `from` up to `last`, some without any
   /// version among them; false ends it. Skips 1024 pages at once where none ever was as new as
   /// `since`.
   template <class Visit>
-  void visit(std::uint64_t from, version_number since, std::uint64_t last, Visit visit) const {
-    for (std::uint64_t first = from - from % leaf_pages; first <= last;) {
-      const auto* const limb = branch_of(first);
-      if (limb == nullptr) {
-        first += leaf_pages * branch_leaves - first % (leaf_pages * branch_leaves);
-        continue;
-      }
-      const auto& twig = limb->leaves[middle_bits(static_cast<std::uint32_t>(first))];
-      const leaf* const part = twig.load(std::memory_order_acquire);
-      if (part != nullptr && part->newest.load(std::memory_order_acquire) >= since.value) {
-        const std::uint64_t end = first + leaf_pages <= last ? first + leaf_pages : last + 1;
-        std::uint64_t number = std::max<std::uint64_t>({first, from, 1});
-        for (; number < end; ++number) {
-          if (!visit(page_number{static_cast<std::uint32_t>(number)})) {
-            return;
-          }
-        }
-      }
-      first += leaf_pages;
-    }
-  }
+  void visit(std::uint64_t from, version_number since, std::uint64_t last, Visit visit) const;
 
   /// Memory of the table itself.
   [[nodiscard]] std::size_t size_bytes() const noexcept { return bytes_; }
@@ -141,20 +78,65 @@ class page_table {
     return number >> (leaf_bits + branch_bits);
   }
 
-  [[nodiscard]] branch* branch_of(std::uint64_t number) const noexcept {
-    return limbs_[high_bits(static_cast<std::uint32_t>(number))].load(std::memory_order_acquire);
-  }
-  [[nodiscard]] leaf* leaf_of(page_number number) const noexcept {
-    const branch* const limb = branch_of(number.value);
-    return limb == nullptr
-               ? nullptr
-               : limb->leaves[middle_bits(number.value)].load(std::memory_order_acquire);
-  }
+  [[nodiscard]] branch* branch_of(std::uint64_t number) const noexcept;
+  [[nodiscard]] leaf* leaf_of(page_number number) const noexcept;
 
   std::array<std::atomic<branch*>, limbs> limbs_{};
   std::size_t bytes_ = sizeof(limbs_);
 };
 
+inline page_version* page_table::head(page_number number) const noexcept {
+  const leaf* const part = leaf_of(number);
+  return part == nullptr ? nullptr
+                         : part->heads[low_bits(number.value)].load(std::memory_order_acquire);
+}
+
+inline std::uint64_t page_table::base_hash(page_number number) const noexcept {
+  const leaf* const part = leaf_of(number);
+  return part == nullptr
+             ? 0
+             : part->base_hashes[low_bits(number.value)].load(std::memory_order_acquire);
+}
+
+inline page_table::leaf* page_table::leaf_of(page_number number) const noexcept {
+  const branch* const limb = branch_of(number.value);
+  return limb == nullptr ? nullptr
+                         : limb->leaves[middle_bits(number.value)].load(std::memory_order_acquire);
+}
+
+inline page_table::branch* page_table::branch_of(std::uint64_t number) const noexcept {
+  return limbs_[high_bits(static_cast<std::uint32_t>(number))].load(std::memory_order_acquire);
+}
+
+template <class Visit>
+void page_table::visit(std::uint64_t from, version_number since, std::uint64_t last,
+                       Visit visit) const {
+  for (std::uint64_t first = from - from % leaf_pages; first <= last;) {
+    const auto* const limb = branch_of(first);
+    if (limb == nullptr) {
+      first += leaf_pages * branch_leaves - first % (leaf_pages * branch_leaves);
+      continue;
+    }
+    const auto& twig = limb->leaves[middle_bits(static_cast<std::uint32_t>(first))];
+    const leaf* const part = twig.load(std::memory_order_acquire);
+    if (part != nullptr && part->newest.load(std::memory_order_acquire) >= since.value) {
+      const std::uint64_t end = first + leaf_pages <= last ? first + leaf_pages : last + 1;
+      const std::uint64_t start = from == 0 ? 1 : from;
+      std::uint64_t number = first < start ? start : first;
+      for (; number < end; ++number) {
+        if (!visit(page_number{static_cast<std::uint32_t>(number)})) {
+          return;
+        }
+      }
+    }
+    first += leaf_pages;
+  }
+}
+
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/pages/page_table.ipp"  // IWYU pragma: keep
+#endif

@@ -6,14 +6,11 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
-#include <new>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
-#include "quorlite/limits.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -39,7 +36,7 @@ enum class page_place : std::uint8_t {
 };
 
 /// A page's image outside of a store: owned, private to its holder, not shared.
-using page_block = std::unique_ptr<page_version, detail::page_deleter>;
+using page_block = std::unique_ptr<page_version, page_deleter>;
 
 /// A page as of one version: number, hash and image in one block of memory.
 ///
@@ -92,10 +89,10 @@ class page_version {
   }
 
  private:
-  friend class detail::node_list;
-  friend class detail::reclaimer;
-  friend class detail::version_chains;
-  friend struct detail::page_deleter;
+  friend class node_list;
+  friend class reclaimer;
+  friend class version_chains;
+  friend struct page_deleter;
   friend page_block make_page(page_number, std::uint32_t);
   friend page_block make_patch(page_number, std::uint64_t, bytes_view);
 
@@ -108,10 +105,7 @@ class page_version {
   }
 
   /// One block for the node and `content_size` bytes behind it. @throws std::bad_alloc
-  static page_block allocate(page_number number, std::uint32_t content_size) {
-    void* const block = ::operator new(sizeof(page_version) + content_size);
-    return page_block{::new (block) page_version{number, content_size}};
-  }
+  static page_block allocate(page_number number, std::uint32_t content_size);
 
   version_number version_;
   std::uint64_t hash_ = 0;
@@ -122,7 +116,7 @@ class page_version {
   std::uint64_t stamp_ = 0;       // in limbo: the generation in which it was unlinked
   page_number number_;
   std::uint32_t content_size_;
-  detail::page_place place_ = detail::page_place::loose;
+  page_place place_ = page_place::loose;
   bool patch_ = false;  // before the install only
   bool clean_ = false;  // the base holds this version, or a newer one
 };
@@ -131,34 +125,16 @@ class page_version {
 static_assert(sizeof(page_version) % 8 == 0);
 static_assert(alignof(page_version) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__);
 
-inline void detail::page_deleter::operator()(page_version* page) const noexcept {
-  page->~page_version();
-  ::operator delete(page);
-}
-
 /// Memory for one page, its image uninitialised. Any thread; does not block.
 /// @pre number is not 0 and page_size is one of SQLite's, see is_page_size()
 /// @throws std::bad_alloc
-[[nodiscard]] inline page_block make_page(page_number number, std::uint32_t page_size) {
-  QUORLITE_ASSERT(number.value != 0);
-  QUORLITE_ASSERT(is_page_size(page_size));
-  return page_version::allocate(number, page_size);
-}
+[[nodiscard]] QUORLITE_DECL page_block make_page(page_number number, std::uint32_t page_size);
 
 /// Memory for a page that is known by what changed since the base. Any thread; does not block.
 /// @param hash of the image that the delta makes @param delta a valid one; copied
 /// @throws std::bad_alloc
-[[nodiscard]] inline page_block make_patch(page_number number, std::uint64_t hash,
-                                           bytes_view delta) {
-  QUORLITE_ASSERT(number.value != 0);
-  page_block page = page_version::allocate(number, static_cast<std::uint32_t>(delta.size()));
-  if (!delta.empty()) {
-    std::memcpy(page->image().data(), delta.data(), delta.size());
-  }
-  page->set_hash(hash);
-  page->patch_ = true;
-  return page;
-}
+[[nodiscard]] QUORLITE_DECL page_block make_patch(page_number number, std::uint64_t hash,
+                                                  bytes_view delta);
 
 /// Nodes in the order in which they came, linked through themselves: no operation allocates.
 /// Owns nothing. One thread at a time.
@@ -168,33 +144,13 @@ class node_list {
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] page_version* front() const noexcept { return first_; }
 
-  void push_back(page_version* node, page_place place) noexcept {
-    node->next_ = nullptr;
-    node->place_ = place;
-    (first_ == nullptr ? first_ : last_->next_) = node;
-    last_ = node;
-    ++size_;
-  }
+  void push_back(page_version* node, page_place place) noexcept;
 
   /// Moves all of `other` behind the own nodes, in O(1). Their place stays what it was.
-  void splice_back(node_list& other) noexcept {
-    if (other.empty()) {
-      return;
-    }
-    (first_ == nullptr ? first_ : last_->next_) = other.first_;
-    last_ = other.last_;
-    size_ += other.size_;
-    other = node_list{};
-  }
+  void splice_back(node_list& other) noexcept;
 
   /// Takes the first node out. @pre not empty
-  page_version* pop_front() noexcept {
-    page_version* const node = first_;
-    first_ = node->next_;
-    node->next_ = nullptr;
-    --size_;
-    return node;
-  }
+  page_version* pop_front() noexcept;
 
  private:
   page_version* first_ = nullptr;
@@ -205,3 +161,7 @@ class node_list {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/pages/page_version.ipp"  // IWYU pragma: keep
+#endif

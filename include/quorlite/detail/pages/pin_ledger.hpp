@@ -2,16 +2,14 @@
 /// Which versions of a database somebody stands on.
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <utility>
 #include <vector>
 
 #include "quorlite/config.hpp"
-#include "quorlite/ids.hpp"
 #include "quorlite/detail/pages/page_version.hpp"
+#include "quorlite/ids.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -53,79 +51,31 @@ class pin_ledger {
   ~pin_ledger() { QUORLITE_ASSERT(live_.empty() && pins_ == 0); }
 
   /// Makes sure that the next add() cannot fail. @throws std::bad_alloc
-  void make_room() {
-    if (live_.size() == live_.capacity()) {
-      live_.reserve(2 * live_.size() + 8);
-    }
-    if (spare_ == nullptr) {
-      spare_ = std::make_unique<pin_record>();
-    }
-  }
+  void make_room();
 
   /// Counts one more pin of `state`, the only state with that version now. O(log pinned states)
   /// near the tip. @pre make_room() was called
-  [[nodiscard]] pin_record* add(const database_state& state) noexcept {
-    auto place = first_from(state.version);
-    if (place == live_.end() || (*place)->at.version != state.version) {
-      QUORLITE_ASSERT(spare_ != nullptr && live_.size() < live_.capacity());
-      spare_->at = state;
-      spare_->doomed.store(false, std::memory_order_relaxed);
-      place = live_.insert(place, spare_.release());
-    }
-    ++(*place)->count;
-    ++pins_;
-    return *place;
-  }
+  [[nodiscard]] pin_record* add(const database_state& state) noexcept;
 
   /// Counts one pin less. @returns what it alone had kept: to be looked at again
-  [[nodiscard]] node_list remove(pin_record* record) noexcept {
-    --pins_;
-    --record->count;
-    if (record->count != 0) {
-      return {};
-    }
-    if (!record->doomed.load(std::memory_order_relaxed)) {
-      live_.erase(first_from(record->at.version));
-    }
-    spare_.reset(record);
-    return std::exchange(record->held, {});
-  }
+  [[nodiscard]] node_list remove(pin_record* record) noexcept;
 
   /// Some pinned state in [from, before), or nullptr. The oldest: it is likely to stay longest.
-  [[nodiscard]] pin_record* any_within(version_number from, version_number before) const noexcept {
-    const auto place = first_from(from);
-    return place != live_.end() && (*place)->at.version < before ? *place : nullptr;
-  }
+  [[nodiscard]] pin_record* any_within(version_number from, version_number before) const noexcept;
 
   /// True if some pinned state older than `before` has page `number`. O(such states).
-  [[nodiscard]] bool any_with_page(page_number number, version_number before) const noexcept {
-    return std::any_of(live_.begin(), first_from(before), [number](const pin_record* record) {
-      return record->at.page_count >= number.value;
-    });
-  }
+  [[nodiscard]] bool any_with_page(page_number number, version_number before) const noexcept;
 
   /// Tells every pin above `committed` that its state is taken back. Called before any page is
   /// unlinked: whoever copies a page and then finds its pin sound has copied the right page.
-  void doom_above(version_number committed) noexcept {
-    const auto first = first_from(version_number{committed.value + 1});
-    for (auto place = first; place != live_.end(); ++place) {
-      QUORLITE_ASSERT((*place)->held.empty());  // nothing above committed is ever superseded
-      (*place)->doomed.store(true, std::memory_order_seq_cst);
-    }
-    live_.erase(first, live_.end());
-  }
+  void doom_above(version_number committed) noexcept;
 
   /// Pins, doomed ones included.
   [[nodiscard]] std::uint64_t size() const noexcept { return pins_; }
 
  private:
   [[nodiscard]] std::vector<pin_record*>::const_iterator first_from(
-      version_number from) const noexcept {
-    return std::lower_bound(live_.begin(), live_.end(), from,
-                            [](const pin_record* record, version_number version) {
-                              return record->at.version < version;
-                            });
-  }
+      version_number from) const noexcept;
 
   std::vector<pin_record*> live_;      // owned by their count: the last pin deletes its record
   std::unique_ptr<pin_record> spare_;  // the last one that ended: most transactions need just one
@@ -135,3 +85,7 @@ class pin_ledger {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/pages/pin_ledger.ipp"  // IWYU pragma: keep
+#endif

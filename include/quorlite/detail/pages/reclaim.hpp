@@ -64,30 +64,12 @@ class reclaimer {
   reclaimer(const reclaimer&) = delete;
   reclaimer& operator=(const reclaimer&) = delete;
   /// @pre every slot was detached
-  ~reclaimer() {
-    QUORLITE_ASSERT(slots_ == nullptr);
-    while (!limbo_.empty()) {
-      page_deleter{}(limbo_.pop_front());
-    }
-  }
+  ~reclaimer();
 
-  void attach(reader_slot& slot) noexcept {
-    slot.next_ = slots_;
-    slot.previous_ = nullptr;
-    if (slots_ != nullptr) {
-      slots_->previous_ = &slot;
-    }
-    slots_ = &slot;
-  }
+  void attach(reader_slot& slot) noexcept;
 
   /// @pre attached here, and no guard of it lives
-  void detach(reader_slot& slot) noexcept {
-    QUORLITE_ASSERT(slot.generation_.load(std::memory_order_relaxed) == 0);
-    (slot.previous_ == nullptr ? slots_ : slot.previous_->next_) = slot.next_;
-    if (slot.next_ != nullptr) {
-      slot.next_->previous_ = slot.previous_;
-    }
-  }
+  void detach(reader_slot& slot) noexcept;
 
   /// Announces a reader. Lock-free: repeats only when the store started a generation meanwhile.
   read_guard enter(reader_slot& slot) const noexcept {
@@ -105,34 +87,11 @@ class reclaimer {
 
   /// Takes a node that was just unlinked: no reader of the next generation will find it. Its own
   /// `older` stays as it is, for readers that stand on it.
-  void retire(page_version* node) noexcept {
-    node->stamp_ = generation_.load(std::memory_order_relaxed);
-    limbo_bytes_ += node->size_bytes();
-    limbo_.push_back(node, page_place::limbo);
-  }
+  void retire(page_version* node) noexcept;
 
   /// Starts a generation and frees at most `most` nodes that nobody can stand on, oldest first.
   /// O(slots + freed). @returns how many were freed
-  std::size_t collect(std::size_t most) noexcept {
-    if (limbo_.empty()) {
-      return 0;
-    }
-    std::uint64_t oldest = generation_.fetch_add(1, std::memory_order_seq_cst) + 1;
-    for (const reader_slot* slot = slots_; slot != nullptr; slot = slot->next_) {
-      const std::uint64_t announced = slot->generation_.load(std::memory_order_seq_cst);
-      if (announced != 0 && announced < oldest) {
-        oldest = announced;
-      }
-    }
-    std::size_t freed = 0;
-    while (freed < most && !limbo_.empty() && limbo_.front()->stamp_ < oldest) {
-      page_version* const node = limbo_.pop_front();
-      limbo_bytes_ -= node->size_bytes();
-      page_deleter{}(node);
-      ++freed;
-    }
-    return freed;
-  }
+  std::size_t collect(std::size_t most) noexcept;
 
   /// Nodes that were retired and not freed yet, and their memory.
   [[nodiscard]] std::size_t limbo_size() const noexcept { return limbo_.size(); }
@@ -148,3 +107,7 @@ class reclaimer {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/pages/reclaim.ipp"  // IWYU pragma: keep
+#endif

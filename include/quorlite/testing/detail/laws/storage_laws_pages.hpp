@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "quorlite/config.hpp"
+#include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"
 #include "quorlite/storage.hpp"

@@ -1,34 +1,5 @@
 /// @file
-/// The payload of a native entry. The envelope around it, and what to call: native.hpp.
-///
-/// A payload is the transaction id (term varint, sequence varint), then by kind
-///
-/// | kind                   | fields |
-/// |------------------------|--------|
-/// | open, checkpoint, drop | name: u8 length, letters |
-/// | undo                   | target id: term varint, sequence varint |
-/// | barrier                | – |
-/// | frames                 | varint part * 2 + commit, varint database count, the databases |
-///
-/// | field of a database | type   | |
-/// |---------------------|--------|-|
-/// | name                | u8 length, letters | |
-/// | base version        | varint | |
-/// | base hash           | u64    | |
-/// | page size           | u8     | its logarithm to base 2: 9 … 16 |
-/// | page count          | varint | |
-/// | result hash         | u64    | |
-/// | record count        | varint | the records follow |
-///
-/// | field of a record | type   | |
-/// |-------------------|--------|-|
-/// | gap and encoding  | varint | gap * 4 + encoding (page_encoding) |
-/// | hash              | u64    | of the new image |
-/// | payload           |        | full: page_size bytes; delta: varint length, delta; zero: none |
-///
-/// *gap* is the page's number less that of the record before it (less 0 for the first). Integers as
-/// in wire.hpp, every varint in its shortest form, so a command has exactly one encoding. The rules
-/// on values: native_rules.hpp.
+/// Bodies of native.hpp: how the payload of an entry is written, counted and read.
 #pragma once
 
 #include <bit>
@@ -39,9 +10,9 @@
 #include <variant>
 
 #include "quorlite/bytes.hpp"
-#include "quorlite/detail/core/wire.hpp"
-#include "quorlite/detail/codec/command.hpp"
 #include "quorlite/config.hpp"
+#include "quorlite/detail/codec/command.hpp"
+#include "quorlite/detail/core/wire.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"
 
@@ -52,8 +23,8 @@ namespace detail {
 /// The kinds as they are written; also the order in the variant of `command`, from 1.
 enum class entry_kind : std::uint8_t { open = 1, frames, undo, checkpoint, drop, barrier };
 
-static_assert(std::is_same_v<std::variant_alternative_t<1, decltype(command::body)>,
-                             frames_command>);
+static_assert(
+    std::is_same_v<std::variant_alternative_t<1, decltype(command::body)>, frames_command>);
 static_assert(std::variant_size_v<decltype(command::body)> ==
               static_cast<std::size_t>(entry_kind::barrier));
 
@@ -122,7 +93,7 @@ class payload_writer {
   Writer* to_;
 };
 
-[[nodiscard]] inline std::size_t payload_bytes(const command& counted) {
+QUORLITE_DECL std::size_t payload_bytes(const command& counted) {
   wire_counter counter;
   payload_writer<wire_counter> writer{counter};
   writer.id(counted.id);

@@ -1,5 +1,6 @@
 /// @file
-/// Two deltas of one page become one: what the older sets, then what the newer sets.
+/// Bodies of page_delta.hpp: two deltas of one page become one, what the older sets and then the
+/// newer.
 #pragma once
 
 #include <algorithm>
@@ -7,9 +8,9 @@
 #include <cstdint>
 
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/detail/codec/page_delta.hpp"
 #include "quorlite/detail/core/wire.hpp"
-#include "quorlite/config.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -77,15 +78,10 @@ class delta_joiner {
   std::size_t written_to_ = 0;
 };
 
-/// Appends to `out` the delta that does what `older` and then `newer` do: on any image, also on one
-/// of which a crash left any part old and any part new. Never longer than both together and the
-/// heads of their ranges. O(both). Any thread.
-/// @pre both are valid deltas of one page (check_delta), and do not lie in `out`
-/// @throws std::bad_alloc
-inline void merge_deltas(bytes_view older, bytes_view newer, bytes& out) {
-  detail::delta_cursor old{older};
-  detail::delta_cursor fresh{newer};
-  detail::delta_joiner joined{out};
+QUORLITE_DECL void merge_deltas(bytes_view older, bytes_view newer, bytes& out) {
+  delta_cursor old{older};
+  delta_cursor fresh{newer};
+  delta_joiner joined{out};
   std::size_t done = 0;  // every byte before it is decided
   while (old || fresh) {
     if (fresh && (!old || fresh.first() <= std::max(old.first(), done))) {

@@ -1,5 +1,5 @@
 /// @file
-/// What a command of the native format must keep to, whoever made it.
+/// Bodies of native.hpp: what a command of the native format must keep to, whoever made it.
 ///
 /// One function says so at both ends: a proposer asks before the entry exists, the decoder asks
 /// after the bytes were read. So nothing that a replica would refuse is ever proposed by us, and
@@ -12,9 +12,10 @@
 #include <system_error>
 #include <variant>
 
-#include "quorlite/detail/codec/page_delta.hpp"
-#include "quorlite/detail/codec/command.hpp"
 #include "quorlite/config.hpp"
+#include "quorlite/detail/codec/command.hpp"
+#include "quorlite/detail/codec/native.hpp"
+#include "quorlite/detail/codec/page_delta.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/limits.hpp"
 
@@ -91,19 +92,10 @@ struct native_rules {
 
 namespace native {
 
-/// Checks a command against every rule that needs no replica to look at: the id and the names, page
-/// sizes, counts and numbers, the length of each payload, the form of each delta. What depends on
-/// the state (does the base match, is the database open) is the business of apply.
-///
-/// O(page records and delta ranges), no allocation, any thread. The size of the entry is encode()'s
-/// to check.
-/// @param lock_byte where the lock page lies; the same on every replica
-/// @returns errc::malformed, or nothing
-[[nodiscard]] inline std::error_code validate(
-    const command& checked, std::uint64_t lock_byte = limits::lock_byte_default) noexcept {
+QUORLITE_DECL std::error_code validate(const command& checked, std::uint64_t lock_byte) noexcept {
   const bool named = checked.id.term.value != 0 && checked.id.sequence != 0;
   const bool fine = named && !checked.body.valueless_by_exception() &&
-                    std::visit(detail::native_rules{lock_byte}, checked.body);
+                    std::visit(native_rules{lock_byte}, checked.body);
   return fine ? std::error_code{} : make_error_code(errc::malformed);
 }
 

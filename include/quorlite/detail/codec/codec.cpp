@@ -1,0 +1,19 @@
+/// @file
+/// One unit of the compiled library: the vocabulary, the core and the codecs.
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#error "this unit belongs to the compiled library, which defines QUORLITE_SEPARATE_COMPILATION"
+#endif
+
+#include "quorlite/detail/codec/native.ipp"
+#include "quorlite/detail/codec/native_payload.ipp"
+#include "quorlite/detail/codec/native_rules.ipp"
+#include "quorlite/detail/codec/page_delta.ipp"
+#include "quorlite/detail/codec/page_delta_merge.ipp"
+#include "quorlite/detail/codec/page_hash.ipp"
+#include "quorlite/detail/codec/snapshot_format.ipp"
+#include "quorlite/detail/codec/snapshot_layout.ipp"
+#include "quorlite/detail/codec/snapshot_parser.ipp"
+#include "quorlite/detail/core/crc32c.ipp"
+#include "quorlite/error.ipp"
+#include "quorlite/thread_signal.ipp"

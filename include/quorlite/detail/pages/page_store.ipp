@@ -1,0 +1,256 @@
+/// @file
+/// Bodies of page_store.hpp: the store, its pins, and who makes versions.
+#pragma once
+
+#include "quorlite/detail/pages/page_store.hpp"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/detail/core/memory_gauge.hpp"
+#include "quorlite/detail/pages/lineage.hpp"
+#include "quorlite/detail/pages/page_source.hpp"
+#include "quorlite/detail/pages/page_version.hpp"
+#include "quorlite/detail/pages/pin_ledger.hpp"
+#include "quorlite/detail/pages/reclaim.hpp"
+#include "quorlite/detail/pages/version_chains.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/limits.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL std::shared_ptr<page_store> page_store::make(const state& from, epoch_number epoch,
+                                                           std::uint64_t lock_byte,
+                                                           std::shared_ptr<memory_gauge> gauge) {
+  return std::shared_ptr<page_store>(new page_store(from, epoch, lock_byte, std::move(gauge)));
+}
+
+QUORLITE_DECL page_store::page_store(const state& from, epoch_number epoch, std::uint64_t lock_byte,
+                                     std::shared_ptr<memory_gauge> gauge) noexcept
+    : epoch_(epoch.value), line_(from, lock_byte, limbo_), gauge_(std::move(gauge)) {}
+
+QUORLITE_DECL void page_store::load_page(page_block page) {
+  const std::lock_guard lock(mutex_);
+  line_.load(std::move(page));
+}
+
+QUORLITE_DECL void page_store::set_base(std::shared_ptr<const page_source> base,
+                                        std::uint64_t page_count) {
+  const std::lock_guard lock(mutex_);
+  QUORLITE_ASSERT(base != nullptr && base_ == nullptr);
+  base_ = std::move(base);
+  base_pages_ = page_count;
+  source_.store(base_.get(), std::memory_order_release);
+}
+
+QUORLITE_DECL bool page_store::has_base() const noexcept {
+  return source_.load(std::memory_order_acquire) != nullptr;
+}
+
+QUORLITE_DECL std::uint64_t page_store::base_hash(page_number number) const noexcept {
+  return line_.chains().base_hash(number);
+}
+
+QUORLITE_DECL bool page_store::is_in_base(page_number number) const noexcept {
+  return has_base() && base_hash(number) != 0;
+}
+
+QUORLITE_DECL void page_store::set_base_hash(page_number number, std::uint64_t hash) {
+  const std::lock_guard lock(mutex_);
+  line_.chains().make_room(number);
+  line_.chains().set_base_hash(number, hash);
+}
+
+QUORLITE_DECL page_store::state page_store::committed() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return line_.committed();
+}
+
+QUORLITE_DECL page_store::state page_store::tip() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return line_.tip();
+}
+
+QUORLITE_DECL std::error_code page_store::install_tip(epoch_number expected,
+                                                      std::vector<page_block>&& pages,
+                                                      std::uint64_t page_count,
+                                                      std::uint64_t hash) {
+  const std::lock_guard lock(mutex_);
+  if (expected != epoch()) {
+    return make_error_code(errc::stale_term);
+  }
+  line_.append(pages, page_count, hash);
+  work();
+  return {};
+}
+
+QUORLITE_DECL void page_store::promote() noexcept {
+  const std::lock_guard lock(mutex_);
+  promote_oldest();
+}
+
+QUORLITE_DECL void page_store::install_committed(std::vector<page_block>&& pages,
+                                                 std::uint64_t page_count, std::uint64_t hash,
+                                                 bool restart) {
+  const std::lock_guard lock(mutex_);
+  QUORLITE_ASSERT(line_.pending_size() == 0);
+  line_.append(pages, page_count, hash, restart);
+  promote_oldest();
+}
+
+QUORLITE_DECL void page_store::discard_tip() noexcept {
+  const std::lock_guard lock(mutex_);
+  epoch_.fetch_add(1, std::memory_order_seq_cst);
+  line_.discard();
+  work();
+}
+
+QUORLITE_DECL bool page_store::trim() noexcept {
+  const std::lock_guard lock(mutex_);
+  return work(batch, 1) != 0;
+}
+
+QUORLITE_DECL page_store_usage page_store::usage() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return {.images = line_.chains().images(),
+          .tombstones = line_.chains().tombstones(),
+          .held = line_.chains().held_size(),
+          .backlog = line_.chains().backlog_size(),
+          .limbo = limbo_.limbo_size(),
+          .bytes = line_.chains().size_bytes() + limbo_.limbo_bytes(),
+          .dirty_bytes = line_.chains().dirty_bytes(),
+          .pending = line_.pending_size(),
+          .pins = line_.chains().pins().size()};
+}
+
+QUORLITE_DECL void page_store::promote_oldest() noexcept {
+  const std::size_t superseding = line_.promote();
+  // As many pages as this supersedes come back from pins some day: twice as many keep pace.
+  work(batch + 2 * superseding);
+}
+
+QUORLITE_DECL std::size_t page_store::work(std::size_t most, std::size_t worth_a_scan) noexcept {
+  const std::size_t done = line_.chains().work(most, worth_a_scan);
+  gauge_.tell(line_.chains().size_bytes() + limbo_.limbo_bytes(), line_.chains().dirty_bytes());
+  return done;
+}
+
+QUORLITE_DECL page_store::pin::pin(pin&& other) noexcept
+    : store_(std::move(other.store_)),
+      record_(std::exchange(other.record_, nullptr)),
+      epoch_(other.epoch_) {}
+
+QUORLITE_DECL page_store::pin& page_store::pin::operator=(pin&& other) noexcept {
+  if (this != &other) {
+    reset();
+    store_ = std::move(other.store_);
+    record_ = std::exchange(other.record_, nullptr);
+    epoch_ = other.epoch_;
+  }
+  return *this;
+}
+
+QUORLITE_DECL void page_store::pin::reset() noexcept {
+  if (record_ != nullptr) {
+    {
+      const std::lock_guard lock(store_->mutex_);
+      store_->line_.chains().unpin(std::exchange(record_, nullptr));
+      store_->work();
+    }
+    store_.reset();  // perhaps the last to hold the store: after its mutex
+  }
+}
+
+QUORLITE_DECL page_store::pin page_store::pin_committed() {
+  std::shared_ptr<page_store> self = shared_from_this();
+  const std::lock_guard lock(mutex_);
+  line_.chains().pins().make_room();
+  work();
+  return pin{std::move(self), line_.chains().pins().add(line_.committed()), epoch()};
+}
+
+QUORLITE_DECL page_store::pin page_store::pin_tip() {
+  std::shared_ptr<page_store> self = shared_from_this();
+  const std::lock_guard lock(mutex_);
+  line_.chains().pins().make_room();
+  work();
+  return pin{std::move(self), line_.chains().pins().add(line_.tip()), epoch()};
+}
+
+QUORLITE_DECL result<page_store::pin> page_store::pin_version(epoch_number expected,
+                                                              version_number version) {
+  std::shared_ptr<page_store> self = shared_from_this();
+  const std::lock_guard lock(mutex_);
+  if (expected != epoch() || version < line_.committed().version) {
+    return failed(errc::stale_term);
+  }
+  const state& at = line_.state_at(version);
+  line_.chains().pins().make_room();
+  work();
+  return pin{std::move(self), line_.chains().pins().add(at), expected};
+}
+
+QUORLITE_DECL std::error_code page_store::install_tip(pin& writer, std::vector<page_block>&& pages,
+                                                      std::uint64_t page_count,
+                                                      std::uint64_t hash) {
+  QUORLITE_ASSERT(writer.store_.get() == this);
+  const std::lock_guard lock(mutex_);
+  if (writer.epoch() != epoch()) {
+    return make_error_code(errc::stale_term);
+  }
+  QUORLITE_ASSERT(writer.version() == line_.tip().version);
+  line_.chains().pins().make_room();
+  line_.append(pages, page_count, hash);
+  line_.chains().unpin(std::exchange(writer.record_, line_.chains().pins().add(line_.tip())));
+  work();
+  return {};
+}
+
+QUORLITE_DECL std::uint64_t page_store::hash_after(std::span<const page_block> pages,
+                                                   std::uint64_t page_count, const pin& on) const {
+  lease readers(*this);
+  const auto hash_before = [&](page_number number) noexcept -> std::uint64_t {
+    if (number.value > on.page_count()) {
+      return 0;
+    }
+    const auto guard = readers.enter();
+    const page_version* const page = line_.chains().find(on.version(), number);
+    return page == nullptr ? line_.chains().base_hash(number) : page->hash();
+  };
+  std::uint64_t hash = on.hash();
+  for (const page_block& page : pages) {
+    hash += page->hash() - hash_before(page->number());
+  }
+  for (std::uint64_t cut = page_count + 1; cut <= on.page_count(); ++cut) {
+    hash -= hash_before(page_number{static_cast<std::uint32_t>(cut)});
+  }
+  return hash;
+}
+
+QUORLITE_DECL std::uint64_t page_store::sum_of_hashes() const {
+  const std::lock_guard lock(mutex_);
+  const state& at = line_.committed();
+  std::uint64_t sum = 0;
+  line_.chains().visit(version_number{}, at.page_count, [&](page_number number) {
+    const page_version* const page = line_.chains().find(at.version, number);
+    sum += page == nullptr ? line_.chains().base_hash(number) : page->hash();
+    return true;
+  });
+  return sum;
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite

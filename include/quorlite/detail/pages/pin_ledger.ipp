@@ -1,0 +1,88 @@
+/// @file
+/// Bodies of pin_ledger.hpp: pins are counted, found and doomed.
+#pragma once
+
+#include "quorlite/detail/pages/pin_ledger.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "quorlite/config.hpp"
+#include "quorlite/detail/pages/page_version.hpp"
+#include "quorlite/ids.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL void pin_ledger::make_room() {
+  if (live_.size() == live_.capacity()) {
+    live_.reserve(2 * live_.size() + 8);
+  }
+  if (spare_ == nullptr) {
+    spare_ = std::make_unique<pin_record>();
+  }
+}
+
+QUORLITE_DECL pin_record* pin_ledger::add(const database_state& state) noexcept {
+  auto place = first_from(state.version);
+  if (place == live_.end() || (*place)->at.version != state.version) {
+    QUORLITE_ASSERT(spare_ != nullptr && live_.size() < live_.capacity());
+    spare_->at = state;
+    spare_->doomed.store(false, std::memory_order_relaxed);
+    place = live_.insert(place, spare_.release());
+  }
+  ++(*place)->count;
+  ++pins_;
+  return *place;
+}
+
+QUORLITE_DECL node_list pin_ledger::remove(pin_record* record) noexcept {
+  --pins_;
+  --record->count;
+  if (record->count != 0) {
+    return {};
+  }
+  if (!record->doomed.load(std::memory_order_relaxed)) {
+    live_.erase(first_from(record->at.version));
+  }
+  spare_.reset(record);
+  return std::exchange(record->held, {});
+}
+
+QUORLITE_DECL pin_record* pin_ledger::any_within(version_number from,
+                                                 version_number before) const noexcept {
+  const auto place = first_from(from);
+  return place != live_.end() && (*place)->at.version < before ? *place : nullptr;
+}
+
+QUORLITE_DECL bool pin_ledger::any_with_page(page_number number,
+                                             version_number before) const noexcept {
+  return std::any_of(live_.begin(), first_from(before), [number](const pin_record* record) {
+    return record->at.page_count >= number.value;
+  });
+}
+
+QUORLITE_DECL void pin_ledger::doom_above(version_number committed) noexcept {
+  const auto first = first_from(version_number{committed.value + 1});
+  for (auto place = first; place != live_.end(); ++place) {
+    QUORLITE_ASSERT((*place)->held.empty());  // nothing above committed is ever superseded
+    (*place)->doomed.store(true, std::memory_order_seq_cst);
+  }
+  live_.erase(first, live_.end());
+}
+
+QUORLITE_DECL std::vector<pin_record*>::const_iterator pin_ledger::first_from(
+    version_number from) const noexcept {
+  return std::lower_bound(live_.begin(), live_.end(), from,
+                          [](const pin_record* record, version_number version) {
+                            return record->at.version < version;
+                          });
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite
