@@ -23,6 +23,8 @@
 #include "quorlite/detail/codec/native.hpp"
 #include "quorlite/quorlite.hpp"
 #include "quorlite/transfer.hpp"
+#include "quorlite/detail/file_storage/basic_file_storage.hpp"
+#include "quorlite/detail/file_storage/posix.hpp"
 #include "quorlite/storage/file.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "support/golden.hpp"
