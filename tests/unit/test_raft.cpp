@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "support/recording_machine.hpp"
+#include "support/checking_machine.hpp"
 
 using namespace quorlite_tests;
 using quorlite::testing::append_reply;
@@ -192,7 +192,7 @@ TEST_CASE("an entry of an older term is not committed by counting (paper, 5.4.2 
   lone_environment around;
   record shared;
   kept_state kept;
-  recording_machine machine{server_id{1}, shared, kept};
+  checking_machine machine{server_id{1}, shared, kept};
   raft_node node{server_id{1}, {.replicas = 5}, around, quorlite::testing::random{1}};
   // Figure 8 (c): S1 made an entry in term 2, was away in term 3, and leads again in term 4.
   node.disk_to_prepare().log.append({.term = term{1}, .payload = command_bytes(1)});
@@ -238,7 +238,7 @@ TEST_CASE("a vote goes to one candidate a term, and only to a complete one (pape
   lone_environment around;
   record shared;
   kept_state kept;
-  recording_machine machine{server_id{1}, shared, kept};
+  checking_machine machine{server_id{1}, shared, kept};
   raft_node node{server_id{1}, {.replicas = 3}, around, quorlite::testing::random{1}};
   node.disk_to_prepare().log.append({.term = term{2}, .payload = command_bytes(1)});
   node.disk_to_prepare().log.mark_synced(log_index{1});
@@ -259,7 +259,7 @@ TEST_CASE("a vote goes to one candidate a term, and only to a complete one (pape
   CHECK(asks(3, 3, mine));  // asked again: the answer was lost
   CHECK_FALSE(asks(2, 3, {log_index{5}, term{2}}));
   node.crash();
-  recording_machine again{server_id{1}, shared, kept};
+  checking_machine again{server_id{1}, shared, kept};
   REQUIRE_FALSE(node.start(again));
   CHECK_FALSE(asks(2, 3, {log_index{5}, term{2}}));  // the vote survives a crash
   CHECK(asks(2, 4, {log_index{5}, term{2}}));

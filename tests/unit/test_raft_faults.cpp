@@ -12,7 +12,7 @@
 
 #include "catch2_shim.hpp"
 #include "support/profile.hpp"
-#include "support/recording_machine.hpp"
+#include "support/checking_machine.hpp"
 
 using namespace quorlite_tests;
 using generator = quorlite::testing::random;
