@@ -16,9 +16,9 @@
 #include "crash/history.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/fsm.hpp"
-#include "quorlite/testing/test_raft.hpp"
 #include "quorlite/storage/file.hpp"
-#include "quorlite/testing/detail/disk/faulty_file_system.hpp"
+#include "quorlite/testing/faulty_disk.hpp"
+#include "quorlite/testing/test_raft.hpp"
 
 namespace crash {
 

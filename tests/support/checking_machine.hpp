@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/testing/detail/raft/node.hpp"
 #include "quorlite/testing/test_raft.hpp"
 
 namespace quorlite_tests {
@@ -22,7 +23,7 @@ namespace quorlite_tests {
 using namespace quorlite;  // NOLINT: tests of this library only
 
 using namespace quorlite::detail;  // NOLINT: tests of this library only
-using testing::client_signal;
+using testing::detail::client_signal;
 using testing::test_raft;
 using testing::world;
 using testing::world_options;

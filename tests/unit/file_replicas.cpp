@@ -15,11 +15,11 @@
 #include <utility>
 
 #include "catch2_shim.hpp"
-#include "quorlite/testing/test_raft.hpp"
 #include "quorlite/replica.hpp"
-#include "quorlite/transfer.hpp"
 #include "quorlite/storage/file.hpp"
-#include "quorlite/testing/detail/disk/faulty_file_system.hpp"
+#include "quorlite/testing/faulty_disk.hpp"
+#include "quorlite/testing/test_raft.hpp"
+#include "quorlite/transfer.hpp"
 #include "support/sql.hpp"
 #include "support/temporary_directory.hpp"
 

@@ -17,6 +17,7 @@
 #include "quorlite/detail/legacy/go_dqlite_snapshot_parser.hpp"
 #include "quorlite/connection.hpp"
 #include "quorlite/testing/cluster.hpp"
+#include "quorlite/testing/detail/raft/node.hpp"
 #include "support/local_host.hpp"
 #include "support/manual_consensus.hpp"
 #include "support/scripted_replica.hpp"

@@ -15,7 +15,7 @@
 #include "support/checking_machine.hpp"
 
 using namespace quorlite_tests;
-using generator = quorlite::testing::random;
+using generator = quorlite::testing::detail::random;
 using quorlite::testing::deposition;
 using quorlite::testing::engine_kind;
 using quorlite::testing::milestone;
