@@ -10,8 +10,7 @@
 
 #include "command_line.hpp"
 #include "plain_sqlite.hpp"
-#include "quorlite/testing/test_raft_options.hpp"
-#include "quorlite/testing/detail/simulation/random.hpp"
+#include "quorlite/testing/test_raft.hpp"
 
 namespace example {
 

@@ -24,6 +24,7 @@
 #include "failover_plan.hpp"
 #include "plain_sqlite.hpp"
 #include "quorlite/error.hpp"
+#include "quorlite/testing/detail/raft/node.hpp"
 #include "report.hpp"
 #include "sql_script.hpp"
 

@@ -2,7 +2,7 @@
 // expected-error: partitions
 #include <cstddef>
 
-#include "quorlite/testing/detail/laws/consensus_harness.hpp"
+#include "quorlite/testing/consensus_conformance.hpp"
 #include "quorlite/thread_signal.hpp"
 
 struct adapter {

@@ -21,7 +21,7 @@
 #include "crash/history.hpp"
 #include "crash/scenarios.hpp"
 #include "crash/victim.hpp"
-#include "quorlite/testing/detail/disk/crash_images.hpp"
+#include "quorlite/testing/faulty_disk.hpp"
 
 namespace {
 

@@ -17,8 +17,8 @@
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/file_storage/basic_file_storage.hpp"
 #include "quorlite/fsm.hpp"
+#include "quorlite/testing/faulty_disk.hpp"
 #include "quorlite/testing/test_raft.hpp"
-#include "quorlite/testing/detail/disk/faulty_file_system.hpp"
 
 namespace crash {
 

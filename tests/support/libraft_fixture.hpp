@@ -14,7 +14,7 @@
 
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/core.hpp"
-#include "quorlite/testing/detail/laws/consensus_harness.hpp"
+#include "quorlite/testing/consensus_conformance.hpp"
 #include "quorlite/thread_signal.hpp"
 #include "support/libraft_disk.hpp"
 

@@ -26,7 +26,7 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
-#include "quorlite/testing/detail/laws/consensus_harness.hpp"
+#include "quorlite/testing/consensus_conformance.hpp"
 #include "quorlite/thread_signal.hpp"
 
 namespace quorlite::tests {

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "quorlite/testing/cluster.hpp"
+#include "quorlite/testing/detail/raft/network.hpp"
+#include "quorlite/testing/detail/raft/node.hpp"
 
 namespace quorlite::tests {
 

@@ -16,6 +16,7 @@
 
 #include "quorlite/error.hpp"
 #include "quorlite/testing/cluster.hpp"
+#include "quorlite/testing/detail/raft/node.hpp"
 #include "support/scenario_checks.hpp"
 #include "support/scenario_elections.hpp"
 #include "support/sql.hpp"
@@ -294,7 +295,7 @@ class scenario_stage {
     const auto& log = cluster_->world().node(of).disk().log;
     std::uint64_t count = 0;
     for (log_index at = log.first_index(); at <= log.last_index(); at = at.next()) {
-      count += log.at(at).kind == quorlite::testing::entry_kind::command ? 1U : 0U;
+      count += log.at(at).kind == quorlite::testing::detail::entry_kind::command ? 1U : 0U;
     }
     return count;
   }

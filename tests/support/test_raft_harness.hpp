@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "quorlite/consensus.hpp"
+#include "quorlite/testing/consensus_conformance.hpp"
 #include "quorlite/testing/test_raft.hpp"
-#include "quorlite/testing/detail/laws/consensus_harness.hpp"
 
 namespace quorlite::tests {
 

@@ -190,7 +190,7 @@ class threaded_cluster {
   }
 
   const threaded_cluster_options options_;
-  quorlite::testing::random random_;  // of the log thread
+  quorlite::testing::detail::random random_;  // of the log thread
   std::vector<quorlite::state_machine*> machines_;
   std::vector<std::unique_ptr<threaded_consensus>> adapters_;
   quorlite::term term_;

@@ -7,14 +7,14 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/testing/detail/simulation/baton_engine.hpp"
 #include "quorlite/testing/detail/simulation/client_scheduler.hpp"
+#include "quorlite/testing/detail/simulation/engines.hpp"
 #include "quorlite/testing/detail/simulation/event_queue.hpp"
-#include "quorlite/testing/detail/simulation/fiber_engine.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
 
 using namespace quorlite::testing;
-using generator = quorlite::testing::random;  // the C library has a random() too
+using namespace quorlite::testing::detail;
+using generator = quorlite::testing::detail::random;  // the C library has a random() too
 
 TEMPLATE_TEST_CASE("a client runs only when it is resumed", "", fiber_engine, baton_engine) {
   TestType engine;

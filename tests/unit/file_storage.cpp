@@ -27,13 +27,13 @@ namespace {
 using namespace quorlite;
 
 using namespace quorlite::detail;
-using quorlite::testing::commit_change;
-using quorlite::testing::difference_in_pages;
-using quorlite::testing::fill_flush;
-using quorlite::testing::fill_stage;
-using quorlite::testing::model_content;
-using quorlite::testing::model_position;
-using quorlite::testing::sample_content;
+using quorlite::testing::detail::commit_change;
+using quorlite::testing::detail::difference_in_pages;
+using quorlite::testing::detail::fill_flush;
+using quorlite::testing::detail::fill_stage;
+using quorlite::testing::detail::model_content;
+using quorlite::testing::detail::model_position;
+using quorlite::testing::detail::sample_content;
 using quorlite::tests::temporary_directory;
 
 using posix_storage = file_storage;
@@ -424,7 +424,7 @@ TEST_CASE("a stage is filled by one thread while another one flushes", "[file_st
   std::thread filler([&] { stage = fill_stage(storage, other); });
   std::thread reader([&, handle = *storage.open("logs_2.db", 1024)] {
     for (int i = 0; i < 300; ++i) {
-      static_cast<void>(quorlite::testing::reads(storage, handle, 2, 1024, 2));
+      static_cast<void>(quorlite::testing::detail::reads(storage, handle, 2, 1024, 2));
     }
   });
   bool fine = true;

@@ -11,33 +11,33 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/detail/file_storage/basic_file_storage.hpp"
-#include "quorlite/testing/detail/disk/crash_images.hpp"
-#include "quorlite/testing/detail/disk/faulty_file_system.hpp"
+#include "quorlite/testing/faulty_disk.hpp"
 #include "quorlite/testing/detail/laws/storage_examination.hpp"
 #include "quorlite/testing/detail/laws/storage_history.hpp"
 #include "quorlite/testing/detail/laws/storage_scene.hpp"
+#include "quorlite/testing/faulty_disk.hpp"
 
 namespace {
 
 using namespace quorlite;
 
 using namespace quorlite::detail;
-using quorlite::testing::commit_change;
 using quorlite::testing::crash_fates;
 using quorlite::testing::crash_images;
-using quorlite::testing::difference_in_pages;
-using quorlite::testing::difference_in_position;
+using quorlite::testing::detail::commit_change;
+using quorlite::testing::detail::difference_in_pages;
+using quorlite::testing::detail::difference_in_position;
+using quorlite::testing::detail::fill_flush;
+using quorlite::testing::detail::fill_stage;
+using quorlite::testing::detail::history_progress;
+using quorlite::testing::detail::history_step;
+using quorlite::testing::detail::model_content;
+using quorlite::testing::detail::model_position;
+using quorlite::testing::detail::sample_content;
 using quorlite::testing::disk_call_kind;
 using quorlite::testing::fault_duration;
 using quorlite::testing::faulty_disk;
 using quorlite::testing::faulty_file_system;
-using quorlite::testing::fill_flush;
-using quorlite::testing::fill_stage;
-using quorlite::testing::history_progress;
-using quorlite::testing::history_step;
-using quorlite::testing::model_content;
-using quorlite::testing::model_position;
-using quorlite::testing::sample_content;
 
 using faulty_storage = basic_file_storage<faulty_file_system>;
 
@@ -162,7 +162,7 @@ TEST_CASE("a failed sync breaks the storage for good, and is never tried again",
     CHECK(storage->recover().error() == errc::storage_broken);
     CHECK(storage->close() == errc::storage_broken);
     CHECK(again.calls() == calls);
-    CHECK(quorlite::testing::reads(*storage, *handle, 2, 1024, 2));
+    CHECK(quorlite::testing::detail::reads(*storage, *handle, 2, 1024, 2));
   }
 }
 
@@ -230,7 +230,7 @@ TEST_CASE("a crash in opening or closing keeps every page", "[file_storage]") {
 }
 
 TEST_CASE("with double_write not even garbage in the sectors under way hurts", "[file_storage]") {
-  const std::vector<history_step> steps = quorlite::testing::make_history();
+  const std::vector<history_step> steps = quorlite::testing::detail::make_history();
   std::uint64_t calls = 0;
   {
     faulty_disk disk;

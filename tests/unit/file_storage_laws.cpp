@@ -7,7 +7,7 @@
 #include "catch2_shim.hpp"
 #include "quorlite/detail/file_storage/basic_file_storage.hpp"
 #include "quorlite/storage/file.hpp"
-#include "quorlite/testing/detail/disk/faulty_file_system.hpp"
+#include "quorlite/testing/faulty_disk.hpp"
 #include "quorlite/testing/storage_conformance.hpp"
 #include "support/temporary_directory.hpp"
 

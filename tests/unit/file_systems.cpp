@@ -18,8 +18,7 @@
 #include "catch2_shim.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/detail/file_storage/posix.hpp"
-#include "quorlite/testing/detail/disk/crash_images.hpp"
-#include "quorlite/testing/detail/disk/faulty_file_system.hpp"
+#include "quorlite/testing/faulty_disk.hpp"
 #include "support/temporary_directory.hpp"
 
 namespace {
@@ -519,7 +518,7 @@ TEST_CASE("the disk fails the call that a test names", "[files][faults]") {
   const std::uint64_t before = disk.calls();
   CHECK(disk.call(before).kind == disk_call_kind::open);
   CHECK(disk.call(before).path == "f");
-  CHECK(quorlite::testing::name_of(disk_call_kind::sync_directory) == "sync_directory");
+  CHECK(quorlite::testing::detail::name_of(disk_call_kind::sync_directory) == "sync_directory");
 
   SECTION("once") {
     disk.fail_at(before + 2, std::errc::io_error);
@@ -655,8 +654,8 @@ TEST_CASE("crash images are all there are, or a fair choice", "[files][crash]") 
   }
   CHECK(choose_crash_fates(100, 256) != choose_crash_fates(100, 256, {.seed = 2}));
   CHECK(choose_crash_fates(100, 1).size() == 1);
-  CHECK(quorlite::testing::text_of({unit_fate::lost, unit_fate::survived, unit_fate::garbage}) ==
-        "-x?");
+  CHECK(quorlite::testing::detail::text_of(
+            {unit_fate::lost, unit_fate::survived, unit_fate::garbage}) == "-x?");
 
   faulty_disk disk;
   prepare(disk);

@@ -9,6 +9,7 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/testing/cluster.hpp"
+#include "quorlite/testing/detail/raft/node.hpp"
 #include "support/sql.hpp"
 
 namespace {

@@ -47,12 +47,12 @@ using namespace quorlite;
 
 using namespace quorlite::detail;
 using quorlite::testing::conformance_report;
-using quorlite::testing::settlement;
+using quorlite::testing::detail::settlement;
 using quorlite::tests::disk_failure;
 using quorlite::tests::fixture_flaw;
 using quorlite::tests::fixture_raft;
 using quorlite::tests::fixture_world;
-using scene_type = quorlite::testing::consensus_scene<fixture_world>;
+using scene_type = quorlite::testing::detail::consensus_scene<fixture_world>;
 
 conformance_report examine(fixture_flaw flaw) {
   conformance_report report;
@@ -396,7 +396,8 @@ TEST_CASE("a damaged snapshot stops a start, and an incoming one never reaches t
   scene.crash(follower);
 
   scene.crash(leader);
-  quorlite::testing::recording_machine machine(leader, scene.ledger(), scene_type::abilities);
+  quorlite::testing::detail::recording_machine machine(leader, scene.ledger(),
+                                                       scene_type::abilities);
   CHECK(world.restart(leader, machine) == errc::corrupt);
   CHECK(machine.applied().index.value == 0);
 }

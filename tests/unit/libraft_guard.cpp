@@ -16,7 +16,7 @@ using namespace quorlite;
 using namespace quorlite::detail;
 using quorlite::testing::conformance_report;
 using quorlite::tests::fixture_world;
-using scene_type = quorlite::testing::consensus_scene<fixture_world>;
+using scene_type = quorlite::testing::detail::consensus_scene<fixture_world>;
 
 /// Steps until another server than `former` is the engine's leader: its first heartbeats have not
 /// left it yet.

@@ -308,7 +308,7 @@ class model_world {
     }
   }
 
-  testing::random random_;
+  testing::detail::random random_;
   std::shared_ptr<database> database_;
   std::shared_ptr<page_store> store_;
   std::shared_ptr<memory_base> base_;
@@ -365,7 +365,7 @@ class busy_store {
   }
 
   void apply(std::uint64_t entries) {
-    testing::random random{11};
+    testing::detail::random random{11};
     std::map<std::uint32_t, bytes> now;
     for (std::uint64_t entry = 0; entry < entries; ++entry) {
       database_frames frames{
@@ -520,7 +520,7 @@ TEST_CASE("a page of the base that is not what was written is reported and never
 }
 
 TEST_CASE("two deltas merged do what both do, also on an image that is half old and half new") {
-  testing::random random{7};
+  testing::detail::random random{7};
   for (int round = 0; round < 3000; ++round) {
     bytes first(page_bytes);
     for (std::byte& one : first) {

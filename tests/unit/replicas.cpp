@@ -11,6 +11,7 @@
 #include "catch2_shim.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/testing/cluster.hpp"
+#include "quorlite/testing/detail/raft/node.hpp"
 
 namespace {
 

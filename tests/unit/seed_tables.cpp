@@ -16,6 +16,7 @@
 #include "codec_support.hpp"
 #include "quorlite/detail/legacy/go_dqlite.hpp"
 #include "quorlite/testing/cluster.hpp"
+#include "quorlite/testing/detail/raft/node.hpp"
 #include "support/manual_consensus.hpp"
 #include "support/scripted_replica.hpp"
 

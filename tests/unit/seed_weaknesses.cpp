@@ -18,6 +18,7 @@
 #include "quorlite/connection.hpp"
 #include "quorlite/detail/sqlite/vfs.hpp"
 #include "quorlite/testing/cluster.hpp"
+#include "quorlite/testing/detail/raft/node.hpp"
 #include "support/local_host.hpp"
 #include "support/manual_consensus.hpp"
 #include "support/scripted_replica.hpp"

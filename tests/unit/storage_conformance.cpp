@@ -100,12 +100,12 @@ TEST_CASE("a report sums up its findings by law", "[report]") {
   CHECK(report.findings().size() == 4);
   CHECK(report.laws(quorlite::testing::law_result::failed) == std::vector<std::string>{"P1"});
   {
-    quorlite::testing::law_check check(report, "A1", "in order");
+    quorlite::testing::detail::law_check check(report, "A1", "in order");
     CHECK(check.expect(true, "one"));
     CHECK(!check.expect(false, "two"));
     CHECK(!check.expect(false, "three"));
   }
   CHECK(report.findings().back().sentence == "expected: two");
-  { const quorlite::testing::law_check unused(report, "A9", "never asked"); }
+  { const quorlite::testing::detail::law_check unused(report, "A9", "never asked"); }
   CHECK(report.skipped("A9"));
 }

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "catch2_shim.hpp"
-#include "quorlite/testing/detail/disk/faulty_file_system.hpp"
+#include "quorlite/testing/faulty_disk.hpp"
 #include "quorlite/testing/storage_conformance.hpp"
 #include "support/plain_file_storage.hpp"
 #include "support/profile.hpp"
@@ -42,7 +42,7 @@ fault_sweep sweep_of_this_run() {
 void expect_caught(plain_flaw flaw, const std::string& law) {
   plain_harness harness{flaw};
   conformance_report report;
-  quorlite::testing::run_storage_fault_laws(harness, report, {8, 1000});
+  quorlite::testing::detail::run_storage_fault_laws(harness, report, {8, 1000});
   INFO("flaw " << static_cast<int>(flaw) << " must break " << law << '\n' << report.text());
   CHECK(report.failed(law));
 }

@@ -10,20 +10,20 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "support/recording_machine.hpp"
+#include "support/checking_machine.hpp"
 
 using namespace quorlite_tests;
-using quorlite::testing::append_reply;
-using quorlite::testing::append_request;
 using quorlite::testing::deposition;
+using quorlite::testing::detail::append_reply;
+using quorlite::testing::detail::append_request;
+using quorlite::testing::detail::entry_kind;
+using quorlite::testing::detail::message;
+using quorlite::testing::detail::raft_node;
+using quorlite::testing::detail::stored_entry;
+using quorlite::testing::detail::vote_reply;
+using quorlite::testing::detail::wake_kind;
 using quorlite::testing::engine_kind;
-using quorlite::testing::entry_kind;
-using quorlite::testing::message;
 using quorlite::testing::milestone;
-using quorlite::testing::raft_node;
-using quorlite::testing::stored_entry;
-using quorlite::testing::vote_reply;
-using quorlite::testing::wake_kind;
 
 namespace {
 
@@ -150,7 +150,7 @@ TEST_CASE("a server that was cut off does not disturb the others when it returns
 namespace {
 
 // A node without a world: what it sends is kept, what it wants to be woken for is forgotten.
-class lone_environment final : public quorlite::testing::node_environment {
+class lone_environment final : public quorlite::testing::detail::node_environment {
  public:
   std::uint64_t now_us() const noexcept override { return now; }
   void send(message what) override { sent.push_back(std::move(what)); }
@@ -192,8 +192,9 @@ TEST_CASE("an entry of an older term is not committed by counting (paper, 5.4.2 
   lone_environment around;
   record shared;
   kept_state kept;
-  recording_machine machine{server_id{1}, shared, kept};
-  raft_node node{server_id{1}, {.replicas = 5}, around, quorlite::testing::random{1}};
+  checking_machine machine{server_id{1}, shared, kept};
+  const world_options options{.replicas = 5};
+  raft_node node{server_id{1}, options, around, quorlite::testing::detail::random{1}};
   // Figure 8 (c): S1 made an entry in term 2, was away in term 3, and leads again in term 4.
   node.disk_to_prepare().log.append({.term = term{1}, .payload = command_bytes(1)});
   node.disk_to_prepare().log.append({.term = term{2}, .payload = command_bytes(2)});
@@ -209,7 +210,7 @@ TEST_CASE("an entry of an older term is not committed by counting (paper, 5.4.2 
                     .body = vote_reply{.pre_vote = pre_vote, .granted = true}});
     }
   }
-  REQUIRE(node.role() == quorlite::testing::raft_role::leader);
+  REQUIRE(node.role() == quorlite::testing::detail::raft_role::leader);
   REQUIRE(node.term() == term{4});
   const auto accept = [&](std::uint64_t from, std::uint64_t match) {
     append_reply reply;
@@ -234,12 +235,13 @@ TEST_CASE("an entry of an older term is not committed by counting (paper, 5.4.2 
 }
 
 TEST_CASE("a vote goes to one candidate a term, and only to a complete one (paper, 5.2, 5.4.1)") {
-  using quorlite::testing::vote_request;
+  using quorlite::testing::detail::vote_request;
   lone_environment around;
   record shared;
   kept_state kept;
-  recording_machine machine{server_id{1}, shared, kept};
-  raft_node node{server_id{1}, {.replicas = 3}, around, quorlite::testing::random{1}};
+  checking_machine machine{server_id{1}, shared, kept};
+  const world_options options{.replicas = 3};
+  raft_node node{server_id{1}, options, around, quorlite::testing::detail::random{1}};
   node.disk_to_prepare().log.append({.term = term{2}, .payload = command_bytes(1)});
   node.disk_to_prepare().log.mark_synced(log_index{1});
   node.disk_to_prepare().term = term{2};
@@ -259,7 +261,7 @@ TEST_CASE("a vote goes to one candidate a term, and only to a complete one (pape
   CHECK(asks(3, 3, mine));  // asked again: the answer was lost
   CHECK_FALSE(asks(2, 3, {log_index{5}, term{2}}));
   node.crash();
-  recording_machine again{server_id{1}, shared, kept};
+  checking_machine again{server_id{1}, shared, kept};
   REQUIRE_FALSE(node.start(again));
   CHECK_FALSE(asks(2, 3, {log_index{5}, term{2}}));  // the vote survives a crash
   CHECK(asks(2, 4, {log_index{5}, term{2}}));

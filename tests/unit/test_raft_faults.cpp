@@ -12,10 +12,10 @@
 
 #include "catch2_shim.hpp"
 #include "support/profile.hpp"
-#include "support/recording_machine.hpp"
+#include "support/checking_machine.hpp"
 
 using namespace quorlite_tests;
-using generator = quorlite::testing::random;
+using generator = quorlite::testing::detail::random;
 using quorlite::testing::deposition;
 using quorlite::testing::engine_kind;
 using quorlite::testing::milestone;

@@ -1,6 +1,6 @@
 /// @file
 /// What a storage in files asks of a file system: few calls, so that a test can fail, tear, lose or
-/// fill every one of them. `posix_file_system` is the real one, `testing::faulty_file_system` the
+/// fill every one of them. `posix_file_system` is the real one; testing/faulty_disk.hpp the
 /// other.
 ///
 /// Paths are relative to the root that the file system was made with, parts separated by '/'. No

@@ -4,18 +4,15 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <deque>
 #include <optional>
-#include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "quorlite/config.hpp"
-#include "quorlite/testing/test_raft.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/memory.hpp"
+#include "quorlite/testing/test_raft.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
@@ -27,12 +24,7 @@ class replica_cluster {
   using replica_type = quorlite::replica<test_raft, memory_storage>;
 
   /// Starts every replica. @pre the names of the options' files are left to the replicas
-  explicit replica_cluster(world_options options, replica_options each = {})
-      : each_(std::move(each)), world_(options), servers_(options.replicas) {
-    for (const server_id id : world_.servers()) {
-      start(id);
-    }
-  }
+  explicit replica_cluster(world_options options, replica_options each = {});
   /// Clients that still wait are let go; connections must be closed before.
   ~replica_cluster() { world_.finish_clients(); }
   replica_cluster(const replica_cluster&) = delete;
@@ -49,34 +41,18 @@ class replica_cluster {
 
   /// An ordinary connection. @pre the replica is up
   [[nodiscard]] connection connect(server_id id, std::string_view name = "app.db",
-                                   connection_options options = {}) {
-    result<connection> opened = replica(id).open(name, options);
-    QUORLITE_ASSERT(opened.has_value());
-    return std::move(*opened);
-  }
+                                   connection_options options = {});
 
   /// Runs the world until somebody other than `but` leads. @returns nothing: nobody does in time
   [[nodiscard]] std::optional<server_id> wait_for_leader(
-      std::optional<server_id> but = std::nullopt, milliseconds limit = milliseconds{20'000}) {
-    const auto elected = [&] {
-      const std::optional<server_id> leader = world_.leader();
-      return leader.has_value() && leader != but && replica(*leader).office().leading;
-    };
-    return world_.run_until(elected, limit) ? world_.leader() : std::nullopt;
-  }
+      std::optional<server_id> but = std::nullopt, milliseconds limit = milliseconds{20'000});
 
   /// The process is gone: its connections must be closed next, then take_down or restart it.
   void crash(server_id id) { world_.crash(id); }
   /// Destroys the replica of a server that crashed. @pre its connections are closed
-  void take_down(server_id id) {
-    at(id).replica.reset();
-    at(id).raft.reset();
-  }
+  void take_down(server_id id);
   /// A new process on the same disks. @pre crashed, and its connections are closed
-  void restart(server_id id) {
-    take_down(id);
-    start(id);
-  }
+  void restart(server_id id);
 
   /// Runs the world until every replica that is up has applied the same and nothing is under way.
   [[nodiscard]] bool wait_until_even(milliseconds limit = milliseconds{60'000}) {
@@ -84,26 +60,7 @@ class replica_cluster {
   }
 
   /// True if all replicas that are up have the same databases: versions, page counts, hashes.
-  [[nodiscard]] bool are_identical() {
-    std::optional<std::vector<std::pair<std::string, quorlite::detail::page_store::state>>> first;
-    for (const server_id id : servers()) {
-      if (!is_up(id)) {
-        continue;
-      }
-      std::vector<std::pair<std::string, quorlite::detail::page_store::state>> here;
-      for (const auto& one : replica(id).databases()) {
-        quorlite::detail::page_store::state state = one.state;
-        state.version = state.counted();  // the rest of the number is the replica's own business
-        state.uncounted = 0;
-        here.emplace_back(one.name, state);
-      }
-      if (first.has_value() && *first != here) {
-        return false;
-      }
-      first = std::move(here);
-    }
-    return true;
-  }
+  [[nodiscard]] bool are_identical();
 
  private:
   struct server {
@@ -116,26 +73,9 @@ class replica_cluster {
     return servers_[static_cast<std::size_t>(id.value - 1)];
   }
 
-  void start(server_id id) {
-    server& one = at(id);
-    one.raft.emplace(world_, id);
-    one.replica.emplace(*one.raft, one.storage, each_);
-    QUORLITE_ASSERT(!one.replica->status());
-  }
+  void start(server_id id);
 
-  [[nodiscard]] bool is_even() {
-    const std::optional<server_id> leader = world_.leader();
-    if (!leader.has_value() || !is_up(*leader)) {
-      return false;
-    }
-    for (const server_id id : servers()) {
-      if (is_up(id) && (replica(id).applied() != replica(*leader).applied() ||
-                        world_.node(id).commit_index() != world_.node(*leader).commit_index())) {
-        return false;
-      }
-    }
-    return true;
-  }
+  [[nodiscard]] bool is_even();
 
   const replica_options each_;
   testing::world world_;  // before the servers: it outlives their adapters
@@ -144,3 +84,7 @@ class replica_cluster {
 
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/testing/cluster.ipp"  // IWYU pragma: keep
+#endif

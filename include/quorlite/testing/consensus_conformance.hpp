@@ -28,6 +28,15 @@
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
 
+/// What a run found: see detail/laws/conformance_report.hpp.
+using detail::conformance_report;
+using detail::law_finding;
+using detail::law_result;
+
+/// What you write, and what it can do to its servers: see detail/laws/consensus_harness.hpp.
+using detail::consensus_harness;
+using detail::harness_faults;
+
 /// Runs every law that the harness allows, each on fresh clusters of one, three or five servers.
 /// @param make called with a number of servers; gives a `std::unique_ptr` of a harness with nothing
 /// started
@@ -35,10 +44,10 @@ template <class Make>
 void run_consensus_conformance(Make&& make, conformance_report& report) {
   using harness_type = typename decltype(make(std::size_t{}))::element_type;
   static_assert(consensus_harness<harness_type>);
-  run_propose_laws<harness_type>(make, report);
-  run_apply_laws<harness_type>(make, report);
-  run_snapshot_laws<harness_type>(make, report);
-  run_wait_laws<harness_type>(make, report);
+  detail::run_propose_laws<harness_type>(make, report);
+  detail::run_apply_laws<harness_type>(make, report);
+  detail::run_snapshot_laws<harness_type>(make, report);
+  detail::run_wait_laws<harness_type>(make, report);
 }
 
 }  // namespace QUORLITE_ABI

@@ -39,6 +39,18 @@
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
 
+/// What a run found: see detail/laws/conformance_report.hpp.
+using detail::conformance_report;
+using detail::law_finding;
+using detail::law_result;
+
+/// What you write: see detail/laws/storage_scene.hpp and storage_history.hpp.
+using detail::faulty_storage_harness;
+using detail::storage_harness;
+
+/// How much the laws about faults try: see detail/laws/storage_laws_crashes.hpp.
+using detail::fault_sweep;
+
 /// Runs every law, each on fresh places. One thread, apart from law D12, which starts a second one
 /// for a moment.
 /// @param sweep how much the laws about faults try; some seconds as it is
@@ -46,12 +58,12 @@ template <class H>
 requires storage_harness<std::remove_reference_t<H>>
 void run_storage_conformance(H&& harness, conformance_report& report,
                              const fault_sweep& sweep = {}) {
-  run_storage_page_laws(harness, report);
-  run_storage_catalogue_laws(harness, report);
-  run_storage_replace_laws(harness, report);
-  run_storage_handle_laws(harness, report);
+  detail::run_storage_page_laws(harness, report);
+  detail::run_storage_catalogue_laws(harness, report);
+  detail::run_storage_replace_laws(harness, report);
+  detail::run_storage_handle_laws(harness, report);
   if constexpr (faulty_storage_harness<std::remove_reference_t<H>>) {
-    run_storage_fault_laws(harness, report, sweep);
+    detail::run_storage_fault_laws(harness, report, sweep);
   } else {
     static_cast<void>(sweep);
     report.skip("D3", "a crash inside commit needs a storage whose process can be killed");

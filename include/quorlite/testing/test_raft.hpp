@@ -17,15 +17,223 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/testing/detail/raft/world.hpp"
+#include "quorlite/ids.hpp"
 #include "quorlite/testing/detail/simulation/client_scheduler.hpp"
+#include "quorlite/testing/detail/simulation/engines.hpp"
+#include "quorlite/testing/detail/simulation/random.hpp"
+#include "quorlite/testing/detail/simulation/unique_function.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
+
+class raft_node;
+class simulated_network;
+struct server_disk;
+
+}  // namespace detail
+
+/// What runs the clients: fibers, or threads of which one runs at a time.
+using detail::engine_kind;
+
+/// Names a client, and what it does: a callable, run once.
+using detail::client_body;
+using detail::client_id;
+
+/// Random numbers that are the same on every machine, for tests that draw what they do.
+using detail::random;
+
+/// How one link treats what is sent over it. Every direction of every pair of servers is a link.
+struct network_options {
+  std::uint64_t delay_min_us = 500;   ///< one way, microseconds
+  std::uint64_t delay_max_us = 1500;  ///< at least delay_min_us
+  double drop = 0.0;                  ///< probability that a message is lost
+  double duplicate = 0.0;             ///< probability that it arrives twice
+  double reorder = 0.0;  ///< probability that it may be overtaken; else a link keeps the order
+};
+
+/// The protocol's own settings.
+struct raft_options {
+  milliseconds election_timeout_min{
+      150};  ///< each server draws from [min, max] anew (Raft paper, 5.2)
+  milliseconds election_timeout_max{300};
+  milliseconds heartbeat_interval{50};                  ///< well below election_timeout_min
+  std::size_t max_entry_bytes = std::size_t{1} << 20U;  ///< a larger proposal is too_large
+  std::size_t max_in_flight = 0;  ///< proposals not yet applied; more are busy. 0: no limit
+  std::size_t batch_bytes = std::size_t{64}
+                            << 10U;  ///< of payload in one message; one entry always fits
+  std::size_t window_entries = 512;  ///< sent to a follower and not yet answered for
+  std::size_t chunk_bytes = 4096;    ///< of a snapshot in one message
+};
+
+/// When a server takes a snapshot of its machine, and how much log it keeps below it.
+struct compaction_options {
+  std::uint64_t threshold_entries = 0;  ///< applied since the last snapshot. 0: never
+  std::uint64_t trailing_entries =
+      16;  ///< kept below the snapshot, for followers that are a little behind
+  std::size_t read_bytes =
+      4096;  ///< read from the pinned snapshot per event; writes go on in between
+};
+
+/// How long an append takes to be durable. At 0 it is at once; else a crash loses entries that are
+/// younger, and the server neither acknowledges nor applies them before. Term and vote are always
+/// durable at once.
+struct disk_options {
+  std::uint64_t sync_min_us = 0;
+  std::uint64_t sync_max_us = 0;
+};
+
+/// A whole simulated cluster.
+struct world_options {
+  std::uint64_t seed = 1;      ///< two worlds with equal options and equal clients run alike
+  std::uint32_t replicas = 3;  ///< servers 1 … replicas, all of them voters
+  engine_kind engine = engine_kind::fiber;
+  network_options network{};
+  raft_options raft{};
+  compaction_options compaction{};
+  disk_options disk{};
+  std::uint64_t background_max_us = 500;  ///< a background task starts within this time
+};
+
+/// A point in the life of a leader's command.
+enum class milestone : std::uint8_t {
+  enqueued,   ///< in the leader's log, sent to nobody
+  appended,   ///< on a quorum, as the leader has just learnt; its commit index is still below
+  committed,  ///< below the leader's commit index; applied nowhere, and nobody else knows
+};
+
+/// How a leader loses its office at a milestone.
+enum class deposition : std::uint8_t {
+  step_down,  ///< it becomes a follower at once and stays connected; it may win again
+  isolate,    ///< it is cut off and steps down when it notices; it commits nothing beyond the
+              ///< milestone
+  crash,      ///< as world::crash
+};
+
+/// A leader that was deposed at a milestone.
+struct deposed_leader {
+  server_id server;
+  quorlite::term term;
+  log_index command;  ///< the entry that was at the milestone
+};
+
+/// Raft servers with simulated disks, joined by simulated wires. Nothing happens but inside `step`
+/// and what calls it, and what happens is a function of the options and of what the test does: one
+/// seed, one run.
+///
+/// The order of things: ready clients first, one at a time, a seeded draw among them; with none
+/// ready, the next event, by time and then by order of posting.
+///
+/// Machines, adapters and what clients refer to may die before the world only after
+/// `finish_clients`, or when no client can touch them any more. The world outlives its adapters.
+/// One thread of control throughout.
+class world {
+ public:
+  explicit world(world_options options = {});
+  world(const world&) = delete;
+  world& operator=(const world&) = delete;
+  ~world();
+
+  // ---- time
+  [[nodiscard]] milliseconds now() const noexcept { return milliseconds{now_us() / 1000}; }
+  [[nodiscard]] std::uint64_t now_us() const noexcept;
+  /// One client's turn, or one event. @returns false if nothing will ever happen. Throws what a
+  /// client or a callback of the test throws.
+  bool step() { return step_until(~std::uint64_t{0}); }
+  /// Steps until so much time has passed.
+  void run_for(milliseconds span);
+  /// Steps until the predicate holds, asked after every step. @returns whether it does within the
+  /// limit
+  template <class Predicate>
+  bool run_until(Predicate&& holds, milliseconds limit);
+  /// Runs a callback of the test as an event, on the main stack.
+  void after(milliseconds span, detail::unique_function<void()> callback);
+
+  // ---- clients
+  /// A client begins at the next step; it may block in `test_raft::wait` only.
+  client_id spawn(client_body body);
+  /// Lets time pass for the caller: a client, or the main stack. @pre not in an event
+  void sleep(milliseconds span);
+  [[nodiscard]] bool finished(client_id id) const noexcept;
+  [[nodiscard]] std::size_t unfinished_clients() const noexcept;
+  /// From now on nobody waits: every wait gives false at once, until all clients have ended. What
+  /// they throw is dropped. For the end of a test, passed or failed.
+  void finish_clients() noexcept;
+
+  // ---- servers
+  [[nodiscard]] std::vector<server_id> servers() const;
+  /// The server of the highest term whose machine was told that it leads.
+  [[nodiscard]] std::optional<server_id> leader() const noexcept;
+  [[nodiscard]] bool running(server_id id) const noexcept;
+  /// What a server knows and keeps: quorlite/testing/detail/raft/node.hpp.
+  [[nodiscard]] const detail::raft_node& node(server_id id) const noexcept;
+  /// To begin in the middle: a disk before the first start. @pre not running
+  [[nodiscard]] detail::server_disk& disk_to_prepare(server_id id);
+
+  /// The server is gone at once, without another call to its machine; its disk stays, as far as it
+  /// was synced. Waits at its adapter give false. The owner drops machine and adapter when its
+  /// clients have left them.
+  void crash(server_id id);
+  /// Asks the owner, by the hook, for a new machine and adapter; any `test_raft::start` will do as
+  /// well.
+  void restart(server_id id);
+  void on_restart(detail::unique_function<void(server_id)> hook);
+  /// As the adapter's stop(): in good order.
+  void stop(server_id id);
+
+  /// Asks the leader, if there is one, to hand over. Best effort.
+  void transfer(server_id to);
+  /// Deposes whoever leads when its `ordinal`-th command of the term (counted from 1, no-ops not
+  /// counted) is at the milestone, before anything else happens. Once; several may be set.
+  void depose_leader_when(milestone what, std::uint64_t ordinal,
+                          deposition way = deposition::step_down);
+  /// Those that were carried out, in order.
+  [[nodiscard]] const std::vector<deposed_leader>& depositions() const noexcept;
+
+  // ---- wires
+  /// Only servers of one side hear each other; a server on neither side hears nobody. Replaces
+  /// earlier cuts.
+  void partition(std::vector<server_id> one_side, std::vector<server_id> other_side);
+  void isolate(server_id id);
+  void heal();
+  /// All of it: single links, one direction only, other probabilities. See
+  /// quorlite/testing/detail/raft/network.hpp.
+  [[nodiscard]] detail::simulated_network& network() noexcept;
+
+  // ---- evidence
+  /// Of every event and every client's turn so far. Equal runs, equal hashes, whatever the engine.
+  [[nodiscard]] std::uint64_t event_hash() const noexcept;
+  [[nodiscard]] std::uint64_t events() const noexcept;
+  /// A line for every event from now on, borrowed for the call. An empty function ends it.
+  void trace(detail::unique_function<void(std::string_view)> reader);
+
+ private:
+  friend class test_raft;
+  struct state;
+
+  bool step_until(std::uint64_t limit_us);
+
+  const std::unique_ptr<state> state_;
+};
+
+template <class Predicate>
+bool world::run_until(Predicate&& holds, milliseconds limit) {
+  const std::uint64_t end_us = now_us() + limit.value * 1000;
+  while (!holds()) {
+    if (!step_until(end_us)) {
+      return holds();
+    }
+  }
+  return true;
+}
 
 /// One replica's way into a simulated world. Made before or between lives of its server; one life
 /// each: for a restart make another. One thread of control, as everything in that world.
@@ -39,83 +247,39 @@ class test_raft {
                                                  .read_barrier = true,
                                                  .leadership_transfer = true,
                                                  .background_work = true};
-  using signal_type = client_signal;
+  using signal_type = detail::client_signal;
 
   /// @param cluster outlives this
   test_raft(world& cluster, server_id self) noexcept : world_(cluster), self_(self) {}
   test_raft(const test_raft&) = delete;
   test_raft& operator=(const test_raft&) = delete;
   /// Still started: the server crashes.
-  ~test_raft() {
-    if (is_alive()) {
-      world_.crash(self_);
-    }
-  }
+  ~test_raft();
 
   /// Restores the server's snapshot if the machine is behind it; entries follow as events.
   /// @returns errors of begin_restore, append and finish, and errc::halted; the machine's lane was
-  /// not entered,
-  ///          except by an install that answered halted
-  [[nodiscard]] std::error_code start(state_machine& machine) noexcept {
-    QUORLITE_ASSERT(machine_ == nullptr);
-    const result<std::uint64_t> life = world_.begin_life(self_, machine);
-    if (!life) {
-      return life.error();
-    }
-    life_ = *life;
-    machine_ = &machine;
-    return {};
-  }
-  void stop() noexcept {
-    if (is_alive()) {
-      world_.stop(self_);
-    }
-  }
+  /// not entered, except by an install that answered halted
+  [[nodiscard]] std::error_code start(state_machine& machine) noexcept;
+  void stop() noexcept;
 
   /// @pre started
-  void propose(term expected, proposal_token token, bytes_view entry) noexcept {
-    QUORLITE_ASSERT(machine_ != nullptr);
-    if (is_alive()) {
-      world_.node_of_adapter(self_).propose(expected, token, entry);
-    } else {
-      machine_->settled(token, outcome::not_applied, reason::stopped);
-    }
-  }
-  [[nodiscard]] std::size_t max_entry_bytes() const noexcept {
-    return world_.raft().max_entry_bytes;
-  }
+  void propose(term expected, proposal_token token, bytes_view entry) noexcept;
+  [[nodiscard]] std::size_t max_entry_bytes() const noexcept;
 
   /// Inside a client: others run meanwhile. On the main stack: the world runs. Not in an event.
   /// A limit of 0 takes a microsecond.
-  [[nodiscard]] bool wait(signal_type& signal, milliseconds limit) noexcept {
-    return world_.wait(signal, limit, life_, self_);
-  }
+  [[nodiscard]] bool wait(signal_type& signal, milliseconds limit) noexcept;
 
   /// @pre started
-  void read_barrier(proposal_token token) noexcept {
-    QUORLITE_ASSERT(machine_ != nullptr);
-    if (is_alive()) {
-      world_.node_of_adapter(self_).read_barrier(token);
-    } else {
-      machine_->settled(token, outcome::not_applied, reason::stopped);
-    }
-  }
-  void transfer_leadership() noexcept {
-    if (is_alive()) {
-      world_.node_of_adapter(self_).transfer_leadership(server_id{});
-    }
-  }
+  void read_barrier(proposal_token token) noexcept;
+  void transfer_leadership() noexcept;
   /// The task runs as an event. After a crash it never runs, as in a process that is gone.
-  void run(background_task& task) noexcept {
-    if (is_alive()) {
-      world_.run_in_background(self_, task);
-    }
-  }
+  void run(background_task& task) noexcept;
 
   [[nodiscard]] server_id self() const noexcept { return self_; }
 
  private:
-  [[nodiscard]] bool is_alive() const noexcept { return world_.is_alive(self_, life_); }
+  [[nodiscard]] bool is_alive() const noexcept;
 
   world& world_;
   const server_id self_;
@@ -127,3 +291,7 @@ static_assert(consensus<test_raft>);
 
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/testing/test_raft.ipp"  // IWYU pragma: keep
+#endif

@@ -6,19 +6,17 @@
 /// else passed if any passed, else skipped.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <map>
-#include <set>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "quorlite/config.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// How a law fared.
 enum class law_result : std::uint8_t { skipped, passed, failed };
@@ -47,10 +45,7 @@ class conformance_report {
   /// All findings, in the order they came.
   [[nodiscard]] const std::vector<law_finding>& findings() const noexcept { return findings_; }
   /// A law that was never mentioned counts as skipped.
-  [[nodiscard]] law_result result_of(std::string_view law) const {
-    const auto found = laws_.find(law);
-    return found == laws_.end() ? law_result::skipped : found->second;
-  }
+  [[nodiscard]] law_result result_of(std::string_view law) const;
   [[nodiscard]] bool passed(std::string_view law) const {
     return result_of(law) == law_result::passed;
   }
@@ -61,49 +56,20 @@ class conformance_report {
     return result_of(law) == law_result::skipped;
   }
   /// Names of the laws with this result, ascending.
-  [[nodiscard]] std::vector<std::string> laws(law_result result) const {
-    std::vector<std::string> names;
-    for (const auto& [law, how] : laws_) {
-      if (how == result) {
-        names.push_back(law);
-      }
-    }
-    return names;
-  }
+  [[nodiscard]] std::vector<std::string> laws(law_result result) const;
   /// True if no law failed and at least one passed.
   [[nodiscard]] bool clean() const {
     return laws(law_result::failed).empty() && !laws(law_result::passed).empty();
   }
   /// One line per law, for people: its name, its result and the sentences that matter most.
-  [[nodiscard]] std::string text() const {
-    std::string lines;
-    for (const auto& [law, how] : laws_) {
-      lines += law + (how == law_result::failed   ? " FAILED"
-                      : how == law_result::passed ? " passed"
-                                                  : " skipped");
-      std::set<std::string_view> said;  // one law may be kept many times in one run
-      for (const law_finding& finding : findings_) {
-        if (finding.law == law && finding.result == how && said.insert(finding.sentence).second) {
-          lines += (said.size() == 1 ? ": " : "; ") + finding.sentence;
-        }
-      }
-      lines += '\n';
-    }
-    return lines;
-  }
+  [[nodiscard]] std::string text() const;
 
  protected:
   /// Called for each finding, before it is kept.
   virtual void found(const law_finding& /*finding*/) {}
 
  private:
-  void add(std::string_view law, law_result result, std::string_view sentence) {
-    law_finding finding{std::string(law), result, std::string(sentence)};
-    found(finding);
-    law_result& known = laws_.try_emplace(finding.law, law_result::skipped).first->second;
-    known = known > result ? known : result;
-    findings_.push_back(std::move(finding));
-  }
+  void add(std::string_view law, law_result result, std::string_view sentence);
 
   std::vector<law_finding> findings_;
   std::map<std::string, law_result, std::less<>> laws_;
@@ -117,23 +83,11 @@ class law_check {
       : report_(report), law_(law), sentence_(sentence) {}
   law_check(const law_check&) = delete;
   law_check& operator=(const law_check&) = delete;
-  ~law_check() {
-    if (!broken_.empty()) {
-      report_.fail(law_, broken_);
-    } else if (checked_) {
-      report_.pass(law_, sentence_);
-    }
-  }
+  ~law_check();
 
   /// @param what the expectation, as a sentence
   /// @returns `holds`, so that a law can stop at its first broken expectation
-  bool expect(bool holds, std::string_view what) {
-    checked_ = true;
-    if (!holds && broken_.empty()) {
-      broken_ = "expected: " + std::string(what);
-    }
-    return holds;
-  }
+  bool expect(bool holds, std::string_view what);
 
  private:
   conformance_report& report_;
@@ -143,5 +97,10 @@ class law_check {
   bool checked_ = false;
 };
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/testing/detail/laws/conformance_report.ipp"  // IWYU pragma: keep
+#endif

@@ -17,6 +17,7 @@
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// What a harness can do. Name it `faults`, static constexpr. What is declared must exist.
 struct harness_faults {
@@ -91,5 +92,6 @@ concept consensus_harness = consensus<typename H::adapter_type> && declares_faul
                                                         fails_log_writes<H>)&&(!H::faults.clients ||
                                                                                spawns_clients<H>);
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

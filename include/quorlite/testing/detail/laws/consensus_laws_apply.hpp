@@ -15,6 +15,7 @@
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// A3: machines that take their time, so that a second lane call would be seen.
 template <consensus_harness H, class Make>
@@ -147,5 +148,6 @@ void run_apply_laws(Make& make, conformance_report& report) {
   check_moving_office<H>(make, report);
 }
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

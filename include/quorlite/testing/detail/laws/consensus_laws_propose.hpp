@@ -20,6 +20,7 @@
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// Entries larger than this are not tried: the suite keeps a copy per server.
 inline constexpr std::size_t conformance_entry_bytes = std::size_t{4} << 20U;
@@ -250,5 +251,6 @@ void run_propose_laws(Make& make, conformance_report& report) {
   check_failed_log_write<H>(make, report);
 }
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

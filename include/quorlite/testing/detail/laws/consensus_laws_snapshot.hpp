@@ -15,6 +15,7 @@
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 inline constexpr log_index everything_applied{std::numeric_limits<std::uint64_t>::max()};
 
@@ -218,5 +219,6 @@ void run_snapshot_laws(Make& make, conformance_report& report) {
   check_failed_stage<H>(make, report);
 }
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -18,6 +18,7 @@
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// W1 and W2: one waiter.
 template <consensus_harness H, class Make>
@@ -218,5 +219,6 @@ void run_wait_laws(Make& make, conformance_report& report) {
   check_background_work<H>(make, report);
 }
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -18,8 +18,8 @@
 #include <utility>
 #include <vector>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/testing/detail/laws/conformance_report.hpp"
@@ -29,6 +29,7 @@
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// The laws that are watched in every run, and what it means to keep them.
 struct law_text {
@@ -66,22 +67,10 @@ class consensus_scene {
   static constexpr consensus_abilities abilities = adapter_type::abilities;
 
   /// Starts every server. @param harness fresh, nothing started
-  consensus_scene(std::unique_ptr<H> harness, conformance_report& report)
-      : report_(report), ledger_(abilities.entry_terms), harness_(std::move(harness)) {
-    for (std::size_t i = 0; i < harness_->size(); ++i) {
-      machines_.push_back(std::make_unique<recording_machine>(i, ledger_, abilities));
-      alive_.push_back(!harness_->start(i, *machines_[i]));
-      if (!alive_[i]) {
-        ledger_.fault("L6", "start() of a fresh server failed");
-      }
-    }
-  }
+  consensus_scene(std::unique_ptr<H> harness, conformance_report& report);
   consensus_scene(const consensus_scene&) = delete;
   consensus_scene& operator=(const consensus_scene&) = delete;
-  ~consensus_scene() {
-    finish({});
-    harness_.reset();  // before the machines and the ledger that its threads may still look at
-  }
+  ~consensus_scene();
 
   [[nodiscard]] H& harness() noexcept { return *harness_; }
   [[nodiscard]] consensus_ledger& ledger() noexcept { return ledger_; }
@@ -90,185 +79,52 @@ class consensus_scene {
   [[nodiscard]] bool alive(std::size_t server) const { return alive_[server]; }
 
   /// A server whose machine believes that it leads, other than `but`.
-  [[nodiscard]] std::optional<std::size_t> leader(std::optional<std::size_t> but = {}) const {
-    std::optional<std::size_t> best;
-    for (std::size_t i = 0; i < machines_.size(); ++i) {
-      const bool leads = alive_[i] && machines_[i]->leading() && i != but;
-      if (leads && (!best || machines_[*best]->gained() < machines_[i]->gained())) {
-        best = i;
-      }
-    }
-    return best;
-  }
+  [[nodiscard]] std::optional<std::size_t> leader(std::optional<std::size_t> but = {}) const;
   /// Lets the world go on until somebody other than `but` leads. Without a leader law L6 is broken
   /// and 0 returned.
-  std::size_t await_leader(std::optional<std::size_t> but = {}) {
-    if (!harness_->run_until([&] { return leader(but).has_value(); })) {
-      ledger_.fault("L6", "no server gained an office in bounded time");
-      return but == 0 ? 1 : 0;
-    }
-    return *leader(but);
-  }
-  [[nodiscard]] std::size_t follower_of(std::size_t leader_server) const {
-    return leader_server == 0 ? size() - 1 : 0;
-  }
+  std::size_t await_leader(std::optional<std::size_t> but = {});
+  [[nodiscard]] std::size_t follower_of(std::size_t leader_server) const;
 
   /// Proposes `bytes_count` bytes and spoils the buffer as soon as propose has returned (law P9).
   proposal_token propose(std::size_t server, quorlite::term expected,
-                         std::size_t bytes_count = 100) {
-    const proposal_token token = ledger_.begin(server, expected, bytes_count);
-    bytes& buffer =
-        buffers_.emplace_back(ledger_.payload_of(token));  // stays, so that a late look is no crash
-    harness_->node(server).propose(expected, token, buffer);
-    ledger_.returned();
-    std::fill(buffer.begin(), buffer.end(), std::byte{0xEE});
-    return token;
-  }
+                         std::size_t bytes_count = 100);
   /// At the term that the server has announced.
-  proposal_token propose_now(std::size_t server, std::size_t bytes_count = 100) {
-    return propose(server, machines_[server]->gained(), bytes_count);
-  }
-  bool await_settled(proposal_token token) {
-    return harness_->run_until([&] { return ledger_.settled(token); });
-  }
+  proposal_token propose_now(std::size_t server, std::size_t bytes_count = 100);
+  bool await_settled(proposal_token token);
   /// Waits until some server has applied the proposal.
-  bool await_applied(proposal_token token) {
-    return harness_->run_until([&] { return ledger_.proposal(token).applied_at.index.value != 0; });
-  }
+  bool await_applied(proposal_token token);
   /// Waits for the answer. @returns unknown if none came
-  settlement answer_to(proposal_token token) {
-    await_settled(token);
-    return ledger_.proposal(token).answer.value_or(settlement{});
-  }
+  settlement answer_to(proposal_token token);
   /// Proposes `count` entries on whoever leads, and waits until they are answered and applied
   /// everywhere.
-  bool write(std::size_t count, std::size_t bytes_count = 100) {
-    const std::size_t server = await_leader();
-    proposal_token last;
-    for (std::size_t i = 0; i < count; ++i) {
-      last = propose_now(server, bytes_count);
-    }
-    if (count == 0) {
-      return converge();
-    }
-    const bool committed = answer_to(last).how == outcome::committed;
-    return committed && (bytes_count < 8 || await_applied(last)) && converge();
-  }
+  bool write(std::size_t count, std::size_t bytes_count = 100);
   /// Waits until every living server that is not halted has applied all that any server has, and
   /// holds it.
-  bool converge() {
-    return harness_->run_until([&] {
-      const log_index last = ledger_.last_index();
-      for (std::size_t i = 0; i < machines_.size(); ++i) {
-        if (alive_[i] && !machines_[i]->halted() && machines_[i]->applied().index < last) {
-          return false;
-        }
-      }
-      return true;
-    });
-  }
+  bool converge();
 
   // ---- faults; only where the harness declares them
 
-  void crash(std::size_t server) {
-    harness_->crash(server);
-    bury(server);
-  }
+  void crash(std::size_t server);
   /// Stops the adapter as an orderly process would, and lets the server go.
-  void stop(std::size_t server) {
-    harness_->node(server).stop();
-    if (machines_[server]->leading()) {
-      ledger_.fault("L3", "stop returned without announcing a loss");
-    }
-    for (const proposal_token token : ledger_.unsettled()) {
-      if (ledger_.proposal(token).server == server) {
-        ledger_.fault("P1", "stop returned with a proposal unsettled");
-      }
-    }
-    bury(server);
-  }
+  void stop(std::size_t server);
   /// Brings a server back with a new machine that starts from what the old one had made durable.
-  void restart(std::size_t server) {
-    auto fresh = std::make_unique<recording_machine>(server, ledger_, abilities,
-                                                     machines_[server]->disk(), true);
-    former_.push_back(std::exchange(machines_[server], std::move(fresh)));
-    alive_[server] = !harness_->restart(server, *machines_[server]);
-    if (!alive_[server]) {
-      ledger_.fault("S1", "start() after a restart failed");
-    }
-  }
+  void restart(std::size_t server);
 
   /// Runs code that waits, in the way that the harness needs. @returns false if it did not end in
   /// bounded time
-  bool as_client(std::function<void()> body) {
-    if constexpr (H::faults.clients) {
-      const auto done = std::make_shared<bool>(false);
-      harness_->spawn([body = std::move(body), done] {
-        body();
-        *done = true;
-      });
-      return harness_->run_until([done] { return *done; });
-    } else {
-      body();
-      return true;
-    }
-  }
+  bool as_client(std::function<void()> body);
 
   /// Ends the run: heals, waits, stops all, checks what can be checked only now, and reports. Laws
   /// named in `exercised` pass if nothing in this run broke them. May be called once; later calls
   /// do nothing.
-  void finish(std::initializer_list<std::string_view> exercised) {
-    if (std::exchange(finished_, true)) {
-      return;
-    }
-    if constexpr (H::faults.partition) {
-      harness_->heal();
-    }
-    harness_->pump();
-    if (!converge()) {
-      ledger_.fault("P2", "a living server did not apply in bounded time what others had applied");
-    }
-    for (std::size_t i = 0; i < machines_.size(); ++i) {
-      if (alive_[i]) {
-        check_equal(i);
-        stop(i);
-      }
-    }
-    harness_->pump();  // whatever still comes is a fault
-    ledger_.check_committed();
-    ledger_.drain(report_);
-    for (const std::string_view law : exercised) {
-      const auto text = std::find_if(watched_laws.begin(), watched_laws.end(),
-                                     [law](const law_text& known) { return known.law == law; });
-      report_.pass(law, text == watched_laws.end() ? std::string_view("kept") : text->sentence);
-    }
-  }
+  void finish(std::initializer_list<std::string_view> exercised);
 
   /// Notes under `law` what differs between a machine and all that was applied up to where it
   /// stands.
-  void check_equal(std::size_t server, std::string_view law = {}) {
-    const recorded_state state = machines_[server]->state();
-    if (law.empty()) {
-      law = machines_[server]->stages().installed > 0 ? "S4"
-            : machines_[server]->restarted()          ? "S1"
-                                                      : "P2";
-    }
-    for (const auto& [index, entry] : ledger_.entries()) {
-      const auto own = state.entries.find(index);
-      if (index <= state.at.index.value && (own == state.entries.end() || own->second != entry)) {
-        ledger_.fault(law, "server " + std::to_string(server) + " is past index " +
-                               std::to_string(index) + " and does not hold its entry");
-        return;
-      }
-    }
-  }
+  void check_equal(std::size_t server, std::string_view law = {});
 
  private:
-  void bury(std::size_t server) {
-    machines_[server]->expect_silence();
-    ledger_.forget_server(server);
-    alive_[server] = false;
-  }
+  void bury(std::size_t server);
 
   conformance_report& report_;
   consensus_ledger ledger_;
@@ -279,6 +135,209 @@ class consensus_scene {
   bool finished_ = false;
   std::unique_ptr<H> harness_;
 };
+
+template <consensus_harness H>
+consensus_scene<H>::consensus_scene(std::unique_ptr<H> harness, conformance_report& report)
+    : report_(report), ledger_(abilities.entry_terms), harness_(std::move(harness)) {
+  for (std::size_t i = 0; i < harness_->size(); ++i) {
+    machines_.push_back(std::make_unique<recording_machine>(i, ledger_, abilities));
+    alive_.push_back(!harness_->start(i, *machines_[i]));
+    if (!alive_[i]) {
+      ledger_.fault("L6", "start() of a fresh server failed");
+    }
+  }
+}
+
+template <consensus_harness H>
+consensus_scene<H>::~consensus_scene() {
+  finish({});
+  harness_.reset();  // before the machines and the ledger that its threads may still look at
+}
+
+template <consensus_harness H>
+std::optional<std::size_t> consensus_scene<H>::leader(std::optional<std::size_t> but) const {
+  std::optional<std::size_t> best;
+  for (std::size_t i = 0; i < machines_.size(); ++i) {
+    const bool leads = alive_[i] && machines_[i]->leading() && i != but;
+    if (leads && (!best || machines_[*best]->gained() < machines_[i]->gained())) {
+      best = i;
+    }
+  }
+  return best;
+}
+
+template <consensus_harness H>
+std::size_t consensus_scene<H>::await_leader(std::optional<std::size_t> but) {
+  if (!harness_->run_until([&] { return leader(but).has_value(); })) {
+    ledger_.fault("L6", "no server gained an office in bounded time");
+    return but == 0 ? 1 : 0;
+  }
+  return *leader(but);
+}
+
+template <consensus_harness H>
+std::size_t consensus_scene<H>::follower_of(std::size_t leader_server) const {
+  return leader_server == 0 ? size() - 1 : 0;
+}
+
+template <consensus_harness H>
+proposal_token consensus_scene<H>::propose(std::size_t server, quorlite::term expected,
+                                           std::size_t bytes_count) {
+  const proposal_token token = ledger_.begin(server, expected, bytes_count);
+  bytes& buffer =
+      buffers_.emplace_back(ledger_.payload_of(token));  // stays, so that a late look is no crash
+  harness_->node(server).propose(expected, token, buffer);
+  ledger_.returned();
+  std::fill(buffer.begin(), buffer.end(), std::byte{0xEE});
+  return token;
+}
+
+template <consensus_harness H>
+proposal_token consensus_scene<H>::propose_now(std::size_t server, std::size_t bytes_count) {
+  return propose(server, machines_[server]->gained(), bytes_count);
+}
+
+template <consensus_harness H>
+bool consensus_scene<H>::await_settled(proposal_token token) {
+  return harness_->run_until([&] { return ledger_.settled(token); });
+}
+
+template <consensus_harness H>
+bool consensus_scene<H>::await_applied(proposal_token token) {
+  return harness_->run_until([&] { return ledger_.proposal(token).applied_at.index.value != 0; });
+}
+
+template <consensus_harness H>
+settlement consensus_scene<H>::answer_to(proposal_token token) {
+  await_settled(token);
+  return ledger_.proposal(token).answer.value_or(settlement{});
+}
+
+template <consensus_harness H>
+bool consensus_scene<H>::write(std::size_t count, std::size_t bytes_count) {
+  const std::size_t server = await_leader();
+  proposal_token last;
+  for (std::size_t i = 0; i < count; ++i) {
+    last = propose_now(server, bytes_count);
+  }
+  if (count == 0) {
+    return converge();
+  }
+  const bool committed = answer_to(last).how == outcome::committed;
+  return committed && (bytes_count < 8 || await_applied(last)) && converge();
+}
+
+template <consensus_harness H>
+bool consensus_scene<H>::converge() {
+  return harness_->run_until([&] {
+    const log_index last = ledger_.last_index();
+    for (std::size_t i = 0; i < machines_.size(); ++i) {
+      if (alive_[i] && !machines_[i]->halted() && machines_[i]->applied().index < last) {
+        return false;
+      }
+    }
+    return true;
+  });
+}
+
+template <consensus_harness H>
+void consensus_scene<H>::crash(std::size_t server) {
+  harness_->crash(server);
+  bury(server);
+}
+
+template <consensus_harness H>
+void consensus_scene<H>::stop(std::size_t server) {
+  harness_->node(server).stop();
+  if (machines_[server]->leading()) {
+    ledger_.fault("L3", "stop returned without announcing a loss");
+  }
+  for (const proposal_token token : ledger_.unsettled()) {
+    if (ledger_.proposal(token).server == server) {
+      ledger_.fault("P1", "stop returned with a proposal unsettled");
+    }
+  }
+  bury(server);
+}
+
+template <consensus_harness H>
+void consensus_scene<H>::restart(std::size_t server) {
+  auto fresh = std::make_unique<recording_machine>(server, ledger_, abilities,
+                                                   machines_[server]->disk(), true);
+  former_.push_back(std::exchange(machines_[server], std::move(fresh)));
+  alive_[server] = !harness_->restart(server, *machines_[server]);
+  if (!alive_[server]) {
+    ledger_.fault("S1", "start() after a restart failed");
+  }
+}
+
+template <consensus_harness H>
+bool consensus_scene<H>::as_client(std::function<void()> body) {
+  if constexpr (H::faults.clients) {
+    const auto done = std::make_shared<bool>(false);
+    harness_->spawn([body = std::move(body), done] {
+      body();
+      *done = true;
+    });
+    return harness_->run_until([done] { return *done; });
+  } else {
+    body();
+    return true;
+  }
+}
+
+template <consensus_harness H>
+void consensus_scene<H>::finish(std::initializer_list<std::string_view> exercised) {
+  if (std::exchange(finished_, true)) {
+    return;
+  }
+  if constexpr (H::faults.partition) {
+    harness_->heal();
+  }
+  harness_->pump();
+  if (!converge()) {
+    ledger_.fault("P2", "a living server did not apply in bounded time what others had applied");
+  }
+  for (std::size_t i = 0; i < machines_.size(); ++i) {
+    if (alive_[i]) {
+      check_equal(i);
+      stop(i);
+    }
+  }
+  harness_->pump();  // whatever still comes is a fault
+  ledger_.check_committed();
+  ledger_.drain(report_);
+  for (const std::string_view law : exercised) {
+    const auto text = std::find_if(watched_laws.begin(), watched_laws.end(),
+                                   [law](const law_text& known) { return known.law == law; });
+    report_.pass(law, text == watched_laws.end() ? std::string_view("kept") : text->sentence);
+  }
+}
+
+template <consensus_harness H>
+void consensus_scene<H>::check_equal(std::size_t server, std::string_view law) {
+  const recorded_state state = machines_[server]->state();
+  if (law.empty()) {
+    law = machines_[server]->stages().installed > 0 ? "S4"
+          : machines_[server]->restarted()          ? "S1"
+                                                    : "P2";
+  }
+  for (const auto& [index, entry] : ledger_.entries()) {
+    const auto own = state.entries.find(index);
+    if (index <= state.at.index.value && (own == state.entries.end() || own->second != entry)) {
+      ledger_.fault(law, "server " + std::to_string(server) + " is past index " +
+                             std::to_string(index) + " and does not hold its entry");
+      return;
+    }
+  }
+}
+
+template <consensus_harness H>
+void consensus_scene<H>::bury(std::size_t server) {
+  machines_[server]->expect_silence();
+  ledger_.forget_server(server);
+  alive_[server] = false;
+}
 
 /// True if the adapter and the harness can move an office by force or by request.
 template <consensus_harness H>
@@ -304,5 +363,6 @@ requires moves_office<H> std::size_t move_office(consensus_scene<H>& scene, std:
   }
 }
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

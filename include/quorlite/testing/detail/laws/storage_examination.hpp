@@ -2,23 +2,22 @@
 /// What a storage may find after its history was interrupted: checked, and lived on with.
 #pragma once
 
-#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
 #include "quorlite/testing/detail/laws/conformance_report.hpp"
-#include "quorlite/testing/faulty_disk.hpp"
 #include "quorlite/testing/detail/laws/storage_history.hpp"
 #include "quorlite/testing/detail/laws/storage_scene.hpp"
+#include "quorlite/testing/faulty_disk.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// What a recovery was worth.
 struct examination {
@@ -137,19 +136,17 @@ class law_checks {
   }
   /// All of the laws were put to the test; one of them may be broken.
   /// @param where what was done to the storage
-  void conclude(const examination& found, const std::string& where) {
-    for (auto& [law, check] : checks_) {
-      check.expect(law != found.law, found.broken + " (" + where + ")");
-    }
-    if (!found.law.empty() && checks_.count(found.law) == 0) {
-      report_.fail(found.law, found.broken + " (" + where + ")");
-    }
-  }
+  void conclude(const examination& found, const std::string& where);
 
  private:
   conformance_report& report_;
   std::map<std::string, law_check> checks_;
 };
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/testing/detail/laws/storage_examination.ipp"  // IWYU pragma: keep
+#endif

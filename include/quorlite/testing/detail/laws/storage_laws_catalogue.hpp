@@ -19,6 +19,7 @@
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// D1 and D2: nothing at first; then exactly what was committed, as often as one looks.
 template <storage_harness H>
@@ -224,5 +225,6 @@ void run_storage_catalogue_laws(H& harness, conformance_report& report) {
   check_notes(harness, report);
 }
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -4,22 +4,20 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/storage.hpp"
 #include "quorlite/testing/detail/laws/conformance_report.hpp"
-#include "quorlite/testing/detail/disk/crash_images.hpp"
-#include "quorlite/testing/faulty_disk.hpp"
 #include "quorlite/testing/detail/laws/storage_examination.hpp"
 #include "quorlite/testing/detail/laws/storage_history.hpp"
+#include "quorlite/testing/faulty_disk.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// How much a run of the fault laws tries.
 struct fault_sweep {
@@ -31,14 +29,8 @@ struct fault_sweep {
 };
 
 /// For messages: the call in which something happened.
-[[nodiscard]] inline std::string text_of_call(const faulty_disk& disk, std::uint64_t ordinal) {
-  const std::string number = "call " + std::to_string(ordinal);
-  if (ordinal == 0 || ordinal > disk.calls()) {
-    return number;
-  }
-  const disk_call call = disk.call(ordinal);
-  return number + ", " + std::string(name_of(call.kind)) + " '" + call.path + "'";
-}
+[[nodiscard]] QUORLITE_DECL std::string text_of_call(const faulty_disk& disk,
+                                                     std::uint64_t ordinal);
 
 /// A whole history without a fault.
 /// @returns the calls that it makes; 0 if it fails
@@ -139,5 +131,10 @@ void check_crashes(H& harness, conformance_report& report, const fault_sweep& sw
   }
 }
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/testing/detail/laws/storage_laws_crashes.ipp"  // IWYU pragma: keep
+#endif

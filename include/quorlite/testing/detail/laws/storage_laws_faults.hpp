@@ -6,7 +6,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -18,15 +17,15 @@
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
 #include "quorlite/testing/detail/laws/conformance_report.hpp"
-#include "quorlite/testing/detail/disk/crash_images.hpp"
-#include "quorlite/testing/faulty_disk.hpp"
 #include "quorlite/testing/detail/laws/storage_examination.hpp"
 #include "quorlite/testing/detail/laws/storage_history.hpp"
 #include "quorlite/testing/detail/laws/storage_laws_crashes.hpp"
 #include "quorlite/testing/detail/laws/storage_scene.hpp"
+#include "quorlite/testing/faulty_disk.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// A way for a call to fail.
 enum class call_failure : std::uint8_t {
@@ -37,119 +36,31 @@ enum class call_failure : std::uint8_t {
   short_write,
 };
 
-inline void plan_failure(faulty_disk& disk, call_failure how, std::uint64_t ordinal) {
-  switch (how) {
-    case call_failure::error_once: disk.fail_at(ordinal, std::errc::io_error); break;
-    case call_failure::error_for_good:
-      disk.fail_at(ordinal, std::errc::io_error, fault_duration::persistent);
-      break;
-    case call_failure::no_space_once: disk.fail_at(ordinal, std::errc::no_space_on_device); break;
-    case call_failure::no_space_for_good: disk.full_from(ordinal); break;
-    case call_failure::short_write: disk.short_write_at(ordinal); break;
-  }
-}
+QUORLITE_DECL void plan_failure(faulty_disk& disk, call_failure how, std::uint64_t ordinal);
 
-[[nodiscard]] inline const char* text_of(call_failure how) noexcept {
-  switch (how) {
-    case call_failure::error_once: return "EIO once in ";
-    case call_failure::error_for_good: return "EIO for good from ";
-    case call_failure::no_space_once: return "ENOSPC once in ";
-    case call_failure::no_space_for_good: return "ENOSPC for good from ";
-    case call_failure::short_write: return "a short write in ";
-  }
-  return "";
-}
+[[nodiscard]] QUORLITE_DECL const char* text_of(call_failure how) noexcept;
 
 /// One failure in one call of a history.
 template <faulty_storage_harness H>
 class failing_call {
  public:
   failing_call(H& harness, const std::vector<history_step>& steps, call_failure how,
-               std::uint64_t ordinal)
-      : harness_(harness), steps_(steps), ordinal_(ordinal) {
-    plan_failure(disk_, how, ordinal);
-    how_ = how;
-  }
+               std::uint64_t ordinal);
 
   /// @returns the first thing that is wrong, or nothing
-  [[nodiscard]] std::string run() {
-    auto storage = harness_.mount(disk_);
-    run_history(*storage, steps_, progress_);
-    const std::error_code error = progress_.error;
-    if (error && error != failure::fatal && error != errc::storage_full) {
-      return "the storage gives an error that says neither 'full' nor 'broken': " + error.message();
-    }
-    if (error == errc::storage_full && failed_a_sync()) {
-      return "a failed sync is not 'try again'";
-    }
-    std::string wrong = look_after_crashes("after the failure");
-    disk_.heal();
-    if (wrong.empty() && error) {
-      wrong = look_after_restart();
-    }
-    if (!wrong.empty() || !error) {
-      return wrong;
-    }
-    if (!progress_.recovered) {  // recover() is called once: the next start tries again
-      storage.reset();
-      storage = harness_.mount(disk_);
-    }
-    run_history(*storage, steps_, progress_);  // whatever is called a success now must be one
-    if (progress_.error && error == errc::storage_full) {
-      return "'full' cannot be tried again: " + progress_.error.message();
-    }
-    wrong = look_after_crashes("after another try");
-    return wrong.empty() && !progress_.error ? difference_in_pages(*storage, progress_.settled)
-                                             : wrong;
-  }
+  [[nodiscard]] std::string run();
 
   [[nodiscard]] std::string where() const { return text_of(how_) + text_of_call(disk_, ordinal_); }
 
  private:
-  [[nodiscard]] bool failed_a_sync() const {
-    const disk_call_kind kind = disk_.call(ordinal_).kind;
-    const bool is_sync = kind == disk_call_kind::sync || kind == disk_call_kind::sync_directory;
-    return is_sync && how_ != call_failure::no_space_for_good;  // that one is for writes
-  }
+  [[nodiscard]] bool failed_a_sync() const;
 
   /// What a crash now leaves must hold what was promised.
-  [[nodiscard]] std::string look_after_crashes(const std::string& when) {
-    std::string wrong;
-    crash_images(disk_, 8, [&](faulty_disk& image, const crash_fates& fates) {
-      if (wrong.empty()) {
-        const auto storage = harness_.mount(image);
-        const examination found = examine(*storage, progress_, H::atomic);
-        wrong = found.law.empty() ? ""
-                                  : found.law + ": " + found.broken + ", " + when +
-                                        " and a crash: " + text_of(fates);
-      }
-    });
-    return wrong;
-  }
+  [[nodiscard]] std::string look_after_crashes(const std::string& when);
 
   /// A new process, the power still on: it may see more than the disk has. What it calls recovered
   /// must be there after a crash too, since the log below may go.
-  [[nodiscard]] std::string look_after_restart() {
-    faulty_disk killed(disk_);
-    log_index at;
-    {
-      const auto storage = harness_.mount(killed);
-      const examination found = examine(*storage, progress_, H::atomic);
-      if (!found.law.empty()) {
-        return found.law + ": " + found.broken + ", after the failure and a restart";
-      }
-      at = found.now.at.index;
-    }
-    faulty_disk image = killed.after_crash({});
-    const auto storage = harness_.mount(image);
-    const examination found = examine(*storage, progress_, H::atomic);
-    if (!found.law.empty()) {
-      return found.law + ": " + found.broken + ", after the failure, a restart and a crash";
-    }
-    return found.now.at.index == at
-               ? ""
-               : "recover() has shown a position that is not durable, after a failed sync";
-  }
+  [[nodiscard]] std::string look_after_restart();
 
   H& harness_;
   const std::vector<history_step>& steps_;
@@ -158,6 +69,91 @@ class failing_call {
   call_failure how_{};
   std::uint64_t ordinal_;
 };
+
+template <faulty_storage_harness H>
+failing_call<H>::failing_call(H& harness, const std::vector<history_step>& steps, call_failure how,
+                              std::uint64_t ordinal)
+    : harness_(harness), steps_(steps), ordinal_(ordinal) {
+  plan_failure(disk_, how, ordinal);
+  how_ = how;
+}
+
+template <faulty_storage_harness H>
+std::string failing_call<H>::run() {
+  auto storage = harness_.mount(disk_);
+  run_history(*storage, steps_, progress_);
+  const std::error_code error = progress_.error;
+  if (error && error != failure::fatal && error != errc::storage_full) {
+    return "the storage gives an error that says neither 'full' nor 'broken': " + error.message();
+  }
+  if (error == errc::storage_full && failed_a_sync()) {
+    return "a failed sync is not 'try again'";
+  }
+  std::string wrong = look_after_crashes("after the failure");
+  disk_.heal();
+  if (wrong.empty() && error) {
+    wrong = look_after_restart();
+  }
+  if (!wrong.empty() || !error) {
+    return wrong;
+  }
+  if (!progress_.recovered) {  // recover() is called once: the next start tries again
+    storage.reset();
+    storage = harness_.mount(disk_);
+  }
+  run_history(*storage, steps_, progress_);  // whatever is called a success now must be one
+  if (progress_.error && error == errc::storage_full) {
+    return "'full' cannot be tried again: " + progress_.error.message();
+  }
+  wrong = look_after_crashes("after another try");
+  return wrong.empty() && !progress_.error ? difference_in_pages(*storage, progress_.settled)
+                                           : wrong;
+}
+
+template <faulty_storage_harness H>
+bool failing_call<H>::failed_a_sync() const {
+  const disk_call_kind kind = disk_.call(ordinal_).kind;
+  const bool is_sync = kind == disk_call_kind::sync || kind == disk_call_kind::sync_directory;
+  return is_sync && how_ != call_failure::no_space_for_good;  // that one is for writes
+}
+
+template <faulty_storage_harness H>
+std::string failing_call<H>::look_after_crashes(const std::string& when) {
+  std::string wrong;
+  crash_images(disk_, 8, [&](faulty_disk& image, const crash_fates& fates) {
+    if (wrong.empty()) {
+      const auto storage = harness_.mount(image);
+      const examination found = examine(*storage, progress_, H::atomic);
+      wrong = found.law.empty() ? ""
+                                : found.law + ": " + found.broken + ", " + when +
+                                      " and a crash: " + text_of(fates);
+    }
+  });
+  return wrong;
+}
+
+template <faulty_storage_harness H>
+std::string failing_call<H>::look_after_restart() {
+  faulty_disk killed(disk_);
+  log_index at;
+  {
+    const auto storage = harness_.mount(killed);
+    const examination found = examine(*storage, progress_, H::atomic);
+    if (!found.law.empty()) {
+      return found.law + ": " + found.broken + ", after the failure and a restart";
+    }
+    at = found.now.at.index;
+  }
+  faulty_disk image = killed.after_crash({});
+  const auto storage = harness_.mount(image);
+  const examination found = examine(*storage, progress_, H::atomic);
+  if (!found.law.empty()) {
+    return found.law + ": " + found.broken + ", after the failure, a restart and a crash";
+  }
+  return found.now.at.index == at
+             ? ""
+             : "recover() has shown a position that is not durable, after a failed sync";
+}
 
 /// D17 for reads: an error is told as one.
 template <faulty_storage_harness H>
@@ -314,5 +310,10 @@ void run_storage_fault_laws(H& harness, conformance_report& report, const fault_
   check_damage(harness, report, sweep);
 }
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/testing/detail/laws/storage_laws_faults.ipp"  // IWYU pragma: keep
+#endif

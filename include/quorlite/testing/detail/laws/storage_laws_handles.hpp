@@ -15,6 +15,7 @@
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// True if the handle reads every page of `content`, whatever the name leads to by now.
 template <class S>
@@ -171,5 +172,6 @@ void run_storage_handle_laws(H& harness, conformance_report& report) {
   check_old_handles(harness, report);
 }
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

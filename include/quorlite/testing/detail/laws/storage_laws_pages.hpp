@@ -20,6 +20,7 @@
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// D4: a long history of small flushes; after each the living pages, at the end those of a fresh
 /// start.
@@ -233,7 +234,8 @@ void check_page_hashes(H& harness, conformance_report& report) {
       }
       for (std::uint32_t page = 2; page <= 9; ++page) {
         const auto seed = content.databases["app.db"].seeds[page];
-        law.expect(hashes[page - 2] == quorlite::detail::page_hash(page_number{page}, page_image(seed, page, 4096)),
+        law.expect(hashes[page - 2] ==
+                       quorlite::detail::page_hash(page_number{page}, page_image(seed, page, 4096)),
                    "the hash of page " + std::to_string(page) + " is the one that was given");
       }
       storage = harness.reopen(std::move(storage));
@@ -254,5 +256,6 @@ void run_storage_page_laws(H& harness, conformance_report& report) {
   check_page_hashes(harness, report);
 }
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

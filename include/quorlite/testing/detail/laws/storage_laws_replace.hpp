@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <utility>
 
@@ -15,18 +14,10 @@
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// Another world than sample_content: one name in common, with another page size and fewer pages.
-[[nodiscard]] inline model_content other_content(std::uint64_t index) {
-  model_content content;
-  content.at = {log_index{index}, term{9}};
-  content.replay_from = content.at.index;
-  content.databases["app.db"].page_size = 2048;
-  content.databases["app.db"].write(1, 3, 60).version = 2;
-  content.databases["new.db"].write(1, 4, 61).version = 7;
-  content.notes = page_image(62, 0, 40);
-  return content;
-}
+[[nodiscard]] QUORLITE_DECL model_content other_content(std::uint64_t index);
 
 /// D14: after publish there is the stage, whole, and nothing else.
 template <storage_harness H>
@@ -114,5 +105,10 @@ void run_storage_replace_laws(H& harness, conformance_report& report) {
   check_stage_beside(harness, report);
 }
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/testing/detail/laws/storage_laws_replace.ipp"  // IWYU pragma: keep
+#endif

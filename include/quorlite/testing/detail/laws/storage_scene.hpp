@@ -6,18 +6,16 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <map>
 #include <memory>
 #include <span>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
@@ -25,6 +23,7 @@
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// What you write to have a storage examined.
 ///
@@ -49,18 +48,8 @@ struct model_database {
   std::map<std::uint32_t, std::uint64_t> seeds;
 
   /// Writes pages first … last with images made of `seed`; grows the database if needed.
-  model_database& write(std::uint32_t first, std::uint32_t last, std::uint64_t seed) {
-    for (std::uint32_t page = first; page <= last; ++page) {
-      seeds[page] = seed;
-    }
-    page_count = page_count < last ? last : page_count;
-    return *this;
-  }
-  model_database& resize(std::uint64_t count) {
-    page_count = count;
-    std::erase_if(seeds, [count](const auto& page) { return page.first > count; });
-    return *this;
-  }
+  model_database& write(std::uint32_t first, std::uint32_t last, std::uint64_t seed);
+  model_database& resize(std::uint64_t count);
 };
 
 /// What a storage should hold.
@@ -73,16 +62,8 @@ struct model_content {
 
 /// The image that `seed` stands for; another one for each page and each seed, without a repeated
 /// block.
-[[nodiscard]] inline bytes page_image(std::uint64_t seed, std::uint32_t number,
-                                      std::uint32_t page_size) {
-  bytes image(page_size);
-  std::uint64_t state = seed * 0x9E3779B97F4A7C15ULL + number;
-  for (std::byte& place : image) {
-    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-    place = static_cast<std::byte>(state >> 56U);
-  }
-  return image;
-}
+[[nodiscard]] QUORLITE_DECL bytes page_image(std::uint64_t seed, std::uint32_t number,
+                                             std::uint32_t page_size);
 
 /// Writes the pages of `next` that `old` has not, in two calls, so that the storage meets more than
 /// one.
@@ -111,23 +92,12 @@ template <class Writer, class Database>
 /// A base position with the memory that it views.
 class model_position {
  public:
-  explicit model_position(const model_content& content) : content_(content) {
-    for (const auto& [name, database] : content_.databases) {
-      lines_.push_back({name, database.page_size, database.page_count, hash_of(database),
-                        version_number{database.version}});
-    }
-  }
+  explicit model_position(const model_content& content);
   [[nodiscard]] base_position view() const noexcept {
     return {content_.at, content_.replay_from, lines_, content_.notes};
   }
 
-  [[nodiscard]] static std::uint64_t hash_of(const model_database& database) {
-    std::uint64_t sum = 0;
-    for (const auto& [number, seed] : database.seeds) {
-      sum += quorlite::detail::page_hash(page_number{number}, page_image(seed, number, database.page_size));
-    }
-    return sum;
-  }
+  [[nodiscard]] static std::uint64_t hash_of(const model_database& database);
 
  private:
   model_content content_;
@@ -136,12 +106,9 @@ class model_position {
 
 /// What a flush that knows the page size `page_size` finds under a name: nothing if it must begin
 /// anew.
-[[nodiscard]] inline model_database before_flush(const model_content& old, const std::string& name,
-                                                 std::uint32_t page_size) {
-  const auto known = old.databases.find(name);
-  const bool goes_on = known != old.databases.end() && known->second.page_size == page_size;
-  return goes_on ? known->second : model_database{};
-}
+[[nodiscard]] QUORLITE_DECL model_database before_flush(const model_content& old,
+                                                        const std::string& name,
+                                                        std::uint32_t page_size);
 
 /// Moves `storage` from one content to the next: begins a flush and writes all that differs. A
 /// database whose page size changes is begun anew.
@@ -238,33 +205,8 @@ template <class S>
 }
 
 /// What differs between a recovery and the model; empty if nothing does.
-[[nodiscard]] inline std::string difference_in_position(const recovery& found,
-                                                        const model_content& content) {
-  if (found.at != content.at || found.replay_from != content.replay_from) {
-    return "recover() stands at index " + std::to_string(found.at.index.value) + " (replay from " +
-           std::to_string(found.replay_from.value) + "), not at " +
-           std::to_string(content.at.index.value);
-  }
-  if (found.notes != content.notes) {
-    return "the notes differ";
-  }
-  if (found.databases.size() != content.databases.size()) {
-    return "recover() lists " + std::to_string(found.databases.size()) + " databases, not " +
-           std::to_string(content.databases.size());
-  }
-  for (const auto& line : found.databases) {
-    const auto known = content.databases.find(line.name);
-    if (known == content.databases.end()) {
-      return "recover() lists '" + line.name + "', which is not in the position";
-    }
-    const model_database& database = known->second;
-    if (line.page_size != database.page_size || line.page_count != database.page_count ||
-        line.version.value != database.version || line.hash != model_position::hash_of(database)) {
-      return "the line of '" + line.name + "' is not the one that was committed";
-    }
-  }
-  return {};
-}
+[[nodiscard]] QUORLITE_DECL std::string difference_in_position(const recovery& found,
+                                                               const model_content& content);
 
 /// Both of the above, after reopening. `ahead` must equal `at` where nothing was left unfinished.
 template <storage_harness H>
@@ -284,16 +226,12 @@ template <storage_harness H>
 }
 
 /// A content with two databases of several pages, standing at `index`.
-[[nodiscard]] inline model_content sample_content(std::uint64_t index, std::uint64_t seed) {
-  model_content content;
-  content.at = {log_index{index}, term{1 + index / 10}};
-  content.replay_from = content.at.index;
-  content.databases["app.db"].write(1, 9, seed).version = index;
-  content.databases["logs_2.db"].page_size = 1024;
-  content.databases["logs_2.db"].write(1, 5, seed + 1).version = index;
-  content.notes = page_image(seed, 0, 300);
-  return content;
-}
+[[nodiscard]] QUORLITE_DECL model_content sample_content(std::uint64_t index, std::uint64_t seed);
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/testing/detail/laws/storage_scene.ipp"  // IWYU pragma: keep
+#endif

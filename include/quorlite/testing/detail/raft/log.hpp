@@ -3,20 +3,19 @@
 #pragma once
 
 #include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <utility>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/testing/detail/raft/message.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// The entries after `base()`, which is where the compacted part ends. Every call is O(1) but for
 /// the entries that it removes, and `last_before_term`, which is logarithmic.
@@ -35,55 +34,22 @@ class raft_log {
     return at == base_.index ? base_.term : this->at(at).term;
   }
   /// @pre first_index() <= at <= last_index()
-  [[nodiscard]] const stored_entry& at(log_index at) const noexcept {
-    QUORLITE_ASSERT(at > base_.index && at <= last_index());
-    return entries_[static_cast<std::size_t>(at.value - base_.index.value - 1)];
-  }
+  [[nodiscard]] const stored_entry& at(log_index at) const noexcept;
 
   /// The highest entry at or below `at` whose term is below that of `at`: where a leader may look
   /// next when `at` did not fit. Terms never decrease along a log, so it is found by halving.
-  [[nodiscard]] log_index last_before_term(log_index at) const noexcept {
-    const quorlite::term beyond = term_at(at);
-    const auto first = std::lower_bound(
-        entries_.begin(), entries_.end(), beyond,
-        [](const stored_entry& entry, quorlite::term sought) { return entry.term < sought; });
-    const auto below = static_cast<std::uint64_t>(first - entries_.begin());
-    return std::min(at, log_index{base_.index.value + below});
-  }
+  [[nodiscard]] log_index last_before_term(log_index at) const noexcept;
 
-  void append(stored_entry entry) {
-    QUORLITE_ASSERT(entry.term >= term_at(last_index()));
-    entries_.push_back(std::move(entry));
-  }
+  void append(stored_entry entry);
 
   /// Removes `from` and everything after it.
-  void truncate_suffix(log_index from) {
-    QUORLITE_ASSERT(from > base_.index);
-    if (from <= last_index()) {
-      entries_.resize(static_cast<std::size_t>(from.value - base_.index.value - 1));
-      synced_ = std::min(synced_, last_index());
-      ++cuts_;
-    }
-  }
+  void truncate_suffix(log_index from);
 
   /// Forgets everything up to `upto`. The caller has a snapshot that covers it.
-  void compact_prefix(log_index upto) {
-    if (upto > base_.index) {
-      const quorlite::term term = term_at(upto);
-      const auto count = static_cast<std::ptrdiff_t>(upto.value - base_.index.value);
-      entries_.erase(entries_.begin(), entries_.begin() + count);
-      base_ = {upto, term};
-      synced_ = std::max(synced_, upto);
-    }
-  }
+  void compact_prefix(log_index upto);
 
   /// Nothing but a snapshot is left.
-  void reset(log_position base) {
-    entries_.clear();
-    base_ = base;
-    synced_ = base.index;
-    ++cuts_;
-  }
+  void reset(log_position base);
 
   // ---- durability
 
@@ -97,13 +63,7 @@ class raft_log {
   }
   /// A crash: of the entries not yet synced any number of the first may have reached the disk, or
   /// none.
-  void lose_unsynced(random& source) {
-    const std::uint64_t unsynced = last_index().value - synced_.value;
-    if (unsynced > 0) {
-      truncate_suffix(log_index{synced_.value + source.between(0, unsynced) + 1});
-      synced_ = last_index();
-    }
-  }
+  void lose_unsynced(random& source);
 
  private:
   log_position base_;
@@ -127,5 +87,10 @@ struct server_disk {
       snapshot;  ///< of this server only; a transfer keeps an old one alive
 };
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/testing/detail/raft/log.ipp"  // IWYU pragma: keep
+#endif

@@ -7,13 +7,13 @@
 #include <variant>
 #include <vector>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
-#include "quorlite/testing/detail/simulation/event_hash.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 enum class entry_kind : std::uint8_t {
   command,  ///< bytes that somebody proposed
@@ -81,8 +81,6 @@ struct message {
       body;
 };
 
-namespace detail {
-
 /// Words that tell messages of one kind apart, for the event hash and for traces.
 struct message_digest {
   const char* name = "";
@@ -97,29 +95,10 @@ struct digest_of {
   message_digest operator()(const vote_reply& m) const noexcept {
     return {m.pre_vote ? "pre_vote_reply" : "vote_reply", 0, m.granted ? 1U : 0U};
   }
-  message_digest operator()(const append_request& m) const noexcept {
-    event_hash hash;
-    hash.add(m.previous.term.value, m.commit_index.value, m.round);
-    for (const stored_entry& entry : m.entries) {
-      hash.add(entry.term.value, static_cast<std::uint64_t>(entry.kind), entry.payload_hash);
-    }
-    return {m.entries.empty() ? "heartbeat" : "append", m.previous.index.value, hash.value()};
-  }
-  message_digest operator()(const append_reply& m) const noexcept {
-    event_hash hash;
-    hash.add(m.rejected.value, m.hint.value, m.round);
-    return {m.accepted ? "append_accepted" : "append_rejected", m.match.value, hash.value()};
-  }
-  message_digest operator()(const snapshot_request& m) const noexcept {
-    event_hash hash;
-    hash.add(m.at.term.value, m.offset, m.total_bytes, m.round, hash_of_bytes(m.chunk));
-    return {"snapshot", m.at.index.value, hash.value()};
-  }
-  message_digest operator()(const snapshot_reply& m) const noexcept {
-    event_hash hash;
-    hash.add(m.next_offset, m.installed ? 1U : 0U, m.round);
-    return {"snapshot_reply", m.at.value, hash.value()};
-  }
+  message_digest operator()(const append_request& m) const noexcept;
+  message_digest operator()(const append_reply& m) const noexcept;
+  message_digest operator()(const snapshot_request& m) const noexcept;
+  message_digest operator()(const snapshot_reply& m) const noexcept;
   message_digest operator()(const timeout_now&) const noexcept { return {"timeout_now", 0, 0}; }
 };
 
@@ -130,3 +109,7 @@ struct digest_of {
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/testing/detail/raft/message.ipp"  // IWYU pragma: keep
+#endif

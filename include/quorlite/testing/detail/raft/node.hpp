@@ -2,31 +2,32 @@
 /// One server of the test Raft: the protocol and nothing around it.
 ///
 /// It has no clock, no network and no thread: the world calls `receive` and `wake`, and the node
-/// answers through its environment. The machine's lane is the caller's stack. Definitions, a
-/// chapter each: test_raft_election.hpp, test_raft_replication.hpp, test_raft_restore.hpp,
-/// test_raft_lifecycle.hpp.
+/// answers through its environment. The machine's lane is the caller's stack. Bodies, a chapter
+/// each: lifecycle.ipp, election.ipp, replication.ipp, snapshots.ipp.
 ///
 /// Follows the Raft paper (Ongaro and Ousterhout, extended version) and, where it says "thesis",
 /// Ongaro's thesis.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <system_error>
-#include <utility>
 #include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
+#include "quorlite/ids.hpp"
 #include "quorlite/testing/detail/raft/log.hpp"
 #include "quorlite/testing/detail/raft/message.hpp"
 #include "quorlite/testing/detail/raft/office.hpp"
-#include "quorlite/testing/test_raft_options.hpp"
+#include "quorlite/testing/detail/raft/options_fwd.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// What a node asks to be woken for.
 enum class wake_kind : std::uint8_t {
@@ -64,8 +65,6 @@ class node_environment {
   ~node_environment() = default;
 };
 
-namespace detail {
-
 /// A snapshot of this server's machine, being copied to its disk.
 struct pinned_snapshot {
   std::unique_ptr<snapshot_reader> reader;
@@ -79,18 +78,84 @@ struct incoming_snapshot {
   std::uint64_t total_bytes = 0;
 };
 
-}  // namespace detail
-
 enum class raft_role : std::uint8_t { follower, pre_candidate, candidate, leader };
 
-/// A server. Not movable: events name it. One thread of control.
-class raft_node {
+/// A server without what it does: its settings, its disk, and what a crash takes from it. Not
+/// movable: events name it. One thread of control.
+class node_state {
  public:
+  node_state(const node_state&) = delete;
+  node_state& operator=(const node_state&) = delete;
+
+  [[nodiscard]] server_id id() const noexcept { return self_; }
+  [[nodiscard]] bool running() const noexcept { return machine_ != nullptr; }
+  [[nodiscard]] raft_role role() const noexcept { return role_; }
+  [[nodiscard]] quorlite::term term() const noexcept { return disk_.term; }
+  [[nodiscard]] bool announced() const noexcept { return office_.announced; }
+  [[nodiscard]] server_id known_leader() const noexcept { return leader_; }
+  [[nodiscard]] log_index commit_index() const noexcept { return commit_; }
+  [[nodiscard]] log_index applied_index() const noexcept { return applied_; }
+  [[nodiscard]] const server_disk& disk() const noexcept { return disk_; }
+  [[nodiscard]] const leader_office& office() const noexcept { return office_; }
+  /// For tests that begin in the middle. @pre not running
+  [[nodiscard]] server_disk& disk_to_prepare() noexcept { return disk_; }
+
+ protected:
+  /// @param options outlive this
+  node_state(server_id self, const world_options& options, node_environment& environment,
+             random source);
+  ~node_state() = default;
+
+  /// All that is lost in a crash.
+  void forget_everything();
+  [[nodiscard]] std::size_t quorum() const noexcept { return servers_.size() / 2 + 1; }
+  [[nodiscard]] bool leads() const noexcept { return role_ == raft_role::leader; }
+  void send(server_id to, quorlite::term term, decltype(message::body) body);
+  void settle(proposal_token token, outcome how, reason why) { machine_->settled(token, how, why); }
+  void trace(const char* what, std::uint64_t first = 0, std::uint64_t second = 0);
+
+  // ---- for good
+  const server_id self_;
+  std::vector<server_id> servers_;
+  const raft_options& options_;
+  const compaction_options& compaction_;
+  const disk_options& disk_options_;
+  node_environment& environment_;
+  random random_;
+  // Never used twice: a wake-up asked for before a crash is not taken for ours.
+  std::uint64_t stamps_ = 0;
+  server_disk disk_;
+
+  // ---- lost in a crash
+  state_machine* machine_ = nullptr;
+  raft_role role_ = raft_role::follower;
+  server_id leader_;
+  log_index commit_;
+  log_index applied_;
+  log_index verified_;  // equal to the log of this term's leader up to here
+  std::vector<server_id> votes_;
+  std::uint64_t election_at_us_ = 0;
+  std::uint64_t election_timeout_us_ = 0;
+  std::uint64_t leader_heard_us_ = 0;
+  std::uint64_t timer_armed_us_ = 0;
+  std::uint64_t timer_stamp_ = 0;
+  std::uint64_t outbox_stamp_ = 0;
+  std::uint64_t disk_stamp_ = 0;
+  std::uint64_t snapshot_stamp_ = 0;
+  log_index syncing_upto_;
+  std::uint64_t syncing_cuts_ = 0;
+  leader_office office_;
+  std::optional<pinned_snapshot> taking_;
+  std::optional<incoming_snapshot> incoming_;
+};
+
+/// What a server does.
+class raft_node final : public node_state {
+ public:
+  /// @param options outlive this
   raft_node(server_id self, const world_options& options, node_environment& environment,
-            random source);
-  raft_node(const raft_node&) = delete;
-  raft_node& operator=(const raft_node&) = delete;
-  ~raft_node() = default;
+            random source)
+      : node_state(self, options, environment, source) {}
 
   // ---- life
   /// Restores this server's snapshot if the machine is behind it, then takes part.
@@ -113,20 +178,6 @@ class raft_node {
   // ---- what happens to it
   void receive(const message& what);
   void wake(wake_kind kind, std::uint64_t stamp);
-
-  // ---- what can be seen from outside
-  [[nodiscard]] server_id id() const noexcept { return self_; }
-  [[nodiscard]] bool running() const noexcept { return machine_ != nullptr; }
-  [[nodiscard]] raft_role role() const noexcept { return role_; }
-  [[nodiscard]] quorlite::term term() const noexcept { return disk_.term; }
-  [[nodiscard]] bool announced() const noexcept { return office_.announced; }
-  [[nodiscard]] server_id known_leader() const noexcept { return leader_; }
-  [[nodiscard]] log_index commit_index() const noexcept { return commit_; }
-  [[nodiscard]] log_index applied_index() const noexcept { return applied_; }
-  [[nodiscard]] const server_disk& disk() const noexcept { return disk_; }
-  [[nodiscard]] const leader_office& office() const noexcept { return office_; }
-  /// For tests that begin in the middle. @pre not running
-  [[nodiscard]] server_disk& disk_to_prepare() noexcept { return disk_; }
 
  private:
   // election
@@ -165,6 +216,7 @@ class raft_node {
   void announce_if_due();
   void settle_barriers();
   void continue_transfer();
+  /// Ends this life by itself.
   void halt();
 
   // snapshots
@@ -176,49 +228,15 @@ class raft_node {
   [[nodiscard]] bool receive_chunk(const snapshot_request& ask);
   [[nodiscard]] bool install_received();
   [[nodiscard]] std::error_code restore_own_snapshot();
-
-  // life
-  void forget_everything();
-  void send(server_id to, quorlite::term term, decltype(message::body) body);
-  void settle(proposal_token token, outcome how, reason why) { machine_->settled(token, how, why); }
-  [[nodiscard]] std::size_t quorum() const noexcept { return servers_.size() / 2 + 1; }
-  [[nodiscard]] bool leads() const noexcept { return role_ == raft_role::leader; }
-  void trace(const char* what, std::uint64_t first = 0, std::uint64_t second = 0);
-
-  // ---- for good
-  const server_id self_;
-  std::vector<server_id> servers_;
-  const raft_options options_;
-  const compaction_options compaction_;
-  const disk_options disk_options_;
-  node_environment& environment_;
-  random random_;
-  std::uint64_t stamps_ =
-      0;  // never used twice: a wake-up asked for before a crash is not taken for ours
-  server_disk disk_;
-
-  // ---- lost in a crash
-  state_machine* machine_ = nullptr;
-  raft_role role_ = raft_role::follower;
-  server_id leader_;
-  log_index commit_;
-  log_index applied_;
-  log_index verified_;  // equal to the log of this term's leader up to here
-  std::vector<server_id> votes_;
-  std::uint64_t election_at_us_ = 0;
-  std::uint64_t election_timeout_us_ = 0;
-  std::uint64_t leader_heard_us_ = 0;
-  std::uint64_t timer_armed_us_ = 0;
-  std::uint64_t timer_stamp_ = 0;
-  std::uint64_t outbox_stamp_ = 0;
-  std::uint64_t disk_stamp_ = 0;
-  std::uint64_t snapshot_stamp_ = 0;
-  log_index syncing_upto_;
-  std::uint64_t syncing_cuts_ = 0;
-  leader_office office_;
-  std::optional<detail::pinned_snapshot> taking_;
-  std::optional<detail::incoming_snapshot> incoming_;
 };
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/testing/detail/raft/election.ipp"     // IWYU pragma: keep
+#include "quorlite/testing/detail/raft/lifecycle.ipp"    // IWYU pragma: keep
+#include "quorlite/testing/detail/raft/replication.ipp"  // IWYU pragma: keep
+#include "quorlite/testing/detail/raft/snapshots.ipp"    // IWYU pragma: keep
+#endif

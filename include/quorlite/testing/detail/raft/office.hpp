@@ -11,12 +11,12 @@
 #include <vector>
 
 #include "quorlite/config.hpp"
-#include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/testing/detail/raft/log.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// What the leader knows of one follower (Raft paper, figure 2: nextIndex and matchIndex).
 struct follower_progress {
@@ -39,12 +39,7 @@ struct follower_progress {
   std::uint64_t sending_offset = 0;
   bool chunk_awaited = false;
 
-  void probe_from(log_index at) noexcept {
-    how = mode::probe;
-    next = std::max(at, match.value == 0 ? log_index{1} : log_index{match.value + 1});
-    awaits_probe = false;
-    sending.reset();
-  }
+  void probe_from(log_index at) noexcept;
 };
 
 /// Everything a leader loses together with its office.
@@ -78,12 +73,7 @@ struct leader_office {
   log_index commit_ceiling{~std::uint64_t{0}};
   std::optional<handover> transfer;
 
-  [[nodiscard]] follower_progress* find(server_id server) noexcept {
-    const auto found =
-        std::find_if(followers.begin(), followers.end(),
-                     [&](const follower_progress& each) { return each.server == server; });
-    return found == followers.end() ? nullptr : &*found;
-  }
+  [[nodiscard]] follower_progress* find(server_id server) noexcept;
 
   /// The highest value that a quorum has reached: `own` and each follower's, sorted, the middle
   /// one.
@@ -101,5 +91,10 @@ struct leader_office {
   }
 };
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/testing/detail/raft/office.ipp"  // IWYU pragma: keep
+#endif

@@ -2,23 +2,20 @@
 /// Who of the simulated clients runs next, and what they wait for.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <utility>
 #include <variant>
 #include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/testing/detail/simulation/baton_engine.hpp"
-#include "quorlite/testing/detail/simulation/client_engine.hpp"
-#include "quorlite/testing/detail/simulation/fiber_engine.hpp"
+#include "quorlite/testing/detail/simulation/engines.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 class client_scheduler;
 
@@ -47,20 +44,9 @@ static_assert(raisable_signal<client_signal>);
 /// decides.
 class client_scheduler {
  public:
-  client_scheduler(engine_kind kind, random source) : random_(source) {
-    if (kind == engine_kind::baton) {
-      engine_.emplace<baton_engine>();
-    }
-  }
+  client_scheduler(engine_kind kind, random source);
 
-  client_id spawn(client_body body) {
-    const client_id id =
-        std::visit([&](auto& engine) { return engine.spawn(std::move(body)); }, engine_);
-    clients_.emplace_back();
-    ++unfinished_;
-    make_ready(id);
-    return id;
-  }
+  client_id spawn(client_body body);
 
   [[nodiscard]] bool finished(client_id id) const noexcept {
     return std::visit([&](const auto& engine) { return engine.finished(id); }, engine_);
@@ -71,88 +57,27 @@ class client_scheduler {
   [[nodiscard]] bool inside_client() const noexcept { return running_ != client_id{}; }
 
   /// The client that runs next. @pre any_ready()
-  [[nodiscard]] client_id draw() noexcept {
-    QUORLITE_ASSERT(!ready_.empty());
-    const auto chosen = static_cast<std::size_t>(random_.below(ready_.size()));
-    std::swap(ready_[chosen], ready_.back());
-    const client_id id = ready_.back();
-    ready_.pop_back();
-    at(id).ready = false;
-    return id;
-  }
+  [[nodiscard]] client_id draw() noexcept;
 
   /// Runs it until it waits or ends. Throws what leaves the client's body.
-  void run(client_id id) {
-    running_ = id;
-    struct on_return {
-      client_scheduler& self;
-      client_id id;
-      ~on_return() {
-        self.running_ = client_id{};
-        self.unfinished_ -= self.finished(id) ? 1 : 0;
-      }
-    } const guard{*this, id};
-    std::visit([&](auto& engine) { engine.resume(id); }, engine_);
-  }
+  void run(client_id id);
 
   // ---- waiting, in three steps: begin, (the caller posts the deadline), pause
 
   /// @param group with whom the client may be released
   /// @returns the client, if its deadline must be posted: none that is early enough is on its way
   [[nodiscard]] std::optional<client_id> begin_wait(client_signal& signal,
-                                                    std::uint64_t deadline_us,
-                                                    std::uint64_t group) {
-    QUORLITE_ASSERT(inside_client() && !signal.raised_);
-    client& self = at(running_);
-    self.waiting_for = &signal;
-    self.deadline_us = deadline_us;
-    self.group = group;
-    signal.scheduler_ = this;
-    signal.waiters_.push_back(running_);
-    if (self.posted_us != 0 && self.posted_us <= deadline_us) {
-      return std::nullopt;
-    }
-    self.posted_us = deadline_us;
-    return running_;
-  }
+                                                    std::uint64_t deadline_us, std::uint64_t group);
 
   /// Leaves the client's stack until it is ready. @returns whether the signal is raised
-  [[nodiscard]] bool pause(client_signal& signal) {
-    const client_id self = running_;
-    std::visit([](auto& engine) { engine.yield(); }, engine_);
-    at(self).waiting_for = nullptr;
-    std::erase(signal.waiters_, self);
-    return signal.raised_;
-  }
+  [[nodiscard]] bool pause(client_signal& signal);
 
   /// A posted deadline has come. @returns when to post the next one, if the client waits longer by
   /// now
-  [[nodiscard]] std::optional<std::uint64_t> deadline_came(client_id id, std::uint64_t now_us) {
-    client& self = at(id);
-    if (self.posted_us != now_us) {
-      return std::nullopt;  // an earlier one was posted meanwhile
-    }
-    self.posted_us = 0;
-    if (self.waiting_for == nullptr || self.ready) {
-      return std::nullopt;
-    }
-    if (self.deadline_us <= now_us) {
-      make_ready(id);
-      return std::nullopt;
-    }
-    self.posted_us = self.deadline_us;
-    return self.deadline_us;
-  }
+  [[nodiscard]] std::optional<std::uint64_t> deadline_came(client_id id, std::uint64_t now_us);
 
   /// Makes the waiting clients of this group ready, whatever they wait for; 0: all of them.
-  void release(std::uint64_t group) {
-    for (std::size_t place = 0; place < clients_.size(); ++place) {
-      client& each = clients_[place];
-      if (each.waiting_for != nullptr && !each.ready && (group == 0 || each.group == group)) {
-        make_ready(client_id{static_cast<std::uint32_t>(place + 1)});
-      }
-    }
-  }
+  void release(std::uint64_t group);
 
  private:
   friend class client_signal;
@@ -167,12 +92,7 @@ class client_scheduler {
 
   [[nodiscard]] client& at(client_id id) noexcept { return clients_[id.value - 1]; }
 
-  void make_ready(client_id id) {
-    if (!at(id).ready) {
-      at(id).ready = true;
-      ready_.push_back(id);
-    }
-  }
+  void make_ready(client_id id);
 
   std::variant<fiber_engine, baton_engine> engine_;
   random random_;
@@ -182,13 +102,10 @@ class client_scheduler {
   std::size_t unfinished_ = 0;
 };
 
-inline void client_signal::raise() noexcept {
-  raised_ = true;
-  for (const client_id each : waiters_) {
-    scheduler_->make_ready(each);
-  }
-  waiters_.clear();
-}
-
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/testing/detail/simulation/client_scheduler.ipp"  // IWYU pragma: keep
+#endif

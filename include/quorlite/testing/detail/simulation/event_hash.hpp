@@ -3,16 +3,15 @@
 /// one.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <cstring>
 
-#include "quorlite/config.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// A running 64-bit hash over words, order-sensitive. For comparing runs, not against an adversary.
 class event_hash {
@@ -34,21 +33,12 @@ class event_hash {
 
 /// A hash of bytes, eight at a time, little-endian on every machine that the library supports. The
 /// length counts, so a zero byte more is another value.
-[[nodiscard]] inline std::uint64_t hash_of_bytes(bytes_view data) noexcept {
-  std::uint64_t state = mix_bits(data.size() + 1);
-  std::size_t offset = 0;
-  for (; offset + 8 <= data.size(); offset += 8) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, data.data() + offset, 8);
-    state = (state ^ word) * 0xD6E8FEB86659FD93ULL;
-    state ^= state >> 32U;
-  }
-  std::uint64_t rest = 0;
-  if (offset < data.size()) {
-    std::memcpy(&rest, data.data() + offset, data.size() - offset);
-  }
-  return mix_bits(state ^ rest);
-}
+[[nodiscard]] QUORLITE_DECL std::uint64_t hash_of_bytes(bytes_view data) noexcept;
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/testing/detail/simulation/event_hash.ipp"  // IWYU pragma: keep
+#endif

@@ -12,6 +12,7 @@
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// Events by (time, order of posting): equal times happen in the order in which they were asked
 /// for, so that nothing is left to chance. Posting and taking are logarithmic and move only small
@@ -70,5 +71,6 @@ class event_queue {
   std::uint64_t posted_ = 0;
 };
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -14,6 +14,7 @@
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// Spreads one word over another, all bits on all bits (the finaliser of SplitMix64: Steele, Lea,
 /// Flood, "Fast splittable pseudorandom number generators", 2014). A bijection.
@@ -101,5 +102,6 @@ class random {
   std::array<std::uint64_t, 4> state_{};
 };
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

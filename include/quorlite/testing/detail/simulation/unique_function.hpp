@@ -11,6 +11,7 @@
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 template <class Signature>
 class unique_function;
@@ -60,5 +61,6 @@ class unique_function<Result(Arguments...)> {
   std::unique_ptr<base> held_;
 };
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -1,5 +1,5 @@
 /// @file
-/// The test Raft, chapter four: snapshots are taken, kept, sent and installed (Raft paper, 7).
+/// Bodies of raft_node: snapshots are taken, kept, sent and installed (Raft paper, 7).
 #pragma once
 
 #include <algorithm>
@@ -7,15 +7,17 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
+#include "quorlite/testing/test_raft.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 // ---- taking one
 
 /// The state is pinned here, on the lane; it is read in later events, between which entries are
 /// applied.
-inline void raft_node::take_snapshot_if_due() {
+QUORLITE_DECL void raft_node::take_snapshot_if_due() {
   const log_index last = disk_.snapshot == nullptr ? log_index{} : disk_.snapshot->at.index;
   if (compaction_.threshold_entries == 0 || taking_ ||
       applied_.value < last.value + compaction_.threshold_entries) {
@@ -33,7 +35,7 @@ inline void raft_node::take_snapshot_if_due() {
   environment_.wake_at(self_, wake_kind::snapshot, environment_.now_us() + 1, snapshot_stamp_);
 }
 
-inline void raft_node::on_snapshot_part() {
+QUORLITE_DECL void raft_node::on_snapshot_part() {
   constexpr std::uint64_t part_takes_us = 50;
   bytes& content = taking_->copy.content;
   const std::uint64_t count =
@@ -62,7 +64,7 @@ inline void raft_node::on_snapshot_part() {
 
 // ---- sending one
 
-inline void raft_node::send_chunk(follower_progress& to) {
+QUORLITE_DECL void raft_node::send_chunk(follower_progress& to) {
   if (to.sending_offset == 0) {
     to.sending = disk_.snapshot;  // nothing of an older one has arrived: the newest will do better
   }
@@ -78,7 +80,7 @@ inline void raft_node::send_chunk(follower_progress& to) {
                         .chunk = bytes(chunk.begin(), chunk.end())});
 }
 
-inline void raft_node::on_message(const message& envelope, const snapshot_reply& reply) {
+QUORLITE_DECL void raft_node::on_message(const message& envelope, const snapshot_reply& reply) {
   follower_progress* const from = leads() ? office_.find(envelope.from) : nullptr;
   if (from == nullptr) {
     return;
@@ -104,7 +106,7 @@ inline void raft_node::on_message(const message& envelope, const snapshot_reply&
 
 // ---- receiving one
 
-inline void raft_node::on_message(const message& envelope, const snapshot_request& ask) {
+QUORLITE_DECL void raft_node::on_message(const message& envelope, const snapshot_request& ask) {
   hear_leader(envelope.from);
   snapshot_reply reply{.at = ask.at.index, .round = ask.round};
   if (ask.at.index <= applied_) {
@@ -119,7 +121,7 @@ inline void raft_node::on_message(const message& envelope, const snapshot_reques
 }
 
 /// @returns true if that was the last chunk and the snapshot is in place
-inline bool raft_node::receive_chunk(const snapshot_request& ask) {
+QUORLITE_DECL bool raft_node::receive_chunk(const snapshot_request& ask) {
   if (!incoming_ || incoming_->copy.at != ask.at) {
     incoming_.reset();
     if (ask.offset != 0) {
@@ -146,8 +148,8 @@ inline bool raft_node::receive_chunk(const snapshot_request& ask) {
   return content.size() == incoming_->total_bytes && install_received();
 }
 
-inline bool raft_node::install_received() {
-  detail::incoming_snapshot arrived = *std::exchange(incoming_, std::nullopt);
+QUORLITE_DECL bool raft_node::install_received() {
+  incoming_snapshot arrived = *std::exchange(incoming_, std::nullopt);
   if (arrived.stage->finish()) {
     return false;
   }
@@ -179,7 +181,7 @@ inline bool raft_node::install_received() {
 }
 
 /// After a crash: the machine is behind what this server's log begins with.
-inline std::error_code raft_node::restore_own_snapshot() {
+QUORLITE_DECL std::error_code raft_node::restore_own_snapshot() {
   result<std::unique_ptr<snapshot_stage>> stage = machine_->begin_restore();
   if (!stage) {
     return stage.error();
@@ -199,5 +201,6 @@ inline std::error_code raft_node::restore_own_snapshot() {
   return answer == verdict::halted ? make_error_code(errc::halted) : std::error_code{};
 }
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

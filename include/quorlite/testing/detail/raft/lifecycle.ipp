@@ -1,18 +1,21 @@
 /// @file
-/// The test Raft, chapter one: a server comes, speaks and goes.
+/// Bodies of raft_node: a server comes, speaks and goes.
 #pragma once
 
+#include <algorithm>
 #include <cstdio>
 #include <utility>
 
 #include "quorlite/config.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
+#include "quorlite/testing/test_raft.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
-inline raft_node::raft_node(server_id self, const world_options& options,
-                            node_environment& environment, random source)
+QUORLITE_DECL node_state::node_state(server_id self, const world_options& options,
+                                     node_environment& environment, random source)
     : self_(self),
       options_(options.raft),
       compaction_(options.compaction),
@@ -24,7 +27,39 @@ inline raft_node::raft_node(server_id self, const world_options& options,
   }
 }
 
-inline std::error_code raft_node::start(state_machine& machine) {
+QUORLITE_DECL void node_state::forget_everything() {
+  machine_ = nullptr;
+  role_ = raft_role::follower;
+  leader_ = {};
+  commit_ = {};
+  applied_ = {};
+  verified_ = {};
+  votes_.clear();
+  election_at_us_ = election_timeout_us_ = leader_heard_us_ = timer_armed_us_ = 0;
+  timer_stamp_ = outbox_stamp_ = disk_stamp_ = snapshot_stamp_ = 0;
+  syncing_upto_ = {};
+  syncing_cuts_ = 0;
+  office_ = leader_office{};
+  taking_.reset();
+  incoming_.reset();
+}
+
+QUORLITE_DECL void node_state::send(server_id to, quorlite::term term,
+                                    decltype(message::body) body) {
+  environment_.send({.from = self_, .to = to, .term = term, .body = std::move(body)});
+}
+
+QUORLITE_DECL void node_state::trace(const char* what, std::uint64_t first, std::uint64_t second) {
+  if (environment_.is_traced()) {
+    char line[160];
+    std::snprintf(line, sizeof line, "term %llu: %s %llu %llu",
+                  static_cast<unsigned long long>(disk_.term.value), what,
+                  static_cast<unsigned long long>(first), static_cast<unsigned long long>(second));
+    environment_.trace_line(self_, line);
+  }
+}
+
+QUORLITE_DECL std::error_code raft_node::start(state_machine& machine) {
   QUORLITE_ASSERT(!running());
   forget_everything();
   machine_ = &machine;
@@ -46,7 +81,7 @@ inline std::error_code raft_node::start(state_machine& machine) {
   return {};
 }
 
-inline void raft_node::stop() {
+QUORLITE_DECL void raft_node::stop() {
   QUORLITE_ASSERT(running());
   trace("stops");
   if (leads()) {
@@ -67,7 +102,7 @@ inline void raft_node::stop() {
   forget_everything();
 }
 
-inline void raft_node::crash() {
+QUORLITE_DECL void raft_node::crash() {
   QUORLITE_ASSERT(running());
   trace("crashes, synced, last", disk_.log.synced_index().value, disk_.log.last_index().value);
   disk_.log.lose_unsynced(random_);
@@ -76,30 +111,13 @@ inline void raft_node::crash() {
 
 /// The machine said that it must not go on: office is given up, everybody is answered, and the
 /// server is silent from here on, as if it had been stopped.
-inline void raft_node::halt() {
+QUORLITE_DECL void raft_node::halt() {
   trace("halts, applied", applied_.value);
   stop();
   environment_.retired(self_);
 }
 
-inline void raft_node::forget_everything() {
-  machine_ = nullptr;
-  role_ = raft_role::follower;
-  leader_ = {};
-  commit_ = {};
-  applied_ = {};
-  verified_ = {};
-  votes_.clear();
-  election_at_us_ = election_timeout_us_ = leader_heard_us_ = timer_armed_us_ = 0;
-  timer_stamp_ = outbox_stamp_ = disk_stamp_ = snapshot_stamp_ = 0;
-  syncing_upto_ = {};
-  syncing_cuts_ = 0;
-  office_ = leader_office{};
-  taking_.reset();
-  incoming_.reset();
-}
-
-inline void raft_node::receive(const message& what) {
+QUORLITE_DECL void raft_node::receive(const message& what) {
   if (!running()) {
     return;
   }
@@ -118,7 +136,7 @@ inline void raft_node::receive(const message& what) {
   }
 }
 
-inline void raft_node::wake(wake_kind kind, std::uint64_t stamp) {
+QUORLITE_DECL void raft_node::wake(wake_kind kind, std::uint64_t stamp) {
   if (!running()) {
     return;
   }
@@ -149,19 +167,6 @@ inline void raft_node::wake(wake_kind kind, std::uint64_t stamp) {
   }
 }
 
-inline void raft_node::send(server_id to, quorlite::term term, decltype(message::body) body) {
-  environment_.send({.from = self_, .to = to, .term = term, .body = std::move(body)});
-}
-
-inline void raft_node::trace(const char* what, std::uint64_t first, std::uint64_t second) {
-  if (environment_.is_traced()) {
-    char line[160];
-    std::snprintf(line, sizeof line, "term %llu: %s %llu %llu",
-                  static_cast<unsigned long long>(disk_.term.value), what,
-                  static_cast<unsigned long long>(first), static_cast<unsigned long long>(second));
-    environment_.trace_line(self_, line);
-  }
-}
-
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

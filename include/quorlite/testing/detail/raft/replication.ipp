@@ -1,6 +1,6 @@
 /// @file
-/// The test Raft, chapter three: entries go out, are committed and applied (Raft paper, 5.3
-/// and 5.4.2; thesis, 6.4 for reads and 10.2 for pipelining).
+/// Bodies of raft_node: entries go out, are committed and applied (Raft paper, 5.3 and 5.4.2;
+/// thesis, 6.4 for reads and 10.2 for pipelining).
 #pragma once
 
 #include <algorithm>
@@ -9,13 +9,16 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
+#include "quorlite/testing/test_raft.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 // ---- the leader: taking proposals
 
-inline void raft_node::propose(quorlite::term expected, proposal_token token, bytes_view entry) {
+QUORLITE_DECL void raft_node::propose(quorlite::term expected, proposal_token token,
+                                      bytes_view entry) {
   const bool is_open = leads() && office_.announced;
   const bool is_full =
       options_.max_in_flight != 0 && office_.proposals.size() >= options_.max_in_flight;
@@ -48,7 +51,7 @@ inline void raft_node::propose(quorlite::term expected, proposal_token token, by
 
 /// Thesis, 6.4: what is committed now, as soon as a quorum confirms that nobody else could have
 /// committed more.
-inline void raft_node::read_barrier(proposal_token token) {
+QUORLITE_DECL void raft_node::read_barrier(proposal_token token) {
   if (!leads() || !office_.announced) {
     settle(token, outcome::not_applied, reason::not_leader);
     return;
@@ -57,7 +60,7 @@ inline void raft_node::read_barrier(proposal_token token) {
   post_outbox();
 }
 
-inline void raft_node::settle_barriers() {
+QUORLITE_DECL void raft_node::settle_barriers() {
   if (office_.barriers.empty()) {
     return;
   }
@@ -73,7 +76,7 @@ inline void raft_node::settle_barriers() {
   }
 }
 
-inline void raft_node::append_locally(entry_kind kind, bytes_view payload) {
+QUORLITE_DECL void raft_node::append_locally(entry_kind kind, bytes_view payload) {
   disk_.log.append({.term = disk_.term,
                     .kind = kind,
                     .payload_hash = hash_of_bytes(payload),
@@ -83,7 +86,7 @@ inline void raft_node::append_locally(entry_kind kind, bytes_view payload) {
 
 // ---- durability, leader and follower alike
 
-inline void raft_node::sync_if_needed() {
+QUORLITE_DECL void raft_node::sync_if_needed() {
   raft_log& log = disk_.log;
   if (disk_options_.sync_max_us == 0) {
     log.mark_synced(log.last_index());
@@ -97,7 +100,7 @@ inline void raft_node::sync_if_needed() {
   }
 }
 
-inline void raft_node::on_synced() {
+QUORLITE_DECL void raft_node::on_synced() {
   if (syncing_cuts_ == disk_.log.cuts()) {
     disk_.log.mark_synced(syncing_upto_);
   }
@@ -113,14 +116,14 @@ inline void raft_node::on_synced() {
 // ---- the leader: sending
 
 /// What is proposed, or becomes committed, at one instant goes out in one message per follower.
-inline void raft_node::post_outbox() {
+QUORLITE_DECL void raft_node::post_outbox() {
   if (outbox_stamp_ == 0) {
     outbox_stamp_ = ++stamps_;
     environment_.wake_at(self_, wake_kind::outbox, environment_.now_us(), outbox_stamp_);
   }
 }
 
-inline void raft_node::on_outbox() {
+QUORLITE_DECL void raft_node::on_outbox() {
   if (!leads()) {
     return;
   }
@@ -139,7 +142,7 @@ inline void raft_node::on_outbox() {
   settle_barriers();
 }
 
-inline void raft_node::send_heartbeats() {
+QUORLITE_DECL void raft_node::send_heartbeats() {
   office_.heartbeat_at_us = environment_.now_us() + options_.heartbeat_interval.value * 1000;
   for (follower_progress& each : office_.followers) {
     send_entries(each, /*even_if_empty=*/true);
@@ -148,7 +151,7 @@ inline void raft_node::send_heartbeats() {
 
 /// @param even_if_empty a message must go out now: it is a heartbeat, and repeats a probe or chunk
 /// that was lost
-inline void raft_node::send_entries(follower_progress& to, bool even_if_empty) {
+QUORLITE_DECL void raft_node::send_entries(follower_progress& to, bool even_if_empty) {
   using mode = follower_progress::mode;
   if (to.how != mode::snapshot && to.next < disk_.log.first_index()) {
     to.how = mode::snapshot;
@@ -183,7 +186,7 @@ inline void raft_node::send_entries(follower_progress& to, bool even_if_empty) {
 }
 
 /// As many entries as one message may carry, at least one if there is one.
-inline void raft_node::send_one_append(follower_progress& to, bool with_entries) {
+QUORLITE_DECL void raft_node::send_one_append(follower_progress& to, bool with_entries) {
   const log_index previous{to.next.value - 1};
   append_request request{.previous = {previous, disk_.log.term_at(previous)},
                          .commit_index = commit_,
@@ -208,7 +211,7 @@ inline void raft_node::send_one_append(follower_progress& to, bool with_entries)
   send(to.server, disk_.term, std::move(request));
 }
 
-inline void raft_node::on_message(const message& envelope, const append_reply& reply) {
+QUORLITE_DECL void raft_node::on_message(const message& envelope, const append_reply& reply) {
   using mode = follower_progress::mode;
   follower_progress* const from = leads() ? office_.find(envelope.from) : nullptr;
   if (from == nullptr) {
@@ -244,7 +247,7 @@ inline void raft_node::on_message(const message& envelope, const append_reply& r
 
 // ---- the follower
 
-inline void raft_node::on_message(const message& envelope, const append_request& ask) {
+QUORLITE_DECL void raft_node::on_message(const message& envelope, const append_request& ask) {
   hear_leader(envelope.from);
   const raft_log& log = disk_.log;
   const log_index previous = ask.previous.index;
@@ -268,7 +271,7 @@ inline void raft_node::on_message(const message& envelope, const append_request&
 
 /// Paper, figure 2, AppendEntries 3 to 5: only what really conflicts is removed, since the message
 /// may be old.
-inline void raft_node::accept_entries(const append_request& ask) {
+QUORLITE_DECL void raft_node::accept_entries(const append_request& ask) {
   raft_log& log = disk_.log;
   log_index at = ask.previous.index;
   for (const stored_entry& entry : ask.entries) {
@@ -291,7 +294,7 @@ inline void raft_node::accept_entries(const append_request& ask) {
 }
 
 /// @param round of the request that is answered; 0: none is
-inline void raft_node::acknowledge(server_id leader, std::uint64_t round) {
+QUORLITE_DECL void raft_node::acknowledge(server_id leader, std::uint64_t round) {
   const log_index match = std::min(verified_, disk_.log.synced_index());
   send(leader, disk_.term, append_reply{.accepted = true, .match = match, .round = round});
 }
@@ -300,7 +303,7 @@ inline void raft_node::acknowledge(server_id leader, std::uint64_t round) {
 
 /// Paper, 5.4.2: by counting a leader commits entries of its own term only; older ones go with them
 /// (figure 8).
-inline void raft_node::advance_commit() {
+QUORLITE_DECL void raft_node::advance_commit() {
   log_index candidate = office_.reached_by_quorum(
       disk_.log.synced_index(), [](const follower_progress& each) { return each.match; });
   candidate = std::min(candidate, office_.commit_ceiling);
@@ -318,7 +321,7 @@ inline void raft_node::advance_commit() {
 /// Looks for a deposition at a command in (commit, candidate]. What is below that command is
 /// committed and applied first, so that the point is exact whatever was in the same batch.
 /// @returns true if one was carried out, or the machine halted before it
-inline bool raft_node::depose_on_the_way_to(log_index candidate) {
+QUORLITE_DECL bool raft_node::depose_on_the_way_to(log_index candidate) {
   if (!environment_.is_any_armed()) {
     return false;
   }
@@ -357,7 +360,7 @@ inline bool raft_node::depose_on_the_way_to(log_index candidate) {
 
 /// Only what is durable here is applied: else a machine could be ahead of its own log after a
 /// crash.
-inline void raft_node::apply_committed() {
+QUORLITE_DECL void raft_node::apply_committed() {
   while (running() && applied_ < std::min(commit_, disk_.log.synced_index())) {
     if (!apply_next()) {
       return;
@@ -367,7 +370,7 @@ inline void raft_node::apply_committed() {
 }
 
 /// @returns false if the machine halted
-inline bool raft_node::apply_next() {
+QUORLITE_DECL bool raft_node::apply_next() {
   const log_index at{applied_.value + 1};
   const stored_entry& entry = disk_.log.at(at);
   const log_position place{at, entry.term};
@@ -392,5 +395,6 @@ inline bool raft_node::apply_next() {
   return true;
 }
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -3,20 +3,19 @@
 /// each one fail in turn.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <utility>
 #include <vector>
 
 #include "quorlite/config.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 enum class disk_call_kind : std::uint8_t {
   open,
@@ -63,21 +62,12 @@ class disk_faults {
   };
 
   /// The call with this ordinal does nothing and gives `why`; a sync loses what it was for.
-  void fail_at(std::uint64_t ordinal, std::errc why, fault_duration how_long) {
-    const bool once = how_long == fault_duration::once;
-    failures_.push_back({ordinal, once ? ordinal : no_call, std::make_error_code(why)});
-  }
+  void fail_at(std::uint64_t ordinal, std::errc why, fault_duration how_long);
   /// A write with this ordinal writes the first half of its bytes and gives `why`; any other call
   /// fails.
-  void short_write_at(std::uint64_t ordinal, std::errc why) {
-    failures_.push_back({ordinal, ordinal, std::make_error_code(why)});
-    failures_.back().halves = true;
-  }
+  void short_write_at(std::uint64_t ordinal, std::errc why);
   /// From this call on there is no room: everything that may need some fails, until heal().
-  void full_from(std::uint64_t ordinal) {
-    failures_.push_back({ordinal, no_call, std::make_error_code(std::errc::no_space_on_device)});
-    failures_.back().allocating_only = true;
-  }
+  void full_from(std::uint64_t ordinal);
   /// Ends all failures.
   void heal() noexcept { failures_.clear(); }
   /// The power fails during the call with this ordinal: whatever it changes is issued but not
@@ -91,26 +81,7 @@ class disk_faults {
 
   /// Counts a call.
   /// @param allocates whether it may need more room on the disk
-  [[nodiscard]] verdict judge(disk_call_kind kind, std::string_view path, bool allocates) {
-    verdict fate;
-    fate.happens = !crashed();
-    calls_.push_back({kind, std::string(path)});
-    const std::uint64_t ordinal = calls_.size();
-    if (crashed()) {
-      fate.error = std::make_error_code(std::errc::io_error);
-      return fate;
-    }
-    for (const failure& planned : failures_) {
-      if (ordinal >= planned.first && ordinal <= planned.last &&
-          (allocates || !planned.allocating_only)) {
-        fate.error = planned.error;
-        fate.halved = planned.halves && kind == disk_call_kind::write;
-        fate.happens = fate.halved;
-      }
-    }
-    fate.rotten = std::find(rotten_.begin(), rotten_.end(), ordinal) != rotten_.end();
-    return fate;
-  }
+  [[nodiscard]] verdict judge(disk_call_kind kind, std::string_view path, bool allocates);
 
  private:
   static constexpr std::uint64_t no_call = std::numeric_limits<std::uint64_t>::max();
@@ -129,5 +100,10 @@ class disk_faults {
   std::uint64_t crash_at_ = no_call;
 };
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/testing/detail/disk/faults.ipp"  // IWYU pragma: keep
+#endif

@@ -1,5 +1,5 @@
 /// @file
-/// The test Raft, chapter two: who leads (Raft paper, 5.2 and 5.4.1; thesis, 3.10, 6.2 and 9.6).
+/// Bodies of raft_node: who leads (Raft paper, 5.2 and 5.4.1; thesis, 3.10, 6.2 and 9.6).
 #pragma once
 
 #include <algorithm>
@@ -8,13 +8,15 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
+#include "quorlite/testing/test_raft.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
 /// @param draw a new timeout too: at every change of role, so that a split vote does not repeat
 /// itself
-inline void raft_node::restart_election_clock(bool draw) {
+QUORLITE_DECL void raft_node::restart_election_clock(bool draw) {
   if (draw) {
     election_timeout_us_ = random_.between(options_.election_timeout_min.value * 1000,
                                            options_.election_timeout_max.value * 1000);
@@ -25,7 +27,7 @@ inline void raft_node::restart_election_clock(bool draw) {
 
 /// One wake-up is on its way at most; one that comes too early is asked for again. So a heartbeat
 /// that only moves the deadline costs nothing.
-inline void raft_node::arm_timer() {
+QUORLITE_DECL void raft_node::arm_timer() {
   std::uint64_t due = election_at_us_;
   if (leads()) {
     due = std::min(office_.heartbeat_at_us, office_.count_quorum_at_us);
@@ -37,7 +39,7 @@ inline void raft_node::arm_timer() {
   }
 }
 
-inline void raft_node::on_timer() {
+QUORLITE_DECL void raft_node::on_timer() {
   const std::uint64_t now = environment_.now_us();
   if (leads()) {
     if (now >= office_.count_quorum_at_us) {
@@ -58,7 +60,7 @@ inline void raft_node::on_timer() {
   }
 }
 
-inline void raft_node::rest_as_follower(quorlite::term seen, server_id leader) {
+QUORLITE_DECL void raft_node::rest_as_follower(quorlite::term seen, server_id leader) {
   const bool is_new_term = seen > disk_.term;
   const raft_role before = role_;
   role_ = raft_role::follower;
@@ -84,7 +86,7 @@ inline void raft_node::rest_as_follower(quorlite::term seen, server_id leader) {
 
 /// A pre-vote asks who would vote, without disturbing anyone (thesis, 9.6); a quorum of consents is
 /// followed by the election proper.
-inline void raft_node::ask_for_votes(bool pre_vote) {
+QUORLITE_DECL void raft_node::ask_for_votes(bool pre_vote) {
   role_ = pre_vote ? raft_role::pre_candidate : raft_role::candidate;
   leader_ = {};
   if (!pre_vote) {
@@ -109,13 +111,13 @@ inline void raft_node::ask_for_votes(bool pre_vote) {
 }
 
 /// Paper, 5.4.1: whoever misses a committed entry must not win.
-inline bool raft_node::is_as_complete(log_position candidate) const noexcept {
+QUORLITE_DECL bool raft_node::is_as_complete(log_position candidate) const noexcept {
   const log_position mine = disk_.log.last();
   return candidate.term > mine.term ||
          (candidate.term == mine.term && candidate.index >= mine.index);
 }
 
-inline void raft_node::on_message(const message& envelope, const vote_request& ask) {
+QUORLITE_DECL void raft_node::on_message(const message& envelope, const vote_request& ask) {
   bool granted = is_as_complete(ask.last);
   if (ask.pre_vote) {
     const bool leader_is_fresh =
@@ -134,7 +136,7 @@ inline void raft_node::on_message(const message& envelope, const vote_request& a
   send(envelope.from, answer_term, vote_reply{.pre_vote = ask.pre_vote, .granted = granted});
 }
 
-inline void raft_node::on_message(const message& envelope, const vote_reply& reply) {
+QUORLITE_DECL void raft_node::on_message(const message& envelope, const vote_reply& reply) {
   const raft_role wanted = reply.pre_vote ? raft_role::pre_candidate : raft_role::candidate;
   const quorlite::term asked{disk_.term.value + (reply.pre_vote ? 1 : 0)};
   const bool counted = std::find(votes_.begin(), votes_.end(), envelope.from) != votes_.end();
@@ -147,14 +149,14 @@ inline void raft_node::on_message(const message& envelope, const vote_reply& rep
   }
 }
 
-inline void raft_node::on_message(const message& envelope, const timeout_now& /*ask*/) {
+QUORLITE_DECL void raft_node::on_message(const message& envelope, const timeout_now& /*ask*/) {
   if (role_ != raft_role::leader && envelope.term == disk_.term) {
     ask_for_votes(/*pre_vote=*/false);  // the leader itself wants it: nobody need be asked first
   }
 }
 
 /// Whoever still leads, or campaigns in, an older term learns the newer one from the answer.
-inline void raft_node::refuse_old_term(const message& envelope) {
+QUORLITE_DECL void raft_node::refuse_old_term(const message& envelope) {
   if (const auto* const ask = std::get_if<vote_request>(&envelope.body)) {
     send(envelope.from, disk_.term, vote_reply{.pre_vote = ask->pre_vote, .granted = false});
   } else if (std::holds_alternative<append_request>(envelope.body) ||
@@ -164,14 +166,14 @@ inline void raft_node::refuse_old_term(const message& envelope) {
 }
 
 /// An append or a chunk of this term came: its sender is the term's only leader.
-inline void raft_node::hear_leader(server_id leader) {
+QUORLITE_DECL void raft_node::hear_leader(server_id leader) {
   QUORLITE_ASSERT(!leads());
   rest_as_follower(disk_.term, leader);
   leader_heard_us_ = environment_.now_us();
   restart_election_clock(false);
 }
 
-inline void raft_node::become_leader() {
+QUORLITE_DECL void raft_node::become_leader() {
   role_ = raft_role::leader;
   leader_ = self_;
   votes_.clear();
@@ -194,7 +196,7 @@ inline void raft_node::become_leader() {
   post_outbox();
 }
 
-inline void raft_node::step_down() {
+QUORLITE_DECL void raft_node::step_down() {
   if (leads()) {
     trace("steps down");
     rest_as_follower(disk_.term, server_id{});
@@ -202,7 +204,7 @@ inline void raft_node::step_down() {
 }
 
 /// Everybody who waits is told, then the machine.
-inline void raft_node::leave_office() {
+QUORLITE_DECL void raft_node::leave_office() {
   leader_office gone = std::exchange(office_, leader_office{});
   leader_ = {};
   for (const leader_office::proposal& each : gone.proposals) {
@@ -219,7 +221,7 @@ inline void raft_node::leave_office() {
 
 /// Thesis, 6.2: a leader that cannot reach a quorum for an election timeout steps down, or its
 /// clients would wait for ever.
-inline void raft_node::count_quorum() {
+QUORLITE_DECL void raft_node::count_quorum() {
   std::size_t heard = 1;
   for (follower_progress& each : office_.followers) {
     heard += each.heard ? 1 : 0;
@@ -235,7 +237,7 @@ inline void raft_node::count_quorum() {
 
 /// Told to the machine once the no-op of the term is applied, hence everything of older terms too
 /// (law L1).
-inline void raft_node::announce_if_due() {
+QUORLITE_DECL void raft_node::announce_if_due() {
   if (leads() && !office_.announced && applied_ > log_index{} &&
       disk_.log.term_at(applied_) == disk_.term) {
     office_.announced = true;
@@ -245,7 +247,7 @@ inline void raft_node::announce_if_due() {
   }
 }
 
-inline void raft_node::transfer_leadership(server_id successor) {
+QUORLITE_DECL void raft_node::transfer_leadership(server_id successor) {
   if (!leads() || successor == self_ || office_.followers.empty()) {
     return;
   }
@@ -266,7 +268,7 @@ inline void raft_node::transfer_leadership(server_id successor) {
 }
 
 /// Thesis, 3.10: the successor must have every entry first; meanwhile no proposal is taken.
-inline void raft_node::continue_transfer() {
+QUORLITE_DECL void raft_node::continue_transfer() {
   if (!office_.transfer || office_.transfer->asked) {
     return;
   }
@@ -277,5 +279,6 @@ inline void raft_node::continue_transfer() {
   }
 }
 
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

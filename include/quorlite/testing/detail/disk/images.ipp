@@ -1,7 +1,8 @@
 /// @file
-/// What a crash may leave of a disk: all the possibilities where they are few, a fair choice where
-/// they are not.
+/// Bodies of the choice of what a crash leaves.
 #pragma once
+
+#include "quorlite/testing/detail/disk/images.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -12,28 +13,15 @@
 #include <vector>
 
 #include "quorlite/config.hpp"
-#include "quorlite/testing/detail/disk/disk_tree.hpp"
-#include "quorlite/testing/faulty_disk.hpp"
+#include "quorlite/testing/detail/disk/tree.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
+namespace detail {
 
-/// What became of each pending unit.
-using crash_fates = std::vector<unit_fate>;
-
-struct crash_options {
-  bool garbage = false;    ///< sectors in flight may hold neither the old nor the new bytes
-  std::uint64_t seed = 1;  ///< of the choice and of the garbage
-};
-
-/// Ways for `pending` units to survive a crash or not. All of them if there are at most `at_most`;
-/// else `at_most` different ones: nothing survives, everything does, the first few do (each number
-/// of them, or with little room evenly spread numbers), and random ones.
-/// The same for the same arguments, on every machine.
-[[nodiscard]] inline std::vector<crash_fates> choose_crash_fates(std::size_t pending,
-                                                                 std::size_t at_most,
-                                                                 crash_options options = {}) {
+QUORLITE_DECL std::vector<crash_fates> choose_crash_fates(std::size_t pending, std::size_t at_most,
+                                                          crash_options options) {
   const std::size_t kinds = options.garbage ? 3 : 2;
   std::vector<crash_fates> chosen;
   std::size_t all = 1;
@@ -81,8 +69,7 @@ struct crash_options {
   return chosen;
 }
 
-/// For messages: one letter a unit.
-[[nodiscard]] inline std::string text_of(const crash_fates& fates) {
+QUORLITE_DECL std::string text_of(const crash_fates& fates) {
   std::string text;
   for (const unit_fate fate : fates) {
     text += fate == unit_fate::lost ? '-' : fate == unit_fate::survived ? 'x' : '?';
@@ -90,19 +77,6 @@ struct crash_options {
   return text;
 }
 
-/// Calls `visit(faulty_disk& image, const crash_fates& fates)` for what a crash now may leave of
-/// `disk`, which stays as it is.
-/// @returns how many there were
-template <class Visit>
-std::size_t crash_images(const faulty_disk& disk, std::size_t at_most, Visit&& visit,
-                         crash_options options = {}) {
-  const std::vector<crash_fates> chosen = choose_crash_fates(disk.pending(), at_most, options);
-  for (const crash_fates& fates : chosen) {
-    faulty_disk image = disk.after_crash(fates, options.seed);
-    visit(image, fates);
-  }
-  return chosen.size();
-}
-
+}  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/testing/detail/raft/node.hpp"
 #include "quorlite/testing/test_raft.hpp"
 
 namespace quorlite_tests {
@@ -22,7 +23,7 @@ namespace quorlite_tests {
 using namespace quorlite;  // NOLINT: tests of this library only
 
 using namespace quorlite::detail;  // NOLINT: tests of this library only
-using testing::client_signal;
+using testing::detail::client_signal;
 using testing::test_raft;
 using testing::world;
 using testing::world_options;
@@ -108,9 +109,9 @@ struct pending_answer {
   reason why = reason::none;
 };
 
-class recording_machine final : public state_machine {
+class checking_machine final : public state_machine {
  public:
-  recording_machine(server_id self, record& shared, kept_state& kept)
+  checking_machine(server_id self, record& shared, kept_state& kept)
       : self_(self), record_(shared), kept_(kept), entries_(kept.entries) {}
 
   verdict apply(const log_entry& entry) noexcept override {
@@ -213,13 +214,13 @@ class recording_machine final : public state_machine {
 
  private:
   struct lane_hold {
-    explicit lane_hold(recording_machine& owner) : machine(owner) {
+    explicit lane_hold(checking_machine& owner) : machine(owner) {
       if (machine.lane_.test_and_set()) {
         machine.record_.fault("A3: two calls on the lane");
       }
     }
     ~lane_hold() { machine.lane_.clear(); }
-    recording_machine& machine;
+    checking_machine& machine;
   };
 
   class reader final : public snapshot_reader {
@@ -241,7 +242,7 @@ class recording_machine final : public state_machine {
 
   class stage_of final : public snapshot_stage {
    public:
-    explicit stage_of(recording_machine& owner) : owner_(owner) {}
+    explicit stage_of(checking_machine& owner) : owner_(owner) {}
     std::error_code append(bytes_view chunk) noexcept override {
       content.insert(content.end(), chunk.begin(), chunk.end());
       return {};
@@ -258,7 +259,7 @@ class recording_machine final : public state_machine {
     bool is_finished = false;
 
    private:
-    recording_machine& owner_;
+    checking_machine& owner_;
   };
 
   verdict take(applied_entry entry) {
@@ -335,7 +336,7 @@ class recorded_cluster {
  public:
   struct replica {
     std::unique_ptr<test_raft> raft;
-    std::unique_ptr<recording_machine> machine;
+    std::unique_ptr<checking_machine> machine;
     kept_state kept;
   };
 
@@ -357,12 +358,12 @@ class recorded_cluster {
       buried_.push_back({std::move(each.raft), std::move(each.machine), {}});
     }
     each.raft = std::make_unique<test_raft>(simulation, id);
-    each.machine = std::make_unique<recording_machine>(id, shared, each.kept);
+    each.machine = std::make_unique<checking_machine>(id, shared, each.kept);
     return each.raft->start(*each.machine);
   }
 
   replica& at(server_id id) { return replicas[id.value - 1]; }
-  recording_machine& machine(server_id id) { return *at(id).machine; }
+  checking_machine& machine(server_id id) { return *at(id).machine; }
   test_raft& raft(server_id id) { return *at(id).raft; }
 
   // 0: none within the limit.
@@ -384,7 +385,7 @@ class recorded_cluster {
   // gone.
   std::optional<outcome> commit(server_id id, milliseconds limit = milliseconds{5000}) {
     test_raft& raft_then = raft(id);  // a restart meanwhile must not change whom we talk to
-    recording_machine& machine_then = machine(id);
+    checking_machine& machine_then = machine(id);
     const proposal_token token{++shared.tokens};
     const term expected = machine_then.gained();
     shared.proposed_for[token.value] = expected.value;

@@ -1,0 +1,99 @@
+/// @file
+/// Bodies of replica_cluster.
+#pragma once
+
+#include "quorlite/testing/cluster.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "quorlite/config.hpp"
+#include "quorlite/detail/pages/page_store.hpp"
+#include "quorlite/replica.hpp"
+#include "quorlite/storage/memory.hpp"
+#include "quorlite/testing/detail/raft/node.hpp"
+#include "quorlite/testing/test_raft.hpp"
+
+namespace quorlite::testing {
+inline namespace QUORLITE_ABI {
+
+QUORLITE_DECL replica_cluster::replica_cluster(world_options options, replica_options each)
+    : each_(std::move(each)), world_(options), servers_(options.replicas) {
+  for (const server_id id : world_.servers()) {
+    start(id);
+  }
+}
+
+QUORLITE_DECL connection replica_cluster::connect(server_id id, std::string_view name,
+                                                  connection_options options) {
+  result<connection> opened = replica(id).open(name, options);
+  QUORLITE_ASSERT(opened.has_value());
+  return std::move(*opened);
+}
+
+QUORLITE_DECL std::optional<server_id> replica_cluster::wait_for_leader(
+    std::optional<server_id> but, milliseconds limit) {
+  const auto elected = [&] {
+    const std::optional<server_id> leader = world_.leader();
+    return leader.has_value() && leader != but && replica(*leader).office().leading;
+  };
+  return world_.run_until(elected, limit) ? world_.leader() : std::nullopt;
+}
+
+QUORLITE_DECL void replica_cluster::take_down(server_id id) {
+  at(id).replica.reset();
+  at(id).raft.reset();
+}
+
+QUORLITE_DECL void replica_cluster::restart(server_id id) {
+  take_down(id);
+  start(id);
+}
+
+QUORLITE_DECL bool replica_cluster::are_identical() {
+  std::optional<std::vector<std::pair<std::string, quorlite::detail::page_store::state>>> first;
+  for (const server_id id : servers()) {
+    if (!is_up(id)) {
+      continue;
+    }
+    std::vector<std::pair<std::string, quorlite::detail::page_store::state>> here;
+    for (const auto& one : replica(id).databases()) {
+      quorlite::detail::page_store::state state = one.state;
+      state.version = state.counted();  // the rest of the number is the replica's own business
+      state.uncounted = 0;
+      here.emplace_back(one.name, state);
+    }
+    if (first.has_value() && *first != here) {
+      return false;
+    }
+    first = std::move(here);
+  }
+  return true;
+}
+
+QUORLITE_DECL void replica_cluster::start(server_id id) {
+  server& one = at(id);
+  one.raft.emplace(world_, id);
+  one.replica.emplace(*one.raft, one.storage, each_);
+  QUORLITE_ASSERT(!one.replica->status());
+}
+
+QUORLITE_DECL bool replica_cluster::is_even() {
+  const std::optional<server_id> leader = world_.leader();
+  if (!leader.has_value() || !is_up(*leader)) {
+    return false;
+  }
+  for (const server_id id : servers()) {
+    if (is_up(id) && (replica(id).applied() != replica(*leader).applied() ||
+                      world_.node(id).commit_index() != world_.node(*leader).commit_index())) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite::testing

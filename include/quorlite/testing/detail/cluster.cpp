@@ -1,0 +1,7 @@
+// The simulated cluster of replicas, compiled once: apart from the rest of the room, since it needs
+// the whole library above it.
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#error "this unit belongs to the compiled library: define QUORLITE_SEPARATE_COMPILATION"
+#endif
+
+#include "quorlite/testing/cluster.ipp"

@@ -1,0 +1,253 @@
+/// @file
+/// Bodies of recording_machine.
+#pragma once
+
+#include "quorlite/testing/detail/laws/recording_machine.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/testing/detail/laws/consensus_ledger.hpp"
+#include "quorlite/testing/detail/laws/recorded_state.hpp"
+
+namespace quorlite::testing {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL recording_machine::recording_machine(std::size_t server, consensus_ledger& ledger,
+                                                   consensus_abilities abilities,
+                                                   recorded_state disk, bool restarted)
+    : server_(server),
+      ledger_(ledger),
+      abilities_(abilities),
+      restarted_(restarted),
+      state_(disk),
+      disk_(std::move(disk)) {}
+
+QUORLITE_DECL verdict recording_machine::apply(const log_entry& entry) noexcept {
+  const lane_call call(*this, "apply");
+  if (!call.alone) {
+    return verdict::already;
+  }
+  const bytes before(entry.bytes.begin(), entry.bytes.end());
+  const verdict answer = take(entry);
+  if (answer == verdict::applied) {
+    ledger_.apply(entry);
+    call.linger();
+    if (!std::equal(before.begin(), before.end(), entry.bytes.begin(), entry.bytes.end())) {
+      ledger_.fault("A7", "the bytes of an entry changed during apply");
+    }
+    const auto hook = copy_of(on_apply_);
+    if (hook) {
+      hook(entry);
+    }
+  }
+  return answer;
+}
+
+QUORLITE_DECL verdict recording_machine::skip(log_position upto) noexcept {
+  const lane_call call(*this, "skip");
+  if (!call.alone) {
+    return verdict::already;
+  }
+  log_index from;
+  {
+    const std::lock_guard guard(mutex_);
+    if (halted_) {
+      ledger_.fault("A4", "a skip came after the machine had answered halted");
+      return verdict::halted;
+    }
+    if (upto.index <= state_.at.index) {
+      return verdict::already;
+    }
+    from = state_.at.index;
+    state_.at = upto;
+  }
+  ledger_.skip(from, upto.index);
+  call.linger();
+  return verdict::applied;
+}
+
+QUORLITE_DECL void recording_machine::leadership_changed(const leadership& now) noexcept {
+  const lane_call call(*this, "leadership_changed");
+  const std::string hint(now.leader_hint);
+  if (!call.alone) {
+    return;
+  }
+  const std::lock_guard guard(mutex_);
+  if (now.leading && leading_) {
+    ledger_.fault("L3", "two gains in a row");
+  }
+  const bool led = std::exchange(leading_, now.leading);
+  if (!now.leading) {
+    if (led) {
+      ledger_.loss(server_, gained_);
+    }
+    return;  // else news of another leader
+  }
+  if (halted_) {
+    ledger_.fault("A4", "an office was announced as gained after the machine had answered halted");
+  }
+  if (now.term <= gained_) {
+    ledger_.fault("L2", "a gain has no higher term than the gain before");
+  }
+  gained_ = now.term;
+  ledger_.gain(server_, now.term);
+  if (ledger_.last_index_below(now.term) > state_.at.index) {
+    ledger_.fault(
+        "L1", "a gain was announced before every committed entry of older terms was applied here");
+  }
+  if (hint != now.leader_hint) {
+    ledger_.fault("A7", "the leader hint changed during leadership_changed");
+  }
+}
+
+QUORLITE_DECL result<std::unique_ptr<snapshot_reader>> recording_machine::take_snapshot() noexcept {
+  const lane_call call(*this, "take_snapshot");
+  const std::lock_guard guard(mutex_);
+  return std::make_unique<recording_reader>(state_);
+}
+
+QUORLITE_DECL verdict recording_machine::install(std::unique_ptr<snapshot_stage> finished,
+                                                 log_position engine_at) noexcept {
+  const lane_call call(*this, "install");
+  auto* const stage = dynamic_cast<recording_stage*>(finished.get());
+  if (!call.alone) {
+    return verdict::already;
+  }
+  if (stage == nullptr || !stage->finished()) {
+    ledger_.fault("S6", "a stage was installed that had not been finished");
+    return verdict::halted;
+  }
+  if (engine_at.index.value != 0 && stage->state().at.index > engine_at.index) {
+    ledger_.fault("S4", "the engine says that a snapshot stands below its content");
+  }
+  const std::lock_guard guard(mutex_);
+  if (stage->state().at.index <= state_.at.index) {
+    return verdict::already;
+  }
+  state_ = std::move(stage->state());
+  state_.at = engine_at.index > state_.at.index ? engine_at : state_.at;
+  disk_ = state_;  // a published stage is durable
+  ++counters_->installed;
+  return verdict::applied;
+}
+
+QUORLITE_DECL void recording_machine::settled(proposal_token which, outcome how,
+                                              reason why) noexcept {
+  if (gone_) {
+    ledger_.fault("P1", "a proposal was settled after stop had returned");
+  }
+  ledger_.settle(server_, which, {how, why}, applied().index);
+}
+
+QUORLITE_DECL log_position recording_machine::applied() const noexcept {
+  const std::lock_guard guard(mutex_);
+  return state_.at;
+}
+
+QUORLITE_DECL log_position recording_machine::durable() const noexcept {
+  const std::lock_guard guard(mutex_);
+  return disk_.at;
+}
+
+QUORLITE_DECL std::error_code recording_machine::flush(log_index upto) noexcept {
+  const std::lock_guard guard(mutex_);
+  if (disk_.at.index < upto) {
+    disk_ = state_;
+  }
+  return {};
+}
+
+QUORLITE_DECL bool recording_machine::holds(log_index index) const {
+  const std::lock_guard guard(mutex_);
+  return state_.entries.contains(index.value);
+}
+
+QUORLITE_DECL void recording_machine::on_apply(std::function<void(const log_entry&)> hook) {
+  const std::lock_guard guard(mutex_);
+  on_apply_ = std::move(hook);
+}
+
+QUORLITE_DECL void recording_machine::halt_at_next() {
+  const std::lock_guard guard(mutex_);
+  halt_next_ = true;
+}
+
+QUORLITE_DECL void recording_machine::linger_with(std::function<void()> pause) {
+  const std::lock_guard guard(mutex_);
+  linger_ = std::move(pause);
+}
+
+QUORLITE_DECL recording_machine::lane_call::lane_call(recording_machine& owner, const char* what)
+    : machine(owner), alone(!owner.lane_.test_and_set(std::memory_order_acquire)) {
+  if (!alone) {
+    machine.ledger_.fault("A3", std::string(what) + " overlapped another lane call");
+  }
+  if (machine.gone_) {
+    machine.ledger_.fault("A3", std::string(what) + " came after stop had returned");
+  }
+}
+
+QUORLITE_DECL recording_machine::lane_call::~lane_call() {
+  if (alone) {
+    machine.lane_.clear(std::memory_order_release);
+  }
+}
+
+QUORLITE_DECL void recording_machine::lane_call::linger() const {
+  if (const auto pause = machine.copy_of(machine.linger_)) {
+    pause();
+  }
+}
+
+QUORLITE_DECL verdict recording_machine::take(const log_entry& entry) {
+  const std::lock_guard guard(mutex_);
+  if (halted_) {
+    ledger_.fault("A4", "an entry came after the machine had answered halted");
+    return verdict::halted;
+  }
+  const std::uint64_t index = entry.at.index.value;
+  if (entry.at.index <= state_.at.index) {
+    const std::uint64_t first = state_.entries.empty() ? index : state_.entries.begin()->first;
+    if (index > first && !state_.entries.contains(index)) {
+      ledger_.fault("A1", "an entry came after a later one, or after a skip over it");
+    }
+    return verdict::already;
+  }
+  if (std::exchange(halt_next_, false)) {
+    halted_ = true;
+    return verdict::halted;
+  }
+  if (abilities_.contiguous && index != state_.at.index.value + 1) {
+    ledger_.fault(restarted_ ? "S1" : "A1", "a hole before index " + std::to_string(index));
+  }
+  if (abilities_.entry_terms && entry.at.term < state_.at.term) {
+    ledger_.fault("A1", "the term of an entry is below that of an earlier one");
+  }
+  if (abilities_.entry_terms && leading_ && entry.at.term < gained_) {
+    ledger_.fault("L1", "an entry of an older term was applied after a gain was announced");
+  }
+  const quorlite::term term = abilities_.entry_terms ? entry.at.term : quorlite::term{};
+  state_.at = entry.at;
+  state_.entries.emplace(index,
+                         recorded_entry{term, bytes(entry.bytes.begin(), entry.bytes.end())});
+  return verdict::applied;
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite::testing

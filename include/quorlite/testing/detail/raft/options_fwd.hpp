@@ -1,0 +1,22 @@
+/// @file
+/// What the parts of the test Raft are told by those who use it: declared here, so that the parts
+/// need not know the world; defined in quorlite/testing/test_raft.hpp.
+#pragma once
+
+#include <cstdint>
+
+#include "quorlite/config.hpp"
+
+namespace quorlite::testing {
+inline namespace QUORLITE_ABI {
+
+struct network_options;
+struct raft_options;
+struct compaction_options;
+struct disk_options;
+struct world_options;
+enum class milestone : std::uint8_t;
+enum class deposition : std::uint8_t;
+
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite::testing

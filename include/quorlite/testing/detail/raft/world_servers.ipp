@@ -1,0 +1,210 @@
+/// @file
+/// Bodies of world: its servers and wires, how leaders are deposed, and what nodes ask for.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "quorlite/config.hpp"
+#include "quorlite/testing/detail/raft/network.hpp"
+#include "quorlite/testing/detail/raft/node.hpp"
+#include "quorlite/testing/detail/raft/world.ipp"
+#include "quorlite/testing/test_raft.hpp"
+
+namespace quorlite::testing {
+inline namespace QUORLITE_ABI {
+
+// ---- servers
+
+QUORLITE_DECL std::vector<server_id> world::servers() const {
+  std::vector<server_id> all;
+  for (const detail::raft_node& each : state_->nodes) {
+    all.push_back(each.id());
+  }
+  return all;
+}
+
+QUORLITE_DECL std::optional<server_id> world::leader() const noexcept {
+  const detail::raft_node* best = nullptr;
+  for (const detail::raft_node& each : state_->nodes) {
+    if (each.announced() && (best == nullptr || each.term() > best->term())) {
+      best = &each;
+    }
+  }
+  return best == nullptr ? std::nullopt : std::optional{best->id()};
+}
+
+QUORLITE_DECL bool world::running(server_id id) const noexcept { return node(id).running(); }
+
+QUORLITE_DECL const detail::raft_node& world::node(server_id id) const noexcept {
+  return state_->node(id);
+}
+
+QUORLITE_DECL detail::server_disk& world::disk_to_prepare(server_id id) {
+  QUORLITE_ASSERT(!running(id));
+  return state_->node(id).disk_to_prepare();
+}
+
+QUORLITE_DECL result<std::uint64_t> world::state::begin_life(server_id id, state_machine& machine) {
+  QUORLITE_ASSERT(!node(id).running());
+  const std::uint64_t life = ++lives_begun;
+  life_of(id).life = life;
+  if (const std::error_code error = node(id).start(machine)) {
+    life_of(id).life = 0;
+    return failed(error);
+  }
+  return life;
+}
+
+/// Nobody who waited there may wait on: their stacks must come free.
+QUORLITE_DECL void world::state::end_life(server_id id) {
+  detail::server_life& ending = life_of(id);
+  const std::uint64_t life = std::exchange(ending.life, 0);
+  ending.tasks.clear();
+  clients.release(life);
+}
+
+QUORLITE_DECL void world::state::crash(server_id id) {
+  if (node(id).running()) {
+    node(id).crash();
+    end_life(id);
+  }
+}
+
+QUORLITE_DECL void world::crash(server_id id) { state_->crash(id); }
+
+QUORLITE_DECL void world::restart(server_id id) {
+  QUORLITE_ASSERT(!running(id) && static_cast<bool>(state_->on_restart));
+  state_->on_restart(id);
+}
+
+QUORLITE_DECL void world::on_restart(detail::unique_function<void(server_id)> hook) {
+  state_->on_restart = std::move(hook);
+}
+
+QUORLITE_DECL void world::stop(server_id id) {
+  if (running(id)) {
+    detail::server_life& life = state_->life_of(id);
+    while (!life.tasks.empty()) {  // each task runs exactly once, and before stop returns
+      background_task* const task = life.tasks.front();
+      life.tasks.pop_front();
+      task->run();
+    }
+    state_->node(id).stop();
+    state_->end_life(id);
+  }
+}
+
+QUORLITE_DECL void world::transfer(server_id to) {
+  if (const std::optional<server_id> from = leader()) {
+    state_->node(*from).transfer_leadership(to);
+  }
+}
+
+QUORLITE_DECL void world::state::run_in_background(server_id id, background_task& task) {
+  detail::server_life& life = life_of(id);
+  life.tasks.push_back(&task);
+  queue.post(
+      now + background_random.between(1, std::max<std::uint64_t>(1, options.background_max_us)),
+      detail::task_start{.server = id, .life = life.life});
+}
+
+// ---- depositions
+
+QUORLITE_DECL void world::depose_leader_when(milestone what, std::uint64_t ordinal,
+                                             deposition way) {
+  QUORLITE_ASSERT(ordinal > 0);
+  state_->armed.push_back({.what = what, .ordinal = ordinal, .way = way});
+}
+
+QUORLITE_DECL const std::vector<deposed_leader>& world::depositions() const noexcept {
+  return state_->deposed;
+}
+
+QUORLITE_DECL bool world::state::is_armed(milestone what, std::uint64_t ordinal) const noexcept {
+  return std::any_of(armed.begin(), armed.end(), [&](const detail::armed_deposition& each) {
+    return each.what == what && each.ordinal == ordinal;
+  });
+}
+
+QUORLITE_DECL deposition world::state::depose(server_id whom, milestone what, std::uint64_t ordinal,
+                                              log_index at) {
+  const auto found =
+      std::find_if(armed.begin(), armed.end(), [&](const detail::armed_deposition& each) {
+        return each.what == what && each.ordinal == ordinal;
+      });
+  QUORLITE_ASSERT(found != armed.end());
+  const deposition way = found->way;
+  armed.erase(found);
+  deposed.push_back({.server = whom, .term = node(whom).term(), .command = at});
+  hash.add(now, 0xDE90, whom.value, at.value, static_cast<std::uint64_t>(way));
+  if (reader) {
+    trace_event("deposition of, at entry", whom.value, at.value, 0);
+  }
+  if (way == deposition::crash) {
+    crash(whom);
+  } else if (way == deposition::isolate) {
+    network.isolate(whom);
+  }
+  return way;
+}
+
+// ---- wires and evidence
+
+QUORLITE_DECL void world::partition(std::vector<server_id> one_side,
+                                    std::vector<server_id> other_side) {
+  state_->network.partition({std::move(one_side), std::move(other_side)});
+}
+
+QUORLITE_DECL void world::isolate(server_id id) { state_->network.isolate(id); }
+QUORLITE_DECL void world::heal() { state_->network.heal(); }
+QUORLITE_DECL detail::simulated_network& world::network() noexcept { return state_->network; }
+
+QUORLITE_DECL std::uint64_t world::event_hash() const noexcept { return state_->hash.value(); }
+QUORLITE_DECL std::uint64_t world::events() const noexcept { return state_->events; }
+QUORLITE_DECL void world::trace(detail::unique_function<void(std::string_view)> reader) {
+  state_->reader = std::move(reader);
+}
+
+// ---- what nodes ask for
+
+QUORLITE_DECL void world::state::send(detail::message what) {
+  const detail::simulated_network::arrivals arrivals = network.send(what.from, what.to, now);
+  if (arrivals.count == 2) {
+    queue.post(arrivals.at_us[1], what);
+  }
+  if (arrivals.count > 0) {
+    queue.post(arrivals.at_us[0], std::move(what));
+  }
+}
+
+QUORLITE_DECL void world::state::wake_at(server_id whom, detail::wake_kind kind,
+                                         std::uint64_t at_us, std::uint64_t stamp) {
+  queue.post(at_us, detail::node_wake{.server = whom, .kind = kind, .stamp = stamp});
+}
+
+QUORLITE_DECL void world::state::trace_line(server_id whom, const char* text) {
+  char line[240];
+  const int length = std::snprintf(line, sizeof line, "%10.3f ms  server %llu %s",
+                                   static_cast<double>(now) / 1000.0,
+                                   static_cast<unsigned long long>(whom.value), text);
+  reader(std::string_view(line, std::min(static_cast<std::size_t>(length), sizeof line - 1)));
+}
+
+QUORLITE_DECL void world::state::trace_event(const char* what, std::uint64_t first,
+                                             std::uint64_t second, std::uint64_t third) {
+  char line[240];
+  const int length = std::snprintf(
+      line, sizeof line, "%10.3f ms  %s %llu %llu %llu", static_cast<double>(now) / 1000.0, what,
+      static_cast<unsigned long long>(first), static_cast<unsigned long long>(second),
+      static_cast<unsigned long long>(third));
+  reader(std::string_view(line, std::min(static_cast<std::size_t>(length), sizeof line - 1)));
+}
+
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite::testing
