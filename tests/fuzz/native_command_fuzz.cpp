@@ -15,8 +15,8 @@ namespace {
 void put_checksum_right(bytes& entry) {
   constexpr std::size_t at = 6;
   if (entry.size() > at + 4) {
-    const std::uint32_t sum = quorlite::detail::crc32c_extend(quorlite::detail::crc32c(bytes_view{entry}.first(at)),
-                                                      bytes_view{entry}.subspan(at + 4));
+    const std::uint32_t sum = quorlite::detail::crc32c_extend(
+        quorlite::detail::crc32c(bytes_view{entry}.first(at)), bytes_view{entry}.subspan(at + 4));
     for (std::size_t i = 0; i < 4; ++i) {
       entry[at + i] = static_cast<std::byte>((sum >> (8 * i)) & 0xFFU);
     }

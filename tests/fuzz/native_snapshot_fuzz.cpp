@@ -19,7 +19,8 @@ struct summing_sink {
   std::size_t databases = 0;
 
   std::error_code on_header(const snapshot_header& header) {
-    demand(quorlite::detail::snapshot_layout::make(header).has_value(), "what was read can be written");
+    demand(quorlite::detail::snapshot_layout::make(header).has_value(),
+           "what was read can be written");
     events.add(header.at.index.value);
     for (const quorlite::detail::snapshot_database& one : header.databases) {
       events.add(one.name.size());

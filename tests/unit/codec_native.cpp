@@ -278,8 +278,10 @@ TEST_CASE("entries of format version 1 never change their bytes") {
     REQUIRE_FALSE(native::encode(command{{term{3}, 200}, body}, out));
     return hex(out);
   };
-  CHECK(entry_of(quorlite::detail::open_command{"app.db"}) == "c5514c9a010116debb480a03c801066170702e6462");
-  CHECK(entry_of(quorlite::detail::undo_command{{term{2}, 9}}) == "c5514c9a0103daa572040503c8010209");
+  CHECK(entry_of(quorlite::detail::open_command{"app.db"}) ==
+        "c5514c9a010116debb480a03c801066170702e6462");
+  CHECK(entry_of(quorlite::detail::undo_command{{term{2}, 9}}) ==
+        "c5514c9a0103daa572040503c8010209");
   CHECK(entry_of(quorlite::detail::checkpoint_command{}) == "c5514c9a010478fbca6c0403c80100");
   CHECK(entry_of(quorlite::detail::drop_command{"a"}) == "c5514c9a0105af5a6cae0503c8010161");
   CHECK(entry_of(quorlite::detail::barrier_command{}) == "c5514c9a01060c7ec90e0303c801");

@@ -165,7 +165,8 @@ bytes reseal(bytes whole, std::size_t header_bytes) {
   quorlite::detail::store_little_endian(whole.data() + 20,
                                         quorlite::detail::crc32c(bytes_view{whole}.first(20)));
   quorlite::detail::store_little_endian(
-      whole.data() + end - 4, quorlite::detail::crc32c(bytes_view{whole}.subspan(24, header_bytes - 4)));
+      whole.data() + end - 4,
+      quorlite::detail::crc32c(bytes_view{whole}.subspan(24, header_bytes - 4)));
   return whole;
 }
 

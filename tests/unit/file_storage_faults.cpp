@@ -15,7 +15,6 @@
 #include "quorlite/testing/detail/laws/storage_examination.hpp"
 #include "quorlite/testing/detail/laws/storage_history.hpp"
 #include "quorlite/testing/detail/laws/storage_scene.hpp"
-#include "quorlite/testing/faulty_disk.hpp"
 
 namespace {
 

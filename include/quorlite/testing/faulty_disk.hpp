@@ -10,9 +10,9 @@
 /// @code
 /// quorlite::testing::faulty_disk disk;
 /// disk.crash_at(17);
-/// { basic_file_storage storage(quorlite::testing::faulty_file_system{disk}); … }  // until it fails
+/// { your_storage storage(quorlite::testing::faulty_file_system{disk}); … }  // until it fails
 /// quorlite::testing::crash_images(disk, 256, [](auto& image, const auto& fates) {
-///   basic_file_storage storage(quorlite::testing::faulty_file_system{image});  // what does it find?
+///   your_storage storage(quorlite::testing::faulty_file_system{image});  // what does it find?
 /// });
 /// @endcode
 #pragma once

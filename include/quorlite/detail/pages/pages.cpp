@@ -12,4 +12,5 @@
 #include "quorlite/detail/pages/page_version.ipp"
 #include "quorlite/detail/pages/pin_ledger.ipp"
 #include "quorlite/detail/pages/reclaim.ipp"
+#include "quorlite/detail/pages/registry.ipp"
 #include "quorlite/detail/pages/version_chains.ipp"
