@@ -79,7 +79,7 @@ class replica_core {
   template <class Closure>
   [[nodiscard]] write_answer write(std::string_view name, Closure&& closure) {
     closure_task task(closure);
-    write(name, task);
+    write_in_group(name, task);
     task.rethrow();
     return std::move(task.answer);
   }
@@ -143,7 +143,7 @@ class replica_core {
   struct parts;
 
   [[nodiscard]] std::error_code readiness() const;
-  void write(std::string_view name, write_task& task);
+  void write_in_group(std::string_view name, write_task& task);
   [[nodiscard]] bool is_flush_due();
   void stop_adapter();
 

@@ -115,7 +115,7 @@ QUORLITE_DECL result<connection> replica_core::open(std::string_view name,
   return open_connection(parts_->files, std::string(name), options);
 }
 
-QUORLITE_DECL void replica_core::write(std::string_view name, write_task& task) {
+QUORLITE_DECL void replica_core::write_in_group(std::string_view name, write_task& task) {
   if (const std::error_code error = readiness()) {
     task.answer = write_answer::refused(error);
     return;

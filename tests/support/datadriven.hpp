@@ -22,7 +22,6 @@
 
 namespace quorlite::tests {
 
-using namespace quorlite::detail;  // NOLINT: tests of this library only
 
 /// Commands and what is expected of them.
 struct datadriven_block {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "quorlite/codec/go_dqlite.hpp"
+#include "quorlite/detail/legacy/go_dqlite.hpp"
 #include "quorlite/quorlite.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "support/manual_consensus.hpp"

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
+#include "quorlite/detail/codec/native.hpp"
 #include "quorlite/detail/machine/frame_assembly.hpp"
 
 namespace {

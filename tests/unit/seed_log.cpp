@@ -309,13 +309,18 @@ TEST_CASE("a damaged native entry is never taken for one of the seed") {
 
 namespace {
 
+replica_options with_legacy() {
+  replica_options options;
+  options.machine.legacy = &go_dqlite_format();
+  return options;
+}
+
 /// A leader and a follower that get the same log.
 struct cluster_of_two {
   struct member {
     manual_consensus engine;
     memory_storage storage;
-    replica<manual_consensus, memory_storage> node{
-        engine, storage, {.machine = {.legacy = &go_dqlite_format()}}};
+    replica<manual_consensus, memory_storage> node{engine, storage, with_legacy()};
   };
   member leader;
   member follower;

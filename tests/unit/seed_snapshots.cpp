@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
+#include "quorlite/detail/legacy/go_dqlite_snapshot.hpp"
 #include "support/seed_history.hpp"
 #include "support/sql.hpp"
 #include "unit/codec_support.hpp"
@@ -246,8 +247,9 @@ TEST_CASE("a snapshot that is older than the state is not installed") {
 TEST_CASE("stock SQLite opens what is written, natively changed pages included") {
   manual_consensus engine;
   memory_storage storage;
-  replica<manual_consensus, memory_storage> node{
-      engine, storage, {.machine = {.legacy = &go_dqlite_format()}}};
+  replica_options options;
+  options.machine.legacy = &go_dqlite_format();
+  replica<manual_consensus, memory_storage> node{engine, storage, options};
   const made_database made("a.db");
   auto stage = node.machine().begin_restore().value();
   REQUIRE_FALSE(stage->append(snapshot_of(50, {{"a.db", both_parts(made)}})));
