@@ -1,8 +1,8 @@
 """Builds and runs a project that uses the library, in a temporary folder.
 
 `subproject` puts a copy of the source tree below the consumer's subprojects/. `pkgconfig` installs
-the library to a prefix of its own and compiles the consumer with what pkg-config says, once over
-the compiled library and once header-only.
+what the build folder has to a place of its own and compiles the consumer with what pkg-config says,
+once over the compiled library and once header-only.
 """
 
 import argparse
@@ -56,21 +56,22 @@ def use_as_subproject(source: pathlib.Path, project: pathlib.Path, work: pathlib
     run([str(build / "consumer")])
 
 
-def use_by_pkgconfig(source: pathlib.Path, project: pathlib.Path, work: pathlib.Path) -> None:
-    build, prefix = work / "build", work / "prefix"
-    parts = [f"-D{name}=disabled" for name in ("tests", "examples", "benchmarks", "libraft")]
-    parts += ["-Doptimization=0", "-Ddebug=false"]
-    run(["meson", "setup", f"--prefix={prefix}", *parts, str(build), str(source)])
-    run(["meson", "install", "-C", str(build)])
+def use_by_pkgconfig(build: pathlib.Path, project: pathlib.Path, work: pathlib.Path) -> None:
+    place = work / "place"
+    run(["meson", "install", "--no-rebuild", "-C", str(build), "--destdir", str(place)])
 
     environment = dict(os.environ)
-    folders = sorted({str(found.parent) for found in prefix.rglob("*.pc")})
-    folders.append(environment.get("PKG_CONFIG_PATH", ""))
-    environment["PKG_CONFIG_PATH"] = ":".join(filter(None, folders))
+    folders = sorted({str(found.parent) for found in place.rglob("quorlite*.pc")})
+    environment["PKG_CONFIG_PATH"] = ":".join(
+        filter(None, [*folders, environment.get("PKG_CONFIG_PATH", "")])
+    )
     compiler = shlex.split(os.environ.get("CXX", "c++"))
     main = project.parent / "main.cpp"
     for package in ("quorlite", "quorlite-header-only"):
-        said = run(["pkg-config", "--cflags", "--libs", package], env=environment)
+        # Where --destdir has put what the prefix will hold.
+        prefix = run(["pkg-config", "--variable=prefix", package], env=environment).strip()
+        moved = f"--define-variable=prefix={place}{prefix}"
+        said = run(["pkg-config", moved, "--cflags", "--libs", package], env=environment)
         program = work / package
         run([*compiler, "-std=c++20", str(main), "-o", str(program), *shlex.split(said)])
         run([str(program)])
@@ -80,6 +81,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=["subproject", "pkgconfig"])
     parser.add_argument("--source", type=pathlib.Path, required=True, help="the top of the tree")
+    parser.add_argument("--build", type=pathlib.Path, required=True, help="its build folder")
     parser.add_argument("--compiler", help="the compiler to use, as in CXX")
     options = parser.parse_args()
 
@@ -94,9 +96,11 @@ def main() -> int:
 
     source = options.source.resolve()
     project = source / "tests" / "consumers" / "subproject"
-    use = use_as_subproject if options.kind == "subproject" else use_by_pkgconfig
     with tempfile.TemporaryDirectory(prefix="quorlite-consumer-") as work:
-        use(source, project, pathlib.Path(work))
+        if options.kind == "subproject":
+            use_as_subproject(source, project, pathlib.Path(work))
+        else:
+            use_by_pkgconfig(options.build.resolve(), project, pathlib.Path(work))
     return 0
 
 

@@ -128,7 +128,7 @@ class consensus_port_of final : public consensus_port {
     if constexpr (Consensus::abilities.read_barrier) {
       engine_.read_barrier(token);
     } else {
-      QUORLITE_ASSERT(!"the engine declares no read barrier");
+      QUORLITE_ASSERT(Consensus::abilities.read_barrier);
     }
   }
   void transfer_leadership() noexcept override {
@@ -140,7 +140,7 @@ class consensus_port_of final : public consensus_port {
     if constexpr (Consensus::abilities.background_work) {
       engine_.run(task);
     } else {
-      QUORLITE_ASSERT(!"the engine declares no background work");
+      QUORLITE_ASSERT(Consensus::abilities.background_work);
     }
   }
 
