@@ -67,9 +67,10 @@ install_packages "${build_packages[@]}" "${test_packages[@]}"
 
 # Words of MESON_ARGS are arguments of their own.
 read -r -a meson_args <<<"${MESON_ARGS:-}"
-# Lightly optimised, without -g: compiling is most of the time.
-setup=(meson setup "$build_dir" -Dtests=enabled -Dexamples=enabled -Dwerror=true
-  -Doptimization=1 -Ddebug=false)
+# Lightly optimised, without -g: compiling is most of the time. Benchmarks are no tests: .ci/run
+# builds them, and so does `meson compile` in a build folder of your own.
+setup=(meson setup "$build_dir" -Dtests=enabled -Dexamples=enabled -Dbenchmarks=disabled
+  -Dwerror=true -Doptimization=1 -Ddebug=false)
 if [ -f "$build_dir/meson-private/coredata.dat" ]; then
   setup+=(--reconfigure)
 fi

@@ -10,8 +10,8 @@ int main(int count, char** arguments) {
   quorlite::libraft_options options{
       .id = quorlite::server_id{1}, .address = arguments[1], .directory = arguments[2]};
   options.bootstrap.push_back({options.id, options.address});
-  quorlite::file_storage<> storage{options.directory + "/databases"};
+  quorlite::file_storage storage{options.directory + "/databases"};
   quorlite::libraft raft{options};
-  quorlite::replica<quorlite::libraft, quorlite::file_storage<>> replica{raft, storage};
+  quorlite::replica<quorlite::libraft, quorlite::file_storage> replica{raft, storage};
   return replica.open("app.db") ? 0 : 1;
 }

@@ -28,7 +28,7 @@ void __gcov_dump();
 
 namespace {
 
-using storage_type = quorlite::file_storage<>;
+using storage_type = quorlite::file_storage;
 using replica_type = quorlite::replica<quorlite::libraft, storage_type>;
 
 void mark() { __gcov_reset(); }    // from here on everything counts as not run

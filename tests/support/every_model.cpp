@@ -1,11 +1,18 @@
 // Header-only: what a program may include besides replicas, in a unit of its own beside theirs.
 
 #include "quorlite/codec/go_dqlite.hpp"
+#include "quorlite/quorlite.hpp"
 #include "quorlite/storage/file.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "quorlite/testing/consensus_conformance.hpp"
 #include "quorlite/testing/storage_conformance.hpp"
 #include "quorlite/transfer.hpp"
+
+#if defined(QUORLITE_TEST_LIBRAFT)
+#include "quorlite/raft/libraft.hpp"
+
+template class quorlite::replica<quorlite::libraft, quorlite::file_storage>;
+#endif
 
 namespace quorlite {
 

@@ -54,7 +54,6 @@
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/command.hpp"
-#include "quorlite/detail/core/wire.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/limits.hpp"
 
@@ -81,13 +80,8 @@ inline constexpr std::size_t page_record_overhead_bytes = 5 + 8 + 3;
 /// page_record_overhead_bytes, has at most n bytes.
 /// @param database_count databases in the entry
 /// @param names_bytes the lengths of their names, added
-[[nodiscard]] constexpr std::size_t frames_overhead_bytes(std::size_t database_count,
-                                                          std::size_t names_bytes) noexcept {
-  constexpr std::size_t envelope = entry_crc_end + 4;
-  constexpr std::size_t head = varint_bytes_max + varint_bytes_max + 5 + 1;
-  constexpr std::size_t database = 1 + varint_bytes_max + 8 + 1 + 5 + 8 + 3;
-  return envelope + head + database_count * database + names_bytes;
-}
+[[nodiscard]] QUORLITE_DECL std::size_t frames_overhead_bytes(std::size_t database_count,
+                                                              std::size_t names_bytes) noexcept;
 
 /// The exact size of the entry that encode() makes of a valid command, in bytes. O(page records),
 /// any thread.

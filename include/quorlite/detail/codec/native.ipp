@@ -77,6 +77,15 @@ QUORLITE_DECL result<entry_envelope> open_envelope(bytes_view entry) noexcept {
 
 namespace native {
 
+QUORLITE_DECL std::size_t frames_overhead_bytes(std::size_t database_count,
+                                                std::size_t names_bytes) noexcept {
+  constexpr std::size_t envelope = entry_crc_end + 4;
+  constexpr std::size_t head = varint_bytes_max + varint_bytes_max + 5 + 1;
+  constexpr std::size_t database = 1 + varint_bytes_max + 8 + 1 + 5 + 8 + 3;
+  return envelope + head + database_count * database + names_bytes;
+}
+
+
 QUORLITE_DECL std::size_t encoded_bytes(const command& counted) {
   const std::size_t payload = payload_bytes(counted);
   return entry_crc_end + varint_bytes(payload) + payload;

@@ -32,17 +32,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <system_error>
-#include <utility>
-#include <variant>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
-#include "quorlite/detail/core/wire.hpp"
 #include "quorlite/detail/legacy/go_dqlite_command.hpp"
 #include "quorlite/detail/legacy/protobuf.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
-#include "quorlite/limits.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {

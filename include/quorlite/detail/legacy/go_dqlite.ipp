@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <system_error>
-#include <utility>
 #include <variant>
 
 #include "quorlite/bytes.hpp"

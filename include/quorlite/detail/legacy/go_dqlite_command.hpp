@@ -34,10 +34,8 @@
 /// Older ones (JSON; text for a txid) are refused. v1 is told from v2 by its pages alone.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <system_error>

@@ -7,12 +7,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <variant>
-#include <vector>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"

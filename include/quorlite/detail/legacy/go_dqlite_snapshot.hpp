@@ -33,7 +33,6 @@
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <utility>
 #include <vector>
 
 #include "quorlite/bytes.hpp"

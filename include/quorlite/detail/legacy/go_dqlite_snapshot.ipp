@@ -4,16 +4,9 @@
 
 #include "quorlite/detail/legacy/go_dqlite_snapshot.hpp"
 
-#include <algorithm>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <string>
-#include <string_view>
 #include <system_error>
-#include <utility>
-#include <vector>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"

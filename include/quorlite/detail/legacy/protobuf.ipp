@@ -6,12 +6,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string_view>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
-#include "quorlite/detail/core/wire.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {

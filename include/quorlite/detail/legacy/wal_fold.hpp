@@ -31,7 +31,6 @@
 /// | page beyond the count of the last commit | not part of the database |
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -44,7 +43,6 @@
 #include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
-#include "quorlite/limits.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {

@@ -5,13 +5,10 @@
 #include "quorlite/detail/legacy/wal_fold.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <system_error>
 #include <utility>
-#include <vector>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"

@@ -2,7 +2,6 @@
 /// A state of the whole machine, pinned: what snapshots send and flushes store.
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <system_error>

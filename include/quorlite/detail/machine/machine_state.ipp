@@ -6,11 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <system_error>
 #include <utility>
-#include <variant>
-#include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/native.hpp"

@@ -21,10 +21,8 @@
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
-#include "quorlite/detail/core/wire.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
-#include "quorlite/limits.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {

@@ -4,11 +4,8 @@
 
 #include "quorlite/detail/machine/outcome_table.hpp"
 
-#include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <optional>
-#include <unordered_map>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"

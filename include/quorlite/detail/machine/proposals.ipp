@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <system_error>
 #include <utility>
 #include <vector>

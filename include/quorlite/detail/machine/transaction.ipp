@@ -8,14 +8,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
-#include <map>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
-#include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/snapshot.hpp"
 #include "quorlite/error.hpp"

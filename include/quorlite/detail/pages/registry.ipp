@@ -4,17 +4,13 @@
 
 #include "quorlite/detail/pages/registry.hpp"
 
-#include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <iterator>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/pages/page_store.hpp"
