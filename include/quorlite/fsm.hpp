@@ -27,15 +27,13 @@
 #include <string>
 #include <system_error>
 #include <utility>
-#include <variant>
-#include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/codec/command.hpp"
-#include "quorlite/detail/codec/native.hpp"
 #include "quorlite/detail/core/storage_port.hpp"
 #include "quorlite/detail/machine/damage_board.hpp"
+#include "quorlite/detail/machine/decoded_entry.hpp"
 #include "quorlite/detail/machine/flush_port.hpp"
 #include "quorlite/detail/machine/legacy_format.hpp"
 #include "quorlite/detail/machine/machine_state.hpp"
@@ -123,15 +121,7 @@ class fsm final : public state_machine, public detail::flush_port, private detai
     std::atomic<bool>& busy_;
   };
 
-  // ---- entries. Each returns with the position moved on, unless it halts.
-
-  verdict carry_out(const log_entry& entry, transaction_id id,
-                    const detail::frames_command& frames);
-  verdict carry_out(const log_entry& entry, transaction_id id, const detail::open_command& open);
-  verdict carry_out(const log_entry& entry, transaction_id id, const detail::drop_command& drop);
-  verdict carry_out(const log_entry& entry, transaction_id id, const detail::undo_command& undo);
-  verdict carry_out(const log_entry& entry, transaction_id id, const detail::checkpoint_command&);
-  verdict carry_out(const log_entry& entry, transaction_id id, const detail::barrier_command&);
+  verdict move(const log_entry& entry, transaction_id id, const detail::frames_command& frames);
   verdict commit(const log_entry& entry, transaction_id id,
                  const detail::assembled_transaction& whole);
   verdict checked(verdict said);
@@ -190,16 +180,19 @@ verdict fsm<Consensus, Storage>::apply(const log_entry& entry) noexcept {
   if (options.legacy != nullptr && options.legacy->admits(entry.bytes)) {
     return checked(options.legacy->apply(state_, entry));
   }
-  const result<detail::command> decoded = detail::native::decode(entry.bytes, options.lock_byte);
+  const detail::decoded_entry decoded(entry.bytes, options.lock_byte);
+  detail::machine_state::stores replaced;  // freed after the hold: that takes a while
   {
     const hold held = state_.hold();
-    if (!decoded) {
+    if (decoded.error()) {
       return state_.end_of_redo(state_.undecodable(entry, decoded.error()));
     }
-    state_.assembly().overtake(decoded->id.term);
+    state_.assembly().overtake(decoded.what().id.term);
+    if (decoded.frames() == nullptr) {
+      return state_.end_of_redo(state_.carry_out(entry, decoded.what(), replaced));
+    }
   }
-  return checked(std::visit([&](const auto& body) { return carry_out(entry, decoded->id, body); },
-                            decoded->body));
+  return checked(move(entry, decoded.what().id, *decoded.frames()));
 }
 
 template <consensus Consensus, storage Storage>
@@ -227,107 +220,39 @@ verdict fsm<Consensus, Storage>::checked(verdict said) {
 // ---- how a transaction moves: frames wait for the ones that commit, then all are installed
 
 template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::carry_out(const log_entry& entry, transaction_id id,
-                                           const detail::frames_command& frames) {
-  result<std::optional<detail::assembled_transaction>> whole =
-      std::optional<detail::assembled_transaction>{};
+verdict fsm<Consensus, Storage>::move(const log_entry& entry, transaction_id id,
+                                      const detail::frames_command& frames) {
+  detail::assembled_transaction whole;
   {
     const hold held = state_.hold();
-    state_.count_frames(entry, detail::full_page_bytes(frames));
-    whole = state_.assembly().take(id, frames, entry);
-    if (!whole) {
-      return state_.refuse(entry, id, whole.error());
-    }
-    if (!*whole) {
-      state_.advance(entry.at);
-      return verdict::applied;
-    }
-    if (state_.promote_own(id, **whole)) {
-      return state_.committed(entry, id);
+    if (const std::optional<verdict> said = state_.assemble(entry, id, frames, whole)) {
+      return *said;  // refused, or staged, or the leader's own: its pages are on the tips already
     }
   }
-  return commit(entry, id, **whole);
+  return commit(entry, id, whole);
 }
 
 /// Builds what a whole transaction commits, off every lock, and installs it.
 template <consensus Consensus, storage Storage>
 verdict fsm<Consensus, Storage>::commit(const log_entry& entry, transaction_id id,
                                         const detail::assembled_transaction& whole) {
-  std::vector<detail::database_write> ready;
+  detail::prepared_transaction ready;
   const bool redo = state_.is_redoing();  // only the lane changes it
-  for (const detail::database_frames& frames : whole.databases) {
-    std::shared_ptr<detail::database> target = state_.databases().find(frames.name);
-    result<detail::database_write> write = failed(errc::no_such_database);
-    if (target != nullptr && target->exists()) {
-      write = prepare_frames(frames, std::move(target), state_.options().lock_byte, redo);
-    }
-    if (!write) {
-      const hold held = state_.hold();
-      if (write.error() == errc::diverged) {
-        return state_.halt(errc::diverged,
-                           "other bytes than the leader's in '" + std::string(frames.name) + "' at",
-                           entry.at.index);
-      }
-      return state_.refuse(entry, id, write.error());
-    }
-    ready.push_back(std::move(*write));
-  }
+  const std::error_code error =
+      ready.prepare(whole, state_.databases(), state_.options().lock_byte, redo);
   const hold held = state_.hold();
-  for (detail::database_write& write : ready) {
+  if (error == errc::diverged) {
+    return state_.halt(errc::diverged,
+                       "other bytes than the leader's in '" + ready.where() + "' at",
+                       entry.at.index);
+  }
+  if (error) {
+    return state_.refuse(entry, id, error);
+  }
+  for (detail::database_write& write : ready.writes()) {
     state_.install(write);
   }
   return state_.committed(entry, id);
-}
-
-template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::carry_out(const log_entry& entry, transaction_id id,
-                                           const detail::open_command& open) {
-  const hold held = state_.hold();
-  detail::registry& databases = state_.databases();
-  const std::shared_ptr<detail::database> known = databases.find(open.name);
-  if (known == nullptr || !known->exists()) {
-    if (databases.existing().size() >= limits::databases) {
-      return state_.refuse(entry, id, make_error_code(errc::too_many_databases));
-    }
-    databases.take_in(open.name)->set_exists(true);
-  }
-  return state_.done(entry, id);
-}
-
-template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::carry_out(const log_entry& entry, transaction_id id,
-                                           const detail::drop_command& drop) {
-  std::shared_ptr<detail::page_store> replaced;  // freed after the hold: it may take a while
-  const hold held = state_.hold();
-  const std::shared_ptr<detail::database> target = state_.databases().find(drop.name);
-  if (target != nullptr && target->exists()) {
-    replaced = target->replace_store(target->make_store({}));
-    target->set_exists(false);
-  }
-  state_.assembly().drop_database(drop.name);
-  return state_.done(entry, id);
-}
-
-template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::carry_out(const log_entry& entry, transaction_id id,
-                                           const detail::undo_command& undo) {
-  const hold held = state_.hold();
-  state_.assembly().undo(undo.target);
-  return state_.done(entry, id);
-}
-
-template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::carry_out(const log_entry& entry, transaction_id id,
-                                           const detail::checkpoint_command&) {
-  const hold held = state_.hold();
-  return state_.done(entry, id);
-}
-
-template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::carry_out(const log_entry& entry, transaction_id id,
-                                           const detail::barrier_command&) {
-  const hold held = state_.hold();
-  return state_.done(entry, id);
 }
 
 // ---- how leadership, and the news of the engine, move what is proposed here

@@ -27,6 +27,11 @@ struct captured_state {
     page_store::pin pin;
   };
 
+  captured_state();
+  captured_state(captured_state&& other) noexcept;
+  captured_state& operator=(captured_state&& other) noexcept;
+  ~captured_state();
+
   log_position at;
   log_index replay_from;                  ///< staged transactions begin after this entry
   std::vector<one_database> databases;    ///< ascending by name

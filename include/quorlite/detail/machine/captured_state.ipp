@@ -13,6 +13,11 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+QUORLITE_DECL captured_state::captured_state() = default;
+QUORLITE_DECL captured_state::captured_state(captured_state&& other) noexcept = default;
+QUORLITE_DECL captured_state& captured_state::operator=(captured_state&& other) noexcept = default;
+QUORLITE_DECL captured_state::~captured_state() = default;
+
 QUORLITE_DECL std::error_code copy_page(const captured_state::one_database& from,
                                         page_store::reader& reader, page_number number,
                                         bytes_span into) noexcept try {

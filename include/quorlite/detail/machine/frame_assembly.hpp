@@ -25,6 +25,11 @@ namespace detail {
 /// All frames of one transaction that is being committed. The views point into the last entry and
 /// into `parts`.
 struct assembled_transaction {
+  assembled_transaction();
+  assembled_transaction(assembled_transaction&& other) noexcept;
+  assembled_transaction& operator=(assembled_transaction&& other) noexcept;
+  ~assembled_transaction();
+
   std::vector<database_frames> databases;  ///< ascending by name, pages ascending
   std::vector<transaction::part> parts;    ///< keeps earlier entries alive
 };

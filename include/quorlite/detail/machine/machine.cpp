@@ -18,6 +18,7 @@
 #include "quorlite/detail/legacy/protobuf.ipp"
 #include "quorlite/detail/legacy/wal_fold.ipp"
 #include "quorlite/detail/machine/captured_state.ipp"
+#include "quorlite/detail/machine/decoded_entry.ipp"
 #include "quorlite/detail/machine/frame_assembly.ipp"
 #include "quorlite/detail/machine/machine_entries.ipp"
 #include "quorlite/detail/machine/machine_state.ipp"

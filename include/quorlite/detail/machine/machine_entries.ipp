@@ -15,6 +15,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/native.hpp"
 #include "quorlite/detail/machine/machine_state.hpp"
+#include "quorlite/detail/machine/prepare_frames.hpp"
 #include "quorlite/detail/machine/staged_restore.hpp"
 #include "quorlite/detail/machine/stored_base.hpp"
 
@@ -50,6 +51,49 @@ QUORLITE_DECL void machine_state::stage_again(const log_entry& entry) {
 
 QUORLITE_DECL void machine_state::skip_again(log_index upto) noexcept {
   staged_up_to_ = std::max(staged_up_to_, upto);
+}
+
+QUORLITE_DECL std::optional<verdict> machine_state::assemble(const log_entry& entry,
+                                                             transaction_id id,
+                                                             const frames_command& frames,
+                                                             assembled_transaction& whole) {
+  count_frames(entry, full_page_bytes(frames));
+  result<std::optional<assembled_transaction>> taken = assembly_.take(id, frames, entry);
+  if (!taken) {
+    return refuse(entry, id, taken.error());
+  }
+  if (!*taken) {
+    advance(entry.at);
+    return verdict::applied;
+  }
+  if (promote_own(id, **taken)) {
+    return committed(entry, id);
+  }
+  whole = std::move(**taken);
+  return std::nullopt;
+}
+
+QUORLITE_DECL verdict machine_state::carry_out(const log_entry& entry, const command& what,
+                                               stores& replaced) {
+  if (const auto* const open = std::get_if<open_command>(&what.body)) {
+    const std::shared_ptr<database> known = databases_.find(open->name);
+    if (known == nullptr || !known->exists()) {
+      if (databases_.existing().size() >= limits::databases) {
+        return refuse(entry, what.id, make_error_code(errc::too_many_databases));
+      }
+      databases_.take_in(open->name)->set_exists(true);
+    }
+  } else if (const auto* const drop = std::get_if<drop_command>(&what.body)) {
+    const std::shared_ptr<database> target = databases_.find(drop->name);
+    if (target != nullptr && target->exists()) {
+      replaced.push_back(target->replace_store(target->make_store({})));
+      target->set_exists(false);
+    }
+    assembly_.drop_database(drop->name);
+  } else if (const auto* const undo = std::get_if<undo_command>(&what.body)) {
+    assembly_.undo(undo->target);
+  }  // a checkpoint is a hint, a barrier is there to be applied
+  return done(entry, what.id);
 }
 
 /// The leader's own transaction, if the tips still have it: the pages are there already.

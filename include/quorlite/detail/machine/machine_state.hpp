@@ -75,8 +75,15 @@ class machine_state {
   }
   void stage_again(const log_entry& entry);
   void skip_again(log_index upto) noexcept;
-  [[nodiscard]] bool promote_own(transaction_id id, const assembled_transaction& whole);
+  /// Takes the frames of one entry to what is staged of its transaction.
+  /// @returns what to answer: they were refused, or wait, or commit what this leader has on its
+  ///   tips. Nothing: they make `whole`, which is to be prepared and installed
+  [[nodiscard]] std::optional<verdict> assemble(const log_entry& entry, transaction_id id,
+                                                const frames_command& frames,
+                                                assembled_transaction& whole);
   void install(database_write& ready, bool restart = false);
+  /// Carries out a command that changes no page. @param replaced as for install()
+  verdict carry_out(const log_entry& entry, const command& what, stores& replaced);
   verdict committed(const log_entry& entry, transaction_id id);
   verdict done(const log_entry& entry, transaction_id id);
   verdict refuse(const log_entry& entry, transaction_id id, std::error_code why);
@@ -112,6 +119,7 @@ class machine_state {
   void flushed(const captured_state& state, std::error_code error);
 
  private:
+  [[nodiscard]] bool promote_own(transaction_id id, const assembled_transaction& whole);
   void drop_tips();
   void drop_writes(const proposal& lost);
   void swap_in(restored_state state, stores& replaced);

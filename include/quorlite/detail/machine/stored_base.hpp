@@ -30,6 +30,10 @@ class staged_base;
 
 /// What a start finds in the storage.
 struct loaded_base {
+  loaded_base();
+  loaded_base(loaded_base&& other) noexcept;
+  ~loaded_base();
+
   recovery found;
   std::vector<std::shared_ptr<page_store>> stores;  ///< one per database of `found`
 };

@@ -116,6 +116,10 @@ class staged_base final : public restore_target {
   std::vector<page_view> batch_;
 };
 
+QUORLITE_DECL loaded_base::loaded_base() = default;
+QUORLITE_DECL loaded_base::loaded_base(loaded_base&& other) noexcept = default;
+QUORLITE_DECL loaded_base::~loaded_base() = default;
+
 QUORLITE_DECL stored_base::stored_base(storage_port& storage, std::uint64_t lock_byte,
                                        std::shared_ptr<memory_gauge> gauge,
                                        std::shared_ptr<damage_board> board) noexcept
