@@ -16,6 +16,7 @@
 #include "quorlite/storage/memory.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
 #include "quorlite/testing/test_raft.hpp"
+#include "quorlite/detail/pages/registry.hpp"
 
 namespace example {
 

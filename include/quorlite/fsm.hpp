@@ -8,9 +8,9 @@
 /// has to be undone.
 ///
 /// This template is the order of the steps, over any engine and any storage. The steps themselves
-/// depend on neither and are compiled once: detail/machine/machine_state.hpp (what moves),
-/// prepare_frames.hpp (what an entry makes of pages), stored_base.hpp (what lies in the storage),
-/// snapshots.hpp.
+/// depend on neither and are compiled once, in detail/machine: machine_state.hpp (what moves),
+/// assembled_transaction.hpp (what entries make of pages), stored_base.hpp (what lies in the
+/// storage), snapshots.hpp.
 ///
 /// **Locks.** `in_lane_` catches adapters whose lane calls overlap. The machine's lock
 /// (machine_state::hold) orders every change of state; it is never held while a page is built or
@@ -32,12 +32,13 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/codec/command.hpp"
 #include "quorlite/detail/core/storage_port.hpp"
+#include "quorlite/detail/machine/assembled_transaction.hpp"
 #include "quorlite/detail/machine/damage_board.hpp"
 #include "quorlite/detail/machine/decoded_entry.hpp"
 #include "quorlite/detail/machine/flush_port.hpp"
 #include "quorlite/detail/machine/legacy_format.hpp"
 #include "quorlite/detail/machine/machine_state.hpp"
-#include "quorlite/detail/machine/prepare_frames.hpp"
+#include "quorlite/detail/machine/restore_target.hpp"
 #include "quorlite/detail/machine/snapshots.hpp"
 #include "quorlite/detail/machine/stored_base.hpp"
 #include "quorlite/error.hpp"
@@ -61,7 +62,7 @@ class fsm final : public state_machine, public detail::flush_port, private detai
       : storage_(storage),
         state_(options, Consensus::abilities.entry_terms),
         board_(std::make_shared<detail::damage_board>(static_cast<damage_listener&>(*this))),
-        base_(storage_, options.lock_byte, state_.databases().gauge(), board_) {}
+        base_(storage_, options.lock_byte, state_.gauge(), board_) {}
   ~fsm() { board_->detach(); }
 
   /// Finds the base in the storage. Once, before the adapter starts. Blocks.
@@ -126,7 +127,7 @@ class fsm final : public state_machine, public detail::flush_port, private detai
                  const detail::assembled_transaction& whole);
   verdict checked(verdict said);
 
-  [[nodiscard]] result<detail::captured_state> capture();
+  [[nodiscard]] result<std::shared_ptr<detail::captured_state>> capture();
   [[nodiscard]] std::error_code flush_now(log_index upto, std::size_t unless_dirty) noexcept;
   void on_damage(const std::string& database, page_number number,
                  std::error_code why) noexcept override;
@@ -187,7 +188,7 @@ verdict fsm<Consensus, Storage>::apply(const log_entry& entry) noexcept {
     if (decoded.error()) {
       return state_.end_of_redo(state_.undecodable(entry, decoded.error()));
     }
-    state_.assembly().overtake(decoded.what().id.term);
+    state_.overtake(decoded.what().id.term);
     if (decoded.frames() == nullptr) {
       return state_.end_of_redo(state_.carry_out(entry, decoded.what(), replaced));
     }
@@ -249,9 +250,7 @@ verdict fsm<Consensus, Storage>::commit(const log_entry& entry, transaction_id i
   if (error) {
     return state_.refuse(entry, id, error);
   }
-  for (detail::database_write& write : ready.writes()) {
-    state_.install(write);
-  }
+  state_.install(ready);
   return state_.committed(entry, id);
 }
 
@@ -273,7 +272,7 @@ void fsm<Consensus, Storage>::settled(proposal_token which, outcome how, reason 
 // ---- how a state is captured, sent, and replaced
 
 template <consensus Consensus, storage Storage>
-result<detail::captured_state> fsm<Consensus, Storage>::capture() {
+result<std::shared_ptr<detail::captured_state>> fsm<Consensus, Storage>::capture() {
   const lane_visit lane(in_lane_);
   const hold held = state_.hold();
   return state_.capture_whole();
@@ -281,11 +280,11 @@ result<detail::captured_state> fsm<Consensus, Storage>::capture() {
 
 template <consensus Consensus, storage Storage>
 result<std::unique_ptr<snapshot_reader>> fsm<Consensus, Storage>::take_snapshot() noexcept {
-  result<detail::captured_state> state = capture();
+  result<std::shared_ptr<detail::captured_state>> state = capture();
   if (!state) {
     return failed(state.error());
   }
-  return detail::snapshot_of(std::move(*state), state_.options().lock_byte);
+  return detail::snapshot_of(std::move(**state), state_.options().lock_byte);
 }
 
 template <consensus Consensus, storage Storage>
@@ -294,20 +293,16 @@ result<std::unique_ptr<snapshot_reader>> fsm<Consensus, Storage>::take_legacy_sn
   if (format == nullptr) {
     return failed(errc::unsupported);
   }
-  result<detail::captured_state> state = capture();
+  result<std::shared_ptr<detail::captured_state>> state = capture();
   if (!state) {
     return failed(state.error());
   }
-  return format->snapshot_of(std::move(*state), state_.options().lock_byte);
+  return format->snapshot_of(std::move(**state), state_.options().lock_byte);
 }
 
 template <consensus Consensus, storage Storage>
 result<std::unique_ptr<snapshot_stage>> fsm<Consensus, Storage>::begin_restore() noexcept try {
-  auto target = base_.begin_restore();
-  if (!target) {
-    return failed(target.error());
-  }
-  return detail::stage_restore(this, std::move(*target), state_.options());
+  return detail::stage_restore(this, base_, state_.options());
 } catch (const std::bad_alloc&) {
   return failed(errc::storage_full);
 }
@@ -331,7 +326,7 @@ std::error_code fsm<Consensus, Storage>::flush(log_index upto) noexcept {
 template <consensus Consensus, storage Storage>
 std::error_code fsm<Consensus, Storage>::flush_if_crowded() noexcept {
   const std::size_t crowded = state_.options().memory_bytes / 2;
-  if (state_.databases().gauge()->dirty_bytes() <= crowded) {
+  if (state_.gauge()->dirty_bytes() <= crowded) {
     return {};
   }
   return flush_now(log_index{~std::uint64_t{0}}, crowded);
@@ -342,7 +337,7 @@ template <consensus Consensus, storage Storage>
 std::error_code fsm<Consensus, Storage>::flush_now(log_index upto,
                                                    std::size_t unless_dirty) noexcept try {
   const std::lock_guard one_at_a_time(flush_mutex_);
-  std::optional<detail::captured_state> state;
+  std::shared_ptr<detail::captured_state> state;
   std::unique_ptr<detail::restore_target> installed;
   {
     const hold held = state_.hold();
@@ -352,7 +347,7 @@ std::error_code fsm<Consensus, Storage>::flush_now(log_index upto,
     if (!state_.is_flush_due(upto, unless_dirty)) {
       return {};
     }
-    state.emplace(state_.capture());
+    state = state_.capture();
     installed = state_.take_installed();
   }
   if (installed != nullptr) {
@@ -387,7 +382,7 @@ log_position fsm<Consensus, Storage>::durable() const noexcept {
 template <consensus Consensus, storage Storage>
 office fsm<Consensus, Storage>::office() const {
   const hold held = state_.hold();
-  return state_.proposals().office();
+  return state_.office();
 }
 
 template <consensus Consensus, storage Storage>

@@ -18,7 +18,7 @@
 #include "quorlite/detail/core/consensus_port.hpp"
 #include "quorlite/detail/machine/flush_port.hpp"
 #include "quorlite/detail/machine/machine_state.hpp"
-#include "quorlite/detail/pages/page_store.hpp"
+#include "quorlite/detail/pages/database_state.hpp"
 #include "quorlite/detail/sqlite/group/write_task.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/fsm.hpp"
@@ -110,7 +110,7 @@ class replica_core {
   /// What a database is now.
   struct database_status {
     std::string name;
-    page_store::state state;
+    database_state state;
     page_store_usage memory;
   };
   [[nodiscard]] std::vector<database_status> databases();

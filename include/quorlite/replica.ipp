@@ -148,7 +148,7 @@ QUORLITE_DECL transaction_fate replica_core::outcome(transaction_id id) const {
 }
 QUORLITE_DECL quorlite::office replica_core::office() const {
   const auto held = machine_.hold();
-  return machine_.proposals().office();
+  return machine_.office();
 }
 QUORLITE_DECL quorlite::health replica_core::health() const {
   const auto held = machine_.hold();
@@ -179,7 +179,7 @@ QUORLITE_DECL std::vector<replica_core::database_status> replica_core::databases
 QUORLITE_DECL bool replica_core::is_flush_due() {
   const std::uint64_t seen = counters().entry_bytes;
   const bool due = seen - flushed_at_.load() >= options_.flush_bytes ||
-                   machine_.databases().gauge()->dirty_bytes() > options_.machine.memory_bytes / 4;
+                   machine_.gauge()->dirty_bytes() > options_.machine.memory_bytes / 4;
   if (!due || is_flushing_.exchange(true)) {
     return false;
   }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "crash/history.hpp"
+#include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/file_storage/basic_file_storage.hpp"
 #include "quorlite/fsm.hpp"

@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/detail/pages/registry.hpp"
+#include "quorlite/detail/codec/native.hpp"
 #include "quorlite/codec/go_dqlite.hpp"
 #include "quorlite/detail/legacy/go_dqlite.hpp"
 #include "quorlite/quorlite.hpp"

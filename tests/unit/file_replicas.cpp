@@ -21,6 +21,7 @@
 #include "quorlite/testing/faulty_disk.hpp"
 #include "quorlite/testing/test_raft.hpp"
 #include "quorlite/transfer.hpp"
+#include "quorlite/detail/pages/registry.hpp"
 #include "support/sql.hpp"
 #include "support/temporary_directory.hpp"
 

@@ -5,6 +5,7 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/detail/machine/transaction.hpp"
+#include "quorlite/detail/codec/snapshot.hpp"
 
 namespace {
 

@@ -26,6 +26,7 @@
 #include "quorlite/detail/core/consensus_port.hpp"
 #include "quorlite/detail/machine/flush_port.hpp"
 #include "quorlite/detail/machine/machine_state.hpp"
+#include "quorlite/detail/machine/proposals.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/options.hpp"
 #include "quorlite/replica_status.hpp"

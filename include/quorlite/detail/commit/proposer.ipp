@@ -31,7 +31,7 @@ QUORLITE_DECL result<std::shared_ptr<database>> proposer::database_named(
 QUORLITE_DECL result<write_ticket> proposer::begin_write(const page_store& store,
                                                          const page_store::pin& base) noexcept {
   const auto held = machine_.hold();
-  const quorlite::office& office = machine_.proposals().office();
+  const quorlite::office& office = machine_.office();
   if (!office.leading) {
     return failed(machine_.health().halted ? errc::halted : errc::not_leader);
   }
@@ -183,7 +183,7 @@ QUORLITE_DECL std::error_code proposer::submit(decltype(command::body) body) {
   term in_term;
   {
     const auto held = machine_.hold();
-    in_term = machine_.proposals().office().term;
+    in_term = machine_.office().term;
   }
   if (const std::error_code error = send(in_term, std::move(body), own)) {
     return error;
@@ -241,7 +241,7 @@ QUORLITE_DECL std::error_code proposer::conclude(const row& own) const {
 QUORLITE_DECL std::string proposer::explain(std::error_code error) const {
   std::string text = error.message();
   const auto held = machine_.hold();
-  const quorlite::office& office = machine_.proposals().office();
+  const quorlite::office& office = machine_.office();
   if (machine_.health().halted) {
     text += " (" + machine_.health().what + ")";
   } else if (!office.leading && !office.leader_hint.empty()) {

@@ -46,7 +46,7 @@ class go_dqlite_log final : public legacy_format {
   [[nodiscard]] std::unique_ptr<legacy_restore> begin_restore(
       restored_state& into, std::uint64_t lock_byte) const override;
   [[nodiscard]] result<std::unique_ptr<snapshot_reader>> snapshot_of(
-      captured_state state, std::uint64_t lock_byte) const override;
+      captured_state&& state, std::uint64_t lock_byte) const override;
 
   /// What an entry means. Total: any bytes give a command or an error.
   /// @returns errc::malformed, too_large, invalid_name: refused alike on every replica

@@ -18,30 +18,31 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+/// One database of a captured state.
+struct captured_database {
+  std::string name;
+  std::shared_ptr<page_store> store;
+  page_store::pin pin;
+};
+
 /// All databases as of one entry. Taking it is O(databases); it holds what it pins until it is
 /// destroyed.
 struct captured_state {
-  struct one_database {
-    std::string name;
-    std::shared_ptr<page_store> store;
-    page_store::pin pin;
-  };
-
   captured_state();
   captured_state(captured_state&& other) noexcept;
   captured_state& operator=(captured_state&& other) noexcept;
   ~captured_state();
 
   log_position at;
-  log_index replay_from;                  ///< staged transactions begin after this entry
-  std::vector<one_database> databases;    ///< ascending by name
-  bytes notes;                            ///< the encoded outcome table
-  std::vector<transaction::part> staged;  ///< entries, in the order of their transactions
+  log_index replay_from;                     ///< staged transactions begin after this entry
+  std::vector<captured_database> databases;  ///< ascending by name
+  bytes notes;                               ///< the encoded outcome table
+  std::vector<transaction::part> staged;     ///< entries, in the order of their transactions
 };
 
 /// Copies one page of a pinned state; a page that holds no data (the lock page) reads as zeros.
 /// @param reader one on the same store @returns errors of page_store::reader::image()
-[[nodiscard]] QUORLITE_DECL std::error_code copy_page(const captured_state::one_database& from,
+[[nodiscard]] QUORLITE_DECL std::error_code copy_page(const captured_database& from,
                                                       page_store::reader& reader,
                                                       page_number number, bytes_span into) noexcept;
 

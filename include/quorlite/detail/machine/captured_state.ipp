@@ -18,9 +18,8 @@ QUORLITE_DECL captured_state::captured_state(captured_state&& other) noexcept = 
 QUORLITE_DECL captured_state& captured_state::operator=(captured_state&& other) noexcept = default;
 QUORLITE_DECL captured_state::~captured_state() = default;
 
-QUORLITE_DECL std::error_code copy_page(const captured_state::one_database& from,
-                                        page_store::reader& reader, page_number number,
-                                        bytes_span into) noexcept try {
+QUORLITE_DECL std::error_code copy_page(const captured_database& from, page_store::reader& reader,
+                                        page_number number, bytes_span into) noexcept try {
   const auto guard = reader.enter();
   const result<bytes_view> image = reader.image(guard, from.pin, number);
   if (!image) {

@@ -13,6 +13,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/codec/command.hpp"
+#include "quorlite/detail/machine/assembled_transaction.hpp"
 #include "quorlite/detail/machine/legacy_format.hpp"
 #include "quorlite/detail/machine/transaction.hpp"
 #include "quorlite/error.hpp"
@@ -21,18 +22,6 @@
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
-
-/// All frames of one transaction that is being committed. The views point into the last entry and
-/// into `parts`.
-struct assembled_transaction {
-  assembled_transaction();
-  assembled_transaction(assembled_transaction&& other) noexcept;
-  assembled_transaction& operator=(assembled_transaction&& other) noexcept;
-  ~assembled_transaction();
-
-  std::vector<database_frames> databases;  ///< ascending by name, pages ascending
-  std::vector<transaction::part> parts;    ///< keeps earlier entries alive
-};
 
 /// Lane only. What it answers depends on the log alone, so every replica answers alike.
 class frame_assembly {

@@ -65,13 +65,6 @@ struct frame_merge {
   }
 };
 
-QUORLITE_DECL assembled_transaction::assembled_transaction() = default;
-QUORLITE_DECL assembled_transaction::assembled_transaction(assembled_transaction&& other) noexcept =
-    default;
-QUORLITE_DECL assembled_transaction& assembled_transaction::operator=(
-    assembled_transaction&& other) noexcept = default;
-QUORLITE_DECL assembled_transaction::~assembled_transaction() = default;
-
 QUORLITE_DECL result<std::optional<assembled_transaction>> frame_assembly::take(
     transaction_id id, const frames_command& frames, const log_entry& entry) {
   for (const database_frames& some : frames.databases) {

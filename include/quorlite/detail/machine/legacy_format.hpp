@@ -17,7 +17,6 @@
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/detail/machine/transaction.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 
@@ -47,7 +46,7 @@ class legacy_staging {
   [[nodiscard]] virtual bool any_from_snapshot() const noexcept = 0;
   [[nodiscard]] virtual log_index replay_from(log_index applied) const noexcept = 0;
   /// What a snapshot carries of it: entries that legacy_format::stage_restored() takes.
-  virtual void capture(std::vector<transaction::part>& into) const = 0;
+  virtual void capture(std::vector<std::shared_ptr<const bytes>>& into) const = 0;
 };
 
 /// A snapshot of the format on its way in. One thread at a time.
@@ -85,7 +84,7 @@ class legacy_format {
       restored_state& into, std::uint64_t lock_byte) const = 0;
   /// A state in the format. @returns errc::unsupported, too_large: it cannot be told there
   [[nodiscard]] virtual result<std::unique_ptr<snapshot_reader>> snapshot_of(
-      captured_state state, std::uint64_t lock_byte) const = 0;
+      captured_state&& state, std::uint64_t lock_byte) const = 0;
 
  protected:
   legacy_format() = default;

@@ -17,6 +17,7 @@
 #include "quorlite/detail/legacy/go_dqlite_snapshot_parser.ipp"
 #include "quorlite/detail/legacy/protobuf.ipp"
 #include "quorlite/detail/legacy/wal_fold.ipp"
+#include "quorlite/detail/machine/assembled_transaction.ipp"
 #include "quorlite/detail/machine/captured_state.ipp"
 #include "quorlite/detail/machine/decoded_entry.ipp"
 #include "quorlite/detail/machine/frame_assembly.ipp"

@@ -14,6 +14,9 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/native.hpp"
+#include "quorlite/detail/machine/captured_state.hpp"
+#include "quorlite/detail/machine/database_write.hpp"
+#include "quorlite/detail/machine/machine_parts.hpp"
 #include "quorlite/detail/machine/machine_state.hpp"
 #include "quorlite/detail/machine/prepare_frames.hpp"
 #include "quorlite/detail/machine/staged_restore.hpp"
@@ -23,34 +26,46 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+QUORLITE_DECL bool machine_state::misses_before(log_index at) const noexcept {
+  return at > parts_->staged_up_to.next();
+}
+
+QUORLITE_DECL void machine_state::overtake(term now) noexcept { parts_->assembly.overtake(now); }
+
+QUORLITE_DECL void machine_state::count_frames(const log_entry& entry,
+                                               std::uint64_t page_bytes) noexcept {
+  parts_->counters.entry_bytes += entry.bytes.size();
+  parts_->counters.page_bytes += page_bytes;
+}
+
 /// A replay of what the base holds already, but for the frames that were staged when it was stored.
 QUORLITE_DECL void machine_state::stage_again(const log_entry& entry) {
-  if (entry.at.index <= staged_up_to_) {
+  if (entry.at.index <= parts_->staged_up_to) {
     return;
   }
-  staged_up_to_ = entry.at.index;
+  parts_->staged_up_to = entry.at.index;
   if (options_.legacy != nullptr && options_.legacy->admits(entry.bytes)) {
-    return options_.legacy->stage_again(assembly_, entry);
+    return options_.legacy->stage_again(parts_->assembly, entry);
   }
   const result<command> decoded = native::decode(entry.bytes, options_.lock_byte);
   if (!decoded) {
     return;
   }
-  assembly_.overtake(decoded->id.term);
+  parts_->assembly.overtake(decoded->id.term);
   if (const auto* const frames = std::get_if<frames_command>(&decoded->body)) {
-    const auto whole = assembly_.take(decoded->id, *frames, entry);
+    const auto whole = parts_->assembly.take(decoded->id, *frames, entry);
     if (!whole || *whole) {
-      assembly_.end(decoded->id);
+      parts_->assembly.end(decoded->id);
     }
   } else if (const auto* const undo = std::get_if<undo_command>(&decoded->body)) {
-    assembly_.undo(undo->target);
+    parts_->assembly.undo(undo->target);
   } else if (const auto* const drop = std::get_if<drop_command>(&decoded->body)) {
-    assembly_.drop_database(drop->name);
+    parts_->assembly.drop_database(drop->name);
   }
 }
 
 QUORLITE_DECL void machine_state::skip_again(log_index upto) noexcept {
-  staged_up_to_ = std::max(staged_up_to_, upto);
+  parts_->staged_up_to = std::max(parts_->staged_up_to, upto);
 }
 
 QUORLITE_DECL std::optional<verdict> machine_state::assemble(const log_entry& entry,
@@ -58,7 +73,7 @@ QUORLITE_DECL std::optional<verdict> machine_state::assemble(const log_entry& en
                                                              const frames_command& frames,
                                                              assembled_transaction& whole) {
   count_frames(entry, full_page_bytes(frames));
-  result<std::optional<assembled_transaction>> taken = assembly_.take(id, frames, entry);
+  result<std::optional<assembled_transaction>> taken = parts_->assembly.take(id, frames, entry);
   if (!taken) {
     return refuse(entry, id, taken.error());
   }
@@ -76,22 +91,22 @@ QUORLITE_DECL std::optional<verdict> machine_state::assemble(const log_entry& en
 QUORLITE_DECL verdict machine_state::carry_out(const log_entry& entry, const command& what,
                                                stores& replaced) {
   if (const auto* const open = std::get_if<open_command>(&what.body)) {
-    const std::shared_ptr<database> known = databases_.find(open->name);
+    const std::shared_ptr<database> known = parts_->databases.find(open->name);
     if (known == nullptr || !known->exists()) {
-      if (databases_.existing().size() >= limits::databases) {
+      if (parts_->databases.existing().size() >= limits::databases) {
         return refuse(entry, what.id, make_error_code(errc::too_many_databases));
       }
-      databases_.take_in(open->name)->set_exists(true);
+      parts_->databases.take_in(open->name)->set_exists(true);
     }
   } else if (const auto* const drop = std::get_if<drop_command>(&what.body)) {
-    const std::shared_ptr<database> target = databases_.find(drop->name);
+    const std::shared_ptr<database> target = parts_->databases.find(drop->name);
     if (target != nullptr && target->exists()) {
       replaced.push_back(target->replace_store(target->make_store({})));
       target->set_exists(false);
     }
-    assembly_.drop_database(drop->name);
+    parts_->assembly.drop_database(drop->name);
   } else if (const auto* const undo = std::get_if<undo_command>(&what.body)) {
-    assembly_.undo(undo->target);
+    parts_->assembly.undo(undo->target);
   }  // a checkpoint is a hint, a barrier is there to be applied
   return done(entry, what.id);
 }
@@ -100,7 +115,7 @@ QUORLITE_DECL verdict machine_state::carry_out(const log_entry& entry, const com
 /// @returns false if the tips are not, or no longer, the ones that it was proposed with
 QUORLITE_DECL bool machine_state::promote_own(transaction_id id,
                                               const assembled_transaction& whole) {
-  const row own = proposals_.find(id);
+  const row own = parts_->proposals.find(id);
   if (own == nullptr || own->writes.size() != whole.databases.size()) {
     return false;
   }
@@ -134,17 +149,23 @@ QUORLITE_DECL void machine_state::install(database_write& ready, bool restart) {
   ready.store->install_committed(std::move(ready.pages), ready.page_count, ready.hash, restart);
 }
 
+QUORLITE_DECL void machine_state::install(prepared_transaction& ready) {
+  for (database_write& write : ready.writes()) {
+    install(write);
+  }
+}
+
 /// The pages are in place: the transaction is part of the history.
 QUORLITE_DECL verdict machine_state::committed(const log_entry& entry, transaction_id id) {
-  assembly_.end(id);
-  outcomes_.record(id, entry.at.index);
-  ++counters_.transactions;
+  parts_->assembly.end(id);
+  parts_->outcomes.record(id, entry.at.index);
+  ++parts_->counters.transactions;
   return done(entry, id);
 }
 
 QUORLITE_DECL verdict machine_state::done(const log_entry& entry, transaction_id id) {
-  if (const row own = proposals_.find(id)) {
-    proposals_.answer(own, answer::applied, reason::none, entry.at);
+  if (const row own = parts_->proposals.find(id)) {
+    parts_->proposals.answer(own, answer::applied, reason::none, entry.at);
   }
   advance(entry.at);
   return verdict::applied;
@@ -153,11 +174,11 @@ QUORLITE_DECL verdict machine_state::done(const log_entry& entry, transaction_id
 /// The entry changes nothing, on any replica.
 QUORLITE_DECL verdict machine_state::refuse(const log_entry& entry, transaction_id id,
                                             std::error_code why) {
-  assembly_.end(id);
-  ++(why == errc::conflict ? counters_.conflicts : counters_.malformed);
-  if (const row own = proposals_.find(id)) {
+  parts_->assembly.end(id);
+  ++(why == errc::conflict ? parts_->counters.conflicts : parts_->counters.malformed);
+  if (const row own = parts_->proposals.find(id)) {
     drop_writes(*own);
-    proposals_.answer(own, answer::conflict, reason::none, entry.at);
+    parts_->proposals.answer(own, answer::conflict, reason::none, entry.at);
   }
   advance(entry.at);
   return verdict::applied;
@@ -169,45 +190,46 @@ QUORLITE_DECL verdict machine_state::undecodable(const log_entry& entry, std::er
   if (why == errc::corrupt || why == errc::needs_upgrade) {
     return halt(static_cast<errc>(why.value()), why.message() + " in the entry at", entry.at.index);
   }
-  ++counters_.malformed;
+  ++parts_->counters.malformed;
   advance(entry.at);
   return verdict::applied;
 }
 
 /// Call it after the rows of the entry were answered.
 QUORLITE_DECL void machine_state::advance(log_position to) {
-  ++counters_.entries;
-  applied_.index = to.index;
-  applied_.term = to.term.value == 0 ? applied_.term : to.term;
-  staged_up_to_ = applied_.index;
+  ++parts_->counters.entries;
+  parts_->applied.index = to.index;
+  parts_->applied.term = to.term.value == 0 ? parts_->applied.term : to.term;
+  parts_->staged_up_to = parts_->applied.index;
   if (entry_terms_) {
-    proposals_.overtake(applied_.term);
+    parts_->proposals.overtake(parts_->applied.term);
   }
 }
 
 /// The base is at one position again, if the log is what it was made from: every page is what the
 /// entries say.
 QUORLITE_DECL verdict machine_state::end_of_redo(verdict said) {
-  if (redo_until_.value == 0 || applied_.index < redo_until_ || said == verdict::halted) {
+  if (parts_->redo_until.value == 0 || parts_->applied.index < parts_->redo_until ||
+      said == verdict::halted) {
     return said;
   }
-  redo_until_ = {};
-  for (const std::shared_ptr<database>& target : databases_.existing()) {
+  parts_->redo_until = {};
+  for (const std::shared_ptr<database>& target : parts_->databases.existing()) {
     const std::shared_ptr<page_store> store = target->store();
     if (store->sum_of_hashes() != store->committed().hash) {
       return halt(errc::corrupt,
                   "after a crash the base and the log do not make '" + target->name() + "' at",
-                  applied_.index);
+                  parts_->applied.index);
     }
   }
   return said;
 }
 
 QUORLITE_DECL verdict machine_state::halt(errc why, const std::string& what, log_index at) {
-  if (!health_.halted) {
-    health_ = {true, make_error_code(why), what + " log index " + std::to_string(at.value)};
+  if (!parts_->health.halted) {
+    parts_->health = {true, make_error_code(why), what + " log index " + std::to_string(at.value)};
     drop_tips();
-    proposals_.close();
+    parts_->proposals.close();
   }
   return verdict::halted;
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <system_error>
@@ -14,13 +15,6 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/detail/machine/captured_state.hpp"
-#include "quorlite/detail/machine/database_write.hpp"
-#include "quorlite/detail/machine/frame_assembly.hpp"
-#include "quorlite/detail/machine/outcome_table.hpp"
-#include "quorlite/detail/machine/proposals.hpp"
-#include "quorlite/detail/machine/restore_target.hpp"
-#include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/options.hpp"
@@ -30,7 +24,20 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+struct assembled_transaction;
+struct captured_state;
+struct command;
+struct database_write;
+class frame_assembly;
+struct frames_command;
 struct loaded_base;
+class memory_gauge;
+class page_store;
+class prepared_transaction;
+struct proposal;
+class proposal_table;
+class registry;
+class restore_target;
 struct restored_state;
 
 /// Position, databases, outcomes, proposals and the health of one replica.
@@ -41,38 +48,38 @@ struct restored_state;
 /// call nobody).
 class machine_state {
  public:
-  using row = proposal_table::row;
+  using row = std::shared_ptr<proposal>;
   using stores = std::vector<std::shared_ptr<page_store>>;
 
   /// @param entry_terms the engine tells the true term of each entry
   machine_state(const fsm_options& options, bool entry_terms);
+  ~machine_state();
 
   [[nodiscard]] std::unique_lock<std::mutex> hold() const { return std::unique_lock(mutex_); }
   [[nodiscard]] const fsm_options& options() const noexcept { return options_; }
-  [[nodiscard]] registry& databases() noexcept { return databases_; }
+  [[nodiscard]] registry& databases() noexcept;
+  /// Knows the memory that all pages take.
+  [[nodiscard]] const std::shared_ptr<memory_gauge>& gauge() const noexcept;
   /// Drops pages that the storage holds as well, until half of the memory is free.
   void evict();
 
-  [[nodiscard]] const quorlite::health& health() const noexcept { return health_; }
-  [[nodiscard]] const machine_counters& counters() const noexcept { return counters_; }
-  void count_frames(const log_entry& entry, std::uint64_t page_bytes) noexcept {
-    counters_.entry_bytes += entry.bytes.size();
-    counters_.page_bytes += page_bytes;
-  }
-  [[nodiscard]] log_position applied() const noexcept { return applied_; }
-  [[nodiscard]] log_position durable() const noexcept { return durable_; }
+  [[nodiscard]] const quorlite::health& health() const noexcept;
+  [[nodiscard]] const machine_counters& counters() const noexcept;
+  void count_frames(const log_entry& entry, std::uint64_t page_bytes) noexcept;
+  [[nodiscard]] log_position applied() const noexcept;
+  [[nodiscard]] log_position durable() const noexcept;
   /// The base stands between two positions until the log was replayed to the later one.
-  [[nodiscard]] bool is_redoing() const noexcept { return redo_until_.value != 0; }
-  [[nodiscard]] frame_assembly& assembly() noexcept { return assembly_; }
-  [[nodiscard]] proposal_table& proposals() noexcept { return proposals_; }
-  [[nodiscard]] const proposal_table& proposals() const noexcept { return proposals_; }
+  [[nodiscard]] bool is_redoing() const noexcept;
+  [[nodiscard]] const quorlite::office& office() const noexcept;
+  [[nodiscard]] frame_assembly& assembly() noexcept;
+  [[nodiscard]] proposal_table& proposals() noexcept;
 
   // ---- entries: see fsm::apply. What an entry changes and the position move in one hold.
 
   /// True if entries before this one were neither applied nor skipped.
-  [[nodiscard]] bool misses_before(log_index at) const noexcept {
-    return at > staged_up_to_.next();
-  }
+  [[nodiscard]] bool misses_before(log_index at) const noexcept;
+  /// A leader of `now` speaks: what older ones left unfinished stays so.
+  void overtake(term now) noexcept;
   void stage_again(const log_entry& entry);
   void skip_again(log_index upto) noexcept;
   /// Takes the frames of one entry to what is staged of its transaction.
@@ -81,7 +88,9 @@ class machine_state {
   [[nodiscard]] std::optional<verdict> assemble(const log_entry& entry, transaction_id id,
                                                 const frames_command& frames,
                                                 assembled_transaction& whole);
+  /// @param restart see page_store::install_committed()
   void install(database_write& ready, bool restart = false);
+  void install(prepared_transaction& ready);
   /// Carries out a command that changes no page. @param replaced as for install()
   verdict carry_out(const log_entry& entry, const command& what, stores& replaced);
   verdict committed(const log_entry& entry, transaction_id id);
@@ -105,20 +114,23 @@ class machine_state {
 
   // ---- the state as a whole
 
-  [[nodiscard]] std::error_code take_base(loaded_base base);
-  [[nodiscard]] captured_state capture() const;
+  [[nodiscard]] std::error_code take_base(loaded_base&& base);
+  [[nodiscard]] std::shared_ptr<captured_state> capture() const;
   /// For a snapshot. @returns errc::halted; errc::busy: a replay has not brought everything back
-  [[nodiscard]] result<captured_state> capture_whole();
+  [[nodiscard]] result<std::shared_ptr<captured_state>> capture_whole();
   /// @param stage one of stage_restore(), finished @param replaced out: freed after the hold, for
   ///   that takes a while
   verdict install(snapshot_stage& stage, const void* owner, log_position engine_at,
                   stores& replaced);
   /// @param unless_dirty no flush if less than this is dirty; 0: whatever is dirty
   [[nodiscard]] bool is_flush_due(log_index upto, std::size_t unless_dirty) const;
-  [[nodiscard]] std::unique_ptr<restore_target> take_installed() { return std::move(installed_); }
+  /// A restore that was installed since goes to the base, which publishes it with the next flush.
+  [[nodiscard]] std::unique_ptr<restore_target> take_installed() noexcept;
   void flushed(const captured_state& state, std::error_code error);
 
  private:
+  struct parts;
+
   [[nodiscard]] bool promote_own(transaction_id id, const assembled_transaction& whole);
   void drop_tips();
   void drop_writes(const proposal& lost);
@@ -127,17 +139,7 @@ class machine_state {
   const fsm_options options_;
   const bool entry_terms_;
   mutable std::mutex mutex_;
-  registry databases_;
-  frame_assembly assembly_;
-  outcome_table outcomes_;
-  proposal_table proposals_;
-  log_position applied_;
-  log_position durable_;
-  std::unique_ptr<restore_target> installed_;  // the pages of a restore, for the next flush
-  log_index redo_until_;                       // 0: the base stood at one position, or does again
-  log_index staged_up_to_;  // entries above it, up to applied_, are replayed for what they staged
-  quorlite::health health_;
-  machine_counters counters_;
+  const std::unique_ptr<parts> parts_;
 };
 
 }  // namespace detail

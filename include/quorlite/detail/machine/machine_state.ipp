@@ -11,6 +11,9 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/native.hpp"
+#include "quorlite/detail/machine/captured_state.hpp"
+#include "quorlite/detail/machine/database_write.hpp"
+#include "quorlite/detail/machine/machine_parts.hpp"
 #include "quorlite/detail/machine/machine_state.hpp"
 #include "quorlite/detail/machine/staged_restore.hpp"
 #include "quorlite/detail/machine/stored_base.hpp"
@@ -20,41 +23,62 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 QUORLITE_DECL machine_state::machine_state(const fsm_options& options, bool entry_terms)
-    : options_(options),
-      entry_terms_(entry_terms),
-      databases_(options.lock_byte),
-      assembly_(options.lock_byte, options.legacy),
-      outcomes_(options.cluster_id) {}
+    : options_(options), entry_terms_(entry_terms), parts_(std::make_unique<parts>(options)) {}
+QUORLITE_DECL machine_state::~machine_state() = default;
+
+QUORLITE_DECL const quorlite::health& machine_state::health() const noexcept {
+  return parts_->health;
+}
+QUORLITE_DECL const machine_counters& machine_state::counters() const noexcept {
+  return parts_->counters;
+}
+QUORLITE_DECL log_position machine_state::applied() const noexcept { return parts_->applied; }
+QUORLITE_DECL log_position machine_state::durable() const noexcept { return parts_->durable; }
+QUORLITE_DECL bool machine_state::is_redoing() const noexcept {
+  return parts_->redo_until.value != 0;
+}
+QUORLITE_DECL registry& machine_state::databases() noexcept { return parts_->databases; }
+QUORLITE_DECL const std::shared_ptr<memory_gauge>& machine_state::gauge() const noexcept {
+  return parts_->databases.gauge();
+}
+QUORLITE_DECL const quorlite::office& machine_state::office() const noexcept {
+  return parts_->proposals.office();
+}
+QUORLITE_DECL frame_assembly& machine_state::assembly() noexcept { return parts_->assembly; }
+QUORLITE_DECL proposal_table& machine_state::proposals() noexcept { return parts_->proposals; }
+QUORLITE_DECL std::unique_ptr<restore_target> machine_state::take_installed() noexcept {
+  return std::move(parts_->installed);
+}
 
 // ---- the office
 
 QUORLITE_DECL void machine_state::change_office(const leadership& now) {
-  if (proposals_.is_loss(now)) {
+  if (parts_->proposals.is_loss(now)) {
     drop_tips();
   }
-  proposals_.change_office(now);
+  parts_->proposals.change_office(now);
 }
 
 QUORLITE_DECL void machine_state::settle(proposal_token which, outcome how, reason why) {
-  const row settled = proposals_.take(which);
+  const row settled = parts_->proposals.take(which);
   if (settled == nullptr) {
     return;
   }
   if (settled->barrier) {
-    proposals_.answer(settled, how == outcome::committed ? answer::applied : answer::not_applied,
-                      why);
+    parts_->proposals.answer(
+        settled, how == outcome::committed ? answer::applied : answer::not_applied, why);
   } else if (how == outcome::not_applied) {
     drop_writes(*settled);  // also if its waiter has left: what it built on the tips goes with it
-    proposals_.answer(settled, answer::not_applied, why);
+    parts_->proposals.answer(settled, answer::not_applied, why);
   } else if (how == outcome::unknown && settled->answer == answer::waiting) {
-    proposals_.doubt(settled, why);
+    parts_->proposals.doubt(settled, why);
   }  // good news is for apply to tell
 }
 
 QUORLITE_DECL result<proposal_token> machine_state::enter(const row& proposed,
                                                           std::span<database_write> writes,
                                                           std::uint32_t entries) {
-  if (const std::error_code error = proposals_.may_propose(proposed->id.term)) {
+  if (const std::error_code error = parts_->proposals.may_propose(proposed->id.term)) {
     return failed(error);
   }
   for (const database_write& write : writes) {
@@ -83,23 +107,23 @@ QUORLITE_DECL result<proposal_token> machine_state::enter(const row& proposed,
                                 write.version,
                                 {}});
   }
-  return proposals_.add(proposed, entries);
+  return parts_->proposals.add(proposed, entries);
 }
 
 QUORLITE_DECL transaction_fate machine_state::fate_of(transaction_id id) const {
-  if (outcomes_.find(id)) {
+  if (parts_->outcomes.find(id)) {
     return transaction_fate::committed;
   }
-  if (id <= outcomes_.floor()) {
+  if (id <= parts_->outcomes.floor()) {
     return transaction_fate::expired;
   }
   // A legacy one has no term of its own: it may be committed in any later one.
-  const bool overtaken = entry_terms_ && id.term.value != 0 && id.term < applied_.term;
+  const bool overtaken = entry_terms_ && id.term.value != 0 && id.term < parts_->applied.term;
   return overtaken ? transaction_fate::not_committed : transaction_fate::open;
 }
 
 QUORLITE_DECL void machine_state::drop_tips() {
-  for (const std::shared_ptr<database>& target : databases_.all()) {
+  for (const std::shared_ptr<database>& target : parts_->databases.all()) {
     target->store()->discard_tip();
   }
 }
@@ -117,48 +141,52 @@ QUORLITE_DECL void machine_state::drop_writes(const proposal& lost) {
 
 // ---- the state as a whole
 
-QUORLITE_DECL std::error_code machine_state::take_base(loaded_base base) {
+QUORLITE_DECL std::error_code machine_state::take_base(loaded_base&& base) {
   if (!base.found.notes.empty()) {
     result<outcome_table> outcomes = outcome_table::decode(base.found.notes);
     if (!outcomes || outcomes->cluster_id() != options_.cluster_id) {
       return outcomes ? make_error_code(errc::malformed) : outcomes.error();
     }
-    outcomes_ = std::move(*outcomes);
+    parts_->outcomes = std::move(*outcomes);
   }
   for (std::size_t i = 0; i < base.stores.size(); ++i) {
-    const std::shared_ptr<database> target = databases_.take_in(base.found.databases[i].name);
+    const std::shared_ptr<database> target =
+        parts_->databases.take_in(base.found.databases[i].name);
     target->replace_store(base.stores[i]);
     target->set_exists(true);
   }
-  applied_ = base.found.at;
-  redo_until_ = base.found.ahead > applied_.index ? base.found.ahead : log_index{};
-  staged_up_to_ = base.found.replay_from;
-  durable_ = staged_up_to_ == applied_.index ? applied_ : log_position{staged_up_to_, {}};
+  parts_->applied = base.found.at;
+  parts_->redo_until = base.found.ahead > parts_->applied.index ? base.found.ahead : log_index{};
+  parts_->staged_up_to = base.found.replay_from;
+  parts_->durable = parts_->staged_up_to == parts_->applied.index
+                        ? parts_->applied
+                        : log_position{parts_->staged_up_to, {}};
   return {};
 }
 
-QUORLITE_DECL captured_state machine_state::capture() const {
-  captured_state state;
-  state.at = applied_;
-  state.replay_from = assembly_.replay_from(staged_up_to_);
-  for (const std::shared_ptr<database>& target : databases_.existing()) {
+QUORLITE_DECL std::shared_ptr<captured_state> machine_state::capture() const {
+  auto captured = std::make_shared<captured_state>();
+  captured_state& state = *captured;
+  state.at = parts_->applied;
+  state.replay_from = parts_->assembly.replay_from(parts_->staged_up_to);
+  for (const std::shared_ptr<database>& target : parts_->databases.existing()) {
     std::shared_ptr<page_store> store = target->store();
     page_store::pin pin = store->pin_committed();
     state.databases.push_back({target->name(), std::move(store), std::move(pin)});
   }
-  outcomes_.encode(state.notes);
-  assembly_.capture(state.staged);
-  return state;
+  parts_->outcomes.encode(state.notes);
+  parts_->assembly.capture(state.staged);
+  return captured;
 }
 
-QUORLITE_DECL result<captured_state> machine_state::capture_whole() {
-  if (health_.halted) {
+QUORLITE_DECL result<std::shared_ptr<captured_state>> machine_state::capture_whole() {
+  if (parts_->health.halted) {
     return failed(errc::halted);
   }
-  if (staged_up_to_ < applied_.index || redo_until_.value != 0) {
+  if (parts_->staged_up_to < parts_->applied.index || parts_->redo_until.value != 0) {
     return failed(errc::busy);  // a replay is still bringing back what is staged, or torn
   }
-  ++counters_.snapshots_taken;
+  ++parts_->counters.snapshots_taken;
   return capture();
 }
 
@@ -166,30 +194,31 @@ QUORLITE_DECL verdict machine_state::install(snapshot_stage& finished, const voi
                                              log_position engine_at, stores& replaced) {
   auto& stage = static_cast<staged_restore&>(finished);
   QUORLITE_ASSERT(stage.finished_for(owner));
-  if (health_.halted) {
+  if (parts_->health.halted) {
     return verdict::halted;
   }
-  const log_index before = applied_.index;
-  if (stage.at().index > applied_.index) {
-    swap_in(stage.take({engine_at.index, std::max(engine_at.term, applied_.term)}), replaced);
-    ++counters_.snapshots_installed;
-  } else if (stage.at().index > staged_up_to_) {
+  const log_index before = parts_->applied.index;
+  if (stage.at().index > parts_->applied.index) {
+    swap_in(stage.take({engine_at.index, std::max(engine_at.term, parts_->applied.term)}),
+            replaced);
+    ++parts_->counters.snapshots_installed;
+  } else if (stage.at().index > parts_->staged_up_to) {
     // A restart: entries up to here will not be replayed, so what they staged is taken from it.
-    staged_up_to_ = stage.at().index;
-    assembly_ = stage.take({}).assembly;
+    parts_->staged_up_to = stage.at().index;
+    parts_->assembly = stage.take({}).assembly;
   }
-  if (engine_at.index > applied_.index) {
+  if (engine_at.index > parts_->applied.index) {
     advance(engine_at);  // entries after the content held nothing for us
   }
-  return end_of_redo(applied_.index > before ? verdict::applied : verdict::already);
+  return end_of_redo(parts_->applied.index > before ? verdict::applied : verdict::already);
 }
 
 QUORLITE_DECL void machine_state::swap_in(restored_state state, stores& replaced) {
   registry::list targets;
   for (const snapshot_database& line : state.header.databases) {
-    targets.push_back(databases_.take_in(line.name));
+    targets.push_back(parts_->databases.take_in(line.name));
   }
-  for (const std::shared_ptr<database>& present : databases_.existing()) {
+  for (const std::shared_ptr<database>& present : parts_->databases.existing()) {
     // Never empty for a moment: what stays is replaced in one step.
     if (std::find(targets.begin(), targets.end(), present) == targets.end()) {
       replaced.push_back(present->replace_store(present->make_store({})));
@@ -200,15 +229,15 @@ QUORLITE_DECL void machine_state::swap_in(restored_state state, stores& replaced
     replaced.push_back(targets[i]->replace_store(std::move(state.stores[i])));
     targets[i]->set_exists(true);
   }
-  installed_ = std::move(state.target);
-  redo_until_ = {};
-  assembly_ = std::move(state.assembly);
-  outcomes_ = std::move(state.outcomes);
-  for (const row& waiting : proposals_.rows()) {
-    if (const auto at = outcomes_.find(waiting->id)) {
-      proposals_.answer(waiting, answer::applied, reason::none, {*at, waiting->id.term});
-    } else if (waiting->id <= outcomes_.floor()) {
-      proposals_.answer(waiting, answer::unknown, reason::leadership_lost);
+  parts_->installed = std::move(state.target);
+  parts_->redo_until = {};
+  parts_->assembly = std::move(state.assembly);
+  parts_->outcomes = std::move(state.outcomes);
+  for (const row& waiting : parts_->proposals.rows()) {
+    if (const auto at = parts_->outcomes.find(waiting->id)) {
+      parts_->proposals.answer(waiting, answer::applied, reason::none, {*at, waiting->id.term});
+    } else if (waiting->id <= parts_->outcomes.floor()) {
+      parts_->proposals.answer(waiting, answer::unknown, reason::leadership_lost);
     }
   }
   advance(state.header.at);
@@ -217,19 +246,21 @@ QUORLITE_DECL void machine_state::swap_in(restored_state state, stores& replaced
 QUORLITE_DECL bool machine_state::is_flush_due(log_index upto, std::size_t unless_dirty) const {
   // What is staged came with a snapshot, or a replay would stage what was refused here: until it
   // ends, no base may say that the log brings it again.
-  const bool replay_would_differ = assembly_.any_from_snapshot() ||
-                                   assembly_.last_refusal() > assembly_.replay_from(staged_up_to_);
-  const bool enough = unless_dirty != 0 && databases_.gauge()->dirty_bytes() <= unless_dirty;
-  return durable_.index < upto && durable_.index != applied_.index && !enough &&
-         redo_until_.value == 0 && !replay_would_differ;
+  const bool replay_would_differ =
+      parts_->assembly.any_from_snapshot() ||
+      parts_->assembly.last_refusal() > parts_->assembly.replay_from(parts_->staged_up_to);
+  const bool enough = unless_dirty != 0 && parts_->databases.gauge()->dirty_bytes() <= unless_dirty;
+  return parts_->durable.index < upto && parts_->durable.index != parts_->applied.index &&
+         !enough && parts_->redo_until.value == 0 && !replay_would_differ;
 }
 
 QUORLITE_DECL void machine_state::flushed(const captured_state& state, std::error_code error) {
   if (!error) {
-    ++counters_.flushes;
-    durable_ = state.replay_from == state.at.index ? state.at : log_position{state.replay_from, {}};
+    ++parts_->counters.flushes;
+    parts_->durable =
+        state.replay_from == state.at.index ? state.at : log_position{state.replay_from, {}};
   } else if (error != errc::storage_full ||
-             databases_.gauge()->dirty_bytes() > options_.memory_bytes) {
+             parts_->databases.gauge()->dirty_bytes() > options_.memory_bytes) {
     // No room for what comes in either: no promise is broken, but this replica cannot follow.
     halt(error == errc::storage_full ? errc::storage_full : errc::storage_broken,
          "a flush failed (" + error.message() + ") at", state.at.index);
@@ -237,8 +268,8 @@ QUORLITE_DECL void machine_state::flushed(const captured_state& state, std::erro
 }
 
 QUORLITE_DECL void machine_state::evict() {
-  for (const std::shared_ptr<database>& target : databases_.existing()) {
-    const std::size_t taken = databases_.gauge()->bytes();
+  for (const std::shared_ptr<database>& target : parts_->databases.existing()) {
+    const std::size_t taken = parts_->databases.gauge()->bytes();
     if (taken > options_.memory_bytes / 2) {
       target->store()->evict(taken - options_.memory_bytes / 2);
     }

@@ -46,7 +46,7 @@ class pinned_snapshot final : public snapshot_reader {
     std::size_t of = state_.databases.size();
     return layout_.read(offset, into,
                         [&](std::size_t ordinal, page_number number, bytes_span page) {
-                          const captured_state::one_database& from = state_.databases[ordinal];
+                          const captured_database& from = state_.databases[ordinal];
                           if (of != ordinal) {
                             reader.reset();
                             reader.emplace(from.store);
@@ -64,7 +64,7 @@ class pinned_snapshot final : public snapshot_reader {
     snapshot_header header;
     header.at = state.at;
     header.notes = state.notes;
-    for (const captured_state::one_database& one : state.databases) {
+    for (const captured_database& one : state.databases) {
       header.databases.push_back({one.name, one.pin.page_size(), one.pin.page_count(),
                                   one.pin.at().counted(), one.pin.hash()});
     }

@@ -5,14 +5,11 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
-#include <system_error>
 #include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/command.hpp"
 #include "quorlite/detail/machine/database_write.hpp"
-#include "quorlite/detail/machine/frame_assembly.hpp"
 #include "quorlite/error.hpp"
 
 namespace quorlite {
@@ -43,28 +40,6 @@ namespace detail {
                                                                   std::shared_ptr<database> target,
                                                                   std::uint64_t lock_byte,
                                                                   bool redo = false);
-
-/// What a whole transaction commits, in every database that it touches, ready to be installed.
-class prepared_transaction {
- public:
-  prepared_transaction() = default;
-  prepared_transaction(const prepared_transaction&) = delete;
-  prepared_transaction& operator=(const prepared_transaction&) = delete;
-  ~prepared_transaction();
-
-  /// Builds it, off every lock. @returns errors of prepare_frames(); errc::no_such_database: one of
-  ///   them was never opened, or was dropped
-  [[nodiscard]] std::error_code prepare(const assembled_transaction& whole,
-                                        const registry& databases, std::uint64_t lock_byte,
-                                        bool redo);
-  [[nodiscard]] std::vector<database_write>& writes() noexcept { return writes_; }
-  /// After an error: the database that it was met in.
-  [[nodiscard]] const std::string& where() const noexcept { return where_; }
-
- private:
-  std::vector<database_write> writes_;
-  std::string where_;
-};
 
 }  // namespace detail
 }  // namespace QUORLITE_ABI

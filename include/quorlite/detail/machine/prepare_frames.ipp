@@ -157,26 +157,6 @@ QUORLITE_DECL result<database_write> prepare_frames(const database_frames& frame
   return ready;
 }
 
-QUORLITE_DECL prepared_transaction::~prepared_transaction() = default;
-
-QUORLITE_DECL std::error_code prepared_transaction::prepare(const assembled_transaction& whole,
-                                                            const registry& databases,
-                                                            std::uint64_t lock_byte, bool redo) {
-  for (const database_frames& frames : whole.databases) {
-    std::shared_ptr<database> target = databases.find(frames.name);
-    result<database_write> write = failed(errc::no_such_database);
-    if (target != nullptr && target->exists()) {
-      write = prepare_frames(frames, std::move(target), lock_byte, redo);
-    }
-    if (!write) {
-      where_ = frames.name;
-      return write.error();
-    }
-    writes_.push_back(std::move(*write));
-  }
-  return {};
-}
-
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite

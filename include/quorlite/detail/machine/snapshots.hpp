@@ -7,8 +7,6 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/detail/machine/captured_state.hpp"
-#include "quorlite/detail/machine/restore_target.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/options.hpp"
 
@@ -16,15 +14,18 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+struct captured_state;
+class stored_base;
+
 /// The native snapshot of a state. It keeps the pins; nothing of it is copied.
 /// @returns errc::too_large if the state has more than a snapshot can tell
 [[nodiscard]] QUORLITE_DECL result<std::unique_ptr<snapshot_reader>> snapshot_of(
-    captured_state state, std::uint64_t lock_byte);
+    captured_state&& state, std::uint64_t lock_byte);
 
 /// A restore beside the present state. It is a staged_restore, for machine_state::install().
-/// @param owner who may install it @param target takes the pages
-[[nodiscard]] QUORLITE_DECL std::unique_ptr<snapshot_stage> stage_restore(
-    const void* owner, std::unique_ptr<restore_target> target, const fsm_options& options);
+/// @param owner who may install it @param base takes the pages @returns errors of the storage
+[[nodiscard]] QUORLITE_DECL result<std::unique_ptr<snapshot_stage>> stage_restore(
+    const void* owner, stored_base& base, const fsm_options& options);
 
 }  // namespace detail
 }  // namespace QUORLITE_ABI

@@ -15,10 +15,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/detail/core/memory_gauge.hpp"
 #include "quorlite/detail/core/storage_port.hpp"
-#include "quorlite/detail/machine/captured_state.hpp"
 #include "quorlite/detail/machine/damage_board.hpp"
-#include "quorlite/detail/machine/restore_target.hpp"
-#include "quorlite/detail/pages/page_store.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/storage.hpp"
 
@@ -26,6 +23,10 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+struct captured_database;
+struct captured_state;
+class page_store;
+class restore_target;
 class staged_base;
 
 /// What a start finds in the storage.
@@ -61,8 +62,8 @@ class stored_base {
   /// @returns errc::corrupt if a database is not what the position says; errors of the storage
   [[nodiscard]] result<loaded_base> load();
 
-  /// A place for a restore. Any thread.
-  [[nodiscard]] result<std::unique_ptr<restore_target>> begin_restore();
+  /// A place for a restore. Any thread. @returns nullptr with `error` set: errors of the storage
+  [[nodiscard]] std::unique_ptr<restore_target> begin_restore(std::error_code& error);
 
   /// A restore has taken the place of the state: the next flush publishes it, with what happened
   /// since. @param filled one of begin_restore()
@@ -85,11 +86,11 @@ class stored_base {
                                         const stored_content& content,
                                         const page_store& store) const;
   [[nodiscard]] const stored_databases& known() const noexcept;
-  [[nodiscard]] const stored_database* known(const captured_state::one_database& of) const;
+  [[nodiscard]] const stored_database* known(const captured_database& of) const;
   [[nodiscard]] std::error_code fill(content_writer& writer, const captured_state& state,
                                      stored_databases& next);
   [[nodiscard]] std::error_code write_changed(content_writer& writer, const stored_database& line,
-                                              const captured_state::one_database& from);
+                                              const captured_database& from);
 
   storage_port& storage_;
   const std::uint64_t lock_byte_;

@@ -16,6 +16,8 @@
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
+#include "quorlite/detail/machine/captured_state.hpp"
+#include "quorlite/detail/machine/restore_target.hpp"
 #include "quorlite/detail/machine/stored_base.hpp"
 #include "quorlite/detail/pages/page_source.hpp"
 #include "quorlite/limits.hpp"
@@ -242,13 +244,13 @@ QUORLITE_DECL page_number stored_base::find_damage(const recovery::database& lin
 
 // ---- restores
 
-QUORLITE_DECL result<std::unique_ptr<restore_target>> stored_base::begin_restore() {
+QUORLITE_DECL std::unique_ptr<restore_target> stored_base::begin_restore(std::error_code& error) {
   auto stage = storage_.begin_stage();
   if (!stage) {
-    return failed(stage.error());
+    error = stage.error();
+    return nullptr;
   }
-  return std::unique_ptr<restore_target>(
-      std::make_unique<staged_base>(std::move(*stage), lock_byte_, gauge_, board_));
+  return std::make_unique<staged_base>(std::move(*stage), lock_byte_, gauge_, board_);
 }
 
 QUORLITE_DECL void stored_base::replace_with(std::unique_ptr<restore_target> filled) {
@@ -261,8 +263,7 @@ QUORLITE_DECL void stored_base::replace_with(std::unique_ptr<restore_target> fil
 QUORLITE_DECL const stored_databases& stored_base::known() const noexcept {
   return replacement_ == nullptr ? stored_ : replacement_->stored();
 }
-QUORLITE_DECL const stored_database* stored_base::known(
-    const captured_state::one_database& of) const {
+QUORLITE_DECL const stored_database* stored_base::known(const captured_database& of) const {
   const auto found = known().find(of.name);
   const bool same = found != known().end() && found->second.store.lock() == of.store;
   return same ? &found->second : nullptr;
@@ -270,7 +271,7 @@ QUORLITE_DECL const stored_database* stored_base::known(
 
 QUORLITE_DECL std::error_code stored_base::flush(const captured_state& state) {
   std::vector<database_image> images;
-  for (const captured_state::one_database& of : state.databases) {
+  for (const captured_database& of : state.databases) {
     images.push_back(
         {of.name, of.pin.page_size(), of.pin.page_count(), of.pin.hash(), of.pin.at().counted()});
   }
@@ -289,7 +290,7 @@ QUORLITE_DECL std::error_code stored_base::flush(const captured_state& state) {
   if (error) {
     return error;
   }
-  for (const captured_state::one_database& of : state.databases) {
+  for (const captured_database& of : state.databases) {
     const stored_database& line = next.find(of.name)->second;
     if (line.content) {
       if (!of.store->has_base()) {
@@ -308,7 +309,7 @@ QUORLITE_DECL std::error_code stored_base::flush(const captured_state& state) {
 /// Writes what changed, and all of the databases that were born since.
 QUORLITE_DECL std::error_code stored_base::fill(content_writer& writer, const captured_state& state,
                                                 stored_databases& next) {
-  for (const captured_state::one_database& of : state.databases) {
+  for (const captured_database& of : state.databases) {
     const stored_database* const before = known(of);
     stored_database line = before != nullptr ? *before : stored_database{of.store, nullptr, {}, 0};
     const bool moved = line.version != of.pin.version();
@@ -333,7 +334,7 @@ QUORLITE_DECL std::error_code stored_base::fill(content_writer& writer, const ca
 
 QUORLITE_DECL std::error_code stored_base::write_changed(content_writer& writer,
                                                          const stored_database& line,
-                                                         const captured_state::one_database& from) {
+                                                         const captured_database& from) {
   constexpr std::size_t batch_pages = 64;
   page_store& store = *from.store;
   page_store::reader reader(from.store);

@@ -8,28 +8,13 @@
 #include <vector>
 
 #include "quorlite/config.hpp"
+#include "quorlite/detail/pages/database_state.hpp"
 #include "quorlite/detail/pages/page_version.hpp"
 #include "quorlite/ids.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
-
-/// One state of one database.
-struct database_state {
-  version_number version;        ///< grows with every transaction, for pins and readers
-  std::uint64_t page_count = 0;  ///< pages
-  std::uint64_t hash = 0;        ///< sum of the hashes of its pages, modulo 2^64
-  std::uint32_t page_size = 0;   ///< bytes; 0: it never had a page
-  std::uint64_t uncounted = 0;   ///< of these versions, those that are this replica's own business
-
-  /// The version as log, snapshots and storage call it.
-  [[nodiscard]] constexpr version_number counted() const noexcept {
-    return version_number{version.value - uncounted};
-  }
-
-  friend constexpr bool operator==(const database_state&, const database_state&) noexcept = default;
-};
 
 /// All pins of one state. Not found by its version alone: after a loss the number names another
 /// state, and a record of the old one must neither protect nor count for the new one.

@@ -1,0 +1,41 @@
+/// @file
+/// What a machine_state is made of: for its bodies.
+#pragma once
+
+#include <memory>
+
+#include "quorlite/config.hpp"
+#include "quorlite/detail/machine/frame_assembly.hpp"
+#include "quorlite/detail/machine/machine_state.hpp"
+#include "quorlite/detail/machine/outcome_table.hpp"
+#include "quorlite/detail/machine/proposals.hpp"
+#include "quorlite/detail/machine/restore_target.hpp"
+#include "quorlite/detail/pages/registry.hpp"
+#include "quorlite/options.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+struct machine_state::parts {
+  explicit parts(const fsm_options& options)
+      : databases(options.lock_byte),
+        assembly(options.lock_byte, options.legacy),
+        outcomes(options.cluster_id) {}
+
+  registry databases;
+  frame_assembly assembly;
+  outcome_table outcomes;
+  proposal_table proposals;
+  log_position applied;
+  log_position durable;
+  log_index redo_until;    ///< 0: the base stood at one position, or does again
+  log_index staged_up_to;  ///< entries above it, up to applied, are replayed for what they staged
+  quorlite::health health;
+  machine_counters counters;
+  std::unique_ptr<restore_target> installed;  ///< the pages of a restore, for the next flush
+};
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite
