@@ -289,8 +289,8 @@ def check_rooms(rooms: Rooms, path: str, header: str, code: str) -> None:
                 report(path, line, f"includes {name}", f"not in its reach: see {ROOMS}")
         elif include.group(1) == '"':
             report(path, line, f'includes "{name}"', "name it by its path quorlite/…")
-        if name.startswith(("fmt/", "nlohmann/")) and header not in {"fmt.hpp", "json.hpp"}:
-            report(path, line, f"includes {name}", "move it to fmt.hpp or json.hpp")
+        if name.startswith(("fmt/", "nlohmann/")):
+            report(path, line, f"includes {name}", "these packages are for tools and tests")
         if name == "sqlite3.h" and highest < rooms.layer_of(WITH_SQLITE):
             report(path, line, "includes sqlite3.h", f"only from {WITH_SQLITE} up")
     if layer is not None:
