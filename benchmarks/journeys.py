@@ -20,9 +20,11 @@ error, config, version, consensus, storage and thread_signal in the root folder;
 older trees wire, xxh3, memory_gauge and codec/crc32c). The journey is made --rounds times and the
 files are put together; one that was not needed each time is marked `*`.
 
-Two smaller counts leave files out by a rule: `not trivial` those of which nothing ran but one-line
-functions (accessors, and what the compiler writes itself: a function that begins and ends on the
-same line), `in depth` those of which fewer than ten lines ran. Lines are counted as gcov does; a
+Three smaller counts leave files out by a rule: `doors` those under detail/ that no file of another
+folder includes (what a room keeps to itself: whoever only follows the journey stops at its door),
+`not trivial` those of which nothing ran but one-line functions (accessors, and what the compiler
+writes itself: a function that begins and ends on the same line), `in depth` those of which fewer
+than ten lines ran. Lines are counted as gcov does; a
 function counts once, however many types it is instantiated for.
 """
 
@@ -333,6 +335,14 @@ class Tree:
     def __init__(self, source: pathlib.Path):
         self.headers = source / "include" / "quorlite"
         self.including: dict[str, list[str]] = collections.defaultdict(list)
+        self.doors: set[str] = set()
+        for path in sorted(self.headers.rglob("*.[hi]pp")):
+            folder = path.relative_to(self.headers).parent.as_posix()
+            for included in re.findall(
+                r'#\s*include\s*["<]quorlite/([^">]+)\.[hi]pp[">]', path.read_text(encoding="utf-8")
+            ):
+                if pathlib.PurePosixPath(included).parent.as_posix() != folder:
+                    self.doors.add(included + ".hpp")
         for path in sorted(self.headers.rglob("*.hpp")):
             text = path.read_text(encoding="utf-8")
             for included in re.findall(r'#\s*include\s*["<]quorlite/([^">]+\.ipp)[">]', text):
@@ -375,10 +385,12 @@ def count(journey: str, rounds: list[Round], tree: Tree) -> dict:
             "longer_functions": sum(functions[noun].values()),
             "lines": len(lines[noun]),
             "rounds": seen[noun],
+            "door": noun in tree.doors or "detail/" not in noun,
         }
         (left_out if tree.is_vocabulary(noun) else files).append(row)
     return {
         "count": len(files),
+        "doors": sum(1 for row in files if row["door"]),
         "not_trivial": sum(1 for row in files if row["longer_functions"] > 0),
         "in_depth": sum(1 for row in files if row["lines"] >= LINES_IN_DEPTH),
         "lines": sum(row["lines"] for row in files),
@@ -397,9 +409,10 @@ def print_text(counted: dict) -> None:
             print(f"  {numbers}  {row['file']}{' *' if row['rounds'] < rounds else ''}")
         print(f"  left out: {' '.join(row['file'] for row in one['left_out'])}")
         print()
-    print(f"{'journey':12} {'files':>5} {'not trivial':>11} {'in depth':>8} {'lines':>5}")
+    smallest = f"{'not trivial':>11} {'in depth':>8} {'lines':>5}"
+    print(f"{'journey':12} {'files':>5} {'doors':>5} {smallest}")
     for journey, one in counted["journeys"].items():
-        smaller = f"{one['not_trivial']:11} {one['in_depth']:8}"
+        smaller = f"{one['doors']:5} {one['not_trivial']:11} {one['in_depth']:8}"
         print(f"{journey:12} {one['count']:5} {smaller} {one['lines']:5}")
 
 
