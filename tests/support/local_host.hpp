@@ -57,7 +57,7 @@ class waiting_engine final : public consensus_port {
     void raise() noexcept override { own.raise(); }
   };
 
-  const consensus_abilities none_;
+  const consensus_abilities none_{};
   std::atomic<std::size_t> waits_{0};
 };
 
