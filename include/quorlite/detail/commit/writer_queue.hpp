@@ -2,6 +2,7 @@
 /// Who may write a database now, and who waits for it.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <mutex>
 #include <vector>
@@ -47,10 +48,16 @@ class writer_queue {
     const void* holder = nullptr;
     std::vector<waiter> waiters;
   };
+  using slots = std::map<const database*, slot>;
+
+  /// Free slots that are kept, so that the next transaction need not make one.
+  static constexpr std::size_t kept = 64;
+
+  void forget(slots::iterator free_one) noexcept;
 
   consensus_port& engine_;
   mutable std::mutex mutex_;
-  std::map<const database*, slot> slots_;  ///< of those that somebody holds or waits for
+  slots slots_;  ///< of those that somebody holds or waits for, and some more
 };
 
 }  // namespace detail

@@ -36,9 +36,7 @@ QUORLITE_DECL void writer_queue::release(const database& target, const void* own
       return;  // one slot, one waiter: the others have their slices
     }
   }
-  if (found->second.waiters.empty()) {
-    slots_.erase(found);
-  }
+  forget(found);
 }
 
 QUORLITE_DECL void writer_queue::wait(const database& target) noexcept {
@@ -57,8 +55,14 @@ QUORLITE_DECL void writer_queue::wait(const database& target) noexcept {
   std::vector<waiter>& waiters = found->second.waiters;
   waiters.erase(std::find_if(waiters.begin(), waiters.end(),
                              [&](const waiter& own) { return own.freed == &freed; }));
-  if (waiters.empty() && found->second.holder == nullptr) {
-    slots_.erase(found);
+  forget(found);
+}
+
+/// A slot that nobody holds or waits for says no more than none, whatever its address names later.
+QUORLITE_DECL void writer_queue::forget(slots::iterator free_one) noexcept {
+  if (slots_.size() > kept && free_one->second.holder == nullptr &&
+      free_one->second.waiters.empty()) {
+    slots_.erase(free_one);
   }
 }
 
