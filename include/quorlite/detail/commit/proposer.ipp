@@ -30,16 +30,25 @@ QUORLITE_DECL result<std::shared_ptr<database>> proposer::database_named(
 
 QUORLITE_DECL result<write_ticket> proposer::begin_write(const page_store& store,
                                                          const page_store::pin& base) noexcept {
-  const auto held = machine_.hold();
-  const quorlite::office& office = machine_.office();
-  if (!office.leading) {
-    return failed(machine_.health().halted ? errc::halted : errc::not_leader);
+  term led;
+  {
+    const auto held = machine_.hold();
+    if (!machine_.office().leading) {
+      return failed(machine_.health().halted ? errc::halted : errc::not_leader);
+    }
+    led = machine_.office().term;
   }
-  // Tips and the office change under the lock only: the ticket is good, or it is void later.
+  const write_ticket ticket{led, store.epoch()};
   if (base.doomed() || base.version() != store.tip().version) {
     return failed(errc::stale_term);
   }
-  return write_ticket{office.term, store.epoch()};
+  // A loss between the two looks has moved the epoch, or shows here: the ticket is good or it is
+  // void. (One hold over both would keep `apply` waiting for the store's mutex.)
+  const auto held = machine_.hold();
+  if (!machine_.office().leading || machine_.office().term != led) {
+    return failed(errc::stale_term);
+  }
+  return ticket;
 }
 
 QUORLITE_DECL void proposer::wait_for_quiet(database& target, milliseconds slice) noexcept {
