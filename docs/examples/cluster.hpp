@@ -12,11 +12,11 @@
 
 #include "command_line.hpp"
 #include "page_compare.hpp"
+#include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
 #include "quorlite/testing/test_raft.hpp"
-#include "quorlite/detail/pages/registry.hpp"
 
 namespace example {
 

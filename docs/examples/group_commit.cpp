@@ -41,10 +41,9 @@ int main() {
   quorlite::testing::replica_cluster cluster{{.replicas = 3}};
   auto& leader = cluster.replica(cluster.wait_for_leader().value());
   const quorlite::write_answer made = leader.write("bank.db", [](sqlite3* db) {
-    return run(db,
-               "CREATE TABLE account(id INTEGER PRIMARY KEY, money INT CHECK(money >= 0));"
-               "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 63)"
-               "INSERT INTO account SELECT i, 100 FROM n");
+    return run(db, "CREATE TABLE account(id INTEGER PRIMARY KEY, money INT CHECK(money >= 0));"
+                   "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 63)"
+                   "INSERT INTO account SELECT i, 100 FROM n");
   });
   int moved = 0;
   int refused = 0;

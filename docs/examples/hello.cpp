@@ -7,8 +7,8 @@
 #include <cstdio>
 
 #include "quorlite/quorlite.hpp"
-#include "quorlite/testing/test_raft.hpp"
 #include "quorlite/storage/memory.hpp"
+#include "quorlite/testing/test_raft.hpp"
 
 static int print_row(void*, int, char** row, char**) { return std::puts(row[0]) < 0 ? 1 : 0; }
 

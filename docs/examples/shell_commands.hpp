@@ -185,9 +185,8 @@ class shell_commands {
   }
 
   void tables(const words&) {
-    print_lines(
-        "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE "
-        "'sqlite~_%' ESCAPE '~' ORDER BY name");
+    print_lines("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE "
+                "'sqlite~_%' ESCAPE '~' ORDER BY name");
   }
 
   void print_lines(const std::string& query) {

@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "crash/history.hpp"
-#include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/file_storage/basic_file_storage.hpp"
+#include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/fsm.hpp"
 #include "quorlite/testing/faulty_disk.hpp"
 #include "quorlite/testing/test_raft.hpp"

@@ -15,11 +15,11 @@
 #if defined(QUORLITE_CATCH2_V3)
 #include <catch2/catch_session.hpp>
 #endif
-#include "quorlite/detail/legacy/go_dqlite_snapshot.hpp"
 #include "quorlite/detail/codec/native.hpp"
 #include "quorlite/detail/codec/page_delta.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/codec/snapshot.hpp"
+#include "quorlite/detail/legacy/go_dqlite_snapshot.hpp"
 #include "unit/codec_support.hpp"
 #include "unit/wal_support.hpp"
 

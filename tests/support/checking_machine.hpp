@@ -23,10 +23,10 @@ namespace quorlite_tests {
 using namespace quorlite;  // NOLINT: tests of this library only
 
 using namespace quorlite::detail;  // NOLINT: tests of this library only
-using testing::detail::client_signal;
 using testing::test_raft;
 using testing::world;
 using testing::world_options;
+using testing::detail::client_signal;
 
 inline bytes text_bytes(std::string_view text) {
   const auto* const first = reinterpret_cast<const std::byte*>(text.data());

@@ -22,7 +22,6 @@
 
 namespace quorlite::tests {
 
-
 /// Commands and what is expected of them.
 struct datadriven_block {
   std::vector<std::string> preamble;  ///< comments and empty lines above

@@ -228,9 +228,8 @@ inline std::string dump_of(sqlite3* db) {
   all += "schema\n" +
          rows_of(db, "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name");
   std::vector<std::string> tables;
-  golden_query names(db,
-                     "SELECT name FROM sqlite_schema WHERE type = 'table' AND "
-                     "sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name");
+  golden_query names(db, "SELECT name FROM sqlite_schema WHERE type = 'table' AND "
+                         "sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name");
   while (names.next()) {
     tables.push_back(names.text(0));
   }

@@ -272,9 +272,8 @@ class local_host final : public vfs_host {
     std::unique_lock lock(mutex_);
     ++quiet_waits_;
     const auto store = target.store();
-    changed_.wait_for(lock, std::chrono::milliseconds(slice.value), [&] {
-      return store->tip().version == store->committed().version;
-    });
+    changed_.wait_for(lock, std::chrono::milliseconds(slice.value),
+                      [&] { return store->tip().version == store->committed().version; });
   }
 
   [[nodiscard]] commit_answer commit(std::span<database_write> changes) noexcept override {
@@ -350,8 +349,8 @@ class local_host final : public vfs_host {
   }
 
   static recorded_change install(database_write& change) {
-    recorded_change record{change.target->name(), change.pages.front()->page_size(),
-                           change.page_count, 0, {}};
+    recorded_change record{
+        change.target->name(), change.pages.front()->page_size(), change.page_count, 0, {}};
     for (const page_block& page : change.pages) {
       page->set_hash(page_hash(page->number(), page->image()));
       record.pages.emplace(page->number().value, bytes(page->image().begin(), page->image().end()));

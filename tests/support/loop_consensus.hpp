@@ -679,7 +679,8 @@ class loop_harness {
     return node(server).start(machine);
   }
   void pump() {
-    for (int i = 0; i < 100000 && cluster_.step(); ++i) {}
+    for (int i = 0; i < 100000 && cluster_.step(); ++i) {
+    }
   }
   template <class Condition>
   bool run_until(Condition condition) {

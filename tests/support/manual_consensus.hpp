@@ -16,15 +16,15 @@
 #include <utility>
 #include <vector>
 
-#include "quorlite/detail/machine/database_write.hpp"
-#include "quorlite/detail/pages/registry.hpp"
-#include "quorlite/detail/machine/proposals.hpp"
-#include "quorlite/detail/machine/prepare_frames.hpp"
 #include "quorlite/detail/codec/native.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
+#include "quorlite/detail/commit/write_plan.hpp"
+#include "quorlite/detail/machine/database_write.hpp"
+#include "quorlite/detail/machine/prepare_frames.hpp"
+#include "quorlite/detail/machine/proposals.hpp"
+#include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/fsm.hpp"
 #include "quorlite/storage/memory.hpp"
-#include "quorlite/detail/commit/write_plan.hpp"
 
 namespace quorlite_tests {
 

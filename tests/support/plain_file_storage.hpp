@@ -21,14 +21,14 @@
 #include <vector>
 
 #include "quorlite/bytes.hpp"
-#include "quorlite/detail/core/crc32c.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
+#include "quorlite/detail/core/crc32c.hpp"
 #include "quorlite/detail/core/wire.hpp"
+#include "quorlite/detail/storage_rules/position_rules.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
 #include "quorlite/storage/file_system.hpp"
-#include "quorlite/detail/storage_rules/position_rules.hpp"
 
 namespace quorlite::tests {
 

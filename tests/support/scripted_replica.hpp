@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/detail/codec/native.hpp"
+#include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/replica.hpp"
 #include "support/manual_consensus.hpp"
 #include "support/sql.hpp"

@@ -13,10 +13,10 @@
 #include <utility>
 #include <vector>
 
-#include "quorlite/detail/pages/registry.hpp"
-#include "quorlite/detail/codec/native.hpp"
 #include "quorlite/codec/go_dqlite.hpp"
+#include "quorlite/detail/codec/native.hpp"
 #include "quorlite/detail/legacy/go_dqlite.hpp"
+#include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/quorlite.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "support/manual_consensus.hpp"

@@ -17,21 +17,21 @@
 #include "quorlite/detail/core/wire.hpp"
 #include "unit/codec_support.hpp"
 
-using quorlite::bytes;
-using quorlite::bytes_view;
-using quorlite::detail::command;
-using quorlite::detail::database_frames;
-using quorlite::errc;
-using quorlite::detail::frames_command;
-using quorlite::detail::page_encoding;
-using quorlite::page_number;
-using quorlite::detail::page_record;
-using quorlite::term;
-using quorlite::transaction_id;
-using quorlite::version_number;
 using codec_test::from_hex;
 using codec_test::generator;
 using codec_test::hex;
+using quorlite::bytes;
+using quorlite::bytes_view;
+using quorlite::errc;
+using quorlite::page_number;
+using quorlite::term;
+using quorlite::transaction_id;
+using quorlite::version_number;
+using quorlite::detail::command;
+using quorlite::detail::database_frames;
+using quorlite::detail::frames_command;
+using quorlite::detail::page_encoding;
+using quorlite::detail::page_record;
 namespace limits = quorlite::limits;
 namespace native = quorlite::detail::native;
 
@@ -96,8 +96,8 @@ void fill_frames(generator& random, frames_command& frames, owned_command& owner
     for (std::uint64_t i = random.below(7) + (frames.part == 0 ? 1 : 0); i > 0; --i) {
       number += 1 + random.below(random.below(4) == 0 ? 100000 : 3);
       number += number == quorlite::lock_page(one.page_size) ? 1 : 0;
-      one.pages.push_back(random_record(random, static_cast<std::uint32_t>(number), one.page_size,
-                                        owner.payloads));
+      one.pages.push_back(
+          random_record(random, static_cast<std::uint32_t>(number), one.page_size, owner.payloads));
     }
     one.page_count = std::max<std::uint64_t>(number, 1) + random.below(1000);
     frames.databases.push_back(one);
@@ -188,8 +188,9 @@ struct frames_fields {
   unsigned size_log2 = 9;
   std::uint64_t page_count = 9;
   std::uint64_t records = 1;
-  bytes record = from_hex("06" "0102030405060708");  // page 1, zero
-  bytes after{};                                      // more databases, or too much
+  bytes record = from_hex("06"
+                          "0102030405060708");  // page 1, zero
+  bytes after{};                                // more databases, or too much
 
   [[nodiscard]] bytes payload() const {
     bytes made;
@@ -385,9 +386,8 @@ TEST_CASE("a payload that ends early is malformed at each byte") {
 
 TEST_CASE("declared counts are bounded before anything is made for them") {
   const std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
-  for (const std::uint64_t lie :
-       {std::uint64_t{2}, std::uint64_t{17}, std::uint64_t{1} << 32U, std::uint64_t{1} << 60U,
-        most}) {
+  for (const std::uint64_t lie : {std::uint64_t{2}, std::uint64_t{17}, std::uint64_t{1} << 32U,
+                                  std::uint64_t{1} << 60U, most}) {
     CAPTURE(lie);
     frames_fields fields;
     fields.databases = lie;
@@ -396,7 +396,8 @@ TEST_CASE("declared counts are bounded before anything is made for them") {
     fields.records = lie;
     CHECK(fields.error() == errc::malformed);
     fields = {};
-    fields.record = from_hex("05" "0102030405060708");  // a delta of that length
+    fields.record = from_hex("05"
+                             "0102030405060708");  // a delta of that length
     quorlite::detail::wire_writer{fields.record}.varint(lie);
     CHECK(fields.error() == errc::malformed);
   }
@@ -421,8 +422,8 @@ TEST_CASE("declared counts are bounded before anything is made for them") {
 TEST_CASE("a declared payload length beyond the bytes is damage, whatever it claims") {
   for (const std::string_view length : {"7f", "ffffffff0f", "ffffffffffffffffff01", "8000"}) {
     CAPTURE(length);
-    const bytes entry = joined(joined(from_hex("c5514c9a010600000000"), from_hex(length)),
-                               from_hex("0506"));
+    const bytes entry =
+        joined(joined(from_hex("c5514c9a010600000000"), from_hex(length)), from_hex("0506"));
     CHECK(error_of(entry) == errc::corrupt);
   }
 }
@@ -453,10 +454,10 @@ TEST_CASE("page numbers are ascending, inside the database and never the lock pa
   };
   const std::uint64_t most = limits::page_count_max;
   CHECK_FALSE(error(zero_record(9), 1, 9));
-  CHECK(error(zero_record(0), 1, 9) == errc::malformed);                     // page 0
-  CHECK(error(zero_record(10), 1, 9) == errc::malformed);                    // beyond the end
+  CHECK(error(zero_record(0), 1, 9) == errc::malformed);                          // page 0
+  CHECK(error(zero_record(10), 1, 9) == errc::malformed);                         // beyond the end
   CHECK(error(joined(zero_record(3), zero_record(0)), 2, 9) == errc::malformed);  // twice
-  CHECK(error(zero_record(1), 1, 0) == errc::malformed);                     // no pages at all
+  CHECK(error(zero_record(1), 1, 0) == errc::malformed);                          // no pages at all
   CHECK_FALSE(error(zero_record(most), 1, most));
   CHECK(error(zero_record(1), 1, most + 1) == errc::malformed);
   CHECK(error(zero_record(1), 1, std::numeric_limits<std::uint64_t>::max()) == errc::malformed);
@@ -486,6 +487,7 @@ TEST_CASE("payloads have the length of their encoding, and deltas are valid") {
     fields.record.resize(fields.record.size() + payload_bytes);
     return fields.error();
   };
+  // clang-format off
   CHECK_FALSE(error("04" "0102030405060708", 512));
   CHECK(error("04" "0102030405060708", 511) == errc::malformed);
   CHECK(error("04" "0102030405060708", 513) == errc::malformed);
@@ -500,13 +502,14 @@ TEST_CASE("payloads have the length of their encoding, and deltas are valid") {
   // A delta as long as the page: 4 bytes of range head and 508 bytes.
   CHECK(error("05" "0102030405060708" "8004" "8100fc03", 508) == errc::malformed);
   CHECK(error("05" "0102030405060708" "8004" "01fd03", 509) == errc::malformed);
+  // clang-format on
 }
 
 TEST_CASE("names that are no database's are refused in every command") {
-  const std::string bad[] = {"",        "../../etc/x", "/abs",      "a/b",        "x-wal",
-                             "x-shm",   "x-journal",   ".",         "..",         ".hidden",
-                             "a\nb",    "\xff\xfe",    "a b",       "a\\b",       "d:b",
-                             std::string("a\0b", 3)};
+  const std::string bad[] = {"",      "../../etc/x", "/abs",      "a/b",
+                             "x-wal", "x-shm",       "x-journal", ".",
+                             "..",    ".hidden",     "a\nb",      "\xff\xfe",
+                             "a b",   "a\\b",        "d:b",       std::string("a\0b", 3)};
   for (const std::string& name : bad) {
     CAPTURE(name);
     bytes payload = from_hex("0506");
@@ -557,8 +560,10 @@ TEST_CASE("a database without pages is for later parts only") {
 TEST_CASE("a command without an id is refused") {
   CHECK(error_of(forge(from_hex("0006"), 6)) == errc::malformed);
   CHECK(error_of(forge(from_hex("0500"), 6)) == errc::malformed);
+  // clang-format off
   CHECK(error_of(forge(from_hex("0506" "0100"), 3)) == errc::malformed);  // an undo of none
   CHECK_FALSE(error_of(forge(from_hex("0506" "0001"), 3)));  // of a foreign transaction
+  // clang-format on
   CHECK(error_of(forge(from_hex("850006"), 6)) == errc::malformed);  // a padded term
 }
 
@@ -635,11 +640,10 @@ TEST_CASE("the bounds for cutting transactions are never below the truth") {
   frames.databases.resize(1);
   frames.databases[0] = {name, version_number{most}, most, 65536, limits::page_count_max, most, {}};
   const bytes page(65536);
-  frames.databases[0].pages.push_back(
-      {page_number{4294967294U}, page_encoding::full, most, page});
+  frames.databases[0].pages.push_back({page_number{4294967294U}, page_encoding::full, most, page});
   REQUIRE_FALSE(native::validate(widest));
-  CHECK(native::encoded_bytes(widest) <= native::frames_overhead_bytes(1, 255) +
-                                             native::page_record_overhead_bytes + 65536);
+  CHECK(native::encoded_bytes(widest) <=
+        native::frames_overhead_bytes(1, 255) + native::page_record_overhead_bytes + 65536);
 }
 
 TEST_CASE("a one-row transaction costs little besides its deltas") {

@@ -9,15 +9,15 @@
 #include "quorlite/limits.hpp"
 #include "unit/codec_support.hpp"
 
-using quorlite::detail::apply_delta;
-using quorlite::bytes;
-using quorlite::bytes_view;
-using quorlite::detail::check_delta;
-using quorlite::detail::encode_delta;
-using quorlite::errc;
 using codec_test::from_hex;
 using codec_test::generator;
 using codec_test::hex;
+using quorlite::bytes;
+using quorlite::bytes_view;
+using quorlite::errc;
+using quorlite::detail::apply_delta;
+using quorlite::detail::check_delta;
+using quorlite::detail::encode_delta;
 
 namespace {
 
@@ -109,11 +109,13 @@ TEST_CASE("a delta is appended, joins near ranges and parts far ones") {
   const bytes before(512);
   bytes after = before;
   after[10] = std::byte{0xA1};
-  after[14] = std::byte{0xA2};   // 3 equal bytes between: one range
+  after[14] = std::byte{0xA2};  // 3 equal bytes between: one range
   after[200] = std::byte{0xA3};
   bytes out = from_hex("ff");
   REQUIRE(encode_delta(before, after, no_limit, out));
+  // clang-format off
   CHECK(hex(out) == "ff" "0a05a1000000a2" "b90101a3");
+  // clang-format on
 }
 
 TEST_CASE("the largest page can be told its last byte and nearly all of its bytes") {
@@ -179,6 +181,7 @@ TEST_CASE("images that are no pair of pages have no delta") {
 
 TEST_CASE("a delta against the format is refused and the page keeps its bytes") {
   const std::string_view hostile[] = {
+      // clang-format off
       "00",                            // no length
       "0001",                          // no bytes
       "0000",                          // an empty range
@@ -195,6 +198,7 @@ TEST_CASE("a delta against the format is refused and the page keeps its bytes") 
       "0001aa" "01",                   // cut in the second range
       "0001aa" "ff0301bb",             // the second range leaves the page
   };
+  // clang-format on
   const bytes before(512, std::byte{0x33});
   for (const std::string_view text : hostile) {
     CAPTURE(text);

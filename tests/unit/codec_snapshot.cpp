@@ -15,19 +15,19 @@
 #include "quorlite/detail/core/wire.hpp"
 #include "unit/codec_support.hpp"
 
+using codec_test::from_hex;
+using codec_test::generator;
+using codec_test::hex;
 using quorlite::bytes;
 using quorlite::bytes_span;
 using quorlite::bytes_view;
 using quorlite::errc;
 using quorlite::page_number;
+using quorlite::version_number;
 using quorlite::detail::snapshot_database;
 using quorlite::detail::snapshot_header;
 using quorlite::detail::snapshot_layout;
 using quorlite::detail::snapshot_parser;
-using quorlite::version_number;
-using codec_test::from_hex;
-using codec_test::generator;
-using codec_test::hex;
 namespace limits = quorlite::limits;
 
 namespace {
@@ -55,17 +55,16 @@ struct state {
   }
 
   std::error_code read(const snapshot_layout& layout, std::uint64_t offset, bytes_span into) const {
-    return layout.read(offset, into,
-                       [this](std::size_t ordinal, page_number number, bytes_span page) {
-                         const std::uint32_t size = header.databases[ordinal].page_size;
-                         const bytes& image = pages[ordinal][number.value - 1];
-                         if (number.value == quorlite::lock_page(size, lock_byte) ||
-                             page.size() != size) {
-                           return make_error_code(errc::halted);  // never asked for
-                         }
-                         std::memcpy(page.data(), image.data(), size);
-                         return std::error_code{};
-                       });
+    return layout.read(
+        offset, into, [this](std::size_t ordinal, page_number number, bytes_span page) {
+          const std::uint32_t size = header.databases[ordinal].page_size;
+          const bytes& image = pages[ordinal][number.value - 1];
+          if (number.value == quorlite::lock_page(size, lock_byte) || page.size() != size) {
+            return make_error_code(errc::halted);  // never asked for
+          }
+          std::memcpy(page.data(), image.data(), size);
+          return std::error_code{};
+        });
   }
 
   [[nodiscard]] bytes render() const {
@@ -397,8 +396,7 @@ TEST_CASE("foreign bytes are no snapshot") {
   CHECK(error_of({}) == errc::corrupt);  // a snapshot that stops before it starts
   CHECK(error_of(bytes(1000)) == errc::malformed);
   CHECK(error_of(bytes(1000, std::byte{0xFF})) == errc::malformed);
-  CHECK(error_of(from_hex("070000000000000000000000000000000000000000000000")) ==
-        errc::malformed);
+  CHECK(error_of(from_hex("070000000000000000000000000000000000000000000000")) == errc::malformed);
   generator random{6};
   int refused = 0;
   for (int round = 0; round < 2000; ++round) {
@@ -431,8 +429,8 @@ TEST_CASE("a newer version asks for an upgrade") {
 
 TEST_CASE("declared sizes are bounded before anything is gathered for them") {
   const std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
-  for (const std::uint64_t lie : {std::uint64_t{1} << 31U, std::uint64_t{1} << 38U,
-                                  std::uint64_t{1} << 63U, most}) {
+  for (const std::uint64_t lie :
+       {std::uint64_t{1} << 31U, std::uint64_t{1} << 38U, std::uint64_t{1} << 63U, most}) {
     CAPTURE(lie);
     bytes preamble = from_hex("89716c736e61700a01000000");
     quorlite::detail::wire_writer writer{preamble};
@@ -498,9 +496,8 @@ TEST_CASE("a header that breaks a rule is refused, by the parser and by the writ
     CAPTURE(page_size);
     CHECK(one("a", page_size, 1));
   }
-  for (const std::uint64_t count :
-       {std::uint64_t{limits::page_count_max} + 1, std::uint64_t{1} << 48U, std::uint64_t{1} << 63U,
-        most}) {
+  for (const std::uint64_t count : {std::uint64_t{limits::page_count_max} + 1,
+                                    std::uint64_t{1} << 48U, std::uint64_t{1} << 63U, most}) {
     CAPTURE(count);
     CHECK(one("a", 65536, count));
   }

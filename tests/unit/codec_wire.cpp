@@ -5,19 +5,19 @@
 #include <string_view>
 
 #include "catch2_shim.hpp"
-#include "quorlite/detail/core/crc32c.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
+#include "quorlite/detail/core/crc32c.hpp"
 #include "quorlite/detail/core/wire.hpp"
 #include "unit/codec_support.hpp"
 
-using quorlite::bytes;
-using quorlite::bytes_view;
-using quorlite::detail::wire_reader;
-using quorlite::detail::wire_writer;
 using codec_test::from_hex;
 using codec_test::from_text;
 using codec_test::generator;
 using codec_test::hex;
+using quorlite::bytes;
+using quorlite::bytes_view;
+using quorlite::detail::wire_reader;
+using quorlite::detail::wire_writer;
 
 TEST_CASE("integers are written little-endian and read back") {
   bytes written;
@@ -27,7 +27,9 @@ TEST_CASE("integers are written little-endian and read back") {
   writer.u32(0x6789ABCD);
   writer.u64(0x0123456789ABCDEF);
   writer.text("ab");
+  // clang-format off
   CHECK(hex(written) == "01" "4523" "cdab8967" "efcdab8967452301" "6162");
+  // clang-format on
 
   wire_reader reader{written};
   CHECK(reader.u8() == 0x01);
@@ -40,8 +42,8 @@ TEST_CASE("integers are written little-endian and read back") {
 
 TEST_CASE("a varint has one shortest form of 1 to 10 bytes") {
   const std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
-  const std::array<std::uint64_t, 9> values = {0, 1, 127, 128, 16383, 16384, 1U << 21U,
-                                               std::uint64_t{1} << 63U, most};
+  const std::array<std::uint64_t, 9> values = {
+      0, 1, 127, 128, 16383, 16384, 1U << 21U, std::uint64_t{1} << 63U, most};
   for (const std::uint64_t value : values) {
     CAPTURE(value);
     bytes written;

@@ -16,12 +16,12 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/detail/file_storage/basic_file_storage.hpp"
+#include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/file.hpp"
 #include "quorlite/testing/faulty_disk.hpp"
 #include "quorlite/testing/test_raft.hpp"
 #include "quorlite/transfer.hpp"
-#include "quorlite/detail/pages/registry.hpp"
 #include "support/sql.hpp"
 #include "support/temporary_directory.hpp"
 

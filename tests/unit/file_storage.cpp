@@ -79,10 +79,9 @@ std::string first_column(const std::string& path, const char* sql) {
 }
 bytes sqlite_database(const temporary_directory& place) {
   const std::string path = place / "made.db";
-  REQUIRE(run(path,
-              "PRAGMA page_size = 1024; CREATE TABLE t(a, b);"
-              "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)"
-              "INSERT INTO t SELECT i, hex(randomblob(20)) FROM n;") == SQLITE_OK);
+  REQUIRE(run(path, "PRAGMA page_size = 1024; CREATE TABLE t(a, b);"
+                    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)"
+                    "INSERT INTO t SELECT i, hex(randomblob(20)) FROM n;") == SQLITE_OK);
   return contents_of(path);
 }
 

@@ -11,10 +11,10 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/detail/file_storage/basic_file_storage.hpp"
-#include "quorlite/testing/faulty_disk.hpp"
 #include "quorlite/testing/detail/laws/storage_examination.hpp"
 #include "quorlite/testing/detail/laws/storage_history.hpp"
 #include "quorlite/testing/detail/laws/storage_scene.hpp"
+#include "quorlite/testing/faulty_disk.hpp"
 
 namespace {
 
@@ -23,6 +23,10 @@ using namespace quorlite;
 using namespace quorlite::detail;
 using quorlite::testing::crash_fates;
 using quorlite::testing::crash_images;
+using quorlite::testing::disk_call_kind;
+using quorlite::testing::fault_duration;
+using quorlite::testing::faulty_disk;
+using quorlite::testing::faulty_file_system;
 using quorlite::testing::detail::commit_change;
 using quorlite::testing::detail::difference_in_pages;
 using quorlite::testing::detail::difference_in_position;
@@ -33,10 +37,6 @@ using quorlite::testing::detail::history_step;
 using quorlite::testing::detail::model_content;
 using quorlite::testing::detail::model_position;
 using quorlite::testing::detail::sample_content;
-using quorlite::testing::disk_call_kind;
-using quorlite::testing::fault_duration;
-using quorlite::testing::faulty_disk;
-using quorlite::testing::faulty_file_system;
 
 using faulty_storage = basic_file_storage<faulty_file_system>;
 

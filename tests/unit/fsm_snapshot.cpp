@@ -19,9 +19,9 @@
 #include "codec_support.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/codec/snapshot.hpp"
-#include "quorlite/detail/pages/registry.hpp"
-#include "quorlite/detail/machine/outcome_table.hpp"
 #include "quorlite/detail/machine/frame_assembly.hpp"
+#include "quorlite/detail/machine/outcome_table.hpp"
+#include "quorlite/detail/pages/registry.hpp"
 #include "support/manual_consensus.hpp"
 #include "support/profile.hpp"
 

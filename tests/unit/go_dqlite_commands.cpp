@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/detail/core/crc32c.hpp"
-#include "quorlite/detail/legacy/go_dqlite.hpp"
 #include "quorlite/detail/codec/native.hpp"
+#include "quorlite/detail/core/crc32c.hpp"
 #include "quorlite/detail/core/wire.hpp"
+#include "quorlite/detail/legacy/go_dqlite.hpp"
 #include "support/profile.hpp"
 #include "unit/codec_support.hpp"
 
@@ -351,36 +351,31 @@ TEST_CASE("Unknown fields that are not whole are refused") {
   refused("7b787c", protobuf_failure + "unexpected EOF");
   refused("7c", protobuf_failure + "proto: wiretype end group for non-group");
   refused("78ffffffffffffffffffff01", protobuf_failure + "proto: integer overflow");
-  refused("7affffffffffffffffff01", protobuf_failure +
-                                        "proto: negative length found during "
-                                        "unmarshaling");
+  refused("7affffffffffffffffff01", protobuf_failure + "proto: negative length found during "
+                                                       "unmarshaling");
   refused("7affffffffffffffff7f", protobuf_failure + "unexpected EOF");  // 2^63 - 1
 }
 
 TEST_CASE("Field numbers are 32 bits with a sign") {
-  refused(
-      "02"
-      "00",
-      protobuf_failure + "proto: illegal tag");
-  refused(
-      "80808080"
-      "40"
-      "01",
-      protobuf_failure + "proto: illegal tag");  // 2^31
+  refused("02"
+          "00",
+          protobuf_failure + "proto: illegal tag");
+  refused("80808080"
+          "40"
+          "01",
+          protobuf_failure + "proto: illegal tag");  // 2^31
   // 2^32 + 4: the fields of Undo
-  golden<undo_command>(
-      "a280808080"
-      "01"
-      "02087b",
-      "2202087b", [](const undo_command& undo) { CHECK(undo.txid == 123); });
+  golden<undo_command>("a280808080"
+                       "01"
+                       "02087b",
+                       "2202087b", [](const undo_command& undo) { CHECK(undo.txid == 123); });
 }
 
 TEST_CASE("Known fields of another wire type are refused, however deep") {
   refused("0801", protobuf_failure + "proto: wrong wireType = 0 for field Open");
-  refused(
-      "15"
-      "00000000",
-      protobuf_failure + "proto: wrong wireType = 5 for field Begin");
+  refused("15"
+          "00000000",
+          protobuf_failure + "proto: wrong wireType = 5 for field Begin");
   refused("1b1c", protobuf_failure + "proto: wrong wireType = 3 for field Frames");
   refused("2f", protobuf_failure + "proto: wrong wireType = 7 for field End");
   refused("310000000000000000",
@@ -393,19 +388,17 @@ TEST_CASE("Known fields of another wire type are refused, however deep") {
   refused("1a022a00", protobuf_failure + "proto: wrong wireType = 2 for field IsCommit");
   refused("1a023200", protobuf_failure + "proto: wrong wireType = 2 for field SyncFlags");
   refused("1a023801", protobuf_failure + "proto: wrong wireType = 0 for field Filename");
-  refused(
-      "1a0545"
-      "00000000",
-      protobuf_failure + "proto: wrong wireType = 5 for field PageNumbers");
+  refused("1a0545"
+          "00000000",
+          protobuf_failure + "proto: wrong wireType = 5 for field PageNumbers");
   refused("1a024801", protobuf_failure + "proto: wrong wireType = 0 for field PageData");
   refused("1a041a020801", protobuf_failure + "proto: wrong wireType = 0 for field Data");
   refused("1a041a021200", protobuf_failure + "proto: wrong wireType = 2 for field Flags");
   refused("1a041a021a00", protobuf_failure + "proto: wrong wireType = 2 for field Number");
   // An earlier command counts no more, but it still has to be whole.
-  refused(
-      "0a020801"
-      "2202087b",
-      protobuf_failure + "proto: wrong wireType = 0 for field Name");
+  refused("0a020801"
+          "2202087b",
+          protobuf_failure + "proto: wrong wireType = 0 for field Name");
 }
 
 TEST_CASE("The last of several values counts, and 32-bit fields take their low bits") {
@@ -788,9 +781,7 @@ class loose_writer {
   generator* random_;
 };
 
-std::size_t property_cases() {
-  return support::is_short_profile() ? 5000 : 100000;
-}
+std::size_t property_cases() { return support::is_short_profile() ? 5000 : 100000; }
 
 }  // namespace
 

@@ -184,29 +184,26 @@ database_files two_transactions(std::uint32_t page_size, bool uncommitted_tail =
 }
 
 constexpr std::string_view golden_none = "0700000000000000";
-constexpr std::string_view golden_one =
-    "0700000000000000"
-    "0200000000000000"
-    "4442"
-    "0100000000000000"
-    "57"
-    "6100";
-constexpr std::string_view golden_two =
-    "0700000000000000"
-    "0200000000000000"
-    "4442"
-    "0100000000000000"
-    "57"
-    "6100"
-    "0300000000000000"
-    "444232"
-    "0000000000000000"
-    "6200";
-constexpr std::string_view golden_empty =
-    "0807060504030201"
-    "0000000000000000"
-    "0000000000000000"
-    "746573742e646200";
+constexpr std::string_view golden_one = "0700000000000000"
+                                        "0200000000000000"
+                                        "4442"
+                                        "0100000000000000"
+                                        "57"
+                                        "6100";
+constexpr std::string_view golden_two = "0700000000000000"
+                                        "0200000000000000"
+                                        "4442"
+                                        "0100000000000000"
+                                        "57"
+                                        "6100"
+                                        "0300000000000000"
+                                        "444232"
+                                        "0000000000000000"
+                                        "6200";
+constexpr std::string_view golden_empty = "0807060504030201"
+                                          "0000000000000000"
+                                          "0000000000000000"
+                                          "746573742e646200";
 
 void check_records(std::string_view golden, std::uint64_t index,
                    const std::vector<record_parts>& records) {

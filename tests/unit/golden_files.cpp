@@ -21,12 +21,12 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/detail/codec/native.hpp"
-#include "quorlite/quorlite.hpp"
-#include "quorlite/transfer.hpp"
 #include "quorlite/detail/file_storage/basic_file_storage.hpp"
 #include "quorlite/detail/file_storage/posix.hpp"
+#include "quorlite/quorlite.hpp"
 #include "quorlite/storage/file.hpp"
 #include "quorlite/storage/memory.hpp"
+#include "quorlite/transfer.hpp"
 #include "support/golden.hpp"
 #include "support/golden_content.hpp"
 #include "support/log_player.hpp"
@@ -683,9 +683,8 @@ TEST_CASE("writes files_imported", "[.write]") {
   {
     sqlite3* source = nullptr;
     REQUIRE(sqlite3_open((place / "source.db").c_str(), &source) == SQLITE_OK);
-    must(source,
-         "PRAGMA page_size = 1024; PRAGMA journal_mode = WAL;"
-         "PRAGMA wal_autocheckpoint = 0");
+    must(source, "PRAGMA page_size = 1024; PRAGMA journal_mode = WAL;"
+                 "PRAGMA wal_autocheckpoint = 0");
     must(source, app_schema);
     must(source, app_rows(1, 40));
     must(source, "PRAGMA wal_checkpoint");

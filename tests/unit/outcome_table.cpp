@@ -4,9 +4,9 @@
 
 #include "catch2_shim.hpp"
 #include "codec_support.hpp"
-#include "quorlite/limits.hpp"
 #include "quorlite/detail/core/wire.hpp"
 #include "quorlite/detail/machine/outcome_table.hpp"
+#include "quorlite/limits.hpp"
 
 namespace {
 

@@ -175,10 +175,9 @@ TEST_CASE("I8: a snapshot cut anywhere but between records is refused, and nothi
 TEST_CASE("I8: what is no SQLite file, or is damaged where it can be seen, is refused") {
   const made_database made("a.db");
   const wal_test::database_files files = both_parts(made);
-  must_refuse(
-      from_hex("0700000000000000"
-               "02000000000000004442010000000000000057"
-               "6100"));  // the seed's own golden: its parts are letters
+  must_refuse(from_hex("0700000000000000"
+                       "02000000000000004442010000000000000057"
+                       "6100"));  // the seed's own golden: its parts are letters
   for (const std::size_t at : {8U, 13U, 15U, 16U, 20U, 32U, 33U}) {  // sizes, the file's head
     CAPTURE(at);
     bytes damaged = snapshot_of(50, {{"a.db", files}});

@@ -15,10 +15,10 @@
 #include "catch2_shim.hpp"
 #include "codec_support.hpp"
 #include "quorlite/detail/legacy/go_dqlite.hpp"
-#include "quorlite/testing/cluster.hpp"
-#include "quorlite/testing/detail/raft/node.hpp"
 #include "quorlite/detail/machine/transaction.hpp"
 #include "quorlite/detail/pages/registry.hpp"
+#include "quorlite/testing/cluster.hpp"
+#include "quorlite/testing/detail/raft/node.hpp"
 #include "support/manual_consensus.hpp"
 #include "support/scripted_replica.hpp"
 

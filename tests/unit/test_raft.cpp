@@ -14,6 +14,8 @@
 
 using namespace quorlite_tests;
 using quorlite::testing::deposition;
+using quorlite::testing::engine_kind;
+using quorlite::testing::milestone;
 using quorlite::testing::detail::append_reply;
 using quorlite::testing::detail::append_request;
 using quorlite::testing::detail::entry_kind;
@@ -22,8 +24,6 @@ using quorlite::testing::detail::raft_node;
 using quorlite::testing::detail::stored_entry;
 using quorlite::testing::detail::vote_reply;
 using quorlite::testing::detail::wake_kind;
-using quorlite::testing::engine_kind;
-using quorlite::testing::milestone;
 
 namespace {
 

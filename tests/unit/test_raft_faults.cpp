@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "support/profile.hpp"
 #include "support/checking_machine.hpp"
+#include "support/profile.hpp"
 
 using namespace quorlite_tests;
 using generator = quorlite::testing::detail::random;
@@ -274,9 +274,7 @@ void trouble(recorded_cluster& cluster, generator& source) {
   const std::vector<server_id> servers = simulation.servers();
   const server_id victim = servers[static_cast<std::size_t>(source.below(servers.size()))];
   switch (source.below(7)) {
-    case 0:
-      simulation.isolate(victim);
-      break;
+    case 0: simulation.isolate(victim); break;
     case 1: {
       std::vector<server_id> sides[2];
       for (const server_id each : servers) {
@@ -290,9 +288,7 @@ void trouble(recorded_cluster& cluster, generator& source) {
         static_cast<void>(cluster.machine(victim).flush(log_index{}));
       }
       break;
-    case 3:
-      simulation.crash(victim);
-      break;
+    case 3: simulation.crash(victim); break;
     case 4:
       simulation.running(victim) ? simulation.transfer(victim) : simulation.restart(victim);
       break;
@@ -300,9 +296,7 @@ void trouble(recorded_cluster& cluster, generator& source) {
       simulation.depose_leader_when(static_cast<milestone>(source.below(3)), source.between(1, 9),
                                     static_cast<deposition>(source.below(3)));
       break;
-    default:
-      simulation.heal();
-      break;
+    default: simulation.heal(); break;
   }
 }
 

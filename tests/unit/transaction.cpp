@@ -4,8 +4,8 @@
 #include <string>
 
 #include "catch2_shim.hpp"
-#include "quorlite/detail/machine/transaction.hpp"
 #include "quorlite/detail/codec/snapshot.hpp"
+#include "quorlite/detail/machine/transaction.hpp"
 
 namespace {
 

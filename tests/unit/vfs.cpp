@@ -99,8 +99,8 @@ TEST_CASE("a refused commit is rolled back, says why, and leaves the connection 
               {errc::stopped, sqlite_outcome_unknown}};
   for (const auto& row : rows) {
     for (const std::string statement :
-         {"INSERT INTO t VALUES(1)", "BEGIN; INSERT INTO t VALUES(1); COMMIT",
-          "CREATE TABLE u(y)", "VACUUM"}) {
+         {"INSERT INTO t VALUES(1)", "BEGIN; INSERT INTO t VALUES(1); COMMIT", "CREATE TABLE u(y)",
+          "VACUUM"}) {
       w.host.refuse_next(row.error);
       REQUIRE(run(db, statement) == row.code);
       REQUIRE(sqlite3_get_autocommit(db) == 1);

@@ -234,8 +234,7 @@ TEST_CASE("F2: writers wait for a pending change of the schema and then go on by
   connection b = w.open();
   REQUIRE(run(a, "CREATE TABLE t(i)") == SQLITE_OK);
   sqlite3_stmt* prepared = nullptr;
-  REQUIRE(sqlite3_prepare_v2(b, "INSERT INTO t(i) VALUES(1)", -1, &prepared, nullptr) ==
-          SQLITE_OK);
+  REQUIRE(sqlite3_prepare_v2(b, "INSERT INTO t(i) VALUES(1)", -1, &prepared, nullptr) == SQLITE_OK);
   w.host.answer(local_host::answers::detached);
   REQUIRE(run(a, "ALTER TABLE t ADD COLUMN j") == SQLITE_OK);
   std::thread consensus([&w] {
@@ -383,8 +382,9 @@ TEST_CASE("F5: a backup of another page size into a replicated database fails an
   for (const std::string page_size : {"512", "1024", "16384"}) {
     sqlite3* from = nullptr;
     REQUIRE(sqlite3_open(":memory:", &from) == SQLITE_OK);
-    REQUIRE(run(from, "PRAGMA page_size=" + page_size + "; CREATE TABLE other(x); "
-                      "INSERT INTO other VALUES(zeroblob(20000))") == SQLITE_OK);
+    REQUIRE(run(from, "PRAGMA page_size=" + page_size +
+                          "; CREATE TABLE other(x); "
+                          "INSERT INTO other VALUES(zeroblob(20000))") == SQLITE_OK);
     sqlite3_backup* const backup = sqlite3_backup_init(into, "main", from, "main");
     REQUIRE(backup != nullptr);
     REQUIRE(sqlite3_backup_step(backup, -1) != SQLITE_DONE);
@@ -462,9 +462,8 @@ TEST_CASE("F6: a writer that waits gets its turn when the other one ends") {
   connection a = w.open();
   REQUIRE(run(a, "CREATE TABLE t(x); BEGIN IMMEDIATE; INSERT INTO t VALUES(1)") == SQLITE_OK);
   int waited = SQLITE_ERROR;
-  std::thread waiting([&waited, b = w.open()] {
-    waited = run(b, "INSERT INTO t SELECT max(x)+1 FROM t");
-  });
+  std::thread waiting(
+      [&waited, b = w.open()] { waited = run(b, "INSERT INTO t SELECT max(x)+1 FROM t"); });
   while (w.host.writer_waits() < 3) {
     std::this_thread::yield();
   }
@@ -565,8 +564,9 @@ TEST_CASE("F7: a plain file in the same transaction follows the decision") {
   world w;
   const plain_file plain;
   connection db = w.open("m.db");
-  REQUIRE(run(db, "CREATE TABLE t(x); ATTACH '" + plain.path + "' AS p; CREATE TABLE p.t(x);"
-                  "ATTACH 'b.db' AS b; CREATE TABLE b.t(x)") == SQLITE_OK);
+  REQUIRE(run(db, "CREATE TABLE t(x); ATTACH '" + plain.path +
+                      "' AS p; CREATE TABLE p.t(x);"
+                      "ATTACH 'b.db' AS b; CREATE TABLE b.t(x)") == SQLITE_OK);
   const std::string counts = "SELECT (SELECT count(*) FROM main.t), "
                              "(SELECT count(*) FROM p.t), (SELECT count(*) FROM b.t)";
   for (const std::string first : {"main", "p", "b"}) {

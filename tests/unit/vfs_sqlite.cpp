@@ -59,12 +59,18 @@ TEST_CASE("pragmas that would break replication are refused with an alternative"
   const struct {
     std::string pragma;
     std::string alternative;
-  } refused[] = {{"journal_mode=WAL", "DELETE"},     {"journal_mode=wa", "DELETE"},
-                 {"journal_mode='memory'", "DELETE"}, {"journal_mode=OFF", "DELETE"},
-                 {"main.journal_mode=Off", "DELETE"}, {"locking_mode=EXCLUSIVE", "IMMEDIATE"},
-                 {"synchronous=OFF", "FULL"},         {"synchronous=0", "FULL"},
-                 {"synchronous=8", "FULL"},           {"synchronous=7", "FULL"},
-                 {"synchronous=no", "FULL"},          {"synchronous=False", "FULL"},
+  } refused[] = {{"journal_mode=WAL", "DELETE"},
+                 {"journal_mode=wa", "DELETE"},
+                 {"journal_mode='memory'", "DELETE"},
+                 {"journal_mode=OFF", "DELETE"},
+                 {"main.journal_mode=Off", "DELETE"},
+                 {"locking_mode=EXCLUSIVE", "IMMEDIATE"},
+                 {"synchronous=OFF", "FULL"},
+                 {"synchronous=0", "FULL"},
+                 {"synchronous=8", "FULL"},
+                 {"synchronous=7", "FULL"},
+                 {"synchronous=no", "FULL"},
+                 {"synchronous=False", "FULL"},
                  {"page_size=1024", "another database"}};
   for (const auto& row : refused) {
     INFO(row.pragma);
@@ -75,13 +81,30 @@ TEST_CASE("pragmas that would break replication are refused with an alternative"
     REQUIRE(db.error_message().find(row.alternative) != std::string::npos);
     REQUIRE(db.last_error() == errc::unsupported);
   }
-  for (const std::string fine :
-       {"journal_mode", "journal_mode=DELETE", "journal_mode=TRUNCATE", "journal_mode=persist",
-        "journal_mode=delete", "page_size=4096", "page_size", "page_size=123",
-        "locking_mode=NORMAL", "locking_mode", "synchronous=1", "synchronous=FULL",
-        "synchronous=EXTRA", "synchronous", "cache_size=50", "temp_store=MEMORY",
-        "mmap_size=100000", "wal_checkpoint", "foreign_keys=ON", "user_version=7",
-        "auto_vacuum=FULL", "optimize", "secure_delete=OFF", "cell_size_check=ON"}) {
+  for (const std::string fine : {"journal_mode",
+                                 "journal_mode=DELETE",
+                                 "journal_mode=TRUNCATE",
+                                 "journal_mode=persist",
+                                 "journal_mode=delete",
+                                 "page_size=4096",
+                                 "page_size",
+                                 "page_size=123",
+                                 "locking_mode=NORMAL",
+                                 "locking_mode",
+                                 "synchronous=1",
+                                 "synchronous=FULL",
+                                 "synchronous=EXTRA",
+                                 "synchronous",
+                                 "cache_size=50",
+                                 "temp_store=MEMORY",
+                                 "mmap_size=100000",
+                                 "wal_checkpoint",
+                                 "foreign_keys=ON",
+                                 "user_version=7",
+                                 "auto_vacuum=FULL",
+                                 "optimize",
+                                 "secure_delete=OFF",
+                                 "cell_size_check=ON"}) {
     INFO(fine);
     REQUIRE(run(db, "PRAGMA " + fine) == SQLITE_OK);
     REQUIRE(run(db, "INSERT INTO t VALUES(1)") == SQLITE_OK);
@@ -154,8 +177,9 @@ TEST_CASE("an atomic commit of two databases with spilled pages, both outcomes, 
   for (const std::string other : {"b.db", "0.db"}) {
     world w;
     connection db = w.open("m.db");
-    REQUIRE(run(db, "PRAGMA cache_size=5; ATTACH '" + other + "' AS aux; PRAGMA aux.cache_size=5;"
-                    "CREATE TABLE t(x); CREATE TABLE aux.t(x)") == SQLITE_OK);
+    REQUIRE(run(db, "PRAGMA cache_size=5; ATTACH '" + other +
+                        "' AS aux; PRAGMA aux.cache_size=5;"
+                        "CREATE TABLE t(x); CREATE TABLE aux.t(x)") == SQLITE_OK);
     const std::string work = "BEGIN; " + rows_into("main.t", 100) + "; SAVEPOINT s; " +
                              rows_into("aux.t", 100) + "; ROLLBACK TO s; " +
                              rows_into("aux.t", 50) + "; COMMIT";
@@ -300,9 +324,11 @@ TEST_CASE("VACUUM, VACUUM INTO a plain path, and a reset database") {
 TEST_CASE("a write cursor goes on while its connection commits a thousand times") {
   world w;
   connection db = w.open();
-  REQUIRE(run(db, "CREATE TABLE t(id INTEGER PRIMARY KEY, x); " + std::string{
-                  "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<1000) "
-                  "INSERT INTO t SELECT i, 0 FROM n"}) == SQLITE_OK);
+  REQUIRE(
+      run(db, "CREATE TABLE t(id INTEGER PRIMARY KEY, x); " +
+                  std::string{
+                      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<1000) "
+                      "INSERT INTO t SELECT i, 0 FROM n"}) == SQLITE_OK);
   sqlite3_stmt* cursor = nullptr;
   REQUIRE(sqlite3_prepare_v2(db, "SELECT id FROM t", -1, &cursor, nullptr) == SQLITE_OK);
   while (sqlite3_step(cursor) == SQLITE_ROW) {

@@ -86,9 +86,8 @@ inline std::optional<bytes> what_sqlite_recovers(const temporary_directory& fold
   write_file(path + "-wal", files.wal);
   sqlite3* db = nullptr;
   REQUIRE(sqlite3_open_v2(path.c_str(), &db, SQLITE_OPEN_READWRITE, "unix") == SQLITE_OK);
-  const bool opened = run(db,
-                          "PRAGMA synchronous=OFF; SELECT count(*) FROM sqlite_schema; "
-                          "PRAGMA wal_checkpoint(TRUNCATE)") == SQLITE_OK;
+  const bool opened = run(db, "PRAGMA synchronous=OFF; SELECT count(*) FROM sqlite_schema; "
+                              "PRAGMA wal_checkpoint(TRUNCATE)") == SQLITE_OK;
   std::optional<bytes> recovered;
   if (opened) {
     recovered = read_file(path);

@@ -265,9 +265,8 @@ TEST_CASE("an interrupt ends the closure that it meets alone, and no other") {
           sqlite3_result_int(context, 1);
         },
         nullptr, nullptr);
-    return run(db,
-               "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<100000) "
-               "INSERT INTO t SELECT i+stop() FROM n");
+    return run(db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<100000) "
+                   "INSERT INTO t SELECT i+stop() FROM n");
   };
   const auto answers =
       w.answers_of({sql("INSERT INTO t VALUES(1)"), interrupted, sql("INSERT INTO t VALUES(2)")});

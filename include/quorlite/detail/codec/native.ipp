@@ -85,7 +85,6 @@ QUORLITE_DECL std::size_t frames_overhead_bytes(std::size_t database_count,
   return envelope + head + database_count * database + names_bytes;
 }
 
-
 QUORLITE_DECL std::size_t encoded_bytes(const command& counted) {
   const std::size_t payload = payload_bytes(counted);
   return entry_crc_end + varint_bytes(payload) + payload;

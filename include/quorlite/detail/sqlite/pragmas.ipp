@@ -37,16 +37,14 @@ QUORLITE_DECL int pragma_statement::run() {
   }
   if (is("locking_mode")) {
     return equal(value_, "exclusive")
-               ? refuse(
-                     "locking_mode=EXCLUSIVE is not possible on a replicated database: keep "
-                     "NORMAL; BEGIN IMMEDIATE keeps other writers out")
+               ? refuse("locking_mode=EXCLUSIVE is not possible on a replicated database: keep "
+                        "NORMAL; BEGIN IMMEDIATE keeps other writers out")
                : SQLITE_NOTFOUND;
   }
   if (is("synchronous")) {
     return has_value_ && switches_off(value_)
-               ? refuse(
-                     "synchronous=OFF would break commits of several databases and saves "
-                     "nothing here: keep FULL")
+               ? refuse("synchronous=OFF would break commits of several databases and saves "
+                        "nothing here: keep FULL")
                : SQLITE_NOTFOUND;
   }
   if (is("busy_timeout")) {
@@ -88,9 +86,8 @@ QUORLITE_DECL int pragma_statement::refuse(const char* text) {
 QUORLITE_DECL int pragma_statement::journal_mode() {
   for (const std::string_view mode : {"wal", "memory", "off"}) {
     if (!value_.empty() && begins(mode, value_)) {
-      return refuse(
-          "a replicated database keeps its rollback journal: use journal_mode DELETE, "
-          "TRUNCATE or PERSIST, which are all the same here; readers never block");
+      return refuse("a replicated database keeps its rollback journal: use journal_mode DELETE, "
+                    "TRUNCATE or PERSIST, which are all the same here; readers never block");
     }
   }
   return SQLITE_NOTFOUND;
@@ -100,9 +97,8 @@ QUORLITE_DECL int pragma_statement::page_size() {
   const auto state = file_.committed();
   const std::uint64_t wanted = number(value_);
   return state.page_count != 0 && is_page_size(wanted) && wanted != state.page_size
-             ? refuse(
-                   "the page size of a replicated database is fixed by its first "
-                   "transaction: make another database with it and copy the content")
+             ? refuse("the page size of a replicated database is fixed by its first "
+                      "transaction: make another database with it and copy the content")
              : SQLITE_NOTFOUND;
 }
 

@@ -92,9 +92,8 @@ QUORLITE_DECL int vfs::open_database(vfs_core& core, const char* name, sqlite3_f
   }
   if (sqlite3_uri_boolean(name, "immutable", 0) != 0 ||
       sqlite3_uri_boolean(name, "nolock", 0) != 0) {
-    return refuse(name,
-                  "drop immutable=1 and nolock=1: a replicated database needs its locks, "
-                  "and readers never wait for them");
+    return refuse(name, "drop immutable=1 and nolock=1: a replicated database needs its locks, "
+                        "and readers never wait for them");
   }
   const char* const cache = sqlite3_uri_parameter(name, "cache");
   if (cache != nullptr && std::string_view{cache} == "shared") {
