@@ -29,19 +29,19 @@ class immediate_consensus {
     machine_ = &machine;
     leading_ = true;
     at_ = machine.applied().index;
-    office_ = machine.applied().term.next();
-    machine.leadership_changed({.term = office_, .leading = true, .leader_hint = {}});
+    term_ = machine.applied().term.next();
+    machine.leadership_changed({.term = term_, .leading = true, .leader_hint = {}});
     return {};
   }
   void stop() noexcept {
     if (std::exchange(leading_, false)) {
-      machine_->leadership_changed({.term = office_, .leading = false, .leader_hint = {}});
+      machine_->leadership_changed({.term = term_, .leading = false, .leader_hint = {}});
     }
   }
   void propose(quorlite::term expected, quorlite::proposal_token token,
                quorlite::bytes_view entry) noexcept {
     const bool fits = entry.size() <= max_entry_bytes();
-    if (!fits || !leading_ || expected != office_) {
+    if (!fits || !leading_ || expected != term_) {
       machine_->settled(token, quorlite::outcome::not_applied,
                         fits ? quorlite::reason::stale_term : quorlite::reason::too_large);
       return;
@@ -50,7 +50,7 @@ class immediate_consensus {
     if (recording) {
       log.emplace_back(entry.begin(), entry.end());
     }
-    const bool halted = machine_->apply({{at_, office_}, entry}) == quorlite::verdict::halted;
+    const bool halted = machine_->apply({{at_, term_}, entry}) == quorlite::verdict::halted;
     machine_->settled(token, halted ? quorlite::outcome::unknown : quorlite::outcome::committed,
                       halted ? quorlite::reason::stopped : quorlite::reason::none);
     if (halted) {
@@ -65,7 +65,7 @@ class immediate_consensus {
 
  private:
   quorlite::state_machine* machine_ = nullptr;
-  quorlite::term office_;
+  quorlite::term term_;
   quorlite::log_index at_;
   bool leading_ = false;
 };

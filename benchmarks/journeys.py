@@ -7,7 +7,7 @@ libraft and files) makes each journey, and gcov tells which functions ran meanwh
   commit       the leader, from sqlite3_exec("INSERT …") until SQLITE_OK, with all its threads.
                Connection, table and pages were in use before.
   apply        a follower: the same entry, and the time until it is applied there
-  lost office  a leader that is cut off (the others are paused) with the same INSERT in flight:
+  lost leadership  a leader that is cut off (the others are paused) with the same INSERT in flight:
                from a moment when it waits for the quorum, until it is answered with an error
   restart      a server that was stopped cleanly, from the constructor of the storage until the
                replica is constructed, hence loaded and joined to the log
@@ -48,7 +48,7 @@ import time
 
 OWN_ROOT = pathlib.Path(__file__).resolve().parent.parent
 UNIT = "benchmarks/journeys/node.cpp"
-JOURNEYS = ["commit", "apply", "lost office", "restart", "replay"]
+JOURNEYS = ["commit", "apply", "lost leadership", "restart", "replay"]
 
 VOCABULARY = "bytes ids limits error config version consensus storage thread_signal".split()
 OLDER_CORE = "wire xxh3 memory_gauge codec/crc32c".split()
@@ -254,7 +254,7 @@ class Round:
         self.commit_and_apply(leader)
         self.restart(leader)
         self.replay(leader)
-        self.lose_office(leader)
+        self.lose_leadership(leader)
 
     def follower(self, leader: Server) -> Server:
         return next(one for one in self.servers if one is not leader)
@@ -299,7 +299,7 @@ class Round:
         self.note("replay", follower)
         same_position(self.servers)
 
-    def lose_office(self, leader: Server) -> None:
+    def lose_leadership(self, leader: Server) -> None:
         others = [one for one in self.servers if one is not leader]
         leader.forget()
         for one in others:
@@ -309,7 +309,7 @@ class Round:
             one.send(signal.SIGCONT)
         if code == "0":
             raise Failure("a leader that was cut off committed")
-        self.note("lost office", leader)
+        self.note("lost leadership", leader)
 
 
 def make_round(build: pathlib.Path, gcov: Gcov) -> Round:

@@ -99,7 +99,7 @@ class quorlite_node final : public node {
     maintainer_.join();
   }
 
-  bool leading() override { return replica_.office().leading; }
+  bool leading() override { return replica_.leader().leading; }
   void start_clients(int clients) override {
     run_sql(connection_, workload::create);
     std::vector<std::unique_ptr<client>> all;

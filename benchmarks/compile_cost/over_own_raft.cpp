@@ -21,23 +21,23 @@ class own_raft {
     machine_ = &machine;
     leading_ = true;
     at_ = machine.applied().index;
-    office_ = machine.applied().term.next();
-    machine.leadership_changed({.term = office_, .leading = true, .leader_hint = {}});
+    term_ = machine.applied().term.next();
+    machine.leadership_changed({.term = term_, .leading = true, .leader_hint = {}});
     return {};
   }
   void stop() noexcept {
     if (std::exchange(leading_, false)) {
-      machine_->leadership_changed({.term = office_, .leading = false, .leader_hint = {}});
+      machine_->leadership_changed({.term = term_, .leading = false, .leader_hint = {}});
     }
   }
   void propose(quorlite::term expected, quorlite::proposal_token token,
                quorlite::bytes_view entry) noexcept {
-    if (!leading_ || expected != office_) {
+    if (!leading_ || expected != term_) {
       machine_->settled(token, quorlite::outcome::not_applied, quorlite::reason::stale_term);
       return;
     }
     at_ = at_.next();
-    const bool halted = machine_->apply({{at_, office_}, entry}) == quorlite::verdict::halted;
+    const bool halted = machine_->apply({{at_, term_}, entry}) == quorlite::verdict::halted;
     machine_->settled(token, halted ? quorlite::outcome::unknown : quorlite::outcome::committed,
                       halted ? quorlite::reason::stopped : quorlite::reason::none);
   }
@@ -46,7 +46,7 @@ class own_raft {
 
  private:
   quorlite::state_machine* machine_ = nullptr;
-  quorlite::term office_;
+  quorlite::term term_;
   quorlite::log_index at_;
   bool leading_ = false;
 };

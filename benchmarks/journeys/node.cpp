@@ -54,7 +54,7 @@ class obedient_node {
   /// False: it is time to go.
   bool obey(const std::string& command) {
     if (command == "leading") {
-      answer(replica_.office().leading ? "yes" : "no");
+      answer(replica_.leader().leading ? "yes" : "no");
     } else if (command == "position") {
       answer(std::to_string(replica_.applied().index.value));
     } else if (command == "prepare") {  // later inserts find connection, table and pages

@@ -28,7 +28,7 @@ class node {
 
   /// @returns errc::busy: after a crash, until the log was replayed. Try again
   [[nodiscard]] virtual quorlite::result<quorlite::connection> open(const std::string& name) = 0;
-  [[nodiscard]] virtual quorlite::office office() const = 0;
+  [[nodiscard]] virtual quorlite::leader_info leader() const = 0;
   /// What .status prints. Indices count entries of the engine, positions count commands.
   [[nodiscard]] virtual ordered_json status() = 0;
   [[nodiscard]] virtual std::vector<std::string> databases() = 0;
@@ -66,7 +66,7 @@ class running_node final : public node {
   [[nodiscard]] quorlite::result<quorlite::connection> open(const std::string& name) override {
     return replica_.open(name);
   }
-  [[nodiscard]] quorlite::office office() const override { return replica_.office(); }
+  [[nodiscard]] quorlite::leader_info leader() const override { return replica_.leader(); }
 
   [[nodiscard]] quorlite::transaction_fate outcome(quorlite::transaction_id id) override {
     static_cast<void>(replica_.read_barrier());  // without it the answer may be "open", never wrong
@@ -94,7 +94,7 @@ class running_node final : public node {
   void maintain() override { static_cast<void>(replica_.maintain()); }  // a failure: see health()
 
   void stop() override {
-    if (replica_.office().leading) {
+    if (replica_.leader().leading) {
       static_cast<void>(raft_.transfer(quorlite::server_id{}));  // to anyone; else they elect one
     }
     if (const std::error_code error = replica_.stop()) {
@@ -112,18 +112,18 @@ class running_node final : public node {
   }
 
   [[nodiscard]] ordered_json status() override {
-    const quorlite::office office = replica_.office();
+    const quorlite::leader_info info = replica_.leader();
     const quorlite::health health = replica_.health();
     const quorlite::log_position applied = replica_.applied();
     const auto engine = raft_.status();
     const char* const role = health.halted || engine.failure ? "halted"
-                             : office.leading                ? "leader"
+                             : info.leading                  ? "leader"
                                                              : "follower";
     ordered_json all = {{"id", asked_.id},
                         {"address", asked_.member(asked_.id)->address},
                         {"role", role},
-                        {"leader", leader(office)},
-                        {"term", office.term.value},
+                        {"leader", leader(info)},
+                        {"term", info.term.value},
                         {"commit_index", engine.commit_index},
                         {"applied_index", engine.applied_index},
                         {"last_index", engine.last_index},
@@ -167,12 +167,11 @@ class running_node final : public node {
   }
 
   /// The engine names the leader by its address.
-  [[nodiscard]] ordered_json leader(const quorlite::office& office) const {
-    if (office.leader_hint.empty() && !office.leading) {
+  [[nodiscard]] ordered_json leader(const quorlite::leader_info& info) const {
+    if (info.leader_hint.empty() && !info.leading) {
       return nullptr;
     }
-    const std::string address =
-        office.leading ? asked_.member(asked_.id)->address : office.leader_hint;
+    const std::string address = info.leading ? asked_.member(asked_.id)->address : info.leader_hint;
     ordered_json known = {{"id", nullptr}, {"address", address}};
     for (const cluster_member& one : asked_.cluster) {
       if (one.address == address) {

@@ -180,7 +180,7 @@ class script_client {
 
   /// The leader's next command will be the one at which it falls.
   void depose_at_commit(const failover& one) {
-    const std::uint64_t ordinal = cluster_.world().node(server_).office().commands + 1;
+    const std::uint64_t ordinal = cluster_.world().node(server_).leading_state().commands + 1;
     cluster_.world().depose_leader_when(one.come_to, ordinal,
                                         one.crash ? deposition::crash : deposition::isolate);
     ++depositions_set_;

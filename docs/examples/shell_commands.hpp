@@ -223,7 +223,7 @@ class shell_commands {
   /// Nothing if all is well; else why not, and where to ask instead.
   void answer(std::error_code error) {
     if (error) {
-      const quorlite::office now = shell_.node_.office();
+      const quorlite::leader_info now = shell_.node_.leader();
       const bool elsewhere = !now.leading && !now.leader_hint.empty();
       const std::string why = error == std::errc::invalid_argument
                                   ? "no such server, or one that is there already"

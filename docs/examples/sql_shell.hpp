@@ -179,7 +179,7 @@ class sql_shell {
       return;
     }
     const auto knows_one = [this] {
-      const quorlite::office now = node_.office();
+      const quorlite::leader_info now = node_.leader();
       return now.leading || !now.leader_hint.empty();
     };
     if (!wait_for(knows_one, wait_seconds_)) {

@@ -68,7 +68,7 @@ enum class reason : std::uint8_t {
   stopped,
 };
 
-/// A change of office, or news of who holds it.
+/// A change of leadership, or news of who holds it.
 struct leadership {
   quorlite::term term;
   bool leading =
@@ -127,8 +127,8 @@ class state_machine {
   /// Entries up to here hold nothing for us (no-ops, configurations). Optional to call; term 0: not
   /// told.
   virtual verdict skip(log_position upto) noexcept = 0;
-  /// Office gained or lost, or another leader heard of (leading is false then, again). A gain is
-  /// announced only after every entry of older terms was applied here.
+  /// Leadership gained or lost, or another leader heard of (leading is false then, again). A gain
+  /// is announced only after every entry of older terms was applied here.
   virtual void leadership_changed(const leadership& now) noexcept = 0;
   /// Pins the state as of applied(). O(databases).
   [[nodiscard]] virtual result<std::unique_ptr<snapshot_reader>> take_snapshot() noexcept = 0;

@@ -4,7 +4,7 @@
 /// A leader is a follower with an opinion. Its writers put versions on the tips of the databases
 /// and propose what they did; nothing of it is visible before consensus hands the entry back to
 /// `apply`, which then promotes the version that is already there. Everybody else builds the same
-/// version from the entry. If the office is lost, the tips are dropped; nothing that a reader saw
+/// version from the entry. If leadership is lost, the tips are dropped; nothing that a reader saw
 /// has to be undone.
 ///
 /// This template is the order of the steps, over any engine and any storage. The steps themselves
@@ -94,7 +94,7 @@ class fsm final : public state_machine, public detail::flush_port, private detai
   [[nodiscard]] std::error_code flush(log_index upto) noexcept override;
   [[nodiscard]] std::error_code flush_if_crowded() noexcept override;
 
-  [[nodiscard]] quorlite::office office() const;
+  [[nodiscard]] quorlite::leader_info leader() const;
   [[nodiscard]] quorlite::health health() const;
   [[nodiscard]] machine_counters counters() const;
   /// What is known of a transaction by its id. Exact on a replica that has applied an entry of a
@@ -260,7 +260,7 @@ template <consensus Consensus, storage Storage>
 void fsm<Consensus, Storage>::leadership_changed(const leadership& now) noexcept {
   const lane_visit lane(in_lane_);
   const hold held = state_.hold();
-  state_.change_office(now);
+  state_.change_leadership(now);
 }
 
 template <consensus Consensus, storage Storage>
@@ -380,9 +380,9 @@ log_position fsm<Consensus, Storage>::durable() const noexcept {
 }
 
 template <consensus Consensus, storage Storage>
-office fsm<Consensus, Storage>::office() const {
+leader_info fsm<Consensus, Storage>::leader() const {
   const hold held = state_.hold();
-  return state_.office();
+  return state_.leader();
 }
 
 template <consensus Consensus, storage Storage>

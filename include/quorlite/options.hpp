@@ -38,7 +38,7 @@ struct proposer_options {
                             << 20U;  ///< larger transactions are cut into several entries
   std::size_t in_flight_bytes = std::size_t{64} << 20U;  ///< more on their way: COMMIT answers busy
   bool until_certain =
-      false;  ///< after a lost office wait, within the limit, rather than answer "unknown"
+      false;  ///< after lost leadership wait, within the limit, rather than answer "unknown"
 };
 
 struct vfs_options {

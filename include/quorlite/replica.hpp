@@ -99,7 +99,7 @@ class replica_core {
   /// transaction's.
   [[nodiscard]] transaction_fate outcome(transaction_id id) const;
 
-  [[nodiscard]] quorlite::office office() const;
+  [[nodiscard]] quorlite::leader_info leader() const;
   [[nodiscard]] quorlite::health health() const;
   [[nodiscard]] log_position applied() const noexcept;
   [[nodiscard]] machine_counters counters() const;
@@ -118,7 +118,7 @@ class replica_core {
   /// Flushes to the storage if that is due. Blocks on the storage; an adapter that runs background
   /// work is given the flush instead. Call it now and then where nothing else does, or give
   /// run_maintenance() a thread.
-  /// @returns errc::storage_full: try again when there is room, the office was handed over if that
+  /// @returns errc::storage_full: try again when there is room, leadership was handed over if that
   ///   can be done; failure::fatal: the replica has halted
   std::error_code maintain();
 

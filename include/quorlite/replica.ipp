@@ -38,7 +38,7 @@ class replica_core::upkeep final : public background_task {
   std::error_code flush() noexcept {
     const std::error_code error = owner_.flush();
     if (owner_.engine_.abilities().leadership_transfer && error == errc::storage_full &&
-        owner_.office().leading) {
+        owner_.leader().leading) {
       owner_.engine_.transfer_leadership();  // another server may have room
     }
     owner_.is_flushing_.store(false);
@@ -146,9 +146,9 @@ QUORLITE_DECL transaction_fate replica_core::outcome(transaction_id id) const {
   const auto held = machine_.hold();
   return machine_.fate_of(id);
 }
-QUORLITE_DECL quorlite::office replica_core::office() const {
+QUORLITE_DECL quorlite::leader_info replica_core::leader() const {
   const auto held = machine_.hold();
-  return machine_.office();
+  return machine_.leader();
 }
 QUORLITE_DECL quorlite::health replica_core::health() const {
   const auto held = machine_.hold();

@@ -1,5 +1,5 @@
 /// @file
-/// What a replica tells: its office, its health, its counters, the fate of a transaction, the
+/// What a replica tells: its leadership, its health, its counters, the fate of a transaction, the
 /// answer to a write().
 #pragma once
 
@@ -14,7 +14,7 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 
 /// Who leads, as this replica knows it.
-struct office {
+struct leader_info {
   quorlite::term term;
   bool leading = false;     ///< this replica may propose in `term`
   std::string leader_hint;  ///< the adapter's name for the leader; empty: not known

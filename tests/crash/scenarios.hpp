@@ -95,7 +95,7 @@ class recorded_cluster {
 
   [[nodiscard]] replica_type* leader() {
     const std::optional<server_id> id = world_.leader();
-    if (!id || !servers_[id->value - 1].replica->office().leading) {
+    if (!id || !servers_[id->value - 1].replica->leader().leading) {
       return nullptr;
     }
     led_by_ = static_cast<std::size_t>(id->value - 1);

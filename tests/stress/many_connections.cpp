@@ -127,7 +127,7 @@ void run(way_to_write way, std::uint64_t seed, std::uint32_t refuse_per_1000,
     REQUIRE(!replicas[id]->status());
   }
   cluster.run();
-  while (!replicas[0]->office().leading) {
+  while (!replicas[0]->leader().leading) {
     std::this_thread::yield();
   }
   {
@@ -186,7 +186,7 @@ TEST_CASE("64 plain connections under random refusals: no refused row, every ack
   run(write_rows, 2, 50, 0);
 }
 
-TEST_CASE("64 plain connections while the leader loses its office: unknown rows are resolved") {
+TEST_CASE("64 plain connections while the leader loses its leadership: unknown rows are resolved") {
   run(write_rows, 3, 20, 100);
 }
 
@@ -194,6 +194,7 @@ TEST_CASE("64 threads in write(): acknowledged rows are there, on every replica,
   run(write_in_groups, 4, 0, 0);
 }
 
-TEST_CASE("64 threads in write() while the leader loses its office: unknown rows are resolved") {
+TEST_CASE(
+    "64 threads in write() while the leader loses its leadership: unknown rows are resolved") {
   run(write_in_groups, 5, 20, 100);
 }

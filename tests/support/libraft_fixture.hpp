@@ -32,21 +32,21 @@ class fixture_world;
 enum class fixture_flaw : std::uint8_t {
   none,
   settles_twice,
-  settles_on_append,       // committed as soon as raft_apply took it
-  drops_last_of_batch,     // of several proposals in one entry
-  announces_early,         // without the barrier
-  lost_is_not_applied,     // LEADERSHIPLOST is said to be definite
-  keeps_span,              // reads the caller's bytes later
-  overlaps_skip,           // a skip from inside apply
-  one_index_for_a_batch,   // the index of the entry, not of the command
-  indices_of_the_engine,   // leaves holes where a batch has several commands, or none
-  no_terms,                // 0 in place of the term
-  forwards_after_loss,     // proposes at whatever term it is now
-  barrier_without_quorum,  // answers at once
-  forgets_on_stop,         // leaves proposals unsettled
-  keeps_office_on_stop,    // without a loss
-  replays_with_hole,       // the first entry after a restart is lost
-  counts_from_snapshot,    // as if the snapshot held nothing: a restart of our own count
+  settles_on_append,         // committed as soon as raft_apply took it
+  drops_last_of_batch,       // of several proposals in one entry
+  announces_early,           // without the barrier
+  lost_is_not_applied,       // LEADERSHIPLOST is said to be definite
+  keeps_span,                // reads the caller's bytes later
+  overlaps_skip,             // a skip from inside apply
+  one_index_for_a_batch,     // the index of the entry, not of the command
+  indices_of_the_engine,     // leaves holes where a batch has several commands, or none
+  no_terms,                  // 0 in place of the term
+  forwards_after_loss,       // proposes at whatever term it is now
+  barrier_without_quorum,    // answers at once
+  forgets_on_stop,           // leaves proposals unsettled
+  keeps_leadership_on_stop,  // without a loss
+  replays_with_hole,         // the first entry after a restart is lost
+  counts_from_snapshot,      // as if the snapshot held nothing: a restart of our own count
 };
 
 // What the core sees as its machine: passes everything on, wrongly if it is told to.
@@ -102,7 +102,7 @@ class flawed_machine final : public state_machine {
     if (gone_) {
       return;
     }
-    if (flaw_ == fixture_flaw::keeps_office_on_stop && stopping_) {
+    if (flaw_ == fixture_flaw::keeps_leadership_on_stop && stopping_) {
       return;
     }
     real_->leadership_changed(now);

@@ -90,7 +90,7 @@ class log_player {
   [[nodiscard]] term now() const noexcept { return term_; }
 
  private:
-  // With the term of the office, if that is later: the terms of a log never fall.
+  // With the term of leadership, if that is later: the terms of a log never fall.
   void play(log_index index, const golden_entry& one) {
     const term in_term = std::max({one.in_term, machine_->applied().term});
     static_cast<void>(machine_->apply({{index, in_term}, one.content}));

@@ -3,7 +3,7 @@
 //
 // There is one log for all servers; a server *holds* a prefix of it. The world advances in steps,
 // each the smallest thing that can happen next: an election, one entry to one server, one entry
-// applied. No clock and no chance: the same calls give the same run. Whoever leads keeps the office
+// applied. No clock and no chance: the same calls give the same run. Whoever leads keeps leadership
 // until it is moved, cut off or gone.
 #pragma once
 
@@ -133,7 +133,7 @@ class loop_cluster {
     const std::lock_guard guard(mutex_);
     for (std::size_t i = 0; i < servers_.size(); ++i) {
       servers_[i].isolated = false;
-      if (leads(i)) {  // still in office: what waited for the quorum goes into the log
+      if (leads(i)) {  // still in leadership: what waited for the quorum goes into the log
         for (auto& [token, entry] : std::exchange(servers_[i].strays, {})) {
           append(i, std::move(entry));
         }
@@ -155,7 +155,7 @@ class loop_cluster {
     const std::lock_guard guard(mutex_);
     servers_[server].log_fails = true;
   }
-  // Gives the office to `to`, if it holds all that is committed.
+  // Gives leadership to `to`, if it holds all that is committed.
   void move_leader(std::size_t to) {
     const std::lock_guard guard(mutex_);
     if (reachable(to) && servers_[to].held >= commit_) {
@@ -188,7 +188,7 @@ class loop_cluster {
     std::uint64_t committed = 0;  // that it knows of
     std::uint64_t applied = 0;
     bool announced = false;
-    quorlite::term office;
+    quorlite::term leader;
     bool gave_up = false;
     std::map<std::uint64_t, bool> pending;  // tokens not yet settled
     std::map<std::uint64_t, stored_entry> strays;
@@ -202,7 +202,7 @@ class loop_cluster {
     return servers_[i].machine != nullptr && !servers_[i].isolated && !servers_[i].halted;
   }
   bool leads(std::size_t i) const {
-    return leader_ == i && servers_[i].announced && servers_[i].office == term_;
+    return leader_ == i && servers_[i].announced && servers_[i].leader == term_;
   }
   std::size_t quorum() const { return servers_.size() / 2 + 1; }
 
@@ -244,7 +244,7 @@ class loop_cluster {
     no_op.no_op = true;
     log_.push_back(std::move(no_op));
     servers_[winner].held = log_.size();
-    office_index_ = log_.size();
+    leadership_index_ = log_.size();
     if (flaw_ == loop_flaw::announces_early) {
       announce_losses();
       gain(servers_[winner]);
@@ -252,7 +252,7 @@ class loop_cluster {
   }
   void gain(member& self) {
     self.announced = true;
-    self.office = term_;
+    self.leader = term_;
     self.machine->leadership_changed({term_, true, "loop"});
   }
   bool announce_gain() {
@@ -260,7 +260,7 @@ class loop_cluster {
       return false;
     }
     member& self = servers_[*leader_];
-    if (self.announced || self.applied < office_index_) {
+    if (self.announced || self.applied < leadership_index_) {
       return false;
     }
     gain(self);
@@ -274,7 +274,7 @@ class loop_cluster {
     for (std::size_t i = 0; i < servers_.size(); ++i) {
       member& self = servers_[i];
       const bool told = self.machine != nullptr && (!self.isolated || self.halted);
-      if (told && self.announced && (self.halted || leader_ != i || self.office != term_)) {
+      if (told && self.announced && (self.halted || leader_ != i || self.leader != term_)) {
         lose(self, reason::leadership_lost);
         any = true;
       }
@@ -283,7 +283,7 @@ class loop_cluster {
   }
   void lose(member& self, reason why) {
     self.announced = false;
-    self.machine->leadership_changed({self.office, false, {}});
+    self.machine->leadership_changed({self.leader, false, {}});
     if (flaw_ == loop_flaw::reproposes && leader_) {
       for (auto& [token, entry] : self.strays) {
         entry.term = term_;
@@ -466,7 +466,7 @@ class loop_cluster {
 
   // ---- barriers and tasks
 
-  // All that was committed when a barrier was asked is applied, and the office is still held: a
+  // All that was committed when a barrier was asked is applied, and leadership is still held: a
   // majority is in reach.
   bool settle_barriers() {
     for (std::size_t i = 0; i < servers_.size(); ++i) {
@@ -505,7 +505,7 @@ class loop_cluster {
   void forget(std::size_t server) {
     member& self = servers_[server];
     if (leader_ == server) {
-      leader_.reset();  // an office does not outlive its process
+      leader_.reset();  // leadership does not outlive its process
     }
     self.machine = nullptr;
     self.halted = false;
@@ -544,7 +544,7 @@ class loop_cluster {
     }
     if (self.announced && flaw_ != loop_flaw::silent_stop) {
       self.announced = false;
-      self.machine->leadership_changed({self.office, false, {}});
+      self.machine->leadership_changed({self.leader, false, {}});
     }
     if (flaw_ != loop_flaw::unsettled_stop) {
       settle_all(self, reason::stopped);
@@ -575,7 +575,7 @@ class loop_cluster {
     if (self.halted || !self.announced) {
       return refuse(reason::not_leader);
     }
-    if (expected != self.office && flaw_ != loop_flaw::ignores_term) {
+    if (expected != self.leader && flaw_ != loop_flaw::ignores_term) {
       return refuse(reason::stale_term);
     }
     if (std::exchange(self.log_fails, false)) {
@@ -643,7 +643,7 @@ class loop_cluster {
   std::optional<std::size_t> leader_;
   quorlite::term term_;
   std::uint64_t commit_ = 0;
-  std::uint64_t office_index_ = 0;
+  std::uint64_t leadership_index_ = 0;
 };
 
 inline std::error_code loop_consensus::start(state_machine& machine) noexcept {

@@ -236,7 +236,7 @@ class basic_bench {
   sent send(std::vector<change> changes, std::size_t at_most = 1U << 20U,
             bool until_certain = false) {
     sent made;
-    const result<transaction_id> id = next_id(machine_->office().term);
+    const result<transaction_id> id = next_id(machine_->leader().term);
     if (!id) {
       made.error = id.error();
       return made;
@@ -270,10 +270,10 @@ class basic_bench {
     return made;
   }
 
-  /// Proposes any other command of this office.
+  /// Proposes any other command of this leadership.
   sent send_command(decltype(command::body) body) {
     sent made;
-    made.id = *next_id(machine_->office().term);
+    made.id = *next_id(machine_->leader().term);
     made.row = row_of(made.id);
     made.entries.push_back(encoded({made.id, std::move(body)}));
     propose(made);

@@ -1,4 +1,5 @@
-// Who leads in a scenario: offices lost at an exact point, and elections that one server wins.
+// Who leads in a scenario: terms of leadership lost at an exact point, and elections that one
+// server wins.
 #pragma once
 
 #include <cstddef>
@@ -50,7 +51,7 @@ class scenario_elections {
 
   // ---- elections
 
-  /// The server that lost its office since the last election.
+  /// The server that lost its leadership since the last election.
   [[nodiscard]] std::optional<server_id> fallen() {
     const auto& all = world().depositions();
     return all.size() > deposed_ ? all.back().server : cut_off_;
@@ -58,7 +59,7 @@ class scenario_elections {
 
   /// Makes a server lead, with all cuts healed, everything applied everywhere and a barrier passed.
   ///
-  /// Whoever lost its office stays out of the election; one that is to win again gets a single
+  /// Whoever lost its leadership stays out of the election; one that is to win again gets a single
   /// voter beside it. If that one wins, it hands over.
   [[nodiscard]] bool elect(server_id wanted) {
     if (!elect_without_the_fallen(wanted) || !hand_over_until_it_leads(wanted)) {
@@ -74,7 +75,7 @@ class scenario_elections {
 
  private:
   [[nodiscard]] quorlite::testing::world& world() { return cluster_.world(); }
-  [[nodiscard]] bool serves(server_id id) { return cluster_.replica(id).office().leading; }
+  [[nodiscard]] bool serves(server_id id) { return cluster_.replica(id).leader().leading; }
   [[nodiscard]] bool leads(server_id id) { return world().leader() == id && serves(id); }
 
   /// They hear the leader, but not each other.

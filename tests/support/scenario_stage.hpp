@@ -1,5 +1,5 @@
 // What the scenario files in tests/scenarios can do: a cluster on the test Raft, plain SQLite
-// connections to it, and ways to take the leader's office away at an exact point.
+// connections to it, and ways to take the leader's leadership away at an exact point.
 #pragma once
 
 #include <sqlite3.h>
@@ -199,7 +199,7 @@ class scenario_stage {
     } else if (verb == "heal") {
       cluster_->world().heal();
     } else if (verb == "isolate" || verb == "depose") {
-      lose_office(verb, words);
+      lose_leadership(verb, words);
     } else if (verb == "await") {
       await(words);
     } else {
@@ -218,7 +218,7 @@ class scenario_stage {
         " leads");
   }
 
-  void lose_office(const std::string& verb, std::istringstream& words) {
+  void lose_leadership(const std::string& verb, std::istringstream& words) {
     using quorlite::testing::deposition;
     using quorlite::testing::milestone;
     const std::map<std::string, milestone> milestones{{"enqueued", milestone::enqueued},

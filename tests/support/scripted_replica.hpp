@@ -24,7 +24,7 @@ struct ruling {
     commits,   ///< at once, on this replica too
     refuses,   ///< it never will be in the log
     doubts,    ///< it may be in the log, as the engine says while the client waits
-    deposes,   ///< the office is lost while the entry is on its way
+    deposes,   ///< leadership is lost while the entry is on its way
     is_silent  ///< nothing is heard of it
   };
   kind what = kind::commits;
@@ -116,7 +116,7 @@ class scripted_replica {
 
  private:
   void take(const proposed_entry& one) {
-    if (!replica_.office().leading) {
+    if (!replica_.leader().leading) {
       replica_.machine().settled(one.token, outcome::not_applied, reason::not_leader);
       return;
     }

@@ -24,7 +24,7 @@ struct threaded_cluster_options {
   std::uint64_t seed = 1;
   std::uint32_t refuse_per_1000 = 0;   ///< proposals settled not_applied (busy)
   std::uint32_t early_per_1000 = 500;  ///< told "committed" before the apply, not after
-  std::uint32_t lose_per_1000 = 0;     ///< batches during which the leader loses its office
+  std::uint32_t lose_per_1000 = 0;     ///< batches during which the leader loses its leadership
 };
 
 class threaded_cluster;
@@ -153,7 +153,7 @@ class threaded_cluster {
     }
   }
 
-  /// The office goes; of what was on its way some was in the log already, the rest never will be.
+  /// Leadership goes; of what was on its way some was in the log already, the rest never will be.
   void lose(const std::deque<waiting>& batch) {
     ++losses_;
     announce(false);
@@ -196,7 +196,7 @@ class threaded_cluster {
   quorlite::term term_;
   quorlite::log_index index_;
   std::uint64_t losses_ = 0;
-  std::vector<bool> halted_;  // left alone from then on, but for the loss of the office
+  std::vector<bool> halted_;  // left alone from then on, but for the loss of leadership
   bool leading_ = false;
 
   std::mutex mutex_;

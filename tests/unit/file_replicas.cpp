@@ -62,7 +62,7 @@ class single {
     replica_.emplace(*raft_, *storage_, options_);
     if (!replica_->status()) {
       REQUIRE(
-          world_.run_until([this] { return replica_->office().leading; }, milliseconds{20'000}));
+          world_.run_until([this] { return replica_->leader().leading; }, milliseconds{20'000}));
     }
   }
   /// As a process that is killed, or one that is asked to end.

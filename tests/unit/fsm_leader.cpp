@@ -1,4 +1,5 @@
-// A leader is a follower with an opinion: tips, proposals, answers, and what a lost office leaves.
+// A leader is a follower with an opinion: tips, proposals, answers, and what lost leadership
+// leaves.
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -153,7 +154,7 @@ TEST_CASE("R4: good news alone answers nobody, before or after the apply") {
   CHECK(l.answer_of(late) == answer::applied);
 }
 
-TEST_CASE("R5: a lost office makes everything on its way unknown") {
+TEST_CASE("R5: lost leadership makes everything on its way unknown") {
   leading l;
   const auto first = l.send(pages_of_a(1));
   const auto second = l.send({{"b.db", {{1, 1}}}});
@@ -193,7 +194,7 @@ TEST_CASE("R5: a gain of a later term is a loss of the former") {
   l.lead(2);
   CHECK(l.answer_of(made) == answer::unknown);
   CHECK(l.tip("a.db") == version_number{0});
-  CHECK(l->office().leading);
+  CHECK(l->leader().leading);
 }
 
 TEST_CASE("R6: who waits until it is certain learns it from an entry of a later term") {
@@ -322,7 +323,7 @@ TEST_CASE("writers pipeline on the tip and are answered in order") {
   CHECK(l.is_sound());
 }
 
-TEST_CASE("a lost office drops the tips, dooms the pins on them and starts an epoch") {
+TEST_CASE("lost leadership drops the tips, dooms the pins on them and starts an epoch") {
   leading l;
   l.commit(pages_of_a(1));
   l.send(pages_of_a(2));
@@ -462,7 +463,7 @@ TEST_CASE("a writer that was planned before a loss cannot enter after it") {
   CHECK(row->writes.empty());
 }
 
-// ---- names and office
+// ---- names and leadership
 
 TEST_CASE("no two transactions of a cluster have one id") {
   std::set<transaction_id> seen;
@@ -480,12 +481,12 @@ TEST_CASE("no two transactions of a cluster have one id") {
   }
 }
 
-TEST_CASE("an office that is heard of before it is gained counts on") {
+TEST_CASE("leadership that is heard of before it is gained counts on") {
   bench l;
   l.lead(1);
   const auto first = *l.next_id(one_term);
   l->leadership_changed({term{2}, false, "another"});
-  CHECK(l->office().leader_hint == "another");
+  CHECK(l->leader().leader_hint == "another");
   l.lead(2);
   CHECK(*l.next_id(term{2}) != transaction_id{term{2}, first.sequence - 1});
 }
@@ -496,10 +497,10 @@ TEST_CASE("a halted machine leads no more and answers everybody") {
   CHECK(l->apply({{log_index{100}, one_term}, {}}) == verdict::halted);
   CHECK(l.answer_of(made) == answer::unknown);
   CHECK(l.why_of(made) == reason::stopped);
-  CHECK_FALSE(l->office().leading);
+  CHECK_FALSE(l->leader().leading);
   CHECK(l.next_id(one_term).error() == errc::halted);
   l.lead(2);
-  CHECK_FALSE(l->office().leading);
+  CHECK_FALSE(l->leader().leading);
 }
 
 TEST_CASE("a read barrier is answered by what the engine says of it") {
@@ -576,7 +577,7 @@ TEST_CASE("a commit through the proposer opens its databases and returns when it
   CHECK(p.on.counters().transactions == 1);
 }
 
-TEST_CASE("what a lost office means to a commit is said in its error") {
+TEST_CASE("what lost leadership means to a commit is said in its error") {
   proposing p;
   p.l.engine.on_wait = [&] { p.l.lose(1); };
   const commit_answer lost = p.commit({{"a.db", {{1, 1}}}});

@@ -41,7 +41,7 @@ std::vector<change> new_pages(std::uint8_t value) {
   return {{"a.db", {{8, value}, {9, value}, {10, value}}}};
 }
 
-/// A machine with two databases, a few commits, and office.
+/// A machine with two databases, a few commits, and leadership.
 struct busy_machine : bench {
   explicit busy_machine(std::uint64_t cluster_id = 7) : bench(cluster_id) {
     open("a.db");
@@ -572,7 +572,7 @@ class author {
         append(command_bytes(undo_command{{term{term_}, random_.below(sent_ + 1) + 1}}));
         break;
       case 4: append(random_.below(2) == 0 ? bytes{} : foreign()); break;
-      case 5: change_office(); break;
+      case 5: change_leadership(); break;
       case 6:
       case 7:
       case 8:
@@ -631,7 +631,7 @@ class author {
     }
   }
 
-  void change_office() {
+  void change_leadership() {
     if (random_.below(3) == 0) {
       queues_.clear();
       machine_.lose(term_);
@@ -786,7 +786,7 @@ void read_until(bench& m, const std::atomic<bool>& done, std::atomic<int>& fault
 void write_until(bench& m, const std::atomic<bool>& done) {
   for (std::uint8_t n = 0; !done.load(); ++n) {
     const std::size_t at_most = n % 5 == 0 ? 700 : 1U << 20U;
-    // A refusal is a lost office; the next one may do better.
+    // A refusal is lost leadership; the next one may do better.
     static_cast<void>(m.send({{n % 3 == 0 ? "b.db" : "a.db", {{1, n}, {2U + n % 3, n}}}}, at_most));
     if (m.machine().databases().find("a.db")->store()->usage().pending > 50) {
       std::this_thread::yield();
@@ -800,7 +800,7 @@ void flush_until(bench& m, const std::atomic<bool>& done, std::atomic<int>& faul
   }
 }
 
-/// Applies what comes, loses the office now and then, takes snapshots.
+/// Applies what comes, loses leadership now and then, takes snapshots.
 std::vector<log_line> apply_until(bench& m, post& from, std::size_t entries,
                                   std::atomic<int>& faults) {
   std::vector<log_line> log;

@@ -138,8 +138,8 @@ class server {
     INFO(sqlite3_errmsg(db));
     REQUIRE(code == SQLITE_OK);
   }
-  void await_office() {
-    REQUIRE(wait_until([&] { return node_.office().leading; }));
+  void await_leadership() {
+    REQUIRE(wait_until([&] { return node_.leader().leading; }));
     REQUIRE_FALSE(node_.read_barrier());
   }
   // A snapshot of the engine, and a log that keeps little of what is before it.
@@ -247,7 +247,7 @@ void check_content(const golden_case& one, server& in) {
 void check_server(const golden_case& one, const std::string& directory) {
   {
     server in(0, 1, directory);
-    in.await_office();
+    in.await_leadership();
     CHECK(in.raft().status().snapshot_index >=
           one.manifest().at("snapshot_index").get<std::uint64_t>());
     check_content(one, in);
@@ -256,12 +256,12 @@ void check_server(const golden_case& one, const std::string& directory) {
   }
   {
     server in(0, 1, directory);
-    in.await_office();
+    in.await_leadership();
     in.run("app.db", new_row);
     CHECK_FALSE(in->stop());
   }
   server in(0, 1, directory);
-  in.await_office();
+  in.await_leadership();
   connection app = in.open("app.db");
   CHECK(ask(app, new_row_query) == "1");
   CHECK(ask(app, "PRAGMA integrity_check") == "ok");
@@ -293,7 +293,7 @@ void check_staged(const std::string& name) {
       std::filesystem::remove_all(place / "data/databases");
     }
     server in(0, 1, place / "data");
-    REQUIRE(wait_until([&] { return in->office().leading; }));
+    REQUIRE(wait_until([&] { return in->leader().leading; }));
     static_cast<void>(in->stop());
     check_same(content_of_snapshot(snapshot_of(*in), one.entries("kept.bin")),
                one.expected("committed"));
@@ -346,10 +346,10 @@ TEST_CASE("the folders of three servers, two killed and one behind, are a cluste
     for (std::size_t i = 0; i < 3; ++i) {
       servers.push_back(std::make_unique<server>(i, 3, place / std::to_string(i + 1)));
     }
-    const auto leads = [](const auto& each) { return (*each)->office().leading; };
+    const auto leads = [](const auto& each) { return (*each)->leader().leading; };
     REQUIRE(wait_until([&] { return std::any_of(servers.begin(), servers.end(), leads); }));
     server& leader = **std::find_if(servers.begin(), servers.end(), leads);
-    leader.await_office();
+    leader.await_leadership();
     const auto await_even = [&] {
       REQUIRE(wait_until([&] {
         return std::all_of(servers.begin(), servers.end(), [&](const auto& each) {
@@ -385,7 +385,7 @@ TEST_CASE("writes libraft_clean", "[.write]") {
   const temporary_directory place;
   {
     server in(0, 1, place / "1");
-    in.await_office();
+    in.await_leadership();
     fill(in);
     REQUIRE_FALSE(in->flush());
     import(in);
@@ -403,7 +403,7 @@ TEST_CASE("writes libraft_killed", "[.write]") {
   write_and_die(writer, [&] {
     const door own;
     server in(0, 1, place / "1");
-    in.await_office();
+    in.await_leadership();
     fill(in);
     REQUIRE_FALSE(in->flush());
     go_on(in);
@@ -423,7 +423,7 @@ TEST_CASE("writes libraft_snapshot", "[.write]") {
   write_and_die(writer, [&] {
     const door own;
     server in(0, 1, place / "1");
-    in.await_office();
+    in.await_leadership();
     fill(in);
     REQUIRE_FALSE(in->flush());
     in.compact();
@@ -449,7 +449,7 @@ TEST_CASE("writes libraft_staged and libraft_staged_snapshot", "[.write]") {
   const temporary_directory place;
   {
     server in(0, 1, place / "1", many_entries());
-    in.await_office();
+    in.await_leadership();
     fill(in);
     REQUIRE_FALSE(in->flush());
     leave_staged(in);
@@ -478,19 +478,19 @@ TEST_CASE("writes libraft_three", "[.write]") {
     }
     REQUIRE(wait_until([&] {
       return std::any_of(servers.begin(), servers.end(),
-                         [](const auto& each) { return (*each)->office().leading; });
+                         [](const auto& each) { return (*each)->leader().leading; });
     }));
-    if ((*servers[2])->office().leading) {
+    if ((*servers[2])->leader().leading) {
       REQUIRE_FALSE(servers[2]->raft().transfer(server_id{1}));
     }
     server* leader = nullptr;
     REQUIRE(wait_until([&] {
       for (std::size_t i = 0; i < 2; ++i) {
-        leader = (*servers[i])->office().leading ? servers[i].get() : leader;
+        leader = (*servers[i])->leader().leading ? servers[i].get() : leader;
       }
       return leader != nullptr;
     }));
-    leader->await_office();
+    leader->await_leadership();
     fill(*leader);
     REQUIRE(wait_until([&] { return (*servers[2])->applied() == (*leader)->applied(); }));
     const std::uint64_t early = servers[2]->raft().status().last_index;

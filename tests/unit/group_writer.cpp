@@ -87,8 +87,8 @@ TEST_CASE("a leader that falls with groups on their way answers every closure tr
   CAPTURE(static_cast<int>(what), static_cast<int>(way));
   replica_cluster cluster({.seed = 22});
   const server_id old_leader = start(cluster);
-  cluster.world().depose_leader_when(what, cluster.world().node(old_leader).office().commands + 2,
-                                     way);
+  cluster.world().depose_leader_when(
+      what, cluster.world().node(old_leader).leading_state().commands + 2, way);
   std::vector<write_answer> answers(40);
   for (std::size_t client = 0; client < answers.size(); ++client) {
     cluster.world().spawn([&, client] {

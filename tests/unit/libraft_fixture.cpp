@@ -109,7 +109,7 @@ TEST_CASE("an adapter for libraft that is wrong in one way breaks its law", "[li
       {fixture_flaw::overlaps_skip, "A3"},         {fixture_flaw::one_index_for_a_batch, "P2"},
       {fixture_flaw::indices_of_the_engine, "A1"}, {fixture_flaw::no_terms, "P5"},
       {fixture_flaw::forwards_after_loss, "P5"},   {fixture_flaw::barrier_without_quorum, "B2"},
-      {fixture_flaw::forgets_on_stop, "P1"},       {fixture_flaw::keeps_office_on_stop, "L3"},
+      {fixture_flaw::forgets_on_stop, "P1"},       {fixture_flaw::keeps_leadership_on_stop, "L3"},
       {fixture_flaw::replays_with_hole, "S1"},     {fixture_flaw::counts_from_snapshot, "S3"},
   };
   for (const row& each : rows) {
@@ -184,7 +184,7 @@ TEST_CASE("the header of a snapshot is whole or refused") {
   }
 }
 
-// ---- the office
+// ---- leadership
 
 TEST_CASE(
     "a gain is announced after the barrier of its term, and proposals before it are refused") {
@@ -216,7 +216,7 @@ TEST_CASE(
   CHECK(report.laws(quorlite::testing::law_result::failed).empty());
 }
 
-TEST_CASE("proposals in flight when the office is lost are unknown, and some of them committed") {
+TEST_CASE("proposals in flight when leadership is lost are unknown, and some of them committed") {
   conformance_report report;
   scene_type scene(std::make_unique<fixture_world>(3), report);
   const std::size_t leader = scene.await_leader();
@@ -498,7 +498,7 @@ struct replicas {
     }
   }
   std::size_t await_leader() {
-    const auto leads = [this](std::size_t i) { return nodes[i] && nodes[i]->office().leading; };
+    const auto leads = [this](std::size_t i) { return nodes[i] && nodes[i]->leader().leading; };
     std::size_t found = 3;
     REQUIRE(world.run_until([&] {
       for (std::size_t i = 0; i < 3 && found == 3; ++i) {

@@ -98,7 +98,7 @@ class cluster {
 
   [[nodiscard]] std::optional<std::size_t> leader() {
     for (std::size_t i = 0; i < servers_.size(); ++i) {
-      if (is_up(i) && node(i).office().leading) {
+      if (is_up(i) && node(i).leader().leading) {
         return i;
       }
     }
@@ -264,7 +264,7 @@ TEST_CASE("a server far behind gets a snapshot, and a restart begins with it") {
   CHECK(number(db, "SELECT count(*) FROM t") == 52);
 }
 
-TEST_CASE("the office moves to the server that it is transferred to") {
+TEST_CASE("leadership moves to the server that it is transferred to") {
   cluster servers(3);
   const std::size_t leader = servers.await_leader();
   const std::size_t next = (leader + 1) % 3;
@@ -324,7 +324,7 @@ TEST_CASE("a directory has one server, and a cluster begins where no history is"
   first.stop();
   CHECK(first.status().role == libraft_role::stopped);
   REQUIRE(!first.start(machine));  // the same object again
-  REQUIRE(wait_until([&] { return machine.office().leading; }));
+  REQUIRE(wait_until([&] { return machine.leader().leading; }));
   first.stop();
 
   libraft_places other(1);

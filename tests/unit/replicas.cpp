@@ -117,8 +117,8 @@ TEST_CASE("a leader that falls at any milestone answers truly, and the connectio
   const server_id old_leader = cluster.wait_for_leader().value();
   connection db = cluster.connect(old_leader);
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
-  cluster.world().depose_leader_when(what, cluster.world().node(old_leader).office().commands + 1,
-                                     way);
+  cluster.world().depose_leader_when(
+      what, cluster.world().node(old_leader).leading_state().commands + 1, way);
   const int code = run(db, "INSERT INTO t VALUES('lost?')");
   CAPTURE(code);
   const transaction_id id = db.last_transaction();
@@ -156,8 +156,9 @@ TEST_CASE("two attached replicated databases commit in one entry, or not at all"
           SQLITE_OK);
   CHECK(cluster.replica(leader).proposals().transactions == before + 1);
 
-  cluster.world().depose_leader_when(
-      milestone::enqueued, cluster.world().node(leader).office().commands + 1, deposition::isolate);
+  cluster.world().depose_leader_when(milestone::enqueued,
+                                     cluster.world().node(leader).leading_state().commands + 1,
+                                     deposition::isolate);
   const int code =
       run(db, "BEGIN; INSERT INTO main.t VALUES(2); INSERT INTO two.t VALUES(2); COMMIT");
   CHECK(code != SQLITE_OK);

@@ -47,7 +47,7 @@ lost_answer lose_an_answer(replica_cluster& cluster, milestone what) {
   connection db = cluster.connect(lost.old_leader);
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
   REQUIRE(cluster.wait_until_even());
-  const std::uint64_t next = cluster.world().node(lost.old_leader).office().commands + 1;
+  const std::uint64_t next = cluster.world().node(lost.old_leader).leading_state().commands + 1;
   cluster.world().depose_leader_when(what, next, deposition::isolate);
   REQUIRE(run(db, "INSERT INTO t VALUES('lost')") == sqlite_outcome_unknown);
   REQUIRE(db.last_error() == errc::leadership_lost);
@@ -106,12 +106,12 @@ TEST_CASE("until a later term is applied the answer is open, and the barrier is 
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
   REQUIRE(cluster.wait_until_even());
   cluster.world().depose_leader_when(milestone::appended,
-                                     cluster.world().node(old_leader).office().commands + 1,
+                                     cluster.world().node(old_leader).leading_state().commands + 1,
                                      deposition::isolate);
   REQUIRE(run(db, "INSERT INTO t VALUES('lost')") == sqlite_outcome_unknown);
   const transaction_id id = db.last_transaction();
 
-  // The server that lost its office is still cut off: it can say neither yes nor no.
+  // The server that lost its leadership is still cut off: it can say neither yes nor no.
   CHECK(cluster.replica(old_leader).read_barrier() == failure::not_applied);
   CHECK(cluster.replica(old_leader).outcome(id) == transaction_fate::open);
   // The others may lead by now; one that follows does not give the barrier either.
@@ -125,7 +125,7 @@ TEST_CASE("until a later term is applied the answer is open, and the barrier is 
   CHECK(cluster.replica(old_leader).outcome(id) == transaction_fate::committed);
 }
 
-TEST_CASE("an id that the office has not given out yet is open, and no id at all is expired") {
+TEST_CASE("an id that leadership has not given out yet is open, and no id at all is expired") {
   replica_cluster cluster({.seed = 26});
   const server_id leader = cluster.wait_for_leader().value();
   connection db = cluster.connect(leader);
@@ -178,8 +178,8 @@ TEST_CASE("a restart before anybody asked: the first leader after it knows") {
     connection db = cluster.connect(old_leader);
     REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
     REQUIRE(cluster.wait_until_even());
-    cluster.world().depose_leader_when(what, cluster.world().node(old_leader).office().commands + 1,
-                                       deposition::crash);
+    cluster.world().depose_leader_when(
+        what, cluster.world().node(old_leader).leading_state().commands + 1, deposition::crash);
     REQUIRE(run(db, "INSERT INTO t VALUES('lost')") == sqlite_outcome_unknown);
     id = db.last_transaction();
   }

@@ -234,7 +234,7 @@ TEST_CASE("3.1: frames and undo in every state, one table for leader, follower a
 TEST_CASE("3.1: the marks that the seed put on transactions, and their guards") {
   static constexpr std::array rows{
       row{"Leader() twice", "PANIC transaction is already marked as leader", kept::cannot_exist,
-          "transactions have no role; an office that is told twice is no news",
+          "transactions have no role; leadership that is told twice is no news",
           [] {
             leading_machine m;
             const auto sent = m.send(three_pages());
@@ -346,7 +346,7 @@ TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction"
                                  lock_byte));
           }},
       row{"1: a zombie's, no commit", "replace by a surrogate, dry run", kept::as_it_was,
-          "staged as anywhere else; the pages that hoped for it left the tip with the office",
+          "staged as anywhere else; the pages that hoped for it left the tip with leadership",
           [] {
             leading_machine m;
             machine other;
@@ -446,7 +446,7 @@ TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction"
             CHECK(m.refused() == 1);
           }},
       row{"9: a zombie that is pending", "delete it, then as 6", kept::as_it_was,
-          "its pages left the tip with the office",
+          "its pages left the tip with leadership",
           [] {
             leading_machine m;
             machine other;
@@ -979,7 +979,7 @@ TEST_CASE("5.7 to 5.9: recovery, concurrency, checkpoints") {
   check_rows(rows);
 }
 
-TEST_CASE("5.6: the fates of a commit whose office is lost, in a whole cluster") {
+TEST_CASE("5.6: the fates of a commit whose leadership is lost, in a whole cluster") {
   using quorlite::testing::deposition;
   using quorlite::testing::milestone;
   using quorlite::testing::replica_cluster;
@@ -1002,7 +1002,8 @@ TEST_CASE("5.6: the fates of a commit whose office is lost, in a whole cluster")
     REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
     REQUIRE(cluster.wait_until_even());
     cluster.world().depose_leader_when(
-        row.lost_when, cluster.world().node(old_leader).office().commands + 1, deposition::isolate);
+        row.lost_when, cluster.world().node(old_leader).leading_state().commands + 1,
+        deposition::isolate);
     CHECK(run(db, "INSERT INTO t VALUES(1)") == row.code);
     const transaction_id id = db.last_transaction();
     const server_id leader = cluster.wait_for_leader(old_leader).value();

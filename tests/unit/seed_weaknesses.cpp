@@ -87,13 +87,13 @@ struct unfinished {
 };
 
 /// A table on a leader, and clients of it.
-struct office_holder {
+struct leadership_holder {
   scripted_replica on{impatient()};
   connection db = on.connect();
 
-  office_holder() { REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK); }
+  leadership_holder() { REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK); }
   [[nodiscard]] std::string rows() { return ask(db, "SELECT x FROM t ORDER BY x"); }
-  /// A commit whose office goes while it is on its way.
+  /// A commit whose leadership goes while it is on its way.
   [[nodiscard]] transaction_id lose(const std::string& sql) {
     on.rule({{kind::deposes, reason::none}});
     REQUIRE(run(db, sql) == sqlite_outcome_unknown);
@@ -109,7 +109,7 @@ std::error_code decoded(std::string_view hex) {
 
 }  // namespace
 
-TEST_CASE("W1: an undo after a lost office works wherever and however often it is applied") {
+TEST_CASE("W1: an undo after lost leadership works wherever and however often it is applied") {
   unfinished u;
   REQUIRE(u.are_equal());
   // The next leader undoes what it found; so does one after it; so does one who found nothing.
@@ -223,7 +223,7 @@ TEST_CASE("W3: transactions of two databases that begin at one log index are nev
 }
 
 TEST_CASE("W4: after A, then B, then A again the connection that lost its commit writes on") {
-  office_holder a;
+  leadership_holder a;
   const transaction_id id = a.lose("INSERT INTO t VALUES('lost')");
   a.on.follow(2);  // B: the lost entry is truncated
   a.on.lead(3);
@@ -232,9 +232,9 @@ TEST_CASE("W4: after A, then B, then A again the connection that lost its commit
   CHECK(a.on->outcome(id) == transaction_fate::not_committed);
 }
 
-TEST_CASE("W5: a transaction whose office is lost holds its database for nobody") {
+TEST_CASE("W5: a transaction whose leadership is lost holds its database for nobody") {
   const bool closes = GENERATE(false, true);
-  office_holder a;
+  leadership_holder a;
   connection next = a.on.connect();
   static_cast<void>(a.lose("INSERT INTO t VALUES('lost')"));
   if (closes) {
@@ -255,7 +255,7 @@ TEST_CASE("W5: a transaction whose office is lost holds its database for nobody"
 }
 
 TEST_CASE("W6: a restore leaves nothing of the old state, and open connections see the new one") {
-  office_holder from;
+  leadership_holder from;
   REQUIRE(run(from.db, "INSERT INTO t VALUES('new')") == SQLITE_OK);
   const transaction_id known = from.db.last_transaction();
   for (int i = 0; i < 9; ++i) {
@@ -293,7 +293,7 @@ TEST_CASE("W7: a second Open changes nothing, with a transaction in flight as we
 }
 
 TEST_CASE("W8: whether a lost commit was committed is answered exactly, and the answer is kept") {
-  office_holder a;
+  leadership_holder a;
   const bool commits = GENERATE(false, true);
   const transaction_id id = a.lose("INSERT INTO t VALUES(1)");
   CHECK(a.on->outcome(id) == transaction_fate::open);
@@ -342,7 +342,7 @@ TEST_CASE("W10: a checkpoint is a hint: readers and writers of any kind are no r
 }
 
 TEST_CASE("W11: entries of others that come before one's own hold up nobody") {
-  office_holder a;
+  leadership_holder a;
   a.on.rule({{kind::is_silent, reason::none}});
   int foreign = 0;
   a.on.engine().on_wait = [&] {  // COMMIT waits: two foreign entries come, then a copy of its own
@@ -468,7 +468,7 @@ TEST_CASE(
 }
 
 TEST_CASE("W15: what the machine answers reaches the client") {
-  office_holder a;
+  leadership_holder a;
   a.on.rule({{kind::is_silent, reason::none}});
   a.on.engine().on_wait = [&] {  // the database is gone when the entry is applied
     if (!a.on.on_their_way().empty()) {
@@ -483,7 +483,7 @@ TEST_CASE("W15: what the machine answers reaches the client") {
 
 TEST_CASE("W16: an answer that does not come in time is unknown, with an id to ask about") {
   const bool commits = GENERATE(false, true);
-  office_holder a;
+  leadership_holder a;
   a.on.rule({{kind::is_silent, reason::none}});
   CHECK(run(a.db, "INSERT INTO t VALUES(1)") == sqlite_outcome_unknown);
   CHECK(a.db.last_error() == errc::timed_out);
@@ -502,7 +502,7 @@ TEST_CASE("W16: an answer that does not come in time is unknown, with an id to a
 }
 
 TEST_CASE("W17: while one database waits for its quorum another one commits") {
-  office_holder a;
+  leadership_holder a;
   connection b = a.on.connect("b.db");
   REQUIRE(run(b, "CREATE TABLE t(x)") == SQLITE_OK);
   a.on.rule({{kind::is_silent, reason::none}});
@@ -559,7 +559,7 @@ TEST_CASE("W19: entries say their version and database, and no flipped bit of on
 }
 
 TEST_CASE("W20: databases can be dropped, and attached ones commit together") {
-  office_holder a;
+  leadership_holder a;
   REQUIRE(run(a.db, "ATTACH 'two.db' AS two; CREATE TABLE two.t(x)") == SQLITE_OK);
   const std::uint64_t before = a.on->counters().transactions;
   CHECK(run(a.db, "BEGIN; INSERT INTO main.t VALUES(1); INSERT INTO two.t VALUES(1); COMMIT") ==
@@ -573,7 +573,7 @@ TEST_CASE("W20: databases can be dropped, and attached ones commit together") {
 }
 
 TEST_CASE("W21: connections that come, fail, lose their commits and go leave nothing behind") {
-  office_holder a;
+  leadership_holder a;
   std::optional<sqlite3_int64> memory;
   std::optional<std::size_t> versions;
   std::uint64_t in_term = 1;
@@ -616,14 +616,15 @@ TEST_CASE("W22: a snapshot shares its pages with the database and holds up no wr
   CHECK(m.store("a.db")->usage().images <= before + 2 * 3);
 }
 
-TEST_CASE("W23: equality is checked byte by byte, with two databases and the office going round") {
+TEST_CASE("W23: equality is checked byte by byte, with two databases and leadership going round") {
   using quorlite::testing::deposition;
   using quorlite::testing::milestone;
   using quorlite::testing::replica_cluster;
   const auto events_of = [](std::uint64_t seed) {
     replica_cluster cluster({.seed = seed, .compaction = {.threshold_entries = 6}});
     std::optional<server_id> leader = cluster.wait_for_leader();
-    for (int round = 0; round < 4; ++round) {  // several offices, the first holder's again
+    for (int round = 0; round < 4;
+         ++round) {  // several terms of leadership, the first holder's again
       REQUIRE(leader.has_value());
       {
         connection one = cluster.connect(*leader, "one.db");
@@ -632,9 +633,9 @@ TEST_CASE("W23: equality is checked byte by byte, with two databases and the off
           REQUIRE(run(*db, "CREATE TABLE IF NOT EXISTS t(x)") == SQLITE_OK);
           REQUIRE(run(*db, "INSERT INTO t VALUES(hex(zeroblob(1000)))") == SQLITE_OK);
         }
-        cluster.world().depose_leader_when(milestone::appended,
-                                           cluster.world().node(*leader).office().commands + 1,
-                                           deposition::step_down);
+        cluster.world().depose_leader_when(
+            milestone::appended, cluster.world().node(*leader).leading_state().commands + 1,
+            deposition::step_down);
         CHECK(run(two, "INSERT INTO t VALUES('lost?')") != SQLITE_OK);
       }
       leader = cluster.wait_for_leader();

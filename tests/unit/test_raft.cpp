@@ -49,7 +49,7 @@ TEST_CASE("one server is elected and says so (paper, 5.2)") {
     CHECK(cluster.machine(leader).leading());
     CHECK(cluster.simulation.node(leader).term() == cluster.machine(leader).gained());
     cluster.simulation.run_for(milliseconds{2000});
-    CHECK(cluster.simulation.leader() == leader);  // heartbeats keep it in office
+    CHECK(cluster.simulation.leader() == leader);  // heartbeats keep it in leadership
     CHECK(cluster.shared.gains.size() == 1);
     CHECK(cluster.shared.faults.empty());
   }

@@ -28,12 +28,12 @@ constexpr milliseconds second{1000};
 struct deposed_run {
   recorded_cluster cluster;
   server_id leader;
-  term office;
+  term in_term;
   proposal_token third;
 
   deposed_run(std::uint64_t seed, milestone what, deposition way) : cluster{{.seed = seed}} {
     leader = cluster.elect();
-    office = cluster.machine(leader).gained();
+    in_term = cluster.machine(leader).gained();
     cluster.simulation.depose_leader_when(what, 3, way);
     REQUIRE(cluster.commit(leader) == outcome::committed);
     REQUIRE(cluster.commit(leader) == outcome::committed);
@@ -42,7 +42,7 @@ struct deposed_run {
                                          second));
     REQUIRE(cluster.simulation.depositions().size() == 1);
     CHECK(cluster.simulation.depositions()[0].server == leader);
-    CHECK(cluster.simulation.depositions()[0].term == office);
+    CHECK(cluster.simulation.depositions()[0].term == in_term);
     CHECK(cluster.simulation.depositions()[0].command == log_index{4});  // the no-op is the first
   }
 

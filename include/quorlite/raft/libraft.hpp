@@ -61,7 +61,7 @@ class libraft {
   ///   called then.
   [[nodiscard]] std::error_code start(state_machine& machine) noexcept;
 
-  /// Gives up the office, if any, without handing it over: transfer() first where that matters.
+  /// Gives up leadership, if any, without handing it over: transfer() first where that matters.
   /// Blocks until the disk is quiet and every task has run. Idempotent.
   void stop() noexcept;
 
@@ -103,10 +103,10 @@ class libraft {
   [[nodiscard]] std::error_code add(const libraft_server& server);
   /// Makes it a voter, once it has caught up with the log. Already one: nothing to do.
   [[nodiscard]] std::error_code promote(server_id id);
-  /// The leader may remove itself: it then gives up its office. A server that is gone from the
+  /// The leader may remove itself: it then gives up its leadership. A server that is gone from the
   /// cluster does not hear of it.
   [[nodiscard]] std::error_code remove(server_id id);
-  /// Hands the office to this voter; 0: to any.
+  /// Hands leadership to this voter; 0: to any.
   [[nodiscard]] std::error_code transfer(server_id id);
 
   /// What this server knew when its loop last went round.

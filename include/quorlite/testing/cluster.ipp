@@ -38,7 +38,7 @@ QUORLITE_DECL std::optional<server_id> replica_cluster::wait_for_leader(
     std::optional<server_id> but, milliseconds limit) {
   const auto elected = [&] {
     const std::optional<server_id> leader = world_.leader();
-    return leader.has_value() && leader != but && replica(*leader).office().leading;
+    return leader.has_value() && leader != but && replica(*leader).leader().leading;
   };
   return world_.run_until(elected, limit) ? world_.leader() : std::nullopt;
 }

@@ -110,7 +110,7 @@ enum class milestone : std::uint8_t {
   committed,  ///< below the leader's commit index; applied nowhere, and nobody else knows
 };
 
-/// How a leader loses its office at a milestone.
+/// How a leader loses its leadership at a milestone.
 enum class deposition : std::uint8_t {
   step_down,  ///< it becomes a follower at once and stays connected; it may win again
   isolate,    ///< it is cut off and steps down when it notices; it commits nothing beyond the

@@ -33,10 +33,10 @@ QUORLITE_DECL result<write_ticket> proposer::begin_write(const page_store& store
   term led;
   {
     const auto held = machine_.hold();
-    if (!machine_.office().leading) {
+    if (!machine_.leader().leading) {
       return failed(machine_.health().halted ? errc::halted : errc::not_leader);
     }
-    led = machine_.office().term;
+    led = machine_.leader().term;
   }
   const write_ticket ticket{led, store.epoch()};
   if (base.doomed() || base.version() != store.tip().version) {
@@ -45,7 +45,7 @@ QUORLITE_DECL result<write_ticket> proposer::begin_write(const page_store& store
   // A loss between the two looks has moved the epoch, or shows here: the ticket is good or it is
   // void. (One hold over both would keep `apply` waiting for the store's mutex.)
   const auto held = machine_.hold();
-  if (!machine_.office().leading || machine_.office().term != led) {
+  if (!machine_.leader().leading || machine_.leader().term != led) {
     return failed(errc::stale_term);
   }
   return ticket;
@@ -192,7 +192,7 @@ QUORLITE_DECL std::error_code proposer::submit(decltype(command::body) body) {
   term in_term;
   {
     const auto held = machine_.hold();
-    in_term = machine_.office().term;
+    in_term = machine_.leader().term;
   }
   if (const std::error_code error = send(in_term, std::move(body), own)) {
     return error;
@@ -250,11 +250,11 @@ QUORLITE_DECL std::error_code proposer::conclude(const row& own) const {
 QUORLITE_DECL std::string proposer::explain(std::error_code error) const {
   std::string text = error.message();
   const auto held = machine_.hold();
-  const quorlite::office& office = machine_.office();
+  const quorlite::leader_info& leader = machine_.leader();
   if (machine_.health().halted) {
     text += " (" + machine_.health().what + ")";
-  } else if (!office.leading && !office.leader_hint.empty()) {
-    text += "; the leader is " + office.leader_hint;
+  } else if (!leader.leading && !leader.leader_hint.empty()) {
+    text += "; the leader is " + leader.leader_hint;
   }
   return text;
 }

@@ -23,8 +23,8 @@
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/io.hpp"
 #include "quorlite/detail/libraft/lane.hpp"
+#include "quorlite/detail/libraft/leadership.hpp"
 #include "quorlite/detail/libraft/members.hpp"
-#include "quorlite/detail/libraft/office.hpp"
 #include "quorlite/detail/libraft/proposals.hpp"
 #include "quorlite/detail/libraft/snapshot.hpp"
 #include "quorlite/error.hpp"
@@ -86,7 +86,7 @@ class libraft_core final : private libraft_io_listener {
   void end(reason why) noexcept;
 
   [[nodiscard]] const libraft_lane& lane() const noexcept { return lane_; }
-  [[nodiscard]] term open() const noexcept { return office_.open(); }
+  [[nodiscard]] term open() const noexcept { return leadership_.open(); }
 
   /// Brings a status up to date. @param alive false: the engine is gone
   void report(libraft_status& into, bool alive) const;
@@ -117,7 +117,7 @@ class libraft_core final : private libraft_io_listener {
   ::raft* engine_ = nullptr;
   libraft_lane lane_;
   libraft_io io_;
-  libraft_office office_;
+  libraft_leadership leadership_;
   libraft_proposals proposals_;
   libraft_members members_;
   libraft_restore restore_;

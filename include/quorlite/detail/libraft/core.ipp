@@ -35,14 +35,14 @@ QUORLITE_DECL void libraft_core::attach(::raft& engine, state_machine& machine) 
   lane_.attach(engine, machine);
   io_.attach(engine, *this);
   compaction_.attach(engine, lane_);
-  office_.attach(engine, lane_);
+  leadership_.attach(engine, lane_);
   proposals_.attach(engine, lane_, io_);
   members_.attach(engine);
 }
 
 QUORLITE_DECL void libraft_core::carry_out(libraft_mail& mail) noexcept {
-  office_.notice_loss();
-  proposals_.submit(office_.open(), std::move(mail.proposals), std::move(mail.barriers));
+  leadership_.notice_loss();
+  proposals_.submit(leadership_.open(), std::move(mail.proposals), std::move(mail.barriers));
   for (std::shared_ptr<libraft_request>& one : mail.requests) {
     members_.carry_out(std::move(one));
   }
@@ -53,7 +53,7 @@ QUORLITE_DECL void libraft_core::carry_out(libraft_mail& mail) noexcept {
     compaction_.force();
   }
   if (mail.compact || mail.nudge) {
-    proposals_.nudge(office_.open());
+    proposals_.nudge(leadership_.open());
   }
   watch();
 }
@@ -62,14 +62,14 @@ QUORLITE_DECL void libraft_core::watch() noexcept {
   if (engine_->state == RAFT_UNAVAILABLE && !lane_.ended()) {
     lane_.end(make_error_code(errc::storage_broken));  // it gave up, for want of disk or memory
   }
-  office_.watch();
-  proposals_.pump(office_.open());
+  leadership_.watch();
+  proposals_.pump(leadership_.open());
   proposals_.set_log_bytes(compaction_.applied_log_bytes());
 }
 
 QUORLITE_DECL void libraft_core::end(reason why) noexcept {
   expect_close(why);
-  office_.resign();
+  leadership_.step_down();
   lane_.end({});
   proposals_.sweep();
   members_.sweep();
@@ -78,7 +78,7 @@ QUORLITE_DECL void libraft_core::end(reason why) noexcept {
 QUORLITE_DECL void libraft_core::report(libraft_status& into, bool alive) const {
   into.failure = lane_.failure();
   into.position = lane_.cursor().at;
-  into.announced = office_.open().value != 0;
+  into.announced = leadership_.open().value != 0;
   into.log_bytes = compaction_.applied_log_bytes() + proposals_.in_flight();
   into.snapshot_bytes = compaction_.snapshot_bytes();
   into.counters = {.proposals = proposals_.handed_over(),
@@ -136,7 +136,7 @@ QUORLITE_DECL int libraft_core::on_apply(raft_fsm* fsm, const raft_buffer* buffe
                                          void** result) noexcept {
   libraft_core& self = of(fsm);
   *result = nullptr;
-  self.office_.notice_loss();
+  self.leadership_.notice_loss();
   self.lane_.apply(*buffer);
   self.compaction_.note_applied();
   return 0;
@@ -162,7 +162,7 @@ QUORLITE_DECL int libraft_core::on_snapshot_finalize(raft_fsm* fsm, raft_buffer*
 
 QUORLITE_DECL int libraft_core::on_restore(raft_fsm* fsm, raft_buffer* buffer) noexcept {
   libraft_core& self = of(fsm);
-  self.office_.notice_loss();
+  self.leadership_.notice_loss();
   if (self.lane_.ended()) {
     return RAFT_SHUTDOWN;
   }

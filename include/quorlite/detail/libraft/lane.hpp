@@ -37,7 +37,7 @@ class libraft_lane {
   [[nodiscard]] const ::raft& engine() const noexcept { return *engine_; }
   [[nodiscard]] const libraft_cursor& cursor() const noexcept { return cursor_; }
 
-  /// True: no lane call may follow but the loss of an office.
+  /// True: no lane call may follow but the loss of leadership.
   [[nodiscard]] bool ended() const noexcept { return ended_; }
   [[nodiscard]] std::error_code failure() const noexcept { return failure_; }
   /// The first reason stays. @param why none: an orderly stop

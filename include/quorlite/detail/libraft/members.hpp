@@ -44,7 +44,7 @@ class libraft_members {
   /// Starts it, or answers it at once.
   void carry_out(request_type asked) noexcept;
 
-  /// Starts to hand the office to anyone fit; nobody waits for the answer.
+  /// Starts to hand leadership to anyone fit; nobody waits for the answer.
   void transfer_to_anyone() noexcept;
 
   /// Answers what still waits. Callbacks that come later find nothing to tell.

@@ -137,7 +137,7 @@ class libraft_proposals {
   /// Takes what came together, and hands on what may be: commands in this order, as many to an
   /// entry as batch_bytes allows, while fewer than batches_in_flight are under way. What has to
   /// wait shares an entry later. Barriers ride on the next entry, or take one of their own.
-  /// @param open the term in which the office was announced; 0: none is
+  /// @param open the term in which leadership was announced; 0: none is
   void submit(term open, std::vector<libraft_proposal> proposals,
               std::vector<proposal_token> barriers) noexcept;
 

@@ -17,7 +17,7 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-/// The right to propose, taken when a transaction takes its write lock. It is void once the office
+/// The right to propose, taken when a transaction takes its write lock. It is void once leadership
 /// changes hands: the term fences the proposal, the epoch fences the pages.
 struct write_ticket {
   quorlite::term term;

@@ -70,7 +70,7 @@ class machine_state {
   [[nodiscard]] log_position durable() const noexcept;
   /// The base stands between two positions until the log was replayed to the later one.
   [[nodiscard]] bool is_redoing() const noexcept;
-  [[nodiscard]] const quorlite::office& office() const noexcept;
+  [[nodiscard]] const quorlite::leader_info& leader() const noexcept;
   [[nodiscard]] frame_assembly& assembly() noexcept;
   [[nodiscard]] proposal_table& proposals() noexcept;
 
@@ -101,9 +101,9 @@ class machine_state {
   verdict end_of_redo(verdict said);
   verdict halt(errc why, const std::string& what, log_index at);
 
-  // ---- the office, and what is proposed in it
+  // ---- leadership, and what is proposed in it
 
-  void change_office(const leadership& now);
+  void change_leadership(const leadership& now);
   void settle(proposal_token which, outcome how, reason why);
   /// Puts the versions on the tips and the row into the table, together, before propose() is
   /// called. @param entries of the transaction; their tokens are consecutive from the one returned

@@ -1,5 +1,5 @@
 /// @file
-/// Bodies of machine_state.hpp: the office, and the state as a whole.
+/// Bodies of machine_state.hpp: leadership, and the state as a whole.
 #pragma once
 
 #include <algorithm>
@@ -41,8 +41,8 @@ QUORLITE_DECL registry& machine_state::databases() noexcept { return parts_->dat
 QUORLITE_DECL const std::shared_ptr<memory_gauge>& machine_state::gauge() const noexcept {
   return parts_->databases.gauge();
 }
-QUORLITE_DECL const quorlite::office& machine_state::office() const noexcept {
-  return parts_->proposals.office();
+QUORLITE_DECL const quorlite::leader_info& machine_state::leader() const noexcept {
+  return parts_->proposals.leader();
 }
 QUORLITE_DECL frame_assembly& machine_state::assembly() noexcept { return parts_->assembly; }
 QUORLITE_DECL proposal_table& machine_state::proposals() noexcept { return parts_->proposals; }
@@ -50,13 +50,13 @@ QUORLITE_DECL std::unique_ptr<restore_target> machine_state::take_installed() no
   return std::move(parts_->installed);
 }
 
-// ---- the office
+// ---- leadership
 
-QUORLITE_DECL void machine_state::change_office(const leadership& now) {
+QUORLITE_DECL void machine_state::change_leadership(const leadership& now) {
   if (parts_->proposals.is_loss(now)) {
     drop_tips();
   }
-  parts_->proposals.change_office(now);
+  parts_->proposals.change_leadership(now);
 }
 
 QUORLITE_DECL void machine_state::settle(proposal_token which, outcome how, reason why) {

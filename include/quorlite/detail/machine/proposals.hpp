@@ -2,7 +2,7 @@
 /// Transactions of this replica that wait for their answer.
 ///
 /// Rules (R1–R8): an applied entry with the id answers `applied` or `conflict` (R1); bad news of
-/// the engine answers (R2, R3); good news does not, the apply will (R4); a lost office makes what
+/// the engine answers (R2, R3); good news does not, the apply will (R4); lost leadership makes what
 /// is left of its term `unknown` (R5); an unknown turns into `not_applied` once an entry of a later
 /// term was applied without it (R6); a waiter whose limit passed leaves with `unknown` while the
 /// row stays (R7); an installed snapshot answers by its outcomes (R8). A row is answered once.
@@ -44,26 +44,26 @@ struct proposal {
   std::vector<database_write> writes;  ///< the versions on the tips, once they are installed
   bool barrier = false;                ///< a read barrier: the engine's good news is its answer
   bool until_certain =
-      false;                 ///< the waiter would rather wait than hear `unknown` of a lost office
+      false;  ///< the waiter would rather wait than hear `unknown` of lost leadership
   bool handed_over = false;  ///< propose() has returned for every entry
-  bool lost = false;         ///< its office is gone
+  bool lost = false;         ///< its leadership is gone
   detail::answer answer = detail::answer::waiting;
   reason why = reason::none;
   log_position at;  ///< of the commit, once applied
   port_signal signal;
 };
 
-/// The office of this replica, and the rows that it proposed in it. Not synchronised: the machine's
+/// Leadership of this replica, and the rows that it proposed in it. Not synchronised: the machine's
 /// mutex guards it.
 class proposal_table {
  public:
   using row = std::shared_ptr<proposal>;
 
-  [[nodiscard]] const quorlite::office& office() const noexcept { return office_; }
-  /// True if this news ends the office that the replica holds.
+  [[nodiscard]] const quorlite::leader_info& leader() const noexcept { return leader_; }
+  /// True if this news ends leadership that the replica holds.
   [[nodiscard]] bool is_loss(const leadership& now) const noexcept;
   /// Takes the news. A loss makes what is left of its term unknown (R5).
-  void change_office(const leadership& now);
+  void change_leadership(const leadership& now);
   /// The replica has halted: every row is answered, and nothing more is proposed.
   void close();
   /// @returns errc::not_leader, stale_term, halted
@@ -95,16 +95,16 @@ class proposal_table {
   [[nodiscard]] std::vector<row> rows() const;
 
  private:
-  void lose_office(term gone);
+  void lose_leadership(term gone);
   void lose(const row& loser);
   void answer_lost(const row& lost, reason why);
 
-  quorlite::office office_;
+  quorlite::leader_info leader_;
   bool closed_ = false;
   std::uint64_t next_sequence_ = 1;
   std::uint64_t next_token_ = 1;
   term overtaken_;  ///< the latest term of which something was applied, where terms are told
-  std::uint64_t lost_ = 0;  ///< rows that lost their office and are still here
+  std::uint64_t lost_ = 0;  ///< rows that lost their leadership and are still here
   std::unordered_map<std::uint64_t, row> by_token_;
   std::map<transaction_id, row> by_id_;  ///< ordered: everything happens in one order everywhere
 };

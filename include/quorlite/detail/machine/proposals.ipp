@@ -14,29 +14,29 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-// ---- the office
+// ---- leadership
 
 QUORLITE_DECL bool proposal_table::is_loss(const leadership& now) const noexcept {
-  return office_.leading && !(now.leading && office_.term == now.term);
+  return leader_.leading && !(now.leading && leader_.term == now.term);
 }
 
-QUORLITE_DECL void proposal_table::change_office(const leadership& now) {
+QUORLITE_DECL void proposal_table::change_leadership(const leadership& now) {
   const bool lost = is_loss(now);
-  const term was = office_.term;
-  office_.leading = now.leading && !closed_;
-  office_.term = now.term;
-  office_.leader_hint = now.leader_hint;
+  const term was = leader_.term;
+  leader_.leading = now.leading && !closed_;
+  leader_.term = now.term;
+  leader_.leader_hint = now.leader_hint;
   if (lost) {
-    lose_office(was);
+    lose_leadership(was);
   }
-  if (office_.leading && was != now.term) {
+  if (leader_.leading && was != now.term) {
     next_sequence_ = 1;
   }
 }
 
 QUORLITE_DECL void proposal_table::close() {
   closed_ = true;
-  office_.leading = false;
+  leader_.leading = false;
   for (const row& waiting : rows()) {
     answer(waiting, detail::answer::unknown, reason::stopped);
   }
@@ -46,10 +46,10 @@ QUORLITE_DECL std::error_code proposal_table::may_propose(term expected) const {
   if (closed_) {
     return make_error_code(errc::halted);
   }
-  if (!office_.leading) {
+  if (!leader_.leading) {
     return make_error_code(errc::not_leader);
   }
-  return office_.term == expected ? std::error_code{} : make_error_code(errc::stale_term);
+  return leader_.term == expected ? std::error_code{} : make_error_code(errc::stale_term);
 }
 
 QUORLITE_DECL result<transaction_id> proposal_table::next_id(term expected) {
@@ -105,7 +105,7 @@ QUORLITE_DECL void proposal_table::answer(const row& answered, detail::answer wh
 }
 
 /// Rows still inside propose() wait for what it says; hand_over() looks again.
-QUORLITE_DECL void proposal_table::lose_office(term gone) {
+QUORLITE_DECL void proposal_table::lose_leadership(term gone) {
   for (const row& loser : rows()) {
     if (loser->id.term.value > gone.value || loser->lost) {
       continue;

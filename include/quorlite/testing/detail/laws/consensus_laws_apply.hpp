@@ -1,5 +1,5 @@
 /// @file
-/// Consensus laws about the lane and the office: A3 to A5, L1, L5, L6.
+/// Consensus laws about the lane and leadership: A3 to A5, L1, L5, L6.
 #pragma once
 
 #include <chrono>
@@ -51,7 +51,7 @@ void check_halted(Make& make, conformance_report& report) {
   scene.propose_now(server);
   if (!scene.harness().run_until(
           [&] { return scene.machine(server).halted() && !scene.machine(server).leading(); })) {
-    scene.ledger().fault("A4", "a leader whose machine halted kept its office");
+    scene.ledger().fault("A4", "a leader whose machine halted kept its leadership");
   }
   if (!is_alone) {
     scene.await_leader(server);
@@ -96,15 +96,16 @@ void check_quorum_before_apply(Make& make, conformance_report& report) {
   }
 }
 
-/// L1, L2, L5, L6: the office moves while entries are on their way.
+/// L1, L2, L5, L6: leadership moves while entries are on their way.
 template <consensus_harness H, class Make>
-void check_moving_office(Make& make, conformance_report& report) {
-  if constexpr (moves_office<H>) {
+void check_moving_leadership(Make& make, conformance_report& report) {
+  if constexpr (moves_leadership<H>) {
     law_check moved(report, "L6",
-                    "some server gains an office in bounded time, and a transfer moves it");
+                    "some server gains leadership in bounded time, and a transfer moves it");
     consensus_scene<H> scene(make(3), report);
     std::size_t server = scene.await_leader();
-    moved.expect(scene.leader().has_value(), "some server gains the first office in bounded time");
+    moved.expect(scene.leader().has_value(),
+                 "some server gains the first leadership in bounded time");
     for (std::size_t round = 0; round < 6; ++round) {
       const term old = scene.machine(server).gained();
       proposal_token last;
@@ -114,9 +115,9 @@ void check_moving_office(Make& make, conformance_report& report) {
       if (round % 2 == 0) {  // some are committed, and not applied everywhere
         scene.await_settled(last);
       }
-      const std::size_t next = move_office(scene, server);
+      const std::size_t next = move_leadership(scene, server);
       if (!moved.expect(scene.leader(server).has_value(),
-                        "another server gains an office after a transfer")) {
+                        "another server gains leadership after a transfer")) {
         break;
       }
       scene.harness().run_until([&] { return !scene.machine(server).leading(); });
@@ -130,12 +131,13 @@ void check_moving_office(Make& make, conformance_report& report) {
     scene.finish({"P1", "P2", "P3", "P5", "A1", "A2", "L1", "L2", "L3", "L4", "L5"});
   } else {
     for (const char* law : {"L1", "L5"}) {
-      report.skip(law, "neither the adapter nor the harness can move an office");
+      report.skip(law, "neither the adapter nor the harness can move leadership");
     }
-    law_check first(report, "L6", "some server gains an office in bounded time");
+    law_check first(report, "L6", "some server gains leadership in bounded time");
     consensus_scene<H> scene(make(3), report);
     scene.await_leader();
-    first.expect(scene.leader().has_value(), "some server gains the first office in bounded time");
+    first.expect(scene.leader().has_value(),
+                 "some server gains the first leadership in bounded time");
     scene.finish({});
   }
 }
@@ -145,7 +147,7 @@ void run_apply_laws(Make& make, conformance_report& report) {
   check_lane<H>(make, report);
   check_halted<H>(make, report);
   check_quorum_before_apply<H>(make, report);
-  check_moving_office<H>(make, report);
+  check_moving_leadership<H>(make, report);
 }
 
 }  // namespace detail

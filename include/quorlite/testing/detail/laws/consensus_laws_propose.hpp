@@ -115,17 +115,17 @@ void check_sizes(Make& make, conformance_report& report) {
 
 /// P11: nobody leads yet, or somebody else does.
 template <consensus_harness H, class Make>
-void check_without_office(Make& make, conformance_report& report) {
-  law_check law(report, "P11", "a proposal without an office is settled not_applied");
+void check_without_leadership(Make& make, conformance_report& report) {
+  law_check law(report, "P11", "a proposal without leadership is settled not_applied");
   consensus_scene<H> scene(make(3), report);
   std::vector<proposal_token> early;
   for (std::size_t i = 0; i < scene.size() && !scene.leader(); ++i) {
     early.push_back(scene.propose(i, term{1}));
   }
   for (const proposal_token token : early) {
-    // An office may be gained just before the proposal arrives, so all that counts is the truth of
+    // Leadership may be gained just before the proposal arrives, so all that counts is the truth of
     // the answer.
-    law.expect(scene.await_settled(token), "a proposal before the first office is settled");
+    law.expect(scene.await_settled(token), "a proposal before the first leadership is settled");
   }
   const std::size_t server = scene.await_leader();
   if (scene.size() > 1) {
@@ -245,7 +245,7 @@ void run_propose_laws(Make& make, conformance_report& report) {
   check_stop<H>(make, report);
   check_expected_term<H>(make, report);
   check_sizes<H>(make, report);
-  check_without_office<H>(make, report);
+  check_without_leadership<H>(make, report);
   check_threads<H>(make, report);
   check_cut_leader<H>(make, report);
   check_failed_log_write<H>(make, report);

@@ -79,7 +79,7 @@ class consensus_ledger {
   /// lost.
   void skip(log_index from, log_index upto);
 
-  /// L2, L4: an office was announced.
+  /// L2, L4: leadership was announced.
   void gain(std::size_t server, quorlite::term term);
 
   void loss(std::size_t server, quorlite::term term);

@@ -169,7 +169,7 @@ std::optional<std::size_t> consensus_scene<H>::leader(std::optional<std::size_t>
 template <consensus_harness H>
 std::size_t consensus_scene<H>::await_leader(std::optional<std::size_t> but) {
   if (!harness_->run_until([&] { return leader(but).has_value(); })) {
-    ledger_.fault("L6", "no server gained an office in bounded time");
+    ledger_.fault("L6", "no server gained leadership in bounded time");
     return but == 0 ? 1 : 0;
   }
   return *leader(but);
@@ -339,14 +339,16 @@ void consensus_scene<H>::bury(std::size_t server) {
   alive_[server] = false;
 }
 
-/// True if the adapter and the harness can move an office by force or by request.
+/// True if the adapter and the harness can move leadership by force or by request.
 template <consensus_harness H>
-inline constexpr bool moves_office = H::adapter_type::abilities.leadership_transfer ||
-                                     H::faults.partition || (H::faults.crash && H::faults.restart);
+inline constexpr bool moves_leadership = H::adapter_type::abilities.leadership_transfer ||
+                                         H::faults.partition ||
+                                         (H::faults.crash && H::faults.restart);
 
-/// Takes the office from `server` in the gentlest way there is. @returns who leads then
+/// Takes leadership from `server` in the gentlest way there is. @returns who leads then
 template <consensus_harness H>
-requires moves_office<H> std::size_t move_office(consensus_scene<H>& scene, std::size_t server) {
+requires moves_leadership<H> std::size_t move_leadership(consensus_scene<H>& scene,
+                                                         std::size_t server) {
   if constexpr (H::adapter_type::abilities.leadership_transfer) {
     scene.harness().node(server).transfer_leadership();
     return scene.await_leader(server);

@@ -99,7 +99,7 @@ QUORLITE_DECL void recording_machine::leadership_changed(const leadership& now) 
     return;  // else news of another leader
   }
   if (halted_) {
-    ledger_.fault("A4", "an office was announced as gained after the machine had answered halted");
+    ledger_.fault("A4", "leadership was announced as gained after the machine had answered halted");
   }
   if (now.term <= gained_) {
     ledger_.fault("L2", "a gain has no higher term than the gain before");

@@ -30,7 +30,7 @@ QUORLITE_DECL void raft_node::restart_election_clock(bool draw) {
 QUORLITE_DECL void raft_node::arm_timer() {
   std::uint64_t due = election_at_us_;
   if (leads()) {
-    due = std::min(office_.heartbeat_at_us, office_.count_quorum_at_us);
+    due = std::min(leading_.heartbeat_at_us, leading_.count_quorum_at_us);
   }
   if (timer_armed_us_ == 0 || timer_armed_us_ > due) {
     timer_armed_us_ = std::max(due, environment_.now_us());
@@ -42,15 +42,15 @@ QUORLITE_DECL void raft_node::arm_timer() {
 QUORLITE_DECL void raft_node::on_timer() {
   const std::uint64_t now = environment_.now_us();
   if (leads()) {
-    if (now >= office_.count_quorum_at_us) {
+    if (now >= leading_.count_quorum_at_us) {
       count_quorum();
     }
-    if (leads() && now >= office_.heartbeat_at_us) {
+    if (leads() && now >= leading_.heartbeat_at_us) {
       send_heartbeats();
     }
-    if (leads() && office_.transfer && now >= office_.transfer->give_up_us) {
-      trace("gives up the transfer to", office_.transfer->successor.value);
-      office_.transfer.reset();
+    if (leads() && leading_.transfer && now >= leading_.transfer->give_up_us) {
+      trace("gives up the transfer to", leading_.transfer->successor.value);
+      leading_.transfer.reset();
     }
   } else if (now >= election_at_us_) {
     ask_for_votes(/*pre_vote=*/true);
@@ -65,7 +65,7 @@ QUORLITE_DECL void raft_node::rest_as_follower(quorlite::term seen, server_id le
   const raft_role before = role_;
   role_ = raft_role::follower;
   if (before == raft_role::leader) {
-    leave_office();
+    end_leadership();
   }
   const bool is_news = leader != server_id{} && leader != leader_;
   leader_ = leader;
@@ -177,18 +177,18 @@ QUORLITE_DECL void raft_node::become_leader() {
   role_ = raft_role::leader;
   leader_ = self_;
   votes_.clear();
-  office_ = leader_office{};
+  leading_ = leader_state{};
   for (const server_id each : servers_) {
     if (each != self_) {
       follower_progress progress;
       progress.server = each;
       progress.probe_from(log_index{disk_.log.last_index().value + 1});
-      office_.followers.push_back(std::move(progress));
+      leading_.followers.push_back(std::move(progress));
     }
   }
   const std::uint64_t now = environment_.now_us();
-  office_.heartbeat_at_us = now + options_.heartbeat_interval.value * 1000;
-  office_.count_quorum_at_us = now + options_.election_timeout_min.value * 1000;
+  leading_.heartbeat_at_us = now + options_.heartbeat_interval.value * 1000;
+  leading_.count_quorum_at_us = now + options_.election_timeout_min.value * 1000;
   trace("is elected, last", disk_.log.last_index().value);
   // Paper, 8: entries of older terms are committed only below one of its own, so it makes one.
   append_locally(entry_kind::no_op, {});
@@ -204,13 +204,13 @@ QUORLITE_DECL void raft_node::step_down() {
 }
 
 /// Everybody who waits is told, then the machine.
-QUORLITE_DECL void raft_node::leave_office() {
-  leader_office gone = std::exchange(office_, leader_office{});
+QUORLITE_DECL void raft_node::end_leadership() {
+  leader_state gone = std::exchange(leading_, leader_state{});
   leader_ = {};
-  for (const leader_office::proposal& each : gone.proposals) {
+  for (const leader_state::proposal& each : gone.proposals) {
     settle(each.token, outcome::unknown, reason::leadership_lost);
   }
-  for (const leader_office::barrier& each : gone.barriers) {
+  for (const leader_state::barrier& each : gone.barriers) {
     settle(each.token, outcome::not_applied, reason::leadership_lost);  // nothing is in the log
   }
   if (gone.announced) {
@@ -223,12 +223,12 @@ QUORLITE_DECL void raft_node::leave_office() {
 /// clients would wait for ever.
 QUORLITE_DECL void raft_node::count_quorum() {
   std::size_t heard = 1;
-  for (follower_progress& each : office_.followers) {
+  for (follower_progress& each : leading_.followers) {
     heard += each.heard ? 1 : 0;
     each.heard = false;
   }
-  office_.count_quorum_at_us = environment_.now_us() + options_.election_timeout_min.value * 1000;
-  const bool is_deposed = office_.commit_ceiling != leader_office{}.commit_ceiling;
+  leading_.count_quorum_at_us = environment_.now_us() + options_.election_timeout_min.value * 1000;
+  const bool is_deposed = leading_.commit_ceiling != leader_state{}.commit_ceiling;
   if (heard < quorum() || is_deposed) {
     trace("hears no quorum, only", heard);
     step_down();
@@ -238,9 +238,9 @@ QUORLITE_DECL void raft_node::count_quorum() {
 /// Told to the machine once the no-op of the term is applied, hence everything of older terms too
 /// (law L1).
 QUORLITE_DECL void raft_node::announce_if_due() {
-  if (leads() && !office_.announced && applied_ > log_index{} &&
+  if (leads() && !leading_.announced && applied_ > log_index{} &&
       disk_.log.term_at(applied_) == disk_.term) {
-    office_.announced = true;
+    leading_.announced = true;
     const std::string hint = std::to_string(self_.value);
     trace("announces its gain, applied", applied_.value);
     machine_->leadership_changed({.term = disk_.term, .leading = true, .leader_hint = hint});
@@ -248,20 +248,20 @@ QUORLITE_DECL void raft_node::announce_if_due() {
 }
 
 QUORLITE_DECL void raft_node::transfer_leadership(server_id successor) {
-  if (!leads() || successor == self_ || office_.followers.empty()) {
+  if (!leads() || successor == self_ || leading_.followers.empty()) {
     return;
   }
   if (successor == server_id{}) {
     const auto best = std::max_element(
-        office_.followers.begin(), office_.followers.end(),
+        leading_.followers.begin(), leading_.followers.end(),
         [](const follower_progress& left, const follower_progress& right) {
           return std::pair{left.heard, left.match} < std::pair{right.heard, right.match};
         });
     successor = best->server;
   }
-  QUORLITE_ASSERT(office_.find(successor) != nullptr);
+  QUORLITE_ASSERT(leading_.find(successor) != nullptr);
   trace("hands over to", successor.value);
-  office_.transfer = leader_office::handover{
+  leading_.transfer = leader_state::handover{
       .successor = successor,
       .give_up_us = environment_.now_us() + options_.election_timeout_min.value * 1000};
   continue_transfer();
@@ -269,12 +269,12 @@ QUORLITE_DECL void raft_node::transfer_leadership(server_id successor) {
 
 /// Thesis, 3.10: the successor must have every entry first; meanwhile no proposal is taken.
 QUORLITE_DECL void raft_node::continue_transfer() {
-  if (!office_.transfer || office_.transfer->asked) {
+  if (!leading_.transfer || leading_.transfer->asked) {
     return;
   }
-  const follower_progress* const successor = office_.find(office_.transfer->successor);
+  const follower_progress* const successor = leading_.find(leading_.transfer->successor);
   if (successor->match == disk_.log.last_index()) {
-    office_.transfer->asked = true;
+    leading_.transfer->asked = true;
     send(successor->server, disk_.term, timeout_now{});
   }
 }

@@ -39,7 +39,7 @@ QUORLITE_DECL void node_state::forget_everything() {
   timer_stamp_ = outbox_stamp_ = disk_stamp_ = snapshot_stamp_ = 0;
   syncing_upto_ = {};
   syncing_cuts_ = 0;
-  office_ = leader_office{};
+  leading_ = leader_state{};
   taking_.reset();
   incoming_.reset();
 }
@@ -86,12 +86,12 @@ QUORLITE_DECL void raft_node::stop() {
   trace("stops");
   if (leads()) {
     // Not "leadership lost": the callers should know that asking this server again is of no use.
-    leader_office gone = std::exchange(office_, leader_office{});
+    leader_state gone = std::exchange(leading_, leader_state{});
     role_ = raft_role::follower;
-    for (const leader_office::proposal& each : gone.proposals) {
+    for (const leader_state::proposal& each : gone.proposals) {
       settle(each.token, outcome::unknown, reason::stopped);
     }
-    for (const leader_office::barrier& each : gone.barriers) {
+    for (const leader_state::barrier& each : gone.barriers) {
       settle(each.token, outcome::not_applied, reason::stopped);
     }
     if (gone.announced) {
@@ -109,7 +109,7 @@ QUORLITE_DECL void raft_node::crash() {
   forget_everything();
 }
 
-/// The machine said that it must not go on: office is given up, everybody is answered, and the
+/// The machine said that it must not go on: leadership is given up, everybody is answered, and the
 /// server is silent from here on, as if it had been stopped.
 QUORLITE_DECL void raft_node::halt() {
   trace("halts, applied", applied_.value);

@@ -19,9 +19,9 @@
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
+#include "quorlite/testing/detail/raft/leader_state.hpp"
 #include "quorlite/testing/detail/raft/log.hpp"
 #include "quorlite/testing/detail/raft/message.hpp"
-#include "quorlite/testing/detail/raft/office.hpp"
 #include "quorlite/testing/detail/raft/options_fwd.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
 
@@ -91,12 +91,12 @@ class node_state {
   [[nodiscard]] bool running() const noexcept { return machine_ != nullptr; }
   [[nodiscard]] raft_role role() const noexcept { return role_; }
   [[nodiscard]] quorlite::term term() const noexcept { return disk_.term; }
-  [[nodiscard]] bool announced() const noexcept { return office_.announced; }
+  [[nodiscard]] bool announced() const noexcept { return leading_.announced; }
   [[nodiscard]] server_id known_leader() const noexcept { return leader_; }
   [[nodiscard]] log_index commit_index() const noexcept { return commit_; }
   [[nodiscard]] log_index applied_index() const noexcept { return applied_; }
   [[nodiscard]] const server_disk& disk() const noexcept { return disk_; }
-  [[nodiscard]] const leader_office& office() const noexcept { return office_; }
+  [[nodiscard]] const leader_state& leading_state() const noexcept { return leading_; }
   /// For tests that begin in the middle. @pre not running
   [[nodiscard]] server_disk& disk_to_prepare() noexcept { return disk_; }
 
@@ -144,7 +144,7 @@ class node_state {
   std::uint64_t snapshot_stamp_ = 0;
   log_index syncing_upto_;
   std::uint64_t syncing_cuts_ = 0;
-  leader_office office_;
+  leader_state leading_;
   std::optional<pinned_snapshot> taking_;
   std::optional<incoming_snapshot> incoming_;
 };
@@ -172,7 +172,7 @@ class raft_node final : public node_state {
   void read_barrier(proposal_token token);
   /// @param successor 0: whoever is furthest
   void transfer_leadership(server_id successor);
-  /// Gives up office without another word, and stays a follower of nobody.
+  /// Gives up leadership without another word, and stays a follower of nobody.
   void step_down();
 
   // ---- what happens to it
@@ -185,7 +185,7 @@ class raft_node final : public node_state {
   void rest_as_follower(quorlite::term seen, server_id leader);
   void ask_for_votes(bool pre_vote);
   void become_leader();
-  void leave_office();
+  void end_leadership();
   void count_quorum();
   void restart_election_clock(bool draw);
   void arm_timer();

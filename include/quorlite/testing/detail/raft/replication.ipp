@@ -19,9 +19,9 @@ namespace detail {
 
 QUORLITE_DECL void raft_node::propose(quorlite::term expected, proposal_token token,
                                       bytes_view entry) {
-  const bool is_open = leads() && office_.announced;
+  const bool is_open = leads() && leading_.announced;
   const bool is_full =
-      options_.max_in_flight != 0 && office_.proposals.size() >= options_.max_in_flight;
+      options_.max_in_flight != 0 && leading_.proposals.size() >= options_.max_in_flight;
   reason refusal = reason::none;
   if (!is_open) {
     refusal = reason::not_leader;
@@ -29,7 +29,7 @@ QUORLITE_DECL void raft_node::propose(quorlite::term expected, proposal_token to
     refusal = reason::stale_term;
   } else if (entry.size() > options_.max_entry_bytes) {
     refusal = reason::too_large;
-  } else if (office_.transfer || is_full) {
+  } else if (leading_.transfer || is_full) {
     refusal = reason::busy;
   }
   if (refusal != reason::none) {
@@ -38,8 +38,8 @@ QUORLITE_DECL void raft_node::propose(quorlite::term expected, proposal_token to
   }
   append_locally(entry_kind::command, entry);
   const log_index at = disk_.log.last_index();
-  const std::uint64_t ordinal = ++office_.commands;
-  office_.proposals.push_back({.index = at, .token = token, .ordinal = ordinal});
+  const std::uint64_t ordinal = ++leading_.commands;
+  leading_.proposals.push_back({.index = at, .token = token, .ordinal = ordinal});
   if (environment_.is_armed(milestone::enqueued, ordinal)) {
     if (environment_.depose(self_, milestone::enqueued, ordinal, at) == deposition::step_down) {
       step_down();
@@ -52,26 +52,26 @@ QUORLITE_DECL void raft_node::propose(quorlite::term expected, proposal_token to
 /// Thesis, 6.4: what is committed now, as soon as a quorum confirms that nobody else could have
 /// committed more.
 QUORLITE_DECL void raft_node::read_barrier(proposal_token token) {
-  if (!leads() || !office_.announced) {
+  if (!leads() || !leading_.announced) {
     settle(token, outcome::not_applied, reason::not_leader);
     return;
   }
-  office_.barriers.push_back({.token = token, .read_index = commit_, .round = office_.round + 1});
+  leading_.barriers.push_back({.token = token, .read_index = commit_, .round = leading_.round + 1});
   post_outbox();
 }
 
 QUORLITE_DECL void raft_node::settle_barriers() {
-  if (office_.barriers.empty()) {
+  if (leading_.barriers.empty()) {
     return;
   }
-  const std::uint64_t confirmed = office_.reached_by_quorum(
-      office_.round, [](const follower_progress& each) { return each.round; });
-  while (!office_.barriers.empty()) {
-    const leader_office::barrier oldest = office_.barriers.front();
+  const std::uint64_t confirmed = leading_.reached_by_quorum(
+      leading_.round, [](const follower_progress& each) { return each.round; });
+  while (!leading_.barriers.empty()) {
+    const leader_state::barrier oldest = leading_.barriers.front();
     if (oldest.round > confirmed || oldest.read_index > applied_) {
       return;
     }
-    office_.barriers.pop_front();
+    leading_.barriers.pop_front();
     settle(oldest.token, outcome::committed, reason::none);
   }
 }
@@ -132,19 +132,19 @@ QUORLITE_DECL void raft_node::on_outbox() {
     return;
   }
   const bool has_new_barrier =
-      !office_.barriers.empty() && office_.barriers.back().round > office_.round;
+      !leading_.barriers.empty() && leading_.barriers.back().round > leading_.round;
   if (has_new_barrier) {
-    ++office_.round;
+    ++leading_.round;
   }
-  for (follower_progress& each : office_.followers) {
+  for (follower_progress& each : leading_.followers) {
     send_entries(each, /*even_if_empty=*/has_new_barrier);
   }
   settle_barriers();
 }
 
 QUORLITE_DECL void raft_node::send_heartbeats() {
-  office_.heartbeat_at_us = environment_.now_us() + options_.heartbeat_interval.value * 1000;
-  for (follower_progress& each : office_.followers) {
+  leading_.heartbeat_at_us = environment_.now_us() + options_.heartbeat_interval.value * 1000;
+  for (follower_progress& each : leading_.followers) {
     send_entries(each, /*even_if_empty=*/true);
   }
 }
@@ -190,7 +190,7 @@ QUORLITE_DECL void raft_node::send_one_append(follower_progress& to, bool with_e
   const log_index previous{to.next.value - 1};
   append_request request{.previous = {previous, disk_.log.term_at(previous)},
                          .commit_index = commit_,
-                         .round = office_.round,
+                         .round = leading_.round,
                          .entries = {}};
   log_index next = to.next;
   std::size_t payload_bytes = 0;
@@ -213,7 +213,7 @@ QUORLITE_DECL void raft_node::send_one_append(follower_progress& to, bool with_e
 
 QUORLITE_DECL void raft_node::on_message(const message& envelope, const append_reply& reply) {
   using mode = follower_progress::mode;
-  follower_progress* const from = leads() ? office_.find(envelope.from) : nullptr;
+  follower_progress* const from = leads() ? leading_.find(envelope.from) : nullptr;
   if (from == nullptr) {
     return;
   }
@@ -304,9 +304,9 @@ QUORLITE_DECL void raft_node::acknowledge(server_id leader, std::uint64_t round)
 /// Paper, 5.4.2: by counting a leader commits entries of its own term only; older ones go with them
 /// (figure 8).
 QUORLITE_DECL void raft_node::advance_commit() {
-  log_index candidate = office_.reached_by_quorum(
+  log_index candidate = leading_.reached_by_quorum(
       disk_.log.synced_index(), [](const follower_progress& each) { return each.match; });
-  candidate = std::min(candidate, office_.commit_ceiling);
+  candidate = std::min(candidate, leading_.commit_ceiling);
   if (candidate <= commit_ || disk_.log.term_at(candidate) != disk_.term) {
     return;
   }
@@ -326,8 +326,8 @@ QUORLITE_DECL bool raft_node::depose_on_the_way_to(log_index candidate) {
     return false;
   }
   std::optional<milestone> what;
-  leader_office::proposal target;
-  for (const leader_office::proposal& each : office_.proposals) {
+  leader_state::proposal target;
+  for (const leader_state::proposal& each : leading_.proposals) {
     if (what || each.index > candidate) {
       break;
     }
@@ -349,7 +349,7 @@ QUORLITE_DECL bool raft_node::depose_on_the_way_to(log_index candidate) {
   if (what == milestone::committed) {
     commit_ = target.index;
   } else {
-    office_.commit_ceiling = log_index{target.index.value - 1};
+    leading_.commit_ceiling = log_index{target.index.value - 1};
   }
   if (environment_.depose(self_, *what, target.ordinal, target.index) == deposition::step_down) {
     step_down();
@@ -385,9 +385,9 @@ QUORLITE_DECL bool raft_node::apply_next() {
     return false;
   }
   applied_ = at;
-  if (!office_.proposals.empty() && office_.proposals.front().index == at) {
-    const proposal_token token = office_.proposals.front().token;
-    office_.proposals.pop_front();
+  if (!leading_.proposals.empty() && leading_.proposals.front().index == at) {
+    const proposal_token token = leading_.proposals.front().token;
+    leading_.proposals.pop_front();
     settle(token, outcome::committed, reason::none);
   }
   announce_if_due();

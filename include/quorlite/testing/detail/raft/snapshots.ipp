@@ -76,12 +76,12 @@ QUORLITE_DECL void raft_node::send_chunk(follower_progress& to) {
        snapshot_request{.at = to.sending->at,
                         .offset = to.sending_offset,
                         .total_bytes = content.size(),
-                        .round = office_.round,
+                        .round = leading_.round,
                         .chunk = bytes(chunk.begin(), chunk.end())});
 }
 
 QUORLITE_DECL void raft_node::on_message(const message& envelope, const snapshot_reply& reply) {
-  follower_progress* const from = leads() ? office_.find(envelope.from) : nullptr;
+  follower_progress* const from = leads() ? leading_.find(envelope.from) : nullptr;
   if (from == nullptr) {
     return;
   }

@@ -42,8 +42,8 @@ struct follower_progress {
   void probe_from(log_index at) noexcept;
 };
 
-/// Everything a leader loses together with its office.
-struct leader_office {
+/// Everything a leader loses together with its leadership.
+struct leader_state {
   struct proposal {
     log_index index{};
     proposal_token token{};
@@ -68,7 +68,7 @@ struct leader_office {
   std::uint64_t round = 0;         ///< of heartbeats, counted up for read barriers
   std::uint64_t heartbeat_at_us = 0;
   std::uint64_t count_quorum_at_us = 0;
-  /// Set by a deposition: no entry above it is committed in this office, which ends at the next
+  /// Set by a deposition: no entry above it is committed in this leadership, which ends at the next
   /// count of the quorum even if the cut is healed before.
   log_index commit_ceiling{~std::uint64_t{0}};
   std::optional<handover> transfer;
@@ -96,5 +96,5 @@ struct leader_office {
 }  // namespace quorlite::testing
 
 #if !defined(QUORLITE_SEPARATE_COMPILATION)
-#include "quorlite/testing/detail/raft/office.ipp"  // IWYU pragma: keep
+#include "quorlite/testing/detail/raft/leader_state.ipp"  // IWYU pragma: keep
 #endif

@@ -1,8 +1,8 @@
 /// @file
-/// Bodies of follower_progress and leader_office.
+/// Bodies of follower_progress and leader_state.
 #pragma once
 
-#include "quorlite/testing/detail/raft/office.hpp"
+#include "quorlite/testing/detail/raft/leader_state.hpp"
 
 #include <algorithm>
 
@@ -20,7 +20,7 @@ QUORLITE_DECL void follower_progress::probe_from(log_index at) noexcept {
   sending.reset();
 }
 
-QUORLITE_DECL follower_progress* leader_office::find(server_id server) noexcept {
+QUORLITE_DECL follower_progress* leader_state::find(server_id server) noexcept {
   const auto found =
       std::find_if(followers.begin(), followers.end(),
                    [&](const follower_progress& each) { return each.server == server; });

@@ -16,11 +16,11 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// On the loop.
-class libraft_office {
+class libraft_leadership {
  public:
   void attach(::raft& engine, libraft_lane& lane) noexcept;
 
-  /// The term of the office that is announced; 0: none is.
+  /// The term of leadership that is announced; 0: none is.
   [[nodiscard]] term open() const noexcept { return open_; }
 
   /// Tells of a loss, if there was one. Before any lane call that may follow from it.
@@ -30,12 +30,12 @@ class libraft_office {
   void watch() noexcept;
 
   /// Announces the loss of what is announced, whatever the engine says.
-  void resign() noexcept;
+  void step_down() noexcept;
 
  private:
   struct barrier {
     struct raft_barrier request;
-    libraft_office* owner;
+    libraft_leadership* owner;
     term asked;
   };
 
@@ -66,5 +66,5 @@ class libraft_office {
 }  // namespace quorlite
 
 #if !defined(QUORLITE_SEPARATE_COMPILATION)
-#include "quorlite/detail/libraft/office.ipp"  // IWYU pragma: keep
+#include "quorlite/detail/libraft/leadership.ipp"  // IWYU pragma: keep
 #endif

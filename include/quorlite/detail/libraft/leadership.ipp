@@ -1,8 +1,8 @@
 /// @file
-/// Bodies of libraft_office: gains, losses and leaders elsewhere, noticed and announced.
+/// Bodies of libraft_leadership: gains, losses and leaders elsewhere, noticed and announced.
 #pragma once
 
-#include "quorlite/detail/libraft/office.hpp"
+#include "quorlite/detail/libraft/leadership.hpp"
 
 #include <string_view>
 
@@ -14,18 +14,18 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-QUORLITE_DECL void libraft_office::attach(::raft& engine, libraft_lane& lane) noexcept {
+QUORLITE_DECL void libraft_leadership::attach(::raft& engine, libraft_lane& lane) noexcept {
   engine_ = &engine;
   lane_ = &lane;
 }
 
-QUORLITE_DECL void libraft_office::notice_loss() noexcept {
+QUORLITE_DECL void libraft_leadership::notice_loss() noexcept {
   if (open_.value != 0 && (lane_->ended() || !leads_in(open_))) {
-    resign();
+    step_down();
   }
 }
 
-QUORLITE_DECL void libraft_office::watch() noexcept {
+QUORLITE_DECL void libraft_leadership::watch() noexcept {
   notice_loss();
   lane_->catch_up();
   notice_loss();  // it may have ended there
@@ -47,7 +47,7 @@ QUORLITE_DECL void libraft_office::watch() noexcept {
   }
 }
 
-QUORLITE_DECL void libraft_office::resign() noexcept {
+QUORLITE_DECL void libraft_leadership::step_down() noexcept {
   if (open_.value != 0) {
     const term was = open_;
     open_ = term{};
@@ -55,7 +55,7 @@ QUORLITE_DECL void libraft_office::resign() noexcept {
   }
 }
 
-QUORLITE_DECL void libraft_office::ask(term now) noexcept {
+QUORLITE_DECL void libraft_leadership::ask(term now) noexcept {
   auto* const one = new barrier{{}, this, now};
   one->request.data = one;
   asked_ = now;
@@ -65,9 +65,10 @@ QUORLITE_DECL void libraft_office::ask(term now) noexcept {
   }
 }
 
-QUORLITE_DECL void libraft_office::on_barrier(struct raft_barrier* request, int status) noexcept {
+QUORLITE_DECL void libraft_leadership::on_barrier(struct raft_barrier* request,
+                                                  int status) noexcept {
   auto* const one = static_cast<barrier*>(request->data);
-  libraft_office& self = *one->owner;
+  libraft_leadership& self = *one->owner;
   if (status == 0) {
     self.applied_ = one->asked;
   } else if (self.asked_ == one->asked) {
@@ -76,13 +77,13 @@ QUORLITE_DECL void libraft_office::on_barrier(struct raft_barrier* request, int 
   delete one;
 }
 
-QUORLITE_DECL void libraft_office::gain(term now) noexcept {
+QUORLITE_DECL void libraft_leadership::gain(term now) noexcept {
   open_ = now;
   told_leader_ = 0;
   lane_->machine().leadership_changed({now, true, engine_->address});
 }
 
-QUORLITE_DECL void libraft_office::tell_leader() noexcept {
+QUORLITE_DECL void libraft_leadership::tell_leader() noexcept {
   raft_id id = 0;
   const char* address = nullptr;
   raft_leader(engine_, &id, &address);
