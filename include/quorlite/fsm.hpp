@@ -1,10 +1,10 @@
 /// @file
 /// The replicated state machine: the one place where committed state changes.
 ///
-/// A leader is a follower with an opinion. Its writers put versions on the tips of the databases
+/// A leader is a follower with an opinion. Its writers put versions on the heads of the databases
 /// and propose what they did; nothing of it is visible before consensus hands the entry back to
 /// `apply`, which then promotes the version that is already there. Everybody else builds the same
-/// version from the entry. If leadership is lost, the tips are dropped; nothing that a reader saw
+/// version from the entry. If leadership is lost, the heads are dropped; nothing that a reader saw
 /// has to be undone.
 ///
 /// This template is the order of the steps, over any engine and any storage. The steps themselves
@@ -227,7 +227,7 @@ verdict fsm<Consensus, Storage>::move(const log_entry& entry, transaction_id id,
   {
     const hold held = state_.hold();
     if (const std::optional<verdict> said = state_.assemble(entry, id, frames, whole)) {
-      return *said;  // refused, or staged, or the leader's own: its pages are on the tips already
+      return *said;  // refused, or staged, or the leader's own: its pages are on the heads already
     }
   }
   return commit(entry, id, whole);

@@ -75,7 +75,7 @@ class replica_core {
   ///   the answer say why. errc::busy: no turn within the patience, or another writer sits there.
   ///   Errors of open(). Else what a COMMIT says: failure::not_applied, failure::outcome_unknown
   ///   (ask outcome() about the answer's id), failure::fatal. A group that writes nothing is
-  ///   answered from the tip, see docs/reference/limits.md
+  ///   answered from the head, see docs/reference/limits.md
   template <class Closure>
   [[nodiscard]] write_answer write(std::string_view name, Closure&& closure) {
     closure_task task(closure);

@@ -190,7 +190,7 @@ class local_host final : public vfs_host {
   void lose() {
     const std::lock_guard lock(mutex_);
     for (const auto& one : registry_.all()) {
-      one->store()->discard_tip();
+      one->store()->discard_head();
     }
     for (const auto& one : pending_) {
       one->error = make_error_code(errc::leadership_lost);
@@ -261,7 +261,7 @@ class local_host final : public vfs_host {
     if (!leading_) {
       return failed(errc::not_leader);
     }
-    if (base.doomed() || base.version() != store.tip().version) {
+    if (base.doomed() || base.version() != store.head().version) {
       return failed(errc::stale_term);
     }
     return write_ticket{term_, store.epoch()};
@@ -273,7 +273,7 @@ class local_host final : public vfs_host {
     ++quiet_waits_;
     const auto store = target.store();
     changed_.wait_for(lock, std::chrono::milliseconds(slice.value),
-                      [&] { return store->tip().version == store->committed().version; });
+                      [&] { return store->head().version == store->committed().version; });
   }
 
   [[nodiscard]] commit_answer commit(std::span<database_write> changes) noexcept override {
@@ -339,7 +339,7 @@ class local_host final : public vfs_host {
       const database_write& change = changes[i];
       const bool fresh = change.ticket.term == term_ &&
                          change.ticket.epoch == change.store->epoch() &&
-                         change.base->version() == change.store->tip().version;
+                         change.base->version() == change.store->head().version;
       if (!fresh || writers_.holder_of(*change.target) != change.writer ||
           (i > 0 && changes[i - 1].target->name() >= change.target->name())) {
         return make_error_code(errc::stale_term);
@@ -356,10 +356,10 @@ class local_host final : public vfs_host {
       record.pages.emplace(page->number().value, bytes(page->image().begin(), page->image().end()));
     }
     record.hash = change.store->hash_after(change.pages, change.page_count, *change.base);
-    const std::error_code error = change.store->install_tip(
+    const std::error_code error = change.store->install_head(
         change.ticket.epoch, std::move(change.pages), change.page_count, record.hash);
     QUORLITE_ASSERT(!error);
-    change.committed = change.store->pin_tip();
+    change.committed = change.store->pin_head();
     return record;
   }
 

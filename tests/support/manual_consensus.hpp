@@ -231,7 +231,7 @@ class basic_bench {
     return apply_next({{in_term, 900'000 + ++opened_}, open_command{name}}, in_term);
   }
 
-  /// Enters a transaction that is built on the tips, and proposes it.
+  /// Enters a transaction that is built on the heads, and proposes it.
   /// @param at_most bytes of one entry
   sent send(std::vector<change> changes, std::size_t at_most = 1U << 20U,
             bool until_certain = false) {
@@ -248,7 +248,7 @@ class basic_bench {
     for (const change& one : changes) {
       const auto target = machine_->databases().find(one.name);
       const std::shared_ptr<page_store> on = target->store();
-      const page_store::pin base = on->pin_tip();
+      const page_store::pin base = on->pin_head();
       database_write write;
       write.target = target;
       write.store = on;
@@ -308,7 +308,7 @@ class basic_bench {
   bool is_quiet(const database& target) {
     const auto held = machine_->state().hold();
     const std::shared_ptr<page_store> on = target.store();
-    return on->tip().version == on->committed().version;
+    return on->head().version == on->committed().version;
   }
 
   // ---- the machine, as a proposer sees it

@@ -62,7 +62,7 @@ bytes edited(bytes_view entry, Edit edit) {
 
 }  // namespace
 
-TEST_CASE("what a follower builds is what the leader had on its tip") {
+TEST_CASE("what a follower builds is what the leader had on its head") {
   pair p;
   for (std::uint8_t round = 1; round <= 20; ++round) {
     p.both({{"a.db", {{1, round}, {round == 6 ? 7U : round, round}}, 50U - round}});

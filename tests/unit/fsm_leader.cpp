@@ -1,4 +1,4 @@
-// A leader is a follower with an opinion: tips, proposals, answers, and what lost leadership
+// A leader is a follower with an opinion: heads, proposals, answers, and what lost leadership
 // leaves.
 #include <cstdint>
 #include <memory>
@@ -26,7 +26,7 @@ struct leading : bench {
     open("b.db");
     lead(1);
   }
-  version_number tip(std::string_view name) { return store(name)->tip().version; }
+  version_number head(std::string_view name) { return store(name)->head().version; }
   version_number committed(std::string_view name) { return store(name)->committed().version; }
   void settle(const sent& one, outcome how, reason why = reason::none) {
     for (std::size_t n = 0; n < one.entries.size(); ++n) {
@@ -59,7 +59,7 @@ TEST_CASE("R1: an entry that was refused answers conflict") {
   l.apply_all(built_on_it);
   CHECK(l.answer_of(built_on_it) == answer::conflict);
   CHECK(l.committed("a.db") == version_number{0});
-  CHECK(l.tip("a.db") == version_number{0});
+  CHECK(l.head("a.db") == version_number{0});
   CHECK(l.answer_of(lost) == answer::waiting);
 }
 
@@ -77,15 +77,15 @@ TEST_CASE("R1: an entry that is applied before propose has returned") {
   CHECK(l.answer_of(many) == answer::applied);
 }
 
-TEST_CASE("R2: a refused proposal is not applied, and its pages leave the tip") {
+TEST_CASE("R2: a refused proposal is not applied, and its pages leave the head") {
   leading l;
   const auto why = GENERATE(reason::busy, reason::not_leader, reason::too_large);
   const auto made = l.send(pages_of_a(1));
-  CHECK(l.tip("a.db") == version_number{1});
+  CHECK(l.head("a.db") == version_number{1});
   l.settle(made, outcome::not_applied, why);
   CHECK(l.answer_of(made) == answer::not_applied);
   CHECK(l.why_of(made) == why);
-  CHECK(l.tip("a.db") == version_number{0});
+  CHECK(l.head("a.db") == version_number{0});
 }
 
 TEST_CASE("R2: a refusal from inside propose") {
@@ -95,7 +95,7 @@ TEST_CASE("R2: a refusal from inside propose") {
   };
   const auto made = l.send(pages_of_a(1));
   CHECK(l.answer_of(made) == answer::not_applied);
-  CHECK(l.tip("a.db") == version_number{0});
+  CHECK(l.head("a.db") == version_number{0});
 }
 
 TEST_CASE("R2: what was pipelined behind a refused proposal ends in conflict") {
@@ -115,16 +115,16 @@ TEST_CASE("R2: what was pipelined behind a refused proposal ends in conflict") {
   CHECK(l.is_sound());
 }
 
-TEST_CASE("R2: a refusal behind a part that was doubted still takes the pages off the tip") {
+TEST_CASE("R2: a refusal behind a part that was doubted still takes the pages off the head") {
   leading l;
   const auto made = l.send(pages_of_a(1), 700);
   REQUIRE(made.entries.size() == 2);
   l->settled(made.first, outcome::unknown, reason::timed_out);
   CHECK(l.answer_of(made) == answer::unknown);
-  CHECK(l.tip("a.db") == version_number{1});
+  CHECK(l.head("a.db") == version_number{1});
   l->settled(proposal_token{made.first.value + 1}, outcome::not_applied, reason::busy);
   CHECK(l.answer_of(made) == answer::unknown);  // answered once
-  CHECK(l.tip("a.db") == version_number{0});
+  CHECK(l.head("a.db") == version_number{0});
 }
 
 TEST_CASE("R3: a doubtful proposal is unknown, and may be committed all the same") {
@@ -193,7 +193,7 @@ TEST_CASE("R5: a gain of a later term is a loss of the former") {
   const auto made = l.send(pages_of_a(1));
   l.lead(2);
   CHECK(l.answer_of(made) == answer::unknown);
-  CHECK(l.tip("a.db") == version_number{0});
+  CHECK(l.head("a.db") == version_number{0});
   CHECK(l->leader().leading);
 }
 
@@ -294,26 +294,26 @@ TEST_CASE("R8: what a snapshot has forgotten stays unknown") {
   CHECK(l->fate_of(old.id) == transaction_fate::expired);
 }
 
-// ---- tips and epochs
+// ---- heads and epochs
 
 TEST_CASE("a commit is visible to readers only once it is applied") {
   leading l;
   const auto before = l.copy("a.db");
   const auto made = l.send(pages_of_a(1));
   CHECK(l.copy("a.db") == before);
-  CHECK(l.tip("a.db") == version_number{1});
+  CHECK(l.head("a.db") == version_number{1});
   l.apply_all(made);
   CHECK(l.copy("a.db") != before);
   CHECK(l.is_sound());
 }
 
-TEST_CASE("writers pipeline on the tip and are answered in order") {
+TEST_CASE("writers pipeline on the head and are answered in order") {
   leading l;
   std::vector<bench::sent> sent;
   for (std::uint8_t n = 1; n <= 10; ++n) {
     sent.push_back(l.send(pages_of_a(n)));
   }
-  CHECK(l.tip("a.db") == version_number{10});
+  CHECK(l.head("a.db") == version_number{10});
   for (std::size_t n = 0; n < sent.size(); ++n) {
     l.apply_all(sent[n]);
     CHECK(l.answer_of(sent[n]) == answer::applied);
@@ -323,20 +323,20 @@ TEST_CASE("writers pipeline on the tip and are answered in order") {
   CHECK(l.is_sound());
 }
 
-TEST_CASE("lost leadership drops the tips, dooms the pins on them and starts an epoch") {
+TEST_CASE("lost leadership drops the heads, dooms the pins on them and starts an epoch") {
   leading l;
   l.commit(pages_of_a(1));
   l.send(pages_of_a(2));
   const auto store = l.store("a.db");
   const auto reader = store->pin_committed();
-  const auto writer = store->pin_tip();
+  const auto writer = store->pin_head();
   const auto epoch = store->epoch();
   CHECK_FALSE(l.is_quiet(*l->databases().find("a.db")));
   l.lose(1);
   CHECK(writer.doomed());
   CHECK_FALSE(reader.doomed());
   CHECK(store->epoch() > epoch);
-  CHECK(store->tip() == store->committed());
+  CHECK(store->head() == store->committed());
   CHECK(l.is_quiet(*l->databases().find("a.db")));
   CHECK(l.next_id(one_term).error() == errc::not_leader);
 }
@@ -358,7 +358,7 @@ TEST_CASE("versions are used again after a loss, and the old history is refused"
   CHECK(l.all() == before);
 }
 
-TEST_CASE("a foreign entry drops what a replica that thinks it leads has on that tip") {
+TEST_CASE("a foreign entry drops what a replica that thinks it leads has on that head") {
   leading l;
   bench other;
   other.open("a.db");
@@ -369,8 +369,8 @@ TEST_CASE("a foreign entry drops what a replica that thinks it leads has on that
   const auto theirs = other.commit(pages_of_a(5));
   l.apply_all(theirs);
   CHECK(l.copy("a.db") == other.copy("a.db"));
-  CHECK(l.tip("a.db") == version_number{1});
-  CHECK(l.tip("b.db") == version_number{1});
+  CHECK(l.head("a.db") == version_number{1});
+  CHECK(l.head("b.db") == version_number{1});
   CHECK(l.answer_of(mine) == answer::waiting);
   l.apply_all(mine);
   CHECK(l.answer_of(mine) == answer::conflict);
@@ -379,13 +379,13 @@ TEST_CASE("a foreign entry drops what a replica that thinks it leads has on that
   CHECK(l.answer_of(elsewhere) == answer::applied);
 }
 
-TEST_CASE("an entry whose tip was dropped is built again from its bytes") {
+TEST_CASE("an entry whose head was dropped is built again from its bytes") {
   leading l;
   const auto first = l.send(pages_of_a(1));
   const auto second = l.send(pages_of_a(2));
   const auto third = l.send(pages_of_a(3));
   l.settle(third, outcome::not_applied, reason::busy);
-  CHECK(l.tip("a.db") == version_number{0});
+  CHECK(l.head("a.db") == version_number{0});
   l.apply_all(first);
   l.apply_all(second);
   CHECK(l.answer_of(first) == answer::applied);
@@ -398,7 +398,7 @@ TEST_CASE("an entry whose tip was dropped is built again from its bytes") {
   CHECK(follower.all() == l.all());
 }
 
-TEST_CASE("two databases on the tip are promoted together") {
+TEST_CASE("two databases on the head are promoted together") {
   leading l;
   const auto both = l.send({{"a.db", {{1, 1}}}, {"b.db", {{1, 2}}}});
   const auto half_behind = l.send(pages_of_a(3));
@@ -408,7 +408,7 @@ TEST_CASE("two databases on the tip are promoted together") {
   l.apply_all(half_behind);
   CHECK(l.answer_of(half_behind) == answer::applied);
   const auto broken = l.send({{"a.db", {{1, 4}}}, {"b.db", {{1, 5}}}});
-  l.store("b.db")->discard_tip();
+  l.store("b.db")->discard_head();
   l.apply_all(broken);  // from the bytes, both of them
   CHECK(l.answer_of(broken) == answer::applied);
   CHECK(l.is_sound());
@@ -418,7 +418,7 @@ TEST_CASE("a drop answers what was on its way to the dropped database with confl
   leading l;
   l.commit(pages_of_a(1));
   const auto made = l.send(pages_of_a(2));
-  const auto writer = l.store("a.db")->pin_tip();
+  const auto writer = l.store("a.db")->pin_head();
   const auto drop = l.send_command(drop_command{"a.db"});
   l.apply_all(drop);
   CHECK(l.answer_of(drop) == answer::applied);
@@ -431,7 +431,7 @@ TEST_CASE("a writer that was planned before a loss cannot enter after it") {
   leading l;
   l.commit(pages_of_a(1));
   const auto store = l.store("a.db");
-  const auto base = store->pin_tip();
+  const auto base = store->pin_head();
   std::vector<database_write> writes(1);
   writes[0].target = l->databases().find("a.db");
   writes[0].store = store;
@@ -459,7 +459,7 @@ TEST_CASE("a writer that was planned before a loss cannot enter after it") {
     l.open("a.db");
     CHECK(l.enter(row, writes, 1).error() == errc::stale_term);
   }
-  CHECK(l.tip("a.db") == l.committed("a.db"));
+  CHECK(l.head("a.db") == l.committed("a.db"));
   CHECK(row->writes.empty());
 }
 
@@ -539,7 +539,7 @@ struct proposing {
     for (const change& one : wanted) {
       const auto target = *on.database_named(one.name);
       const auto store = target->store();
-      bases.push_back(store->pin_tip());
+      bases.push_back(store->pin_head());
       REQUIRE(on.writers().try_acquire(*target, this));
       const auto ticket = on.begin_write(*store, bases.back());
       REQUIRE(ticket);
@@ -594,7 +594,7 @@ TEST_CASE("a commit that is refused may be run again") {
   const commit_answer refused = p.commit({{"a.db", {{1, 1}}}});
   CHECK(refused.error == failure::not_applied);
   CHECK(refused.error != errc::busy);  // the pages are gone
-  CHECK(p.l.tip("a.db") == version_number{0});
+  CHECK(p.l.head("a.db") == version_number{0});
 }
 
 TEST_CASE("a commit whose limit passes is unknown, and its fate is known later") {
@@ -615,7 +615,7 @@ TEST_CASE("too many bytes on their way make a commit busy and leave everything i
     CHECK_FALSE(other.commit({{"a.db", {{1, 1}}}}).error);
     // From inside the wait of the first commit: its bytes are on their way.
     const auto target = *p.on.database_named("b.db");
-    const auto base = target->store()->pin_tip();
+    const auto base = target->store()->pin_head();
     REQUIRE(p.on.writers().try_acquire(*target, &other));
     std::vector<database_write> second(1);
     second[0].target = target;

@@ -108,13 +108,13 @@ class failing_storage : public memory_storage {
 
 // ---- sent and restored
 
-TEST_CASE("a restored machine is the one that was sent, tips left out and staged parts included") {
+TEST_CASE("a restored machine is the one that was sent, heads left out and staged parts included") {
   busy_machine from;
   const auto staged = from.send(new_pages(50), one_page_an_entry);
   REQUIRE(staged.entries.size() == 3);
   from.apply_next(staged.entries[0], one_term);
   from.apply_next(staged.entries[1], one_term);
-  from.send({{"b.db", {{1, 99}}}});  // on the tip, never applied
+  from.send({{"b.db", {{1, 99}}}});  // on the head, never applied
   const bytes sent = from.snapshot();
   bench to;
   REQUIRE_FALSE(to.restore(sent));
@@ -267,7 +267,7 @@ TEST_CASE("readers that stand on the old state read on while a restore swaps it"
   const auto old_b = to.store("b.db");
   const auto pin_a = old_a->pin_committed();
   const auto pin_b = old_b->pin_committed();
-  const auto writer = old_a->pin_tip();
+  const auto writer = old_a->pin_head();
   const auto copy_a = copy_of(old_a, pin_a);
   const auto copy_b = copy_of(old_b, pin_b);
   REQUIRE_FALSE(to.restore(from.snapshot()));

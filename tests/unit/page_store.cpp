@@ -89,10 +89,10 @@ struct fixture {
     return made;
   }
   void install(std::initializer_list<std::uint32_t> numbers, std::uint64_t page_count) {
-    auto writer = store->pin_tip();
+    auto writer = store->pin_head();
     auto set = pages(numbers);
     const std::uint64_t hash = store->hash_after(set, page_count, writer);
-    REQUIRE(!store->install_tip(writer, std::move(set), page_count, hash));
+    REQUIRE(!store->install_head(writer, std::move(set), page_count, hash));
   }
   void commit(std::initializer_list<std::uint32_t> numbers, std::uint64_t page_count) {
     install(numbers, page_count);
@@ -116,7 +116,7 @@ struct fixture {
 TEST_CASE("a store is born with no page and no page size") {
   fixture f;
   CHECK(f.store->committed() == database_state{});
-  CHECK(f.store->tip() == database_state{});
+  CHECK(f.store->head() == database_state{});
   CHECK(f.visible(0, 1) == 0);
   CHECK(f.visible(100, 4294967294U) == 0);
   const auto pin = f.store->pin_committed();
@@ -128,24 +128,24 @@ TEST_CASE("the first install fixes the page size, and a discard undoes that") {
   const auto store = page_store::make();
   std::vector<page_block> small;
   small.push_back(filled(1, 1, 1024));
-  REQUIRE(!store->install_tip(store->epoch(), std::move(small), 1, hash_of(1, 1)));
-  CHECK(store->tip().page_size == 1024);
+  REQUIRE(!store->install_head(store->epoch(), std::move(small), 1, hash_of(1, 1)));
+  CHECK(store->head().page_size == 1024);
   CHECK(store->committed().page_size == 0);
-  store->discard_tip();
-  CHECK(store->tip().page_size == 0);
+  store->discard_head();
+  CHECK(store->head().page_size == 0);
   std::vector<page_block> large;
   large.push_back(filled(1, 2, 65536));
-  REQUIRE(!store->install_tip(store->epoch(), std::move(large), 1, hash_of(1, 2)));
+  REQUIRE(!store->install_head(store->epoch(), std::move(large), 1, hash_of(1, 2)));
   store->promote();
   CHECK(store->committed().page_size == 65536);
 }
 
-TEST_CASE("a pending version is seen by who pins the tip and by nobody else") {
+TEST_CASE("a pending version is seen by who pins the head and by nobody else") {
   fixture f;
   f.commit({1, 2}, 2);
   f.install({2, 3}, 3);
   const auto reader = f.store->pin_committed();
-  const auto writer = f.store->pin_tip();
+  const auto writer = f.store->pin_head();
   CHECK(reader.version().value == 1);
   CHECK(reader.page_count() == 2);
   CHECK(writer.version().value == 2);
@@ -156,7 +156,7 @@ TEST_CASE("a pending version is seen by who pins the tip and by nobody else") {
   CHECK(f.visible(2, 2) == 2);
   f.store->promote();
   CHECK(f.store->committed().version.value == 2);
-  CHECK(f.store->committed() == f.store->tip());
+  CHECK(f.store->committed() == f.store->head());
   CHECK(f.visible(1, 2) == 1);  // the reader still stands there
 }
 
@@ -164,7 +164,7 @@ TEST_CASE("an install moves the images and copies none") {
   fixture f;
   auto set = f.pages({1});
   const page_version* const block = set.front().get();
-  REQUIRE(!f.store->install_tip(f.store->epoch(), std::move(set), 1, hash_of(1, 1)));
+  REQUIRE(!f.store->install_head(f.store->epoch(), std::move(set), 1, hash_of(1, 1)));
   CHECK(set.empty());
   const auto guard = f.reader.enter();
   CHECK(f.reader.find(guard, version_number{1}, page_number{1}) == block);
@@ -225,14 +225,14 @@ TEST_CASE("an install of another epoch changes nothing") {
   fixture f;
   f.commit({1}, 1);
   const epoch_number before = f.store->epoch();
-  auto writer = f.store->pin_tip();
-  f.store->discard_tip();
+  auto writer = f.store->pin_head();
+  f.store->discard_head();
   CHECK(f.store->epoch() > before);
   auto set = f.pages({1});
-  CHECK(f.store->install_tip(before, std::move(set), 1, 0) == errc::stale_term);
-  CHECK(f.store->install_tip(writer, std::move(set), 1, 0) == errc::stale_term);
+  CHECK(f.store->install_head(before, std::move(set), 1, 0) == errc::stale_term);
+  CHECK(f.store->install_head(writer, std::move(set), 1, 0) == errc::stale_term);
   REQUIRE(set.size() == 1);
-  CHECK(f.store->tip().version.value == 1);
+  CHECK(f.store->head().version.value == 1);
   CHECK(!writer.doomed());  // it stood on the committed version, which stays
 }
 
@@ -241,12 +241,12 @@ TEST_CASE("a pin above committed is doomed by a discard, one on committed is not
   f.commit({1}, 1);
   const auto sound = f.store->pin_committed();
   f.install({1}, 1);
-  const auto lost = f.store->pin_tip();
+  const auto lost = f.store->pin_head();
   CHECK(!lost.doomed());
-  f.store->discard_tip();
+  f.store->discard_head();
   CHECK(lost.doomed());
   CHECK(!sound.doomed());
-  CHECK(f.store->tip().version.value == 1);
+  CHECK(f.store->head().version.value == 1);
   CHECK(f.visible(1, 1) == 1);
 }
 
@@ -254,10 +254,10 @@ TEST_CASE("a doomed pin neither protects nor counts for the version that reuses 
   fixture f;
   f.commit({1}, 1);
   f.install({1}, 1);
-  const auto lost = f.store->pin_tip();
-  f.store->discard_tip();
+  const auto lost = f.store->pin_head();
+  f.store->discard_head();
   f.install({1}, 1);
-  const auto next = f.store->pin_tip();
+  const auto next = f.store->pin_head();
   CHECK(next.version() == lost.version());
   CHECK(next.epoch() > lost.epoch());
   CHECK(!next.doomed());
@@ -284,7 +284,7 @@ TEST_CASE("a pin of a version is refused once the epoch or committed moved on") 
   }
   f.store->promote();
   CHECK(f.store->pin_version(epoch, version_number{1}).error() == errc::stale_term);
-  f.store->discard_tip();
+  f.store->discard_head();
   CHECK(f.store->pin_version(epoch, version_number{2}).error() == errc::stale_term);
   CHECK(f.store->pin_version(f.store->epoch(), version_number{2}).has_value());
 }
@@ -292,12 +292,12 @@ TEST_CASE("a pin of a version is refused once the epoch or committed moved on") 
 TEST_CASE("the writer's pin moves with its install and leaves nothing behind") {
   fixture f;
   f.commit({1, 2, 3}, 3);
-  auto writer = f.store->pin_tip();
+  auto writer = f.store->pin_head();
   for (int round = 0; round < 100; ++round) {
     auto set = f.pages({1, 2, 3});
     const std::uint64_t hash = f.store->hash_after(set, 3, writer);
-    REQUIRE(!f.store->install_tip(writer, std::move(set), 3, hash));
-    CHECK(writer.version() == f.store->tip().version);
+    REQUIRE(!f.store->install_head(writer, std::move(set), 3, hash));
+    CHECK(writer.version() == f.store->head().version);
     CHECK(writer.hash() == hash);
     f.store->promote();
     CHECK(f.store->usage().images == 3);
@@ -417,7 +417,7 @@ TEST_CASE("one long pin costs one version more of each page, however long it sta
   auto long_pin = store->pin_committed();
   std::mt19937_64 random(1);
   std::size_t most = 0;
-  auto writer = store->pin_tip();
+  auto writer = store->pin_head();
   for (std::size_t n = 0; n < installs; ++n) {
     std::set<std::uint32_t> numbers;
     while (numbers.size() < 4) {
@@ -427,7 +427,7 @@ TEST_CASE("one long pin costs one version more of each page, however long it sta
     for (const std::uint32_t number : numbers) {
       set.push_back(filled(number, n));
     }
-    REQUIRE(!store->install_tip(writer, std::move(set), count, 0));
+    REQUIRE(!store->install_head(writer, std::move(set), count, 0));
     auto reader = store->pin_committed();  // short ones come and go as well
     if (n >= 8) {
       store->promote();
@@ -437,7 +437,7 @@ TEST_CASE("one long pin costs one version more of each page, however long it sta
   }
   CHECK(most <= 2 * count + 4 * 10 + 64);
   long_pin.reset();
-  while (store->tip() != store->committed()) {
+  while (store->head() != store->committed()) {
     store->promote();
   }
   writer.reset();
@@ -504,7 +504,7 @@ class model {
         }
         break;
       case 7: add(store_->pin_committed(), states_.front()); break;
-      case 8: add(store_->pin_tip(), states_.back()); break;
+      case 8: add(store_->pin_head(), states_.back()); break;
       case 9: pin_some_version(); break;
       default: unpin(); break;
     }
@@ -516,8 +516,8 @@ class model {
 
   void check_everything() {
     CHECK(store_->committed().hash == hash_of(states_.front()));
-    CHECK(store_->tip().hash == hash_of(states_.back()));
-    CHECK(store_->tip().version.value - store_->committed().version.value == states_.size() - 1);
+    CHECK(store_->head().hash == hash_of(states_.back()));
+    CHECK(store_->head().version.value - store_->committed().version.value == states_.size() - 1);
     for (const auto& held : pins_) {
       REQUIRE(held.pin.doomed() == held.doomed);
       if (!held.doomed) {
@@ -610,20 +610,20 @@ class model {
   }
 
   void install() {
-    auto writer = store_->pin_tip();
+    auto writer = store_->pin_head();
     std::vector<page_block> set;
     std::uint64_t count = 0;
     image after = next_state(states_.back(), writer.page_count(), set, count);
     const std::uint64_t hash = store_->hash_after(set, count, writer);
     REQUIRE(hash == hash_of(after));
     if (below(2) == 0) {
-      REQUIRE(!store_->install_tip(writer, std::move(set), count, hash));
-      REQUIRE(writer.version() == store_->tip().version);
+      REQUIRE(!store_->install_head(writer, std::move(set), count, hash));
+      REQUIRE(writer.version() == store_->head().version);
       if (below(3) == 0) {
         add(std::move(writer), after);
       }
     } else {
-      REQUIRE(!store_->install_tip(store_->epoch(), std::move(set), count, hash));
+      REQUIRE(!store_->install_head(store_->epoch(), std::move(set), count, hash));
     }
     states_.push_back(std::move(after));
   }
@@ -642,10 +642,10 @@ class model {
     for (auto& held : pins_) {
       held.doomed = held.doomed || held.pin.version() > committed;
     }
-    store_->discard_tip();
+    store_->discard_head();
     states_.erase(states_.begin() + 1, states_.end());
     std::vector<page_block> late;
-    REQUIRE(store_->install_tip(before, std::move(late), 0, 0) == errc::stale_term);
+    REQUIRE(store_->install_head(before, std::move(late), 0, 0) == errc::stale_term);
   }
 
   void pin_some_version() {

@@ -184,10 +184,10 @@ class model_world {
     become(made);
   }
 
-  /// A writer of our own: whole images on the tip, promoted or taken back.
+  /// A writer of our own: whole images on the head, promoted or taken back.
   void lead() {
     const change made = draw();
-    page_store::pin on = store_->pin_tip();
+    page_store::pin on = store_->pin_head();
     std::vector<page_block> pages;
     for (const std::uint32_t number : made.numbers) {
       page_block page = make_page(page_number{number}, page_bytes);
@@ -197,14 +197,14 @@ class model_world {
     }
     const std::uint64_t hash = store_->hash_after(pages, made.page_count, on);
     CHECK(hash == hash_of(made.after));
-    REQUIRE_FALSE(store_->install_tip(on, std::move(pages), made.page_count, hash));
+    REQUIRE_FALSE(store_->install_head(on, std::move(pages), made.page_count, hash));
     const bool flush_meanwhile = random_.chance(0.3);
     if (flush_meanwhile) {
       flush();
       check();
     }
     if (random_.chance(0.3)) {
-      store_->discard_tip();
+      store_->discard_head();
     } else {
       store_->promote();
       become(made);

@@ -103,7 +103,7 @@ struct world {
     for (std::uint32_t number = 1; number <= pages_full; ++number) {
       all.push_back(filled(number, 1, 1));
     }
-    const std::uint64_t hash = store->hash_after(all, pages_full, store->pin_tip());
+    const std::uint64_t hash = store->hash_after(all, pages_full, store->pin_head());
     made_in[1] = 1;
     store->install_committed(std::move(all), pages_full, hash);
   }
@@ -145,7 +145,7 @@ void read_pages(world& w, std::uint64_t seed) {
     if (turn % 64 == 0) {
       kept = w.store->pin_committed();
     }
-    const auto fresh = random() % 3 == 0 ? w.store->pin_tip() : w.store->pin_committed();
+    const auto fresh = random() % 3 == 0 ? w.store->pin_head() : w.store->pin_committed();
     for (int n = 0; n < 20; ++n) {
       const page_store::pin& pin = n % 4 == 0 ? kept : fresh;
       const auto number = static_cast<std::uint32_t>(n == 0 ? 1 : random() % pages_full + 1);
@@ -167,12 +167,12 @@ void read_pages(world& w, std::uint64_t seed) {
 }
 
 void write_versions(world& w, std::uint64_t versions) {
-  auto writer = w.store->pin_tip();
+  auto writer = w.store->pin_head();
   while (!w.done.load()) {
     const std::uint64_t next = writer.version().value + 1;
     if (next > versions || next > w.store->committed().version.value + depth_most) {
       if (writer.epoch() != w.store->epoch()) {
-        writer = w.store->pin_tip();
+        writer = w.store->pin_head();
       }
       std::this_thread::yield();
       continue;
@@ -185,8 +185,8 @@ void write_versions(world& w, std::uint64_t versions) {
     }
     const std::uint64_t count = count_at(next);
     const std::uint64_t hash = w.store->hash_after(set, count, writer);
-    if (w.store->install_tip(writer, std::move(set), count, hash)) {
-      writer = w.store->pin_tip();
+    if (w.store->install_head(writer, std::move(set), count, hash)) {
+      writer = w.store->pin_head();
     } else {
       ++w.installs;
     }
@@ -205,7 +205,7 @@ void apply_versions(world& w, std::uint64_t versions) {
       continue;
     }
     if (random() % 50 == 0) {
-      w.store->discard_tip();
+      w.store->discard_head();
       ++w.losses;
       continue;
     }

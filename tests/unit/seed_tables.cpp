@@ -128,8 +128,8 @@ struct machine : bench {
   [[nodiscard]] std::uint64_t version(std::string_view name) {
     return store(name)->committed().version.value;
   }
-  [[nodiscard]] std::uint64_t tip(std::string_view name) {
-    return store(name)->tip().version.value;
+  [[nodiscard]] std::uint64_t head(std::string_view name) {
+    return store(name)->head().version.value;
   }
   [[nodiscard]] std::uint64_t refused() {
     return (*this)->counters().malformed + (*this)->counters().conflicts;
@@ -239,7 +239,7 @@ TEST_CASE("3.1: the marks that the seed put on transactions, and their guards") 
             leading_machine m;
             const auto sent = m.send(three_pages());
             m.lead(1);
-            CHECK(m.tip("a.db") == 1);
+            CHECK(m.head("a.db") == 1);
             m.apply_all(sent);
             CHECK(m.answer_of(sent) == answer::applied);
           }},
@@ -272,7 +272,7 @@ TEST_CASE("3.1: the marks that the seed put on transactions, and their guards") 
             m.lose(1);
             m.lose(2);
             CHECK(m.answer_of(sent) == answer::unknown);
-            CHECK(m.tip("a.db") == 0);
+            CHECK(m.head("a.db") == 0);
           }},
       row{"Resurrect() of a follower's, of no zombie, of a settled one",
           "three PANICs, in this order", kept::cannot_exist,
@@ -346,7 +346,7 @@ TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction"
                                  lock_byte));
           }},
       row{"1: a zombie's, no commit", "replace by a surrogate, dry run", kept::as_it_was,
-          "staged as anywhere else; the pages that hoped for it left the tip with leadership",
+          "staged as anywhere else; the pages that hoped for it left the head with leadership",
           [] {
             leading_machine m;
             machine other;
@@ -354,7 +354,7 @@ TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction"
             m.lose(1);
             apply_on({&m, &other}, sent.entries[0]);
             CHECK(m.has_staged());
-            CHECK(m.tip("a.db") == 0);
+            CHECK(m.head("a.db") == 0);
           }},
       row{"2: a zombie's, commit", "resurrect: replay the batches, then commit", kept::as_it_was,
           "built from the staged entries; the fate is committed",
@@ -369,7 +369,7 @@ TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction"
             CHECK(m->fate_of(sent.id) == transaction_fate::committed);
           }},
       row{"3: a live leader's own", "only move its state", kept::as_it_was,
-          "its version on the tip becomes the committed one",
+          "its version on the head becomes the committed one",
           [] {
             leading_machine m;
             const auto sent = m.send(three_pages());
@@ -446,7 +446,7 @@ TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction"
             CHECK(m.refused() == 1);
           }},
       row{"9: a zombie that is pending", "delete it, then as 6", kept::as_it_was,
-          "its pages left the tip with leadership",
+          "its pages left the head with leadership",
           [] {
             leading_machine m;
             machine other;
@@ -457,7 +457,7 @@ TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction"
             CHECK(m->fate_of(left.id) == transaction_fate::not_committed);
           }},
       row{"10: a live leader transaction", "PANIC unexpected transaction", kept::refused_alike,
-          "the log is right: the tip is dropped, the foreign entry applied, our own a conflict",
+          "the log is right: the head is dropped, the foreign entry applied, our own a conflict",
           [] {
             leading_machine m;
             const auto own = m.send(three_pages());

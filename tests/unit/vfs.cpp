@@ -226,7 +226,7 @@ TEST_CASE("readers never see what is only pending, writers build on it") {
   REQUIRE(w.host.replays_equal());
 }
 
-TEST_CASE("a failed upgrade followed by a plain read does not show the tip") {
+TEST_CASE("a failed upgrade followed by a plain read does not show the head") {
   world w;
   connection one = table_of(w);
   connection two = w.open();

@@ -183,7 +183,7 @@ TEST_CASE("F2: a handle that stood on a lost state reads other schema cookies fo
   change(one, 1, 5);
   host.answer(local_host::answers::detached);
   change(one, 2, 5);
-  two.file.turn().want_tip();
+  two.file.turn().want_head();
   REQUIRE(two.file.lock(SQLITE_LOCK_SHARED) == SQLITE_OK);
   REQUIRE(cookie(two) == 5);
   two.end();
@@ -453,7 +453,7 @@ TEST_CASE("F6: waiting for an idle writer ends with the caller's patience") {
   REQUIRE(w.host.writer_waits() <= 60);
   w.host.answer(local_host::answers::detached);
   REQUIRE(run(a, "COMMIT") == SQLITE_OK);
-  REQUIRE(ask(b, "SELECT count(*) FROM t") == "0");  // it does not want the tip any more
+  REQUIRE(ask(b, "SELECT count(*) FROM t") == "0");  // it does not want the head any more
   REQUIRE(run(b, "INSERT INTO t VALUES(2)") == SQLITE_OK);
 }
 

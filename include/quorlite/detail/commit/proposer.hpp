@@ -1,9 +1,9 @@
 /// @file
-/// A writer's way to the log: its pages become entries, its versions go on the tips, and it waits
+/// A writer's way to the log: its pages become entries, its versions go on the heads, and it waits
 /// for the answer.
 ///
 /// Early lock release: the writer slot is free again as soon as the entries are on their way, so
-/// the next connection builds on this one's tip while this one waits. What it builds on may still
+/// the next connection builds on this one's head while this one waits. What it builds on may still
 /// be taken back; then so is its own.
 #pragma once
 

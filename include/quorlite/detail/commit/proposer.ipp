@@ -39,7 +39,7 @@ QUORLITE_DECL result<write_ticket> proposer::begin_write(const page_store& store
     led = machine_.leader().term;
   }
   const write_ticket ticket{led, store.epoch()};
-  if (base.doomed() || base.version() != store.tip().version) {
+  if (base.doomed() || base.version() != store.head().version) {
     return failed(errc::stale_term);
   }
   // A loss between the two looks has moved the epoch, or shows here: the ticket is good or it is
@@ -55,7 +55,7 @@ QUORLITE_DECL void proposer::wait_for_quiet(database& target, milliseconds slice
   const auto is_quiet = [&] {
     const std::shared_ptr<page_store> store = target.store();
     const auto held = machine_.hold();
-    return store->tip().version == store->committed().version;
+    return store->head().version == store->committed().version;
   };
   for (std::uint64_t spent = 0; spent < slice.value && !is_quiet(); ++spent) {
     port_signal never(engine_);
@@ -221,7 +221,7 @@ QUORLITE_DECL std::error_code proposer::read_barrier(milliseconds limit) {
     case reason::not_leader: return errc::not_leader;
     case reason::too_large: return errc::too_large;
     case reason::busy:
-      return errc::overloaded;  // the tip is gone already: from the top, not just COMMIT again
+      return errc::overloaded;  // the head is gone already: from the top, not just COMMIT again
     default: return errc::stale_term;
   }
 }

@@ -43,7 +43,7 @@ class vfs_host {
       std::string_view name) noexcept = 0;
 
   /// May this replica write `store` now, on top of `base`? Does not block.
-  /// @returns errc::not_leader, errc::halted; errc::stale_term if `base` is no longer the tip
+  /// @returns errc::not_leader, errc::halted; errc::stale_term if `base` is no longer the head
   [[nodiscard]] virtual result<write_ticket> begin_write(const page_store& store,
                                                          const page_store::pin& base) noexcept = 0;
 

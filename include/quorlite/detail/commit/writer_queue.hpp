@@ -16,7 +16,7 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-/// The writer slots of a replica's databases: one writer at a time builds on a tip. A slot belongs
+/// The writer slots of a replica's databases: one writer at a time builds on a head. A slot belongs
 /// to the name, over drops and restores. Who waits does so in slices, by the engine's wait, and
 /// tries again after each: there is no order among those who wait, so nobody is kept waiting by one
 /// who has left. Any thread.

@@ -111,8 +111,8 @@ QUORLITE_DECL verdict machine_state::carry_out(const log_entry& entry, const com
   return done(entry, what.id);
 }
 
-/// The leader's own transaction, if the tips still have it: the pages are there already.
-/// @returns false if the tips are not, or no longer, the ones that it was proposed with
+/// The leader's own transaction, if the heads still have it: the pages are there already.
+/// @returns false if the heads are not, or no longer, the ones that it was proposed with
 QUORLITE_DECL bool machine_state::promote_own(transaction_id id,
                                               const assembled_transaction& whole) {
   const row own = parts_->proposals.find(id);
@@ -130,7 +130,7 @@ QUORLITE_DECL bool machine_state::promote_own(transaction_id id,
     }
     const page_store::state base = found->store->committed();
     const bool next =
-        base.version.next() == found->version && found->store->tip().version >= found->version;
+        base.version.next() == found->version && found->store->head().version >= found->version;
     if (!next || base.counted() != frames.base_version || base.hash != frames.base_hash) {
       return false;
     }
@@ -143,8 +143,8 @@ QUORLITE_DECL bool machine_state::promote_own(transaction_id id,
 
 /// @param restart see page_store::install_committed()
 QUORLITE_DECL void machine_state::install(database_write& ready, bool restart) {
-  if (ready.store->tip().version != ready.store->committed().version) {
-    ready.store->discard_tip();  // somebody else's entry: what this replica hoped for is void
+  if (ready.store->head().version != ready.store->committed().version) {
+    ready.store->discard_head();  // somebody else's entry: what this replica hoped for is void
   }
   ready.store->install_committed(std::move(ready.pages), ready.page_count, ready.hash, restart);
 }
@@ -228,7 +228,7 @@ QUORLITE_DECL verdict machine_state::end_of_redo(verdict said) {
 QUORLITE_DECL verdict machine_state::halt(errc why, const std::string& what, log_index at) {
   if (!parts_->health.halted) {
     parts_->health = {true, make_error_code(why), what + " log index " + std::to_string(at.value)};
-    drop_tips();
+    drop_heads();
     parts_->proposals.close();
   }
   return verdict::halted;

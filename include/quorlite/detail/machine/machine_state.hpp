@@ -43,9 +43,9 @@ struct restored_state;
 /// Position, databases, outcomes, proposals and the health of one replica.
 ///
 /// **The lock.** All but options(), databases() and evict() is called under hold(). It orders every
-/// change of committed or tip versions. It is a leaf for callers: adapters may hold their own locks
-/// while they call in, and nothing is called out with it held (signals are raised under it; they
-/// call nobody).
+/// change of committed or head versions. It is a leaf for callers: adapters may hold their own
+/// locks while they call in, and nothing is called out with it held (signals are raised under it;
+/// they call nobody).
 class machine_state {
  public:
   using row = std::shared_ptr<proposal>;
@@ -84,7 +84,7 @@ class machine_state {
   void skip_again(log_index upto) noexcept;
   /// Takes the frames of one entry to what is staged of its transaction.
   /// @returns what to answer: they were refused, or wait, or commit what this leader has on its
-  ///   tips. Nothing: they make `whole`, which is to be prepared and installed
+  ///   heads. Nothing: they make `whole`, which is to be prepared and installed
   [[nodiscard]] std::optional<verdict> assemble(const log_entry& entry, transaction_id id,
                                                 const frames_command& frames,
                                                 assembled_transaction& whole);
@@ -105,7 +105,7 @@ class machine_state {
 
   void change_leadership(const leadership& now);
   void settle(proposal_token which, outcome how, reason why);
-  /// Puts the versions on the tips and the row into the table, together, before propose() is
+  /// Puts the versions on the heads and the row into the table, together, before propose() is
   /// called. @param entries of the transaction; their tokens are consecutive from the one returned
   /// @returns errc::not_leader, stale_term, halted: nothing was changed
   [[nodiscard]] result<proposal_token> enter(const row& proposed, std::span<database_write> writes,
@@ -132,7 +132,7 @@ class machine_state {
   struct parts;
 
   [[nodiscard]] bool promote_own(transaction_id id, const assembled_transaction& whole);
-  void drop_tips();
+  void drop_heads();
   void drop_writes(const proposal& lost);
   void swap_in(restored_state state, stores& replaced);
 

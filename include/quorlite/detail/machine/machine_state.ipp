@@ -54,7 +54,7 @@ QUORLITE_DECL std::unique_ptr<restore_target> machine_state::take_installed() no
 
 QUORLITE_DECL void machine_state::change_leadership(const leadership& now) {
   if (parts_->proposals.is_loss(now)) {
-    drop_tips();
+    drop_heads();
   }
   parts_->proposals.change_leadership(now);
 }
@@ -68,7 +68,7 @@ QUORLITE_DECL void machine_state::settle(proposal_token which, outcome how, reas
     parts_->proposals.answer(
         settled, how == outcome::committed ? answer::applied : answer::not_applied, why);
   } else if (how == outcome::not_applied) {
-    drop_writes(*settled);  // also if its waiter has left: what it built on the tips goes with it
+    drop_writes(*settled);  // also if its waiter has left: what it built on the heads goes with it
     parts_->proposals.answer(settled, answer::not_applied, why);
   } else if (how == outcome::unknown && settled->answer == answer::waiting) {
     parts_->proposals.doubt(settled, why);
@@ -84,13 +84,13 @@ QUORLITE_DECL result<proposal_token> machine_state::enter(const row& proposed,
   for (const database_write& write : writes) {
     const bool fits = write.target->store() == write.store &&
                       write.store->epoch() == write.ticket.epoch &&
-                      write.store->tip().version.next() == write.version;
+                      write.store->head().version.next() == write.version;
     if (!fits) {
       return failed(errc::stale_term);
     }
   }
   for (database_write& write : writes) {
-    const std::error_code error = write.store->install_tip(
+    const std::error_code error = write.store->install_head(
         write.ticket.epoch, std::move(write.pages), write.page_count, write.hash);
     QUORLITE_ASSERT(!error);  // versions change under the lock only
     result<page_store::pin> made = write.store->pin_version(write.ticket.epoch, write.version);
@@ -122,9 +122,9 @@ QUORLITE_DECL transaction_fate machine_state::fate_of(transaction_id id) const {
   return overtaken ? transaction_fate::not_committed : transaction_fate::open;
 }
 
-QUORLITE_DECL void machine_state::drop_tips() {
+QUORLITE_DECL void machine_state::drop_heads() {
   for (const std::shared_ptr<database>& target : parts_->databases.all()) {
-    target->store()->discard_tip();
+    target->store()->discard_head();
   }
 }
 
@@ -134,7 +134,7 @@ QUORLITE_DECL void machine_state::drop_writes(const proposal& lost) {
     const bool pending = write.store->epoch() == write.ticket.epoch &&
                          write.store->committed().version < write.version;
     if (pending) {
-      write.store->discard_tip();
+      write.store->discard_head();
     }
   }
 }

@@ -41,7 +41,7 @@ struct proposal {
   explicit proposal(consensus_port& port) : signal(port) {}
 
   transaction_id id;
-  std::vector<database_write> writes;  ///< the versions on the tips, once they are installed
+  std::vector<database_write> writes;  ///< the versions on the heads, once they are installed
   bool barrier = false;                ///< a read barrier: the engine's good news is its answer
   bool until_certain =
       false;  ///< the waiter would rather wait than hear `unknown` of lost leadership

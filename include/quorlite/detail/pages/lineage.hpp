@@ -25,10 +25,10 @@ class lineage {
   lineage(const database_state& from, std::uint64_t lock_byte, reclaimer& limbo) noexcept;
 
   [[nodiscard]] const database_state& committed() const noexcept { return committed_; }
-  [[nodiscard]] const database_state& tip() const noexcept {
+  [[nodiscard]] const database_state& head() const noexcept {
     return pending_.empty() ? committed_ : pending_.back().at;
   }
-  /// @pre version in [committed, tip]
+  /// @pre version in [committed, head]
   [[nodiscard]] const database_state& state_at(version_number version) const noexcept;
   [[nodiscard]] std::size_t pending_size() const noexcept { return pending_.size(); }
 
@@ -38,7 +38,7 @@ class lineage {
   /// See page_store::load_page.
   void load(page_block page);
 
-  /// Makes the version after the tip, pending. See page_store::install_tip.
+  /// Makes the version after the head, pending. See page_store::install_head.
   /// @param restart the log counts versions from this one on, which is 1
   void append(std::vector<page_block>& pages, std::uint64_t page_count, std::uint64_t hash,
               bool restart = false);

@@ -48,7 +48,7 @@ QUORLITE_DECL void lineage::load(page_block page) {
 
 QUORLITE_DECL void lineage::append(std::vector<page_block>& pages, std::uint64_t page_count,
                                    std::uint64_t hash, bool restart) {
-  const database_state old = tip();
+  const database_state old = head();
   const std::uint32_t page_size =
       old.page_size != 0 || pages.empty() ? old.page_size : pages.front()->page_size();
   const database_state next{.version = version_number{old.version.value + 1},
@@ -97,7 +97,7 @@ QUORLITE_DECL void lineage::discard() noexcept {
 
 QUORLITE_DECL void lineage::check(const std::vector<page_block>& pages,
                                   const database_state& next) const noexcept {
-  const database_state& old = tip();
+  const database_state& old = head();
   QUORLITE_ASSERT(next.page_count <= limits::page_count_max);
   QUORLITE_ASSERT(next.page_count == 0 || next.page_size != 0);
   const std::uint64_t never_data = next.page_size == 0 ? 0 : lock_page(next.page_size, lock_byte_);

@@ -34,9 +34,9 @@ namespace detail {
 
 /// The page versions of one database, of one lineage.
 ///
-/// `committed` is what consensus confirmed; `tip` is at or above it. Versions in (committed, tip]
+/// `committed` is what consensus confirmed; `head` is at or above it. Versions in (committed, head]
 /// are *pending*: the leader's writer installed them, and they are committed in order (promote) or
-/// all taken back (discard_tip). A follower has none (install_committed).
+/// all taken back (discard_head). A follower has none (install_committed).
 ///
 /// A store may have a base (set_base): a storage that holds the pages as of some committed state.
 /// What is not in memory is read from there. Without one every page is in memory.
@@ -106,15 +106,15 @@ class page_store : public std::enable_shared_from_this<page_store> {
   [[nodiscard]] std::uint64_t sum_of_hashes() const;
 
   [[nodiscard]] state committed() const noexcept;
-  [[nodiscard]] state tip() const noexcept;
-  /// The lineage: grows with every discard_tip(). Lock-free.
+  [[nodiscard]] state head() const noexcept;
+  /// The lineage: grows with every discard_head(). Lock-free.
   [[nodiscard]] epoch_number epoch() const noexcept;
 
   /// Stands on the committed state as it is now.
   [[nodiscard]] pin pin_committed();
-  /// Stands on the tip as it is now: what a writer builds on.
-  [[nodiscard]] pin pin_tip();
-  /// Stands on a version in [committed, tip]. @returns errc::stale_term: the epoch moved, or
+  /// Stands on the head as it is now: what a writer builds on.
+  [[nodiscard]] pin pin_head();
+  /// Stands on a version in [committed, head]. @returns errc::stale_term: the epoch moved, or
   /// committed did, beyond `version`
   [[nodiscard]] result<pin> pin_version(epoch_number expected, version_number version);
 
@@ -125,7 +125,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
   [[nodiscard]] std::uint64_t hash_after(std::span<const page_block> pages,
                                          std::uint64_t page_count, const pin& on) const;
 
-  /// The leader's writer: makes a version on top of the tip, pending. Moves the images, copies
+  /// The leader's writer: makes a version on top of the head, pending. Moves the images, copies
   /// none.
   /// @param pages ascending by number, each at most once, none beyond `page_count`, never the lock
   ///   page; all of the database's page size (the first install fixes it). Every page between the
@@ -134,21 +134,21 @@ class page_store : public std::enable_shared_from_this<page_store> {
   /// @param page_count pages after the install; the rest is cut off
   /// @param hash of the database after the install
   /// @returns errc::stale_term: the epoch is not `expected` any more; nothing changed, `pages` too
-  [[nodiscard]] std::error_code install_tip(epoch_number expected, std::vector<page_block>&& pages,
-                                            std::uint64_t page_count, std::uint64_t hash);
+  [[nodiscard]] std::error_code install_head(epoch_number expected, std::vector<page_block>&& pages,
+                                             std::uint64_t page_count, std::uint64_t hash);
 
-  /// The same for a writer with a pin on the tip, which moves on to the version it made: a pin left
-  /// behind would keep the old image of every page until it goes.
-  /// @pre `writer` stands on the tip, unless the epoch moved since it was taken (errc::stale_term)
-  [[nodiscard]] std::error_code install_tip(pin& writer, std::vector<page_block>&& pages,
-                                            std::uint64_t page_count, std::uint64_t hash);
+  /// The same for a writer with a pin on the head, which moves on to the version it made: a pin
+  /// left behind would keep the old image of every page until it goes.
+  /// @pre `writer` stands on the head, unless the epoch moved since it was taken (errc::stale_term)
+  [[nodiscard]] std::error_code install_head(pin& writer, std::vector<page_block>&& pages,
+                                             std::uint64_t page_count, std::uint64_t hash);
 
   /// The oldest pending version is committed. O(its pages).
   /// @pre there is one
   void promote() noexcept;
 
   /// A follower's apply: makes a version and commits it, in one step for everybody who pins.
-  /// @pre nothing is pending; the rest as for install_tip
+  /// @pre nothing is pending; the rest as for install_head
   /// @param restart a transaction that does not say which version it makes: its state counts as
   ///   version 1, however a replica came to it, by the log or by a snapshot
   void install_committed(std::vector<page_block>&& pages, std::uint64_t page_count,
@@ -157,7 +157,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
   /// Leadership was lost: everything above committed is taken back, and the next epoch starts. Its
   /// version numbers will be used again; pins above committed are doomed for ever.
   /// O(pages taken back).
-  void discard_tip() noexcept;
+  void discard_head() noexcept;
 
   /// Calls `visit(const page_version&)` for every page of the state of `at` that changed after
   /// version `after`, in ascending order, without holding a lock. If visit returns a bool, false

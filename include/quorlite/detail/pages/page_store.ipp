@@ -78,15 +78,15 @@ QUORLITE_DECL page_store::state page_store::committed() const noexcept {
   return line_.committed();
 }
 
-QUORLITE_DECL page_store::state page_store::tip() const noexcept {
+QUORLITE_DECL page_store::state page_store::head() const noexcept {
   const std::lock_guard lock(mutex_);
-  return line_.tip();
+  return line_.head();
 }
 
-QUORLITE_DECL std::error_code page_store::install_tip(epoch_number expected,
-                                                      std::vector<page_block>&& pages,
-                                                      std::uint64_t page_count,
-                                                      std::uint64_t hash) {
+QUORLITE_DECL std::error_code page_store::install_head(epoch_number expected,
+                                                       std::vector<page_block>&& pages,
+                                                       std::uint64_t page_count,
+                                                       std::uint64_t hash) {
   const std::lock_guard lock(mutex_);
   if (expected != epoch()) {
     return make_error_code(errc::stale_term);
@@ -110,7 +110,7 @@ QUORLITE_DECL void page_store::install_committed(std::vector<page_block>&& pages
   promote_oldest();
 }
 
-QUORLITE_DECL void page_store::discard_tip() noexcept {
+QUORLITE_DECL void page_store::discard_head() noexcept {
   const std::lock_guard lock(mutex_);
   epoch_.fetch_add(1, std::memory_order_seq_cst);
   line_.discard();
@@ -181,12 +181,12 @@ QUORLITE_DECL page_store::pin page_store::pin_committed() {
   return pin{std::move(self), line_.chains().pins().add(line_.committed()), epoch()};
 }
 
-QUORLITE_DECL page_store::pin page_store::pin_tip() {
+QUORLITE_DECL page_store::pin page_store::pin_head() {
   std::shared_ptr<page_store> self = shared_from_this();
   const std::lock_guard lock(mutex_);
   line_.chains().pins().make_room();
   work();
-  return pin{std::move(self), line_.chains().pins().add(line_.tip()), epoch()};
+  return pin{std::move(self), line_.chains().pins().add(line_.head()), epoch()};
 }
 
 QUORLITE_DECL result<page_store::pin> page_store::pin_version(epoch_number expected,
@@ -202,18 +202,18 @@ QUORLITE_DECL result<page_store::pin> page_store::pin_version(epoch_number expec
   return pin{std::move(self), line_.chains().pins().add(at), expected};
 }
 
-QUORLITE_DECL std::error_code page_store::install_tip(pin& writer, std::vector<page_block>&& pages,
-                                                      std::uint64_t page_count,
-                                                      std::uint64_t hash) {
+QUORLITE_DECL std::error_code page_store::install_head(pin& writer, std::vector<page_block>&& pages,
+                                                       std::uint64_t page_count,
+                                                       std::uint64_t hash) {
   QUORLITE_ASSERT(writer.store_.get() == this);
   const std::lock_guard lock(mutex_);
   if (writer.epoch() != epoch()) {
     return make_error_code(errc::stale_term);
   }
-  QUORLITE_ASSERT(writer.version() == line_.tip().version);
+  QUORLITE_ASSERT(writer.version() == line_.head().version);
   line_.chains().pins().make_room();
   line_.append(pages, page_count, hash);
-  line_.chains().unpin(std::exchange(writer.record_, line_.chains().pins().add(line_.tip())));
+  line_.chains().unpin(std::exchange(writer.record_, line_.chains().pins().add(line_.head())));
   work();
   return {};
 }

@@ -39,7 +39,7 @@ class pin_ledger {
   void make_room();
 
   /// Counts one more pin of `state`, the only state with that version now. O(log pinned states)
-  /// near the tip. @pre make_room() was called
+  /// near the head. @pre make_room() was called
   [[nodiscard]] pin_record* add(const database_state& state) noexcept;
 
   /// Counts one pin less. @returns what it alone had kept: to be looked at again

@@ -47,7 +47,7 @@ QUORLITE_DECL void database::set_exists(bool exists) {
 
 QUORLITE_DECL std::shared_ptr<page_store> database::replace_store(
     std::shared_ptr<page_store> next) {
-  store()->discard_tip();
+  store()->discard_head();
   const std::lock_guard guard(mutex_);
   return std::exchange(store_, std::move(next));
 }

@@ -16,7 +16,7 @@ namespace detail {
 
 /// The busy handler of one connection. SQLite asks it on behalf of a statement that found another
 /// writer, and starts that statement's lock over if it says so. Handles do the waiting, in their
-/// next read lock; here is only decided who may want the tip, and when patience ends.
+/// next read lock; here is only decided who may want the head, and when patience ends.
 class busy_handler {
  public:
   busy_handler(sqlite3* db, milliseconds patience) noexcept : db_(db), patience_(patience.value) {}

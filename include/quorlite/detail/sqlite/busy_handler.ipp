@@ -32,9 +32,9 @@ QUORLITE_DECL bool busy_handler::may_retry(std::uint64_t retries) noexcept {
   for_each_replicated_file(db_, [&](database_file& file) noexcept {
     writer_turn& turn = file.turn();
     if (give_up) {
-      turn.stop_wanting();  // or a later read would stand on the tip
+      turn.stop_wanting();  // or a later read would stand on the head
     }
-    waiting = waiting || turn.wants_tip();
+    waiting = waiting || turn.wants_head();
     if (file.lock_level() == SQLITE_LOCK_NONE && turn.candidate_since() != 0 &&
         (newest == nullptr || turn.candidate_since() > newest->turn().candidate_since())) {
       newest = &file;
@@ -44,7 +44,7 @@ QUORLITE_DECL bool busy_handler::may_retry(std::uint64_t retries) noexcept {
     return false;
   }
   if (!waiting && newest != nullptr) {
-    newest->turn().want_tip();
+    newest->turn().want_head();
   } else if (!waiting) {
     sqlite3_sleep(static_cast<int>(slice_ms));  // a plain file's lock: nobody else waits for that
   }

@@ -133,7 +133,7 @@ class database_file {
 
   int lock_shared();
 
-  /// Gets the slot for a writer that is to stand on the tip. A statement is prepared on the
+  /// Gets the slot for a writer that is to stand on the head. A statement is prepared on the
   /// committed schema; on another one it would be prepared again, in vain, until SQLite gives up.
   /// So a writer waits until a change of the schema is committed.
   bool take_turn();

@@ -247,15 +247,15 @@ QUORLITE_DECL int database_file::lock_shared() {
   view_.turn_to_current();
   stands_on_pending_ = false;
   const bool was_candidate = turn_.take_candidacy();
-  if (turn_.wants_tip()) {
+  if (turn_.wants_head()) {
     if (take_turn()) {
       turn_.stop_wanting();
-      view_.stand_on_tip();
+      view_.stand_on_head();
       stands_on_pending_ = view_.store()->committed().version < view_.at().version();
       return SQLITE_OK;
     }
-    if (!turn_.is_refused(view_.store()->pin_tip())) {
-      return SQLITE_BUSY;  // and still wants the tip
+    if (!turn_.is_refused(view_.store()->pin_head())) {
+      return SQLITE_BUSY;  // and still wants the head
     }
     turn_.stop_wanting();  // not the leader any more: the write lock will say so
   } else if (was_candidate && turn_.acquire_early() && !turn_.await_quiet()) {

@@ -48,7 +48,7 @@ class pragma_statement {
   static bool switches_off(std::string_view value) noexcept;
   static std::uint64_t number(std::string_view digits) noexcept;
 
-  /// SQLite would put its own busy handler, which sleeps by the clock and cannot ask for the tip,
+  /// SQLite would put its own busy handler, which sleeps by the clock and cannot ask for the head,
   /// in the place of the connection's.
   int busy_timeout();
 

@@ -59,8 +59,8 @@ class database_view {
 
   void stand_on_committed() { stand_on(store_->pin_committed()); }
 
-  /// For writers only: the tip may yet be taken back.
-  void stand_on_tip();
+  /// For writers only: the head may yet be taken back.
+  void stand_on_head();
 
   /// The own transaction was committed, and everything that it was built on was too. (If a host
   /// answers before that is so, the state still counts as one that may be taken back.)

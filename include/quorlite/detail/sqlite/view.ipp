@@ -53,8 +53,8 @@ QUORLITE_DECL void database_view::turn_to_current() {
   }
 }
 
-QUORLITE_DECL void database_view::stand_on_tip() {
-  stand_on(store_->pin_tip());
+QUORLITE_DECL void database_view::stand_on_head() {
+  stand_on(store_->pin_head());
   const bool settled = store_->committed().version >= pin_.version();
   // In this order: a committed version of another epoch says nothing about this pin.
   if (!settled || store_->epoch() != pin_.epoch()) {
@@ -75,8 +75,8 @@ QUORLITE_DECL void database_view::stand_on_own(page_store::pin committed) noexce
 
 QUORLITE_DECL bool database_view::is_schema_pending() {
   const page_store::pin committed = store_->pin_committed();
-  const page_store::pin tip = store_->pin_tip();
-  return committed.version() != tip.version() && cookie_at(committed) != cookie_at(tip);
+  const page_store::pin head = store_->pin_head();
+  return committed.version() != head.version() && cookie_at(committed) != cookie_at(head);
 }
 
 QUORLITE_DECL void database_view::step_off() noexcept {

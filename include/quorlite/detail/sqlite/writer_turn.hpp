@@ -16,11 +16,11 @@ namespace detail {
 
 /// The writer slot of a database, as one handle has it or waits for it. One thread.
 ///
-/// A plain connection learns at its write lock that the state it stands on is not the tip. SQLite
+/// A plain connection learns at its write lock that the state it stands on is not the head. SQLite
 /// then unlocks, asks the busy handler, and starts over with a read lock, which cannot be told from
-/// that of a plain read. A plain read must never stand on the tip: it would show what consensus may
-/// yet refuse. So the handle is only a *candidate* after the write lock failed, and the busy
-/// handler, which SQLite asks on behalf of a writer, turns it into one that *wants the tip*.
+/// that of a plain read. A plain read must never stand on the head: it would show what consensus
+/// may yet refuse. So the handle is only a *candidate* after the write lock failed, and the busy
+/// handler, which SQLite asks on behalf of a writer, turns it into one that *wants the head*.
 class writer_turn {
  public:
   writer_turn(vfs_host& host, const database_view& view) noexcept : host_(host), view_(view) {}
@@ -32,9 +32,9 @@ class writer_turn {
   /// It has the slot since its read lock, and its write lock has not come yet.
   [[nodiscard]] bool is_early() const noexcept { return early_; }
 
-  [[nodiscard]] bool wants_tip() const noexcept { return wants_tip_; }
-  void want_tip() noexcept;
-  void stop_wanting() noexcept { wants_tip_ = false; }
+  [[nodiscard]] bool wants_head() const noexcept { return wants_head_; }
+  void want_head() noexcept;
+  void stop_wanting() noexcept { wants_head_ = false; }
   /// When the write lock failed, by the order of the VFS; 0: it did not. Taken once.
   [[nodiscard]] std::uint64_t candidate_since() const noexcept { return candidate_since_; }
   void become_candidate(std::uint64_t now) noexcept { candidate_since_ = now; }
@@ -48,12 +48,12 @@ class writer_turn {
   [[nodiscard]] bool await_quiet();
 
   /// Asks for the right to write on top of the view. Keeps the slot on success only.
-  /// @returns errc::busy: another one writes; errc::stale_term: the view is not the tip;
+  /// @returns errc::busy: another one writes; errc::stale_term: the view is not the head;
   /// errc::not_leader, errc::halted
   [[nodiscard]] std::error_code begin();
 
   /// Would a writer be refused, whatever it stands on?
-  [[nodiscard]] bool is_refused(const page_store::pin& tip) noexcept;
+  [[nodiscard]] bool is_refused(const page_store::pin& head) noexcept;
 
   /// The host has released the slot with the commit.
   void was_released() noexcept;
@@ -71,7 +71,7 @@ class writer_turn {
   const database_view& view_;
   write_ticket ticket_;
   std::uint64_t candidate_since_ = 0;
-  bool wants_tip_ = false;
+  bool wants_head_ = false;
   bool holds_ = false;
   bool early_ = false;
 };

@@ -12,8 +12,8 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-QUORLITE_DECL void writer_turn::want_tip() noexcept {
-  wants_tip_ = true;
+QUORLITE_DECL void writer_turn::want_head() noexcept {
+  wants_head_ = true;
   candidate_since_ = 0;
 }
 
@@ -25,14 +25,14 @@ QUORLITE_DECL bool writer_turn::take_candidacy() noexcept {
 
 QUORLITE_DECL bool writer_turn::acquire_early() {
   for (int round = 0; round < rounds; ++round) {
-    const auto before = view_.store()->tip().version;
+    const auto before = view_.store()->head().version;
     const auto epoch = view_.store()->epoch();
     if (try_acquire()) {
       early_ = true;
       return true;
     }
     host_.writers().wait(view_.target());
-    if (view_.store()->tip().version == before && view_.store()->epoch() == epoch) {
+    if (view_.store()->head().version == before && view_.store()->epoch() == epoch) {
       early_ = try_acquire();
       return early_;
     }
@@ -43,7 +43,7 @@ QUORLITE_DECL bool writer_turn::acquire_early() {
 QUORLITE_DECL bool writer_turn::await_quiet() {
   for (int round = 0; round < rounds; ++round) {
     const auto before = view_.store()->committed().version;
-    if (before == view_.store()->tip().version) {
+    if (before == view_.store()->head().version) {
       return true;
     }
     host_.wait_for_quiet(view_.target(), writer_queue::slice);
@@ -51,15 +51,15 @@ QUORLITE_DECL bool writer_turn::await_quiet() {
       break;
     }
   }
-  return view_.store()->committed().version == view_.store()->tip().version;
+  return view_.store()->committed().version == view_.store()->head().version;
 }
 
 QUORLITE_DECL std::error_code writer_turn::begin() {
   const bool mine = try_acquire();
   early_ = false;
-  // A version alone can name two histories: a doomed one is never the tip.
+  // A version alone can name two histories: a doomed one is never the head.
   if (mine && (!view_.is_current() || view_.is_lost() ||
-               view_.at().version() != view_.store()->tip().version)) {
+               view_.at().version() != view_.store()->head().version)) {
     give_back();
     return make_error_code(errc::stale_term);
   }
@@ -71,8 +71,8 @@ QUORLITE_DECL std::error_code writer_turn::begin() {
   return mine ? std::error_code{} : make_error_code(errc::busy);
 }
 
-QUORLITE_DECL bool writer_turn::is_refused(const page_store::pin& tip) noexcept {
-  const auto ticket = host_.begin_write(*view_.store(), tip);
+QUORLITE_DECL bool writer_turn::is_refused(const page_store::pin& head) noexcept {
+  const auto ticket = host_.begin_write(*view_.store(), head);
   return !ticket.has_value() && ticket.error() != errc::stale_term;
 }
 
