@@ -48,13 +48,13 @@ class log_file {
 
   // C2: with the mutex in hand, no call into the machine is under way; and none will follow.
   void stop() noexcept {
-    const std::lock_guard lane(mutex_);
+    const std::lock_guard strand(mutex_);
     step_down();
   }
 
-  // C3: any thread. The mutex is the lane: what it guards never overlaps. Then C4 and C5.
+  // C3: any thread. The mutex is the strand: what it guards never overlaps. Then C4 and C5.
   void propose(ql::term expected, ql::proposal_token token, ql::bytes_view entry) noexcept {
-    const std::lock_guard lane(mutex_);
+    const std::lock_guard strand(mutex_);
     const record one{expected.value, {entry.begin(), entry.end()}};
     if (const bool fits = entry.size() <= max_entry_bytes();
         !fits || !leading_ || expected != last_.term) {

@@ -5,9 +5,9 @@
 /// offers `propose`, `wait` and, as far as it declares them, the abilities below. How to write one:
 /// docs/how-to/consensus_adapter.md.
 ///
-/// **The lane.** `apply`, `skip`, `leadership_changed`, `take_snapshot` and `install` of one
-/// machine never overlap. The lane is a mutual exclusion, not a thread. Lane calls are short: they
-/// read no storage and wait for nobody.
+/// **The strand.** `apply`, `skip`, `leadership_changed`, `take_snapshot` and `install` of one
+/// machine never overlap. The strand is a mutual exclusion, not a thread. Strand calls are short:
+/// they read no storage and wait for nobody.
 ///
 /// **One answer.** The library answers a COMMIT when it meets its own transaction in `apply`. What
 /// an adapter says in `settled` is only ever bad news, so it may come before, during or after the
@@ -96,7 +96,7 @@ class snapshot_reader {
   [[nodiscard]] virtual std::error_code read(std::uint64_t offset, bytes_span into) noexcept = 0;
 };
 
-/// A restore on its way in. One thread at a time, not necessarily the lane. Destroyed unfinished:
+/// A restore on its way in. One thread at a time, not necessarily the strand. Destroyed unfinished:
 /// abandoned, with the old state untouched.
 class snapshot_stage {
  public:
@@ -120,7 +120,7 @@ class state_machine {
   state_machine(const state_machine&) = delete;
   state_machine& operator=(const state_machine&) = delete;
 
-  // ---- the lane: these calls never overlap each other (which thread makes them is free)
+  // ---- the strand: these calls never overlap each other (which thread makes them is free)
 
   /// A committed entry, in log order. Replays at or below applied() are `already`.
   virtual verdict apply(const log_entry& entry) noexcept = 0;
@@ -137,7 +137,7 @@ class state_machine {
   virtual verdict install(std::unique_ptr<snapshot_stage> finished,
                           log_position engine_at) noexcept = 0;
 
-  // ---- any thread, at any time between start and stop, also from inside propose() and the lane
+  // ---- any thread, at any time between start and stop, also from inside propose() and the strand
 
   /// The fate of a proposal, once per token. `committed` may come before or after the apply.
   virtual void settled(proposal_token which, outcome how, reason why) noexcept = 0;
@@ -148,7 +148,7 @@ class state_machine {
   /// Replay after a restart may start after this entry; the log must be kept above it.
   [[nodiscard]] virtual log_position durable() const noexcept = 0;
 
-  // ---- any thread but the lane; blocks on the storage
+  // ---- any thread but the strand; blocks on the storage
 
   /// Makes the state durable at least up to `upto` (or as far as it is applied). One at a time;
   /// others wait.
@@ -160,7 +160,7 @@ class state_machine {
   ~state_machine() = default;
 };
 
-/// Work that the library wants done off the lane. The library owns it and keeps it alive until
+/// Work that the library wants done off the strand. The library owns it and keeps it alive until
 /// run() has returned.
 class background_task {
  public:
@@ -215,8 +215,8 @@ concept proposes = requires(C& consensus, const C& view, term expected, proposal
   noexcept->std::same_as<std::size_t>;
 };
 
-/// A flag that one thread raises and others wait for. raise() from any thread, also from the lane;
-/// sticky.
+/// A flag that one thread raises and others wait for. raise() from any thread, also from the
+/// strand; sticky.
 template <class S>
 concept raisable_signal = std::default_initializable<S> && std::destructible<S> &&
     requires(S& signal) {
@@ -248,7 +248,7 @@ concept transfers_leadership = requires(C& consensus) {
   noexcept->std::same_as<void>;
 };
 
-/// Runs the task exactly once, off the lane, before stop() returns.
+/// Runs the task exactly once, off the strand, before stop() returns.
 template <class C>
 concept works_in_the_background = requires(C& consensus, background_task& task) {
   { consensus.run(task) }

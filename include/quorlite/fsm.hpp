@@ -12,7 +12,7 @@
 /// assembled_transaction.hpp (what entries make of pages), stored_base.hpp (what lies in the
 /// storage), snapshots.hpp.
 ///
-/// **Locks.** `in_lane_` catches adapters whose lane calls overlap. The machine's lock
+/// **Locks.** `in_strand_` catches adapters whose strand calls overlap. The machine's lock
 /// (machine_state::hold) orders every change of state; it is never held while a page is built or
 /// the storage is asked. `flush_mutex_` makes flushes wait for each other.
 #pragma once
@@ -70,7 +70,7 @@ class fsm final : public state_machine, public detail::flush_port, private detai
   ///   errors: do not start
   [[nodiscard]] std::error_code load();
 
-  // ---- the lane
+  // ---- the strand
 
   verdict apply(const log_entry& entry) noexcept override;
   verdict skip(log_position upto) noexcept override;
@@ -107,16 +107,16 @@ class fsm final : public state_machine, public detail::flush_port, private detai
  private:
   using hold = std::unique_lock<std::mutex>;
 
-  /// Adapters promise that lane calls never overlap; a second one is their error, not an outcome.
-  class lane_visit {
+  /// Adapters promise that strand calls never overlap; a second one is their error, not an outcome.
+  class strand_visit {
    public:
-    explicit lane_visit(std::atomic<bool>& busy) noexcept : busy_(busy) {
+    explicit strand_visit(std::atomic<bool>& busy) noexcept : busy_(busy) {
       const bool overlaps = busy_.exchange(true, std::memory_order_acquire);
       QUORLITE_ASSERT(!overlaps);
     }
-    lane_visit(const lane_visit&) = delete;
-    lane_visit& operator=(const lane_visit&) = delete;
-    ~lane_visit() { busy_.store(false, std::memory_order_release); }
+    strand_visit(const strand_visit&) = delete;
+    strand_visit& operator=(const strand_visit&) = delete;
+    ~strand_visit() { busy_.store(false, std::memory_order_release); }
 
    private:
     std::atomic<bool>& busy_;
@@ -134,7 +134,7 @@ class fsm final : public state_machine, public detail::flush_port, private detai
 
   detail::storage_port_of<Storage> storage_;
   detail::machine_state state_;
-  std::atomic<bool> in_lane_{false};
+  std::atomic<bool> in_strand_{false};
   std::shared_ptr<detail::damage_board> board_;
   std::mutex flush_mutex_;
   detail::stored_base base_;  // under flush_mutex_, but for begin_restore()
@@ -157,7 +157,7 @@ std::error_code fsm<Consensus, Storage>::load() {
 
 template <consensus Consensus, storage Storage>
 verdict fsm<Consensus, Storage>::apply(const log_entry& entry) noexcept {
-  const lane_visit lane(in_lane_);
+  const strand_visit strand(in_strand_);
   const fsm_options& options = state_.options();
   {
     const hold held = state_.hold();
@@ -198,7 +198,7 @@ verdict fsm<Consensus, Storage>::apply(const log_entry& entry) noexcept {
 
 template <consensus Consensus, storage Storage>
 verdict fsm<Consensus, Storage>::skip(log_position upto) noexcept {
-  const lane_visit lane(in_lane_);
+  const strand_visit strand(in_strand_);
   const hold held = state_.hold();
   if (state_.health().halted) {
     return verdict::halted;
@@ -238,7 +238,7 @@ template <consensus Consensus, storage Storage>
 verdict fsm<Consensus, Storage>::commit(const log_entry& entry, transaction_id id,
                                         const detail::assembled_transaction& whole) {
   detail::prepared_transaction ready;
-  const bool redo = state_.is_redoing();  // only the lane changes it
+  const bool redo = state_.is_redoing();  // only the strand changes it
   const std::error_code error =
       ready.prepare(whole, state_.databases(), state_.options().lock_byte, redo);
   const hold held = state_.hold();
@@ -258,7 +258,7 @@ verdict fsm<Consensus, Storage>::commit(const log_entry& entry, transaction_id i
 
 template <consensus Consensus, storage Storage>
 void fsm<Consensus, Storage>::leadership_changed(const leadership& now) noexcept {
-  const lane_visit lane(in_lane_);
+  const strand_visit strand(in_strand_);
   const hold held = state_.hold();
   state_.change_leadership(now);
 }
@@ -273,7 +273,7 @@ void fsm<Consensus, Storage>::settled(proposal_token which, outcome how, reason 
 
 template <consensus Consensus, storage Storage>
 result<std::shared_ptr<detail::captured_state>> fsm<Consensus, Storage>::capture() {
-  const lane_visit lane(in_lane_);
+  const strand_visit strand(in_strand_);
   const hold held = state_.hold();
   return state_.capture_whole();
 }
@@ -310,7 +310,7 @@ result<std::unique_ptr<snapshot_stage>> fsm<Consensus, Storage>::begin_restore()
 template <consensus Consensus, storage Storage>
 verdict fsm<Consensus, Storage>::install(std::unique_ptr<snapshot_stage> finished,
                                          log_position engine_at) noexcept {
-  const lane_visit lane(in_lane_);
+  const strand_visit strand(in_strand_);
   detail::machine_state::stores replaced;  // freed after the hold
   const hold held = state_.hold();
   return state_.install(*finished, this, engine_at, replaced);

@@ -42,7 +42,7 @@ class replica_core {
   [[nodiscard]] std::error_code status() const noexcept { return started_; }
 
   /// A clean stop: stops the adapter, so that whoever waits is answered, then makes everything that
-  /// is applied durable in the storage. Reads go on. Idempotent; not from the lane. Blocks. (The
+  /// is applied durable in the storage. Reads go on. Idempotent; not from the strand. Blocks. (The
   /// destructor stops the adapter and no more: the log brings the rest at the next start.)
   /// @returns errors of flush(), for the first call
   std::error_code stop();

@@ -1,7 +1,7 @@
 // A state machine that remembers what it was told, and a cluster of them on the test Raft.
 //
 // Between them they check, at every call, what the laws say: A1 (order), A2 (same bytes at the same
-// index), A3 (the lane), A4 (silence after halted), A6 (skips), P1 to P5 (proposals), L1 to L4
+// index), A3 (the strand), A4 (silence after halted), A6 (skips), P1 to P5 (proposals), L1 to L4
 // (leadership), S1 (no hole after a restart). What is broken is collected in record::faults.
 #pragma once
 
@@ -124,7 +124,7 @@ class checking_machine final : public state_machine {
   }
 
   void leadership_changed(const leadership& now) noexcept override {
-    const lane_hold hold(*this);
+    const strand_hold hold(*this);
     if (now.leading && leading_) {
       record_.fault("L3: two gains in a row");
     }
@@ -150,13 +150,13 @@ class checking_machine final : public state_machine {
   }
 
   result<std::unique_ptr<snapshot_reader>> take_snapshot() noexcept override {
-    const lane_hold hold(*this);
+    const strand_hold hold(*this);
     ++snapshots_taken;
     return std::make_unique<reader>(position(), encode(entries_));
   }
 
   verdict install(std::unique_ptr<snapshot_stage> finished, log_position at) noexcept override {
-    const lane_hold hold(*this);
+    const strand_hold hold(*this);
     auto& stage = static_cast<stage_of&>(*finished);
     if (!stage.is_finished) {
       record_.fault("S6: an unfinished stage was installed");
@@ -213,13 +213,13 @@ class checking_machine final : public state_machine {
   std::uint64_t halt_at = 0;  // answers halted at this index
 
  private:
-  struct lane_hold {
-    explicit lane_hold(checking_machine& owner) : machine(owner) {
-      if (machine.lane_.test_and_set()) {
-        machine.record_.fault("A3: two calls on the lane");
+  struct strand_hold {
+    explicit strand_hold(checking_machine& owner) : machine(owner) {
+      if (machine.strand_.test_and_set()) {
+        machine.record_.fault("A3: two calls on the strand");
       }
     }
-    ~lane_hold() { machine.lane_.clear(); }
+    ~strand_hold() { machine.strand_.clear(); }
     checking_machine& machine;
   };
 
@@ -263,9 +263,9 @@ class checking_machine final : public state_machine {
   };
 
   verdict take(applied_entry entry) {
-    const lane_hold hold(*this);
+    const strand_hold hold(*this);
     if (halted_) {
-      record_.fault("A4: a lane call after halted");
+      record_.fault("A4: a strand call after halted");
     }
     if (entry.index <= entries_.size()) {
       if (entries_[entry.index - 1] != entry) {
@@ -325,7 +325,7 @@ class checking_machine final : public state_machine {
   kept_state& kept_;
   std::vector<applied_entry> entries_;  // entry i at place i-1
   std::map<std::uint64_t, pending_answer*> waiting_;
-  std::atomic_flag lane_ = ATOMIC_FLAG_INIT;
+  std::atomic_flag strand_ = ATOMIC_FLAG_INIT;
   bool leading_ = false;
   bool halted_ = false;
   term gained_;

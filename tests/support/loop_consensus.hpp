@@ -40,7 +40,7 @@ enum class loop_flaw {
   keeps_span,          // looks at the caller's buffer when the entry is applied
   announces_early,     // a gain before the entries of older terms are applied
   ignores_term,
-  overlaps_lane,      // a skip from a second thread during apply
+  overlaps_strand,    // a skip from a second thread during apply
   false_not_applied,  // says not_applied, and appends
   replays_with_hole,  // restarts from durable + 2
   reproposes,         // what a lost term left behind is appended in the next one
@@ -400,7 +400,7 @@ class loop_cluster {
     if ((flaw_ == loop_flaw::damages_entries || forked) && copy.size() > 20) {
       copy[20] ^= std::byte{1};
     }
-    if (flaw_ != loop_flaw::overlaps_lane) {
+    if (flaw_ != loop_flaw::overlaps_strand) {
       return self.machine->apply({at, copy});
     }
     std::atomic<bool> done{false};

@@ -79,7 +79,7 @@ TEST_CASE("the consensus suite catches every flaw in its law", "[consensus]") {
       {loop_flaw::ignores_term, "P6"},        {loop_flaw::shuffles, "P7"},
       {loop_flaw::forgets_empty, "P8"},       {loop_flaw::takes_any_size, "P8"},
       {loop_flaw::keeps_span, "P9"},          {loop_flaw::forwards, "P11"},
-      {loop_flaw::commits_when_cut, "P12"},   {loop_flaw::overlaps_lane, "A3"},
+      {loop_flaw::commits_when_cut, "P12"},   {loop_flaw::overlaps_strand, "A3"},
       {loop_flaw::calls_halted, "A4"},        {loop_flaw::commits_alone, "A5"},
       {loop_flaw::skips_entries, "A6"},       {loop_flaw::announces_early, "L1"},
       {loop_flaw::silent_stop, "L3"},         {loop_flaw::repeats_gain, "L3"},

@@ -746,7 +746,7 @@ TEST_CASE("machines that applied the same have the same bytes, through restarts 
 
 namespace {
 
-/// Entries on their way from the writer to the lane.
+/// Entries on their way from the writer to the strand.
 class post {
  public:
   void put(bytes entry, term in_term) {
@@ -830,7 +830,7 @@ std::vector<log_line> apply_until(bench& m, post& from, std::size_t entries,
 
 }  // namespace
 
-TEST_CASE("a lane, a writer, four readers and a flusher do not disturb each other") {
+TEST_CASE("a strand, a writer, four readers and a flusher do not disturb each other") {
   bench m;
   m.open("a.db");
   m.open("b.db");

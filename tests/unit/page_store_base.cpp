@@ -179,7 +179,7 @@ class model_world {
     const std::uint64_t reads = base_->reads;
     result<database_write> ready = prepare_frames(frames, database_, lock_byte);
     REQUIRE(ready.has_value());
-    CHECK(base_->reads == reads);  // the lane never reads the base
+    CHECK(base_->reads == reads);  // the strand never reads the base
     store_->install_committed(std::move(ready->pages), ready->page_count, ready->hash);
     become(made);
   }

@@ -57,7 +57,7 @@ class libraft {
   /// disk. May be called again after stop(), with a machine that loaded what the last one flushed.
   /// @returns errc::busy: the directory is another's; errc::corrupt: the log or its snapshot is
   ///   damaged; errc::diverged: a cluster is to begin here, but the machine has a history already;
-  ///   std::errc::invalid_argument: an address; storage errors. Of the lane, at most install was
+  ///   std::errc::invalid_argument: an address; storage errors. Of the strand, at most install was
   ///   called then.
   [[nodiscard]] std::error_code start(state_machine& machine) noexcept;
 

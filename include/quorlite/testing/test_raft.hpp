@@ -257,8 +257,8 @@ class test_raft {
   ~test_raft();
 
   /// Restores the server's snapshot if the machine is behind it; entries follow as events.
-  /// @returns errors of begin_restore, append and finish, and errc::halted; the machine's lane was
-  /// not entered, except by an install that answered halted
+  /// @returns errors of begin_restore, append and finish, and errc::halted; the machine's strand
+  /// was not entered, except by an install that answered halted
   [[nodiscard]] std::error_code start(state_machine& machine) noexcept;
   void stop() noexcept;
 

@@ -46,7 +46,7 @@ struct staged_foreign {
   std::vector<foreign_frames> frames;    ///< the same, decoded: views into the parts
 };
 
-/// Lane only. What it answers depends on the log alone.
+/// Strand only. What it answers depends on the log alone.
 class foreign_staging final : public legacy_staging {
  public:
   /// @param encode_mark appends an entry that means the mark, for capture()

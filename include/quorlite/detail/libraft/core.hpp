@@ -22,11 +22,11 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/io.hpp"
-#include "quorlite/detail/libraft/lane.hpp"
 #include "quorlite/detail/libraft/leadership.hpp"
 #include "quorlite/detail/libraft/members.hpp"
 #include "quorlite/detail/libraft/proposals.hpp"
 #include "quorlite/detail/libraft/snapshot.hpp"
+#include "quorlite/detail/libraft/strand.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/raft/libraft_options.hpp"
 
@@ -71,8 +71,8 @@ class libraft_core final : private libraft_io_listener {
   void watch() noexcept;
 
   /// The engine is to be closed before it does anything else: the machine halted, or a disk failed.
-  [[nodiscard]] bool must_close() const noexcept { return lane_.ended(); }
-  [[nodiscard]] std::error_code failure() const noexcept { return lane_.failure(); }
+  [[nodiscard]] bool must_close() const noexcept { return strand_.ended(); }
+  [[nodiscard]] std::error_code failure() const noexcept { return strand_.failure(); }
 
   /// Before raft_close, for an orderly stop: what it gives up is not called lost, but stopped.
   void expect_close(reason why) noexcept { proposals_.blame(blame(why)); }
@@ -81,11 +81,11 @@ class libraft_core final : private libraft_io_listener {
     return disk_errors_ != 0 ? reason::log_failed : otherwise;
   }
 
-  /// No lane call follows: tells the loss, settles and answers all that waits. Usually after the
+  /// No strand call follows: tells the loss, settles and answers all that waits. Usually after the
   /// engine was closed; if before, its callbacks find nothing left to tell.
   void end(reason why) noexcept;
 
-  [[nodiscard]] const libraft_lane& lane() const noexcept { return lane_; }
+  [[nodiscard]] const libraft_strand& strand() const noexcept { return strand_; }
   [[nodiscard]] term open() const noexcept { return leadership_.open(); }
 
   /// Brings a status up to date. @param alive false: the engine is gone
@@ -115,7 +115,7 @@ class libraft_core final : private libraft_io_listener {
 
   raft_fsm fsm_{};
   ::raft* engine_ = nullptr;
-  libraft_lane lane_;
+  libraft_strand strand_;
   libraft_io io_;
   libraft_leadership leadership_;
   libraft_proposals proposals_;

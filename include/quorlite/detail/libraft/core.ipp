@@ -32,11 +32,11 @@ QUORLITE_DECL libraft_core::libraft_core(const libraft_options& options) noexcep
 
 QUORLITE_DECL void libraft_core::attach(::raft& engine, state_machine& machine) noexcept {
   engine_ = &engine;
-  lane_.attach(engine, machine);
+  strand_.attach(engine, machine);
   io_.attach(engine, *this);
-  compaction_.attach(engine, lane_);
-  leadership_.attach(engine, lane_);
-  proposals_.attach(engine, lane_, io_);
+  compaction_.attach(engine, strand_);
+  leadership_.attach(engine, strand_);
+  proposals_.attach(engine, strand_, io_);
   members_.attach(engine);
 }
 
@@ -59,8 +59,8 @@ QUORLITE_DECL void libraft_core::carry_out(libraft_mail& mail) noexcept {
 }
 
 QUORLITE_DECL void libraft_core::watch() noexcept {
-  if (engine_->state == RAFT_UNAVAILABLE && !lane_.ended()) {
-    lane_.end(make_error_code(errc::storage_broken));  // it gave up, for want of disk or memory
+  if (engine_->state == RAFT_UNAVAILABLE && !strand_.ended()) {
+    strand_.end(make_error_code(errc::storage_broken));  // it gave up, for want of disk or memory
   }
   leadership_.watch();
   proposals_.pump(leadership_.open());
@@ -70,14 +70,14 @@ QUORLITE_DECL void libraft_core::watch() noexcept {
 QUORLITE_DECL void libraft_core::end(reason why) noexcept {
   expect_close(why);
   leadership_.step_down();
-  lane_.end({});
+  strand_.end({});
   proposals_.sweep();
   members_.sweep();
 }
 
 QUORLITE_DECL void libraft_core::report(libraft_status& into, bool alive) const {
-  into.failure = lane_.failure();
-  into.position = lane_.cursor().at;
+  into.failure = strand_.failure();
+  into.position = strand_.cursor().at;
   into.announced = leadership_.open().value != 0;
   into.log_bytes = compaction_.applied_log_bytes() + proposals_.in_flight();
   into.snapshot_bytes = compaction_.snapshot_bytes();
@@ -85,7 +85,7 @@ QUORLITE_DECL void libraft_core::report(libraft_status& into, bool alive) const 
                    .batches = proposals_.batches(),
                    .refused_busy = proposals_.refused(),
                    .barriers = proposals_.barriers(),
-                   .commands_applied = lane_.commands(),
+                   .commands_applied = strand_.commands(),
                    .snapshots_taken = compaction_.taken(),
                    .snapshots_failed = compaction_.failed(),
                    .snapshots_restored = restore_.installed(),
@@ -137,7 +137,7 @@ QUORLITE_DECL int libraft_core::on_apply(raft_fsm* fsm, const raft_buffer* buffe
   libraft_core& self = of(fsm);
   *result = nullptr;
   self.leadership_.notice_loss();
-  self.lane_.apply(*buffer);
+  self.strand_.apply(*buffer);
   self.compaction_.note_applied();
   return 0;
 }
@@ -163,11 +163,11 @@ QUORLITE_DECL int libraft_core::on_snapshot_finalize(raft_fsm* fsm, raft_buffer*
 QUORLITE_DECL int libraft_core::on_restore(raft_fsm* fsm, raft_buffer* buffer) noexcept {
   libraft_core& self = of(fsm);
   self.leadership_.notice_loss();
-  if (self.lane_.ended()) {
+  if (self.strand_.ended()) {
     return RAFT_SHUTDOWN;
   }
-  if (const std::error_code error = self.restore_.install(self.lane_, *buffer)) {
-    self.lane_.end(error);
+  if (const std::error_code error = self.restore_.install(self.strand_, *buffer)) {
+    self.strand_.end(error);
     return RAFT_CORRUPT;
   }
   self.compaction_.restored(self.restore_.installed_bytes());
@@ -176,16 +176,16 @@ QUORLITE_DECL int libraft_core::on_restore(raft_fsm* fsm, raft_buffer* buffer) n
 
 QUORLITE_DECL void libraft_core::disk_failed(int code) noexcept {
   ++disk_errors_;
-  lane_.end(libraft_error(code));
+  strand_.end(libraft_error(code));
 }
 
 QUORLITE_DECL int libraft_core::prepare_restore(const raft_buffer& snapshot) noexcept {
-  restore_error_ = restore_.prepare(lane_.machine(), snapshot);
+  restore_error_ = restore_.prepare(strand_.machine(), snapshot);
   return restore_error_ ? RAFT_CORRUPT : 0;
 }
 
 QUORLITE_DECL void libraft_core::restore_failed(int code) noexcept {
-  lane_.end(restore_error_ ? restore_error_ : libraft_error(code));
+  strand_.end(restore_error_ ? restore_error_ : libraft_error(code));
 }
 
 }  // namespace detail

@@ -8,7 +8,7 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
-#include "quorlite/detail/libraft/lane.hpp"
+#include "quorlite/detail/libraft/strand.hpp"
 #include "quorlite/ids.hpp"
 
 namespace quorlite {
@@ -18,12 +18,12 @@ namespace detail {
 /// On the loop.
 class libraft_leadership {
  public:
-  void attach(::raft& engine, libraft_lane& lane) noexcept;
+  void attach(::raft& engine, libraft_strand& strand) noexcept;
 
   /// The term of leadership that is announced; 0: none is.
   [[nodiscard]] term open() const noexcept { return open_; }
 
-  /// Tells of a loss, if there was one. Before any lane call that may follow from it.
+  /// Tells of a loss, if there was one. Before any strand call that may follow from it.
   void notice_loss() noexcept;
 
   /// Looks at the engine and tells what is new. Not from inside the engine.
@@ -53,7 +53,7 @@ class libraft_leadership {
   void tell_leader() noexcept;
 
   ::raft* engine_ = nullptr;
-  libraft_lane* lane_ = nullptr;
+  libraft_strand* strand_ = nullptr;
   term open_;
   term asked_;    // a barrier of this term is on its way, or was applied
   term applied_;  // a barrier of this term was applied

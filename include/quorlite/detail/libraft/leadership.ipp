@@ -7,29 +7,29 @@
 #include <string_view>
 
 #include "quorlite/config.hpp"
-#include "quorlite/detail/libraft/lane.hpp"
+#include "quorlite/detail/libraft/strand.hpp"
 #include "quorlite/ids.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-QUORLITE_DECL void libraft_leadership::attach(::raft& engine, libraft_lane& lane) noexcept {
+QUORLITE_DECL void libraft_leadership::attach(::raft& engine, libraft_strand& strand) noexcept {
   engine_ = &engine;
-  lane_ = &lane;
+  strand_ = &strand;
 }
 
 QUORLITE_DECL void libraft_leadership::notice_loss() noexcept {
-  if (open_.value != 0 && (lane_->ended() || !leads_in(open_))) {
+  if (open_.value != 0 && (strand_->ended() || !leads_in(open_))) {
     step_down();
   }
 }
 
 QUORLITE_DECL void libraft_leadership::watch() noexcept {
   notice_loss();
-  lane_->catch_up();
+  strand_->catch_up();
   notice_loss();  // it may have ended there
-  if (lane_->ended()) {
+  if (strand_->ended()) {
     return;
   }
   if (engine_->state == RAFT_LEADER) {
@@ -51,7 +51,7 @@ QUORLITE_DECL void libraft_leadership::step_down() noexcept {
   if (open_.value != 0) {
     const term was = open_;
     open_ = term{};
-    lane_->machine().leadership_changed({was, false, {}});
+    strand_->machine().leadership_changed({was, false, {}});
   }
 }
 
@@ -80,7 +80,7 @@ QUORLITE_DECL void libraft_leadership::on_barrier(struct raft_barrier* request,
 QUORLITE_DECL void libraft_leadership::gain(term now) noexcept {
   open_ = now;
   told_leader_ = 0;
-  lane_->machine().leadership_changed({now, true, engine_->address});
+  strand_->machine().leadership_changed({now, true, engine_->address});
 }
 
 QUORLITE_DECL void libraft_leadership::tell_leader() noexcept {
@@ -93,7 +93,7 @@ QUORLITE_DECL void libraft_leadership::tell_leader() noexcept {
   told_leader_ = id;
   told_term_ = term{engine_->current_term};
   const std::string_view hint = address == nullptr ? std::string_view() : address;
-  lane_->machine().leadership_changed({told_term_, false, hint});
+  strand_->machine().leadership_changed({told_term_, false, hint});
 }
 
 }  // namespace detail

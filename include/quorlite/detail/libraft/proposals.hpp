@@ -26,7 +26,7 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 class libraft_io;
-class libraft_lane;
+class libraft_strand;
 
 /// Several commands in one entry of libraft: one disk write and one message for all of them.
 ///
@@ -40,7 +40,7 @@ class libraft_lane;
 /// | … | | the commands, back to back |
 /// | … | 0 to 7 | zeros, to a multiple of 8: libraft sends entries without any padding of its own |
 ///
-/// Numbers are little-endian. Each command of a batch has a log index of its own (lane.hpp).
+/// Numbers are little-endian. Each command of a batch has a log index of its own (strand.hpp).
 ///
 /// Reads a batch. A view: the bytes stay the caller's.
 class libraft_batch {
@@ -128,7 +128,7 @@ class libraft_proposals {
   libraft_proposals& operator=(const libraft_proposals&) = delete;
   ~libraft_proposals();
 
-  void attach(::raft& engine, libraft_lane& lane, libraft_io& io) noexcept;
+  void attach(::raft& engine, libraft_strand& strand, libraft_io& io) noexcept;
 
   /// Any thread. Counts a proposal's bytes as in flight until it is settled.
   /// @returns false: there is no room, and nothing was counted
@@ -190,7 +190,7 @@ class libraft_proposals {
   const std::size_t in_flight_max_;
   const std::uint64_t log_max_;
   ::raft* engine_ = nullptr;
-  libraft_lane* lane_ = nullptr;
+  libraft_strand* strand_ = nullptr;
   libraft_io* io_ = nullptr;
   std::deque<libraft_proposal> queue_;  // wait for a place among the batches
   std::vector<proposal_token> riders_;  // barriers that go with the next of them

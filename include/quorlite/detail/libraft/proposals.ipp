@@ -18,7 +18,7 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/core/wire.hpp"
 #include "quorlite/detail/libraft/io.hpp"
-#include "quorlite/detail/libraft/lane.hpp"
+#include "quorlite/detail/libraft/strand.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/raft/libraft_options.hpp"
@@ -99,10 +99,10 @@ QUORLITE_DECL libraft_proposals::libraft_proposals(const libraft_options& option
 
 QUORLITE_DECL libraft_proposals::~libraft_proposals() = default;
 
-QUORLITE_DECL void libraft_proposals::attach(::raft& engine, libraft_lane& lane,
+QUORLITE_DECL void libraft_proposals::attach(::raft& engine, libraft_strand& strand,
                                              libraft_io& io) noexcept {
   engine_ = &engine;
-  lane_ = &lane;
+  strand_ = &strand;
   io_ = &io;
 }
 
@@ -183,7 +183,7 @@ QUORLITE_DECL void libraft_proposals::sweep() noexcept {
 }
 
 QUORLITE_DECL reason libraft_proposals::refusal(term open, term expected) const noexcept {
-  if (lane_->ended() || io_->failed()) {
+  if (strand_->ended() || io_->failed()) {
     return io_->failed() ? reason::log_failed : reason::stopped;
   }
   if (engine_->state != RAFT_LEADER || open.value != engine_->current_term) {
@@ -276,16 +276,16 @@ QUORLITE_DECL void libraft_proposals::settle_all(batch& one, outcome how, reason
 QUORLITE_DECL void libraft_proposals::settle_barriers(const std::vector<proposal_token>& tokens,
                                                       outcome how, reason why) noexcept {
   // A machine that ended has not applied what this barrier stands behind.
-  const bool behind = how == outcome::committed && lane_->ended();
+  const bool behind = how == outcome::committed && strand_->ended();
   for (const proposal_token token : tokens) {
-    lane_->machine().settled(token, behind ? outcome::unknown : how,
-                             behind ? reason::stopped : why);
+    strand_->machine().settled(token, behind ? outcome::unknown : how,
+                               behind ? reason::stopped : why);
   }
 }
 
 QUORLITE_DECL void libraft_proposals::settle(const waiting& one, outcome how, reason why) noexcept {
   in_flight_.fetch_sub(one.bytes + own_bytes);
-  lane_->machine().settled(one.token, how, why);
+  strand_->machine().settled(one.token, how, why);
 }
 
 }  // namespace detail

@@ -25,7 +25,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
-#include "quorlite/detail/libraft/lane.hpp"
+#include "quorlite/detail/libraft/strand.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/raft/libraft_options.hpp"
 
@@ -77,9 +77,9 @@ class libraft_restore {
   /// @returns errc::corrupt, and what the stage says
   [[nodiscard]] std::error_code prepare(state_machine& machine, const raft_buffer& from) noexcept;
 
-  /// The lane. Prepares first what was not. On success the buffer is released.
+  /// The strand. Prepares first what was not. On success the buffer is released.
   /// @returns what prepare() does: the buffer stays the engine's
-  [[nodiscard]] std::error_code install(libraft_lane& lane, raft_buffer& from) noexcept;
+  [[nodiscard]] std::error_code install(libraft_strand& strand, raft_buffer& from) noexcept;
 
   [[nodiscard]] std::uint64_t installed() const noexcept { return installed_; }
   [[nodiscard]] std::uint64_t installed_bytes() const noexcept { return installed_bytes_; }
@@ -108,7 +108,7 @@ class libraft_compaction {
   explicit libraft_compaction(const libraft_options& options) noexcept;
 
   /// Before the engine starts.
-  void attach(::raft& engine, libraft_lane& lane) noexcept;
+  void attach(::raft& engine, libraft_strand& strand) noexcept;
 
   /// After each entry, from inside the engine's apply: it looks at the threshold after the last.
   void note_applied() noexcept;
@@ -129,11 +129,11 @@ class libraft_compaction {
   void end(raft_buffer*& bufs, unsigned& count) noexcept;
 
   /// Another server's snapshot took the place of the log.
-  void restored(std::uint64_t size) noexcept { stored(size, lane_->applied_bytes(), 0); }
+  void restored(std::uint64_t size) noexcept { stored(size, strand_->applied_bytes(), 0); }
 
   /// Bytes of entries in memory that were applied here; those in flight come on top.
   [[nodiscard]] std::uint64_t applied_log_bytes() const noexcept {
-    return kept_bytes_ + lane_->applied_bytes() - base_bytes_;
+    return kept_bytes_ + strand_->applied_bytes() - base_bytes_;
   }
   [[nodiscard]] std::uint64_t snapshot_bytes() const noexcept { return snapshot_bytes_; }
   [[nodiscard]] std::uint64_t taken() const noexcept { return taken_; }
@@ -154,13 +154,13 @@ class libraft_compaction {
   const std::uint64_t trailing_bytes_;
   const std::uint64_t log_bytes_;
   ::raft* engine_ = nullptr;
-  libraft_lane* lane_ = nullptr;
+  libraft_strand* strand_ = nullptr;
   std::unique_ptr<snapshot_reader> reader_;  // of the one being taken
   libraft_cursor at_;
   std::uint64_t at_bytes_ = 0;
   std::uint64_t trailing_ = 0;
   bool forced_ = false;
-  std::uint64_t base_bytes_ = 0;  // lane bytes that the last snapshot contains
+  std::uint64_t base_bytes_ = 0;  // strand bytes that the last snapshot contains
   std::uint64_t kept_bytes_ = 0;  // of entries before it
   std::uint64_t patience_ = 0;    // more bytes before a failed one is tried again
   std::uint64_t snapshot_bytes_ = 0;

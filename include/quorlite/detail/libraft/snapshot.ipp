@@ -18,7 +18,7 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/core/wire.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
-#include "quorlite/detail/libraft/lane.hpp"
+#include "quorlite/detail/libraft/strand.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/raft/libraft_options.hpp"
 
@@ -122,17 +122,17 @@ QUORLITE_DECL std::error_code libraft_restore::prepare(state_machine& machine,
   return error;
 }
 
-QUORLITE_DECL std::error_code libraft_restore::install(libraft_lane& lane,
+QUORLITE_DECL std::error_code libraft_restore::install(libraft_strand& strand,
                                                        raft_buffer& from) noexcept {
   if (ready_.base != from.base) {
-    if (const std::error_code error = prepare(lane.machine(), from)) {
+    if (const std::error_code error = prepare(strand.machine(), from)) {
       return error;
     }
   }
   prepared ready = std::exchange(ready_, {});
-  lane.move_to(ready.at);
+  strand.move_to(ready.at);
   if (ready.stage != nullptr) {
-    lane.carried_on(lane.machine().install(std::move(ready.stage), ready.at.at));
+    strand.carried_on(strand.machine().install(std::move(ready.stage), ready.at.at));
   }
   installed_bytes_ = ready.size;
   ++installed_;
@@ -166,14 +166,14 @@ QUORLITE_DECL libraft_compaction::libraft_compaction(const libraft_options& opti
       trailing_bytes_(options.trailing_bytes),
       log_bytes_(options.log_bytes) {}
 
-QUORLITE_DECL void libraft_compaction::attach(::raft& engine, libraft_lane& lane) noexcept {
+QUORLITE_DECL void libraft_compaction::attach(::raft& engine, libraft_strand& strand) noexcept {
   engine_ = &engine;
-  lane_ = &lane;
+  strand_ = &strand;
   raft_set_snapshot_threshold(engine_, never);
 }
 
 QUORLITE_DECL void libraft_compaction::note_applied() noexcept {
-  if (lane_->applied_bytes() - base_bytes_ >= limit() + patience_) {
+  if (strand_->applied_bytes() - base_bytes_ >= limit() + patience_) {
     raft_set_snapshot_threshold(engine_, 1);
   }
 }
@@ -184,18 +184,18 @@ QUORLITE_DECL void libraft_compaction::force() noexcept {
 }
 
 QUORLITE_DECL int libraft_compaction::begin() noexcept {
-  lane_->catch_up();
-  state_machine& machine = lane_->machine();
-  if (lane_->ended() || machine.applied().index != lane_->cursor().at.index) {
+  strand_->catch_up();
+  state_machine& machine = strand_->machine();
+  if (strand_->ended() || machine.applied().index != strand_->cursor().at.index) {
     return RAFT_BUSY;  // a machine that is ahead of its replay has no state of this entry
   }
   result<std::unique_ptr<snapshot_reader>> reader = machine.take_snapshot();
-  if (!reader || (*reader)->at().index != lane_->cursor().at.index) {
+  if (!reader || (*reader)->at().index != strand_->cursor().at.index) {
     return RAFT_BUSY;
   }
   reader_ = std::move(*reader);
-  at_ = lane_->cursor();
-  at_bytes_ = lane_->applied_bytes();
+  at_ = strand_->cursor();
+  at_bytes_ = strand_->applied_bytes();
   raft_set_snapshot_threshold(engine_, never);
   raft_set_snapshot_trailing(engine_, entries_to_keep());
   return 0;

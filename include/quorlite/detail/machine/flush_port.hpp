@@ -16,7 +16,7 @@ class flush_port {
   flush_port& operator=(const flush_port&) = delete;
 
   /// Flushes, if so much is dirty that more would not fit into the memory. Blocks on the storage;
-  /// any thread but the lane, with no lock held. @returns as state_machine::flush()
+  /// any thread but the strand, with no lock held. @returns as state_machine::flush()
   [[nodiscard]] virtual std::error_code flush_if_crowded() noexcept = 0;
 
  protected:

@@ -23,7 +23,7 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-/// Lane only. What it answers depends on the log alone, so every replica answers alike.
+/// Strand only. What it answers depends on the log alone, so every replica answers alike.
 class frame_assembly {
  public:
   /// @param legacy a format whose entries may wait here too; nullptr: none

@@ -29,8 +29,8 @@ class frame_assembly;
 class machine_state;
 struct restored_state;
 
-/// Entries of the format that wait for their commit: one object for each frame_assembly. Lane only;
-/// what it answers depends on the log alone.
+/// Entries of the format that wait for their commit: one object for each frame_assembly. Strand
+/// only; what it answers depends on the log alone.
 class legacy_staging {
  public:
   legacy_staging() = default;
@@ -72,7 +72,8 @@ class legacy_format {
   [[nodiscard]] virtual bool admits(bytes_view entry) const noexcept = 0;
   [[nodiscard]] virtual std::unique_ptr<legacy_staging> make_staging() const = 0;
 
-  /// Carries an entry out, as fsm::apply does with native ones. The lane; takes the machine's lock.
+  /// Carries an entry out, as fsm::apply does with native ones. The strand; takes the machine's
+  /// lock.
   virtual verdict apply(machine_state& machine, const log_entry& entry) const = 0;
   /// A replay brings an entry that the base holds: what it staged is staged again.
   virtual void stage_again(frame_assembly& assembly, const log_entry& entry) const = 0;

@@ -60,7 +60,7 @@ enum class transaction_state : std::uint8_t {
   return false;
 }
 
-/// One transaction that spans several entries. Lane only.
+/// One transaction that spans several entries. Strand only.
 class transaction {
  public:
   /// One entry that waits for the commit: the very bytes, so that a snapshot can carry them on.

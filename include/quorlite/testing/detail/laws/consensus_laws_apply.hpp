@@ -1,5 +1,5 @@
 /// @file
-/// Consensus laws about the lane and leadership: A3 to A5, L1, L5, L6.
+/// Consensus laws about the strand and leadership: A3 to A5, L1, L5, L6.
 #pragma once
 
 #include <chrono>
@@ -17,9 +17,9 @@ namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-/// A3: machines that take their time, so that a second lane call would be seen.
+/// A3: machines that take their time, so that a second strand call would be seen.
 template <consensus_harness H, class Make>
-void check_lane(Make& make, conformance_report& report) {
+void check_strand(Make& make, conformance_report& report) {
   consensus_scene<H> scene(make(3), report);
   const std::size_t server = scene.await_leader();
   for (std::size_t i = 0; i < scene.size(); ++i) {
@@ -144,7 +144,7 @@ void check_moving_leadership(Make& make, conformance_report& report) {
 
 template <consensus_harness H, class Make>
 void run_apply_laws(Make& make, conformance_report& report) {
-  check_lane<H>(make, report);
+  check_strand<H>(make, report);
   check_halted<H>(make, report);
   check_quorum_before_apply<H>(make, report);
   check_moving_leadership<H>(make, report);

@@ -29,7 +29,7 @@ class recording_machine final : public state_machine {
   recording_machine(std::size_t server, consensus_ledger& ledger, consensus_abilities abilities,
                     recorded_state disk = {}, bool restarted = false);
 
-  // ---- the lane
+  // ---- the strand
 
   verdict apply(const log_entry& entry) noexcept override;
 
@@ -63,23 +63,24 @@ class recording_machine final : public state_machine {
   [[nodiscard]] bool holds(log_index index) const;
   [[nodiscard]] stage_counters& stages() noexcept { return *counters_; }
 
-  /// Called at the end of each apply that moved the machine, on the lane. Must not call the
+  /// Called at the end of each apply that moved the machine, on the strand. Must not call the
   /// adapter.
   void on_apply(std::function<void(const log_entry&)> hook);
   /// The next entry is answered with `halted`.
   void halt_at_next();
-  /// Runs in the middle of each lane call that moved the machine: room for another call to overlap.
+  /// Runs in the middle of each strand call that moved the machine: room for another call to
+  /// overlap.
   void linger_with(std::function<void()> pause);
   /// The server was stopped or crashed: any further call is a broken law.
   void expect_silence() noexcept { gone_ = true; }
 
  private:
-  // A3: lane calls never overlap, whatever their threads.
-  struct lane_call {
-    lane_call(recording_machine& owner, const char* what);
-    lane_call(const lane_call&) = delete;
-    lane_call& operator=(const lane_call&) = delete;
-    ~lane_call();
+  // A3: strand calls never overlap, whatever their threads.
+  struct strand_call {
+    strand_call(recording_machine& owner, const char* what);
+    strand_call(const strand_call&) = delete;
+    strand_call& operator=(const strand_call&) = delete;
+    ~strand_call();
     void linger() const;
     recording_machine& machine;
     const bool alone;
@@ -98,7 +99,7 @@ class recording_machine final : public state_machine {
   const consensus_abilities abilities_;
   const bool restarted_;
   std::shared_ptr<stage_counters> counters_ = std::make_shared<stage_counters>();
-  std::atomic_flag lane_ = ATOMIC_FLAG_INIT;
+  std::atomic_flag strand_ = ATOMIC_FLAG_INIT;
   std::atomic<bool> gone_{false};
 
   mutable std::mutex mutex_;  // of everything below

@@ -38,7 +38,7 @@ QUORLITE_DECL recording_machine::recording_machine(std::size_t server, consensus
       disk_(std::move(disk)) {}
 
 QUORLITE_DECL verdict recording_machine::apply(const log_entry& entry) noexcept {
-  const lane_call call(*this, "apply");
+  const strand_call call(*this, "apply");
   if (!call.alone) {
     return verdict::already;
   }
@@ -59,7 +59,7 @@ QUORLITE_DECL verdict recording_machine::apply(const log_entry& entry) noexcept 
 }
 
 QUORLITE_DECL verdict recording_machine::skip(log_position upto) noexcept {
-  const lane_call call(*this, "skip");
+  const strand_call call(*this, "skip");
   if (!call.alone) {
     return verdict::already;
   }
@@ -82,7 +82,7 @@ QUORLITE_DECL verdict recording_machine::skip(log_position upto) noexcept {
 }
 
 QUORLITE_DECL void recording_machine::leadership_changed(const leadership& now) noexcept {
-  const lane_call call(*this, "leadership_changed");
+  const strand_call call(*this, "leadership_changed");
   const std::string hint(now.leader_hint);
   if (!call.alone) {
     return;
@@ -116,14 +116,14 @@ QUORLITE_DECL void recording_machine::leadership_changed(const leadership& now) 
 }
 
 QUORLITE_DECL result<std::unique_ptr<snapshot_reader>> recording_machine::take_snapshot() noexcept {
-  const lane_call call(*this, "take_snapshot");
+  const strand_call call(*this, "take_snapshot");
   const std::lock_guard guard(mutex_);
   return std::make_unique<recording_reader>(state_);
 }
 
 QUORLITE_DECL verdict recording_machine::install(std::unique_ptr<snapshot_stage> finished,
                                                  log_position engine_at) noexcept {
-  const lane_call call(*this, "install");
+  const strand_call call(*this, "install");
   auto* const stage = dynamic_cast<recording_stage*>(finished.get());
   if (!call.alone) {
     return verdict::already;
@@ -192,23 +192,24 @@ QUORLITE_DECL void recording_machine::linger_with(std::function<void()> pause) {
   linger_ = std::move(pause);
 }
 
-QUORLITE_DECL recording_machine::lane_call::lane_call(recording_machine& owner, const char* what)
-    : machine(owner), alone(!owner.lane_.test_and_set(std::memory_order_acquire)) {
+QUORLITE_DECL recording_machine::strand_call::strand_call(recording_machine& owner,
+                                                          const char* what)
+    : machine(owner), alone(!owner.strand_.test_and_set(std::memory_order_acquire)) {
   if (!alone) {
-    machine.ledger_.fault("A3", std::string(what) + " overlapped another lane call");
+    machine.ledger_.fault("A3", std::string(what) + " overlapped another strand call");
   }
   if (machine.gone_) {
     machine.ledger_.fault("A3", std::string(what) + " came after stop had returned");
   }
 }
 
-QUORLITE_DECL recording_machine::lane_call::~lane_call() {
+QUORLITE_DECL recording_machine::strand_call::~strand_call() {
   if (alone) {
-    machine.lane_.clear(std::memory_order_release);
+    machine.strand_.clear(std::memory_order_release);
   }
 }
 
-QUORLITE_DECL void recording_machine::lane_call::linger() const {
+QUORLITE_DECL void recording_machine::strand_call::linger() const {
   if (const auto pause = machine.copy_of(machine.linger_)) {
     pause();
   }

@@ -2,7 +2,7 @@
 /// One server of the test Raft: the protocol and nothing around it.
 ///
 /// It has no clock, no network and no thread: the world calls `receive` and `wake`, and the node
-/// answers through its environment. The machine's lane is the caller's stack. Bodies, a chapter
+/// answers through its environment. The machine's strand is the caller's stack. Bodies, a chapter
 /// each: lifecycle.ipp, election.ipp, replication.ipp, snapshots.ipp.
 ///
 /// Follows the Raft paper (Ongaro and Ousterhout, extended version) and, where it says "thesis",

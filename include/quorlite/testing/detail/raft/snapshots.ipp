@@ -15,7 +15,7 @@ namespace detail {
 
 // ---- taking one
 
-/// The state is pinned here, on the lane; it is read in later events, between which entries are
+/// The state is pinned here, on the strand; it is read in later events, between which entries are
 /// applied.
 QUORLITE_DECL void raft_node::take_snapshot_if_due() {
   const log_index last = disk_.snapshot == nullptr ? log_index{} : disk_.snapshot->at.index;

@@ -260,7 +260,7 @@ QUORLITE_DECL bool world::state::wait(detail::client_signal& signal, millisecond
   // Even a wait for nothing lets time pass: else a client that polls would stop the clock for ever.
   const std::uint64_t deadline_us = now + std::max<std::uint64_t>(limit.value * 1000, 1);
   if (!clients.inside_client()) {
-    QUORLITE_ASSERT(!inside_event);  // the lane, a task and a callback must not wait
+    QUORLITE_ASSERT(!inside_event);  // the strand, a task and a callback must not wait
     while (!signal.raised() && !given_up() && step_until(deadline_us)) {
     }
     return signal.raised();

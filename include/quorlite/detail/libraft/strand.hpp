@@ -27,8 +27,8 @@ struct libraft_cursor {
   log_position at;          ///< ours
 };
 
-/// The lane of one machine. Every call is made on the loop of the engine.
-class libraft_lane {
+/// The strand of one machine. Every call is made on the loop of the engine.
+class libraft_strand {
  public:
   /// @param engine, machine outlive this
   void attach(const ::raft& engine, state_machine& machine) noexcept;
@@ -37,7 +37,7 @@ class libraft_lane {
   [[nodiscard]] const ::raft& engine() const noexcept { return *engine_; }
   [[nodiscard]] const libraft_cursor& cursor() const noexcept { return cursor_; }
 
-  /// True: no lane call may follow but the loss of leadership.
+  /// True: no strand call may follow but the loss of leadership.
   [[nodiscard]] bool ended() const noexcept { return ended_; }
   [[nodiscard]] std::error_code failure() const noexcept { return failure_; }
   /// The first reason stays. @param why none: an orderly stop
@@ -77,5 +77,5 @@ class libraft_lane {
 }  // namespace quorlite
 
 #if !defined(QUORLITE_SEPARATE_COMPILATION)
-#include "quorlite/detail/libraft/lane.ipp"  // IWYU pragma: keep
+#include "quorlite/detail/libraft/strand.ipp"  // IWYU pragma: keep
 #endif

@@ -1,8 +1,8 @@
 /// @file
-/// Bodies of libraft_lane: an entry applied, entries skipped, the end.
+/// Bodies of libraft_strand: an entry applied, entries skipped, the end.
 #pragma once
 
-#include "quorlite/detail/libraft/lane.hpp"
+#include "quorlite/detail/libraft/strand.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -19,17 +19,17 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-QUORLITE_DECL void libraft_lane::attach(const ::raft& engine, state_machine& machine) noexcept {
+QUORLITE_DECL void libraft_strand::attach(const ::raft& engine, state_machine& machine) noexcept {
   engine_ = &engine;
   machine_ = &machine;
 }
 
-QUORLITE_DECL void libraft_lane::end(std::error_code why) noexcept {
+QUORLITE_DECL void libraft_strand::end(std::error_code why) noexcept {
   ended_ = true;
   failure_ = failure_ ? failure_ : why;
 }
 
-QUORLITE_DECL void libraft_lane::apply(const raft_buffer& buffer) noexcept {
+QUORLITE_DECL void libraft_strand::apply(const raft_buffer& buffer) noexcept {
   const std::uint64_t entry = engine_->last_applied + 1;
   skip_to(entry - 1);
   if (ended_) {
@@ -53,18 +53,18 @@ QUORLITE_DECL void libraft_lane::apply(const raft_buffer& buffer) noexcept {
   }
 }
 
-QUORLITE_DECL bool libraft_lane::carried_on(verdict answer) noexcept {
+QUORLITE_DECL bool libraft_strand::carried_on(verdict answer) noexcept {
   if (answer == verdict::halted) {
     end(make_error_code(errc::halted));
   }
   return answer != verdict::halted;
 }
 
-QUORLITE_DECL term libraft_lane::term_of(std::uint64_t entry) const noexcept {
+QUORLITE_DECL term libraft_strand::term_of(std::uint64_t entry) const noexcept {
   return std::max(libraft_term_at(engine_->log, entry), cursor_.at.term);
 }
 
-QUORLITE_DECL void libraft_lane::skip_to(std::uint64_t entry) noexcept {
+QUORLITE_DECL void libraft_strand::skip_to(std::uint64_t entry) noexcept {
   if (ended_ || entry <= cursor_.entry) {
     return;
   }
