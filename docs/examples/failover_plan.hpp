@@ -26,20 +26,20 @@ struct failover {
   moment when = moment::before;
   bool crash = false;  ///< the process is gone; else it is cut off and does not know
   /// For at_commit: how far the transaction had come.
-  quorlite::testing::milestone come_to = quorlite::testing::milestone::enqueued;
+  quorlite::testing::commit_phase come_to = quorlite::testing::commit_phase::enqueued;
   bool noticed = false;       ///< a leader that was cut off finds out before the next statement
   bool returns_late = false;  ///< just before the next failover; else after the next statement
 };
 
 [[nodiscard]] inline std::string describe(const failover& one) {
-  using quorlite::testing::milestone;
+  using quorlite::testing::commit_phase;
   if (one.when != moment::at_commit) {
     return one.when == moment::inside ? "inside a transaction" : "between two transactions";
   }
   switch (one.come_to) {
-    case milestone::enqueued: return "at COMMIT, its entry sent to nobody";
-    case milestone::appended: return "at COMMIT, its entry on a quorum";
-    case milestone::committed: return "at COMMIT, its entry committed";
+    case commit_phase::enqueued: return "at COMMIT, its entry sent to nobody";
+    case commit_phase::appended: return "at COMMIT, its entry on a quorum";
+    case commit_phase::committed: return "at COMMIT, its entry committed";
   }
   return "";
 }
@@ -77,7 +77,7 @@ struct failover {
     const std::size_t last = std::max(first + 1, script.size() * (i + 1) / asked.failovers);
     failover one;
     one.crash = (i + asked.seed) % 2 == 0 || asked.replicas == 1;
-    one.come_to = static_cast<quorlite::testing::milestone>(random.below(3));
+    one.come_to = static_cast<quorlite::testing::commit_phase>(random.below(3));
     one.noticed = random.chance(0.5);
     one.returns_late = random.chance(0.6);
     one.statement = first;

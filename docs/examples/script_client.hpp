@@ -70,7 +70,7 @@ class script_client {
   }
 
  private:
-  using milestone = quorlite::testing::milestone;
+  using commit_phase = quorlite::testing::commit_phase;
   using deposition = quorlite::testing::deposition;
 
   // ---- statements

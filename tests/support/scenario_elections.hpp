@@ -20,14 +20,14 @@ using namespace quorlite::detail;  // NOLINT: tests of this library only
 class scenario_elections {
  public:
   using deposition = quorlite::testing::deposition;
-  using milestone = quorlite::testing::milestone;
+  using commit_phase = quorlite::testing::commit_phase;
 
   explicit scenario_elections(quorlite::testing::replica_cluster& cluster) : cluster_(cluster) {}
 
   // ---- misfortune
 
   /// From then on nobody is elected before elect() says who.
-  void depose_when(milestone what, std::uint64_t ordinal, deposition way) {
+  void depose_when(commit_phase what, std::uint64_t ordinal, deposition way) {
     world().depose_leader_when(what, ordinal, way);
     keep_followers_apart();
     ++armed_;

@@ -219,11 +219,11 @@ class scenario_stage {
   }
 
   void lose_leadership(const std::string& verb, std::istringstream& words) {
+    using quorlite::testing::commit_phase;
     using quorlite::testing::deposition;
-    using quorlite::testing::milestone;
-    const std::map<std::string, milestone> milestones{{"enqueued", milestone::enqueued},
-                                                      {"appended", milestone::appended},
-                                                      {"committed", milestone::committed}};
+    const std::map<std::string, commit_phase> commit_phases{{"enqueued", commit_phase::enqueued},
+                                                            {"appended", commit_phase::appended},
+                                                            {"committed", commit_phase::committed}};
     const std::string next = word(words);
     if (next != "when" && verb == "isolate" && number(next) != 0) {
       elections_->isolate(server_id{number(next)});
@@ -232,8 +232,8 @@ class scenario_stage {
     skip_words(words, 1);  // command
     const std::uint64_t ordinal = number(word(words));
     skip_words(words, 1);  // is
-    const auto what = milestones.find(word(words));
-    if (ordinal == 0 || what == milestones.end()) {
+    const auto what = commit_phases.find(word(words));
+    if (ordinal == 0 || what == commit_phases.end()) {
       fail(verb + " when command N is enqueued|appended|committed");
       return;
     }

@@ -18,9 +18,9 @@ namespace {
 using namespace quorlite;
 
 using namespace quorlite::detail;
+using quorlite::testing::commit_phase;
 using quorlite::testing::deposition;
 using quorlite::testing::engine_kind;
-using quorlite::testing::milestone;
 using quorlite::testing::replica_cluster;
 
 int run(sqlite3* db, const std::string& sql) {
@@ -109,8 +109,9 @@ TEST_CASE("an idle BEGIN IMMEDIATE on a deposed leader delays no apply, and its 
   CHECK(number(idle, "SELECT count(*) FROM t WHERE x='idle'") == 0);
 }
 
-TEST_CASE("a leader that falls at any milestone answers truly, and the connection works again") {
-  const auto what = GENERATE(milestone::enqueued, milestone::appended, milestone::committed);
+TEST_CASE("a leader that falls at any commit_phase answers truly, and the connection works again") {
+  const auto what =
+      GENERATE(commit_phase::enqueued, commit_phase::appended, commit_phase::committed);
   const auto way = GENERATE(deposition::step_down, deposition::isolate);
   CAPTURE(static_cast<int>(what), static_cast<int>(way));
   replica_cluster cluster({.seed = 4});
@@ -156,7 +157,7 @@ TEST_CASE("two attached replicated databases commit in one entry, or not at all"
           SQLITE_OK);
   CHECK(cluster.replica(leader).proposals().transactions == before + 1);
 
-  cluster.world().depose_leader_when(milestone::enqueued,
+  cluster.world().depose_leader_when(commit_phase::enqueued,
                                      cluster.world().node(leader).leading_state().commands + 1,
                                      deposition::isolate);
   const int code =

@@ -18,8 +18,8 @@ namespace {
 using namespace quorlite;
 
 using namespace quorlite::detail;
+using quorlite::testing::commit_phase;
 using quorlite::testing::deposition;
-using quorlite::testing::milestone;
 using quorlite::testing::replica_cluster;
 
 /// A transaction whose COMMIT was answered with 10506, and the leader after it.
@@ -39,9 +39,9 @@ server_id other_than(replica_cluster& cluster, server_id one, server_id two) {
   return {};
 }
 
-/// Loses the answer to a COMMIT at the milestone; another server leads then. The old leader stays
-/// cut off until the test heals the cut.
-lost_answer lose_an_answer(replica_cluster& cluster, milestone what) {
+/// Loses the answer to a COMMIT at the commit phase; another server leads then. The old leader
+/// stays cut off until the test heals the cut.
+lost_answer lose_an_answer(replica_cluster& cluster, commit_phase what) {
   lost_answer lost;
   lost.old_leader = cluster.wait_for_leader().value();
   connection db = cluster.connect(lost.old_leader);
@@ -86,12 +86,12 @@ void insert_rows(connection& db, int count) {
 }  // namespace
 
 TEST_CASE("after 10506 the new leader knows the outcome, and it is what the rows say") {
-  const auto what = GENERATE(milestone::enqueued, milestone::appended);
+  const auto what = GENERATE(commit_phase::enqueued, commit_phase::appended);
   const std::uint64_t seed = GENERATE(21U, 22U, 23U, 24U);
   CAPTURE(static_cast<int>(what), seed);
   replica_cluster cluster({.seed = seed});
   const lost_answer lost = lose_an_answer(cluster, what);
-  CHECK(lost.committed == (what == milestone::appended));
+  CHECK(lost.committed == (what == commit_phase::appended));
   CHECK(cluster.replica(lost.leader).outcome(lost.id) == expected_of(lost));
   heal(cluster);
   for (const server_id id : cluster.servers()) {  // a later term is applied everywhere
@@ -105,7 +105,7 @@ TEST_CASE("until a later term is applied the answer is open, and the barrier is 
   connection db = cluster.connect(old_leader);
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
   REQUIRE(cluster.wait_until_even());
-  cluster.world().depose_leader_when(milestone::appended,
+  cluster.world().depose_leader_when(commit_phase::appended,
                                      cluster.world().node(old_leader).leading_state().commands + 1,
                                      deposition::isolate);
   REQUIRE(run(db, "INSERT INTO t VALUES('lost')") == sqlite_outcome_unknown);
@@ -139,7 +139,7 @@ TEST_CASE("an id that leadership has not given out yet is open, and no id at all
 }
 
 TEST_CASE("the outcome survives a restart of every server from its storage and its log") {
-  const auto what = GENERATE(milestone::enqueued, milestone::appended);
+  const auto what = GENERATE(commit_phase::enqueued, commit_phase::appended);
   const bool flushed = GENERATE(false, true);
   CAPTURE(static_cast<int>(what), flushed);
   replica_cluster cluster({.seed = 31});
@@ -170,7 +170,7 @@ TEST_CASE("the outcome survives a restart of every server from its storage and i
 }
 
 TEST_CASE("a restart before anybody asked: the first leader after it knows") {
-  const auto what = GENERATE(milestone::enqueued, milestone::appended);
+  const auto what = GENERATE(commit_phase::enqueued, commit_phase::appended);
   replica_cluster cluster({.seed = 32});
   const server_id old_leader = cluster.wait_for_leader().value();
   transaction_id id;
@@ -195,7 +195,7 @@ TEST_CASE("a restart before anybody asked: the first leader after it knows") {
 }
 
 TEST_CASE("the outcome comes in a snapshot to the server that lost the answer and was away") {
-  const auto what = GENERATE(milestone::enqueued, milestone::appended);
+  const auto what = GENERATE(commit_phase::enqueued, commit_phase::appended);
   CAPTURE(static_cast<int>(what));
   replica_cluster cluster(
       {.seed = 33, .compaction = {.threshold_entries = 8, .trailing_entries = 1}});
@@ -227,7 +227,7 @@ TEST_CASE("the outcome comes in a snapshot to the server that lost the answer an
 
 TEST_CASE("what is older than the outcomes that are kept is expired, on every replica alike") {
   replica_cluster cluster({.seed = 34});
-  const lost_answer lost = lose_an_answer(cluster, milestone::appended);
+  const lost_answer lost = lose_an_answer(cluster, commit_phase::appended);
   REQUIRE(lost.committed);
   transaction_id oldest_kept;
   {

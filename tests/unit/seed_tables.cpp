@@ -980,20 +980,20 @@ TEST_CASE("5.7 to 5.9: recovery, concurrency, checkpoints") {
 }
 
 TEST_CASE("5.6: the fates of a commit whose leadership is lost, in a whole cluster") {
+  using quorlite::testing::commit_phase;
   using quorlite::testing::deposition;
-  using quorlite::testing::milestone;
   using quorlite::testing::replica_cluster;
   const struct {
     std::string_view fate;
-    milestone lost_when;
+    commit_phase lost_when;
     int code;
     transaction_fate of_it;
-  } rows[] = {{"Frames, commit; no quorum, another leader: purged", milestone::enqueued,
+  } rows[] = {{"Frames, commit; no quorum, another leader: purged", commit_phase::enqueued,
                sqlite_outcome_unknown, transaction_fate::not_committed},
               {"Frames, commit; on a quorum: the client saw an error, but it is committed",
-               milestone::appended, sqlite_outcome_unknown, transaction_fate::committed},
+               commit_phase::appended, sqlite_outcome_unknown, transaction_fate::committed},
               {"Frames, commit; committed before the fall: the client is told",
-               milestone::committed, SQLITE_OK, transaction_fate::committed}};
+               commit_phase::committed, SQLITE_OK, transaction_fate::committed}};
   for (const auto& row : rows) {
     INFO(row.fate);
     replica_cluster cluster({.seed = 61});

@@ -13,9 +13,9 @@
 #include "support/checking_machine.hpp"
 
 using namespace quorlite_tests;
+using quorlite::testing::commit_phase;
 using quorlite::testing::deposition;
 using quorlite::testing::engine_kind;
-using quorlite::testing::milestone;
 using quorlite::testing::detail::append_reply;
 using quorlite::testing::detail::append_request;
 using quorlite::testing::detail::entry_kind;
@@ -163,10 +163,10 @@ class lone_environment final : public quorlite::testing::detail::node_environmen
     }
   }
   bool is_any_armed() const noexcept override { return false; }
-  bool is_armed(milestone /*what*/, std::uint64_t /*ordinal*/) const noexcept override {
+  bool is_armed(commit_phase /*what*/, std::uint64_t /*ordinal*/) const noexcept override {
     return false;
   }
-  deposition depose(server_id /*whom*/, milestone /*what*/, std::uint64_t /*ordinal*/,
+  deposition depose(server_id /*whom*/, commit_phase /*what*/, std::uint64_t /*ordinal*/,
                     log_index /*at*/) override {
     return deposition::step_down;
   }

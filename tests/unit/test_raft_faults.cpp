@@ -16,9 +16,9 @@
 
 using namespace quorlite_tests;
 using generator = quorlite::testing::detail::random;
+using quorlite::testing::commit_phase;
 using quorlite::testing::deposition;
 using quorlite::testing::engine_kind;
-using quorlite::testing::milestone;
 
 namespace {
 
@@ -31,7 +31,7 @@ struct deposed_run {
   term in_term;
   proposal_token third;
 
-  deposed_run(std::uint64_t seed, milestone what, deposition way) : cluster{{.seed = seed}} {
+  deposed_run(std::uint64_t seed, commit_phase what, deposition way) : cluster{{.seed = seed}} {
     leader = cluster.elect();
     in_term = cluster.machine(leader).gained();
     cluster.simulation.depose_leader_when(what, 3, way);
@@ -79,7 +79,7 @@ TEST_CASE("deposed when the third command is enqueued: nobody else has it") {
   bool survived = false;
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     INFO("seed " << seed);
-    deposed_run run{seed, milestone::enqueued, deposition::step_down};
+    deposed_run run{seed, commit_phase::enqueued, deposition::step_down};
     CHECK(run.cluster.shared.settled.at(run.third.value) == outcome::unknown);
     CHECK_FALSE(run.cluster.machine(run.leader).leading());
     CHECK(holders_of_entry_4(run) == 1);
@@ -91,7 +91,7 @@ TEST_CASE("deposed when the third command is enqueued: nobody else has it") {
 
 TEST_CASE("deposed by isolation when the third command is enqueued: it is lost") {
   for (std::uint64_t seed = 1; seed <= 10; ++seed) {
-    deposed_run run{seed, milestone::enqueued, deposition::isolate};
+    deposed_run run{seed, commit_phase::enqueued, deposition::isolate};
     CHECK(run.cluster.machine(run.leader).leading());  // it has not noticed yet
     REQUIRE(run.cluster.simulation.run_until(
         [&] {
@@ -107,7 +107,7 @@ TEST_CASE("deposed by isolation when the third command is enqueued: it is lost")
 TEST_CASE("deposed when the third command is on a quorum: unknown, then committed") {
   for (const deposition way : {deposition::step_down, deposition::isolate, deposition::crash}) {
     for (std::uint64_t seed = 1; seed <= 10; ++seed) {
-      deposed_run run{seed, milestone::appended, way};
+      deposed_run run{seed, commit_phase::appended, way};
       CHECK(holders_of_entry_4(run) >= 2);
       CHECK_FALSE(run.is_applied());
       CHECK(run.is_settled() == (way == deposition::step_down));
@@ -127,7 +127,7 @@ TEST_CASE("deposed when the third command is on a quorum: unknown, then committe
 TEST_CASE("deposed when the third command is committed: nobody else knows it") {
   for (const deposition way : {deposition::step_down, deposition::isolate, deposition::crash}) {
     for (std::uint64_t seed = 1; seed <= 10; ++seed) {
-      deposed_run run{seed, milestone::committed, way};
+      deposed_run run{seed, commit_phase::committed, way};
       for (const server_id id : run.cluster.simulation.servers()) {
         if (id != run.leader) {
           CHECK(run.cluster.simulation.node(id).commit_index() <= log_index{3});
@@ -146,7 +146,7 @@ TEST_CASE("deposed when the third command is committed: nobody else knows it") {
 }
 
 TEST_CASE("a deposition is exact in the middle of a batch") {
-  for (const milestone what : {milestone::appended, milestone::committed}) {
+  for (const commit_phase what : {commit_phase::appended, commit_phase::committed}) {
     recorded_cluster cluster;
     const server_id leader = cluster.elect();
     cluster.simulation.depose_leader_when(what, 6, deposition::crash);
@@ -202,7 +202,7 @@ TEST_CASE("a crash sends the clients of that server home, and only those") {
 TEST_CASE("a crash inside propose leaves the proposer on its feet") {
   recorded_cluster cluster;
   const server_id leader = cluster.elect();
-  cluster.simulation.depose_leader_when(milestone::enqueued, 1, deposition::crash);
+  cluster.simulation.depose_leader_when(commit_phase::enqueued, 1, deposition::crash);
   bool ended = false;
   cluster.simulation.spawn([&] {
     CHECK_FALSE(cluster.commit(leader).has_value());
@@ -293,8 +293,8 @@ void trouble(recorded_cluster& cluster, generator& source) {
       simulation.running(victim) ? simulation.transfer(victim) : simulation.restart(victim);
       break;
     case 5:
-      simulation.depose_leader_when(static_cast<milestone>(source.below(3)), source.between(1, 9),
-                                    static_cast<deposition>(source.below(3)));
+      simulation.depose_leader_when(static_cast<commit_phase>(source.below(3)),
+                                    source.between(1, 9), static_cast<deposition>(source.below(3)));
       break;
     default: simulation.heal(); break;
   }

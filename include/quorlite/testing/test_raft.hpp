@@ -104,25 +104,25 @@ struct world_options {
 };
 
 /// A point in the life of a leader's command.
-enum class milestone : std::uint8_t {
+enum class commit_phase : std::uint8_t {
   enqueued,   ///< in the leader's log, sent to nobody
   appended,   ///< on a quorum, as the leader has just learnt; its commit index is still below
   committed,  ///< below the leader's commit index; applied nowhere, and nobody else knows
 };
 
-/// How a leader loses its leadership at a milestone.
+/// How a leader loses its leadership at a commit phase.
 enum class deposition : std::uint8_t {
   step_down,  ///< it becomes a follower at once and stays connected; it may win again
   isolate,    ///< it is cut off and steps down when it notices; it commits nothing beyond the
-              ///< milestone
+              ///< commit phase
   crash,      ///< as world::crash
 };
 
-/// A leader that was deposed at a milestone.
+/// A leader that was deposed at a commit phase.
 struct deposed_leader {
   server_id server;
   quorlite::term term;
-  log_index command;  ///< the entry that was at the milestone
+  log_index command;  ///< the entry that was at the commit phase
 };
 
 /// Raft servers with simulated disks, joined by simulated wires. Nothing happens but inside `step`
@@ -192,8 +192,8 @@ class world {
   /// Asks the leader, if there is one, to hand over. Best effort.
   void transfer(server_id to);
   /// Deposes whoever leads when its `ordinal`-th command of the term (counted from 1, no-ops not
-  /// counted) is at the milestone, before anything else happens. Once; several may be set.
-  void depose_leader_when(milestone what, std::uint64_t ordinal,
+  /// counted) is at the commit phase, before anything else happens. Once; several may be set.
+  void depose_leader_when(commit_phase what, std::uint64_t ordinal,
                           deposition way = deposition::step_down);
   /// Those that were carried out, in order.
   [[nodiscard]] const std::vector<deposed_leader>& depositions() const noexcept;

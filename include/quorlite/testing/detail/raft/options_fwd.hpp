@@ -15,7 +15,7 @@ struct raft_options;
 struct compaction_options;
 struct disk_options;
 struct world_options;
-enum class milestone : std::uint8_t;
+enum class commit_phase : std::uint8_t;
 enum class deposition : std::uint8_t;
 
 }  // namespace QUORLITE_ABI

@@ -40,8 +40,8 @@ QUORLITE_DECL void raft_node::propose(quorlite::term expected, proposal_token to
   const log_index at = disk_.log.last_index();
   const std::uint64_t ordinal = ++leading_.commands;
   leading_.proposals.push_back({.index = at, .token = token, .ordinal = ordinal});
-  if (environment_.is_armed(milestone::enqueued, ordinal)) {
-    if (environment_.depose(self_, milestone::enqueued, ordinal, at) == deposition::step_down) {
+  if (environment_.is_armed(commit_phase::enqueued, ordinal)) {
+    if (environment_.depose(self_, commit_phase::enqueued, ordinal, at) == deposition::step_down) {
       step_down();
     }
     return;
@@ -325,13 +325,13 @@ QUORLITE_DECL bool raft_node::depose_on_the_way_to(log_index candidate) {
   if (!environment_.is_any_armed()) {
     return false;
   }
-  std::optional<milestone> what;
+  std::optional<commit_phase> what;
   leader_state::proposal target;
   for (const leader_state::proposal& each : leading_.proposals) {
     if (what || each.index > candidate) {
       break;
     }
-    for (const milestone point : {milestone::appended, milestone::committed}) {
+    for (const commit_phase point : {commit_phase::appended, commit_phase::committed}) {
       if (!what && each.index > commit_ && environment_.is_armed(point, each.ordinal)) {
         what = point;
         target = each;
@@ -346,7 +346,7 @@ QUORLITE_DECL bool raft_node::depose_on_the_way_to(log_index candidate) {
   if (!leads()) {
     return true;
   }
-  if (what == milestone::committed) {
+  if (what == commit_phase::committed) {
     commit_ = target.index;
   } else {
     leading_.commit_ceiling = log_index{target.index.value - 1};

@@ -57,7 +57,7 @@ struct server_life {
 };
 
 struct armed_deposition {
-  milestone what;
+  commit_phase what;
   std::uint64_t ordinal;
   deposition way;
 };
@@ -93,8 +93,9 @@ struct world::state final : detail::node_environment {
   void wake_at(server_id whom, detail::wake_kind kind, std::uint64_t at_us,
                std::uint64_t stamp) override;
   [[nodiscard]] bool is_any_armed() const noexcept override { return !armed.empty(); }
-  [[nodiscard]] bool is_armed(milestone what, std::uint64_t ordinal) const noexcept override;
-  deposition depose(server_id whom, milestone what, std::uint64_t ordinal, log_index at) override;
+  [[nodiscard]] bool is_armed(commit_phase what, std::uint64_t ordinal) const noexcept override;
+  deposition depose(server_id whom, commit_phase what, std::uint64_t ordinal,
+                    log_index at) override;
   void retired(server_id whom) override { end_life(whom); }
   [[nodiscard]] bool is_traced() const noexcept override { return static_cast<bool>(reader); }
   void trace_line(server_id whom, const char* text) override;

@@ -116,7 +116,7 @@ QUORLITE_DECL void world::state::run_in_background(server_id id, background_task
 
 // ---- depositions
 
-QUORLITE_DECL void world::depose_leader_when(milestone what, std::uint64_t ordinal,
+QUORLITE_DECL void world::depose_leader_when(commit_phase what, std::uint64_t ordinal,
                                              deposition way) {
   QUORLITE_ASSERT(ordinal > 0);
   state_->armed.push_back({.what = what, .ordinal = ordinal, .way = way});
@@ -126,14 +126,14 @@ QUORLITE_DECL const std::vector<deposed_leader>& world::depositions() const noex
   return state_->deposed;
 }
 
-QUORLITE_DECL bool world::state::is_armed(milestone what, std::uint64_t ordinal) const noexcept {
+QUORLITE_DECL bool world::state::is_armed(commit_phase what, std::uint64_t ordinal) const noexcept {
   return std::any_of(armed.begin(), armed.end(), [&](const detail::armed_deposition& each) {
     return each.what == what && each.ordinal == ordinal;
   });
 }
 
-QUORLITE_DECL deposition world::state::depose(server_id whom, milestone what, std::uint64_t ordinal,
-                                              log_index at) {
+QUORLITE_DECL deposition world::state::depose(server_id whom, commit_phase what,
+                                              std::uint64_t ordinal, log_index at) {
   const auto found =
       std::find_if(armed.begin(), armed.end(), [&](const detail::armed_deposition& each) {
         return each.what == what && each.ordinal == ordinal;
