@@ -283,7 +283,7 @@ class test_raft {
 
   world& world_;
   const server_id self_;
-  std::uint64_t life_ = 0;
+  std::uint64_t boot_ = 0;
   state_machine* machine_ = nullptr;
 };
 

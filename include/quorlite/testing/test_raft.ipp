@@ -19,11 +19,11 @@ QUORLITE_DECL test_raft::~test_raft() {
 
 QUORLITE_DECL std::error_code test_raft::start(state_machine& machine) noexcept {
   QUORLITE_ASSERT(machine_ == nullptr);
-  const result<std::uint64_t> life = world_.state_->begin_life(self_, machine);
-  if (!life) {
-    return life.error();
+  const result<std::uint64_t> boot = world_.state_->begin_boot(self_, machine);
+  if (!boot) {
+    return boot.error();
   }
-  life_ = *life;
+  boot_ = *boot;
   machine_ = &machine;
   return {};
 }
@@ -49,7 +49,7 @@ QUORLITE_DECL std::size_t test_raft::max_entry_bytes() const noexcept {
 }
 
 QUORLITE_DECL bool test_raft::wait(signal_type& signal, milliseconds limit) noexcept {
-  return world_.state_->wait(signal, limit, life_, self_);
+  return world_.state_->wait(signal, limit, boot_, self_);
 }
 
 QUORLITE_DECL void test_raft::read_barrier(proposal_token token) noexcept {
@@ -74,7 +74,7 @@ QUORLITE_DECL void test_raft::run(background_task& task) noexcept {
 }
 
 QUORLITE_DECL bool test_raft::is_alive() const noexcept {
-  return world_.state_->is_alive(self_, life_);
+  return world_.state_->is_alive(self_, boot_);
 }
 
 }  // namespace QUORLITE_ABI

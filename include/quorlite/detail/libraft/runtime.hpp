@@ -54,7 +54,7 @@ class libraft_inbox {
   bool closed_ = false;
 };
 
-/// One life of a server. start() and stop() from one thread; the rest from any.
+/// One boot of a server. start() and stop() from one thread; the rest from any.
 ///
 /// The order of the end: raft_close; its callback; our handles; the loop has nothing left; what the
 /// engine and its transport had allocated. A server that gives up by itself closes its engine at

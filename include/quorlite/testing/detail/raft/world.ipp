@@ -43,16 +43,16 @@ struct client_deadline {
 };
 struct task_start {
   server_id server;
-  std::uint64_t life;
+  std::uint64_t boot;
 };
 struct test_callback {
   unique_function<void()> run;
 };
 using world_event = std::variant<message, node_wake, client_deadline, task_start, test_callback>;
 
-/// A life is one span of a server from start to crash or stop, and never comes again.
-struct server_life {
-  std::uint64_t life = 0;  // 0: none
+/// A boot is one span of a server from start to crash or stop, and never comes again.
+struct server_boot {
+  std::uint64_t boot = 0;  // 0: none
   std::deque<background_task*> tasks;
 };
 
@@ -73,18 +73,18 @@ struct world::state final : detail::node_environment {
   void happen(detail::client_deadline& what);
   void happen(detail::task_start& what);
   void happen(detail::test_callback& what);
-  /// @param life_started 0: not started yet
-  bool wait(detail::client_signal& signal, milliseconds limit, std::uint64_t life_started,
+  /// @param boot_started 0: not started yet
+  bool wait(detail::client_signal& signal, milliseconds limit, std::uint64_t boot_started,
             server_id id);
   void trace_event(const char* what, std::uint64_t first, std::uint64_t second,
                    std::uint64_t third);
 
-  [[nodiscard]] result<std::uint64_t> begin_life(server_id id, state_machine& machine);
-  void end_life(server_id id);
+  [[nodiscard]] result<std::uint64_t> begin_boot(server_id id, state_machine& machine);
+  void end_boot(server_id id);
   void crash(server_id id);
   void run_in_background(server_id id, background_task& task);
-  [[nodiscard]] bool is_alive(server_id id, std::uint64_t life) noexcept {
-    return life != 0 && life_of(id).life == life && node(id).running();
+  [[nodiscard]] bool is_alive(server_id id, std::uint64_t boot) noexcept {
+    return boot != 0 && boot_of(id).boot == boot && node(id).running();
   }
 
   // ---- what nodes ask for
@@ -96,7 +96,7 @@ struct world::state final : detail::node_environment {
   [[nodiscard]] bool is_armed(commit_phase what, std::uint64_t ordinal) const noexcept override;
   deposition depose(server_id whom, commit_phase what, std::uint64_t ordinal,
                     log_index at) override;
-  void retired(server_id whom) override { end_life(whom); }
+  void retired(server_id whom) override { end_boot(whom); }
   [[nodiscard]] bool is_traced() const noexcept override { return static_cast<bool>(reader); }
   void trace_line(server_id whom, const char* text) override;
 
@@ -105,12 +105,12 @@ struct world::state final : detail::node_environment {
     return static_cast<std::size_t>(id.value - 1);
   }
   [[nodiscard]] detail::raft_node& node(server_id id) noexcept { return nodes[place(id)]; }
-  [[nodiscard]] detail::server_life& life_of(server_id id) noexcept { return lives[place(id)]; }
+  [[nodiscard]] detail::server_boot& boot_of(server_id id) noexcept { return lives[place(id)]; }
 
   const world_options options;
   std::uint64_t now = 0;  // microseconds
   std::uint64_t events = 0;
-  std::uint64_t lives_begun = 0;
+  std::uint64_t boots_begun = 0;
   bool inside_event = false;
   bool finishing = false;
   detail::event_hash hash;
@@ -119,7 +119,7 @@ struct world::state final : detail::node_environment {
   detail::client_scheduler clients;
   detail::event_queue<detail::world_event> queue;
   std::deque<detail::raft_node> nodes;
-  std::vector<detail::server_life> lives;
+  std::vector<detail::server_boot> lives;
   std::vector<detail::armed_deposition> armed;
   std::vector<deposed_leader> deposed;
   detail::unique_function<void(server_id)> on_restart;
@@ -217,11 +217,11 @@ QUORLITE_DECL void world::state::happen(detail::client_deadline& what) {
 }
 
 QUORLITE_DECL void world::state::happen(detail::task_start& what) {
-  detail::server_life& life = life_of(what.server);
-  if (life.life == what.life && !life.tasks.empty()) {
+  detail::server_boot& boot = boot_of(what.server);
+  if (boot.boot == what.boot && !boot.tasks.empty()) {
     hash.add(now, 0x7A5C, what.server.value);
-    background_task* const task = life.tasks.front();
-    life.tasks.pop_front();
+    background_task* const task = boot.tasks.front();
+    boot.tasks.pop_front();
     task->run();
   }
 }
@@ -251,9 +251,9 @@ QUORLITE_DECL std::size_t world::unfinished_clients() const noexcept {
 }
 
 QUORLITE_DECL bool world::state::wait(detail::client_signal& signal, milliseconds limit,
-                                      std::uint64_t life_started, server_id id) {
+                                      std::uint64_t boot_started, server_id id) {
   const auto given_up = [&] {
-    return finishing || (life_started != 0 && !is_alive(id, life_started));
+    return finishing || (boot_started != 0 && !is_alive(id, boot_started));
   };
   if (signal.raised() || given_up()) {
     return signal.raised();
@@ -266,7 +266,7 @@ QUORLITE_DECL bool world::state::wait(detail::client_signal& signal, millisecond
     }
     return signal.raised();
   }
-  if (const auto client = clients.begin_wait(signal, deadline_us, life_started)) {
+  if (const auto client = clients.begin_wait(signal, deadline_us, boot_started)) {
     queue.post(deadline_us, detail::client_deadline{*client});
   }
   return clients.pause(signal);

@@ -50,29 +50,29 @@ QUORLITE_DECL detail::server_disk& world::disk_to_prepare(server_id id) {
   return state_->node(id).disk_to_prepare();
 }
 
-QUORLITE_DECL result<std::uint64_t> world::state::begin_life(server_id id, state_machine& machine) {
+QUORLITE_DECL result<std::uint64_t> world::state::begin_boot(server_id id, state_machine& machine) {
   QUORLITE_ASSERT(!node(id).running());
-  const std::uint64_t life = ++lives_begun;
-  life_of(id).life = life;
+  const std::uint64_t boot = ++boots_begun;
+  boot_of(id).boot = boot;
   if (const std::error_code error = node(id).start(machine)) {
-    life_of(id).life = 0;
+    boot_of(id).boot = 0;
     return failed(error);
   }
-  return life;
+  return boot;
 }
 
 /// Nobody who waited there may wait on: their stacks must come free.
-QUORLITE_DECL void world::state::end_life(server_id id) {
-  detail::server_life& ending = life_of(id);
-  const std::uint64_t life = std::exchange(ending.life, 0);
+QUORLITE_DECL void world::state::end_boot(server_id id) {
+  detail::server_boot& ending = boot_of(id);
+  const std::uint64_t boot = std::exchange(ending.boot, 0);
   ending.tasks.clear();
-  clients.release(life);
+  clients.release(boot);
 }
 
 QUORLITE_DECL void world::state::crash(server_id id) {
   if (node(id).running()) {
     node(id).crash();
-    end_life(id);
+    end_boot(id);
   }
 }
 
@@ -89,14 +89,14 @@ QUORLITE_DECL void world::on_restart(detail::unique_function<void(server_id)> ho
 
 QUORLITE_DECL void world::stop(server_id id) {
   if (running(id)) {
-    detail::server_life& life = state_->life_of(id);
-    while (!life.tasks.empty()) {  // each task runs exactly once, and before stop returns
-      background_task* const task = life.tasks.front();
-      life.tasks.pop_front();
+    detail::server_boot& boot = state_->boot_of(id);
+    while (!boot.tasks.empty()) {  // each task runs exactly once, and before stop returns
+      background_task* const task = boot.tasks.front();
+      boot.tasks.pop_front();
       task->run();
     }
     state_->node(id).stop();
-    state_->end_life(id);
+    state_->end_boot(id);
   }
 }
 
@@ -107,11 +107,11 @@ QUORLITE_DECL void world::transfer(server_id to) {
 }
 
 QUORLITE_DECL void world::state::run_in_background(server_id id, background_task& task) {
-  detail::server_life& life = life_of(id);
-  life.tasks.push_back(&task);
+  detail::server_boot& boot = boot_of(id);
+  boot.tasks.push_back(&task);
   queue.post(
       now + background_random.between(1, std::max<std::uint64_t>(1, options.background_max_us)),
-      detail::task_start{.server = id, .life = life.life});
+      detail::task_start{.server = id, .boot = boot.boot});
 }
 
 // ---- depositions
