@@ -134,7 +134,7 @@ class follower {
 /// * `at_once`: installed and committed inside of commit();
 /// * `detached`: installed, and reported as committed at once although it is only pending: so one
 ///   thread can have several transactions in flight;
-/// * `held`: installed; commit() blocks until promote() or lose().
+/// * `held`: installed; commit() blocks until commit_next() or lose().
 class local_host final : public vfs_host {
  public:
   enum class answers { at_once, detached, held };
@@ -170,20 +170,20 @@ class local_host final : public vfs_host {
   /// Called inside every commit(), before anything is decided and without a lock.
   void during_commit(std::function<void()> what) { during_commit_ = std::move(what); }
   /// The oldest pending transaction is committed.
-  void promote() {
+  void commit_next() {
     const std::lock_guard lock(mutex_);
-    promote_locked();
+    commit_locked();
   }
-  void promote_one_if_any() {
+  void commit_one_if_any() {
     const std::lock_guard lock(mutex_);
     if (!pending_.empty()) {
-      promote_locked();
+      commit_locked();
     }
   }
-  void promote_all() {
+  void commit_all() {
     const std::lock_guard lock(mutex_);
     while (!pending_.empty()) {
-      promote_locked();
+      commit_locked();
     }
   }
   /// Everything pending is taken back. The same replica leads the next term, unless lead(false).
@@ -310,7 +310,7 @@ class local_host final : public vfs_host {
     pending_.push_back(mine);
     release(changes);
     if (how_ == answers::at_once) {
-      promote_locked();
+      commit_locked();
     } else if (how_ == answers::held) {
       changed_.notify_all();
       changed_.wait(lock, [&] { return mine->settled; });
@@ -370,11 +370,11 @@ class local_host final : public vfs_host {
     changed_.notify_all();
   }
 
-  void promote_locked() {
+  void commit_locked() {
     const auto oldest = pending_.front();
     pending_.pop_front();
     for (const auto& store : oldest->stores) {
-      store->promote();
+      store->commit_next();
     }
     entries_.push_back(oldest->entry);
     oldest->settled = true;

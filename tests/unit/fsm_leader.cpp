@@ -256,7 +256,7 @@ TEST_CASE("R7: a waiter that leaves without an answer leaves its row behind") {
   l.apply_all(made);
   CHECK(l->fate_of(made.id) == transaction_fate::committed);
   CHECK(l.committed("a.db") == version_number{1});
-  CHECK(l.store("a.db")->epoch() == epoch_number{1});  // it was promoted, not built again
+  CHECK(l.store("a.db")->epoch() == epoch_number{1});  // it was committed, not built again
 }
 
 TEST_CASE("R8: an installed snapshot answers what it contains") {
@@ -398,7 +398,7 @@ TEST_CASE("an entry whose head was dropped is built again from its bytes") {
   CHECK(follower.all() == l.all());
 }
 
-TEST_CASE("two databases on the head are promoted together") {
+TEST_CASE("two databases on the head are committed together") {
   leading l;
   const auto both = l.send({{"a.db", {{1, 1}}}, {"b.db", {{1, 2}}}});
   const auto half_behind = l.send(pages_of_a(3));

@@ -96,7 +96,7 @@ struct fixture {
   }
   void commit(std::initializer_list<std::uint32_t> numbers, std::uint64_t page_count) {
     install(numbers, page_count);
-    store->promote();
+    store->commit_next();
   }
   /// The version of a page's image that is visible at `at`; 0: none.
   std::uint64_t visible(std::uint64_t at, std::uint32_t number) {
@@ -136,7 +136,7 @@ TEST_CASE("the first install fixes the page size, and a discard undoes that") {
   std::vector<page_block> large;
   large.push_back(filled(1, 2, 65536));
   REQUIRE(!store->install_head(store->epoch(), std::move(large), 1, hash_of(1, 2)));
-  store->promote();
+  store->commit_next();
   CHECK(store->committed().page_size == 65536);
 }
 
@@ -154,7 +154,7 @@ TEST_CASE("a pending version is seen by who pins the head and by nobody else") {
   CHECK(f.visible(1, 3) == 0);
   CHECK(f.visible(2, 1) == 1);
   CHECK(f.visible(2, 2) == 2);
-  f.store->promote();
+  f.store->commit_next();
   CHECK(f.store->committed().version.value == 2);
   CHECK(f.store->committed() == f.store->head());
   CHECK(f.visible(1, 2) == 1);  // the reader still stands there
@@ -261,7 +261,7 @@ TEST_CASE("a doomed pin neither protects nor counts for the version that reuses 
   CHECK(next.version() == lost.version());
   CHECK(next.epoch() > lost.epoch());
   CHECK(!next.doomed());
-  f.store->promote();
+  f.store->commit_next();
   f.commit({1}, 1);
   CHECK(f.settled().images == 2);  // the one of `next` and the newest
   {
@@ -282,7 +282,7 @@ TEST_CASE("a pin of a version is refused once the epoch or committed moved on") 
     REQUIRE(pin.has_value());
     CHECK(pin->version().value == version);
   }
-  f.store->promote();
+  f.store->commit_next();
   CHECK(f.store->pin_version(epoch, version_number{1}).error() == errc::stale_term);
   f.store->discard_head();
   CHECK(f.store->pin_version(epoch, version_number{2}).error() == errc::stale_term);
@@ -299,7 +299,7 @@ TEST_CASE("the writer's pin moves with its install and leaves nothing behind") {
     REQUIRE(!f.store->install_head(writer, std::move(set), 3, hash));
     CHECK(writer.version() == f.store->head().version);
     CHECK(writer.hash() == hash);
-    f.store->promote();
+    f.store->commit_next();
     CHECK(f.store->usage().images == 3);
     CHECK(f.store->usage().held == 0);
   }
@@ -430,7 +430,7 @@ TEST_CASE("one long pin costs one version more of each page, however long it sta
     REQUIRE(!store->install_head(writer, std::move(set), count, 0));
     auto reader = store->pin_committed();  // short ones come and go as well
     if (n >= 8) {
-      store->promote();
+      store->commit_next();
     }
     const auto usage = store->usage();
     most = std::max(most, usage.images + usage.limbo);
@@ -438,7 +438,7 @@ TEST_CASE("one long pin costs one version more of each page, however long it sta
   CHECK(most <= 2 * count + 4 * 10 + 64);
   long_pin.reset();
   while (store->head() != store->committed()) {
-    store->promote();
+    store->commit_next();
   }
   writer.reset();
   while (store->trim()) {
@@ -489,7 +489,7 @@ class model {
       case 3:
       case 4:
         if (states_.size() > 1) {
-          store_->promote();
+          store_->commit_next();
           states_.erase(states_.begin());
         }
         break;

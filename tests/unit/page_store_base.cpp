@@ -184,7 +184,7 @@ class model_world {
     become(made);
   }
 
-  /// A writer of our own: whole images on the head, promoted or taken back.
+  /// A writer of our own: whole images on the head, committed or taken back.
   void lead() {
     const change made = draw();
     page_store::pin on = store_->pin_head();
@@ -206,7 +206,7 @@ class model_world {
     if (random_.chance(0.3)) {
       store_->discard_head();
     } else {
-      store_->promote();
+      store_->commit_next();
       become(made);
     }
   }

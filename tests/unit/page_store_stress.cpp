@@ -212,7 +212,7 @@ void apply_versions(world& w, std::uint64_t versions) {
     for (std::uint64_t n = random() % usage.pending + 1; n != 0; --n) {
       const std::uint64_t next = w.store->committed().version.value + 1;
       w.made_in[next] = w.store->epoch().value;
-      w.store->promote();
+      w.store->commit_next();
     }
   }
   w.done = true;

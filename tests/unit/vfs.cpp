@@ -217,10 +217,10 @@ TEST_CASE("readers never see what is only pending, writers build on it") {
   REQUIRE(w.host.pending_count() == 3);
   REQUIRE(ask(reader, "SELECT count(*) FROM t") == "0");
   REQUIRE(ask(one, "SELECT count(*) FROM t") == "0");
-  w.host.promote();
+  w.host.commit_next();
   REQUIRE(ask(reader, "SELECT x FROM t") == "1");
   REQUIRE(ask(two, "SELECT x FROM t") == "1");
-  w.host.promote_all();
+  w.host.commit_all();
   REQUIRE(ask(reader, "SELECT x FROM t") == "1;2;3");
   REQUIRE(w.host.quiet_waits() == 0);
   REQUIRE(w.host.replays_equal());
@@ -237,7 +237,7 @@ TEST_CASE("a failed upgrade followed by a plain read does not show the head") {
   REQUIRE(run(two, "ROLLBACK") == SQLITE_OK);
   REQUIRE(ask(two, "SELECT count(*) FROM t") == "0");
   REQUIRE(w.host.writers().holder_of(*w.host.database_named("a.db").value()) == nullptr);
-  w.host.promote_all();
+  w.host.commit_all();
   REQUIRE(ask(two, "SELECT count(*) FROM t") == "1");
 }
 
@@ -263,7 +263,7 @@ TEST_CASE("a connection whose busy handler was replaced writes on a quiet databa
   REQUIRE(run(one, "INSERT INTO t VALUES(1)") == SQLITE_OK);
   REQUIRE(run(two, "INSERT INTO t VALUES(2)") == SQLITE_BUSY);
   REQUIRE(w.host.quiet_waits() > 0);
-  w.host.promote_all();
+  w.host.commit_all();
   w.host.answer(local_host::answers::at_once);
   REQUIRE(run(two, "INSERT INTO t VALUES(2)") == SQLITE_OK);
   REQUIRE(ask(two, "SELECT x FROM t") == "1;2");
@@ -279,7 +279,7 @@ TEST_CASE("without any busy handler a statement that finds a pending state can b
   w.host.answer(local_host::answers::detached);
   REQUIRE(run(one, "INSERT INTO t VALUES(1)") == SQLITE_OK);
   REQUIRE(run(two, "INSERT INTO t VALUES(2)") == SQLITE_BUSY);
-  w.host.promote_all();
+  w.host.commit_all();
   REQUIRE(run(two, "INSERT INTO t VALUES(2)") == SQLITE_OK);
 }
 

@@ -243,7 +243,7 @@ class pipeline {
   void step(totals& sum) {
     write(sum);
     if (fuzz_.chance(40) && !scripts_.empty()) {
-      promote();
+      commit_next();
     }
     if (fuzz_.chance(6)) {
       sum.lost += scripts_.size();
@@ -252,7 +252,7 @@ class pipeline {
     }
     if (fuzz_.chance(15)) {
       while (!scripts_.empty()) {
-        promote();
+        commit_next();
       }
     }
     if (fuzz_.chance(30)) {
@@ -264,7 +264,7 @@ class pipeline {
   }
   void finish() {
     while (!scripts_.empty()) {
-      promote();
+      commit_next();
     }
     for (connection& one : db_) {
       REQUIRE(ask(one, content_of_all) == ask(oracle_, content_of_all));
@@ -274,8 +274,8 @@ class pipeline {
   }
 
  private:
-  void promote() {
-    host_.promote();
+  void commit_next() {
+    host_.commit_next();
     for (const std::string& statement : scripts_.front()) {
       REQUIRE(run(oracle_, statement) == SQLITE_OK);
     }

@@ -241,13 +241,13 @@ TEST_CASE("F2: writers wait for a pending change of the schema and then go on by
     while (w.host.quiet_waits() == 0) {
       std::this_thread::yield();
     }
-    w.host.promote_all();
+    w.host.commit_all();
   });
   const int code = sqlite3_step(prepared);
   consensus.join();
   REQUIRE(code == SQLITE_DONE);
   sqlite3_finalize(prepared);
-  w.host.promote_all();
+  w.host.commit_all();
   REQUIRE(ask(b, "SELECT i, j FROM t") == "1|");
 }
 

@@ -212,7 +212,7 @@ TEST_CASE("an atomic commit follows early lock release in both databases") {
   REQUIRE(run(two, both) == SQLITE_OK);
   REQUIRE(run(one, both) == SQLITE_OK);
   REQUIRE(ask(two, "SELECT count(*) FROM t, b.t") == "0");
-  w.host.promote();
+  w.host.commit_next();
   REQUIRE(ask(two, "SELECT t.x, u.x FROM t, b.t u") == "0|0");
   w.host.lose();
   w.host.answer(local_host::answers::at_once);
@@ -360,7 +360,7 @@ TEST_CASE("prepared statements live through losses and schema changes") {
     if (i % 2 == 0) {
       w.host.lose();
     } else {
-      w.host.promote_all();
+      w.host.commit_all();
     }
     w.host.answer(local_host::answers::at_once);
     REQUIRE(insert_works());
@@ -433,7 +433,7 @@ TEST_CASE("many threads write one counter and readers see only whole commits") {
       } else if (round % 40 == 39) {
         w.host.lose();
       } else {
-        w.host.promote_one_if_any();
+        w.host.commit_one_if_any();
       }
     }
   });

@@ -81,7 +81,7 @@ QUORLITE_DECL std::optional<verdict> machine_state::assemble(const log_entry& en
     advance(entry.at);
     return verdict::applied;
   }
-  if (promote_own(id, **taken)) {
+  if (commit_own(id, **taken)) {
     return committed(entry, id);
   }
   whole = std::move(**taken);
@@ -113,8 +113,8 @@ QUORLITE_DECL verdict machine_state::carry_out(const log_entry& entry, const com
 
 /// The leader's own transaction, if the heads still have it: the pages are there already.
 /// @returns false if the heads are not, or no longer, the ones that it was proposed with
-QUORLITE_DECL bool machine_state::promote_own(transaction_id id,
-                                              const assembled_transaction& whole) {
+QUORLITE_DECL bool machine_state::commit_own(transaction_id id,
+                                             const assembled_transaction& whole) {
   const row own = parts_->proposals.find(id);
   if (own == nullptr || own->writes.size() != whole.databases.size()) {
     return false;
@@ -136,7 +136,7 @@ QUORLITE_DECL bool machine_state::promote_own(transaction_id id,
     }
   }
   for (const database_write& write : own->writes) {
-    write.store->promote();
+    write.store->commit_next();
   }
   return true;
 }

@@ -131,7 +131,7 @@ class machine_state {
  private:
   struct parts;
 
-  [[nodiscard]] bool promote_own(transaction_id id, const assembled_transaction& whole);
+  [[nodiscard]] bool commit_own(transaction_id id, const assembled_transaction& whole);
   void drop_heads();
   void drop_writes(const proposal& lost);
   void swap_in(restored_state state, stores& replaced);

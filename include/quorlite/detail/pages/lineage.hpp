@@ -44,7 +44,7 @@ class lineage {
               bool restart = false);
 
   /// Commits the oldest pending version. @returns how many nodes it has @pre there is one
-  std::size_t promote() noexcept;
+  std::size_t commit_next() noexcept;
 
   /// Takes everything above committed back. Pins first: whoever reads without a lock copies a page
   /// and then looks at its pin.

@@ -79,7 +79,7 @@ QUORLITE_DECL void lineage::append(std::vector<page_block>& pages, std::uint64_t
   pages.clear();
 }
 
-QUORLITE_DECL std::size_t lineage::promote() noexcept {
+QUORLITE_DECL std::size_t lineage::commit_next() noexcept {
   QUORLITE_ASSERT(!pending_.empty());
   const pending_version oldest = pending_.front();
   pending_.pop_front();

@@ -35,8 +35,8 @@ namespace detail {
 /// The page versions of one database, of one lineage.
 ///
 /// `committed` is what consensus confirmed; `head` is at or above it. Versions in (committed, head]
-/// are *pending*: the leader's writer installed them, and they are committed in order (promote) or
-/// all taken back (discard_head). A follower has none (install_committed).
+/// are *pending*: the leader's writer installed them, and they are committed in order (commit_next)
+/// or all taken back (discard_head). A follower has none (install_committed).
 ///
 /// A store may have a base (set_base): a storage that holds the pages as of some committed state.
 /// What is not in memory is read from there. Without one every page is in memory.
@@ -145,7 +145,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
 
   /// The oldest pending version is committed. O(its pages).
   /// @pre there is one
-  void promote() noexcept;
+  void commit_next() noexcept;
 
   /// A follower's apply: makes a version and commits it, in one step for everybody who pins.
   /// @pre nothing is pending; the rest as for install_head
@@ -178,7 +178,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
   page_store(const state& from, epoch_number epoch, std::uint64_t lock_byte,
              std::shared_ptr<memory_gauge> gauge) noexcept;
 
-  void promote_oldest() noexcept;
+  void commit_oldest() noexcept;
   /// Ends whatever changed something. @param worth_a_scan so many nodes in limbo, before slots are
   ///   read @returns how much it did
   std::size_t work(std::size_t most = batch, std::size_t worth_a_scan = 32) noexcept;

@@ -96,9 +96,9 @@ QUORLITE_DECL std::error_code page_store::install_head(epoch_number expected,
   return {};
 }
 
-QUORLITE_DECL void page_store::promote() noexcept {
+QUORLITE_DECL void page_store::commit_next() noexcept {
   const std::lock_guard lock(mutex_);
-  promote_oldest();
+  commit_oldest();
 }
 
 QUORLITE_DECL void page_store::install_committed(std::vector<page_block>&& pages,
@@ -107,7 +107,7 @@ QUORLITE_DECL void page_store::install_committed(std::vector<page_block>&& pages
   const std::lock_guard lock(mutex_);
   QUORLITE_ASSERT(line_.pending_size() == 0);
   line_.append(pages, page_count, hash, restart);
-  promote_oldest();
+  commit_oldest();
 }
 
 QUORLITE_DECL void page_store::discard_head() noexcept {
@@ -135,8 +135,8 @@ QUORLITE_DECL page_store_usage page_store::usage() const noexcept {
           .pins = line_.chains().pins().size()};
 }
 
-QUORLITE_DECL void page_store::promote_oldest() noexcept {
-  const std::size_t superseding = line_.promote();
+QUORLITE_DECL void page_store::commit_oldest() noexcept {
+  const std::size_t superseding = line_.commit_next();
   // As many pages as this supersedes come back from pins some day: twice as many keep pace.
   work(batch + 2 * superseding);
 }
