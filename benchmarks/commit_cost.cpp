@@ -50,7 +50,7 @@ double time_apply(const std::vector<quorlite::bytes>& log, std::size_t from) {
       begin = std::chrono::steady_clock::now();
     }
     at = at.next();
-    if (follower.apply({{at, quorlite::term{1}}, log[i]}) != quorlite::verdict::applied) {
+    if (follower.apply({{at, quorlite::term{1}}, log[i]}) != quorlite::apply_result::applied) {
       throw std::runtime_error(fmt::format("the follower refused entry {}", at.value));
     }
   }

@@ -50,7 +50,7 @@ class immediate_consensus {
     if (recording) {
       log.emplace_back(entry.begin(), entry.end());
     }
-    const bool halted = machine_->apply({{at_, term_}, entry}) == quorlite::verdict::halted;
+    const bool halted = machine_->apply({{at_, term_}, entry}) == quorlite::apply_result::halted;
     machine_->settled(token, halted ? quorlite::outcome::unknown : quorlite::outcome::committed,
                       halted ? quorlite::reason::stopped : quorlite::reason::none);
     if (halted) {

@@ -37,7 +37,7 @@ class own_raft {
       return;
     }
     at_ = at_.next();
-    const bool halted = machine_->apply({{at_, term_}, entry}) == quorlite::verdict::halted;
+    const bool halted = machine_->apply({{at_, term_}, entry}) == quorlite::apply_result::halted;
     machine_->settled(token, halted ? quorlite::outcome::unknown : quorlite::outcome::committed,
                       halted ? quorlite::reason::stopped : quorlite::reason::none);
   }

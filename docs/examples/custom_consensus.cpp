@@ -120,7 +120,7 @@ class log_file {
     const bool opens = one.term != last_.term.value;
     last_ = {last_.index.next(), ql::term{one.term}};
     const auto answer = opens ? machine_->skip(last_) : machine_->apply({last_, one.command});
-    return answer != ql::verdict::halted;
+    return answer != ql::apply_result::halted;
   }
 
   void step_down() {

@@ -42,7 +42,7 @@ struct log_entry {
 };
 
 /// What `apply`, `skip` and `install` answer.
-enum class verdict : std::uint8_t {
+enum class apply_result : std::uint8_t {
   applied,  ///< the machine moved (or knew the entry by other means: the same to you)
   already,  ///< at or below applied(): nothing was touched
   halted,  ///< this replica must not go on: stop calling apply, give up leadership, stop the engine
@@ -123,10 +123,10 @@ class state_machine {
   // ---- the strand: these calls never overlap each other (which thread makes them is free)
 
   /// A committed entry, in log order. Replays at or below applied() are `already`.
-  virtual verdict apply(const log_entry& entry) noexcept = 0;
+  virtual apply_result apply(const log_entry& entry) noexcept = 0;
   /// Entries up to here hold nothing for us (no-ops, configurations). Optional to call; term 0: not
   /// told.
-  virtual verdict skip(log_position upto) noexcept = 0;
+  virtual apply_result skip(log_position upto) noexcept = 0;
   /// Leadership gained or lost, or another leader heard of (leading is false then, again). A gain
   /// is announced only after every entry of older terms was applied here.
   virtual void leadership_changed(const leadership& now) noexcept = 0;
@@ -134,8 +134,8 @@ class state_machine {
   [[nodiscard]] virtual result<std::unique_ptr<snapshot_reader>> take_snapshot() noexcept = 0;
   /// Swaps in a finished stage. O(databases). `engine_at`: where the engine says it stands; index
   /// 0: not told.
-  virtual verdict install(std::unique_ptr<snapshot_stage> finished,
-                          log_position engine_at) noexcept = 0;
+  virtual apply_result install(std::unique_ptr<snapshot_stage> finished,
+                               log_position engine_at) noexcept = 0;
 
   // ---- any thread, at any time between start and stop, also from inside propose() and the strand
 

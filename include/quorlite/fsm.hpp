@@ -72,12 +72,12 @@ class fsm final : public state_machine, public detail::flush_port, private detai
 
   // ---- the strand
 
-  verdict apply(const log_entry& entry) noexcept override;
-  verdict skip(log_position upto) noexcept override;
+  apply_result apply(const log_entry& entry) noexcept override;
+  apply_result skip(log_position upto) noexcept override;
   void leadership_changed(const leadership& now) noexcept override;
   [[nodiscard]] result<std::unique_ptr<snapshot_reader>> take_snapshot() noexcept override;
-  verdict install(std::unique_ptr<snapshot_stage> finished,
-                  log_position engine_at) noexcept override;
+  apply_result install(std::unique_ptr<snapshot_stage> finished,
+                       log_position engine_at) noexcept override;
   /// The present state in the legacy format. That tells neither versions, outcomes nor the term, so
   /// it is for a cluster of its own: all of its members start from it. Otherwise used as
   /// take_snapshot().
@@ -122,10 +122,11 @@ class fsm final : public state_machine, public detail::flush_port, private detai
     std::atomic<bool>& busy_;
   };
 
-  verdict move(const log_entry& entry, transaction_id id, const detail::frames_command& frames);
-  verdict commit(const log_entry& entry, transaction_id id,
-                 const detail::assembled_transaction& whole);
-  verdict checked(verdict said);
+  apply_result move(const log_entry& entry, transaction_id id,
+                    const detail::frames_command& frames);
+  apply_result commit(const log_entry& entry, transaction_id id,
+                      const detail::assembled_transaction& whole);
+  apply_result checked(apply_result said);
 
   [[nodiscard]] result<std::shared_ptr<detail::captured_state>> capture();
   [[nodiscard]] std::error_code flush_now(log_index upto, std::size_t unless_dirty) noexcept;
@@ -156,13 +157,13 @@ std::error_code fsm<Consensus, Storage>::load() {
 // ---- how an entry is applied
 
 template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::apply(const log_entry& entry) noexcept {
+apply_result fsm<Consensus, Storage>::apply(const log_entry& entry) noexcept {
   const strand_visit strand(in_strand_);
   const fsm_options& options = state_.options();
   {
     const hold held = state_.hold();
     if (state_.health().halted) {
-      return verdict::halted;
+      return apply_result::halted;
     }
     if constexpr (Consensus::abilities.contiguous) {
       if (state_.misses_before(entry.at.index)) {
@@ -171,11 +172,11 @@ verdict fsm<Consensus, Storage>::apply(const log_entry& entry) noexcept {
     }
     if (entry.at.index <= state_.applied().index) {
       state_.stage_again(entry);
-      return verdict::already;
+      return apply_result::already;
     }
     if (entry.bytes.empty()) {
       state_.advance(entry.at);
-      return state_.end_of_redo(verdict::applied);
+      return state_.end_of_redo(apply_result::applied);
     }
   }
   if (options.legacy != nullptr && options.legacy->admits(entry.bytes)) {
@@ -197,23 +198,23 @@ verdict fsm<Consensus, Storage>::apply(const log_entry& entry) noexcept {
 }
 
 template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::skip(log_position upto) noexcept {
+apply_result fsm<Consensus, Storage>::skip(log_position upto) noexcept {
   const strand_visit strand(in_strand_);
   const hold held = state_.hold();
   if (state_.health().halted) {
-    return verdict::halted;
+    return apply_result::halted;
   }
   if (upto.index <= state_.applied().index) {
     state_.skip_again(upto.index);
-    return verdict::already;
+    return apply_result::already;
   }
   state_.advance(upto);
-  return state_.end_of_redo(verdict::applied);
+  return state_.end_of_redo(apply_result::applied);
 }
 
 /// What an entry did, unless it was the last of a redo and the pages are wrong all the same.
 template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::checked(verdict said) {
+apply_result fsm<Consensus, Storage>::checked(apply_result said) {
   const hold held = state_.hold();
   return state_.end_of_redo(said);
 }
@@ -221,12 +222,12 @@ verdict fsm<Consensus, Storage>::checked(verdict said) {
 // ---- how a transaction moves: frames wait for the ones that commit, then all are installed
 
 template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::move(const log_entry& entry, transaction_id id,
-                                      const detail::frames_command& frames) {
+apply_result fsm<Consensus, Storage>::move(const log_entry& entry, transaction_id id,
+                                           const detail::frames_command& frames) {
   detail::assembled_transaction whole;
   {
     const hold held = state_.hold();
-    if (const std::optional<verdict> said = state_.assemble(entry, id, frames, whole)) {
+    if (const std::optional<apply_result> said = state_.assemble(entry, id, frames, whole)) {
       return *said;  // refused, or staged, or the leader's own: its pages are on the heads already
     }
   }
@@ -235,8 +236,8 @@ verdict fsm<Consensus, Storage>::move(const log_entry& entry, transaction_id id,
 
 /// Builds what a whole transaction commits, off every lock, and installs it.
 template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::commit(const log_entry& entry, transaction_id id,
-                                        const detail::assembled_transaction& whole) {
+apply_result fsm<Consensus, Storage>::commit(const log_entry& entry, transaction_id id,
+                                             const detail::assembled_transaction& whole) {
   detail::prepared_transaction ready;
   const bool redo = state_.is_redoing();  // only the strand changes it
   const std::error_code error =
@@ -308,8 +309,8 @@ result<std::unique_ptr<snapshot_stage>> fsm<Consensus, Storage>::begin_restore()
 }
 
 template <consensus Consensus, storage Storage>
-verdict fsm<Consensus, Storage>::install(std::unique_ptr<snapshot_stage> finished,
-                                         log_position engine_at) noexcept {
+apply_result fsm<Consensus, Storage>::install(std::unique_ptr<snapshot_stage> finished,
+                                              log_position engine_at) noexcept {
   const strand_visit strand(in_strand_);
   detail::machine_state::stores replaced;  // freed after the hold
   const hold held = state_.hold();

@@ -60,17 +60,17 @@ class recording_tap final : public state_machine {
   ~recording_tap() = default;
   void stand_before(state_machine& machine) noexcept { machine_ = &machine; }
 
-  verdict apply(const log_entry& entry) noexcept override {
-    const verdict said = machine_->apply(entry);
-    if (said == verdict::applied) {
+  apply_result apply(const log_entry& entry) noexcept override {
+    const apply_result said = machine_->apply(entry);
+    if (said == apply_result::applied) {
       events_.push_back(
           {event::kind::entry, entry.at, bytes(entry.bytes.begin(), entry.bytes.end())});
     }
     return said;
   }
-  verdict skip(log_position upto) noexcept override {
-    const verdict said = machine_->skip(upto);
-    if (said == verdict::applied) {
+  apply_result skip(log_position upto) noexcept override {
+    const apply_result said = machine_->skip(upto);
+    if (said == apply_result::applied) {
       events_.push_back({event::kind::skip, upto, {}});
     }
     return said;
@@ -81,10 +81,11 @@ class recording_tap final : public state_machine {
   result<std::unique_ptr<snapshot_reader>> take_snapshot() noexcept override {
     return machine_->take_snapshot();
   }
-  verdict install(std::unique_ptr<snapshot_stage> finished, log_position at) noexcept override {
+  apply_result install(std::unique_ptr<snapshot_stage> finished,
+                       log_position at) noexcept override {
     auto& stage = static_cast<recorded_stage&>(*finished);
-    const verdict said = machine_->install(std::move(stage.inner), at);
-    if (said == verdict::applied) {
+    const apply_result said = machine_->install(std::move(stage.inner), at);
+    if (said == apply_result::applied) {
       events_.push_back({event::kind::restore, at, std::move(stage.whole)});
     }
     return said;

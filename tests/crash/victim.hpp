@@ -116,8 +116,8 @@ class player {
   bool happen(const event& one) {
     auto& machine = process_->machine();
     switch (one.what) {
-      case event::kind::entry: return machine.apply({one.at, one.data}) != verdict::halted;
-      case event::kind::skip: return machine.skip(one.at) != verdict::halted;
+      case event::kind::entry: return machine.apply({one.at, one.data}) != apply_result::halted;
+      case event::kind::skip: return machine.skip(one.at) != apply_result::halted;
       case event::kind::restore: return restore(one);
       case event::kind::flush: return note(machine.flush(machine.applied().index));
       case event::kind::pin:
@@ -142,7 +142,7 @@ class player {
     auto& machine = process_->machine();
     for (int tries = 0; tries < 2; ++tries) {
       if (std::unique_ptr<snapshot_stage> stage = staged(one.data)) {
-        return machine.install(std::move(stage), one.at) != verdict::halted;
+        return machine.install(std::move(stage), one.at) != apply_result::halted;
       }
       disk_.heal();
     }

@@ -114,12 +114,12 @@ class checking_machine final : public state_machine {
   checking_machine(server_id self, record& shared, kept_state& kept)
       : self_(self), record_(shared), kept_(kept), entries_(kept.entries) {}
 
-  verdict apply(const log_entry& entry) noexcept override {
+  apply_result apply(const log_entry& entry) noexcept override {
     return take({.index = entry.at.index.value,
                  .term = entry.at.term.value,
                  .payload = bytes(entry.bytes.begin(), entry.bytes.end())});
   }
-  verdict skip(log_position upto) noexcept override {
+  apply_result skip(log_position upto) noexcept override {
     return take({.index = upto.index.value, .term = upto.term.value});
   }
 
@@ -155,7 +155,8 @@ class checking_machine final : public state_machine {
     return std::make_unique<reader>(position(), encode(entries_));
   }
 
-  verdict install(std::unique_ptr<snapshot_stage> finished, log_position at) noexcept override {
+  apply_result install(std::unique_ptr<snapshot_stage> finished,
+                       log_position at) noexcept override {
     const strand_hold hold(*this);
     auto& stage = static_cast<stage_of&>(*finished);
     if (!stage.is_finished) {
@@ -166,7 +167,7 @@ class checking_machine final : public state_machine {
       record_.fault("S4: a snapshot holds other entries than its position says");
     }
     if (arrived.size() <= entries_.size()) {
-      return verdict::already;
+      return apply_result::already;
     }
     entries_ = std::move(arrived);
     for (const applied_entry& each : entries_) {
@@ -174,7 +175,7 @@ class checking_machine final : public state_machine {
     }
     kept_.entries = entries_;
     ++installs;
-    return verdict::applied;
+    return apply_result::applied;
   }
 
   void settled(proposal_token which, outcome how, reason why) noexcept override {
@@ -262,7 +263,7 @@ class checking_machine final : public state_machine {
     checking_machine& owner_;
   };
 
-  verdict take(applied_entry entry) {
+  apply_result take(applied_entry entry) {
     const strand_hold hold(*this);
     if (halted_) {
       record_.fault("A4: a strand call after halted");
@@ -271,11 +272,11 @@ class checking_machine final : public state_machine {
       if (entries_[entry.index - 1] != entry) {
         record_.fault("A2: a replay differs at " + std::to_string(entry.index));
       }
-      return verdict::already;
+      return apply_result::already;
     }
     if (entry.index == halt_at) {
       halted_ = true;
-      return verdict::halted;
+      return apply_result::halted;
     }
     if (entry.index != entries_.size() + 1) {
       record_.fault("A1, A6: a hole before " + std::to_string(entry.index));
@@ -285,7 +286,7 @@ class checking_machine final : public state_machine {
     }
     record_.apply(entry);
     entries_.push_back(std::move(entry));
-    return verdict::applied;
+    return apply_result::applied;
   }
 
   static log_position position_of(const std::vector<applied_entry>& entries) noexcept {

@@ -56,9 +56,9 @@ class flawed_machine final : public state_machine {
   void set(state_machine& real) noexcept { real_ = &real; }
   [[nodiscard]] state_machine& real() noexcept { return *real_; }
 
-  verdict apply(const log_entry& entry) noexcept override {
+  apply_result apply(const log_entry& entry) noexcept override {
     if (gone_) {
-      return verdict::already;
+      return apply_result::already;
     }
     log_entry changed = entry;
     switch (flaw_) {
@@ -70,7 +70,7 @@ class flawed_machine final : public state_machine {
       case fixture_flaw::indices_of_the_engine: changed.at.index = log_index{entry_now()}; break;
       case fixture_flaw::replays_with_hole:
         if (!std::exchange(first_seen_, true) && entry.at.index > real_->durable().index) {
-          return verdict::already;
+          return apply_result::already;
         }
         break;
       case fixture_flaw::counts_from_snapshot: changed.at.index.value -= installed_; break;
@@ -84,16 +84,16 @@ class flawed_machine final : public state_machine {
           static_cast<void>(real_->skip({}));
         }
       });
-      const verdict answer = real_->apply(changed);
+      const apply_result answer = real_->apply(changed);
       done = true;
       beside.join();
       return answer;
     }
     return real_->apply(changed);
   }
-  verdict skip(log_position upto) noexcept override {
+  apply_result skip(log_position upto) noexcept override {
     const bool silent = gone_ || flaw_ == fixture_flaw::indices_of_the_engine;
-    return silent ? verdict::already : real_->skip(upto);
+    return silent ? apply_result::already : real_->skip(upto);
   }
   void leadership_changed(const leadership& now) noexcept override {
     if (flaw_ == fixture_flaw::announces_early && now.leading) {
@@ -119,10 +119,10 @@ class flawed_machine final : public state_machine {
     }
     return real_->take_snapshot();
   }
-  verdict install(std::unique_ptr<snapshot_stage> finished,
-                  log_position engine_at) noexcept override {
+  apply_result install(std::unique_ptr<snapshot_stage> finished,
+                       log_position engine_at) noexcept override {
     installed_ = engine_at.index.value;
-    return gone_ ? verdict::already : real_->install(std::move(finished), engine_at);
+    return gone_ ? apply_result::already : real_->install(std::move(finished), engine_at);
   }
   void settled(proposal_token which, outcome how, reason why) noexcept override {
     if (gone_ || (flaw_ == fixture_flaw::forgets_on_stop && stopping_)) {

@@ -380,12 +380,12 @@ class loop_cluster {
     }
     const bool skips = flaw_ == loop_flaw::skips_entries && leader_ != server && index % 5 == 0;
     const bool forgotten = flaw_ == loop_flaw::forgets_empty && entry.payload.empty();
-    const verdict answer =
+    const apply_result answer =
         entry.no_op || skips || forgotten ? self.machine->skip(at) : give(self, at, entry.payload);
-    if (answer == verdict::halted) {
+    if (answer == apply_result::halted) {
       self.halted = true;
     }
-    if (entry.proposer == server && answer != verdict::halted &&
+    if (entry.proposer == server && answer != apply_result::halted &&
         self.pending.erase(entry.token.value) > 0) {
       self.machine->settled(entry.token, outcome::committed, reason::none);
       if (flaw_ == loop_flaw::settles_twice) {
@@ -394,7 +394,7 @@ class loop_cluster {
     }
     return true;
   }
-  verdict give(member& self, log_position at, const bytes& payload) {
+  apply_result give(member& self, log_position at, const bytes& payload) {
     bytes copy = payload;
     const bool forked = flaw_ == loop_flaw::forks && &self == &servers_.back();
     if ((flaw_ == loop_flaw::damages_entries || forked) && copy.size() > 20) {
@@ -409,7 +409,7 @@ class loop_cluster {
         static_cast<void>(self.machine->skip({log_index{at.index.value - 1}, at.term}));
       }
     });
-    const verdict answer = self.machine->apply({at, copy});
+    const apply_result answer = self.machine->apply({at, copy});
     done = true;
     second.join();
     return answer;
@@ -455,7 +455,7 @@ class loop_cluster {
       return;
     }
     const log_position at = target.reader->at();
-    target.halted = target.machine->install(std::move(target.stage), at) == verdict::halted;
+    target.halted = target.machine->install(std::move(target.stage), at) == apply_result::halted;
     target.stage.reset();
     target.reader.reset();
     target.held = std::max(target.held, at.index.value);

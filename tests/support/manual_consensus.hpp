@@ -193,17 +193,17 @@ class basic_bench {
 
   // ---- the engine's part
 
-  verdict apply(const log_line& line) { return machine_->apply({line.at, line.entry}); }
+  apply_result apply(const log_line& line) { return machine_->apply({line.at, line.entry}); }
   /// At the next index, in `in_term`.
-  verdict apply_next(bytes_view entry, term in_term) {
+  apply_result apply_next(bytes_view entry, term in_term) {
     return machine_->apply({{machine_->applied().index.next(), in_term}, entry});
   }
-  verdict apply_next(const command& what, term in_term) {
+  apply_result apply_next(const command& what, term in_term) {
     return apply_next(encoded(what), in_term);
   }
   /// All entries of a transaction, in its own term.
-  verdict apply_all(const sent& one) {
-    verdict last = verdict::already;
+  apply_result apply_all(const sent& one) {
+    apply_result last = apply_result::already;
     for (const bytes& entry : one.entries) {
       last = apply_next(entry, one.id.term);
     }
@@ -227,7 +227,7 @@ class basic_bench {
   }
 
   /// Applies an open of this name, under an id that no transaction of these tests has.
-  verdict open(std::string_view name, term in_term = term{1}) {
+  apply_result open(std::string_view name, term in_term = term{1}) {
     return apply_next({{in_term, 900'000 + ++opened_}, open_command{name}}, in_term);
   }
 
@@ -379,7 +379,7 @@ class basic_bench {
 
   memory_storage storage;
   Consensus engine;
-  verdict installed = verdict::halted;  ///< the answer to the last restore()
+  apply_result installed = apply_result::halted;  ///< the answer to the last restore()
 
  private:
   void propose(sent& made) {

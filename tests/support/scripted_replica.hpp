@@ -80,18 +80,18 @@ class scripted_replica {
   /// What was proposed and is neither committed nor refused: in order.
   [[nodiscard]] const std::deque<proposed_entry>& on_their_way() const { return on_their_way_; }
   /// The oldest of them turns out to be committed.
-  verdict commit_oldest() {
+  apply_result commit_oldest() {
     const proposed_entry one = std::move(on_their_way_.front());
     on_their_way_.pop_front();
     return apply(one.entry, one.expected);
   }
 
-  verdict apply(const command& what) {
+  apply_result apply(const command& what) {
     bytes entry;
     REQUIRE_FALSE(native::encode(what, entry, limits::lock_byte_default));
     return apply(entry, what.id.term);
   }
-  verdict apply(bytes_view entry, term in_term) {
+  apply_result apply(bytes_view entry, term in_term) {
     return replica_.machine().apply({{replica_.applied().index.next(), in_term}, entry});
   }
 
@@ -128,7 +128,9 @@ class scripted_replica {
       rulings_.pop_front();
     }
     switch (now.what) {
-      case ruling::kind::commits: CHECK(apply(one.entry, one.expected) == verdict::applied); break;
+      case ruling::kind::commits:
+        CHECK(apply(one.entry, one.expected) == apply_result::applied);
+        break;
       case ruling::kind::refuses:
         replica_.machine().settled(one.token, outcome::not_applied, now.why);
         break;

@@ -180,12 +180,12 @@ class machine {
   machine_type* operator->() { return machine_.get(); }
   machine_type& inner() { return *machine_; }
 
-  verdict apply(bytes_view entry, std::uint64_t in_term = 1) {
+  apply_result apply(bytes_view entry, std::uint64_t in_term = 1) {
     return machine_->apply({{machine_->applied().index.next(), term{in_term}}, entry});
   }
   void apply_all(const std::vector<bytes>& log) {
     for (const bytes& entry : log) {
-      REQUIRE(apply(entry) == verdict::applied);
+      REQUIRE(apply(entry) == apply_result::applied);
     }
   }
   void flush() { REQUIRE_FALSE(machine_->flush(machine_->applied().index)); }
@@ -193,8 +193,8 @@ class machine {
   void restart_on(const std::vector<bytes>& log) {
     restart();
     for (std::uint64_t at = machine_->durable().index.value; at < log.size(); ++at) {
-      const verdict said = machine_->apply({{log_index{at + 1}, term{1}}, log[at]});
-      REQUIRE(said != verdict::halted);
+      const apply_result said = machine_->apply({{log_index{at + 1}, term{1}}, log[at]});
+      REQUIRE(said != apply_result::halted);
     }
   }
 
@@ -250,7 +250,7 @@ class machine {
   }
 
   memory_storage storage;
-  verdict installed = verdict::halted;
+  apply_result installed = apply_result::halted;
 
  private:
   const legacy_format* legacy_;

@@ -148,8 +148,8 @@ class threaded_cluster {
   void append(const waiting& one) {
     index_ = index_.next();
     for (std::size_t id = 0; id < machines_.size(); ++id) {
-      halted_[id] = halted_[id] ||
-                    machines_[id]->apply({{index_, term_}, one.bytes}) == quorlite::verdict::halted;
+      halted_[id] = halted_[id] || machines_[id]->apply({{index_, term_}, one.bytes}) ==
+                                       quorlite::apply_result::halted;
     }
   }
 
@@ -174,7 +174,7 @@ class threaded_cluster {
     index_ = index_.next();
     for (std::size_t id = 0; id < machines_.size(); ++id) {
       halted_[id] =
-          halted_[id] || machines_[id]->skip({index_, term_}) == quorlite::verdict::halted;
+          halted_[id] || machines_[id]->skip({index_, term_}) == quorlite::apply_result::halted;
     }
     announce(!halted_[0]);
   }

@@ -39,7 +39,7 @@ struct pair {
   /// Both commit it.
   bench::sent both(std::vector<change> changes, std::size_t at_most = 1U << 20U) {
     bench::sent made = commit(std::move(changes), at_most);
-    CHECK(follower.apply_all(made) == verdict::applied);
+    CHECK(follower.apply_all(made) == apply_result::applied);
     return made;
   }
 };
@@ -83,7 +83,7 @@ TEST_CASE("an entry built on another version is refused and changes nothing") {
   const bytes behind = edited(stale.entries[0], [](command&, frames_command& frames) {
     frames.databases[0].base_version = version_number{7};
   });
-  CHECK(p.follower.apply_next(behind, first_term) == verdict::applied);
+  CHECK(p.follower.apply_next(behind, first_term) == apply_result::applied);
   CHECK(p.follower.all() == before);
   CHECK(p.follower->applied().index == log_index{4});
   CHECK(p.follower->counters().conflicts == 1);
@@ -98,7 +98,7 @@ TEST_CASE("an entry built on another history with the same version is refused") 
   const bytes other = edited(next.entries[0], [](command&, frames_command& frames) {
     frames.databases[0].base_hash ^= 1U;
   });
-  CHECK(p.follower.apply_next(other, first_term) == verdict::applied);
+  CHECK(p.follower.apply_next(other, first_term) == apply_result::applied);
   CHECK(p.follower.all() == before);
   CHECK(p.follower->counters().conflicts == 1);
   CHECK_FALSE(p.follower->health().halted);
@@ -108,11 +108,11 @@ TEST_CASE("an entry is refused if its database was never opened, or was dropped"
   pair p;
   const bench::sent made = p.commit(some_pages(1));
   bench other;
-  CHECK(other.apply_next(made.entries[0], first_term) == verdict::applied);
+  CHECK(other.apply_next(made.entries[0], first_term) == apply_result::applied);
   CHECK(other->counters().malformed == 1);
   CHECK(other.all().empty());
   p.follower.apply_next({{first_term, 999}, drop_command{"a.db"}}, first_term);
-  CHECK(p.follower.apply_all(made) == verdict::applied);
+  CHECK(p.follower.apply_all(made) == apply_result::applied);
   CHECK(p.follower->counters().malformed == 1);
   CHECK(p.follower.all().count("a.db") == 0);
 }
@@ -122,9 +122,10 @@ TEST_CASE("a replay of what is applied touches nothing") {
   const bench::sent made = p.both(some_pages(1));
   const bytes before = p.follower.snapshot();
   for (std::uint64_t index = 1; index <= 3; ++index) {
-    CHECK(p.follower.apply({{log_index{index}, first_term}, made.entries[0]}) == verdict::already);
+    CHECK(p.follower.apply({{log_index{index}, first_term}, made.entries[0]}) ==
+          apply_result::already);
   }
-  CHECK(p.follower->skip({log_index{2}, first_term}) == verdict::already);
+  CHECK(p.follower->skip({log_index{2}, first_term}) == apply_result::already);
   CHECK(p.follower.snapshot() == before);
 }
 
@@ -132,13 +133,13 @@ TEST_CASE("a hole in the log halts a replica whose engine has none") {
   pair p;
   const bench::sent made = p.commit(some_pages(1));
   const log_index far{p.follower->applied().index.value + 2};
-  CHECK(p.follower.apply({{far, first_term}, made.entries[0]}) == verdict::halted);
+  CHECK(p.follower.apply({{far, first_term}, made.entries[0]}) == apply_result::halted);
   const health state = p.follower->health();
   CHECK(state.halted);
   CHECK(state.error == errc::corrupt);
   CHECK(state.what.find("log index 4") != std::string::npos);
-  CHECK(p.follower.apply_next(made.entries[0], first_term) == verdict::halted);
-  CHECK(p.follower->skip({far, first_term}) == verdict::halted);
+  CHECK(p.follower.apply_next(made.entries[0], first_term) == apply_result::halted);
+  CHECK(p.follower->skip({far, first_term}) == apply_result::halted);
   CHECK_FALSE(p.follower->take_snapshot());
   CHECK(p.follower->flush(far) == errc::halted);
 }
@@ -150,19 +151,19 @@ TEST_CASE("a hole is nothing special where the engine hides entries") {
   leader.open("a.db");
   follower.open("a.db");
   const bench::sent made = leader.commit(some_pages(1));
-  CHECK(follower.apply({{log_index{17}, first_term}, made.entries[0]}) == verdict::applied);
+  CHECK(follower.apply({{log_index{17}, first_term}, made.entries[0]}) == apply_result::applied);
   CHECK(follower.copy("a.db") == leader.copy("a.db"));
 }
 
 TEST_CASE("skipped entries move the position and nothing else") {
   pair p;
   const auto before = p.follower.all();
-  CHECK(p.follower->skip({log_index{9}, term{3}}) == verdict::applied);
+  CHECK(p.follower->skip({log_index{9}, term{3}}) == apply_result::applied);
   CHECK(p.follower->applied() == log_position{log_index{9}, term{3}});
-  CHECK(p.follower->skip({log_index{10}, {}}) == verdict::applied);
+  CHECK(p.follower->skip({log_index{10}, {}}) == apply_result::applied);
   CHECK(p.follower->applied() == log_position{log_index{10}, term{3}});
   CHECK(p.follower.all() == before);
-  CHECK(p.follower.apply_next(bytes{}, term{3}) == verdict::applied);
+  CHECK(p.follower.apply_next(bytes{}, term{3}) == apply_result::applied);
   CHECK(p.follower->applied().index == log_index{11});
 }
 
@@ -171,7 +172,7 @@ TEST_CASE("a damaged entry halts the replica before it changes anything") {
   bench::sent made = p.commit(some_pages(1));
   const auto before = p.follower.all();
   made.entries[0][made.entries[0].size() / 2] ^= std::byte{1};
-  CHECK(p.follower.apply_next(made.entries[0], first_term) == verdict::halted);
+  CHECK(p.follower.apply_next(made.entries[0], first_term) == apply_result::halted);
   CHECK(p.follower->health().error == errc::corrupt);
   CHECK(p.follower->health().what.find("log index 3") != std::string::npos);
   CHECK(p.follower->applied().index == log_index{2});
@@ -181,7 +182,7 @@ TEST_CASE("a damaged entry halts the replica before it changes anything") {
 TEST_CASE("bytes that are not ours are refused and counted") {
   pair p;
   CHECK(p.follower.apply_next(codec_test::from_text("not an entry at all"), first_term) ==
-        verdict::applied);
+        apply_result::applied);
   CHECK(p.follower->counters().malformed == 1);
   CHECK(p.follower->applied().index == log_index{3});
   CHECK_FALSE(p.follower->health().halted);
@@ -193,7 +194,7 @@ TEST_CASE("an entry of a newer version halts the replica until it is upgraded") 
   bytes newer = made.entries[0];
   newer[4] = std::byte{2};
   detail::store_little_endian(newer.data() + detail::entry_crc_offset, detail::entry_crc(newer));
-  CHECK(p.follower.apply_next(newer, first_term) == verdict::halted);
+  CHECK(p.follower.apply_next(newer, first_term) == apply_result::halted);
   CHECK(p.follower->health().error == errc::needs_upgrade);
 }
 
@@ -205,7 +206,7 @@ TEST_CASE("another result than the leader's halts the replica and says where") {
   const bytes other = edited(made.entries[0], [](command&, frames_command& frames) {
     frames.databases[0].result_hash ^= 1U;
   });
-  CHECK(p.follower.apply_next(other, first_term) == verdict::halted);
+  CHECK(p.follower.apply_next(other, first_term) == apply_result::halted);
   const health state = p.follower->health();
   CHECK(state.error == errc::diverged);
   CHECK(state.what.find("'a.db'") != std::string::npos);
@@ -221,7 +222,7 @@ TEST_CASE("a delta that gives another page than the leader's halts the replica")
     REQUIRE(frames.databases[0].pages[0].encoding == page_encoding::delta);
     frames.databases[0].pages[0].hash ^= 1U;
   });
-  CHECK(p.follower.apply_next(other, first_term) == verdict::halted);
+  CHECK(p.follower.apply_next(other, first_term) == apply_result::halted);
   CHECK(p.follower->health().error == errc::diverged);
 }
 
@@ -232,7 +233,7 @@ TEST_CASE("a full page whose hash is wrong in the entry itself is refused alike 
     REQUIRE(frames.databases[0].pages[0].encoding == page_encoding::full);
     frames.databases[0].pages[0].hash ^= 1U;
   });
-  CHECK(p.follower.apply_next(other, first_term) == verdict::applied);
+  CHECK(p.follower.apply_next(other, first_term) == apply_result::applied);
   CHECK(p.follower->counters().malformed == 1);
   CHECK_FALSE(p.follower->health().halted);
 }
@@ -249,7 +250,7 @@ TEST_CASE("a database keeps the page size that its first entry gave it") {
   frames.page_count = 1;
   frames.pages.push_back({page_number{1}, page_encoding::zero, 0, {}});
   const command other{{first_term, 50}, frames_command{0, true, {frames}}};
-  CHECK(p.follower.apply_next(other, first_term) == verdict::applied);
+  CHECK(p.follower.apply_next(other, first_term) == apply_result::applied);
   CHECK(p.follower->counters().malformed == 1);
   CHECK(p.follower.copy("a.db").state == base);
 }
@@ -261,7 +262,7 @@ TEST_CASE("an entry that adds too many pages without carrying them is refused") 
   const bytes huge = edited(made.entries[0], [](command&, frames_command& frames) {
     frames.databases[0].page_count = limits::page_count_max;
   });
-  CHECK(p.follower.apply_next(huge, first_term) == verdict::applied);
+  CHECK(p.follower.apply_next(huge, first_term) == apply_result::applied);
   CHECK(p.follower->counters().malformed == 1);
 }
 
@@ -285,7 +286,7 @@ TEST_CASE("a few bytes that stand for more pages than a transaction may make are
   REQUIRE_FALSE(native::encode({transaction_id{first_term, 99}, frames}, entry, lock_byte));
   CHECK(entry.size() < 400'000);
   const auto before = p.follower.all();
-  CHECK(p.follower.apply_next(entry, first_term) == verdict::applied);
+  CHECK(p.follower.apply_next(entry, first_term) == apply_result::applied);
   CHECK(p.follower->counters().malformed == 1);
   CHECK(p.follower->counters().transactions == 0);
   CHECK(p.follower.all() == before);
@@ -298,10 +299,10 @@ TEST_CASE("frames of a transaction of several entries are invisible until its co
   const bench::sent made = p.commit({{"a.db", {{7, 1}, {8, 1}, {9, 1}}}}, one_page_an_entry);
   REQUIRE(made.entries.size() == 3);
   for (std::size_t n = 0; n + 1 < made.entries.size(); ++n) {
-    CHECK(p.follower.apply_next(made.entries[n], first_term) == verdict::applied);
+    CHECK(p.follower.apply_next(made.entries[n], first_term) == apply_result::applied);
     CHECK(p.follower.all() == before);
   }
-  CHECK(p.follower.apply_next(made.entries.back(), first_term) == verdict::applied);
+  CHECK(p.follower.apply_next(made.entries.back(), first_term) == apply_result::applied);
   CHECK(p.follower.all() == p.leader.all());
   CHECK(p.follower.snapshot() == p.leader.snapshot());
 }
@@ -318,7 +319,7 @@ TEST_CASE("an undo drops what is staged, and the commit that follows all the sam
   CHECK(p.follower->counters().malformed == 2);
   // An undo of what nobody knows is nothing special.
   CHECK(p.follower.apply_next({{first_term, 78}, undo_command{{term{9}, 9}}}, first_term) ==
-        verdict::applied);
+        apply_result::applied);
 }
 
 TEST_CASE("the next transaction on a database drops what an abandoned one staged") {
@@ -405,7 +406,7 @@ TEST_CASE("one entry commits two databases together or neither") {
   const bytes half = edited(next.entries[0], [](command&, frames_command& frames) {
     frames.databases[1].base_hash ^= 1U;
   });
-  CHECK(p.follower.apply_next(half, first_term) == verdict::applied);
+  CHECK(p.follower.apply_next(half, first_term) == apply_result::applied);
   CHECK(p.follower.all() == before);
   CHECK(p.follower->counters().conflicts == 1);
 }
@@ -420,8 +421,8 @@ TEST_CASE("opening and dropping may be said twice") {
   machine.open("a.db");
   CHECK(machine.copy("a.db").state.version == version_number{1});
   const command drop{{first_term, 500}, drop_command{"a.db"}};
-  CHECK(machine.apply_next(drop, first_term) == verdict::applied);
-  CHECK(machine.apply_next(drop, first_term) == verdict::applied);
+  CHECK(machine.apply_next(drop, first_term) == apply_result::applied);
+  CHECK(machine.apply_next(drop, first_term) == apply_result::applied);
   CHECK(machine.all().empty());
   machine.open("a.db");
   CHECK(machine.copy("a.db").state == page_store::state{});
@@ -443,13 +444,13 @@ TEST_CASE("a reader that stands on a dropped database reads on") {
 TEST_CASE("no more databases exist than the limit allows") {
   bench machine;
   for (std::size_t n = 0; n < limits::databases; ++n) {
-    REQUIRE(machine.open("db" + std::to_string(n)) == verdict::applied);
+    REQUIRE(machine.open("db" + std::to_string(n)) == apply_result::applied);
   }
-  CHECK(machine.open("one.more") == verdict::applied);
+  CHECK(machine.open("one.more") == apply_result::applied);
   CHECK(machine->counters().malformed == 1);
   CHECK(machine.all().size() == limits::databases);
   machine.apply_next({{first_term, 500}, drop_command{"db0"}}, first_term);
-  CHECK(machine.open("one.more") == verdict::applied);
+  CHECK(machine.open("one.more") == apply_result::applied);
   CHECK(machine.all().count("one.more") == 1);
 }
 
@@ -465,7 +466,7 @@ TEST_CASE("names that local callers hold do not stand in the way of the log") {
     held.push_back(std::move(*one));
   }
   REQUIRE(held.size() < 100'000);
-  CHECK(machine.open("a.db") == verdict::applied);
+  CHECK(machine.open("a.db") == apply_result::applied);
   CHECK(machine.all().count("a.db") == 1);
   CHECK(machine->databases().find_or_make("a.db"));
   held.clear();
@@ -515,8 +516,8 @@ TEST_CASE("hostile bytes at the end of a log never move a database") {
       hostile[random.below(hostile.size())] ^= static_cast<std::byte>(1 + random.below(255));
     }
     if (hostile != made.entries[0]) {
-      const verdict said = follower.apply_next(hostile, first_term);
-      CHECK((said == verdict::halted) == follower->health().halted);
+      const apply_result said = follower.apply_next(hostile, first_term);
+      CHECK((said == apply_result::halted) == follower->health().halted);
       CHECK(follower.all() == before);
     }
   }

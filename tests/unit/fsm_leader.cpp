@@ -66,7 +66,7 @@ TEST_CASE("R1: an entry that was refused answers conflict") {
 TEST_CASE("R1: an entry that is applied before propose has returned") {
   leading l;
   l.engine.on_propose = [&](const auto& one) {
-    CHECK(l.apply_next(one.entry, one.expected) == verdict::applied);
+    CHECK(l.apply_next(one.entry, one.expected) == apply_result::applied);
     l->settled(one.token, outcome::committed, reason::none);
   };
   const auto made = l.send(pages_of_a(1));
@@ -270,7 +270,7 @@ TEST_CASE("R8: an installed snapshot answers what it contains") {
   other.apply_all(in_it);
   other.apply_next(bytes{}, term{2});
   REQUIRE_FALSE(l.restore(other.snapshot()));
-  CHECK(l.installed == verdict::applied);
+  CHECK(l.installed == apply_result::applied);
   CHECK(l.answer_of(in_it) == answer::applied);
   CHECK(l.position_of(in_it).index == log_index{3});
   l.lose(2);
@@ -494,7 +494,7 @@ TEST_CASE("leadership that is heard of before it is gained counts on") {
 TEST_CASE("a halted machine leads no more and answers everybody") {
   leading l;
   const auto made = l.send(pages_of_a(1));
-  CHECK(l->apply({{log_index{100}, one_term}, {}}) == verdict::halted);
+  CHECK(l->apply({{log_index{100}, one_term}, {}}) == apply_result::halted);
   CHECK(l.answer_of(made) == answer::unknown);
   CHECK(l.why_of(made) == reason::stopped);
   CHECK_FALSE(l->leader().leading);

@@ -59,7 +59,7 @@ struct busy_machine : bench {
 void replay(bench& to, const std::vector<log_line>& log) {
   for (const log_line& line : log) {
     if (line.at.index > to->durable().index) {
-      REQUIRE(to.apply(line) != verdict::halted);
+      REQUIRE(to.apply(line) != apply_result::halted);
     }
   }
 }
@@ -118,7 +118,7 @@ TEST_CASE("a restored machine is the one that was sent, heads left out and stage
   const bytes sent = from.snapshot();
   bench to;
   REQUIRE_FALSE(to.restore(sent));
-  CHECK(to.installed == verdict::applied);
+  CHECK(to.installed == apply_result::applied);
   CHECK(to.all() == from.all());
   CHECK(to.is_sound());
   CHECK(to->applied() == from->applied());
@@ -285,10 +285,10 @@ TEST_CASE("a restore that is older than what is applied changes nothing") {
   REQUIRE_FALSE(to.restore(sent));
   from.commit(pages_of("a.db", 77));
   REQUIRE_FALSE(from.restore(sent));
-  CHECK(from.installed == verdict::already);
+  CHECK(from.installed == apply_result::already);
   CHECK(from.copy("a.db") != to.copy("a.db"));
   REQUIRE_FALSE(to.restore(sent));  // just as old
-  CHECK(to.installed == verdict::already);
+  CHECK(to.installed == apply_result::already);
 }
 
 TEST_CASE("what the engine has behind the content of a snapshot is skipped") {
@@ -296,11 +296,11 @@ TEST_CASE("what the engine has behind the content of a snapshot is skipped") {
   const log_position at{log_index{from->applied().index.value + 3}, term{4}};
   bench to;
   REQUIRE_FALSE(to.restore(from.snapshot(), 4096, at));
-  CHECK(to.installed == verdict::applied);
+  CHECK(to.installed == apply_result::applied);
   CHECK(to->applied() == at);
   const log_position later{at.index.next(), term{4}};
   REQUIRE_FALSE(to.restore(from.snapshot(), 4096, later));
-  CHECK(to.installed == verdict::applied);
+  CHECK(to.installed == apply_result::applied);
   CHECK(to->applied() == later);
 }
 
@@ -374,13 +374,13 @@ TEST_CASE("a flush with a transaction open keeps the entries it needs") {
 
   SECTION("a replay from there brings it back") {
     CHECK_FALSE(m->take_snapshot());  // not yet: a part is missing
-    CHECK(m.apply(log[0]) == verdict::already);
+    CHECK(m.apply(log[0]) == apply_result::already);
     REQUIRE_FALSE(m->flush(m->applied().index));
     CHECK(m->durable().index == before);  // a flush meanwhile promises no more
-    CHECK(m.apply(log[1]) == verdict::already);
-    CHECK(m->skip({log_index{before.value + 3}, one_term}) == verdict::already);
+    CHECK(m.apply(log[1]) == apply_result::already);
+    CHECK(m->skip({log_index{before.value + 3}, one_term}) == apply_result::already);
     CHECK(m.snapshot() == with_open);
-    CHECK(m.apply(log[2]) == verdict::applied);
+    CHECK(m.apply(log[2]) == apply_result::applied);
     CHECK(m.copy("a.db").state.version == version_number{6});
     CHECK(m.is_sound());
     REQUIRE_FALSE(m->flush(m->applied().index));
@@ -388,18 +388,18 @@ TEST_CASE("a flush with a transaction open keeps the entries it needs") {
   }
   SECTION("the engine's own snapshot brings it back") {
     REQUIRE_FALSE(m.restore(with_open));
-    CHECK(m.installed == verdict::already);
-    CHECK(m.apply(log[2]) == verdict::applied);
+    CHECK(m.installed == apply_result::already);
+    CHECK(m.apply(log[2]) == apply_result::applied);
     CHECK(m.copy("a.db").state.version == version_number{6});
     REQUIRE_FALSE(m->flush(m->applied().index));
     CHECK(m->durable() == m->applied());
   }
   SECTION("an engine that starts later has a hole") {
-    CHECK(m.apply(log[1]) == verdict::halted);
+    CHECK(m.apply(log[1]) == apply_result::halted);
     CHECK(m->health().error == errc::corrupt);
   }
   SECTION("an engine that does not replay at all has a hole") {
-    CHECK(m.apply(log[2]) == verdict::halted);
+    CHECK(m.apply(log[2]) == apply_result::halted);
   }
 }
 
@@ -544,7 +544,7 @@ TEST_CASE("a full storage is tried again, a broken one halts the replica") {
   storage.next_commit = make_error_code(errc::storage_broken);
   CHECK(m.flush(log_index{2}) == errc::storage_broken);
   CHECK(m.health().error == errc::storage_broken);
-  CHECK(m.apply({{log_index{3}, one_term}, open}) == verdict::halted);
+  CHECK(m.apply({{log_index{3}, one_term}, open}) == apply_result::halted);
 }
 
 // ---- three machines on one log
@@ -642,9 +642,9 @@ class author {
 
   void append(bytes entry) {
     log_.push_back({{log_index{log_.size() + 1}, term{term_}}, std::move(entry)});
-    const verdict said = machine_.apply(log_.back());
+    const apply_result said = machine_.apply(log_.back());
     CAPTURE(machine_->health().what);
-    REQUIRE(said == verdict::applied);
+    REQUIRE(said == apply_result::applied);
   }
 
   codec_test::generator random_;
@@ -663,7 +663,7 @@ struct reading {
 
   void feed(const std::vector<log_line>& log) {
     if (fed.value < log.size()) {
-      REQUIRE(machine.apply(log[static_cast<std::size_t>(fed.value)]) != verdict::halted);
+      REQUIRE(machine.apply(log[static_cast<std::size_t>(fed.value)]) != apply_result::halted);
       fed = fed.next();
     }
   }
@@ -683,7 +683,7 @@ struct reading {
   void take_over(const reading& other) {
     if (other.kept && other.kept->first.index > machine->applied().index) {
       REQUIRE_FALSE(machine.restore(other.kept->second));
-      CHECK(machine.installed == verdict::applied);
+      CHECK(machine.installed == apply_result::applied);
       fed = other.kept->first.index;
       kept = other.kept;
     }
@@ -820,7 +820,7 @@ std::vector<log_line> apply_until(bench& m, post& from, std::size_t entries,
       continue;  // fenced
     }
     log.push_back({{m->applied().index.next(), next->second}, std::move(next->first)});
-    faults += m.apply(log.back()) == verdict::applied ? 0 : 1;
+    faults += m.apply(log.back()) == apply_result::applied ? 0 : 1;
     if (log.size() % 50 == 0) {
       faults += m->take_snapshot() ? 0 : 1;
     }

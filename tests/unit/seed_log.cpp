@@ -41,7 +41,7 @@ struct mixed_history : history {
 
 /// A machine with an empty database.
 struct opened : machine {
-  opened() { REQUIRE(apply(open("t.db")) == verdict::applied); }
+  opened() { REQUIRE(apply(open("t.db")) == apply_result::applied); }
 };
 
 std::uint64_t refused(machine& m) { return m->counters().malformed; }
@@ -51,7 +51,7 @@ void must_refuse(machine& m, const bytes& entry) {
   const auto before = m.all();
   const std::uint64_t so_far = refused(m);
   const log_index at = m->applied().index;
-  CHECK(m.apply(entry) == verdict::applied);
+  CHECK(m.apply(entry) == apply_result::applied);
   CHECK((m.all() == before));
   CHECK(refused(m) == so_far + 1);
   CHECK(m->applied().index == at.next());
@@ -301,7 +301,7 @@ TEST_CASE("a damaged native entry is never taken for one of the seed") {
   bytes entry;
   REQUIRE_FALSE(native::encode({{term{1}, 1}, open_command{"t.db"}}, entry));
   entry[1] ^= std::byte{0x18};
-  CHECK(m.apply(entry) == verdict::halted);
+  CHECK(m.apply(entry) == apply_result::halted);
   CHECK(m->health().error == errc::corrupt);
 }
 
@@ -416,7 +416,7 @@ TEST_CASE("replicas that came to the same state by log and by snapshot take nati
   REQUIRE_FALSE(stage->append(snapshot));
   REQUIRE_FALSE(stage->finish());
   REQUIRE(both.follower.node.machine().install(std::move(stage), {log_index{both.next}, term{1}}) ==
-          verdict::applied);
+          apply_result::applied);
   both.lead(2);
   connection db = both.leader.node.open("app.db").value();
   REQUIRE(run(db, "INSERT INTO t(b) VALUES('native')") == SQLITE_OK);

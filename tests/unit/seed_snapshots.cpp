@@ -53,9 +53,9 @@ bytes snapshot_of(std::uint64_t index,
 /// A machine that has seen something, and must have it still after a refused restore.
 struct used_machine : machine {
   used_machine() {
-    REQUIRE(apply(open("old.db")) == verdict::applied);
-    REQUIRE(apply(frames({1, "old.db", 512, {plain(1, 1)}, 1, era::v2})) == verdict::applied);
-    REQUIRE(apply(frames({2, "old.db", 512, {plain(1, 2)}, 0, era::v2})) == verdict::applied);
+    REQUIRE(apply(open("old.db")) == apply_result::applied);
+    REQUIRE(apply(frames({1, "old.db", 512, {plain(1, 1)}, 1, era::v2})) == apply_result::applied);
+    REQUIRE(apply(frames({2, "old.db", 512, {plain(1, 2)}, 0, era::v2})) == apply_result::applied);
   }
 };
 
@@ -76,7 +76,7 @@ TEST_CASE("a snapshot of no database, and one of an empty database, are read and
   const std::size_t piece = GENERATE(1U, 3U, 4096U);
   used_machine m;
   REQUIRE_FALSE(m.restore(from_hex(golden), piece));
-  CHECK(m.installed == verdict::applied);
+  CHECK(m.installed == apply_result::applied);
   CHECK(m->applied().index == log_index{golden.size() == 16 ? 7U : 0x0102030405060708U});
   CHECK(m.all().size() == (golden.size() == 16 ? 0U : 1U));
   CHECK((m.seed_snapshot() == from_hex(golden)));
@@ -239,7 +239,7 @@ TEST_CASE("a snapshot that is older than the state is not installed") {
   used_machine m;
   const auto before = m.all();
   REQUIRE_FALSE(m.restore(snapshot_of(2, {{"a.db", checkpointed(made_database("a.db"))}})));
-  CHECK(m.installed == verdict::already);
+  CHECK(m.installed == apply_result::already);
   CHECK((m.all() == before));
 }
 
@@ -253,7 +253,8 @@ TEST_CASE("stock SQLite opens what is written, natively changed pages included")
   auto stage = node.machine().begin_restore().value();
   REQUIRE_FALSE(stage->append(snapshot_of(50, {{"a.db", both_parts(made)}})));
   REQUIRE_FALSE(stage->finish());
-  REQUIRE(node.machine().install(std::move(stage), {log_index{50}, term{1}}) == verdict::applied);
+  REQUIRE(node.machine().install(std::move(stage), {log_index{50}, term{1}}) ==
+          apply_result::applied);
   std::uint64_t index = 50;
   engine.on_propose = [&](const manual_consensus::proposed_entry& proposed) {
     node.machine().apply({{log_index{++index}, proposed.expected}, proposed.entry});

@@ -134,7 +134,7 @@ struct machine : bench {
   [[nodiscard]] std::uint64_t refused() {
     return (*this)->counters().malformed + (*this)->counters().conflicts;
   }
-  verdict undo(transaction_id target, term in_term = first_term) {
+  apply_result undo(transaction_id target, term in_term = first_term) {
     return apply_next({{in_term, 800'000 + ++undone_}, undo_command{target}}, in_term);
   }
   /// A base that is stored now needs older entries again exactly if something is staged.
@@ -179,18 +179,18 @@ void carry_out(const transition& row, role as, bytes& left_behind) {
                              : row.from == writing && row.what == event::commit ? 2
                                                                                 : 1;
   while (next < before) {
-    REQUIRE(m.apply_next(sent.entries[next++], first_term) == verdict::applied);
+    REQUIRE(m.apply_next(sent.entries[next++], first_term) == apply_result::applied);
   }
   if (row.from == undone) {
-    REQUIRE(m.undo(sent.id) == verdict::applied);
+    REQUIRE(m.undo(sent.id) == apply_result::applied);
   }
   if (row.from == doomed) {  // a replica that fails stops; no transaction is doomed and goes on
     bytes damaged = sent.entries[1];
     damaged[damaged.size() / 2] ^= std::byte{1};
-    REQUIRE(m.apply_next(damaged, first_term) == verdict::halted);
+    REQUIRE(m.apply_next(damaged, first_term) == apply_result::halted);
   }
   const std::uint64_t refused_before = m.refused();
-  const verdict expected = row.from == doomed ? verdict::halted : verdict::applied;
+  const apply_result expected = row.from == doomed ? apply_result::halted : apply_result::applied;
   if (row.what == event::undo) {
     CHECK(m.undo(sent.id) == expected);
   } else {
@@ -300,7 +300,7 @@ namespace {
 /// Applies an entry on all and wants the same state on all.
 void apply_on(std::vector<machine*> machines, bytes_view entry, term in_term = first_term) {
   for (machine* const one : machines) {
-    CHECK(one->apply_next(entry, in_term) == verdict::applied);
+    CHECK(one->apply_next(entry, in_term) == apply_result::applied);
     CHECK(one->snapshot() == machines.front()->snapshot());
   }
 }
@@ -462,7 +462,7 @@ TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction"
             leading_machine m;
             const auto own = m.send(three_pages());
             const auto next = of_the_next_leader({}, three_pages("a.db", 9));
-            CHECK(m.apply_next(next.entries[0], term{2}) == verdict::applied);
+            CHECK(m.apply_next(next.entries[0], term{2}) == apply_result::applied);
             CHECK(m.version("a.db") == 1);
             m.apply_all(own);
             CHECK(m.version("a.db") == 1);
@@ -533,7 +533,8 @@ TEST_CASE("6.1 and 6.3: every other entry") {
           "refused and counted; the position moves on",
           [] {
             machine m;
-            CHECK(m.apply_next(codec_test::from_text("garbage"), first_term) == verdict::applied);
+            CHECK(m.apply_next(codec_test::from_text("garbage"), first_term) ==
+                  apply_result::applied);
             CHECK(m.refused() == 1);
           }},
       row{"a command without payload", "runtime PANIC, a nil type", kept::refused_alike,
@@ -545,14 +546,14 @@ TEST_CASE("6.1 and 6.3: every other entry") {
       row{"Open", "opens a follower", kept::as_it_was, "the database exists",
           [] {
             machine m;
-            CHECK(m.open("c.db") == verdict::applied);
+            CHECK(m.open("c.db") == apply_result::applied);
             CHECK(m.store("c.db") != nullptr);
           }},
       row{"Open again", "a second connection, the first one leaks", kept::better, "changes nothing",
           [] {
             machine m;
             const auto before = m.all();
-            CHECK(m.open("a.db") == verdict::applied);
+            CHECK(m.open("a.db") == apply_result::applied);
             CHECK(m.all() == before);
           }},
       row{"Begin, End", "no-ops", kept::as_it_was,
@@ -569,7 +570,7 @@ TEST_CASE("6.1 and 6.3: every other entry") {
             leading_machine m;
             const auto sent = m.send(three_pages(), one_page_an_entry);
             m.apply_next(sent.entries[0], first_term);
-            CHECK(m.undo(sent.id) == verdict::applied);
+            CHECK(m.undo(sent.id) == apply_result::applied);
             CHECK_FALSE(m.has_staged());
             m.apply_next(sent.entries[1], first_term);
             CHECK(m.answer_of(sent) == answer::conflict);
@@ -582,8 +583,8 @@ TEST_CASE("6.1 and 6.3: every other entry") {
             const auto sent = deposed.send(three_pages(), one_page_an_entry);
             deposed.lose(1);
             apply_on({&deposed, &other}, sent.entries[0]);
-            CHECK(deposed.undo(sent.id, term{2}) == verdict::applied);
-            CHECK(other.undo(sent.id, term{2}) == verdict::applied);
+            CHECK(deposed.undo(sent.id, term{2}) == apply_result::applied);
+            CHECK(other.undo(sent.id, term{2}) == apply_result::applied);
             CHECK(deposed.snapshot() == other.snapshot());
             CHECK_FALSE(other.has_staged());
           }},
@@ -592,7 +593,7 @@ TEST_CASE("6.1 and 6.3: every other entry") {
           [] {
             leading_machine m;
             const auto sent = m.commit(three_pages());
-            CHECK(m.undo(sent.id) == verdict::applied);
+            CHECK(m.undo(sent.id) == apply_result::applied);
             CHECK(m.version("a.db") == 1);
             CHECK(m->fate_of(sent.id) == transaction_fate::committed);
           }},
@@ -601,8 +602,8 @@ TEST_CASE("6.1 and 6.3: every other entry") {
           [] {
             machine m;
             const auto before = m.all();
-            CHECK(m.undo({first_term, 4711}) == verdict::applied);
-            CHECK(m.undo({first_term, 4711}) == verdict::applied);
+            CHECK(m.undo({first_term, 4711}) == apply_result::applied);
+            CHECK(m.undo({first_term, 4711}) == apply_result::applied);
             CHECK(m.all() == before);
           }},
       row{"Checkpoint of an unknown database", "PANIC no follower connection", kept::refused_alike,
@@ -610,7 +611,7 @@ TEST_CASE("6.1 and 6.3: every other entry") {
           [] {
             machine m;
             const command hint{{first_term, 1}, checkpoint_command{"nowhere.db"}};
-            CHECK(m.apply_next(hint, first_term) == verdict::applied);
+            CHECK(m.apply_next(hint, first_term) == apply_result::applied);
           }},
       row{"Checkpoint while a transaction is written",
           "PANIC can't run checkpoint concurrently with transaction", kept::refused_alike,
@@ -620,7 +621,7 @@ TEST_CASE("6.1 and 6.3: every other entry") {
             const auto sent = m.send(three_pages(), one_page_an_entry);
             m.apply_next(sent.entries[0], first_term);
             const command hint{{first_term, 700'000}, checkpoint_command{"a.db"}};
-            CHECK(m.apply_next(hint, first_term) == verdict::applied);
+            CHECK(m.apply_next(hint, first_term) == apply_result::applied);
             m.apply_next(sent.entries[1], first_term);
             m.apply_next(sent.entries[2], first_term);
             CHECK(m.answer_of(sent) == answer::applied);
@@ -634,7 +635,7 @@ TEST_CASE("6.1 and 6.3: every other entry") {
             const page_store::pin reading = store->pin_committed();
             const database_copy before = copy_of(store, reading);
             const command hint{{first_term, 700'000}, checkpoint_command{"a.db"}};
-            CHECK(m.apply_next(hint, first_term) == verdict::applied);
+            CHECK(m.apply_next(hint, first_term) == apply_result::applied);
             m.commit(three_pages("a.db", 2));
             CHECK(copy_of(store, reading) == before);
           }},
@@ -767,7 +768,7 @@ TEST_CASE("5: what the engine says becomes one code, one error, one conclusion")
     if (row.may_commit_later) {
       CHECK(c.on->outcome(id) == transaction_fate::open);
       c.on.rule({});
-      REQUIRE(c.on.commit_oldest() == verdict::applied);
+      REQUIRE(c.on.commit_oldest() == apply_result::applied);
       CHECK(c.on->outcome(id) == transaction_fate::committed);
       CHECK(c.rows() == "3");
     }

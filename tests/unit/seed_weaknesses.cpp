@@ -49,10 +49,10 @@ struct machine : bench {
   [[nodiscard]] std::uint64_t version(std::string_view name) {
     return store(name)->committed().version.value;
   }
-  verdict undo(transaction_id target, term in_term) {
+  apply_result undo(transaction_id target, term in_term) {
     return apply_next({{in_term, 800'000 + ++undone_}, undo_command{target}}, in_term);
   }
-  verdict hint(std::string_view name) {
+  apply_result hint(std::string_view name) {
     return apply_next({{first_term, 700'000}, checkpoint_command{name}}, first_term);
   }
 
@@ -78,8 +78,8 @@ struct unfinished {
     both(left.entries[1], first_term);
   }
   void both(bytes_view entry, term in_term) {
-    CHECK(deposed.apply_next(entry, in_term) == verdict::applied);
-    CHECK(other.apply_next(entry, in_term) == verdict::applied);
+    CHECK(deposed.apply_next(entry, in_term) == apply_result::applied);
+    CHECK(other.apply_next(entry, in_term) == apply_result::applied);
   }
   [[nodiscard]] bool are_equal() {
     return deposed.all() == other.all() && deposed.snapshot() == other.snapshot();
@@ -114,8 +114,8 @@ TEST_CASE("W1: an undo after lost leadership works wherever and however often it
   REQUIRE(u.are_equal());
   // The next leader undoes what it found; so does one after it; so does one who found nothing.
   for (const transaction_id target : {u.left.id, u.left.id, transaction_id{first_term, 4711}}) {
-    CHECK(u.deposed.undo(target, second_term) == verdict::applied);
-    CHECK(u.other.undo(target, second_term) == verdict::applied);
+    CHECK(u.deposed.undo(target, second_term) == apply_result::applied);
+    CHECK(u.other.undo(target, second_term) == apply_result::applied);
     CHECK(u.are_equal());
   }
   u.both(u.left.entries[2], first_term);  // its commit comes too late
@@ -285,8 +285,8 @@ TEST_CASE("W7: a second Open changes nothing, with a transaction in flight as we
   m.commit(pages_of("a.db"));
   const auto in_flight = m.send(pages_of("a.db", 2));
   const auto before = m.all();
-  CHECK(m.open("a.db") == verdict::applied);
-  CHECK(m.open("a.db") == verdict::applied);
+  CHECK(m.open("a.db") == apply_result::applied);
+  CHECK(m.open("a.db") == apply_result::applied);
   CHECK(m.all() == before);
   m.apply_all(in_flight);
   CHECK(m.answer_of(in_flight) == answer::applied);
@@ -298,7 +298,7 @@ TEST_CASE("W8: whether a lost commit was committed is answered exactly, and the 
   const transaction_id id = a.lose("INSERT INTO t VALUES(1)");
   CHECK(a.on->outcome(id) == transaction_fate::open);
   if (commits) {
-    REQUIRE(a.on.commit_oldest() == verdict::applied);
+    REQUIRE(a.on.commit_oldest() == apply_result::applied);
   }
   a.on.follow(2);
   const auto expected = commits ? transaction_fate::committed : transaction_fate::not_committed;
@@ -330,10 +330,10 @@ TEST_CASE("W10: a checkpoint is a hint: readers and writers of any kind are no r
   m.commit(pages_of("a.db"));
   const page_store::pin reading = m.store("a.db")->pin_committed();
   const auto in_flight = m.send(pages_of("a.db", 2));
-  CHECK(m.hint("a.db") == verdict::applied);
-  CHECK(m.hint("nowhere.db") == verdict::applied);
-  CHECK(u.other.hint("a.db") == verdict::applied);
-  CHECK(u.deposed.hint("a.db") == verdict::applied);
+  CHECK(m.hint("a.db") == apply_result::applied);
+  CHECK(m.hint("nowhere.db") == apply_result::applied);
+  CHECK(u.other.hint("a.db") == apply_result::applied);
+  CHECK(u.deposed.hint("a.db") == apply_result::applied);
   m.apply_all(in_flight);
   CHECK(m.answer_of(in_flight) == answer::applied);
   u.both(u.left.entries[2], first_term);
@@ -348,10 +348,10 @@ TEST_CASE("W11: entries of others that come before one's own hold up nobody") {
   a.on.engine().on_wait = [&] {  // COMMIT waits: two foreign entries come, then a copy of its own
     while (foreign < 2) {
       const transaction_id id{first_term, 900'000U + static_cast<unsigned>(++foreign)};
-      CHECK(a.on.apply({id, open_command{"other.db"}}) == verdict::applied);
+      CHECK(a.on.apply({id, open_command{"other.db"}}) == apply_result::applied);
     }
     if (!a.on.on_their_way().empty()) {
-      CHECK(a.on.commit_oldest() == verdict::applied);
+      CHECK(a.on.commit_oldest() == apply_result::applied);
     }
   };
   CHECK(run(a.db, "INSERT INTO t VALUES(1)") == SQLITE_OK);
@@ -360,7 +360,7 @@ TEST_CASE("W11: entries of others that come before one's own hold up nobody") {
 
   // The same bytes again, at another index, are not taken for a second commit.
   const bytes again = a.on.engine().proposed.back().entry;
-  CHECK(a.on.apply(again, first_term) == verdict::applied);
+  CHECK(a.on.apply(again, first_term) == apply_result::applied);
   CHECK(a.rows() == "1");
   CHECK(a.on->counters().conflicts == 1);
 }
@@ -372,7 +372,7 @@ TEST_CASE("W12: a poisonous entry stops no replica, and a replica that differs s
   const auto second = leader.commit(pages_of("a.db", 2));
   for (const bytes& poison :
        {codec_test::from_text("garbage"), from_hex("22030a0131"), second.entries[0]}) {
-    CHECK(follower.apply_next(poison, first_term) == verdict::applied);  // refused
+    CHECK(follower.apply_next(poison, first_term) == apply_result::applied);  // refused
   }
   CHECK(follower->counters().malformed == 2);
   CHECK(follower->counters().conflicts == 1);
@@ -383,7 +383,7 @@ TEST_CASE("W12: a poisonous entry stops no replica, and a replica that differs s
   auto lies = *native::decode(first.entries[0], lock_byte);
   std::get<frames_command>(lies.body).databases[0].result_hash += 1;
   machine alone;
-  CHECK(alone.apply_next(lies, first_term) == verdict::halted);
+  CHECK(alone.apply_next(lies, first_term) == apply_result::halted);
   CHECK(alone->health().error == errc::diverged);
   CHECK(alone->health().what.find("a.db") != std::string::npos);
 }
@@ -472,8 +472,8 @@ TEST_CASE("W15: what the machine answers reaches the client") {
   a.on.rule({{kind::is_silent, reason::none}});
   a.on.engine().on_wait = [&] {  // the database is gone when the entry is applied
     if (!a.on.on_their_way().empty()) {
-      CHECK(a.on.apply({{first_term, 900'000}, drop_command{"a.db"}}) == verdict::applied);
-      CHECK(a.on.commit_oldest() == verdict::applied);
+      CHECK(a.on.apply({{first_term, 900'000}, drop_command{"a.db"}}) == apply_result::applied);
+      CHECK(a.on.commit_oldest() == apply_result::applied);
     }
   };
   CHECK(run(a.db, "INSERT INTO t VALUES(1)") == sqlite_not_leader);
@@ -490,7 +490,7 @@ TEST_CASE("W16: an answer that does not come in time is unknown, with an id to a
   const transaction_id id = a.db.last_transaction();
   CHECK(a.on->outcome(id) == transaction_fate::open);
   if (commits) {
-    REQUIRE(a.on.commit_oldest() == verdict::applied);
+    REQUIRE(a.on.commit_oldest() == apply_result::applied);
     CHECK(a.on->outcome(id) == transaction_fate::committed);
   }
   a.on.follow(2);
@@ -513,7 +513,7 @@ TEST_CASE("W17: while one database waits for its quorum another one commits") {
     }
     CHECK(run(b, "INSERT INTO t VALUES(1)") == SQLITE_OK);
     CHECK(ask(a.on.connect(), "SELECT count(*) FROM t") == "0");  // and readers read
-    CHECK(a.on.commit_oldest() == verdict::applied);
+    CHECK(a.on.commit_oldest() == apply_result::applied);
   };
   CHECK(run(a.db, "INSERT INTO t VALUES(1)") == SQLITE_OK);
   CHECK(was_there);
@@ -552,7 +552,7 @@ TEST_CASE("W19: entries say their version and database, and no flipped bit of on
   const auto b = m.send(pages_of("b.db"), one_page_an_entry);
   other.apply_next(sent.entries[0], first_term);
   other.apply_next(b.entries[0], first_term);
-  CHECK(other.undo(sent.id, first_term) == verdict::applied);
+  CHECK(other.undo(sent.id, first_term) == apply_result::applied);
   other.apply_next(b.entries[1], first_term);
   other.apply_next(b.entries[2], first_term);
   CHECK(other.version("b.db") == 1);
@@ -670,13 +670,13 @@ TEST_CASE("W24: an undo is right whatever began before it, across snapshots as w
   machine m;
   const transaction_id first{first_term, 1};
   const transaction_id second{first_term, 2};
-  CHECK(m.undo(first, first_term) == verdict::applied);
+  CHECK(m.undo(first, first_term) == apply_result::applied);
   bench to;
   REQUIRE_FALSE(to.restore(m.snapshot()));
   for (const transaction_id target : {second, first}) {
     CHECK(to.apply_next({{first_term, 900'000}, undo_command{target}}, first_term) ==
-          verdict::applied);
-    CHECK(m.undo(target, first_term) == verdict::applied);
+          apply_result::applied);
+    CHECK(m.undo(target, first_term) == apply_result::applied);
   }
   CHECK(to.all() == m.all());
   CHECK(to.snapshot() == m.snapshot());

@@ -34,9 +34,9 @@ QUORLITE_DECL result<faulty_disk::opened> faulty_disk::state::open_file(disk_cal
                                                                         open_mode mode) {
   const auto place = live().find(path);
   const bool creates = mode != open_mode::existing && place && place->node == 0;
-  const auto verdict = faults.judge(kind, path, creates);
-  if (!verdict.happens) {
-    return failed(verdict.error);
+  const auto fault_choice = faults.judge(kind, path, creates);
+  if (!fault_choice.happens) {
+    return failed(fault_choice.error);
   }
   if (!place) {
     return failed(place.error());
@@ -51,8 +51,8 @@ QUORLITE_DECL result<faulty_disk::opened> faulty_disk::state::open_file(disk_cal
   } else if (mode == open_mode::truncated && live().at(file.node).content.size() != 0) {
     tree.resize(file.node, file.path, 0);
   }
-  if (verdict.error) {
-    return failed(verdict.error);
+  if (fault_choice.error) {
+    return failed(fault_choice.error);
   }
   return file;
 }
@@ -223,10 +223,10 @@ QUORLITE_DECL std::error_code faulty_disk::lock(std::string_view path, std::uint
 QUORLITE_DECL std::error_code faulty_disk::make_directory(std::string_view path) {
   const std::lock_guard lock(state_->mutex);
   const auto place = state_->live().find(path);
-  const auto verdict =
+  const auto fault_choice =
       state_->faults.judge(disk_call_kind::make_directory, path, place && place->node == 0);
-  if (!verdict.happens || path.empty()) {
-    return verdict.error;
+  if (!fault_choice.happens || path.empty()) {
+    return fault_choice.error;
   }
   if (!place) {
     return place.error();
@@ -236,32 +236,32 @@ QUORLITE_DECL std::error_code faulty_disk::make_directory(std::string_view path)
   } else if (!state_->live().at(place->node).is_directory) {
     return std::make_error_code(std::errc::file_exists);
   }
-  return verdict.error;
+  return fault_choice.error;
 }
 
 QUORLITE_DECL std::error_code faulty_disk::remove(std::string_view path) {
   const std::lock_guard lock(state_->mutex);
-  const auto verdict = state_->faults.judge(disk_call_kind::remove, path, false);
+  const auto fault_choice = state_->faults.judge(disk_call_kind::remove, path, false);
   const auto place = state_->live().find(path);
-  if (!verdict.happens || (place && place->node == 0)) {
-    return verdict.error;
+  if (!fault_choice.happens || (place && place->node == 0)) {
+    return fault_choice.error;
   }
   if (!place) {
     const bool gone = place.error() == std::errc::no_such_file_or_directory;
-    return gone ? verdict.error : place.error();
+    return gone ? fault_choice.error : place.error();
   }
   if (!state_->live().at(place->node).names.empty()) {
     return std::make_error_code(std::errc::directory_not_empty);
   }
   state_->tree.change_names(place->directory, path, place->name, "", 0);
-  return verdict.error;
+  return fault_choice.error;
 }
 
 QUORLITE_DECL std::error_code faulty_disk::rename(std::string_view from, std::string_view to) {
   const std::lock_guard lock(state_->mutex);
-  const auto verdict = state_->faults.judge(disk_call_kind::rename, from, false);
-  if (!verdict.happens) {
-    return verdict.error;
+  const auto fault_choice = state_->faults.judge(disk_call_kind::rename, from, false);
+  if (!fault_choice.happens) {
+    return fault_choice.error;
   }
   const auto old_place = state_->live().find(from);
   const auto place = state_->live().find(to);
@@ -269,7 +269,7 @@ QUORLITE_DECL std::error_code faulty_disk::rename(std::string_view from, std::st
     return error;
   }
   if (old_place->node == place->node) {
-    return verdict.error;
+    return fault_choice.error;
   }
   if (old_place->directory == place->directory) {
     state_->tree.change_names(place->directory, to, old_place->name, place->name, old_place->node);
@@ -277,15 +277,15 @@ QUORLITE_DECL std::error_code faulty_disk::rename(std::string_view from, std::st
     state_->tree.change_names(place->directory, to, "", place->name, old_place->node);
     state_->tree.change_names(old_place->directory, from, old_place->name, "", 0);
   }
-  return verdict.error;
+  return fault_choice.error;
 }
 
 QUORLITE_DECL result<std::vector<std::string>> faulty_disk::list(std::string_view path) {
   const std::lock_guard lock(state_->mutex);
-  const auto verdict = state_->faults.judge(disk_call_kind::list, path, false);
+  const auto fault_choice = state_->faults.judge(disk_call_kind::list, path, false);
   const auto node = state_->live().find_directory(path);
-  if (verdict.error || !node) {
-    return failed(verdict.error ? verdict.error : node.error());
+  if (fault_choice.error || !node) {
+    return failed(fault_choice.error ? fault_choice.error : node.error());
   }
   std::vector<std::string> names;
   for (const auto& entry : state_->live().at(*node).names) {
@@ -296,10 +296,10 @@ QUORLITE_DECL result<std::vector<std::string>> faulty_disk::list(std::string_vie
 
 QUORLITE_DECL std::error_code faulty_disk::sync_directory(std::string_view path) {
   const std::lock_guard lock(state_->mutex);
-  const auto verdict = state_->faults.judge(disk_call_kind::sync_directory, path, false);
+  const auto fault_choice = state_->faults.judge(disk_call_kind::sync_directory, path, false);
   const auto node = state_->live().find_directory(path);
-  if (verdict.error || !node) {
-    return verdict.error ? verdict.error : node.error();
+  if (fault_choice.error || !node) {
+    return fault_choice.error ? fault_choice.error : node.error();
   }
   state_->tree.settle(*node);
   return {};
@@ -308,12 +308,12 @@ QUORLITE_DECL std::error_code faulty_disk::sync_directory(std::string_view path)
 QUORLITE_DECL result<std::size_t> faulty_disk::read(const opened& file, std::uint64_t offset,
                                                     bytes_span into) const {
   const std::lock_guard lock(state_->mutex);
-  const auto verdict = state_->faults.judge(disk_call_kind::read, file.path, false);
-  if (verdict.error) {
-    return failed(verdict.error);
+  const auto fault_choice = state_->faults.judge(disk_call_kind::read, file.path, false);
+  if (fault_choice.error) {
+    return failed(fault_choice.error);
   }
   const std::size_t count = state_->live().at(file.node).content.read(offset, into);
-  if (verdict.rotten && count > 0) {
+  if (fault_choice.rotten && count > 0) {
     into[static_cast<std::size_t>(detail::mix_bits(offset + count) % count)] ^= std::byte{0x10};
   }
   return count;
@@ -321,9 +321,9 @@ QUORLITE_DECL result<std::size_t> faulty_disk::read(const opened& file, std::uin
 
 QUORLITE_DECL result<std::uint64_t> faulty_disk::size(const opened& file) const {
   const std::lock_guard lock(state_->mutex);
-  const auto verdict = state_->faults.judge(disk_call_kind::size, file.path, false);
-  if (verdict.error) {
-    return failed(verdict.error);
+  const auto fault_choice = state_->faults.judge(disk_call_kind::size, file.path, false);
+  if (fault_choice.error) {
+    return failed(fault_choice.error);
   }
   return state_->live().at(file.node).content.size();
 }
@@ -331,38 +331,38 @@ QUORLITE_DECL result<std::uint64_t> faulty_disk::size(const opened& file) const 
 QUORLITE_DECL std::error_code faulty_disk::write(const opened& file, std::uint64_t offset,
                                                  std::span<const bytes_view> parts) {
   const std::lock_guard lock(state_->mutex);
-  const auto verdict = state_->faults.judge(disk_call_kind::write, file.path, true);
-  if (!verdict.happens) {
-    return verdict.error;
+  const auto fault_choice = state_->faults.judge(disk_call_kind::write, file.path, true);
+  if (!fault_choice.happens) {
+    return fault_choice.error;
   }
   bytes all;
   for (const bytes_view part : parts) {
     all.insert(all.end(), part.begin(), part.end());
   }
-  all.resize(verdict.halved ? all.size() / 2 : all.size());
+  all.resize(fault_choice.halved ? all.size() / 2 : all.size());
   state_->tree.write(file.node, file.path, offset, all);
-  return verdict.error;
+  return fault_choice.error;
 }
 
 QUORLITE_DECL std::error_code faulty_disk::resize(const opened& file, std::uint64_t size) {
   const std::lock_guard lock(state_->mutex);
   const bool grows = size > state_->live().at(file.node).content.size();
-  const auto verdict = state_->faults.judge(disk_call_kind::resize, file.path, grows);
-  if (verdict.happens) {
+  const auto fault_choice = state_->faults.judge(disk_call_kind::resize, file.path, grows);
+  if (fault_choice.happens) {
     state_->tree.resize(file.node, file.path, size);
   }
-  return verdict.error;
+  return fault_choice.error;
 }
 
 QUORLITE_DECL std::error_code faulty_disk::sync(const opened& file) {
   const std::lock_guard lock(state_->mutex);
-  const auto verdict = state_->faults.judge(disk_call_kind::sync, file.path, false);
-  if (!verdict.error) {
+  const auto fault_choice = state_->faults.judge(disk_call_kind::sync, file.path, false);
+  if (!fault_choice.error) {
     state_->tree.settle(file.node);
   } else if (!state_->faults.crashed()) {
     state_->tree.drop(file.node);
   }
-  return verdict.error;
+  return fault_choice.error;
 }
 
 // ---- faulty_file_system

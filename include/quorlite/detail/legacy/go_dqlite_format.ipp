@@ -167,7 +167,7 @@ inline void refuse_frames(frame_assembly& assembly, const foreign_frames& refuse
 
 /// What each kind of entry does: the rows of the table in go_dqlite_format.hpp.
 struct foreign_entry_visitor {
-  verdict operator()(const open_command& open) const {
+  apply_result operator()(const open_command& open) const {
     const auto held = machine.hold();
     registry& databases = machine.databases();
     const std::shared_ptr<database> known = databases.find(open.name);
@@ -180,7 +180,7 @@ struct foreign_entry_visitor {
     return machine.done(entry, {});
   }
 
-  verdict operator()(const foreign_frames& frames) const {
+  apply_result operator()(const foreign_frames& frames) const {
     std::shared_ptr<database> target = machine.databases().find(frames.name);
     {
       const auto held = machine.hold();
@@ -194,13 +194,13 @@ struct foreign_entry_visitor {
       }
       if (!frames.commit) {
         machine.advance(entry.at);
-        return verdict::applied;
+        return apply_result::applied;
       }
     }
     return commit(frames, std::move(target));
   }
 
-  verdict operator()(const foreign_undo& undo) const {
+  apply_result operator()(const foreign_undo& undo) const {
     const auto held = machine.hold();
     if (const std::error_code error = staging_of(machine.assembly()).undo(undo.target)) {
       machine.assembly().note_refusal(entry.at.index);
@@ -209,7 +209,7 @@ struct foreign_entry_visitor {
     return machine.done(entry, {});
   }
 
-  verdict operator()(const checkpoint_command& checkpoint) const {
+  apply_result operator()(const checkpoint_command& checkpoint) const {
     const std::shared_ptr<database> target = machine.databases().find(checkpoint.name);
     const auto held = machine.hold();
     if (target == nullptr || !target->exists()) {
@@ -218,17 +218,17 @@ struct foreign_entry_visitor {
     return machine.done(entry, {});
   }
 
-  verdict operator()(const foreign_mark&) const {
+  apply_result operator()(const foreign_mark&) const {
     const auto held = machine.hold();
     return machine.done(entry, {});
   }
-  verdict operator()(const foreign_nothing&) const {
+  apply_result operator()(const foreign_nothing&) const {
     const auto held = machine.hold();
     return machine.done(entry, {});
   }
 
   /// Builds the pages off the lock, and installs them.
-  verdict commit(const foreign_frames& frames, std::shared_ptr<database> target) const {
+  apply_result commit(const foreign_frames& frames, std::shared_ptr<database> target) const {
     const staged_foreign* const waiting = staging_of(machine.assembly()).find(frames.name);
     const std::span<const foreign_frames> earlier =
         waiting == nullptr ? std::span<const foreign_frames>{} : waiting->frames;
@@ -334,7 +334,8 @@ QUORLITE_DECL result<foreign_command> go_dqlite_log::decode(bytes_view entry,
   return std::visit(go_dqlite::translation{}, *decoded);
 }
 
-QUORLITE_DECL verdict go_dqlite_log::apply(machine_state& machine, const log_entry& entry) const {
+QUORLITE_DECL apply_result go_dqlite_log::apply(machine_state& machine,
+                                                const log_entry& entry) const {
   const result<foreign_command> decoded = decode(entry.bytes, machine.options().lock_byte);
   if (!decoded) {
     const auto held = machine.hold();

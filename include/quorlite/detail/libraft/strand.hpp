@@ -52,7 +52,7 @@ class libraft_strand {
   /// A snapshot took the place of everything up to there.
   void move_to(const libraft_cursor& to) noexcept { cursor_ = to; }
   /// @returns false: ended
-  bool carried_on(verdict answer) noexcept;
+  bool carried_on(apply_result answer) noexcept;
 
   /// Bytes of batches, and commands in them, that were applied since the start.
   [[nodiscard]] std::uint64_t applied_bytes() const noexcept { return applied_bytes_; }

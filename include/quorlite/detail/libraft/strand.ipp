@@ -53,11 +53,11 @@ QUORLITE_DECL void libraft_strand::apply(const raft_buffer& buffer) noexcept {
   }
 }
 
-QUORLITE_DECL bool libraft_strand::carried_on(verdict answer) noexcept {
-  if (answer == verdict::halted) {
+QUORLITE_DECL bool libraft_strand::carried_on(apply_result answer) noexcept {
+  if (answer == apply_result::halted) {
     end(make_error_code(errc::halted));
   }
-  return answer != verdict::halted;
+  return answer != apply_result::halted;
 }
 
 QUORLITE_DECL term libraft_strand::term_of(std::uint64_t entry) const noexcept {

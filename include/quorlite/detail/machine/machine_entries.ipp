@@ -68,10 +68,10 @@ QUORLITE_DECL void machine_state::skip_again(log_index upto) noexcept {
   parts_->staged_up_to = std::max(parts_->staged_up_to, upto);
 }
 
-QUORLITE_DECL std::optional<verdict> machine_state::assemble(const log_entry& entry,
-                                                             transaction_id id,
-                                                             const frames_command& frames,
-                                                             assembled_transaction& whole) {
+QUORLITE_DECL std::optional<apply_result> machine_state::assemble(const log_entry& entry,
+                                                                  transaction_id id,
+                                                                  const frames_command& frames,
+                                                                  assembled_transaction& whole) {
   count_frames(entry, full_page_bytes(frames));
   result<std::optional<assembled_transaction>> taken = parts_->assembly.take(id, frames, entry);
   if (!taken) {
@@ -79,7 +79,7 @@ QUORLITE_DECL std::optional<verdict> machine_state::assemble(const log_entry& en
   }
   if (!*taken) {
     advance(entry.at);
-    return verdict::applied;
+    return apply_result::applied;
   }
   if (commit_own(id, **taken)) {
     return committed(entry, id);
@@ -88,8 +88,8 @@ QUORLITE_DECL std::optional<verdict> machine_state::assemble(const log_entry& en
   return std::nullopt;
 }
 
-QUORLITE_DECL verdict machine_state::carry_out(const log_entry& entry, const command& what,
-                                               stores& replaced) {
+QUORLITE_DECL apply_result machine_state::carry_out(const log_entry& entry, const command& what,
+                                                    stores& replaced) {
   if (const auto* const open = std::get_if<open_command>(&what.body)) {
     const std::shared_ptr<database> known = parts_->databases.find(open->name);
     if (known == nullptr || !known->exists()) {
@@ -156,24 +156,24 @@ QUORLITE_DECL void machine_state::install(prepared_transaction& ready) {
 }
 
 /// The pages are in place: the transaction is part of the history.
-QUORLITE_DECL verdict machine_state::committed(const log_entry& entry, transaction_id id) {
+QUORLITE_DECL apply_result machine_state::committed(const log_entry& entry, transaction_id id) {
   parts_->assembly.end(id);
   parts_->outcomes.record(id, entry.at.index);
   ++parts_->counters.transactions;
   return done(entry, id);
 }
 
-QUORLITE_DECL verdict machine_state::done(const log_entry& entry, transaction_id id) {
+QUORLITE_DECL apply_result machine_state::done(const log_entry& entry, transaction_id id) {
   if (const row own = parts_->proposals.find(id)) {
     parts_->proposals.answer(own, answer::applied, reason::none, entry.at);
   }
   advance(entry.at);
-  return verdict::applied;
+  return apply_result::applied;
 }
 
 /// The entry changes nothing, on any replica.
-QUORLITE_DECL verdict machine_state::refuse(const log_entry& entry, transaction_id id,
-                                            std::error_code why) {
+QUORLITE_DECL apply_result machine_state::refuse(const log_entry& entry, transaction_id id,
+                                                 std::error_code why) {
   parts_->assembly.end(id);
   ++(why == errc::conflict ? parts_->counters.conflicts : parts_->counters.malformed);
   if (const row own = parts_->proposals.find(id)) {
@@ -181,18 +181,18 @@ QUORLITE_DECL verdict machine_state::refuse(const log_entry& entry, transaction_
     parts_->proposals.answer(own, answer::conflict, reason::none, entry.at);
   }
   advance(entry.at);
-  return verdict::applied;
+  return apply_result::applied;
 }
 
 /// Foreign bytes mean the same to every replica: nothing. Damaged ones do not, so this replica must
 /// not go on.
-QUORLITE_DECL verdict machine_state::undecodable(const log_entry& entry, std::error_code why) {
+QUORLITE_DECL apply_result machine_state::undecodable(const log_entry& entry, std::error_code why) {
   if (why == errc::corrupt || why == errc::needs_upgrade) {
     return halt(static_cast<errc>(why.value()), why.message() + " in the entry at", entry.at.index);
   }
   ++parts_->counters.malformed;
   advance(entry.at);
-  return verdict::applied;
+  return apply_result::applied;
 }
 
 /// Call it after the rows of the entry were answered.
@@ -208,9 +208,9 @@ QUORLITE_DECL void machine_state::advance(log_position to) {
 
 /// The base is at one position again, if the log is what it was made from: every page is what the
 /// entries say.
-QUORLITE_DECL verdict machine_state::end_of_redo(verdict said) {
+QUORLITE_DECL apply_result machine_state::end_of_redo(apply_result said) {
   if (parts_->redo_until.value == 0 || parts_->applied.index < parts_->redo_until ||
-      said == verdict::halted) {
+      said == apply_result::halted) {
     return said;
   }
   parts_->redo_until = {};
@@ -225,13 +225,13 @@ QUORLITE_DECL verdict machine_state::end_of_redo(verdict said) {
   return said;
 }
 
-QUORLITE_DECL verdict machine_state::halt(errc why, const std::string& what, log_index at) {
+QUORLITE_DECL apply_result machine_state::halt(errc why, const std::string& what, log_index at) {
   if (!parts_->health.halted) {
     parts_->health = {true, make_error_code(why), what + " log index " + std::to_string(at.value)};
     drop_heads();
     parts_->proposals.close();
   }
-  return verdict::halted;
+  return apply_result::halted;
 }
 
 }  // namespace detail

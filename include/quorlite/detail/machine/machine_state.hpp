@@ -85,21 +85,21 @@ class machine_state {
   /// Takes the frames of one entry to what is staged of its transaction.
   /// @returns what to answer: they were refused, or wait, or commit what this leader has on its
   ///   heads. Nothing: they make `whole`, which is to be prepared and installed
-  [[nodiscard]] std::optional<verdict> assemble(const log_entry& entry, transaction_id id,
-                                                const frames_command& frames,
-                                                assembled_transaction& whole);
+  [[nodiscard]] std::optional<apply_result> assemble(const log_entry& entry, transaction_id id,
+                                                     const frames_command& frames,
+                                                     assembled_transaction& whole);
   /// @param restart see page_store::install_committed()
   void install(database_write& ready, bool restart = false);
   void install(prepared_transaction& ready);
   /// Carries out a command that changes no page. @param replaced as for install()
-  verdict carry_out(const log_entry& entry, const command& what, stores& replaced);
-  verdict committed(const log_entry& entry, transaction_id id);
-  verdict done(const log_entry& entry, transaction_id id);
-  verdict refuse(const log_entry& entry, transaction_id id, std::error_code why);
-  verdict undecodable(const log_entry& entry, std::error_code why);
+  apply_result carry_out(const log_entry& entry, const command& what, stores& replaced);
+  apply_result committed(const log_entry& entry, transaction_id id);
+  apply_result done(const log_entry& entry, transaction_id id);
+  apply_result refuse(const log_entry& entry, transaction_id id, std::error_code why);
+  apply_result undecodable(const log_entry& entry, std::error_code why);
   void advance(log_position to);
-  verdict end_of_redo(verdict said);
-  verdict halt(errc why, const std::string& what, log_index at);
+  apply_result end_of_redo(apply_result said);
+  apply_result halt(errc why, const std::string& what, log_index at);
 
   // ---- leadership, and what is proposed in it
 
@@ -120,8 +120,8 @@ class machine_state {
   [[nodiscard]] result<std::shared_ptr<captured_state>> capture_whole();
   /// @param stage one of stage_restore(), finished @param replaced out: freed after the hold, for
   ///   that takes a while
-  verdict install(snapshot_stage& stage, const void* owner, log_position engine_at,
-                  stores& replaced);
+  apply_result install(snapshot_stage& stage, const void* owner, log_position engine_at,
+                       stores& replaced);
   /// @param unless_dirty no flush if less than this is dirty; 0: whatever is dirty
   [[nodiscard]] bool is_flush_due(log_index upto, std::size_t unless_dirty) const;
   /// A restore that was installed since goes to the base, which publishes it with the next flush.

@@ -190,12 +190,12 @@ QUORLITE_DECL result<std::shared_ptr<captured_state>> machine_state::capture_who
   return capture();
 }
 
-QUORLITE_DECL verdict machine_state::install(snapshot_stage& finished, const void* owner,
-                                             log_position engine_at, stores& replaced) {
+QUORLITE_DECL apply_result machine_state::install(snapshot_stage& finished, const void* owner,
+                                                  log_position engine_at, stores& replaced) {
   auto& stage = static_cast<staged_restore&>(finished);
   QUORLITE_ASSERT(stage.finished_for(owner));
   if (parts_->health.halted) {
-    return verdict::halted;
+    return apply_result::halted;
   }
   const log_index before = parts_->applied.index;
   if (stage.at().index > parts_->applied.index) {
@@ -210,7 +210,8 @@ QUORLITE_DECL verdict machine_state::install(snapshot_stage& finished, const voi
   if (engine_at.index > parts_->applied.index) {
     advance(engine_at);  // entries after the content held nothing for us
   }
-  return end_of_redo(parts_->applied.index > before ? verdict::applied : verdict::already);
+  return end_of_redo(parts_->applied.index > before ? apply_result::applied
+                                                    : apply_result::already);
 }
 
 QUORLITE_DECL void machine_state::swap_in(restored_state state, stores& replaced) {

@@ -54,7 +54,7 @@ class disk_faults {
  public:
   /// What becomes of a call. `happens` with an error: it does its work (a write possibly the first
   /// half of it), and says that it failed.
-  struct verdict {
+  struct fault_choice {
     bool happens = true;
     bool halved = false;
     bool rotten = false;  ///< a read gives a wrong byte
@@ -81,7 +81,7 @@ class disk_faults {
 
   /// Counts a call.
   /// @param allocates whether it may need more room on the disk
-  [[nodiscard]] verdict judge(disk_call_kind kind, std::string_view path, bool allocates);
+  [[nodiscard]] fault_choice judge(disk_call_kind kind, std::string_view path, bool allocates);
 
  private:
   static constexpr std::uint64_t no_call = std::numeric_limits<std::uint64_t>::max();

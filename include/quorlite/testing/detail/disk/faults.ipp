@@ -32,9 +32,9 @@ QUORLITE_DECL void disk_faults::full_from(std::uint64_t ordinal) {
   failures_.back().allocating_only = true;
 }
 
-QUORLITE_DECL disk_faults::verdict disk_faults::judge(disk_call_kind kind, std::string_view path,
-                                                      bool allocates) {
-  verdict fate;
+QUORLITE_DECL disk_faults::fault_choice disk_faults::judge(disk_call_kind kind,
+                                                           std::string_view path, bool allocates) {
+  fault_choice fate;
   fate.happens = !crashed();
   calls_.push_back({kind, std::string(path)});
   const std::uint64_t ordinal = calls_.size();

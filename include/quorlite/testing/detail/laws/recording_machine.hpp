@@ -31,16 +31,16 @@ class recording_machine final : public state_machine {
 
   // ---- the strand
 
-  verdict apply(const log_entry& entry) noexcept override;
+  apply_result apply(const log_entry& entry) noexcept override;
 
-  verdict skip(log_position upto) noexcept override;
+  apply_result skip(log_position upto) noexcept override;
 
   void leadership_changed(const leadership& now) noexcept override;
 
   [[nodiscard]] result<std::unique_ptr<snapshot_reader>> take_snapshot() noexcept override;
 
-  verdict install(std::unique_ptr<snapshot_stage> finished,
-                  log_position engine_at) noexcept override;
+  apply_result install(std::unique_ptr<snapshot_stage> finished,
+                       log_position engine_at) noexcept override;
 
   // ---- any thread
 
@@ -92,7 +92,7 @@ class recording_machine final : public state_machine {
     return place;
   }
 
-  verdict take(const log_entry& entry);
+  apply_result take(const log_entry& entry);
 
   const std::size_t server_;
   consensus_ledger& ledger_;

@@ -37,14 +37,14 @@ QUORLITE_DECL recording_machine::recording_machine(std::size_t server, consensus
       state_(disk),
       disk_(std::move(disk)) {}
 
-QUORLITE_DECL verdict recording_machine::apply(const log_entry& entry) noexcept {
+QUORLITE_DECL apply_result recording_machine::apply(const log_entry& entry) noexcept {
   const strand_call call(*this, "apply");
   if (!call.alone) {
-    return verdict::already;
+    return apply_result::already;
   }
   const bytes before(entry.bytes.begin(), entry.bytes.end());
-  const verdict answer = take(entry);
-  if (answer == verdict::applied) {
+  const apply_result answer = take(entry);
+  if (answer == apply_result::applied) {
     ledger_.apply(entry);
     call.linger();
     if (!std::equal(before.begin(), before.end(), entry.bytes.begin(), entry.bytes.end())) {
@@ -58,27 +58,27 @@ QUORLITE_DECL verdict recording_machine::apply(const log_entry& entry) noexcept 
   return answer;
 }
 
-QUORLITE_DECL verdict recording_machine::skip(log_position upto) noexcept {
+QUORLITE_DECL apply_result recording_machine::skip(log_position upto) noexcept {
   const strand_call call(*this, "skip");
   if (!call.alone) {
-    return verdict::already;
+    return apply_result::already;
   }
   log_index from;
   {
     const std::lock_guard guard(mutex_);
     if (halted_) {
       ledger_.fault("A4", "a skip came after the machine had answered halted");
-      return verdict::halted;
+      return apply_result::halted;
     }
     if (upto.index <= state_.at.index) {
-      return verdict::already;
+      return apply_result::already;
     }
     from = state_.at.index;
     state_.at = upto;
   }
   ledger_.skip(from, upto.index);
   call.linger();
-  return verdict::applied;
+  return apply_result::applied;
 }
 
 QUORLITE_DECL void recording_machine::leadership_changed(const leadership& now) noexcept {
@@ -121,29 +121,29 @@ QUORLITE_DECL result<std::unique_ptr<snapshot_reader>> recording_machine::take_s
   return std::make_unique<recording_reader>(state_);
 }
 
-QUORLITE_DECL verdict recording_machine::install(std::unique_ptr<snapshot_stage> finished,
-                                                 log_position engine_at) noexcept {
+QUORLITE_DECL apply_result recording_machine::install(std::unique_ptr<snapshot_stage> finished,
+                                                      log_position engine_at) noexcept {
   const strand_call call(*this, "install");
   auto* const stage = dynamic_cast<recording_stage*>(finished.get());
   if (!call.alone) {
-    return verdict::already;
+    return apply_result::already;
   }
   if (stage == nullptr || !stage->finished()) {
     ledger_.fault("S6", "a stage was installed that had not been finished");
-    return verdict::halted;
+    return apply_result::halted;
   }
   if (engine_at.index.value != 0 && stage->state().at.index > engine_at.index) {
     ledger_.fault("S4", "the engine says that a snapshot stands below its content");
   }
   const std::lock_guard guard(mutex_);
   if (stage->state().at.index <= state_.at.index) {
-    return verdict::already;
+    return apply_result::already;
   }
   state_ = std::move(stage->state());
   state_.at = engine_at.index > state_.at.index ? engine_at : state_.at;
   disk_ = state_;  // a published stage is durable
   ++counters_->installed;
-  return verdict::applied;
+  return apply_result::applied;
 }
 
 QUORLITE_DECL void recording_machine::settled(proposal_token which, outcome how,
@@ -215,11 +215,11 @@ QUORLITE_DECL void recording_machine::strand_call::linger() const {
   }
 }
 
-QUORLITE_DECL verdict recording_machine::take(const log_entry& entry) {
+QUORLITE_DECL apply_result recording_machine::take(const log_entry& entry) {
   const std::lock_guard guard(mutex_);
   if (halted_) {
     ledger_.fault("A4", "an entry came after the machine had answered halted");
-    return verdict::halted;
+    return apply_result::halted;
   }
   const std::uint64_t index = entry.at.index.value;
   if (entry.at.index <= state_.at.index) {
@@ -227,11 +227,11 @@ QUORLITE_DECL verdict recording_machine::take(const log_entry& entry) {
     if (index > first && !state_.entries.contains(index)) {
       ledger_.fault("A1", "an entry came after a later one, or after a skip over it");
     }
-    return verdict::already;
+    return apply_result::already;
   }
   if (std::exchange(halt_next_, false)) {
     halted_ = true;
-    return verdict::halted;
+    return apply_result::halted;
   }
   if (abilities_.contiguous && index != state_.at.index.value + 1) {
     ledger_.fault(restarted_ ? "S1" : "A1", "a hole before index " + std::to_string(index));
@@ -246,7 +246,7 @@ QUORLITE_DECL verdict recording_machine::take(const log_entry& entry) {
   state_.at = entry.at;
   state_.entries.emplace(index,
                          recorded_entry{term, bytes(entry.bytes.begin(), entry.bytes.end())});
-  return verdict::applied;
+  return apply_result::applied;
 }
 
 }  // namespace detail

@@ -374,13 +374,13 @@ QUORLITE_DECL bool raft_node::apply_next() {
   const log_index at{applied_.value + 1};
   const stored_entry& entry = disk_.log.at(at);
   const log_position place{at, entry.term};
-  const verdict answer = entry.kind == entry_kind::command
-                             ? machine_->apply({.at = place, .bytes = entry.payload})
-                             : machine_->skip(place);
+  const apply_result answer = entry.kind == entry_kind::command
+                                  ? machine_->apply({.at = place, .bytes = entry.payload})
+                                  : machine_->skip(place);
   if (!running()) {
     return false;
   }
-  if (answer == verdict::halted) {
+  if (answer == apply_result::halted) {
     halt();
     return false;
   }

@@ -154,11 +154,11 @@ QUORLITE_DECL bool raft_node::install_received() {
     return false;
   }
   const log_position at = arrived.copy.at;
-  const verdict answer = machine_->install(std::move(arrived.stage), at);
+  const apply_result answer = machine_->install(std::move(arrived.stage), at);
   if (!running()) {
     return false;
   }
-  if (answer == verdict::halted) {
+  if (answer == apply_result::halted) {
     halt();
     return false;
   }
@@ -197,8 +197,8 @@ QUORLITE_DECL std::error_code raft_node::restore_own_snapshot() {
   if (const std::error_code error = (*stage)->finish()) {
     return error;
   }
-  const verdict answer = machine_->install(*std::move(stage), disk_.snapshot->at);
-  return answer == verdict::halted ? make_error_code(errc::halted) : std::error_code{};
+  const apply_result answer = machine_->install(*std::move(stage), disk_.snapshot->at);
+  return answer == apply_result::halted ? make_error_code(errc::halted) : std::error_code{};
 }
 
 }  // namespace detail
