@@ -42,8 +42,9 @@ class immediate_consensus {
                quorlite::bytes_view entry) noexcept {
     const bool fits = entry.size() <= max_entry_bytes();
     if (!fits || !leading_ || expected != term_) {
-      machine_->settled(token, quorlite::outcome::not_applied,
-                        fits ? quorlite::reason::stale_term : quorlite::reason::too_large);
+      machine_->settled(
+          token, quorlite::outcome::not_applied,
+          fits ? quorlite::settle_reason::stale_term : quorlite::settle_reason::too_large);
       return;
     }
     at_ = at_.next();
@@ -52,7 +53,7 @@ class immediate_consensus {
     }
     const bool halted = machine_->apply({{at_, term_}, entry}) == quorlite::apply_result::halted;
     machine_->settled(token, halted ? quorlite::outcome::unknown : quorlite::outcome::committed,
-                      halted ? quorlite::reason::stopped : quorlite::reason::none);
+                      halted ? quorlite::settle_reason::stopped : quorlite::settle_reason::none);
     if (halted) {
       stop();
     }

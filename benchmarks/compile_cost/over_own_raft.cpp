@@ -33,13 +33,13 @@ class own_raft {
   void propose(quorlite::term expected, quorlite::proposal_token token,
                quorlite::bytes_view entry) noexcept {
     if (!leading_ || expected != term_) {
-      machine_->settled(token, quorlite::outcome::not_applied, quorlite::reason::stale_term);
+      machine_->settled(token, quorlite::outcome::not_applied, quorlite::settle_reason::stale_term);
       return;
     }
     at_ = at_.next();
     const bool halted = machine_->apply({{at_, term_}, entry}) == quorlite::apply_result::halted;
     machine_->settled(token, halted ? quorlite::outcome::unknown : quorlite::outcome::committed,
-                      halted ? quorlite::reason::stopped : quorlite::reason::none);
+                      halted ? quorlite::settle_reason::stopped : quorlite::settle_reason::none);
   }
   std::size_t max_entry_bytes() const noexcept { return std::size_t{1} << 24U; }
   bool wait(signal_type& signal, quorlite::milliseconds) noexcept { return signal.raised; }

@@ -59,12 +59,12 @@ class log_file {
     if (const bool fits = entry.size() <= max_entry_bytes();
         !fits || !leading_ || expected != last_.term) {
       machine_->settled(token, ql::outcome::not_applied,
-                        fits ? ql::reason::stale_term : ql::reason::too_large);
+                        fits ? ql::settle_reason::stale_term : ql::settle_reason::too_large);
     } else if (append(one) && apply(one)) {
-      machine_->settled(token, ql::outcome::committed, ql::reason::none);
+      machine_->settled(token, ql::outcome::committed, ql::settle_reason::none);
     } else {
       step_down();  // after a failed write or sync, only a new start knows what the file holds
-      machine_->settled(token, ql::outcome::unknown, ql::reason::log_failed);
+      machine_->settled(token, ql::outcome::unknown, ql::settle_reason::log_failed);
     }
   }
 

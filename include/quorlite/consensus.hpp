@@ -56,7 +56,7 @@ enum class outcome : std::uint8_t {
 };
 
 /// Why, for messages and metrics.
-enum class reason : std::uint8_t {
+enum class settle_reason : std::uint8_t {
   none,
   not_leader,
   stale_term,
@@ -140,7 +140,7 @@ class state_machine {
   // ---- any thread, at any time between start and stop, also from inside propose() and the strand
 
   /// The fate of a proposal, once per token. `committed` may come before or after the apply.
-  virtual void settled(proposal_token which, outcome how, reason why) noexcept = 0;
+  virtual void settled(proposal_token which, outcome how, settle_reason why) noexcept = 0;
   /// Starts a restore beside the current state.
   [[nodiscard]] virtual result<std::unique_ptr<snapshot_stage>> begin_restore() noexcept = 0;
   /// The last entry, skip or snapshot that the state contains.

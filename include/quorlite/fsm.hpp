@@ -87,7 +87,7 @@ class fsm final : public state_machine, public detail::flush_port, private detai
 
   // ---- any thread
 
-  void settled(proposal_token which, outcome how, reason why) noexcept override;
+  void settled(proposal_token which, outcome how, settle_reason why) noexcept override;
   [[nodiscard]] result<std::unique_ptr<snapshot_stage>> begin_restore() noexcept override;
   [[nodiscard]] log_position applied() const noexcept override;
   [[nodiscard]] log_position durable() const noexcept override;
@@ -265,7 +265,8 @@ void fsm<Consensus, Storage>::leadership_changed(const leadership& now) noexcept
 }
 
 template <consensus Consensus, storage Storage>
-void fsm<Consensus, Storage>::settled(proposal_token which, outcome how, reason why) noexcept {
+void fsm<Consensus, Storage>::settled(proposal_token which, outcome how,
+                                      settle_reason why) noexcept {
   const hold held = state_.hold();
   state_.settle(which, how, why);
 }

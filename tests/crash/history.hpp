@@ -90,7 +90,7 @@ class recording_tap final : public state_machine {
     }
     return said;
   }
-  void settled(proposal_token which, outcome how, reason why) noexcept override {
+  void settled(proposal_token which, outcome how, settle_reason why) noexcept override {
     machine_->settled(which, how, why);
   }
   result<std::unique_ptr<snapshot_stage>> begin_restore() noexcept override {

@@ -106,7 +106,7 @@ struct kept_state {
 struct pending_answer {
   client_signal signal;
   std::optional<outcome> how;
-  reason why = reason::none;
+  settle_reason why = settle_reason::none;
 };
 
 class checking_machine final : public state_machine {
@@ -178,7 +178,7 @@ class checking_machine final : public state_machine {
     return apply_result::applied;
   }
 
-  void settled(proposal_token which, outcome how, reason why) noexcept override {
+  void settled(proposal_token which, outcome how, settle_reason why) noexcept override {
     record_.settle(which.value, how);
     if (const auto found = waiting_.find(which.value); found != waiting_.end()) {
       found->second->how = how;

@@ -124,7 +124,7 @@ class flawed_machine final : public state_machine {
     installed_ = engine_at.index.value;
     return gone_ ? apply_result::already : real_->install(std::move(finished), engine_at);
   }
-  void settled(proposal_token which, outcome how, reason why) noexcept override {
+  void settled(proposal_token which, outcome how, settle_reason why) noexcept override {
     if (gone_ || (flaw_ == fixture_flaw::forgets_on_stop && stopping_)) {
       return;
     }
@@ -203,10 +203,11 @@ class fixture_raft {
 
   void propose(term expected, proposal_token token, bytes_view entry) noexcept {
     if (entry.size() > max_entry_bytes()) {
-      machine_.settled(token, outcome::not_applied, reason::too_large);
+      machine_.settled(token, outcome::not_applied, settle_reason::too_large);
     } else if (stopped_ || !core_.admit(entry.size())) {
       mail_.nudge = true;
-      machine_.settled(token, outcome::not_applied, stopped_ ? reason::stopped : reason::busy);
+      machine_.settled(token, outcome::not_applied,
+                       stopped_ ? settle_reason::stopped : settle_reason::busy);
     } else {
       if (flaw_ == fixture_flaw::forwards_after_loss && engine_->state == RAFT_LEADER) {
         expected = core_.open();
@@ -219,9 +220,9 @@ class fixture_raft {
   [[nodiscard]] bool wait(signal_type& signal, milliseconds limit) noexcept;
   void read_barrier(proposal_token token) noexcept {
     if (flaw_ == fixture_flaw::barrier_without_quorum) {
-      machine_.settled(token, outcome::committed, reason::none);
+      machine_.settled(token, outcome::committed, settle_reason::none);
     } else if (stopped_) {
-      machine_.settled(token, outcome::not_applied, reason::stopped);
+      machine_.settled(token, outcome::not_applied, settle_reason::stopped);
     } else {
       mail_.barriers.push_back(token);
     }
@@ -442,12 +443,12 @@ inline void fixture_raft::stop() noexcept {
   }
   machine_.stop();
   for (const libraft_proposal& one : mail_.proposals) {
-    core_.turn_away(one, reason::stopped);
+    core_.turn_away(one, settle_reason::stopped);
   }
   for (const proposal_token one : mail_.barriers) {
-    machine_.settled(one, outcome::not_applied, reason::stopped);
+    machine_.settled(one, outcome::not_applied, settle_reason::stopped);
   }
-  core_.end(reason::stopped);
+  core_.end(settle_reason::stopped);
   for (background_task* const task : mail_.tasks) {
     task->run();
   }
@@ -479,7 +480,7 @@ inline void fixture_raft::round() noexcept {
   }
   if (core_.must_close()) {
     // As the loop would close the engine; the fixture cannot, so nobody hears of it any more.
-    core_.end(reason::stopped);
+    core_.end(settle_reason::stopped);
     world_.bury(index_);
   }
 }
@@ -501,7 +502,7 @@ inline void fixture_raft::submit() noexcept {
   if (flaw_ == fixture_flaw::settles_on_append && core_.open().value != 0) {
     for (const libraft_proposal& one : mail.proposals) {
       if (one.expected == core_.open()) {
-        machine_.real().settled(one.token, outcome::committed, reason::none);
+        machine_.real().settled(one.token, outcome::committed, settle_reason::none);
       }
     }
   }

@@ -66,14 +66,14 @@ class log_player {
   void propose(term expected, proposal_token token, bytes_view entry) noexcept {
     golden_entry one{expected, {entry.begin(), entry.end()}};
     if (expected != term_) {
-      machine_->settled(token, outcome::not_applied, reason::stale_term);
+      machine_->settled(token, outcome::not_applied, settle_reason::stale_term);
     } else if (passes == 0) {
       kept.push_back(std::move(one));
-      machine_->settled(token, outcome::unknown, reason::leadership_lost);
+      machine_->settled(token, outcome::unknown, settle_reason::leadership_lost);
     } else {
       --passes;
       append(std::move(one));
-      machine_->settled(token, outcome::committed, reason::none);
+      machine_->settled(token, outcome::committed, settle_reason::none);
     }
   }
   [[nodiscard]] std::size_t max_entry_bytes() const noexcept { return std::size_t{1} << 20U; }

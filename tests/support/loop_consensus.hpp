@@ -275,13 +275,13 @@ class loop_cluster {
       member& self = servers_[i];
       const bool told = self.machine != nullptr && (!self.isolated || self.halted);
       if (told && self.announced && (self.halted || leader_ != i || self.leader != term_)) {
-        lose(self, reason::leadership_lost);
+        lose(self, settle_reason::leadership_lost);
         any = true;
       }
     }
     return any;
   }
-  void lose(member& self, reason why) {
+  void lose(member& self, settle_reason why) {
     self.announced = false;
     self.machine->leadership_changed({self.leader, false, {}});
     if (flaw_ == loop_flaw::reproposes && leader_) {
@@ -293,7 +293,7 @@ class loop_cluster {
     }
     settle_all(self, why);
   }
-  void settle_all(member& self, reason why) {
+  void settle_all(member& self, settle_reason why) {
     self.strays.clear();
     for (const barrier& asked : std::exchange(self.barriers, {})) {
       self.machine->settled(asked.token, outcome::unknown, why);
@@ -387,9 +387,9 @@ class loop_cluster {
     }
     if (entry.proposer == server && answer != apply_result::halted &&
         self.pending.erase(entry.token.value) > 0) {
-      self.machine->settled(entry.token, outcome::committed, reason::none);
+      self.machine->settled(entry.token, outcome::committed, settle_reason::none);
       if (flaw_ == loop_flaw::settles_twice) {
-        self.machine->settled(entry.token, outcome::committed, reason::none);
+        self.machine->settled(entry.token, outcome::committed, settle_reason::none);
       }
     }
     return true;
@@ -481,7 +481,7 @@ class loop_cluster {
       if (present >= quorum() && self.applied >= self.barriers.front().target) {
         const proposal_token token = self.barriers.front().token;
         self.barriers.erase(self.barriers.begin());
-        self.machine->settled(token, outcome::committed, reason::none);
+        self.machine->settled(token, outcome::committed, settle_reason::none);
         return true;
       }
     }
@@ -547,14 +547,14 @@ class loop_cluster {
       self.machine->leadership_changed({self.leader, false, {}});
     }
     if (flaw_ != loop_flaw::unsettled_stop) {
-      settle_all(self, reason::stopped);
+      settle_all(self, settle_reason::stopped);
     }
     forget(server);
   }
   void propose(std::size_t server, term expected, proposal_token token, bytes_view payload) {
     const std::lock_guard guard(mutex_);
     member& self = servers_[server];
-    const auto refuse = [&](reason why) {
+    const auto refuse = [&](settle_reason why) {
       self.machine->settled(token, outcome::not_applied, why);
     };
     stored_entry entry;
@@ -566,28 +566,28 @@ class loop_cluster {
       entry.payload.assign(payload.begin(), payload.end());
     }
     if (payload.size() > nodes_[server].max_entry_bytes() && flaw_ != loop_flaw::takes_any_size) {
-      return refuse(reason::too_large);
+      return refuse(settle_reason::too_large);
     }
     if (flaw_ == loop_flaw::forwards && leader_ && leader_ != server && reachable(*leader_)) {
       self.pending[token.value] = true;
       return append(*leader_, std::move(entry));
     }
     if (self.halted || !self.announced) {
-      return refuse(reason::not_leader);
+      return refuse(settle_reason::not_leader);
     }
     if (expected != self.leader && flaw_ != loop_flaw::ignores_term) {
-      return refuse(reason::stale_term);
+      return refuse(settle_reason::stale_term);
     }
     if (std::exchange(self.log_fails, false)) {
-      return refuse(reason::log_failed);
+      return refuse(settle_reason::log_failed);
     }
     if (flaw_ == loop_flaw::settles_on_propose ||
         (flaw_ == loop_flaw::commits_when_cut && self.isolated)) {
-      return self.machine->settled(token, outcome::committed, reason::none);
+      return self.machine->settled(token, outcome::committed, settle_reason::none);
     }
     if (flaw_ == loop_flaw::false_not_applied && token.value % 3 == 0) {
       append(server, std::move(entry));
-      return refuse(reason::busy);
+      return refuse(settle_reason::busy);
     }
     self.pending[token.value] = true;
     if (self.isolated || !leads(server)) {
@@ -600,9 +600,9 @@ class loop_cluster {
     const std::lock_guard guard(mutex_);
     member& self = servers_[server];
     if (flaw_ == loop_flaw::barrier_lies) {
-      self.machine->settled(token, outcome::committed, reason::none);
+      self.machine->settled(token, outcome::committed, settle_reason::none);
     } else if (self.halted || !self.announced) {
-      self.machine->settled(token, outcome::not_applied, reason::not_leader);
+      self.machine->settled(token, outcome::not_applied, settle_reason::not_leader);
     } else {
       self.barriers.push_back({token, commit_});
     }

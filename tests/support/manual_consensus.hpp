@@ -293,7 +293,7 @@ class basic_bench {
     const auto held = machine_->state().hold();
     return one.row->answer;
   }
-  reason reason_of(const sent& one) {
+  settle_reason reason_of(const sent& one) {
     const auto held = machine_->state().hold();
     return one.row->why;
   }

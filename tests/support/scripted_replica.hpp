@@ -28,7 +28,7 @@ struct ruling {
     is_silent  ///< nothing is heard of it
   };
   kind what = kind::commits;
-  reason why = reason::none;
+  settle_reason why = settle_reason::none;
 };
 
 /// Options of a replica whose clients are impatient. @param entry_bytes where transactions are cut
@@ -117,7 +117,7 @@ class scripted_replica {
  private:
   void take(const proposed_entry& one) {
     if (!replica_.leader().leading) {
-      replica_.machine().settled(one.token, outcome::not_applied, reason::not_leader);
+      replica_.machine().settled(one.token, outcome::not_applied, settle_reason::not_leader);
       return;
     }
     const auto decoded = native::decode(one.entry, limits::lock_byte_default);
@@ -158,7 +158,7 @@ class scripted_replica {
   term term_;
   std::deque<ruling> rulings_;
   std::deque<proposed_entry> on_their_way_;
-  std::vector<std::pair<proposal_token, reason>> doubts_;
+  std::vector<std::pair<proposal_token, settle_reason>> doubts_;
 };
 
 }  // namespace quorlite_tests

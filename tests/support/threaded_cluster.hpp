@@ -124,20 +124,22 @@ class threaded_cluster {
   void commit(const waiting& one) {
     if (!leading_ || one.expected != term_) {
       machines_[0]->settled(one.token, quorlite::outcome::not_applied,
-                            quorlite::reason::stale_term);
+                            quorlite::settle_reason::stale_term);
     } else if (random_.below(1000) < options_.refuse_per_1000) {
-      machines_[0]->settled(one.token, quorlite::outcome::not_applied, quorlite::reason::busy);
+      machines_[0]->settled(one.token, quorlite::outcome::not_applied,
+                            quorlite::settle_reason::busy);
     } else {
       // The answer may come on either side of the apply.
       const bool early = random_.below(1000) < options_.early_per_1000;
       if (early) {
-        machines_[0]->settled(one.token, quorlite::outcome::committed, quorlite::reason::none);
+        machines_[0]->settled(one.token, quorlite::outcome::committed,
+                              quorlite::settle_reason::none);
       }
       append(one);
       if (!early) {
         machines_[0]->settled(
             one.token, halted_[0] ? quorlite::outcome::unknown : quorlite::outcome::committed,
-            halted_[0] ? quorlite::reason::stopped : quorlite::reason::none);
+            halted_[0] ? quorlite::settle_reason::stopped : quorlite::settle_reason::none);
       }
       if (halted_[0] && leading_) {
         announce(false);
@@ -162,7 +164,7 @@ class threaded_cluster {
       const bool stale = batch[i].expected != term_;
       machines_[0]->settled(
           batch[i].token, stale ? quorlite::outcome::not_applied : quorlite::outcome::unknown,
-          stale ? quorlite::reason::stale_term : quorlite::reason::leadership_lost);
+          stale ? quorlite::settle_reason::stale_term : quorlite::settle_reason::leadership_lost);
       if (!stale && i < kept) {
         append(batch[i]);
       }
@@ -218,12 +220,12 @@ inline void threaded_consensus::propose(quorlite::term expected, quorlite::propo
   const std::lock_guard guard(cluster_.mutex_);
   if (entry.size() > max_entry_bytes()) {
     cluster_.machines_[id_]->settled(token, quorlite::outcome::not_applied,
-                                     quorlite::reason::too_large);
+                                     quorlite::settle_reason::too_large);
     return;
   }
   if (cluster_.stopping_ || id_ != 0) {
     cluster_.machines_[id_]->settled(token, quorlite::outcome::not_applied,
-                                     quorlite::reason::not_leader);
+                                     quorlite::settle_reason::not_leader);
     return;
   }
   cluster_.queue_.push_back({expected, token, {entry.begin(), entry.end()}});

@@ -28,12 +28,12 @@ struct leading : bench {
   }
   version_number head(std::string_view name) { return store(name)->head().version; }
   version_number committed(std::string_view name) { return store(name)->committed().version; }
-  void settle(const sent& one, outcome how, reason why = reason::none) {
+  void settle(const sent& one, outcome how, settle_reason why = settle_reason::none) {
     for (std::size_t n = 0; n < one.entries.size(); ++n) {
       machine().settled(proposal_token{one.first.value + n}, how, why);
     }
   }
-  reason why_of(const sent& one) { return reason_of(one); }
+  settle_reason why_of(const sent& one) { return reason_of(one); }
 };
 
 }  // namespace
@@ -67,7 +67,7 @@ TEST_CASE("R1: an entry that is applied before propose has returned") {
   leading l;
   l.engine.on_propose = [&](const auto& one) {
     CHECK(l.apply_next(one.entry, one.expected) == apply_result::applied);
-    l->settled(one.token, outcome::committed, reason::none);
+    l->settled(one.token, outcome::committed, settle_reason::none);
   };
   const auto made = l.send(pages_of_a(1));
   CHECK(l.answer_of(made) == answer::applied);
@@ -79,7 +79,8 @@ TEST_CASE("R1: an entry that is applied before propose has returned") {
 
 TEST_CASE("R2: a refused proposal is not applied, and its pages leave the head") {
   leading l;
-  const auto why = GENERATE(reason::busy, reason::not_leader, reason::too_large);
+  const auto why =
+      GENERATE(settle_reason::busy, settle_reason::not_leader, settle_reason::too_large);
   const auto made = l.send(pages_of_a(1));
   CHECK(l.head("a.db") == version_number{1});
   l.settle(made, outcome::not_applied, why);
@@ -91,7 +92,7 @@ TEST_CASE("R2: a refused proposal is not applied, and its pages leave the head")
 TEST_CASE("R2: a refusal from inside propose") {
   leading l;
   l.engine.on_propose = [&](const auto& one) {
-    l->settled(one.token, outcome::not_applied, reason::busy);
+    l->settled(one.token, outcome::not_applied, settle_reason::busy);
   };
   const auto made = l.send(pages_of_a(1));
   CHECK(l.answer_of(made) == answer::not_applied);
@@ -103,7 +104,7 @@ TEST_CASE("R2: what was pipelined behind a refused proposal ends in conflict") {
   const auto first = l.send(pages_of_a(1));
   const auto second = l.send(pages_of_a(2));
   const auto elsewhere = l.send({{"b.db", {{1, 1}}}});
-  l.settle(first, outcome::not_applied, reason::busy);
+  l.settle(first, outcome::not_applied, settle_reason::busy);
   const auto fresh = l.send(pages_of_a(3));
   l.apply_all(second);
   CHECK(l.answer_of(second) == answer::conflict);
@@ -119,10 +120,10 @@ TEST_CASE("R2: a refusal behind a part that was doubted still takes the pages of
   leading l;
   const auto made = l.send(pages_of_a(1), 700);
   REQUIRE(made.entries.size() == 2);
-  l->settled(made.first, outcome::unknown, reason::timed_out);
+  l->settled(made.first, outcome::unknown, settle_reason::timed_out);
   CHECK(l.answer_of(made) == answer::unknown);
   CHECK(l.head("a.db") == version_number{1});
-  l->settled(proposal_token{made.first.value + 1}, outcome::not_applied, reason::busy);
+  l->settled(proposal_token{made.first.value + 1}, outcome::not_applied, settle_reason::busy);
   CHECK(l.answer_of(made) == answer::unknown);  // answered once
   CHECK(l.head("a.db") == version_number{0});
 }
@@ -130,9 +131,9 @@ TEST_CASE("R2: a refusal behind a part that was doubted still takes the pages of
 TEST_CASE("R3: a doubtful proposal is unknown, and may be committed all the same") {
   leading l;
   const auto made = l.send(pages_of_a(1));
-  l.settle(made, outcome::unknown, reason::log_failed);
+  l.settle(made, outcome::unknown, settle_reason::log_failed);
   CHECK(l.answer_of(made) == answer::unknown);
-  CHECK(l.why_of(made) == reason::log_failed);
+  CHECK(l.why_of(made) == settle_reason::log_failed);
   CHECK(l->fate_of(made.id) == transaction_fate::open);
   l.apply_all(made);
   CHECK(l.answer_of(made) == answer::unknown);
@@ -161,11 +162,11 @@ TEST_CASE("R5: lost leadership makes everything on its way unknown") {
   l.lose(1);
   for (const auto* one : {&first, &second}) {
     CHECK(l.answer_of(*one) == answer::unknown);
-    CHECK(l.why_of(*one) == reason::leadership_lost);
+    CHECK(l.why_of(*one) == settle_reason::leadership_lost);
     CHECK(l.was_raised(one->row));
   }
   // What the engine says later changes no answer.
-  l.settle(first, outcome::not_applied, reason::stopped);
+  l.settle(first, outcome::not_applied, settle_reason::stopped);
   CHECK(l.answer_of(first) == answer::unknown);
 }
 
@@ -173,11 +174,11 @@ TEST_CASE("R5: a loss while inside propose waits for what propose says") {
   leading l;
   l.engine.on_propose = [&](const auto& one) {
     l.lose(1);
-    l->settled(one.token, outcome::not_applied, reason::stale_term);
+    l->settled(one.token, outcome::not_applied, settle_reason::stale_term);
   };
   const auto made = l.send(pages_of_a(1));
   CHECK(l.answer_of(made) == answer::not_applied);
-  CHECK(l.why_of(made) == reason::stale_term);
+  CHECK(l.why_of(made) == settle_reason::stale_term);
 }
 
 TEST_CASE("R5: a loss while inside propose, of which propose says nothing, is unknown") {
@@ -185,7 +186,7 @@ TEST_CASE("R5: a loss while inside propose, of which propose says nothing, is un
   l.engine.on_propose = [&](const auto&) { l.lose(1); };
   const auto made = l.send(pages_of_a(1));
   CHECK(l.answer_of(made) == answer::unknown);
-  CHECK(l.why_of(made) == reason::leadership_lost);
+  CHECK(l.why_of(made) == settle_reason::leadership_lost);
 }
 
 TEST_CASE("R5: a gain of a later term is a loss of the former") {
@@ -212,7 +213,7 @@ TEST_CASE("R6: who waits until it is certain learns it from an entry of a later 
 TEST_CASE("R6: who waits until it is certain may learn that it was committed") {
   leading l;
   const auto made = l.send(pages_of_a(1), 1U << 20U, true);
-  l.settle(made, outcome::unknown, reason::leadership_lost);
+  l.settle(made, outcome::unknown, settle_reason::leadership_lost);
   l.lose(1);
   CHECK(l.answer_of(made) == answer::waiting);
   l.apply_all(made);
@@ -384,7 +385,7 @@ TEST_CASE("an entry whose head was dropped is built again from its bytes") {
   const auto first = l.send(pages_of_a(1));
   const auto second = l.send(pages_of_a(2));
   const auto third = l.send(pages_of_a(3));
-  l.settle(third, outcome::not_applied, reason::busy);
+  l.settle(third, outcome::not_applied, settle_reason::busy);
   CHECK(l.head("a.db") == version_number{0});
   l.apply_all(first);
   l.apply_all(second);
@@ -496,7 +497,7 @@ TEST_CASE("a halted machine leads no more and answers everybody") {
   const auto made = l.send(pages_of_a(1));
   CHECK(l->apply({{log_index{100}, one_term}, {}}) == apply_result::halted);
   CHECK(l.answer_of(made) == answer::unknown);
-  CHECK(l.why_of(made) == reason::stopped);
+  CHECK(l.why_of(made) == settle_reason::stopped);
   CHECK_FALSE(l->leader().leading);
   CHECK(l.next_id(one_term).error() == errc::halted);
   l.lead(2);
@@ -511,11 +512,11 @@ TEST_CASE("a read barrier is answered by what the engine says of it") {
     const auto held = l->state().hold();
     return l->state().proposals().add_barrier(asked);
   }();
-  l->settled(token, how, reason::none);
+  l->settled(token, how, settle_reason::none);
   const bool good = how == outcome::committed;
   CHECK(asked->answer == (good ? answer::applied : answer::not_applied));
   CHECK(l.was_raised(asked));
-  l->settled(token, outcome::committed, reason::none);  // a second time: nobody is there
+  l->settled(token, outcome::committed, settle_reason::none);  // a second time: nobody is there
 }
 
 // ---- the proposer
@@ -589,7 +590,7 @@ TEST_CASE("what lost leadership means to a commit is said in its error") {
 TEST_CASE("a commit that is refused may be run again") {
   proposing p;
   p.l.engine.on_propose = [&](const auto& one) {
-    p.l->settled(one.token, outcome::not_applied, reason::busy);
+    p.l->settled(one.token, outcome::not_applied, settle_reason::busy);
   };
   const commit_answer refused = p.commit({{"a.db", {{1, 1}}}});
   CHECK(refused.error == failure::not_applied);

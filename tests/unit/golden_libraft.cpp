@@ -87,7 +87,7 @@ class keeping_libraft : public libraft {
   void propose(term expected, proposal_token token, bytes_view entry) noexcept {
     if (passes == 0) {
       kept.push_back({expected, {entry.begin(), entry.end()}});
-      machine_->settled(token, outcome::unknown, reason::leadership_lost);
+      machine_->settled(token, outcome::unknown, settle_reason::leadership_lost);
       return;
     }
     --passes;

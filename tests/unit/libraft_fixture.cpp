@@ -231,7 +231,8 @@ TEST_CASE("proposals in flight when leadership is lost are unknown, and some of 
   CHECK(next != leader);
   for (const proposal_token token : lost) {
     const settlement answer = scene.answer_to(token);
-    const bool sent = answer.how == outcome::unknown && answer.why == reason::leadership_lost;
+    const bool sent =
+        answer.how == outcome::unknown && answer.why == settle_reason::leadership_lost;
     CHECK((sent || answer.how == outcome::not_applied));  // the last ones waited for a place
   }
   CHECK(scene.answer_to(lost.front()).how == outcome::unknown);
@@ -292,7 +293,7 @@ TEST_CASE("a leader whose disk fails gives up, whatever it said is true, and a r
   CHECK_FALSE(scene.machine(leader).leading());
   CHECK(world.node(leader).status().counters.disk_errors == 1);
   const settlement first = scene.answer_to(tokens.front());
-  CHECK(first.why == reason::log_failed);
+  CHECK(first.why == settle_reason::log_failed);
   CHECK(first.how == (how == disk_failure::at_submit ? outcome::not_applied : outcome::unknown));
   for (const proposal_token token : tokens) {
     CHECK(scene.await_settled(token));
@@ -417,8 +418,8 @@ TEST_CASE("bytes in flight are bounded, and refusals are definite") {
   std::size_t busy = 0;
   for (const proposal_token token : tokens) {
     const settlement answer = scene.answer_to(token);
-    busy += answer.why == reason::busy ? 1U : 0U;
-    CHECK((answer.how == outcome::committed) == (answer.why == reason::none));
+    busy += answer.why == settle_reason::busy ? 1U : 0U;
+    CHECK((answer.how == outcome::committed) == (answer.why == settle_reason::none));
   }
   CHECK(busy == 7);
   CHECK(scene.answer_to(scene.propose_now(leader, 4000)).how == outcome::committed);
@@ -463,18 +464,18 @@ TEST_CASE("a log at its limit refuses proposals until a snapshot makes room, and
   scene.harness().node(leader).machine().be_busy(true);
   settlement answer;
   std::size_t committed = 0;
-  while (committed < 100 && answer.why != reason::busy) {
+  while (committed < 100 && answer.why != settle_reason::busy) {
     answer = scene.answer_to(scene.propose_now(leader, 3000));
     committed += answer.how == outcome::committed ? 1U : 0U;
   }
   CHECK(answer.how == outcome::not_applied);
   CHECK(committed >= 12);
   CHECK(committed <= 14);
-  CHECK(scene.answer_to(scene.propose_now(leader, 3000)).why == reason::busy);
+  CHECK(scene.answer_to(scene.propose_now(leader, 3000)).why == settle_reason::busy);
   scene.harness().pump();
   CHECK(scene.harness().node(leader).status().counters.snapshots_taken == 0);
   scene.harness().node(leader).machine().be_busy(false);
-  CHECK(scene.answer_to(scene.propose_now(leader, 3000)).why == reason::busy);
+  CHECK(scene.answer_to(scene.propose_now(leader, 3000)).why == settle_reason::busy);
   scene.harness().pump();  // an entry for nobody made the engine look at its log
   CHECK(scene.harness().node(leader).status().counters.snapshots_taken == 1);
   CHECK(scene.answer_to(scene.propose_now(leader, 3000)).how == outcome::committed);

@@ -660,58 +660,58 @@ struct mapping {
 };
 
 constexpr std::array mappings{
-    mapping{"ok", "0", {kind::commits, reason::none}, SQLITE_OK, std::nullopt, false},
+    mapping{"ok", "0", {kind::commits, settle_reason::none}, SQLITE_OK, std::nullopt, false},
     mapping{"not leader",
             "IOERR_NOT_LEADER",
-            {kind::refuses, reason::not_leader},
+            {kind::refuses, settle_reason::not_leader},
             sqlite_not_leader,
             errc::not_leader,
             false},
     mapping{"another term",
             "IOERR_NOT_LEADER",
-            {kind::refuses, reason::stale_term},
+            {kind::refuses, settle_reason::stale_term},
             sqlite_not_leader,
             errc::stale_term,
             false},
     mapping{"shut down before",
             "IOERR_NOT_LEADER",
-            {kind::refuses, reason::stopped},
+            {kind::refuses, settle_reason::stopped},
             sqlite_not_leader,
             errc::stale_term,
             false},
     mapping{"shut down meanwhile",
             "IOERR_NOT_LEADER",
-            {kind::doubts, reason::stopped},
+            {kind::doubts, settle_reason::stopped},
             sqlite_outcome_unknown,
             errc::stopped,
             true},
     mapping{"leadership lost",
             "IOERR_LEADERSHIP_LOST",
-            {kind::deposes, reason::none},
+            {kind::deposes, settle_reason::none},
             sqlite_outcome_unknown,
             errc::leadership_lost,
             true},
     mapping{"enqueue timeout",
             "INTERRUPT",
-            {kind::refuses, reason::busy},
+            {kind::refuses, settle_reason::busy},
             sqlite_not_leader,
             errc::overloaded,
             false},
     mapping{"no answer",
             "waits for ever",
-            {kind::is_silent, reason::none},
+            {kind::is_silent, settle_reason::none},
             sqlite_outcome_unknown,
             errc::timed_out,
             true},
     mapping{"the log store fails",
             "INTERNAL",
-            {kind::doubts, reason::log_failed},
+            {kind::doubts, settle_reason::log_failed},
             sqlite_outcome_unknown,
             errc::log_failed,
             true},
     mapping{"too large for the engine",
             "INTERNAL",
-            {kind::refuses, reason::too_large},
+            {kind::refuses, settle_reason::too_large},
             SQLITE_FULL,
             errc::too_large,
             false},
@@ -813,7 +813,7 @@ TEST_CASE("5.1: BEGIN, that is the first statement that writes") {
           [] {
             client c;
             connection other = c.on.connect();
-            c.on.rule({{kind::deposes, reason::none}});
+            c.on.rule({{kind::deposes, settle_reason::none}});
             REQUIRE(run(c.db, "INSERT INTO t VALUES(1)") == sqlite_outcome_unknown);
             c.on.follow(2);
             c.on.lead(3);
@@ -831,7 +831,7 @@ TEST_CASE("5.1: BEGIN, that is the first statement that writes") {
           kept::cannot_exist, "nothing is left of it",
           [] {
             client c;
-            c.on.rule({{kind::deposes, reason::none}});
+            c.on.rule({{kind::deposes, settle_reason::none}});
             REQUIRE(run(c.db, "INSERT INTO t VALUES(1)") == sqlite_outcome_unknown);
             c.on.follow(2);
             c.on.lead(3);
@@ -842,7 +842,7 @@ TEST_CASE("5.1: BEGIN, that is the first statement that writes") {
           "what is staged is dropped by the next transaction: no Undo",
           [] {
             client c(true);
-            c.on.rule({{}, {kind::deposes, reason::none}});
+            c.on.rule({{}, {kind::deposes, settle_reason::none}});
             CHECK(run(c.db, three_rows) != SQLITE_OK);
             c.on.follow(2);
             c.on.lead(3);
@@ -901,7 +901,7 @@ TEST_CASE("5.2 to 5.5: abort, frames, undo and end") {
       row{"5.4 Undo, zombie", "0, nothing done", kept::as_it_was, "COMMIT has rolled back already",
           [] {
             client c;
-            c.on.rule({{kind::deposes, reason::none}});
+            c.on.rule({{kind::deposes, settle_reason::none}});
             REQUIRE(run(c.db, "BEGIN; INSERT INTO t VALUES(1)") == SQLITE_OK);
             CHECK(run(c.db, "COMMIT") == sqlite_outcome_unknown);
             CHECK(c.is_idle());
@@ -928,7 +928,7 @@ TEST_CASE("5.2 to 5.5: abort, frames, undo and end") {
           [] {
             client c;
             connection fresh = c.on.connect("new.db");
-            c.on.rule({{kind::refuses, reason::not_leader}});
+            c.on.rule({{kind::refuses, settle_reason::not_leader}});
             CHECK(run(fresh, "CREATE TABLE t(x)") == sqlite_not_leader);
             CHECK(run(fresh, "CREATE TABLE t(x)") == SQLITE_OK);
           }},
@@ -941,7 +941,7 @@ TEST_CASE("5.7 to 5.9: recovery, concurrency, checkpoints") {
       row{"5.7 Recover(token)", "a stub that says yes", kept::better, "committed, or not, or open",
           [] {
             client c;
-            c.on.rule({{kind::deposes, reason::none}});
+            c.on.rule({{kind::deposes, settle_reason::none}});
             REQUIRE(run(c.db, "INSERT INTO t VALUES(1)") == sqlite_outcome_unknown);
             const transaction_id id = c.db.last_transaction();
             CHECK(c.on->outcome(id) == transaction_fate::open);

@@ -95,7 +95,7 @@ struct leadership_holder {
   [[nodiscard]] std::string rows() { return ask(db, "SELECT x FROM t ORDER BY x"); }
   /// A commit whose leadership goes while it is on its way.
   [[nodiscard]] transaction_id lose(const std::string& sql) {
-    on.rule({{kind::deposes, reason::none}});
+    on.rule({{kind::deposes, settle_reason::none}});
     REQUIRE(run(db, sql) == sqlite_outcome_unknown);
     return db.last_transaction();
   }
@@ -343,7 +343,7 @@ TEST_CASE("W10: a checkpoint is a hint: readers and writers of any kind are no r
 
 TEST_CASE("W11: entries of others that come before one's own hold up nobody") {
   leadership_holder a;
-  a.on.rule({{kind::is_silent, reason::none}});
+  a.on.rule({{kind::is_silent, settle_reason::none}});
   int foreign = 0;
   a.on.engine().on_wait = [&] {  // COMMIT waits: two foreign entries come, then a copy of its own
     while (foreign < 2) {
@@ -469,7 +469,7 @@ TEST_CASE(
 
 TEST_CASE("W15: what the machine answers reaches the client") {
   leadership_holder a;
-  a.on.rule({{kind::is_silent, reason::none}});
+  a.on.rule({{kind::is_silent, settle_reason::none}});
   a.on.engine().on_wait = [&] {  // the database is gone when the entry is applied
     if (!a.on.on_their_way().empty()) {
       CHECK(a.on.apply({{first_term, 900'000}, drop_command{"a.db"}}) == apply_result::applied);
@@ -484,7 +484,7 @@ TEST_CASE("W15: what the machine answers reaches the client") {
 TEST_CASE("W16: an answer that does not come in time is unknown, with an id to ask about") {
   const bool commits = GENERATE(false, true);
   leadership_holder a;
-  a.on.rule({{kind::is_silent, reason::none}});
+  a.on.rule({{kind::is_silent, settle_reason::none}});
   CHECK(run(a.db, "INSERT INTO t VALUES(1)") == sqlite_outcome_unknown);
   CHECK(a.db.last_error() == errc::timed_out);
   const transaction_id id = a.db.last_transaction();
@@ -505,7 +505,7 @@ TEST_CASE("W17: while one database waits for its quorum another one commits") {
   leadership_holder a;
   connection b = a.on.connect("b.db");
   REQUIRE(run(b, "CREATE TABLE t(x)") == SQLITE_OK);
-  a.on.rule({{kind::is_silent, reason::none}});
+  a.on.rule({{kind::is_silent, settle_reason::none}});
   bool was_there = false;
   a.on.engine().on_wait = [&] {
     if (std::exchange(was_there, true)) {
@@ -580,7 +580,7 @@ TEST_CASE("W21: connections that come, fail, lose their commits and go leave not
   for (int round = 0; round < 30; ++round) {
     CHECK_FALSE(a.on->open("no/such/name").has_value());
     connection one = a.on.connect();
-    a.on.rule({{kind::deposes, reason::none}});
+    a.on.rule({{kind::deposes, settle_reason::none}});
     CHECK(run(one, "INSERT INTO t VALUES('lost')") == sqlite_outcome_unknown);
     a.on.follow(in_term + 1);
     a.on.lead(in_term += 2);

@@ -92,14 +92,14 @@ TEST_CASE("a proposal that cannot be taken is settled at once, and says why") {
     return answer.why;
   };
   const log_index last = cluster.simulation.node(leader).disk().log.last_index();
-  CHECK(refusal(other_than(leader), now, 8) == reason::not_leader);
-  CHECK(refusal(leader, term{now.value - 1}, 8) == reason::stale_term);
-  CHECK(refusal(leader, term{now.value + 1}, 8) == reason::stale_term);
-  CHECK(refusal(leader, now, 101) == reason::too_large);
+  CHECK(refusal(other_than(leader), now, 8) == settle_reason::not_leader);
+  CHECK(refusal(leader, term{now.value - 1}, 8) == settle_reason::stale_term);
+  CHECK(refusal(leader, term{now.value + 1}, 8) == settle_reason::stale_term);
+  CHECK(refusal(leader, now, 101) == settle_reason::too_large);
   CHECK(cluster.simulation.node(leader).disk().log.last_index() == last);
-  CHECK(refusal(leader, now, 100) == reason::none);
-  CHECK(refusal(leader, now, 8) == reason::none);
-  CHECK(refusal(leader, now, 8) == reason::busy);
+  CHECK(refusal(leader, now, 100) == settle_reason::none);
+  CHECK(refusal(leader, now, 8) == settle_reason::none);
+  CHECK(refusal(leader, now, 8) == settle_reason::busy);
   REQUIRE(cluster.settle_down());
   CHECK(cluster.shared.faults.empty());
 }
@@ -399,7 +399,7 @@ TEST_CASE("leadership can be handed over (thesis, 3.10)") {
       cluster.machine(leader).expect(proposal_token{cluster.shared.tokens + 1}, &answer);
       const proposal_token token = cluster.propose(leader);
       cluster.machine(leader).forget(token);
-      CHECK(answer.why == reason::busy);
+      CHECK(answer.why == settle_reason::busy);
     }
     REQUIRE(cluster.simulation.run_until(
         [&] { return cluster.simulation.leader() == server_id{target}; }, milliseconds{100}));

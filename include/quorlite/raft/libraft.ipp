@@ -69,26 +69,26 @@ QUORLITE_DECL void libraft::propose(term expected, proposal_token token,
   QUORLITE_ASSERT(runtime_ != nullptr);
   state_machine& machine = runtime_->machine();
   if (entry.size() > max_entry_bytes()) {
-    machine.settled(token, outcome::not_applied, reason::too_large);
+    machine.settled(token, outcome::not_applied, settle_reason::too_large);
     return;
   }
   if (!runtime_->core().admit(entry.size())) {
     // A log that is full needs one more entry to be looked at.
     runtime_->post([](detail::libraft_mail& mail) { mail.nudge = true; });
-    machine.settled(token, outcome::not_applied, reason::busy);
+    machine.settled(token, outcome::not_applied, settle_reason::busy);
     return;
   }
   detail::libraft_proposal one{expected, token, {entry.begin(), entry.end()}};
   if (!runtime_->post(
           [&](detail::libraft_mail& mail) { mail.proposals.push_back(std::move(one)); })) {
-    runtime_->core().turn_away(one, reason::stopped);
+    runtime_->core().turn_away(one, settle_reason::stopped);
   }
 }
 
 QUORLITE_DECL void libraft::read_barrier(proposal_token token) noexcept {
   QUORLITE_ASSERT(runtime_ != nullptr);
   if (!runtime_->post([&](detail::libraft_mail& mail) { mail.barriers.push_back(token); })) {
-    runtime_->machine().settled(token, outcome::not_applied, reason::stopped);
+    runtime_->machine().settled(token, outcome::not_applied, settle_reason::stopped);
   }
 }
 

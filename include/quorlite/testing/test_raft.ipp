@@ -40,7 +40,7 @@ QUORLITE_DECL void test_raft::propose(term expected, proposal_token token,
   if (is_alive()) {
     world_.state_->node(self_).propose(expected, token, entry);
   } else {
-    machine_->settled(token, outcome::not_applied, reason::stopped);
+    machine_->settled(token, outcome::not_applied, settle_reason::stopped);
   }
 }
 
@@ -57,7 +57,7 @@ QUORLITE_DECL void test_raft::read_barrier(proposal_token token) noexcept {
   if (is_alive()) {
     world_.state_->node(self_).read_barrier(token);
   } else {
-    machine_->settled(token, outcome::not_applied, reason::stopped);
+    machine_->settled(token, outcome::not_applied, settle_reason::stopped);
   }
 }
 

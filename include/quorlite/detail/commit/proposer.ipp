@@ -216,20 +216,20 @@ QUORLITE_DECL std::error_code proposer::read_barrier(milliseconds limit) {
 
 // ---- what became of it
 
-[[nodiscard]] inline errc refusal_of(reason why) noexcept {
+[[nodiscard]] inline errc refusal_of(settle_reason why) noexcept {
   switch (why) {
-    case reason::not_leader: return errc::not_leader;
-    case reason::too_large: return errc::too_large;
-    case reason::busy:
+    case settle_reason::not_leader: return errc::not_leader;
+    case settle_reason::too_large: return errc::too_large;
+    case settle_reason::busy:
       return errc::overloaded;  // the head is gone already: from the top, not just COMMIT again
     default: return errc::stale_term;
   }
 }
-[[nodiscard]] inline errc loss_of(reason why) noexcept {
+[[nodiscard]] inline errc loss_of(settle_reason why) noexcept {
   switch (why) {
-    case reason::log_failed: return errc::log_failed;
-    case reason::timed_out: return errc::timed_out;
-    case reason::stopped: return errc::stopped;
+    case settle_reason::log_failed: return errc::log_failed;
+    case settle_reason::timed_out: return errc::timed_out;
+    case settle_reason::stopped: return errc::stopped;
     default: return errc::leadership_lost;
   }
 }

@@ -9,7 +9,7 @@
 /// raft_start(&engine);
 /// …              // after whatever the engine may have done: core.watch()
 /// if (core.must_close()) { raft_close(&engine, …); }
-/// …              // when it is closed: core.end(reason::stopped)
+/// …              // when it is closed: core.end(settle_reason::stopped)
 /// ```
 #pragma once
 
@@ -60,7 +60,7 @@ class libraft_core final : private libraft_io_listener {
   /// Any thread. False: no room for so many bytes now.
   [[nodiscard]] bool admit(std::size_t size) noexcept { return proposals_.admit(size); }
   /// Any thread. For one that was admitted and never handed over.
-  void turn_away(const libraft_proposal& one, reason why) noexcept {
+  void turn_away(const libraft_proposal& one, settle_reason why) noexcept {
     proposals_.turn_away(one, why);
   }
 
@@ -75,15 +75,15 @@ class libraft_core final : private libraft_io_listener {
   [[nodiscard]] std::error_code failure() const noexcept { return strand_.failure(); }
 
   /// Before raft_close, for an orderly stop: what it gives up is not called lost, but stopped.
-  void expect_close(reason why) noexcept { proposals_.blame(blame(why)); }
+  void expect_close(settle_reason why) noexcept { proposals_.blame(blame(why)); }
   /// What to tell those who come too late. @param otherwise if no disk is to blame
-  [[nodiscard]] reason blame(reason otherwise) const noexcept {
-    return disk_errors_ != 0 ? reason::log_failed : otherwise;
+  [[nodiscard]] settle_reason blame(settle_reason otherwise) const noexcept {
+    return disk_errors_ != 0 ? settle_reason::log_failed : otherwise;
   }
 
   /// No strand call follows: tells the loss, settles and answers all that waits. Usually after the
   /// engine was closed; if before, its callbacks find nothing left to tell.
-  void end(reason why) noexcept;
+  void end(settle_reason why) noexcept;
 
   [[nodiscard]] const libraft_strand& strand() const noexcept { return strand_; }
   [[nodiscard]] term open() const noexcept { return leadership_.open(); }

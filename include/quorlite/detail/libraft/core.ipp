@@ -67,7 +67,7 @@ QUORLITE_DECL void libraft_core::watch() noexcept {
   proposals_.set_log_bytes(compaction_.applied_log_bytes());
 }
 
-QUORLITE_DECL void libraft_core::end(reason why) noexcept {
+QUORLITE_DECL void libraft_core::end(settle_reason why) noexcept {
   expect_close(why);
   leadership_.step_down();
   strand_.end({});

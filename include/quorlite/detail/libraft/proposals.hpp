@@ -148,13 +148,13 @@ class libraft_proposals {
   void nudge(term open) noexcept;
 
   /// From here on what is lost is lost for this reason.
-  void blame(reason why) noexcept { blame_ = why; }
+  void blame(settle_reason why) noexcept { blame_ = why; }
 
   /// Settles whatever still waits. Callbacks that come later find nothing to tell.
   void sweep() noexcept;
 
   /// For proposals that never came here. Any thread.
-  void turn_away(const libraft_proposal& one, reason why) noexcept;
+  void turn_away(const libraft_proposal& one, settle_reason why) noexcept;
 
   /// Bytes of applied entries that the engine holds; they count against log_bytes.
   void set_log_bytes(std::uint64_t size) noexcept { log_.store(size); }
@@ -174,16 +174,17 @@ class libraft_proposals {
   struct hooks;    // what the engine calls
 
   /// The fence: an entry is appended in the term that its proposer saw, or not at all.
-  [[nodiscard]] reason refusal(term open, term expected) const noexcept;
-  [[nodiscard]] reason reason_of(int code) const noexcept;
+  [[nodiscard]] settle_reason refusal(term open, term expected) const noexcept;
+  [[nodiscard]] settle_reason reason_of(int code) const noexcept;
 
   void send(const std::vector<libraft_proposal>& together, std::size_t payload,
             std::vector<proposal_token> barriers) noexcept;
   void ask(term open, std::vector<proposal_token> tokens) noexcept;
-  void end(batch& one, outcome how, reason why) noexcept;
-  void settle_all(batch& one, outcome how, reason why) noexcept;
-  void settle_barriers(const std::vector<proposal_token>& tokens, outcome how, reason why) noexcept;
-  void settle(const waiting& one, outcome how, reason why) noexcept;
+  void end(batch& one, outcome how, settle_reason why) noexcept;
+  void settle_all(batch& one, outcome how, settle_reason why) noexcept;
+  void settle_barriers(const std::vector<proposal_token>& tokens, outcome how,
+                       settle_reason why) noexcept;
+  void settle(const waiting& one, outcome how, settle_reason why) noexcept;
 
   const std::size_t batch_bytes_;
   const std::size_t batches_max_;
@@ -196,7 +197,7 @@ class libraft_proposals {
   std::vector<proposal_token> riders_;  // barriers that go with the next of them
   std::list<batch> batches_;
   std::list<barrier> barriers_;
-  reason blame_ = reason::none;
+  settle_reason blame_ = settle_reason::none;
   std::uint64_t handed_over_ = 0;
   std::uint64_t batch_count_ = 0;
   std::uint64_t barrier_count_ = 0;

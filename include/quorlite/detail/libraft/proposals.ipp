@@ -78,7 +78,7 @@ struct libraft_proposals::hooks {
   static void on_applied(struct raft_apply* request, int status, void* /*result*/) noexcept {
     batch& one = *static_cast<batch*>(request->data);
     one.owner->end(one, status == 0 ? outcome::committed : outcome::unknown,
-                   status == 0 ? reason::none : one.owner->reason_of(status));
+                   status == 0 ? settle_reason::none : one.owner->reason_of(status));
   }
 
   static void on_barrier(struct raft_barrier* request, int status) noexcept {
@@ -87,7 +87,7 @@ struct libraft_proposals::hooks {
     const std::vector<proposal_token> tokens = std::move(one.tokens);
     owner.barriers_.erase(one.self);
     owner.settle_barriers(tokens, status == 0 ? outcome::committed : outcome::unknown,
-                          status == 0 ? reason::none : owner.reason_of(status));
+                          status == 0 ? settle_reason::none : owner.reason_of(status));
   }
 };
 
@@ -133,13 +133,13 @@ QUORLITE_DECL void libraft_proposals::submit(term open, std::vector<libraft_prop
 
 QUORLITE_DECL void libraft_proposals::pump(term open) noexcept {
   while (!queue_.empty() && (batches_.size() < batches_max_ ||
-                             refusal(open, queue_.front().expected) != reason::none)) {
+                             refusal(open, queue_.front().expected) != settle_reason::none)) {
     std::vector<libraft_proposal> together;
     std::size_t payload = 0;
     while (!queue_.empty() && together.size() < libraft_batch::commands_max) {
       libraft_proposal& next = queue_.front();
-      const reason why = refusal(open, next.expected);
-      if (why != reason::none) {
+      const settle_reason why = refusal(open, next.expected);
+      if (why != settle_reason::none) {
         settle({next.token, next.payload.size()}, outcome::not_applied, why);
       } else if (together.empty() || payload + next.payload.size() <= batch_bytes_) {
         payload += next.payload.size();
@@ -159,12 +159,13 @@ QUORLITE_DECL void libraft_proposals::pump(term open) noexcept {
 }
 
 QUORLITE_DECL void libraft_proposals::nudge(term open) noexcept {
-  if (barriers_.empty() && refusal(open, open) == reason::none) {
+  if (barriers_.empty() && refusal(open, open) == settle_reason::none) {
     ask(open, {});
   }
 }
 
-QUORLITE_DECL void libraft_proposals::turn_away(const libraft_proposal& one, reason why) noexcept {
+QUORLITE_DECL void libraft_proposals::turn_away(const libraft_proposal& one,
+                                                settle_reason why) noexcept {
   settle({one.token, one.payload.size()}, outcome::not_applied, why);
 }
 
@@ -182,28 +183,28 @@ QUORLITE_DECL void libraft_proposals::sweep() noexcept {
   }
 }
 
-QUORLITE_DECL reason libraft_proposals::refusal(term open, term expected) const noexcept {
+QUORLITE_DECL settle_reason libraft_proposals::refusal(term open, term expected) const noexcept {
   if (strand_->ended() || io_->failed()) {
-    return io_->failed() ? reason::log_failed : reason::stopped;
+    return io_->failed() ? settle_reason::log_failed : settle_reason::stopped;
   }
   if (engine_->state != RAFT_LEADER || open.value != engine_->current_term) {
-    return reason::not_leader;
+    return settle_reason::not_leader;
   }
-  return expected == open ? reason::none : reason::stale_term;
+  return expected == open ? settle_reason::none : settle_reason::stale_term;
 }
 
-QUORLITE_DECL reason libraft_proposals::reason_of(int code) const noexcept {
-  if (blame_ != reason::none) {
+QUORLITE_DECL settle_reason libraft_proposals::reason_of(int code) const noexcept {
+  if (blame_ != settle_reason::none) {
     return blame_;
   }
   switch (code) {
-    case 0: return reason::none;
-    case RAFT_NOTLEADER: return reason::not_leader;
-    case RAFT_LEADERSHIPLOST: return reason::leadership_lost;
+    case 0: return settle_reason::none;
+    case RAFT_NOTLEADER: return settle_reason::not_leader;
+    case RAFT_LEADERSHIPLOST: return settle_reason::leadership_lost;
     case RAFT_SHUTDOWN:
-    case RAFT_CANCELED: return reason::stopped;
-    case RAFT_NOMEM: return reason::busy;
-    default: return reason::log_failed;
+    case RAFT_CANCELED: return settle_reason::stopped;
+    case RAFT_NOMEM: return settle_reason::busy;
+    default: return settle_reason::log_failed;
   }
 }
 
@@ -242,8 +243,8 @@ QUORLITE_DECL void libraft_proposals::send(const std::vector<libraft_proposal>& 
 }
 
 QUORLITE_DECL void libraft_proposals::ask(term open, std::vector<proposal_token> tokens) noexcept {
-  reason why = refusal(open, open);
-  if (why == reason::none) {
+  settle_reason why = refusal(open, open);
+  if (why == settle_reason::none) {
     barrier& one = barriers_.emplace_back();
     one.self = std::prev(barriers_.end());
     one.owner = this;
@@ -261,12 +262,13 @@ QUORLITE_DECL void libraft_proposals::ask(term open, std::vector<proposal_token>
   settle_barriers(tokens, outcome::not_applied, why);
 }
 
-QUORLITE_DECL void libraft_proposals::end(batch& one, outcome how, reason why) noexcept {
+QUORLITE_DECL void libraft_proposals::end(batch& one, outcome how, settle_reason why) noexcept {
   settle_all(one, how, why);
   batches_.erase(one.self);
 }
 
-QUORLITE_DECL void libraft_proposals::settle_all(batch& one, outcome how, reason why) noexcept {
+QUORLITE_DECL void libraft_proposals::settle_all(batch& one, outcome how,
+                                                 settle_reason why) noexcept {
   for (const waiting& each : std::exchange(one.proposals, {})) {
     settle(each, how, why);
   }
@@ -274,16 +276,17 @@ QUORLITE_DECL void libraft_proposals::settle_all(batch& one, outcome how, reason
 }
 
 QUORLITE_DECL void libraft_proposals::settle_barriers(const std::vector<proposal_token>& tokens,
-                                                      outcome how, reason why) noexcept {
+                                                      outcome how, settle_reason why) noexcept {
   // A machine that ended has not applied what this barrier stands behind.
   const bool behind = how == outcome::committed && strand_->ended();
   for (const proposal_token token : tokens) {
     strand_->machine().settled(token, behind ? outcome::unknown : how,
-                               behind ? reason::stopped : why);
+                               behind ? settle_reason::stopped : why);
   }
 }
 
-QUORLITE_DECL void libraft_proposals::settle(const waiting& one, outcome how, reason why) noexcept {
+QUORLITE_DECL void libraft_proposals::settle(const waiting& one, outcome how,
+                                             settle_reason why) noexcept {
   in_flight_.fetch_sub(one.bytes + own_bytes);
   strand_->machine().settled(one.token, how, why);
 }

@@ -114,7 +114,7 @@ QUORLITE_DECL void libraft_runtime::live() noexcept {
     started_.raise();
     return;
   }
-  core_.end(reason::stopped);
+  core_.end(settle_reason::stopped);
   turn_away(inbox_.close());
   for (; !tasks_.empty(); tasks_.pop_front()) {
     tasks_.front()->run();
@@ -247,10 +247,10 @@ QUORLITE_DECL void libraft_runtime::watch() noexcept {
 
 QUORLITE_DECL void libraft_runtime::close_engine() noexcept {
   if (!std::exchange(closing_, true)) {
-    core_.expect_close(reason::stopped);
+    core_.expect_close(settle_reason::stopped);
     raft_close(&engine_.raft, [](::raft* engine) {
       libraft_runtime& self = hooks::of(engine);
-      self.core_.end(reason::stopped);
+      self.core_.end(settle_reason::stopped);
       self.closed_ = true;
       self.report(false);
       self.close_handles();
@@ -272,7 +272,7 @@ QUORLITE_DECL void libraft_runtime::close_handles() noexcept {
 }
 
 QUORLITE_DECL void libraft_runtime::turn_away(libraft_mail mail) noexcept {
-  const reason why = core_.blame(reason::stopped);
+  const settle_reason why = core_.blame(settle_reason::stopped);
   for (const libraft_proposal& one : mail.proposals) {
     core_.turn_away(one, why);
   }

@@ -104,7 +104,7 @@ class machine_state {
   // ---- leadership, and what is proposed in it
 
   void change_leadership(const leadership& now);
-  void settle(proposal_token which, outcome how, reason why);
+  void settle(proposal_token which, outcome how, settle_reason why);
   /// Puts the versions on the heads and the row into the table, together, before propose() is
   /// called. @param entries of the transaction; their tokens are consecutive from the one returned
   /// @returns errc::not_leader, stale_term, halted: nothing was changed

@@ -59,7 +59,7 @@ QUORLITE_DECL void machine_state::change_leadership(const leadership& now) {
   parts_->proposals.change_leadership(now);
 }
 
-QUORLITE_DECL void machine_state::settle(proposal_token which, outcome how, reason why) {
+QUORLITE_DECL void machine_state::settle(proposal_token which, outcome how, settle_reason why) {
   const row settled = parts_->proposals.take(which);
   if (settled == nullptr) {
     return;
@@ -236,9 +236,10 @@ QUORLITE_DECL void machine_state::swap_in(restored_state state, stores& replaced
   parts_->outcomes = std::move(state.outcomes);
   for (const row& waiting : parts_->proposals.rows()) {
     if (const auto at = parts_->outcomes.find(waiting->id)) {
-      parts_->proposals.answer(waiting, answer::applied, reason::none, {*at, waiting->id.term});
+      parts_->proposals.answer(waiting, answer::applied, settle_reason::none,
+                               {*at, waiting->id.term});
     } else if (waiting->id <= parts_->outcomes.floor()) {
-      parts_->proposals.answer(waiting, answer::unknown, reason::leadership_lost);
+      parts_->proposals.answer(waiting, answer::unknown, settle_reason::leadership_lost);
     }
   }
   advance(state.header.at);

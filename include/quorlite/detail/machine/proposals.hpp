@@ -48,7 +48,7 @@ struct proposal {
   bool handed_over = false;  ///< propose() has returned for every entry
   bool lost = false;         ///< its leadership is gone
   detail::answer answer = detail::answer::waiting;
-  reason why = reason::none;
+  settle_reason why = settle_reason::none;
   log_position at;  ///< of the commit, once applied
   port_signal signal;
 };
@@ -82,9 +82,9 @@ class proposal_table {
   [[nodiscard]] row take(proposal_token token);
 
   /// Answers a row, unless it has its answer, and lets its waiter go.
-  void answer(const row& answered, detail::answer what, reason why, log_position at = {});
+  void answer(const row& answered, detail::answer what, settle_reason why, log_position at = {});
   /// R3. Of a row still inside propose() a later part may be refused, which is certain: it waits.
-  void doubt(const row& doubted, reason why);
+  void doubt(const row& doubted, settle_reason why);
   /// propose() has returned for every entry of the row.
   void hand_over(const row& proposed);
   /// R6: an entry of `now` was applied, so whatever is lost from an older term, now or later, will
@@ -97,7 +97,7 @@ class proposal_table {
  private:
   void lose_leadership(term gone);
   void lose(const row& loser);
-  void answer_lost(const row& lost, reason why);
+  void answer_lost(const row& lost, settle_reason why);
 
   quorlite::leader_info leader_;
   bool closed_ = false;

@@ -38,7 +38,7 @@ QUORLITE_DECL void proposal_table::close() {
   closed_ = true;
   leader_.leading = false;
   for (const row& waiting : rows()) {
-    answer(waiting, detail::answer::unknown, reason::stopped);
+    answer(waiting, detail::answer::unknown, settle_reason::stopped);
   }
 }
 
@@ -91,8 +91,8 @@ QUORLITE_DECL proposal_table::row proposal_table::take(proposal_token token) {
   return taken;
 }
 
-QUORLITE_DECL void proposal_table::answer(const row& answered, detail::answer what, reason why,
-                                          log_position at) {
+QUORLITE_DECL void proposal_table::answer(const row& answered, detail::answer what,
+                                          settle_reason why, log_position at) {
   if (by_id_.erase(answered->id) != 0 && answered->lost) {
     --lost_;
   }
@@ -112,12 +112,12 @@ QUORLITE_DECL void proposal_table::lose_leadership(term gone) {
     }
     lose(loser);
     if (loser->handed_over) {
-      answer_lost(loser, reason::leadership_lost);
+      answer_lost(loser, settle_reason::leadership_lost);
     }
   }
 }
 
-QUORLITE_DECL void proposal_table::doubt(const row& doubted, reason why) {
+QUORLITE_DECL void proposal_table::doubt(const row& doubted, settle_reason why) {
   lose(doubted);
   doubted->why = why;
   if (doubted->handed_over) {
@@ -128,7 +128,8 @@ QUORLITE_DECL void proposal_table::doubt(const row& doubted, reason why) {
 QUORLITE_DECL void proposal_table::hand_over(const row& proposed) {
   proposed->handed_over = true;
   if (proposed->lost && by_id_.count(proposed->id) != 0) {
-    answer_lost(proposed, proposed->why == reason::none ? reason::leadership_lost : proposed->why);
+    answer_lost(proposed, proposed->why == settle_reason::none ? settle_reason::leadership_lost
+                                                               : proposed->why);
   }
 }
 
@@ -140,7 +141,7 @@ QUORLITE_DECL void proposal_table::overtake(term now) {
   overtaken_ = now;
   for (const row& late : rows()) {
     if (late->lost && late->id.term < now) {
-      answer(late, detail::answer::not_applied, reason::leadership_lost);
+      answer(late, detail::answer::not_applied, settle_reason::leadership_lost);
     }
   }
 }
@@ -159,7 +160,7 @@ QUORLITE_DECL void proposal_table::lose(const row& loser) {
   loser->lost = true;
 }
 
-QUORLITE_DECL void proposal_table::answer_lost(const row& lost, reason why) {
+QUORLITE_DECL void proposal_table::answer_lost(const row& lost, settle_reason why) {
   if (lost->id.term < overtaken_) {
     answer(lost, detail::answer::not_applied, why);
   } else if (!lost->until_certain) {

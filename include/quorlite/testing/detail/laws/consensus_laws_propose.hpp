@@ -107,7 +107,7 @@ void check_sizes(Make& make, conformance_report& report) {
   if (max < conformance_entry_bytes) {
     const proposal_token token = scene.propose_now(server, max + 1);
     const settlement answer = scene.answer_to(token);
-    law.expect(answer.how == outcome::not_applied && answer.why == reason::too_large,
+    law.expect(answer.how == outcome::not_applied && answer.why == settle_reason::too_large,
                "a larger entry is settled not_applied, too_large");
   }
   scene.finish({"P3"});

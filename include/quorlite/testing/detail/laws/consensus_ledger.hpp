@@ -28,7 +28,7 @@ namespace detail {
 /// How an adapter answered a proposal.
 struct settlement {
   outcome how = outcome::unknown;
-  reason why = reason::none;
+  settle_reason why = settle_reason::none;
 };
 
 /// One call of propose(), or of read_barrier().

@@ -149,7 +149,7 @@ QUORLITE_DECL void consensus_ledger::forget_server(std::size_t server) {
   const std::lock_guard guard(mutex_);
   for (auto& [token, proposal] : proposals_) {
     if (proposal.server == server && !proposal.answer) {
-      proposal.answer = settlement{outcome::unknown, reason::stopped};
+      proposal.answer = settlement{outcome::unknown, settle_reason::stopped};
     }
   }
 }

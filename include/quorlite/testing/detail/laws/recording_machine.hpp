@@ -44,7 +44,7 @@ class recording_machine final : public state_machine {
 
   // ---- any thread
 
-  void settled(proposal_token which, outcome how, reason why) noexcept override;
+  void settled(proposal_token which, outcome how, settle_reason why) noexcept override;
   [[nodiscard]] result<std::unique_ptr<snapshot_stage>> begin_restore() noexcept override {
     return std::make_unique<recording_stage>(counters_);
   }

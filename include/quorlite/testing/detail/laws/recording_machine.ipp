@@ -147,7 +147,7 @@ QUORLITE_DECL apply_result recording_machine::install(std::unique_ptr<snapshot_s
 }
 
 QUORLITE_DECL void recording_machine::settled(proposal_token which, outcome how,
-                                              reason why) noexcept {
+                                              settle_reason why) noexcept {
   if (gone_) {
     ledger_.fault("P1", "a proposal was settled after stop had returned");
   }

@@ -208,10 +208,11 @@ QUORLITE_DECL void raft_node::end_leadership() {
   leader_state gone = std::exchange(leading_, leader_state{});
   leader_ = {};
   for (const leader_state::proposal& each : gone.proposals) {
-    settle(each.token, outcome::unknown, reason::leadership_lost);
+    settle(each.token, outcome::unknown, settle_reason::leadership_lost);
   }
   for (const leader_state::barrier& each : gone.barriers) {
-    settle(each.token, outcome::not_applied, reason::leadership_lost);  // nothing is in the log
+    settle(each.token, outcome::not_applied,
+           settle_reason::leadership_lost);  // nothing is in the log
   }
   if (gone.announced) {
     trace("announces its loss");

@@ -89,10 +89,10 @@ QUORLITE_DECL void raft_node::stop() {
     leader_state gone = std::exchange(leading_, leader_state{});
     role_ = raft_role::follower;
     for (const leader_state::proposal& each : gone.proposals) {
-      settle(each.token, outcome::unknown, reason::stopped);
+      settle(each.token, outcome::unknown, settle_reason::stopped);
     }
     for (const leader_state::barrier& each : gone.barriers) {
-      settle(each.token, outcome::not_applied, reason::stopped);
+      settle(each.token, outcome::not_applied, settle_reason::stopped);
     }
     if (gone.announced) {
       machine_->leadership_changed({.term = disk_.term, .leading = false, .leader_hint = {}});

@@ -111,7 +111,9 @@ class node_state {
   [[nodiscard]] std::size_t quorum() const noexcept { return servers_.size() / 2 + 1; }
   [[nodiscard]] bool leads() const noexcept { return role_ == raft_role::leader; }
   void send(server_id to, quorlite::term term, decltype(message::body) body);
-  void settle(proposal_token token, outcome how, reason why) { machine_->settled(token, how, why); }
+  void settle(proposal_token token, outcome how, settle_reason why) {
+    machine_->settled(token, how, why);
+  }
   void trace(const char* what, std::uint64_t first = 0, std::uint64_t second = 0);
 
   // ---- for good

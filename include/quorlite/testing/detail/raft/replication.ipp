@@ -22,17 +22,17 @@ QUORLITE_DECL void raft_node::propose(quorlite::term expected, proposal_token to
   const bool is_open = leads() && leading_.announced;
   const bool is_full =
       options_.max_in_flight != 0 && leading_.proposals.size() >= options_.max_in_flight;
-  reason refusal = reason::none;
+  settle_reason refusal = settle_reason::none;
   if (!is_open) {
-    refusal = reason::not_leader;
+    refusal = settle_reason::not_leader;
   } else if (expected != disk_.term) {
-    refusal = reason::stale_term;
+    refusal = settle_reason::stale_term;
   } else if (entry.size() > options_.max_entry_bytes) {
-    refusal = reason::too_large;
+    refusal = settle_reason::too_large;
   } else if (leading_.transfer || is_full) {
-    refusal = reason::busy;
+    refusal = settle_reason::busy;
   }
-  if (refusal != reason::none) {
+  if (refusal != settle_reason::none) {
     settle(token, outcome::not_applied, refusal);
     return;
   }
@@ -53,7 +53,7 @@ QUORLITE_DECL void raft_node::propose(quorlite::term expected, proposal_token to
 /// committed more.
 QUORLITE_DECL void raft_node::read_barrier(proposal_token token) {
   if (!leads() || !leading_.announced) {
-    settle(token, outcome::not_applied, reason::not_leader);
+    settle(token, outcome::not_applied, settle_reason::not_leader);
     return;
   }
   leading_.barriers.push_back({.token = token, .read_index = commit_, .round = leading_.round + 1});
@@ -72,7 +72,7 @@ QUORLITE_DECL void raft_node::settle_barriers() {
       return;
     }
     leading_.barriers.pop_front();
-    settle(oldest.token, outcome::committed, reason::none);
+    settle(oldest.token, outcome::committed, settle_reason::none);
   }
 }
 
@@ -388,7 +388,7 @@ QUORLITE_DECL bool raft_node::apply_next() {
   if (!leading_.proposals.empty() && leading_.proposals.front().index == at) {
     const proposal_token token = leading_.proposals.front().token;
     leading_.proposals.pop_front();
-    settle(token, outcome::committed, reason::none);
+    settle(token, outcome::committed, settle_reason::none);
   }
   announce_if_due();
   take_snapshot_if_due();
