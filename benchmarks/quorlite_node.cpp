@@ -55,7 +55,7 @@ class group_client final : public client {
   explicit group_client(replica_type& replica) : replica_(replica) {}
 
   attempt transact() override {
-    const quorlite::write_answer told =
+    const quorlite::write_result told =
         replica_.write(workload::database, [this](sqlite3* db) { return insert(db); });
     error_ = told.message;
     return told.ok()                            ? attempt::done

@@ -19,7 +19,7 @@ int run(sqlite3* db, const std::string& sql) {
 
 // [readme]
 template <class Replica>
-quorlite::write_answer move_money(Replica& replica, int from, int to, int amount) {
+quorlite::write_result move_money(Replica& replica, int from, int to, int amount) {
   const std::string much = std::to_string(amount);
   const std::string sql = "UPDATE account SET money = money - " + much +
                           " WHERE id = " + std::to_string(from) +  // CHECK(money >= 0)
@@ -40,7 +40,7 @@ int print_total(void*, int, char** row, char**) {
 int main() {
   quorlite::testing::replica_cluster cluster{{.replicas = 3}};
   auto& leader = cluster.replica(cluster.wait_for_leader().value());
-  const quorlite::write_answer made = leader.write("bank.db", [](sqlite3* db) {
+  const quorlite::write_result made = leader.write("bank.db", [](sqlite3* db) {
     return run(db, "CREATE TABLE account(id INTEGER PRIMARY KEY, money INT CHECK(money >= 0));"
                    "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 63)"
                    "INSERT INTO account SELECT i, 100 FROM n");

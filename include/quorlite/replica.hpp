@@ -77,7 +77,7 @@ class replica_core {
   ///   (ask outcome() about the answer's id), failure::fatal. A group that writes nothing is
   ///   answered from the head, see docs/reference/limits.md
   template <class Closure>
-  [[nodiscard]] write_answer write(std::string_view name, Closure&& closure) {
+  [[nodiscard]] write_result write(std::string_view name, Closure&& closure) {
     closure_task task(closure);
     write_in_group(name, task);
     task.rethrow();

@@ -117,12 +117,12 @@ QUORLITE_DECL result<connection> replica_core::open(std::string_view name,
 
 QUORLITE_DECL void replica_core::write_in_group(std::string_view name, write_task& task) {
   if (const std::error_code error = readiness()) {
-    task.answer = write_answer::refused(error);
+    task.answer = write_result::refused(error);
     return;
   }
   const result<group_writer*> writer = parts_->writers.of(name);
   if (!writer) {
-    task.answer = write_answer::refused(writer.error());
+    task.answer = write_result::refused(writer.error());
     return;
   }
   (*writer)->write(task);

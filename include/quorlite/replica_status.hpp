@@ -65,7 +65,7 @@ enum class transaction_fate : std::uint8_t {
 };
 
 /// How a write() ended.
-struct write_answer {
+struct write_result {
   /// None: what the closure did is committed by a quorum and applied here.
   std::error_code error;
   /// SQLite's extended code, or what the closure returned.
@@ -79,7 +79,7 @@ struct write_answer {
   [[nodiscard]] bool ok() const noexcept { return !error; }
 
   /// An answer without SQLite's.
-  [[nodiscard]] static write_answer refused(std::error_code why) {
+  [[nodiscard]] static write_result refused(std::error_code why) {
     return {why, 1, why.message(), {}};  // SQLITE_ERROR
   }
 };

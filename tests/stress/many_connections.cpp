@@ -53,7 +53,7 @@ std::string insert_of(one_row row) {
 void write_in_groups(replica& leader, int thread, int rows, ledger& told) {
   for (int number = 0; number < rows; ++number) {
     const one_row row{thread, number};
-    const quorlite::write_answer answer = leader.write("app.db", [row](sqlite3* db) {
+    const quorlite::write_result answer = leader.write("app.db", [row](sqlite3* db) {
       return sqlite3_exec(db, insert_of(row).c_str(), nullptr, nullptr, nullptr);
     });
     const std::lock_guard guard(told.mutex);

@@ -276,7 +276,7 @@ class local_host final : public vfs_host {
                       [&] { return store->head().version == store->committed().version; });
   }
 
-  [[nodiscard]] commit_answer commit(std::span<database_write> changes) noexcept override {
+  [[nodiscard]] commit_result commit(std::span<database_write> changes) noexcept override {
     if (during_commit_) {
       during_commit_();
     }

@@ -289,9 +289,9 @@ class basic_bench {
     return made;
   }
 
-  answer answer_of(const sent& one) {
+  proposal_state answer_of(const sent& one) {
     const auto held = machine_->state().hold();
-    return one.row->answer;
+    return one.row->state;
   }
   settle_reason reason_of(const sent& one) {
     const auto held = machine_->state().hold();

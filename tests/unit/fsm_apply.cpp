@@ -33,7 +33,7 @@ struct pair {
   bench::sent commit(std::vector<change> changes, std::size_t at_most = 1U << 20U) {
     bench::sent made = leader.commit(std::move(changes), at_most);
     REQUIRE_FALSE(made.error);
-    CHECK(leader.answer_of(made) == answer::applied);
+    CHECK(leader.answer_of(made) == proposal_state::applied);
     return made;
   }
   /// Both commit it.
@@ -366,13 +366,13 @@ TEST_CASE("staged transactions are bounded, and one too many is refused whole") 
   for (const bench::sent& one : sent) {
     machine.apply_next(one.entries[0], first_term);
   }
-  CHECK(machine.answer_of(sent.back()) == answer::conflict);
+  CHECK(machine.answer_of(sent.back()) == proposal_state::conflict);
   CHECK(machine->counters().malformed == 1);
   for (const bench::sent& one : sent) {
     machine.apply_next(one.entries[1], first_term);
   }
   for (std::size_t n = 0; n < limits::staged_transactions; ++n) {
-    CHECK(machine.answer_of(sent[n]) == answer::applied);
+    CHECK(machine.answer_of(sent[n]) == proposal_state::applied);
   }
   CHECK(machine.copy("db64").state.version == version_number{0});
 }
@@ -393,8 +393,8 @@ TEST_CASE("transactions on two databases may come interleaved") {
     one->apply_next(on_a.entries[2], first_term);
   }
   CHECK(p.leader.all() == p.follower.all());
-  CHECK(p.leader.answer_of(on_a) == answer::applied);
-  CHECK(p.leader.answer_of(on_b) == answer::applied);
+  CHECK(p.leader.answer_of(on_a) == proposal_state::applied);
+  CHECK(p.leader.answer_of(on_b) == proposal_state::applied);
 }
 
 TEST_CASE("one entry commits two databases together or neither") {

@@ -43,10 +43,10 @@ struct leading : bench {
 TEST_CASE("R1: the apply of its own entry answers a transaction") {
   leading l;
   const auto made = l.send(pages_of_a(1));
-  CHECK(l.answer_of(made) == answer::waiting);
+  CHECK(l.answer_of(made) == proposal_state::waiting);
   CHECK_FALSE(l.was_raised(made.row));
   l.apply_all(made);
-  CHECK(l.answer_of(made) == answer::applied);
+  CHECK(l.answer_of(made) == proposal_state::applied);
   CHECK(l.was_raised(made.row));
   CHECK(l.position_of(made) == l->applied());
   CHECK(l->fate_of(made.id) == transaction_fate::committed);
@@ -57,10 +57,10 @@ TEST_CASE("R1: an entry that was refused answers conflict") {
   const auto lost = l.send(pages_of_a(1));
   const auto built_on_it = l.send(pages_of_a(2));
   l.apply_all(built_on_it);
-  CHECK(l.answer_of(built_on_it) == answer::conflict);
+  CHECK(l.answer_of(built_on_it) == proposal_state::conflict);
   CHECK(l.committed("a.db") == version_number{0});
   CHECK(l.head("a.db") == version_number{0});
-  CHECK(l.answer_of(lost) == answer::waiting);
+  CHECK(l.answer_of(lost) == proposal_state::waiting);
 }
 
 TEST_CASE("R1: an entry that is applied before propose has returned") {
@@ -70,11 +70,11 @@ TEST_CASE("R1: an entry that is applied before propose has returned") {
     l->settled(one.token, outcome::committed, settle_reason::none);
   };
   const auto made = l.send(pages_of_a(1));
-  CHECK(l.answer_of(made) == answer::applied);
+  CHECK(l.answer_of(made) == proposal_state::applied);
   CHECK(l.committed("a.db") == version_number{1});
   const auto many = l.send({{"a.db", {{1, 2}, {3, 2}, {4, 2}}}}, 700);
   CHECK(many.entries.size() > 1);
-  CHECK(l.answer_of(many) == answer::applied);
+  CHECK(l.answer_of(many) == proposal_state::applied);
 }
 
 TEST_CASE("R2: a refused proposal is not applied, and its pages leave the head") {
@@ -84,7 +84,7 @@ TEST_CASE("R2: a refused proposal is not applied, and its pages leave the head")
   const auto made = l.send(pages_of_a(1));
   CHECK(l.head("a.db") == version_number{1});
   l.settle(made, outcome::not_applied, why);
-  CHECK(l.answer_of(made) == answer::not_applied);
+  CHECK(l.answer_of(made) == proposal_state::not_applied);
   CHECK(l.why_of(made) == why);
   CHECK(l.head("a.db") == version_number{0});
 }
@@ -95,7 +95,7 @@ TEST_CASE("R2: a refusal from inside propose") {
     l->settled(one.token, outcome::not_applied, settle_reason::busy);
   };
   const auto made = l.send(pages_of_a(1));
-  CHECK(l.answer_of(made) == answer::not_applied);
+  CHECK(l.answer_of(made) == proposal_state::not_applied);
   CHECK(l.head("a.db") == version_number{0});
 }
 
@@ -107,11 +107,11 @@ TEST_CASE("R2: what was pipelined behind a refused proposal ends in conflict") {
   l.settle(first, outcome::not_applied, settle_reason::busy);
   const auto fresh = l.send(pages_of_a(3));
   l.apply_all(second);
-  CHECK(l.answer_of(second) == answer::conflict);
+  CHECK(l.answer_of(second) == proposal_state::conflict);
   l.apply_all(elsewhere);
-  CHECK(l.answer_of(elsewhere) == answer::applied);
+  CHECK(l.answer_of(elsewhere) == proposal_state::applied);
   l.apply_all(fresh);
-  CHECK(l.answer_of(fresh) == answer::applied);
+  CHECK(l.answer_of(fresh) == proposal_state::applied);
   CHECK(l.committed("a.db") == version_number{1});
   CHECK(l.is_sound());
 }
@@ -121,10 +121,10 @@ TEST_CASE("R2: a refusal behind a part that was doubted still takes the pages of
   const auto made = l.send(pages_of_a(1), 700);
   REQUIRE(made.entries.size() == 2);
   l->settled(made.first, outcome::unknown, settle_reason::timed_out);
-  CHECK(l.answer_of(made) == answer::unknown);
+  CHECK(l.answer_of(made) == proposal_state::unknown);
   CHECK(l.head("a.db") == version_number{1});
   l->settled(proposal_token{made.first.value + 1}, outcome::not_applied, settle_reason::busy);
-  CHECK(l.answer_of(made) == answer::unknown);  // answered once
+  CHECK(l.answer_of(made) == proposal_state::unknown);  // answered once
   CHECK(l.head("a.db") == version_number{0});
 }
 
@@ -132,11 +132,11 @@ TEST_CASE("R3: a doubtful proposal is unknown, and may be committed all the same
   leading l;
   const auto made = l.send(pages_of_a(1));
   l.settle(made, outcome::unknown, settle_reason::log_failed);
-  CHECK(l.answer_of(made) == answer::unknown);
+  CHECK(l.answer_of(made) == proposal_state::unknown);
   CHECK(l.why_of(made) == settle_reason::log_failed);
   CHECK(l->fate_of(made.id) == transaction_fate::open);
   l.apply_all(made);
-  CHECK(l.answer_of(made) == answer::unknown);
+  CHECK(l.answer_of(made) == proposal_state::unknown);
   CHECK(l->fate_of(made.id) == transaction_fate::committed);
   CHECK(l.committed("a.db") == version_number{1});
 }
@@ -145,14 +145,14 @@ TEST_CASE("R4: good news alone answers nobody, before or after the apply") {
   leading l;
   const auto early = l.send(pages_of_a(1));
   l.settle(early, outcome::committed);
-  CHECK(l.answer_of(early) == answer::waiting);
+  CHECK(l.answer_of(early) == proposal_state::waiting);
   CHECK_FALSE(l.was_raised(early.row));
   l.apply_all(early);
-  CHECK(l.answer_of(early) == answer::applied);
+  CHECK(l.answer_of(early) == proposal_state::applied);
   const auto late = l.send(pages_of_a(2));
   l.apply_all(late);
   l.settle(late, outcome::committed);
-  CHECK(l.answer_of(late) == answer::applied);
+  CHECK(l.answer_of(late) == proposal_state::applied);
 }
 
 TEST_CASE("R5: lost leadership makes everything on its way unknown") {
@@ -161,13 +161,13 @@ TEST_CASE("R5: lost leadership makes everything on its way unknown") {
   const auto second = l.send({{"b.db", {{1, 1}}}});
   l.lose(1);
   for (const auto* one : {&first, &second}) {
-    CHECK(l.answer_of(*one) == answer::unknown);
+    CHECK(l.answer_of(*one) == proposal_state::unknown);
     CHECK(l.why_of(*one) == settle_reason::leadership_lost);
     CHECK(l.was_raised(one->row));
   }
   // What the engine says later changes no answer.
   l.settle(first, outcome::not_applied, settle_reason::stopped);
-  CHECK(l.answer_of(first) == answer::unknown);
+  CHECK(l.answer_of(first) == proposal_state::unknown);
 }
 
 TEST_CASE("R5: a loss while inside propose waits for what propose says") {
@@ -177,7 +177,7 @@ TEST_CASE("R5: a loss while inside propose waits for what propose says") {
     l->settled(one.token, outcome::not_applied, settle_reason::stale_term);
   };
   const auto made = l.send(pages_of_a(1));
-  CHECK(l.answer_of(made) == answer::not_applied);
+  CHECK(l.answer_of(made) == proposal_state::not_applied);
   CHECK(l.why_of(made) == settle_reason::stale_term);
 }
 
@@ -185,7 +185,7 @@ TEST_CASE("R5: a loss while inside propose, of which propose says nothing, is un
   leading l;
   l.engine.on_propose = [&](const auto&) { l.lose(1); };
   const auto made = l.send(pages_of_a(1));
-  CHECK(l.answer_of(made) == answer::unknown);
+  CHECK(l.answer_of(made) == proposal_state::unknown);
   CHECK(l.why_of(made) == settle_reason::leadership_lost);
 }
 
@@ -193,7 +193,7 @@ TEST_CASE("R5: a gain of a later term is a loss of the former") {
   leading l;
   const auto made = l.send(pages_of_a(1));
   l.lead(2);
-  CHECK(l.answer_of(made) == answer::unknown);
+  CHECK(l.answer_of(made) == proposal_state::unknown);
   CHECK(l.head("a.db") == version_number{0});
   CHECK(l->leader().leading);
 }
@@ -202,11 +202,11 @@ TEST_CASE("R6: who waits until it is certain learns it from an entry of a later 
   leading l;
   const auto made = l.send(pages_of_a(1), 1U << 20U, true);
   l.lose(1);
-  CHECK(l.answer_of(made) == answer::waiting);
+  CHECK(l.answer_of(made) == proposal_state::waiting);
   l.apply_next(bytes{}, one_term);
-  CHECK(l.answer_of(made) == answer::waiting);
+  CHECK(l.answer_of(made) == proposal_state::waiting);
   l.apply_next(bytes{}, term{2});
-  CHECK(l.answer_of(made) == answer::not_applied);
+  CHECK(l.answer_of(made) == proposal_state::not_applied);
   CHECK(l->fate_of(made.id) == transaction_fate::not_committed);
 }
 
@@ -215,9 +215,9 @@ TEST_CASE("R6: who waits until it is certain may learn that it was committed") {
   const auto made = l.send(pages_of_a(1), 1U << 20U, true);
   l.settle(made, outcome::unknown, settle_reason::leadership_lost);
   l.lose(1);
-  CHECK(l.answer_of(made) == answer::waiting);
+  CHECK(l.answer_of(made) == proposal_state::waiting);
   l.apply_all(made);
-  CHECK(l.answer_of(made) == answer::applied);
+  CHECK(l.answer_of(made) == proposal_state::applied);
   CHECK(l.committed("a.db") == version_number{1});
 }
 
@@ -226,10 +226,10 @@ TEST_CASE("R6: a loss that is announced after the later term was applied is cert
   const auto hasty = l.send(pages_of_a(1));
   const auto patient = l.send(pages_of_a(2), 1U << 20U, true);
   l->skip({l->applied().index.next(), term{2}});
-  CHECK(l.answer_of(hasty) == answer::waiting);
+  CHECK(l.answer_of(hasty) == proposal_state::waiting);
   l.lose(2);
-  CHECK(l.answer_of(hasty) == answer::not_applied);
-  CHECK(l.answer_of(patient) == answer::not_applied);
+  CHECK(l.answer_of(hasty) == proposal_state::not_applied);
+  CHECK(l.answer_of(patient) == proposal_state::not_applied);
 }
 
 TEST_CASE("R6: an engine that appends an entry again in a later term tells no lie") {
@@ -237,7 +237,7 @@ TEST_CASE("R6: an engine that appends an entry again in a later term tells no li
   const auto made = l.send(pages_of_a(1), 1U << 20U, true);
   l.lose(1);
   l.apply_next(made.entries[0], term{2});
-  CHECK(l.answer_of(made) == answer::applied);
+  CHECK(l.answer_of(made) == proposal_state::applied);
 }
 
 TEST_CASE("R6: without terms an unknown stays one") {
@@ -247,13 +247,13 @@ TEST_CASE("R6: without terms an unknown stays one") {
   const auto made = l.send(pages_of_a(1), 1U << 20U, true);
   l.lose(1);
   l.apply_next(bytes{}, term{2});
-  CHECK(l.answer_of(made) == answer::waiting);
+  CHECK(l.answer_of(made) == proposal_state::waiting);
 }
 
 TEST_CASE("R7: a waiter that leaves without an answer leaves its row behind") {
   leading l;
   const auto made = l.send(pages_of_a(1));
-  CHECK(l.answer_of(made) == answer::waiting);
+  CHECK(l.answer_of(made) == proposal_state::waiting);
   l.apply_all(made);
   CHECK(l->fate_of(made.id) == transaction_fate::committed);
   CHECK(l.committed("a.db") == version_number{1});
@@ -272,11 +272,11 @@ TEST_CASE("R8: an installed snapshot answers what it contains") {
   other.apply_next(bytes{}, term{2});
   REQUIRE_FALSE(l.restore(other.snapshot()));
   CHECK(l.installed == apply_result::applied);
-  CHECK(l.answer_of(in_it) == answer::applied);
+  CHECK(l.answer_of(in_it) == proposal_state::applied);
   CHECK(l.position_of(in_it).index == log_index{3});
   l.lose(2);
-  CHECK(l.answer_of(not_in_it) == answer::not_applied);
-  CHECK(l.answer_of(patient) == answer::not_applied);
+  CHECK(l.answer_of(not_in_it) == proposal_state::not_applied);
+  CHECK(l.answer_of(patient) == proposal_state::not_applied);
   CHECK(l.all() == other.all());
 }
 
@@ -291,7 +291,7 @@ TEST_CASE("R8: what a snapshot has forgotten stays unknown") {
     other.commit({{"b.db", {{1, static_cast<std::uint8_t>(n)}}}});
   }
   REQUIRE_FALSE(l.restore(other.snapshot(), 1U << 16U));
-  CHECK(l.answer_of(old) == answer::unknown);
+  CHECK(l.answer_of(old) == proposal_state::unknown);
   CHECK(l->fate_of(old.id) == transaction_fate::expired);
 }
 
@@ -317,7 +317,7 @@ TEST_CASE("writers pipeline on the head and are answered in order") {
   CHECK(l.head("a.db") == version_number{10});
   for (std::size_t n = 0; n < sent.size(); ++n) {
     l.apply_all(sent[n]);
-    CHECK(l.answer_of(sent[n]) == answer::applied);
+    CHECK(l.answer_of(sent[n]) == proposal_state::applied);
     CHECK(l.committed("a.db").value == n + 1);
   }
   CHECK(l.store("a.db")->epoch() == epoch_number{1});
@@ -350,7 +350,7 @@ TEST_CASE("versions are used again after a loss, and the old history is refused"
   l.lead(3);
   const auto fresh = l.send(pages_of_a(9));
   l.apply_all(fresh);
-  CHECK(l.answer_of(fresh) == answer::applied);
+  CHECK(l.answer_of(fresh) == proposal_state::applied);
   const auto before = l.all();
   l.apply_all(old_next);  // its base has the same version and another hash
   CHECK(l.all() == before);
@@ -372,12 +372,12 @@ TEST_CASE("a foreign entry drops what a replica that thinks it leads has on that
   CHECK(l.copy("a.db") == other.copy("a.db"));
   CHECK(l.head("a.db") == version_number{1});
   CHECK(l.head("b.db") == version_number{1});
-  CHECK(l.answer_of(mine) == answer::waiting);
+  CHECK(l.answer_of(mine) == proposal_state::waiting);
   l.apply_all(mine);
-  CHECK(l.answer_of(mine) == answer::conflict);
+  CHECK(l.answer_of(mine) == proposal_state::conflict);
   CHECK(l.copy("a.db") == other.copy("a.db"));
   l.apply_all(elsewhere);
-  CHECK(l.answer_of(elsewhere) == answer::applied);
+  CHECK(l.answer_of(elsewhere) == proposal_state::applied);
 }
 
 TEST_CASE("an entry whose head was dropped is built again from its bytes") {
@@ -389,8 +389,8 @@ TEST_CASE("an entry whose head was dropped is built again from its bytes") {
   CHECK(l.head("a.db") == version_number{0});
   l.apply_all(first);
   l.apply_all(second);
-  CHECK(l.answer_of(first) == answer::applied);
-  CHECK(l.answer_of(second) == answer::applied);
+  CHECK(l.answer_of(first) == proposal_state::applied);
+  CHECK(l.answer_of(second) == proposal_state::applied);
   bench follower;
   follower.open("a.db");
   follower.open("b.db");
@@ -407,11 +407,11 @@ TEST_CASE("two databases on the head are committed together") {
   CHECK(l.committed("a.db") == version_number{1});
   CHECK(l.committed("b.db") == version_number{1});
   l.apply_all(half_behind);
-  CHECK(l.answer_of(half_behind) == answer::applied);
+  CHECK(l.answer_of(half_behind) == proposal_state::applied);
   const auto broken = l.send({{"a.db", {{1, 4}}}, {"b.db", {{1, 5}}}});
   l.store("b.db")->discard_head();
   l.apply_all(broken);  // from the bytes, both of them
-  CHECK(l.answer_of(broken) == answer::applied);
+  CHECK(l.answer_of(broken) == proposal_state::applied);
   CHECK(l.is_sound());
 }
 
@@ -422,10 +422,10 @@ TEST_CASE("a drop answers what was on its way to the dropped database with confl
   const auto writer = l.store("a.db")->pin_head();
   const auto drop = l.send_command(drop_command{"a.db"});
   l.apply_all(drop);
-  CHECK(l.answer_of(drop) == answer::applied);
+  CHECK(l.answer_of(drop) == proposal_state::applied);
   CHECK(writer.doomed());
   l.apply_all(made);
-  CHECK(l.answer_of(made) == answer::conflict);
+  CHECK(l.answer_of(made) == proposal_state::conflict);
 }
 
 TEST_CASE("a writer that was planned before a loss cannot enter after it") {
@@ -496,7 +496,7 @@ TEST_CASE("a halted machine leads no more and answers everybody") {
   leading l;
   const auto made = l.send(pages_of_a(1));
   CHECK(l->apply({{log_index{100}, one_term}, {}}) == apply_result::halted);
-  CHECK(l.answer_of(made) == answer::unknown);
+  CHECK(l.answer_of(made) == proposal_state::unknown);
   CHECK(l.why_of(made) == settle_reason::stopped);
   CHECK_FALSE(l->leader().leading);
   CHECK(l.next_id(one_term).error() == errc::halted);
@@ -514,7 +514,7 @@ TEST_CASE("a read barrier is answered by what the engine says of it") {
   }();
   l->settled(token, how, settle_reason::none);
   const bool good = how == outcome::committed;
-  CHECK(asked->answer == (good ? answer::applied : answer::not_applied));
+  CHECK(asked->state == (good ? proposal_state::applied : proposal_state::not_applied));
   CHECK(l.was_raised(asked));
   l->settled(token, outcome::committed, settle_reason::none);  // a second time: nobody is there
 }
@@ -533,7 +533,7 @@ struct proposing {
   explicit proposing(proposer_options options = {})
       : on(l.port(), l.machine().state(), l.machine(), options) {}
 
-  commit_answer commit(std::vector<change> wanted) {
+  commit_result commit(std::vector<change> wanted) {
     changes.clear();
     bases.clear();
     bases.reserve(wanted.size());
@@ -567,7 +567,7 @@ struct proposing {
 TEST_CASE("a commit through the proposer opens its databases and returns when it is applied") {
   proposing p;
   p.l.engine.on_wait = [&] { p.apply_what_is_proposed(); };
-  const commit_answer first = p.commit({{"new.db", {{1, 1}}}, {"a.db", {{1, 2}}}});
+  const commit_result first = p.commit({{"new.db", {{1, 1}}}, {"a.db", {{1, 2}}}});
   CHECK_FALSE(first.error);
   CHECK(p.l->fate_of(first.id) == transaction_fate::committed);
   CHECK(p.l.committed("new.db") == version_number{1});
@@ -581,7 +581,7 @@ TEST_CASE("a commit through the proposer opens its databases and returns when it
 TEST_CASE("what lost leadership means to a commit is said in its error") {
   proposing p;
   p.l.engine.on_wait = [&] { p.l.lose(1); };
-  const commit_answer lost = p.commit({{"a.db", {{1, 1}}}});
+  const commit_result lost = p.commit({{"a.db", {{1, 1}}}});
   CHECK(lost.error == errc::leadership_lost);
   CHECK(lost.error == failure::outcome_unknown);
   CHECK(p.on.explain(lost.error).find("another") != std::string::npos);
@@ -592,7 +592,7 @@ TEST_CASE("a commit that is refused may be run again") {
   p.l.engine.on_propose = [&](const auto& one) {
     p.l->settled(one.token, outcome::not_applied, settle_reason::busy);
   };
-  const commit_answer refused = p.commit({{"a.db", {{1, 1}}}});
+  const commit_result refused = p.commit({{"a.db", {{1, 1}}}});
   CHECK(refused.error == failure::not_applied);
   CHECK(refused.error != errc::busy);  // the pages are gone
   CHECK(p.l.head("a.db") == version_number{0});
@@ -600,7 +600,7 @@ TEST_CASE("a commit that is refused may be run again") {
 
 TEST_CASE("a commit whose limit passes is unknown, and its fate is known later") {
   proposing p;
-  const commit_answer left = p.commit({{"a.db", {{1, 1}}}});
+  const commit_result left = p.commit({{"a.db", {{1, 1}}}});
   CHECK(left.error == errc::timed_out);
   CHECK(p.l->fate_of(left.id) == transaction_fate::open);
   p.apply_what_is_proposed();

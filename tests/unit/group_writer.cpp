@@ -22,7 +22,7 @@ using quorlite::testing::deposition;
 using quorlite::testing::engine_kind;
 using quorlite::testing::replica_cluster;
 
-write_answer insert(replica_cluster& cluster, server_id at, std::int64_t value) {
+write_result insert(replica_cluster& cluster, server_id at, std::int64_t value) {
   return cluster.replica(at).write("app.db", [value](sqlite3* db) {
     return run(db, "INSERT INTO t VALUES(" + std::to_string(value) + ")");
   });
@@ -90,7 +90,7 @@ TEST_CASE("a leader that falls with groups on their way answers every closure tr
   const server_id old_leader = start(cluster);
   cluster.world().depose_leader_when(
       what, cluster.world().node(old_leader).leading_state().commands + 2, way);
-  std::vector<write_answer> answers(40);
+  std::vector<write_result> answers(40);
   for (std::size_t client = 0; client < answers.size(); ++client) {
     cluster.world().spawn([&, client] {
       answers[client] = insert(cluster, old_leader, static_cast<std::int64_t>(client));
@@ -104,7 +104,7 @@ TEST_CASE("a leader that falls with groups on their way answers every closure tr
   CHECK(cluster.are_identical());
   std::size_t unsure = 0;
   for (std::size_t client = 0; client < answers.size(); ++client) {
-    const write_answer& told = answers[client];
+    const write_result& told = answers[client];
     CAPTURE(client, told.message);
     const bool is_there = count_of(cluster, leader, static_cast<std::int64_t>(client)) == "1";
     if (told.ok()) {
@@ -128,7 +128,7 @@ TEST_CASE("a writer of its own that sits there makes write() busy, and then it g
   const server_id leader = start(cluster);
   connection idle = cluster.connect(leader);
   REQUIRE(run(idle, "BEGIN IMMEDIATE") == SQLITE_OK);
-  const write_answer told = insert(cluster, leader, 1);
+  const write_result told = insert(cluster, leader, 1);
   CHECK(told.error == errc::busy);
   CHECK(told.code == SQLITE_BUSY);
   REQUIRE(run(idle, "ROLLBACK") == SQLITE_OK);
@@ -152,7 +152,7 @@ TEST_CASE("closures that get no turn are busy in time, and too many are so at on
   replica_cluster cluster({.seed = 24}, with_groups(few));
   const server_id leader = start(cluster);
   cluster.world().isolate(leader);  // the first group now waits for a quorum
-  std::vector<write_answer> answers(6);
+  std::vector<write_result> answers(6);
   for (std::size_t client = 0; client < answers.size(); ++client) {
     cluster.world().spawn([&, client] {
       answers[client] = insert(cluster, leader, static_cast<std::int64_t>(client));
@@ -160,7 +160,7 @@ TEST_CASE("closures that get no turn are busy in time, and too many are so at on
   }
   finish_clients(cluster);
   std::size_t busy = 0;
-  for (const write_answer& told : answers) {
+  for (const write_result& told : answers) {
     CHECK_FALSE(told.ok());
     busy += told.error == errc::busy ? 1 : 0;
   }
@@ -178,7 +178,7 @@ TEST_CASE("write() tells what open() would, and lets out what its closure throws
   CHECK(cluster.replica(leader).write("../app.db", nothing).error == errc::invalid_name);
   for (const server_id id : cluster.servers()) {
     if (id != leader) {
-      const write_answer told = insert(cluster, id, 1);
+      const write_result told = insert(cluster, id, 1);
       CHECK(told.error == errc::not_leader);
       CHECK(told.message.find("leader is") != std::string::npos);
     }

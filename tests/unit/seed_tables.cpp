@@ -241,7 +241,7 @@ TEST_CASE("3.1: the marks that the seed put on transactions, and their guards") 
             m.lead(1);
             CHECK(m.head("a.db") == 1);
             m.apply_all(sent);
-            CHECK(m.answer_of(sent) == answer::applied);
+            CHECK(m.answer_of(sent) == proposal_state::applied);
           }},
       row{"DryRun() twice", "PANIC transaction is already in dry-run mode", kept::cannot_exist,
           "no replica runs SQLite to apply, so none has to pretend",
@@ -271,7 +271,7 @@ TEST_CASE("3.1: the marks that the seed put on transactions, and their guards") 
             const auto sent = m.send(three_pages());
             m.lose(1);
             m.lose(2);
-            CHECK(m.answer_of(sent) == answer::unknown);
+            CHECK(m.answer_of(sent) == proposal_state::unknown);
             CHECK(m.head("a.db") == 0);
           }},
       row{"Resurrect() of a follower's, of no zombie, of a settled one",
@@ -376,7 +376,7 @@ TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction"
             CHECK(m.version("a.db") == 0);
             m.apply_all(sent);
             CHECK(m.version("a.db") == 1);
-            CHECK(m.answer_of(sent) == answer::applied);
+            CHECK(m.answer_of(sent) == proposal_state::applied);
           }},
       row{"4: a follower's that is writing", "continue", kept::as_it_was, "the next part is staged",
           [] {
@@ -398,7 +398,7 @@ TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction"
             apply_on({&m, &other}, sent.entries[2]);  // the one between is missing
             CHECK(other.refused() == 1);
             CHECK_FALSE(other.has_staged());
-            CHECK(m.answer_of(sent) == answer::conflict);
+            CHECK(m.answer_of(sent) == proposal_state::conflict);
           }},
       row{"6: unknown, nothing else on the file", "add a follower transaction", kept::as_it_was,
           "applied",
@@ -573,7 +573,7 @@ TEST_CASE("6.1 and 6.3: every other entry") {
             CHECK(m.undo(sent.id) == apply_result::applied);
             CHECK_FALSE(m.has_staged());
             m.apply_next(sent.entries[1], first_term);
-            CHECK(m.answer_of(sent) == answer::conflict);
+            CHECK(m.answer_of(sent) == proposal_state::conflict);
           }},
       row{"Undo of a zombie's, a follower's, a surrogate's", "undone; the record is deleted",
           kept::as_it_was, "what is staged is dropped, alike on all",
@@ -624,7 +624,7 @@ TEST_CASE("6.1 and 6.3: every other entry") {
             CHECK(m.apply_next(hint, first_term) == apply_result::applied);
             m.apply_next(sent.entries[1], first_term);
             m.apply_next(sent.entries[2], first_term);
-            CHECK(m.answer_of(sent) == answer::applied);
+            CHECK(m.answer_of(sent) == proposal_state::applied);
           }},
       row{"Checkpoint with a local reader", "BUSY; PANIC frames are still in the WAL",
           kept::cannot_exist, "there is no WAL that a reader could pin; it reads on",

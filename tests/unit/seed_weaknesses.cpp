@@ -126,7 +126,7 @@ TEST_CASE("W1: an undo after lost leadership works wherever and however often it
   again.deposed.lead(2);
   const auto next = again.deposed.send(pages_of("a.db", 9));
   again.both(next.entries[0], second_term);
-  CHECK(again.deposed.answer_of(next) == answer::applied);
+  CHECK(again.deposed.answer_of(next) == proposal_state::applied);
   CHECK(again.are_equal());
   CHECK(again.other.version("a.db") == 1);
 }
@@ -204,8 +204,8 @@ TEST_CASE("W3: transactions of two databases that begin at one log index are nev
       follower.apply_next(one->entries[i], first_term);
     }
   }
-  CHECK(leader.answer_of(a) == answer::applied);
-  CHECK(leader.answer_of(b) == answer::applied);
+  CHECK(leader.answer_of(a) == proposal_state::applied);
+  CHECK(leader.answer_of(b) == proposal_state::applied);
   CHECK(follower.all() == leader.all());
   CHECK(follower.is_sound());
   CHECK(follower.copy("a.db").pages.at(1) != follower.copy("b.db").pages.at(1));
@@ -289,7 +289,7 @@ TEST_CASE("W7: a second Open changes nothing, with a transaction in flight as we
   CHECK(m.open("a.db") == apply_result::applied);
   CHECK(m.all() == before);
   m.apply_all(in_flight);
-  CHECK(m.answer_of(in_flight) == answer::applied);
+  CHECK(m.answer_of(in_flight) == proposal_state::applied);
 }
 
 TEST_CASE("W8: whether a lost commit was committed is answered exactly, and the answer is kept") {
@@ -335,7 +335,7 @@ TEST_CASE("W10: a checkpoint is a hint: readers and writers of any kind are no r
   CHECK(u.other.hint("a.db") == apply_result::applied);
   CHECK(u.deposed.hint("a.db") == apply_result::applied);
   m.apply_all(in_flight);
-  CHECK(m.answer_of(in_flight) == answer::applied);
+  CHECK(m.answer_of(in_flight) == proposal_state::applied);
   u.both(u.left.entries[2], first_term);
   CHECK(u.other.version("a.db") == 1);
   CHECK_FALSE(m->health().halted);
@@ -609,7 +609,7 @@ TEST_CASE("W22: a snapshot shares its pages with the database and holds up no wr
     const auto part = bytes_span{read}.subspan(at, std::min(piece, read.size() - at));
     REQUIRE_FALSE((*reader)->read(at, part));
     const auto sent = m.commit(pages_of("a.db", static_cast<std::uint8_t>(at % 250 + 2)));
-    CHECK(m.answer_of(sent) == answer::applied);
+    CHECK(m.answer_of(sent) == proposal_state::applied);
   }
   CHECK(read == as_of_then);
   // Of 300 pages, three were written: what the reader holds is the old images of those.

@@ -55,8 +55,8 @@ struct world {
     executor->run(group, [this] { ++commits; });
     return tasks;
   }
-  std::vector<write_answer> answers_of(std::vector<closure> closures) {
-    std::vector<write_answer> answers;
+  std::vector<write_result> answers_of(std::vector<closure> closures) {
+    std::vector<write_result> answers;
     for (const auto& one : run_all(closures)) {
       answers.push_back(one->answer);
     }
@@ -83,7 +83,7 @@ TEST_CASE("closures of a group are one entry, and each sees what those before it
                                      },
                                      sql("CREATE TABLE u(y); INSERT INTO u VALUES(3)"),
                                      sql("INSERT INTO u VALUES(4)")});
-  for (const write_answer& one : answers) {
+  for (const write_result& one : answers) {
     CHECK(one.ok());
     CHECK(one.message.empty());
     CHECK(one.id == answers.front().id);
@@ -147,7 +147,7 @@ TEST_CASE("savepoints of its own, and pragmas that are part of the transaction, 
        [](sqlite3* db) {
          return ask(db, "PRAGMA table_info(t)") == "0|x||0||0" ? SQLITE_OK : SQLITE_ERROR;
        }});
-  for (const write_answer& one : answers) {
+  for (const write_result& one : answers) {
     CHECK(one.ok());
   }
   CHECK(w.rows() == "2;3");
@@ -228,7 +228,7 @@ TEST_CASE("a group that is too large is cut, and only what is too large alone is
   REQUIRE(run(w.open(), "CREATE TABLE big(y)") == SQLITE_OK);
   const auto fit =
       w.answers_of({sql(rows_of_pages(25)), sql(rows_of_pages(25)), sql(rows_of_pages(20))});
-  for (const write_answer& one : fit) {
+  for (const write_result& one : fit) {
     CHECK(one.ok());
   }
   const auto one_too_large =
@@ -300,7 +300,7 @@ TEST_CASE("a group that the quorum refuses is refused to all, those that failed 
   w.host.refuse_next(make_error_code(errc::not_leader));
   const auto answers =
       w.answers_of({sql("INSERT INTO t VALUES(1)"), sql("INSERT INTO t VALUES(1)")});
-  for (const write_answer& one : answers) {
+  for (const write_result& one : answers) {
     CHECK(one.error == errc::not_leader);
     CHECK(one.code == sqlite_not_leader);
   }
@@ -313,7 +313,7 @@ TEST_CASE("a group whose outcome is unknown says so to all, with the id to ask a
   w.host.lie_next(make_error_code(errc::leadership_lost));
   const auto answers =
       w.answers_of({sql("INSERT INTO t VALUES(1)"), sql("INSERT INTO t VALUES(2)")});
-  for (const write_answer& one : answers) {
+  for (const write_result& one : answers) {
     CHECK(one.error == failure::outcome_unknown);
     CHECK(one.code == sqlite_outcome_unknown);
     CHECK(one.id != transaction_id{});
@@ -340,7 +340,7 @@ TEST_CASE("a COMMIT that finds no room is told as busy, and the next group commi
   w.host.refuse_next(make_error_code(errc::busy));
   const auto answers =
       w.answers_of({sql("INSERT INTO t VALUES(1)"), sql("INSERT INTO t VALUES(2)")});
-  for (const write_answer& one : answers) {
+  for (const write_result& one : answers) {
     CHECK(one.error == errc::busy);
   }
   CHECK(w.answers_of({sql("INSERT INTO t VALUES(3)")})[0].ok());
@@ -381,7 +381,7 @@ TEST_CASE("what a closure leaves open or behind does not reach the next one") {
                       return run(db, "INSERT INTO t VALUES(6)");
                     }});
   sqlite3_finalize(left);
-  for (const write_answer& one : answers) {
+  for (const write_result& one : answers) {
     CHECK(one.ok());
   }
   CHECK(rowid == "0");

@@ -53,7 +53,7 @@ class proposer final : public vfs_host {
                                                  const page_store::pin& base) noexcept override;
   [[nodiscard]] writer_queue& writers() noexcept override { return writers_; }
   void wait_for_quiet(database& target, milliseconds slice) noexcept override;
-  [[nodiscard]] commit_answer commit(std::span<database_write> writes) noexcept override;
+  [[nodiscard]] commit_result commit(std::span<database_write> writes) noexcept override;
   [[nodiscard]] std::string explain(std::error_code error) const override;
 
   /// Proposes a command that changes no page, and waits until it is applied here.

@@ -71,7 +71,7 @@ QUORLITE_DECL proposer::row proposer::make_row() const {
   return own;
 }
 
-QUORLITE_DECL commit_answer proposer::commit(std::span<database_write> writes) noexcept {
+QUORLITE_DECL commit_result proposer::commit(std::span<database_write> writes) noexcept {
   std::sort(writes.begin(), writes.end(), [](const database_write& a, const database_write& b) {
     return a.target->name() < b.target->name();
   });
@@ -211,7 +211,8 @@ QUORLITE_DECL std::error_code proposer::read_barrier(milliseconds limit) {
   engine_.read_barrier(token);
   static_cast<void>(asked->signal.wait(engine_, limit));
   const auto held = machine_.hold();
-  return asked->answer == answer::applied ? std::error_code{} : make_error_code(errc::not_leader);
+  return asked->state == proposal_state::applied ? std::error_code{}
+                                                 : make_error_code(errc::not_leader);
 }
 
 // ---- what became of it
@@ -237,12 +238,12 @@ QUORLITE_DECL std::error_code proposer::read_barrier(milliseconds limit) {
 /// The waiter's look at its row: what it may conclude now (R7). Once, after the wait.
 QUORLITE_DECL std::error_code proposer::conclude(const row& own) const {
   const auto held = machine_.hold();
-  switch (own->answer) {
-    case answer::applied: return {};
-    case answer::conflict: return make_error_code(errc::conflict);
-    case answer::not_applied: return make_error_code(refusal_of(own->why));
-    case answer::unknown: return make_error_code(loss_of(own->why));
-    case answer::waiting: break;
+  switch (own->state) {
+    case proposal_state::applied: return {};
+    case proposal_state::conflict: return make_error_code(errc::conflict);
+    case proposal_state::not_applied: return make_error_code(refusal_of(own->why));
+    case proposal_state::unknown: return make_error_code(loss_of(own->why));
+    case proposal_state::waiting: break;
   }
   return make_error_code(errc::timed_out);
 }

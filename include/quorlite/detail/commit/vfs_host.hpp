@@ -25,7 +25,7 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// The answer to a commit.
-struct commit_answer {
+struct commit_result {
   std::error_code error;  ///< none: committed by a quorum and applied here
   transaction_id id;      ///< what outcome() can be asked about; {0, 0} if nothing was proposed
 };
@@ -59,7 +59,7 @@ class vfs_host {
   /// again.
   ///   Any other: the slots were released and the pages are gone. failure::not_applied,
   ///   failure::outcome_unknown, failure::fatal, errc::too_large.
-  [[nodiscard]] virtual commit_answer commit(std::span<database_write> changes) noexcept = 0;
+  [[nodiscard]] virtual commit_result commit(std::span<database_write> changes) noexcept = 0;
 
   /// A sentence for people: what went wrong and what to do, with the leader's name where it is
   /// known.

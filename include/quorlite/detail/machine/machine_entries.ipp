@@ -165,7 +165,7 @@ QUORLITE_DECL apply_result machine_state::committed(const log_entry& entry, tran
 
 QUORLITE_DECL apply_result machine_state::done(const log_entry& entry, transaction_id id) {
   if (const row own = parts_->proposals.find(id)) {
-    parts_->proposals.answer(own, answer::applied, settle_reason::none, entry.at);
+    parts_->proposals.answer(own, proposal_state::applied, settle_reason::none, entry.at);
   }
   advance(entry.at);
   return apply_result::applied;
@@ -178,7 +178,7 @@ QUORLITE_DECL apply_result machine_state::refuse(const log_entry& entry, transac
   ++(why == errc::conflict ? parts_->counters.conflicts : parts_->counters.malformed);
   if (const row own = parts_->proposals.find(id)) {
     drop_writes(*own);
-    parts_->proposals.answer(own, answer::conflict, settle_reason::none, entry.at);
+    parts_->proposals.answer(own, proposal_state::conflict, settle_reason::none, entry.at);
   }
   advance(entry.at);
   return apply_result::applied;

@@ -66,11 +66,12 @@ QUORLITE_DECL void machine_state::settle(proposal_token which, outcome how, sett
   }
   if (settled->barrier) {
     parts_->proposals.answer(
-        settled, how == outcome::committed ? answer::applied : answer::not_applied, why);
+        settled, how == outcome::committed ? proposal_state::applied : proposal_state::not_applied,
+        why);
   } else if (how == outcome::not_applied) {
     drop_writes(*settled);  // also if its waiter has left: what it built on the heads goes with it
-    parts_->proposals.answer(settled, answer::not_applied, why);
-  } else if (how == outcome::unknown && settled->answer == answer::waiting) {
+    parts_->proposals.answer(settled, proposal_state::not_applied, why);
+  } else if (how == outcome::unknown && settled->state == proposal_state::waiting) {
     parts_->proposals.doubt(settled, why);
   }  // good news is for apply to tell
 }
@@ -236,10 +237,10 @@ QUORLITE_DECL void machine_state::swap_in(restored_state state, stores& replaced
   parts_->outcomes = std::move(state.outcomes);
   for (const row& waiting : parts_->proposals.rows()) {
     if (const auto at = parts_->outcomes.find(waiting->id)) {
-      parts_->proposals.answer(waiting, answer::applied, settle_reason::none,
+      parts_->proposals.answer(waiting, proposal_state::applied, settle_reason::none,
                                {*at, waiting->id.term});
     } else if (waiting->id <= parts_->outcomes.floor()) {
-      parts_->proposals.answer(waiting, answer::unknown, settle_reason::leadership_lost);
+      parts_->proposals.answer(waiting, proposal_state::unknown, settle_reason::leadership_lost);
     }
   }
   advance(state.header.at);

@@ -27,7 +27,7 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// What became of a proposal, as far as this replica knows.
-enum class answer : std::uint8_t {
+enum class proposal_state : std::uint8_t {
   waiting,      ///< nothing is known yet
   applied,      ///< committed by a quorum and applied here
   conflict,     ///< in the log, refused by every replica: its base was not the committed state
@@ -47,7 +47,7 @@ struct proposal {
       false;  ///< the waiter would rather wait than hear `unknown` of lost leadership
   bool handed_over = false;  ///< propose() has returned for every entry
   bool lost = false;         ///< its leadership is gone
-  detail::answer answer = detail::answer::waiting;
+  proposal_state state = proposal_state::waiting;
   settle_reason why = settle_reason::none;
   log_position at;  ///< of the commit, once applied
   port_signal signal;
@@ -82,7 +82,7 @@ class proposal_table {
   [[nodiscard]] row take(proposal_token token);
 
   /// Answers a row, unless it has its answer, and lets its waiter go.
-  void answer(const row& answered, detail::answer what, settle_reason why, log_position at = {});
+  void answer(const row& answered, proposal_state what, settle_reason why, log_position at = {});
   /// R3. Of a row still inside propose() a later part may be refused, which is certain: it waits.
   void doubt(const row& doubted, settle_reason why);
   /// propose() has returned for every entry of the row.

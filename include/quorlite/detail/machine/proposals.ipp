@@ -38,7 +38,7 @@ QUORLITE_DECL void proposal_table::close() {
   closed_ = true;
   leader_.leading = false;
   for (const row& waiting : rows()) {
-    answer(waiting, detail::answer::unknown, settle_reason::stopped);
+    answer(waiting, proposal_state::unknown, settle_reason::stopped);
   }
 }
 
@@ -91,13 +91,13 @@ QUORLITE_DECL proposal_table::row proposal_table::take(proposal_token token) {
   return taken;
 }
 
-QUORLITE_DECL void proposal_table::answer(const row& answered, detail::answer what,
+QUORLITE_DECL void proposal_table::answer(const row& answered, proposal_state what,
                                           settle_reason why, log_position at) {
   if (by_id_.erase(answered->id) != 0 && answered->lost) {
     --lost_;
   }
-  if (answered->answer == detail::answer::waiting) {
-    answered->answer = what;
+  if (answered->state == proposal_state::waiting) {
+    answered->state = what;
     answered->why = why;
     answered->at = at;
   }
@@ -141,7 +141,7 @@ QUORLITE_DECL void proposal_table::overtake(term now) {
   overtaken_ = now;
   for (const row& late : rows()) {
     if (late->lost && late->id.term < now) {
-      answer(late, detail::answer::not_applied, settle_reason::leadership_lost);
+      answer(late, proposal_state::not_applied, settle_reason::leadership_lost);
     }
   }
 }
@@ -162,9 +162,9 @@ QUORLITE_DECL void proposal_table::lose(const row& loser) {
 
 QUORLITE_DECL void proposal_table::answer_lost(const row& lost, settle_reason why) {
   if (lost->id.term < overtaken_) {
-    answer(lost, detail::answer::not_applied, why);
+    answer(lost, proposal_state::not_applied, why);
   } else if (!lost->until_certain) {
-    answer(lost, detail::answer::unknown, why);
+    answer(lost, proposal_state::unknown, why);
   }
 }
 

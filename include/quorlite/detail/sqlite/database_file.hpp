@@ -141,7 +141,7 @@ class database_file {
   int lock_reserved();
 
   [[nodiscard]] std::error_code fill(database_write& change);
-  void conclude(database_write& change, const commit_answer& answer, bool asked, bool together);
+  void conclude(database_write& change, const commit_result& answer, bool asked, bool together);
   void leave_super() noexcept;
 
   int refuse(std::error_code error) noexcept;

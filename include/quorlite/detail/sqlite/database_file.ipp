@@ -194,7 +194,7 @@ QUORLITE_DECL int database_file::commit(vfs_core& core, std::span<database_file*
   for (std::size_t i = 0; i < files.size() && !error; ++i) {
     error = files[i]->fill(changes[i]);
   }
-  const commit_answer answer = error ? commit_answer{error, {}} : core.host.commit(changes);
+  const commit_result answer = error ? commit_result{error, {}} : core.host.commit(changes);
   const bool together = files.size() > 1 || files[0]->super_.has_value();
   for (std::size_t i = 0; i < files.size(); ++i) {
     files[i]->conclude(changes[i], answer, !error, together);
@@ -304,7 +304,7 @@ QUORLITE_DECL std::error_code database_file::fill(database_write& change) {
   return draft_.move_into(change);
 }
 
-QUORLITE_DECL void database_file::conclude(database_write& change, const commit_answer& answer,
+QUORLITE_DECL void database_file::conclude(database_write& change, const commit_result& answer,
                                            bool asked, bool together) {
   answers_.proposed(answer.id);
   if (!answer.error) {

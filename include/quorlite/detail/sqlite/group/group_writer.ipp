@@ -25,12 +25,12 @@ QUORLITE_DECL group_writer::~group_writer() = default;
 QUORLITE_DECL void group_writer::write(write_task& task) {
   place own{task, port_signal(engine_), stage::queued};
   if (!enter(own)) {
-    task.answer = write_answer::refused(make_error_code(errc::busy));
+    task.answer = write_result::refused(make_error_code(errc::busy));
     return;
   }
   while (!own.turn.wait(engine_, options_.patience)) {
     if (give_up(own)) {
-      task.answer = write_answer::refused(make_error_code(errc::busy));
+      task.answer = write_result::refused(make_error_code(errc::busy));
       return;
     }
   }
@@ -97,7 +97,7 @@ QUORLITE_DECL void group_writer::lead(place& own) noexcept {
     executor->run(tasks, hand_on);
   } else {
     for (write_task* const task : tasks) {
-      task->answer = write_answer::refused(error);
+      task->answer = write_result::refused(error);
     }
   }
   give_back(std::move(executor), leading);

@@ -27,7 +27,7 @@ class write_task {
   /// In the caller's thread: what the last run threw.
   void rethrow() const;
 
-  write_answer answer;
+  write_result answer;
 
  protected:
   ~write_task() = default;
