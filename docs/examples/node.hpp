@@ -33,7 +33,7 @@ class node {
   [[nodiscard]] virtual ordered_json status() = 0;
   [[nodiscard]] virtual std::vector<std::string> databases() = 0;
   /// Behind a read barrier, if this server leads.
-  [[nodiscard]] virtual quorlite::transaction_fate outcome(quorlite::transaction_id id) = 0;
+  [[nodiscard]] virtual quorlite::transaction_outcome outcome(quorlite::transaction_id id) = 0;
 
   using progress = std::function<bool(quorlite::transfer_progress)>;
   /// Makes a file the content of a database, on the leader. See quorlite::import_database.
@@ -68,7 +68,7 @@ class running_node final : public node {
   }
   [[nodiscard]] quorlite::leader_info leader() const override { return replica_.leader(); }
 
-  [[nodiscard]] quorlite::transaction_fate outcome(quorlite::transaction_id id) override {
+  [[nodiscard]] quorlite::transaction_outcome outcome(quorlite::transaction_id id) override {
     static_cast<void>(replica_.read_barrier());  // without it the answer may be "open", never wrong
     return replica_.outcome(id);
   }

@@ -114,14 +114,14 @@ class script_client {
       connect_to_leader();
       if (!cluster_.replica(server_).read_barrier()) {
         switch (cluster_.replica(server_).outcome(id)) {
-          case quorlite::transaction_fate::committed:
+          case quorlite::transaction_outcome::committed:
             ++report_.transactions;
             sqlite3_set_last_insert_rowid(db_, rowid);
             return true;
-          case quorlite::transaction_fate::not_committed: return false;
-          case quorlite::transaction_fate::expired:
+          case quorlite::transaction_outcome::not_committed: return false;
+          case quorlite::transaction_outcome::expired:
             throw std::runtime_error("a transaction's outcome was forgotten before it was asked");
-          case quorlite::transaction_fate::open: break;
+          case quorlite::transaction_outcome::undecided: break;
         }
       }
       cluster_.world().run_for(milliseconds{20});

@@ -256,10 +256,12 @@ class shell_commands {
     id.sequence =
         parse_number(given[0], text.substr(std::min(dot + 1, text.size())), 1, ~std::uint64_t{0});
     switch (shell_.node_.outcome(id)) {
-      case quorlite::transaction_fate::committed: fmt::print("committed\n"); break;
-      case quorlite::transaction_fate::not_committed: fmt::print("not committed\n"); break;
-      case quorlite::transaction_fate::open: fmt::print("open: ask again, on the leader\n"); break;
-      case quorlite::transaction_fate::expired: fmt::print("too old to be known\n"); break;
+      case quorlite::transaction_outcome::committed: fmt::print("committed\n"); break;
+      case quorlite::transaction_outcome::not_committed: fmt::print("not committed\n"); break;
+      case quorlite::transaction_outcome::undecided:
+        fmt::print("undecided: ask again, on the leader\n");
+        break;
+      case quorlite::transaction_outcome::expired: fmt::print("too old to be known\n"); break;
     }
   }
 

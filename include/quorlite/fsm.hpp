@@ -99,7 +99,7 @@ class fsm final : public state_machine, public detail::flush_port, private detai
   [[nodiscard]] machine_counters counters() const;
   /// What is known of a transaction by its id. Exact on a replica that has applied an entry of a
   /// later term.
-  [[nodiscard]] transaction_fate fate_of(transaction_id id) const;
+  [[nodiscard]] transaction_outcome outcome_of(transaction_id id) const;
   [[nodiscard]] detail::registry& databases() noexcept { return state_.databases(); }
   /// The plain part, for who proposes.
   [[nodiscard]] detail::machine_state& state() noexcept { return state_; }
@@ -400,9 +400,9 @@ machine_counters fsm<Consensus, Storage>::counters() const {
 }
 
 template <consensus Consensus, storage Storage>
-transaction_fate fsm<Consensus, Storage>::fate_of(transaction_id id) const {
+transaction_outcome fsm<Consensus, Storage>::outcome_of(transaction_id id) const {
   const hold held = state_.hold();
-  return state_.fate_of(id);
+  return state_.outcome_of(id);
 }
 
 template <consensus Consensus, storage Storage>

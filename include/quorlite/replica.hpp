@@ -97,7 +97,7 @@ class replica_core {
 
   /// Did this transaction commit? Exact behind a read_barrier on a leader of a later term than the
   /// transaction's.
-  [[nodiscard]] transaction_fate outcome(transaction_id id) const;
+  [[nodiscard]] transaction_outcome outcome(transaction_id id) const;
 
   [[nodiscard]] quorlite::leader_info leader() const;
   [[nodiscard]] quorlite::health health() const;

@@ -142,9 +142,9 @@ QUORLITE_DECL std::error_code replica_core::read_barrier(milliseconds limit) {
 
 // ---- what it tells
 
-QUORLITE_DECL transaction_fate replica_core::outcome(transaction_id id) const {
+QUORLITE_DECL transaction_outcome replica_core::outcome(transaction_id id) const {
   const auto held = machine_.hold();
-  return machine_.fate_of(id);
+  return machine_.outcome_of(id);
 }
 QUORLITE_DECL quorlite::leader_info replica_core::leader() const {
   const auto held = machine_.hold();

@@ -56,12 +56,12 @@ struct group_counters {
 };
 
 /// The fate of a transaction, asked by its id.
-enum class transaction_fate : std::uint8_t {
+enum class transaction_outcome : std::uint8_t {
   committed,      ///< it is applied here
   not_committed,  ///< it never will be: safe to run again
-  open,     ///< neither is certain yet: ask again after a later entry, or on the leader behind a
-            ///< barrier
-  expired,  ///< older than what is remembered
+  undecided,  ///< neither is certain yet: ask again after a later entry, or on the leader behind a
+              ///< barrier
+  expired,    ///< older than what is remembered
 };
 
 /// How a write() ended.

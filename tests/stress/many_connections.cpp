@@ -158,7 +158,7 @@ void run(way_to_write way, std::uint64_t seed, std::uint32_t refuse_per_1000,
   CHECK(told.surprises.empty());
   std::set<one_row> expected = told.acknowledged;
   for (const auto& [row, id] : told.unknown) {
-    if (replicas[0]->outcome(id) == quorlite::transaction_fate::committed) {
+    if (replicas[0]->outcome(id) == quorlite::transaction_outcome::committed) {
       expected.insert(row);
     }
   }

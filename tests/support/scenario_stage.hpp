@@ -316,12 +316,12 @@ class scenario_stage {
       return;
     }
     const transaction_id id = connections_.at(name).last_transaction();
-    const transaction_fate fate = cluster_->replica(on).outcome(id);
+    const transaction_outcome fate = cluster_->replica(on).outcome(id);
     say(name + "'s transaction: " +
-        (fate == transaction_fate::committed       ? "committed"
-         : fate == transaction_fate::not_committed ? "not committed"
-         : fate == transaction_fate::open          ? "open"
-                                                   : "expired"));
+        (fate == transaction_outcome::committed       ? "committed"
+         : fate == transaction_outcome::not_committed ? "not committed"
+         : fate == transaction_outcome::undecided     ? "open"
+                                                      : "expired"));
   }
 
   void expect(std::istringstream& words) {

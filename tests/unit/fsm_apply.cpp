@@ -87,7 +87,7 @@ TEST_CASE("an entry built on another version is refused and changes nothing") {
   CHECK(p.follower.all() == before);
   CHECK(p.follower->applied().index == log_index{4});
   CHECK(p.follower->counters().conflicts == 1);
-  CHECK(p.follower->fate_of(stale.id) == transaction_fate::open);
+  CHECK(p.follower->outcome_of(stale.id) == transaction_outcome::undecided);
 }
 
 TEST_CASE("an entry built on another history with the same version is refused") {
@@ -487,14 +487,14 @@ TEST_CASE("the outcome of a transaction is exact once a later term was applied")
   pair p;
   const bench::sent made = p.both(some_pages(1));
   const transaction_id never{first_term, 4000};
-  CHECK(p.follower->fate_of(made.id) == transaction_fate::committed);
-  CHECK(p.follower->fate_of(never) == transaction_fate::open);
+  CHECK(p.follower->outcome_of(made.id) == transaction_outcome::committed);
+  CHECK(p.follower->outcome_of(never) == transaction_outcome::undecided);
   p.follower->skip({log_index{4}, term{2}});
-  CHECK(p.follower->fate_of(never) == transaction_fate::not_committed);
-  CHECK(p.follower->fate_of({term{2}, 1}) == transaction_fate::open);
+  CHECK(p.follower->outcome_of(never) == transaction_outcome::not_committed);
+  CHECK(p.follower->outcome_of({term{2}, 1}) == transaction_outcome::undecided);
   basic_bench<basic_manual_consensus<false, true>> without_terms;
   without_terms->skip({log_index{4}, term{2}});
-  CHECK(without_terms->fate_of(never) == transaction_fate::open);
+  CHECK(without_terms->outcome_of(never) == transaction_outcome::undecided);
 }
 
 TEST_CASE("hostile bytes at the end of a log never move a database") {

@@ -49,7 +49,7 @@ TEST_CASE("R1: the apply of its own entry answers a transaction") {
   CHECK(l.answer_of(made) == proposal_state::applied);
   CHECK(l.was_raised(made.row));
   CHECK(l.position_of(made) == l->applied());
-  CHECK(l->fate_of(made.id) == transaction_fate::committed);
+  CHECK(l->outcome_of(made.id) == transaction_outcome::committed);
 }
 
 TEST_CASE("R1: an entry that was refused answers conflict") {
@@ -134,10 +134,10 @@ TEST_CASE("R3: a doubtful proposal is unknown, and may be committed all the same
   l.settle(made, outcome::unknown, settle_reason::log_failed);
   CHECK(l.answer_of(made) == proposal_state::unknown);
   CHECK(l.why_of(made) == settle_reason::log_failed);
-  CHECK(l->fate_of(made.id) == transaction_fate::open);
+  CHECK(l->outcome_of(made.id) == transaction_outcome::undecided);
   l.apply_all(made);
   CHECK(l.answer_of(made) == proposal_state::unknown);
-  CHECK(l->fate_of(made.id) == transaction_fate::committed);
+  CHECK(l->outcome_of(made.id) == transaction_outcome::committed);
   CHECK(l.committed("a.db") == version_number{1});
 }
 
@@ -207,7 +207,7 @@ TEST_CASE("R6: who waits until it is certain learns it from an entry of a later 
   CHECK(l.answer_of(made) == proposal_state::waiting);
   l.apply_next(bytes{}, term{2});
   CHECK(l.answer_of(made) == proposal_state::not_applied);
-  CHECK(l->fate_of(made.id) == transaction_fate::not_committed);
+  CHECK(l->outcome_of(made.id) == transaction_outcome::not_committed);
 }
 
 TEST_CASE("R6: who waits until it is certain may learn that it was committed") {
@@ -255,7 +255,7 @@ TEST_CASE("R7: a waiter that leaves without an answer leaves its row behind") {
   const auto made = l.send(pages_of_a(1));
   CHECK(l.answer_of(made) == proposal_state::waiting);
   l.apply_all(made);
-  CHECK(l->fate_of(made.id) == transaction_fate::committed);
+  CHECK(l->outcome_of(made.id) == transaction_outcome::committed);
   CHECK(l.committed("a.db") == version_number{1});
   CHECK(l.store("a.db")->epoch() == epoch_number{1});  // it was committed, not built again
 }
@@ -292,7 +292,7 @@ TEST_CASE("R8: what a snapshot has forgotten stays unknown") {
   }
   REQUIRE_FALSE(l.restore(other.snapshot(), 1U << 16U));
   CHECK(l.answer_of(old) == proposal_state::unknown);
-  CHECK(l->fate_of(old.id) == transaction_fate::expired);
+  CHECK(l->outcome_of(old.id) == transaction_outcome::expired);
 }
 
 // ---- heads and epochs
@@ -569,7 +569,7 @@ TEST_CASE("a commit through the proposer opens its databases and returns when it
   p.l.engine.on_wait = [&] { p.apply_what_is_proposed(); };
   const commit_result first = p.commit({{"new.db", {{1, 1}}}, {"a.db", {{1, 2}}}});
   CHECK_FALSE(first.error);
-  CHECK(p.l->fate_of(first.id) == transaction_fate::committed);
+  CHECK(p.l->outcome_of(first.id) == transaction_outcome::committed);
   CHECK(p.l.committed("new.db") == version_number{1});
   CHECK(p.on.writers().holder_of(**p.on.database_named("a.db")) == nullptr);
   REQUIRE(p.changes[0].committed);
@@ -602,9 +602,9 @@ TEST_CASE("a commit whose limit passes is unknown, and its fate is known later")
   proposing p;
   const commit_result left = p.commit({{"a.db", {{1, 1}}}});
   CHECK(left.error == errc::timed_out);
-  CHECK(p.l->fate_of(left.id) == transaction_fate::open);
+  CHECK(p.l->outcome_of(left.id) == transaction_outcome::undecided);
   p.apply_what_is_proposed();
-  CHECK(p.l->fate_of(left.id) == transaction_fate::committed);
+  CHECK(p.l->outcome_of(left.id) == transaction_outcome::committed);
 }
 
 TEST_CASE("too many bytes on their way make a commit busy and leave everything in place") {

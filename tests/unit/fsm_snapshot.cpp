@@ -522,7 +522,7 @@ TEST_CASE("outcomes survive a restart, and another cluster's storage is refused"
   const auto made = m.commit(pages_of("a.db", 1));
   REQUIRE_FALSE(m->flush(m->applied().index));
   REQUIRE_FALSE(m.restart());
-  CHECK(m->fate_of(made.id) == transaction_fate::committed);
+  CHECK(m->outcome_of(made.id) == transaction_outcome::committed);
   fsm<manual_consensus, memory_storage> other(m.storage, {.cluster_id = 8, .lock_byte = lock_byte});
   CHECK(other.load() == errc::malformed);
 }

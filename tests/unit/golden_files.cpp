@@ -240,12 +240,12 @@ ordered_json kinds_of(const std::vector<golden_entry>& log) {
   return counts;
 }
 
-const char* name_of(transaction_fate fate) {
+const char* name_of(transaction_outcome fate) {
   switch (fate) {
-    case transaction_fate::committed: return "committed";
-    case transaction_fate::not_committed: return "not committed";
-    case transaction_fate::open: return "open";
-    case transaction_fate::expired: break;
+    case transaction_outcome::committed: return "committed";
+    case transaction_outcome::not_committed: return "not committed";
+    case transaction_outcome::undecided: return "open";
+    case transaction_outcome::expired: break;
   }
   return "expired";
 }

@@ -115,7 +115,7 @@ TEST_CASE("a leader that falls with groups on their way answers every closure tr
       ++unsure;
       REQUIRE(told.error == failure::outcome_unknown);
       CHECK(cluster.replica(leader).outcome(told.id) ==
-            (is_there ? transaction_fate::committed : transaction_fate::not_committed));
+            (is_there ? transaction_outcome::committed : transaction_outcome::not_committed));
     }
   }
   CHECK(unsure > 0);

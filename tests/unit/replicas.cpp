@@ -135,8 +135,8 @@ TEST_CASE("a leader that falls at any commit_phase answers truly, and the connec
     CHECK(!is_there);
   } else {
     REQUIRE(code == sqlite_outcome_unknown);
-    const transaction_fate fate = cluster.replica(leader).outcome(id);
-    CHECK(fate == (is_there ? transaction_fate::committed : transaction_fate::not_committed));
+    const transaction_outcome fate = cluster.replica(leader).outcome(id);
+    CHECK(fate == (is_there ? transaction_outcome::committed : transaction_outcome::not_committed));
   }
   CHECK(number(db, "SELECT count(*) FROM t") == (is_there ? 1 : 0));
   if (leader == old_leader) {

@@ -134,7 +134,7 @@ TEST_CASE("frames without a commit are visible to nobody until their commit") {
   CHECK(image[0] == std::byte{5});
   CHECK(image[512] == std::byte{3});  // the last image of a page counts
   CHECK(image[1024] == std::byte{4});
-  CHECK(m->fate_of({term{0}, 2}) == transaction_fate::committed);
+  CHECK(m->outcome_of({term{0}, 2}) == transaction_outcome::committed);
 }
 
 TEST_CASE("an undo drops what waits, twice is once, and nothing is a fine thing to undo") {
@@ -157,10 +157,10 @@ TEST_CASE("frames that wait outlive later terms, until a newer transaction or an
   opened m;
   m.apply(frames(part(2, {plain(1, 1)})), 1);
   m.apply(open("u.db"), 5);
-  CHECK(m->fate_of({term{0}, 2}) == transaction_fate::open);
+  CHECK(m->outcome_of({term{0}, 2}) == transaction_outcome::undecided);
   m.apply(frames(part(2, {plain(2, 2)}, 2)), 6);
   CHECK(m.all().at("t.db").page_count == 2);
-  CHECK(m->fate_of({term{0}, 2}) == transaction_fate::committed);
+  CHECK(m->outcome_of({term{0}, 2}) == transaction_outcome::committed);
   m.apply(frames(part(7, {plain(1, 3)})), 6);
   m.apply(frames(part(9, {plain(2, 4)}, 2)), 7);  // its leader never knew of 7
   const bytes image = m.image("t.db");

@@ -66,12 +66,12 @@ void heal(replica_cluster& cluster) {
   REQUIRE(cluster.wait_until_even());
 }
 
-transaction_fate expected_of(const lost_answer& lost) {
-  return lost.committed ? transaction_fate::committed : transaction_fate::not_committed;
+transaction_outcome expected_of(const lost_answer& lost) {
+  return lost.committed ? transaction_outcome::committed : transaction_outcome::not_committed;
 }
 
 /// Asks as a client should: on whoever leads now, behind a barrier.
-transaction_fate ask_leader(replica_cluster& cluster, transaction_id id) {
+transaction_outcome ask_leader(replica_cluster& cluster, transaction_id id) {
   const server_id leader = cluster.wait_for_leader().value();
   REQUIRE(!cluster.replica(leader).read_barrier());
   return cluster.replica(leader).outcome(id);
@@ -113,16 +113,16 @@ TEST_CASE("until a later term is applied the answer is open, and the barrier is 
 
   // The server that lost its leadership is still cut off: it can say neither yes nor no.
   CHECK(cluster.replica(old_leader).read_barrier() == failure::not_applied);
-  CHECK(cluster.replica(old_leader).outcome(id) == transaction_fate::open);
+  CHECK(cluster.replica(old_leader).outcome(id) == transaction_outcome::undecided);
   // The others may lead by now; one that follows does not give the barrier either.
   const server_id leader = cluster.wait_for_leader(old_leader).value();
   const server_id follower = other_than(cluster, leader, old_leader);
   CHECK(cluster.replica(follower).read_barrier() == failure::not_applied);
-  CHECK(ask_leader(cluster, id) == transaction_fate::committed);
+  CHECK(ask_leader(cluster, id) == transaction_outcome::committed);
 
   cluster.world().heal();
   REQUIRE(cluster.wait_until_even());
-  CHECK(cluster.replica(old_leader).outcome(id) == transaction_fate::committed);
+  CHECK(cluster.replica(old_leader).outcome(id) == transaction_outcome::committed);
 }
 
 TEST_CASE("an id that leadership has not given out yet is open, and no id at all is expired") {
@@ -131,11 +131,11 @@ TEST_CASE("an id that leadership has not given out yet is open, and no id at all
   connection db = cluster.connect(leader);
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
   const transaction_id known = db.last_transaction();
-  CHECK(cluster.replica(leader).outcome(known) == transaction_fate::committed);
+  CHECK(cluster.replica(leader).outcome(known) == transaction_outcome::committed);
   // Not "not committed": it may be given out next.
   const transaction_id next{known.term, known.sequence + 1000};
-  CHECK(ask_leader(cluster, next) == transaction_fate::open);
-  CHECK(ask_leader(cluster, {}) == transaction_fate::expired);  // the seed: "found", for id 0
+  CHECK(ask_leader(cluster, next) == transaction_outcome::undecided);
+  CHECK(ask_leader(cluster, {}) == transaction_outcome::expired);  // the seed: "found", for id 0
 }
 
 TEST_CASE("the outcome survives a restart of every server from its storage and its log") {
@@ -187,11 +187,11 @@ TEST_CASE("a restart before anybody asked: the first leader after it knows") {
     cluster.crash(server);
     cluster.restart(server);
   }
-  const transaction_fate fate = ask_leader(cluster, id);
+  const transaction_outcome fate = ask_leader(cluster, id);
   const server_id leader = cluster.wait_for_leader().value();
   const connection there = cluster.connect(leader);
   const bool is_there = ask(there, "SELECT count(*) FROM t") == "1";
-  CHECK(fate == (is_there ? transaction_fate::committed : transaction_fate::not_committed));
+  CHECK(fate == (is_there ? transaction_outcome::committed : transaction_outcome::not_committed));
 }
 
 TEST_CASE("the outcome comes in a snapshot to the server that lost the answer and was away") {
@@ -206,7 +206,7 @@ TEST_CASE("the outcome comes in a snapshot to the server that lost the answer an
   }
   machine_counters counted = cluster.replica(lost.old_leader).counters();
   REQUIRE(counted.snapshots_installed == 0);
-  REQUIRE(cluster.replica(lost.old_leader).outcome(lost.id) == transaction_fate::open);
+  REQUIRE(cluster.replica(lost.old_leader).outcome(lost.id) == transaction_outcome::undecided);
   heal(cluster);
   counted = cluster.replica(lost.old_leader).counters();
   REQUIRE(counted.snapshots_installed > 0);
@@ -237,23 +237,23 @@ TEST_CASE("what is older than the outcomes that are kept is expired, on every re
       REQUIRE(run(db, "PRAGMA user_version=" + std::to_string(i + 1)) == SQLITE_OK);
       oldest_kept = i == 0 ? db.last_transaction() : oldest_kept;
       if (i + 2 == limits::outcomes) {  // one more, and it is gone
-        CHECK(cluster.replica(lost.leader).outcome(lost.id) == transaction_fate::committed);
+        CHECK(cluster.replica(lost.leader).outcome(lost.id) == transaction_outcome::committed);
       }
     }
   }
   heal(cluster);
   for (const server_id id : cluster.servers()) {
-    CHECK(cluster.replica(id).outcome(lost.id) == transaction_fate::expired);
-    CHECK(cluster.replica(id).outcome(oldest_kept) == transaction_fate::committed);
+    CHECK(cluster.replica(id).outcome(lost.id) == transaction_outcome::expired);
+    CHECK(cluster.replica(id).outcome(oldest_kept) == transaction_outcome::committed);
   }
-  CHECK(ask_leader(cluster, lost.id) == transaction_fate::expired);
+  CHECK(ask_leader(cluster, lost.id) == transaction_outcome::expired);
 
   // Expired stays expired: after a restart from the storage, nobody says "not committed".
   const server_id victim = lost.old_leader;
   REQUIRE(!cluster.replica(victim).flush());
   cluster.crash(victim);
   cluster.restart(victim);
-  CHECK(cluster.replica(victim).outcome(lost.id) == transaction_fate::expired);
+  CHECK(cluster.replica(victim).outcome(lost.id) == transaction_outcome::expired);
   REQUIRE(cluster.wait_until_even());
-  CHECK(cluster.replica(victim).outcome(oldest_kept) == transaction_fate::committed);
+  CHECK(cluster.replica(victim).outcome(oldest_kept) == transaction_outcome::committed);
 }

@@ -221,18 +221,18 @@ TEST_CASE("a snapshot of the seed cannot be written while a transaction waits fo
 
 TEST_CASE("W6: a restore takes everything away that was there, frames that wait and outcomes too") {
   used_machine m;
-  REQUIRE(m->fate_of({term{0}, 1}) == transaction_fate::committed);
+  REQUIRE(m->outcome_of({term{0}, 1}) == transaction_outcome::committed);
   const made_database made("a.db");
   REQUIRE_FALSE(
       m.restore(snapshot_of(50, {{"a.db", checkpointed(made)}}), 4096, {log_index{52}, term{3}}));
   CHECK(m->applied() == log_position{log_index{52}, term{3}});
-  CHECK(m->fate_of({term{0}, 1}) == transaction_fate::expired);
-  CHECK(m->fate_of({term{3}, 1}) == transaction_fate::expired);
-  CHECK(m->fate_of({term{4}, 1}) == transaction_fate::open);
+  CHECK(m->outcome_of({term{0}, 1}) == transaction_outcome::expired);
+  CHECK(m->outcome_of({term{3}, 1}) == transaction_outcome::expired);
+  CHECK(m->outcome_of({term{4}, 1}) == transaction_outcome::undecided);
   m.apply(open("old.db"), 4);
   m.apply(frames({2, "old.db", 512, {plain(2, 2)}, 2, era::v2}), 4);
   CHECK(m.image("old.db")[0] == std::byte{0});
-  CHECK(m->fate_of({term{0}, 2}) == transaction_fate::committed);
+  CHECK(m->outcome_of({term{0}, 2}) == transaction_outcome::committed);
 }
 
 TEST_CASE("a snapshot that is older than the state is not installed") {

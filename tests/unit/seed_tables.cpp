@@ -366,7 +366,7 @@ TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction"
             for (const bytes& entry : sent.entries) {
               apply_on({&m, &other}, entry);
             }
-            CHECK(m->fate_of(sent.id) == transaction_fate::committed);
+            CHECK(m->outcome_of(sent.id) == transaction_outcome::committed);
           }},
       row{"3: a live leader's own", "only move its state", kept::as_it_was,
           "its version on the head becomes the committed one",
@@ -454,7 +454,7 @@ TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction"
             m.lose(1);
             const auto next = of_the_next_leader({}, three_pages("a.db", 9));
             apply_on({&m, &other}, next.entries[0], term{2});
-            CHECK(m->fate_of(left.id) == transaction_fate::not_committed);
+            CHECK(m->outcome_of(left.id) == transaction_outcome::not_committed);
           }},
       row{"10: a live leader transaction", "PANIC unexpected transaction", kept::refused_alike,
           "the log is right: the head is dropped, the foreign entry applied, our own a conflict",
@@ -595,7 +595,7 @@ TEST_CASE("6.1 and 6.3: every other entry") {
             const auto sent = m.commit(three_pages());
             CHECK(m.undo(sent.id) == apply_result::applied);
             CHECK(m.version("a.db") == 1);
-            CHECK(m->fate_of(sent.id) == transaction_fate::committed);
+            CHECK(m->outcome_of(sent.id) == transaction_outcome::committed);
           }},
       row{"Undo of an unknown one", "PANIC txn not found", kept::refused_alike,
           "there is nothing to undo: no effect",
@@ -766,17 +766,17 @@ TEST_CASE("5: what the engine says becomes one code, one error, one conclusion")
     // Afterwards: an unknown one commits after all, or never will; and writing goes on.
     const transaction_id id = c.db.last_transaction();
     if (row.may_commit_later) {
-      CHECK(c.on->outcome(id) == transaction_fate::open);
+      CHECK(c.on->outcome(id) == transaction_outcome::undecided);
       c.on.rule({});
       REQUIRE(c.on.commit_oldest() == apply_result::applied);
-      CHECK(c.on->outcome(id) == transaction_fate::committed);
+      CHECK(c.on->outcome(id) == transaction_outcome::committed);
       CHECK(c.rows() == "3");
     }
     c.on.follow(2);
     c.on.lead(3);
     c.on.rule({});
     CHECK(run(c.db, "INSERT INTO t VALUES('on')") == SQLITE_OK);
-    CHECK(c.on->outcome(id) != transaction_fate::open);
+    CHECK(c.on->outcome(id) != transaction_outcome::undecided);
   }
 }
 
@@ -944,9 +944,9 @@ TEST_CASE("5.7 to 5.9: recovery, concurrency, checkpoints") {
             c.on.rule({{kind::deposes, settle_reason::none}});
             REQUIRE(run(c.db, "INSERT INTO t VALUES(1)") == sqlite_outcome_unknown);
             const transaction_id id = c.db.last_transaction();
-            CHECK(c.on->outcome(id) == transaction_fate::open);
+            CHECK(c.on->outcome(id) == transaction_outcome::undecided);
             c.on.follow(2);
-            CHECK(c.on->outcome(id) == transaction_fate::not_committed);
+            CHECK(c.on->outcome(id) == transaction_outcome::not_committed);
           }},
       row{"5.8 readers", "are not blocked", kept::as_it_was, "nor do they see what is open",
           [] {
@@ -988,13 +988,13 @@ TEST_CASE("5.6: the fates of a commit whose leadership is lost, in a whole clust
     std::string_view fate;
     commit_phase lost_when;
     int code;
-    transaction_fate of_it;
+    transaction_outcome of_it;
   } rows[] = {{"Frames, commit; no quorum, another leader: purged", commit_phase::enqueued,
-               sqlite_outcome_unknown, transaction_fate::not_committed},
+               sqlite_outcome_unknown, transaction_outcome::not_committed},
               {"Frames, commit; on a quorum: the client saw an error, but it is committed",
-               commit_phase::appended, sqlite_outcome_unknown, transaction_fate::committed},
+               commit_phase::appended, sqlite_outcome_unknown, transaction_outcome::committed},
               {"Frames, commit; committed before the fall: the client is told",
-               commit_phase::committed, SQLITE_OK, transaction_fate::committed}};
+               commit_phase::committed, SQLITE_OK, transaction_outcome::committed}};
   for (const auto& row : rows) {
     INFO(row.fate);
     replica_cluster cluster({.seed = 61});
@@ -1014,7 +1014,7 @@ TEST_CASE("5.6: the fates of a commit whose leadership is lost, in a whole clust
     cluster.world().heal();
     REQUIRE(cluster.wait_until_even());
     CHECK(cluster.are_identical());
-    const bool is_there = row.of_it == transaction_fate::committed;
+    const bool is_there = row.of_it == transaction_outcome::committed;
     CHECK(ask(db, "SELECT x FROM t") == (is_there ? "1" : ""));
   }
 }

@@ -229,7 +229,7 @@ TEST_CASE("W4: after A, then B, then A again the connection that lost its commit
   a.on.lead(3);
   CHECK(run(a.db, "BEGIN; INSERT INTO t VALUES('kept'); COMMIT") == SQLITE_OK);
   CHECK(a.rows() == "kept");
-  CHECK(a.on->outcome(id) == transaction_fate::not_committed);
+  CHECK(a.on->outcome(id) == transaction_outcome::not_committed);
 }
 
 TEST_CASE("W5: a transaction whose leadership is lost holds its database for nobody") {
@@ -276,7 +276,7 @@ TEST_CASE("W6: a restore leaves nothing of the old state, and open connections s
   CHECK(ask(gone, "SELECT count(*) FROM sqlite_master") == "0");
   REQUIRE(to->databases().size() == 1);
   CHECK(to->databases()[0].state == from.on->databases()[0].state);
-  CHECK(to->outcome(known) == transaction_fate::committed);
+  CHECK(to->outcome(known) == transaction_outcome::committed);
   CHECK(to.snapshot() == sent);
 }
 
@@ -296,18 +296,19 @@ TEST_CASE("W8: whether a lost commit was committed is answered exactly, and the 
   leadership_holder a;
   const bool commits = GENERATE(false, true);
   const transaction_id id = a.lose("INSERT INTO t VALUES(1)");
-  CHECK(a.on->outcome(id) == transaction_fate::open);
+  CHECK(a.on->outcome(id) == transaction_outcome::undecided);
   if (commits) {
     REQUIRE(a.on.commit_oldest() == apply_result::applied);
   }
   a.on.follow(2);
-  const auto expected = commits ? transaction_fate::committed : transaction_fate::not_committed;
+  const auto expected =
+      commits ? transaction_outcome::committed : transaction_outcome::not_committed;
   CHECK(a.on->outcome(id) == expected);
   CHECK(a.rows() == (commits ? "1" : ""));
   scripted_replica other{impatient()};
   REQUIRE_FALSE(other.restore(a.on.snapshot()));
   CHECK(other->outcome(id) == expected);
-  CHECK(other->outcome({}) == transaction_fate::expired);  // the seed: 0 was always found
+  CHECK(other->outcome({}) == transaction_outcome::expired);  // the seed: 0 was always found
 }
 
 TEST_CASE("W9: a snapshot is taken with transactions in flight, and they go on behind it") {
@@ -488,15 +489,15 @@ TEST_CASE("W16: an answer that does not come in time is unknown, with an id to a
   CHECK(run(a.db, "INSERT INTO t VALUES(1)") == sqlite_outcome_unknown);
   CHECK(a.db.last_error() == errc::timed_out);
   const transaction_id id = a.db.last_transaction();
-  CHECK(a.on->outcome(id) == transaction_fate::open);
+  CHECK(a.on->outcome(id) == transaction_outcome::undecided);
   if (commits) {
     REQUIRE(a.on.commit_oldest() == apply_result::applied);
-    CHECK(a.on->outcome(id) == transaction_fate::committed);
+    CHECK(a.on->outcome(id) == transaction_outcome::committed);
   }
   a.on.follow(2);
   a.on.lead(3);
   CHECK(a.on->outcome(id) ==
-        (commits ? transaction_fate::committed : transaction_fate::not_committed));
+        (commits ? transaction_outcome::committed : transaction_outcome::not_committed));
   CHECK(run(a.db, "INSERT INTO t VALUES(2)") == SQLITE_OK);
   CHECK(a.rows() == (commits ? "1;2" : "2"));
 }

@@ -110,7 +110,7 @@ class machine_state {
   /// @returns errc::not_leader, stale_term, halted: nothing was changed
   [[nodiscard]] result<proposal_token> enter(const row& proposed, std::span<database_write> writes,
                                              std::uint32_t entries);
-  [[nodiscard]] transaction_fate fate_of(transaction_id id) const;
+  [[nodiscard]] transaction_outcome outcome_of(transaction_id id) const;
 
   // ---- the state as a whole
 

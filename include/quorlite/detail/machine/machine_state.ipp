@@ -111,16 +111,16 @@ QUORLITE_DECL result<proposal_token> machine_state::enter(const row& proposed,
   return parts_->proposals.add(proposed, entries);
 }
 
-QUORLITE_DECL transaction_fate machine_state::fate_of(transaction_id id) const {
+QUORLITE_DECL transaction_outcome machine_state::outcome_of(transaction_id id) const {
   if (parts_->outcomes.find(id)) {
-    return transaction_fate::committed;
+    return transaction_outcome::committed;
   }
   if (id <= parts_->outcomes.floor()) {
-    return transaction_fate::expired;
+    return transaction_outcome::expired;
   }
   // A legacy one has no term of its own: it may be committed in any later one.
   const bool overtaken = entry_terms_ && id.term.value != 0 && id.term < parts_->applied.term;
-  return overtaken ? transaction_fate::not_committed : transaction_fate::open;
+  return overtaken ? transaction_outcome::not_committed : transaction_outcome::undecided;
 }
 
 QUORLITE_DECL void machine_state::drop_heads() {
