@@ -37,7 +37,7 @@ class counting_storage : public Inner {
   [[nodiscard]] quorlite::result<flush_type> begin_flush(quorlite::log_index ahead) noexcept {
     auto begun = Inner::begin_flush(ahead);
     if (!begun) {
-      return quorlite::failed(begun.error());
+      return quorlite::fail(begun.error());
     }
     return flush_type{std::move(*begun)};
   }

@@ -111,15 +111,15 @@ namespace detail {
 QUORLITE_DECL result<connection> open_connection(vfs& through, const std::string& name,
                                                  connection_options options) {
   if (options.page_size != 0 && !is_page_size(options.page_size)) {
-    return failed(errc::unsupported);
+    return fail(errc::unsupported);
   }
   if ((options.flags & SQLITE_OPEN_URI) == 0) {
     if (!is_database_name(name)) {
-      return failed(errc::invalid_name);
+      return fail(errc::invalid_name);
     }
     const auto target = through.host().database_named(name);
     if (!target.has_value()) {
-      return failed(target.error());
+      return fail(target.error());
     }
   }
   const int access =
@@ -130,7 +130,7 @@ QUORLITE_DECL result<connection> open_connection(vfs& through, const std::string
                       through.name().c_str());
   connection db{opened, options.busy_timeout};
   if (code != SQLITE_OK || opened == nullptr) {
-    return failed(errc::sqlite_failed);
+    return fail(errc::sqlite_failed);
   }
   sqlite3_extended_result_codes(db, 1);
   db.busy_->install();
@@ -145,7 +145,7 @@ QUORLITE_DECL result<connection> open_connection(vfs& through, const std::string
   }
   // A super-journal, and with it the atomic commit of several databases, needs it.
   if (sqlite3_exec(db, "PRAGMA synchronous=FULL", nullptr, nullptr, nullptr) != SQLITE_OK) {
-    return failed(errc::sqlite_failed);
+    return fail(errc::sqlite_failed);
   }
   return db;
 }

@@ -18,7 +18,7 @@ template <class T>
 using result = tl::expected<T, std::error_code>;
 
 /// Wraps an error for return from a function that gives a `result`.
-[[nodiscard]] inline tl::unexpected<std::error_code> failed(std::error_code why) noexcept {
+[[nodiscard]] inline tl::unexpected<std::error_code> fail(std::error_code why) noexcept {
   return tl::unexpected<std::error_code>(why);
 }
 
@@ -76,7 +76,7 @@ enum class failure : int {
 }
 
 /// Wraps a code of ours for return from a function that gives a `result`.
-[[nodiscard]] inline tl::unexpected<std::error_code> failed(errc why) noexcept {
+[[nodiscard]] inline tl::unexpected<std::error_code> fail(errc why) noexcept {
   return tl::unexpected<std::error_code>(make_error_code(why));
 }
 

@@ -284,7 +284,7 @@ template <consensus Consensus, storage Storage>
 result<std::unique_ptr<snapshot_reader>> fsm<Consensus, Storage>::take_snapshot() noexcept {
   result<std::shared_ptr<detail::captured_state>> state = capture();
   if (!state) {
-    return failed(state.error());
+    return fail(state.error());
   }
   return detail::snapshot_of(std::move(**state), state_.options().lock_byte);
 }
@@ -293,11 +293,11 @@ template <consensus Consensus, storage Storage>
 result<std::unique_ptr<snapshot_reader>> fsm<Consensus, Storage>::take_legacy_snapshot() noexcept {
   const detail::legacy_format* const format = state_.options().legacy;
   if (format == nullptr) {
-    return failed(errc::unsupported);
+    return fail(errc::unsupported);
   }
   result<std::shared_ptr<detail::captured_state>> state = capture();
   if (!state) {
-    return failed(state.error());
+    return fail(state.error());
   }
   return format->snapshot_of(std::move(**state), state_.options().lock_byte);
 }
@@ -306,7 +306,7 @@ template <consensus Consensus, storage Storage>
 result<std::unique_ptr<snapshot_stage>> fsm<Consensus, Storage>::begin_restore() noexcept try {
   return detail::stage_restore(this, base_, state_.options());
 } catch (const std::bad_alloc&) {
-  return failed(errc::storage_full);
+  return fail(errc::storage_full);
 }
 
 template <consensus Consensus, storage Storage>

@@ -110,7 +110,7 @@ QUORLITE_DECL std::error_code replica_core::readiness() const {
 QUORLITE_DECL result<connection> replica_core::open(std::string_view name,
                                                     connection_options options) {
   if (const std::error_code error = readiness()) {
-    return failed(error);
+    return fail(error);
   }
   return open_connection(parts_->files, std::string(name), options);
 }

@@ -96,7 +96,7 @@ class recording_tap final : public state_machine {
   result<std::unique_ptr<snapshot_stage>> begin_restore() noexcept override {
     auto inner = machine_->begin_restore();
     if (!inner) {
-      return failed(inner.error());
+      return fail(inner.error());
     }
     return std::unique_ptr<snapshot_stage>(std::make_unique<recorded_stage>(std::move(*inner)));
   }

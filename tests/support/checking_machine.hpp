@@ -189,7 +189,7 @@ class checking_machine final : public state_machine {
   result<std::unique_ptr<snapshot_stage>> begin_restore() noexcept override {
     ++stages_begun;
     if (std::exchange(refuse_stages, refuse_stages > 0 ? refuse_stages - 1 : 0) > 0) {
-      return failed(errc::storage_full);
+      return fail(errc::storage_full);
     }
     return std::make_unique<stage_of>(*this);
   }

@@ -131,7 +131,7 @@ class flawed_storage {
       if (real) {
         (*handle)->real = std::move(*real);
       } else if (flaw_ != storage_flaw::accepts_page_sizes) {
-        return failed(real.error());
+        return fail(real.error());
       }
     }
     return handle;
@@ -200,7 +200,7 @@ class flawed_storage {
  private:
   result<database_type> named(std::string_view name, std::uint32_t page_size) const {
     if (flaw_ != storage_flaw::accepts_names && !is_database_name(name)) {
-      return failed(errc::invalid_name);
+      return fail(errc::invalid_name);
     }
     return new_content(name, page_size);
   }

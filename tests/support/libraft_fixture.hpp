@@ -115,7 +115,7 @@ class flawed_machine final : public state_machine {
   }
   result<std::unique_ptr<snapshot_reader>> take_snapshot() noexcept override {
     if (gone_ || busy_) {
-      return failed(errc::busy);
+      return fail(errc::busy);
     }
     return real_->take_snapshot();
   }

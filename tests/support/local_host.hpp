@@ -259,10 +259,10 @@ class local_host final : public vfs_host {
                                                  const page_store::pin& base) noexcept override {
     const std::lock_guard lock(mutex_);
     if (!leading_) {
-      return failed(errc::not_leader);
+      return fail(errc::not_leader);
     }
     if (base.doomed() || base.version() != store.head().version) {
-      return failed(errc::stale_term);
+      return fail(errc::stale_term);
     }
     return write_ticket{term_, store.epoch()};
   }

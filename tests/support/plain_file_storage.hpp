@@ -84,7 +84,7 @@ class plain_file_storage {
    public:
     result<database_type> open(std::string_view name, std::uint32_t page_size) noexcept {
       if (const std::error_code refused = detail::refusal_of(name, page_size)) {
-        return failed(refused);
+        return fail(refused);
       }
       auto fresh = std::make_shared<content>();
       fresh->name = name;
@@ -121,31 +121,31 @@ class plain_file_storage {
 
   result<recovery> recover() noexcept {
     if (std::error_code error = files_.lock("LOCK")) {
-      return failed(told(error));
+      return fail(told(error));
     }
     slot newest;
     for (std::size_t i = 0; i < 2; ++i) {
       const auto found = read_slot(i);
       if (!found) {
-        return failed(told(found.error()));
+        return fail(told(found.error()));
       }
       if (found->sequence > newest.sequence) {
         newest = *found;
       }
     }
     if (newest.sequence == 0 && damaged_ == 2) {
-      return failed(errc::corrupt);
+      return fail(errc::corrupt);
     }
     sequence_ = newest.sequence;
     base_ = newest.base;
     next_file_ = 1;
     if (std::error_code error = open_files(newest)) {
-      return failed(told(error));
+      return fail(told(error));
     }
     // What was read may be newer than the disk: say it again, and wait for it.
     if (flaw_ != plain_flaw::trusts_the_cache && sequence_ != 0) {
       if (std::error_code error = store(living_, base_)) {
-        return failed(error);
+        return fail(error);
       }
     }
     return base_;
@@ -153,7 +153,7 @@ class plain_file_storage {
 
   result<database_type> open(std::string_view name, std::uint32_t page_size) noexcept {
     if (const std::error_code refused = detail::refusal_of(name, page_size)) {
-      return failed(refused);
+      return fail(refused);
     }
     auto& found = living_[std::string(name)];
     if (!found) {
@@ -161,7 +161,7 @@ class plain_file_storage {
       found->name = name;
     }
     if (found->page_size != 0 && found->page_size != page_size) {
-      return failed(errc::malformed);
+      return fail(errc::malformed);
     }
     return database_type{found, page_size};
   }
@@ -193,13 +193,13 @@ class plain_file_storage {
 
   result<flush_type> begin_flush(log_index ahead) noexcept {
     if (broken_) {
-      return failed(broken());
+      return fail(broken());
     }
     recovery promise = base_;
     promise.ahead = log_index{std::max(ahead.value, base_.ahead.value)};
     if (flaw_ != plain_flaw::ahead_later && promise.ahead != base_.ahead) {
       if (const std::error_code error = store(living_, promise)) {
-        return failed(error);
+        return fail(error);
       }
     }
     return flush_type(this, promise.ahead.value);
@@ -228,7 +228,7 @@ class plain_file_storage {
   }
 
   result<stage_type> begin_stage() noexcept {
-    return broken_ ? result<stage_type>(failed(broken())) : stage_type(this);
+    return broken_ ? result<stage_type>(fail(broken())) : stage_type(this);
   }
 
   std::error_code publish(stage_type stage, const base_position& position) noexcept {
@@ -455,15 +455,15 @@ class plain_file_storage {
     if (!file) {
       return file.error() == std::errc::no_such_file_or_directory
                  ? slot{}
-                 : result<slot>(failed(file.error()));
+                 : result<slot>(fail(file.error()));
     }
     const auto size = file->size();
     if (!size) {
-      return failed(size.error());
+      return fail(size.error());
     }
     bytes all(static_cast<std::size_t>(*size));
     if (const auto count = file->read(0, all); !count) {
-      return failed(count.error());
+      return fail(count.error());
     }
     wire_reader head(all);
     const std::uint64_t length = head.u64();

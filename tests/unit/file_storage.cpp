@@ -419,7 +419,7 @@ TEST_CASE("a stage is filled by one thread while another one flushes", "[file_st
   for (int i = 0; i < 20; ++i) {
     other.databases["d" + std::to_string(i)].write(1, 20, 50);
   }
-  result<posix_storage::stage_type> stage = failed(errc::busy);
+  result<posix_storage::stage_type> stage = fail(errc::busy);
   std::thread filler([&] { stage = fill_stage(storage, other); });
   std::thread reader([&, handle = *storage.open("logs_2.db", 1024)] {
     for (int i = 0; i < 300; ++i) {

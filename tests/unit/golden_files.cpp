@@ -69,7 +69,7 @@ class mortal_file_system : public posix_file_system {
   [[nodiscard]] result<file_type> open(std::string_view path, open_mode mode) noexcept {
     auto opened = posix_file_system::open(path, mode);
     if (!opened) {
-      return failed(opened.error());
+      return fail(opened.error());
     }
     return mortal_file(std::move(*opened), path.find('/') == path.npos);
   }

@@ -106,8 +106,8 @@ TEST_CASE("success and other categories lead to no conclusion", "[error]") {
 
 TEST_CASE("a result holds a value or a reason", "[error]") {
   const result<int> good = 3;
-  const result<int> bad = failed(errc::busy);
-  const result<int> passed_on = failed(bad.error());
+  const result<int> bad = fail(errc::busy);
+  const result<int> passed_on = fail(bad.error());
   CHECK(good);
   CHECK(*good == 3);
   CHECK(!bad);

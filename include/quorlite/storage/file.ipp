@@ -52,11 +52,11 @@ QUORLITE_DECL result<file_storage::database_type> file_storage::writer::open(
     std::string_view name, std::uint32_t page_size) noexcept try {
   auto opened = pages_->any().open(name, page_size);
   if (!opened) {
-    return failed(opened.error());
+    return fail(opened.error());
   }
   return database_type(std::make_shared<const content>(content{std::move(*opened)}));
 } catch (const std::bad_alloc&) {
-  return failed(errc::storage_full);
+  return fail(errc::storage_full);
 }
 
 QUORLITE_DECL std::error_code file_storage::writer::write(const database_type& database,
@@ -80,11 +80,11 @@ QUORLITE_DECL result<file_storage::database_type> file_storage::open(
     std::string_view name, std::uint32_t page_size) noexcept try {
   auto opened = place_->storage.open(name, page_size);
   if (!opened) {
-    return failed(opened.error());
+    return fail(opened.error());
   }
   return database_type(std::make_shared<const content>(content{std::move(*opened)}));
 } catch (const std::bad_alloc&) {
-  return failed(errc::storage_full);
+  return fail(errc::storage_full);
 }
 
 QUORLITE_DECL std::error_code file_storage::read(const database_type& database, page_number page,
@@ -102,11 +102,11 @@ QUORLITE_DECL result<file_storage::flush_type> file_storage::begin_flush(log_ind
     try {
   auto begun = place_->storage.begin_flush(ahead);
   if (!begun) {
-    return failed(begun.error());
+    return fail(begun.error());
   }
   return flush_type(std::unique_ptr<pages>(new pages{std::move(*begun)}));
 } catch (const std::bad_alloc&) {
-  return failed(errc::storage_full);
+  return fail(errc::storage_full);
 }
 
 QUORLITE_DECL std::error_code file_storage::commit(flush_type flush,
@@ -119,11 +119,11 @@ QUORLITE_DECL std::error_code file_storage::commit(flush_type flush,
 QUORLITE_DECL result<file_storage::stage_type> file_storage::begin_stage() noexcept try {
   auto begun = place_->storage.begin_stage();
   if (!begun) {
-    return failed(begun.error());
+    return fail(begun.error());
   }
   return stage_type(std::unique_ptr<pages>(new pages{std::move(*begun)}));
 } catch (const std::bad_alloc&) {
-  return failed(errc::storage_full);
+  return fail(errc::storage_full);
 }
 
 QUORLITE_DECL std::error_code file_storage::publish(stage_type&& stage,

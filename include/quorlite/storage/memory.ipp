@@ -62,14 +62,14 @@ QUORLITE_DECL memory_storage::database_type::database_type(std::shared_ptr<page_
 QUORLITE_DECL result<memory_storage::database_type> memory_storage::writer::open(
     std::string_view name, std::uint32_t page_size) noexcept try {
   if (const std::error_code refused = detail::refusal_of(name, page_size)) {
-    return failed(refused);
+    return fail(refused);
   }
   auto set = std::make_shared<page_set>(name);
   set->page_size = page_size;
   batches_.insert_or_assign(std::string(name), batch{set, set});
   return database_type{std::move(set), page_size};
 } catch (const std::bad_alloc&) {
-  return failed(errc::storage_full);
+  return fail(errc::storage_full);
 }
 
 QUORLITE_DECL std::error_code memory_storage::writer::write(const database_type& database,
@@ -115,22 +115,22 @@ QUORLITE_DECL result<recovery> memory_storage::recover() noexcept try {
   }
   return found;
 } catch (const std::bad_alloc&) {
-  return failed(errc::storage_full);
+  return fail(errc::storage_full);
 }
 
 QUORLITE_DECL result<memory_storage::database_type> memory_storage::open(
     std::string_view name, std::uint32_t page_size) noexcept try {
   if (const std::error_code refused = detail::refusal_of(name, page_size)) {
-    return failed(refused);
+    return fail(refused);
   }
   const std::unique_lock guard(mutex_);
   auto set = catalogue_.open(name);
   if (set->page_size != 0 && set->page_size != page_size) {
-    return failed(errc::malformed);
+    return fail(errc::malformed);
   }
   return database_type{std::move(set), page_size};
 } catch (const std::bad_alloc&) {
-  return failed(errc::storage_full);
+  return fail(errc::storage_full);
 }
 
 QUORLITE_DECL std::error_code memory_storage::read(const database_type& database, page_number page,

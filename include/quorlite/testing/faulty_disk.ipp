@@ -36,23 +36,23 @@ QUORLITE_DECL result<faulty_disk::opened> faulty_disk::state::open_file(disk_cal
   const bool creates = mode != open_mode::existing && place && place->node == 0;
   const auto fault_choice = faults.judge(kind, path, creates);
   if (!fault_choice.happens) {
-    return failed(fault_choice.error);
+    return fail(fault_choice.error);
   }
   if (!place) {
-    return failed(place.error());
+    return fail(place.error());
   }
   opened file{place->node, std::string(path)};
   if (creates) {
     file.node = tree.make(*place, path, false);
   } else if (file.node == 0) {
-    return failed(std::make_error_code(std::errc::no_such_file_or_directory));
+    return fail(std::make_error_code(std::errc::no_such_file_or_directory));
   } else if (live().at(file.node).is_directory) {
-    return failed(std::make_error_code(std::errc::is_a_directory));
+    return fail(std::make_error_code(std::errc::is_a_directory));
   } else if (mode == open_mode::truncated && live().at(file.node).content.size() != 0) {
     tree.resize(file.node, file.path, 0);
   }
   if (fault_choice.error) {
-    return failed(fault_choice.error);
+    return fail(fault_choice.error);
   }
   return file;
 }
@@ -285,7 +285,7 @@ QUORLITE_DECL result<std::vector<std::string>> faulty_disk::list(std::string_vie
   const auto fault_choice = state_->faults.judge(disk_call_kind::list, path, false);
   const auto node = state_->live().find_directory(path);
   if (fault_choice.error || !node) {
-    return failed(fault_choice.error ? fault_choice.error : node.error());
+    return fail(fault_choice.error ? fault_choice.error : node.error());
   }
   std::vector<std::string> names;
   for (const auto& entry : state_->live().at(*node).names) {
@@ -310,7 +310,7 @@ QUORLITE_DECL result<std::size_t> faulty_disk::read(const opened& file, std::uin
   const std::lock_guard lock(state_->mutex);
   const auto fault_choice = state_->faults.judge(disk_call_kind::read, file.path, false);
   if (fault_choice.error) {
-    return failed(fault_choice.error);
+    return fail(fault_choice.error);
   }
   const std::size_t count = state_->live().at(file.node).content.read(offset, into);
   if (fault_choice.rotten && count > 0) {
@@ -323,7 +323,7 @@ QUORLITE_DECL result<std::uint64_t> faulty_disk::size(const opened& file) const 
   const std::lock_guard lock(state_->mutex);
   const auto fault_choice = state_->faults.judge(disk_call_kind::size, file.path, false);
   if (fault_choice.error) {
-    return failed(fault_choice.error);
+    return fail(fault_choice.error);
   }
   return state_->live().at(file.node).content.size();
 }
@@ -384,7 +384,7 @@ QUORLITE_DECL result<faulty_file> faulty_file_system::open(std::string_view path
                                                            open_mode mode) noexcept {
   auto file = disk_->open(path, mode);
   if (!file) {
-    return failed(file.error());
+    return fail(file.error());
   }
   return file_type(*disk_, std::move(*file));
 }

@@ -53,12 +53,12 @@ struct entry_envelope {
 
 QUORLITE_DECL result<entry_envelope> open_envelope(bytes_view entry) noexcept {
   if (entry.size() > limits::entry_bytes) {
-    return failed(errc::malformed);
+    return fail(errc::malformed);
   }
   switch (match_entry_magic(entry)) {
     case magic_match::exact: break;
-    case magic_match::damaged: return failed(errc::corrupt);
-    case magic_match::foreign: return failed(errc::malformed);
+    case magic_match::damaged: return fail(errc::corrupt);
+    case magic_match::foreign: return fail(errc::malformed);
   }
   wire_reader reader{entry};
   static_cast<void>(reader.u32());
@@ -69,7 +69,7 @@ QUORLITE_DECL result<entry_envelope> open_envelope(bytes_view entry) noexcept {
   opened.payload = reader.take(reader.varint());
   // A short one was cut: our proposer never sends it, so this replica's copy is at fault.
   if (reader.failed() || entry_crc(entry.first(reader.position())) != crc) {
-    return failed(errc::corrupt);
+    return fail(errc::corrupt);
   }
   opened.trailing = !reader.finished();
   return opened;
@@ -122,19 +122,19 @@ QUORLITE_DECL std::error_code encode(const command& encoded, bytes& out, std::ui
 QUORLITE_DECL result<command> decode(bytes_view entry, std::uint64_t lock_byte) {
   const result<entry_envelope> opened = open_envelope(entry);
   if (!opened) {
-    return failed(opened.error());
+    return fail(opened.error());
   }
   if (opened->version != entry_version || opened->kind == 0 ||
       opened->kind > static_cast<std::uint8_t>(entry_kind::barrier)) {
-    return failed(errc::needs_upgrade);
+    return fail(errc::needs_upgrade);
   }
   command decoded;
   payload_reader reader{opened->payload};
   if (opened->trailing || !reader.read(static_cast<entry_kind>(opened->kind), decoded)) {
-    return failed(errc::malformed);
+    return fail(errc::malformed);
   }
   if (const auto bad = validate(decoded, lock_byte)) {
-    return failed(bad);
+    return fail(bad);
   }
   return decoded;
 }

@@ -124,18 +124,18 @@ QUORLITE_DECL bool read_snapshot_header(bytes_view body, snapshot_header& into) 
 
 QUORLITE_DECL result<snapshot_header> decode_snapshot_header(bytes_view body) {
   if (body.size() < snapshot_crc_bytes) {
-    return failed(errc::malformed);
+    return fail(errc::malformed);
   }
   const bytes_view fields = body.first(body.size() - snapshot_crc_bytes);
   if (crc32c(fields) != load_little_endian<std::uint32_t>(fields.data() + fields.size())) {
-    return failed(errc::corrupt);
+    return fail(errc::corrupt);
   }
   snapshot_header header;
   if (!read_snapshot_header(fields, header)) {
-    return failed(errc::malformed);
+    return fail(errc::malformed);
   }
   if (const auto bad = validate_snapshot_header(header)) {
-    return failed(bad);
+    return fail(bad);
   }
   return header;
 }

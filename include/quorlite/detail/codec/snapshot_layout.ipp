@@ -24,7 +24,7 @@ namespace detail {
 QUORLITE_DECL result<snapshot_layout> snapshot_layout::make(const snapshot_header& header,
                                                             std::uint64_t lock_byte) {
   if (const auto bad = validate_snapshot_header(header)) {
-    return failed(bad);
+    return fail(bad);
   }
   return snapshot_layout{header, lock_byte};
 }

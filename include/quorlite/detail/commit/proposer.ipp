@@ -34,19 +34,19 @@ QUORLITE_DECL result<write_ticket> proposer::begin_write(const page_store& store
   {
     const auto held = machine_.hold();
     if (!machine_.leader().leading) {
-      return failed(machine_.health().halted ? errc::halted : errc::not_leader);
+      return fail(machine_.health().halted ? errc::halted : errc::not_leader);
     }
     led = machine_.leader().term;
   }
   const write_ticket ticket{led, store.epoch()};
   if (base.doomed() || base.version() != store.head().version) {
-    return failed(errc::stale_term);
+    return fail(errc::stale_term);
   }
   // A loss between the two looks has moved the epoch, or shows here: the ticket is good or it is
   // void. (One hold over both would keep `apply` waiting for the store's mutex.)
   const auto held = machine_.hold();
   if (!machine_.leader().leading || machine_.leader().term != led) {
-    return failed(errc::stale_term);
+    return fail(errc::stale_term);
   }
   return ticket;
 }

@@ -53,11 +53,11 @@ QUORLITE_DECL result<std::vector<bytes>> write_plan::entries(transaction_id id, 
                                                              std::uint64_t lock_byte) {
   for (const database_frames& frames : databases_) {
     if (frames.pages.empty()) {
-      return failed(errc::malformed);
+      return fail(errc::malformed);
     }
   }
   if (full_page_bytes_ > limits::transaction_bytes) {
-    return failed(errc::too_large);  // every replica would refuse it
+    return fail(errc::too_large);  // every replica would refuse it
   }
   set_payloads();
   std::vector<bytes> out;
@@ -67,16 +67,16 @@ QUORLITE_DECL result<std::vector<bytes>> write_plan::entries(transaction_id id, 
     command part{id, frames_command{static_cast<std::uint32_t>(out.size()), true, {}}};
     auto& frames = std::get<frames_command>(part.body);
     if (!take_part(next, at_most, frames.databases)) {
-      return failed(errc::too_large);
+      return fail(errc::too_large);
     }
     frames.commit = next.database == databases_.size();
     bytes encoded;
     if (const std::error_code error = native::encode(part, encoded, lock_byte)) {
-      return failed(error);
+      return fail(error);
     }
     total += encoded.size();
     if (encoded.size() > at_most || total > limits::staged_bytes) {
-      return failed(errc::too_large);
+      return fail(errc::too_large);
     }
     out.push_back(std::move(encoded));
   } while (next.database < databases_.size());
@@ -93,7 +93,7 @@ QUORLITE_DECL result<bool> write_plan::record_page(const page_version& page, boo
   // A page beyond the old size is never a delta: what it held before a shrink is gone.
   const result<bytes_view> before = reader.image(guard, base, page.number());
   if (!before) {
-    return failed(before.error());
+    return fail(before.error());
   }
   const std::size_t start = payloads_.size();
   if (!before->empty() && encode_delta(*before, page.image(), page.image().size() - 1, payloads_)) {

@@ -148,7 +148,7 @@ class storage_port_of final : public storage_port {
   [[nodiscard]] static result<std::shared_ptr<const stored_content>> held(
       const Storage& from, result<handle_type> handle) {
     if (!handle) {
-      return failed(handle.error());
+      return fail(handle.error());
     }
     return std::shared_ptr<const stored_content>(
         std::make_shared<const content>(from, std::move(*handle)));
@@ -156,7 +156,7 @@ class storage_port_of final : public storage_port {
   template <class Writer>
   [[nodiscard]] result<std::unique_ptr<content_writer>> writer_of(result<Writer> begun) {
     if (!begun) {
-      return failed(begun.error());
+      return fail(begun.error());
     }
     return std::unique_ptr<content_writer>(
         std::make_unique<writer<Writer>>(storage_, std::move(*begun)));

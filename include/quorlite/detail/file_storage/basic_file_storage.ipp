@@ -34,11 +34,11 @@ result<recovery> basic_file_storage<FileSystem>::recover() noexcept try {
     std::error_code error = closed_ ? make_error_code(errc::storage_broken) : take();
     error = error ? error : file_recovery<FileSystem>(place_).run();
     if (error) {
-      return failed(storage_error(error));
+      return fail(storage_error(error));
     }
   }
   if (const std::error_code error = place_.check()) {
-    return failed(error);
+    return fail(error);
   }
   const superblock& block = place_.current();
   recovery found;
@@ -53,7 +53,7 @@ result<recovery> basic_file_storage<FileSystem>::recover() noexcept try {
   }
   return found;
 } catch (const std::bad_alloc&) {
-  return failed(errc::storage_full);
+  return fail(errc::storage_full);
 }
 
 template <file_system FileSystem>
@@ -85,15 +85,15 @@ template <file_system FileSystem>
 result<file_handle<FileSystem>> basic_file_storage<FileSystem>::open(
     std::string_view name, std::uint32_t page_size) noexcept try {
   if (const std::error_code refused = refusal_of(name, page_size)) {
-    return failed(refused);
+    return fail(refused);
   }
   auto content = place_.open(name);
   if (content->page_size() != 0 && content->page_size() != page_size) {
-    return failed(errc::malformed);
+    return fail(errc::malformed);
   }
   return database_type(std::move(content), page_size);
 } catch (const std::bad_alloc&) {
-  return failed(errc::storage_full);
+  return fail(errc::storage_full);
 }
 
 template <file_system FileSystem>
@@ -114,13 +114,13 @@ template <file_system FileSystem>
 result<typename basic_file_storage<FileSystem>::flush_type>
 basic_file_storage<FileSystem>::begin_flush(log_index ahead) noexcept {
   if (const std::error_code error = place_.check()) {
-    return failed(error);
+    return fail(error);
   }
   if (place_.flushing || ahead < place_.current().at.index) {
-    return failed(place_.flushing ? errc::busy : errc::malformed);
+    return fail(place_.flushing ? errc::busy : errc::malformed);
   }
   if (const std::error_code error = place_.settle()) {
-    return failed(error);
+    return fail(error);
   }
   place_.double_write().restart();
   return flush_type(place_, ahead);
@@ -136,7 +136,7 @@ template <file_system FileSystem>
 result<typename basic_file_storage<FileSystem>::stage_type>
 basic_file_storage<FileSystem>::begin_stage() noexcept {
   if (const std::error_code error = place_.check()) {
-    return failed(error);
+    return fail(error);
   }
   return stage_type(place_);
 }

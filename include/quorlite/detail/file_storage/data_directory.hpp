@@ -108,7 +108,7 @@ class data_directory {
     if (opened.error() == std::errc::no_such_file_or_directory) {
       return std::optional<file_type>();
     }
-    return failed(opened.error());
+    return fail(opened.error());
   }
 
  private:

@@ -207,7 +207,7 @@ result<bool> database_files<FileSystem>::lacks_guard() const noexcept {
   std::byte found{};
   const auto got = data_->read(database_layout::guard_offset, {&found, 1});
   if (!got) {
-    return failed(got.error());
+    return fail(got.error());
   }
   return *got != 1 || found != database_layout::guard;
 }

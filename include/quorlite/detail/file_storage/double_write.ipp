@@ -86,7 +86,7 @@ QUORLITE_DECL result<std::vector<page_view>> double_write_record::decode(
     images = images.subspan(page_size());
     add_to(seen, page.image);
     if (page.number.value <= last) {
-      return failed(errc::corrupt);
+      return fail(errc::corrupt);
     }
     last = page.number.value;
   }
@@ -94,7 +94,7 @@ QUORLITE_DECL result<std::vector<page_view>> double_write_record::decode(
                         (kind() == double_write_kind::hashes && page_size() == double_write_block);
   if (!is_database_name(name()) || !is_known ||
       load_little_endian<std::uint32_t>(&record_[12]) != 0) {
-    return failed(errc::corrupt);
+    return fail(errc::corrupt);
   }
   return pages;
 }

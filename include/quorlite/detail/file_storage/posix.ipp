@@ -139,14 +139,14 @@ QUORLITE_DECL result<std::size_t> posix_file::read(std::uint64_t offset,
   std::size_t done = 0;
   while (done < into.size()) {
     if (!is_posix_offset(offset + done)) {
-      return failed(posix_error(EINVAL));
+      return fail(posix_error(EINVAL));
     }
     const ::ssize_t count = uninterrupted([&] {
       return ::pread(opened_.number(), into.data() + done, into.size() - done,
                      static_cast<::off_t>(offset + done));
     });
     if (count < 0) {
-      return failed(last_posix_error());
+      return fail(last_posix_error());
     }
     if (count == 0) {
       break;
@@ -159,7 +159,7 @@ QUORLITE_DECL result<std::size_t> posix_file::read(std::uint64_t offset,
 QUORLITE_DECL result<std::uint64_t> posix_file::size() const noexcept {
   struct ::stat about {};
   if (::fstat(opened_.number(), &about) != 0) {
-    return failed(last_posix_error());
+    return fail(last_posix_error());
   }
   return static_cast<std::uint64_t>(about.st_size);
 }
@@ -218,7 +218,7 @@ QUORLITE_DECL result<posix_file_system::file_type> posix_file_system::open(
                                                    : O_CREAT | O_TRUNC;
   auto opened = open_regular(path, flags);
   if (!opened) {
-    return failed(opened.error());
+    return fail(opened.error());
   }
   return file_type(std::move(*opened));
 }
@@ -297,11 +297,11 @@ QUORLITE_DECL result<std::vector<std::string>> posix_file_system::list(
     std::string_view path) noexcept {
   auto opened = open_directory(path);
   if (!opened) {
-    return failed(opened.error());
+    return fail(opened.error());
   }
   const std::unique_ptr<::DIR, close_directory_stream> stream(::fdopendir(opened->number()));
   if (!stream) {
-    return failed(last_posix_error());
+    return fail(last_posix_error());
   }
   static_cast<void>(opened->release());  // the stream closes it
   try {
@@ -315,12 +315,12 @@ QUORLITE_DECL result<std::vector<std::string>> posix_file_system::list(
       errno = 0;
     }
     if (errno != 0) {
-      return failed(last_posix_error());
+      return fail(last_posix_error());
     }
     std::sort(names.begin(), names.end());
     return names;
   } catch (const std::bad_alloc&) {
-    return failed(posix_error(ENOMEM));
+    return fail(posix_error(ENOMEM));
   }
 }
 
@@ -354,7 +354,7 @@ QUORLITE_DECL result<descriptor> posix_file_system::open_at(int directory, const
     return ::openat(directory, name.data(), flags | O_NOFOLLOW | O_CLOEXEC, posix_flags::file_mode);
   }));
   if (!opened) {
-    return failed(last_posix_error());
+    return fail(last_posix_error());
   }
   return opened;
 }
@@ -362,23 +362,23 @@ QUORLITE_DECL result<descriptor> posix_file_system::open_at(int directory, const
 QUORLITE_DECL result<posix_file_system::location> posix_file_system::find(
     std::string_view path) const noexcept {
   if (status_) {
-    return failed(status_);
+    return fail(status_);
   }
   location place;
   place.root = root_.number();
   for (auto slash = path.find('/'); slash != path.npos; slash = path.find('/')) {
     if (const std::error_code error = copy_name(path.substr(0, slash), place.name)) {
-      return failed(error);
+      return fail(error);
     }
     auto next = open_at(place.number(), place.name, posix_flags::open_directory);
     if (!next) {
-      return failed(next.error());
+      return fail(next.error());
     }
     place.below = std::move(*next);
     path.remove_prefix(slash + 1);
   }
   if (const std::error_code error = copy_name(path, place.name)) {
-    return failed(error);
+    return fail(error);
   }
   return place;
 }
@@ -386,14 +386,14 @@ QUORLITE_DECL result<posix_file_system::location> posix_file_system::find(
 QUORLITE_DECL result<descriptor> posix_file_system::open_directory(
     std::string_view path) const noexcept {
   if (status_) {
-    return failed(status_);
+    return fail(status_);
   }
   if (path.empty()) {  // anew: a duplicate would share the place of readdir()
     return open_at(root_.number(), part{'.'}, posix_flags::open_directory);
   }
   const auto place = find(path);
   if (!place) {
-    return failed(place.error());
+    return fail(place.error());
   }
   return open_at(place->number(), place->name, posix_flags::open_directory);
 }
@@ -402,7 +402,7 @@ QUORLITE_DECL result<descriptor> posix_file_system::open_regular(std::string_vie
                                                                  int flags) const noexcept {
   const auto place = find(path);
   if (!place) {
-    return failed(place.error());
+    return fail(place.error());
   }
   auto opened = open_at(place->number(), place->name, flags | O_RDWR | O_NONBLOCK | O_NOCTTY);
   if (!opened) {
@@ -410,10 +410,10 @@ QUORLITE_DECL result<descriptor> posix_file_system::open_regular(std::string_vie
   }
   struct ::stat about {};
   if (::fstat(opened->number(), &about) != 0) {
-    return failed(last_posix_error());
+    return fail(last_posix_error());
   }
   if (!S_ISREG(about.st_mode)) {
-    return failed(posix_error(EINVAL));
+    return fail(posix_error(EINVAL));
   }
   return opened;
 }

@@ -198,14 +198,14 @@ QUORLITE_DECL result<superblock> decode_superblock(bytes_view from) {
   const auto checksum = fields.u64();
   const bytes_view body = fields.take(length);
   if (fields.failed() || magic != format::magic || checksum != format::checksum(from, body)) {
-    return failed(errc::corrupt);
+    return fail(errc::corrupt);
   }
   if (version > format::version) {
-    return failed(errc::needs_upgrade);
+    return fail(errc::needs_upgrade);
   }
   if (version != format::version || reserved != 0 || block.sequence == 0 ||
       !superblock_body_decoder(body).decode(block)) {
-    return failed(errc::corrupt);
+    return fail(errc::corrupt);
   }
   return block;
 }

@@ -28,7 +28,7 @@ result<std::optional<superblock>> superblock_slots<FileSystem>::read() {
   for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
     auto found = directory_.find(place_names::superblocks[slot]);
     if (!found) {
-      return failed(health_.after(found.error()));
+      return fail(health_.after(found.error()));
     }
     slots_[slot] = std::move(*found);
     if (!slots_[slot]) {
@@ -37,7 +37,7 @@ result<std::optional<superblock>> superblock_slots<FileSystem>::read() {
     ++present;
     auto block = read_one(*slots_[slot]);
     if (!block && block.error() != errc::corrupt) {
-      return failed(block.error());
+      return fail(block.error());
     }
     if (block && (!newest || newest->sequence < block->sequence)) {
       newest = std::move(*block);
@@ -45,7 +45,7 @@ result<std::optional<superblock>> superblock_slots<FileSystem>::read() {
     }
   }
   if (!newest && present == slots_.size()) {
-    return failed(errc::corrupt);
+    return fail(errc::corrupt);
   }
   sequence_ = newest ? newest->sequence : 0;
   return newest;
@@ -86,13 +86,13 @@ template <file_system FileSystem>
 result<superblock> superblock_slots<FileSystem>::read_one(const file_type& file) {
   const auto size = file.size();
   if (!size) {
-    return failed(health_.after(size.error()));
+    return fail(health_.after(size.error()));
   }
   bytes image(
       static_cast<std::size_t>(std::min<std::uint64_t>(*size, superblock_format::bytes_max)));
   const auto count = file.read(0, image);
   if (!count) {
-    return failed(health_.after(count.error()));
+    return fail(health_.after(count.error()));
   }
   return decode_superblock(bytes_view(image).first(*count));
 }

@@ -83,7 +83,7 @@ class file_writer {
   file_writer(place_type& place, bool is_flush, log_index ahead) noexcept;
 
   /// A flush ends with its first failure. A stage that found no room may be filled further.
-  std::error_code fail(std::error_code error) noexcept;
+  std::error_code spoil(std::error_code error) noexcept;
   [[nodiscard]] std::error_code check() const noexcept {
     return failed_ ? failed_ : place_->check();
   }

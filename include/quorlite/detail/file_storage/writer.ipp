@@ -52,21 +52,21 @@ result<file_handle<FileSystem>> file_writer<FileSystem>::open(std::string_view n
                                                               std::uint32_t page_size) noexcept
     try {
   if (const std::error_code refused = refusal_of(name, page_size)) {
-    return failed(refused);
+    return fail(refused);
   }
   if (const std::error_code error = check()) {
-    return failed(error);
+    return fail(error);
   }
   batch fresh{std::make_shared<database_files<FileSystem>>(name), page_size, 0, true, true, {}};
   if (const std::error_code error = place_->begin(*fresh.target)) {
-    return failed(error);
+    return fail(error);
   }
   fresh.target->show(page_size, 0);
   database_type handle(fresh.target, page_size);
   keep(std::move(fresh));
   return handle;
 } catch (const std::bad_alloc&) {
-  return failed(errc::storage_full);
+  return fail(errc::storage_full);
 }
 
 template <file_system FileSystem>
@@ -86,7 +86,7 @@ std::error_code file_writer<FileSystem>::write(const database_type& database,
     return make_error_code(errc::malformed);
   }
   if (const std::error_code error = put(into, sorted)) {
-    return fail(error);
+    return spoil(error);
   }
   into.page_count = page_count;
   if (into.shown) {
@@ -94,7 +94,7 @@ std::error_code file_writer<FileSystem>::write(const database_type& database,
   }
   return {};
 } catch (const std::bad_alloc&) {
-  return fail(make_error_code(errc::storage_full));
+  return spoil(make_error_code(errc::storage_full));
 }
 
 template <file_system FileSystem>
@@ -106,7 +106,7 @@ file_writer<FileSystem>::file_writer(place_type& place, bool is_flush, log_index
 }
 
 template <file_system FileSystem>
-std::error_code file_writer<FileSystem>::fail(std::error_code error) noexcept {
+std::error_code file_writer<FileSystem>::spoil(std::error_code error) noexcept {
   failed_ = is_flush_ || error != errc::storage_full ? error : std::error_code{};
   return error;
 }
@@ -141,12 +141,12 @@ result<typename file_writer<FileSystem>::batch*> file_writer<FileSystem>::join(
   const bool living = is_flush_ && place_->is_living(target);
   const bool resized = target->page_size() != 0 && target->page_size() != fresh.page_size;
   if ((living && resized) || (!living && !(is_flush_ && place_->is_unborn(target)))) {
-    return quorlite::failed(errc::malformed);
+    return quorlite::fail(errc::malformed);
   }
   if (!living) {
     fresh.begun = true;
     if (const std::error_code error = place_->begin(*target)) {
-      return quorlite::failed(error);
+      return quorlite::fail(error);
     }
   }
   keep(std::move(fresh));

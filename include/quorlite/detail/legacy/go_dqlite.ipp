@@ -203,7 +203,7 @@ QUORLITE_DECL result<command> decode(bytes_view entry, decode_fault* why) {
     if (why != nullptr) {
       *why = fault;
     }
-    return failed(detail::code_of(fault.broken));
+    return fail(detail::code_of(fault.broken));
   }
   return decoded;
 }

@@ -89,7 +89,7 @@ inline void encode_mark(const foreign_mark& mark, bytes& out) {
   ready.page_count = last.page_count;
   const page_store::pin pinned = ready.store->pin_committed();
   if (pinned.page_size() != 0 && pinned.page_size() != last.page_size) {
-    return failed(errc::malformed);
+    return fail(errc::malformed);
   }
   std::map<page_number, bytes_view> newest;
   const auto collect = [&](const foreign_frames& some) {
@@ -111,7 +111,7 @@ inline void encode_mark(const foreign_mark& mark, bytes& out) {
     ready.pages.push_back(std::move(page));
   }
   if (!fill_growth(ready.pages, pinned.page_count(), last.page_count, last.page_size, lock_byte)) {
-    return failed(errc::malformed);
+    return fail(errc::malformed);
   }
   ready.hash = ready.store->hash_after(ready.pages, last.page_count, pinned);
   return ready;
@@ -326,10 +326,10 @@ QUORLITE_DECL result<foreign_command> go_dqlite_log::decode(bytes_view entry,
                                                             std::uint64_t lock_byte) {
   const result<go_dqlite::command> decoded = go_dqlite::decode(entry);
   if (!decoded) {
-    return failed(decoded.error());
+    return fail(decoded.error());
   }
   if (const std::error_code error = go_dqlite::validate(*decoded, lock_byte)) {
-    return failed(error);
+    return fail(error);
   }
   return std::visit(go_dqlite::translation{}, *decoded);
 }

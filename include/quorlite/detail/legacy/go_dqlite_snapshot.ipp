@@ -41,10 +41,10 @@ QUORLITE_DECL void append_record(const record_parts& parts, bytes& out) {
 QUORLITE_DECL result<snapshot_layout> snapshot_layout::make(const snapshot_header& header,
                                                             std::uint64_t lock_byte) {
   if (const auto bad = quorlite::detail::validate_snapshot_header(header)) {
-    return failed(bad);
+    return fail(bad);
   }
   if (!header.staged.empty()) {
-    return failed(errc::unsupported);
+    return fail(errc::unsupported);
   }
   return snapshot_layout{header, lock_byte};
 }

@@ -29,13 +29,13 @@ namespace detail {
 
 QUORLITE_DECL result<libraft_batch> libraft_batch::decode(bytes_view raw) noexcept {
   if (raw.size() < header_bytes || std::memcmp(raw.data(), magic.data(), magic.size()) != 0) {
-    return failed(errc::corrupt);
+    return fail(errc::corrupt);
   }
   const std::size_t count = load_little_endian<std::uint32_t>(raw.data() + 8);
   const std::size_t payload = load_little_endian<std::uint32_t>(raw.data() + 12);
   if (count == 0 || count > commands_max || (raw.size() - header_bytes) / 4 < count ||
       raw.size() != bytes_for(count, payload)) {
-    return failed(errc::corrupt);
+    return fail(errc::corrupt);
   }
   const std::size_t start = header_bytes + 4 * count;
   std::size_t sum = 0;
@@ -48,7 +48,7 @@ QUORLITE_DECL result<libraft_batch> libraft_batch::decode(bytes_view raw) noexce
       load_little_endian<std::uint32_t>(raw.data() + 4) == check_of(raw.first(start)) &&
       std::all_of(rest.begin(), rest.end(), [](std::byte one) { return one == std::byte{0}; });
   if (!whole) {
-    return failed(errc::corrupt);
+    return fail(errc::corrupt);
   }
   return libraft_batch(raw, count);
 }

@@ -39,7 +39,7 @@ QUORLITE_DECL result<libraft_snapshot_header> libraft_snapshot_header::decode(
     bytes_view whole) noexcept {
   if (whole.size() < encoded_bytes || std::memcmp(whole.data(), magic.data(), magic.size()) != 0 ||
       load_little_endian<std::uint32_t>(whole.data() + 4) != check_of(whole)) {
-    return failed(errc::corrupt);
+    return fail(errc::corrupt);
   }
   libraft_snapshot_header header;
   header.at.entry = load_little_endian<std::uint64_t>(whole.data() + 8);
@@ -47,7 +47,7 @@ QUORLITE_DECL result<libraft_snapshot_header> libraft_snapshot_header::decode(
   header.at.at.term.value = load_little_endian<std::uint64_t>(whole.data() + 24);
   header.content_bytes = load_little_endian<std::uint64_t>(whole.data() + 32);
   if (header.content_bytes != whole.size() - encoded_bytes) {
-    return failed(errc::corrupt);
+    return fail(errc::corrupt);
   }
   return header;
 }

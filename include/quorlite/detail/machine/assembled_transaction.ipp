@@ -31,7 +31,7 @@ QUORLITE_DECL std::error_code prepared_transaction::prepare(const assembled_tran
                                                             std::uint64_t lock_byte, bool redo) {
   for (const database_frames& frames : whole.databases) {
     std::shared_ptr<database> target = databases.find(frames.name);
-    result<database_write> write = failed(errc::no_such_database);
+    result<database_write> write = fail(errc::no_such_database);
     if (target != nullptr && target->exists()) {
       write = prepare_frames(frames, std::move(target), lock_byte, redo);
     }

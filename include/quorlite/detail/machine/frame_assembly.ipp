@@ -77,7 +77,7 @@ QUORLITE_DECL result<std::optional<assembled_transaction>> frame_assembly::take(
   const std::size_t expected = open == nullptr ? 0 : open->parts().size();
   if (frames.part != expected) {
     staged_.drop(id);
-    return failed(errc::malformed);
+    return fail(errc::malformed);
   }
   std::string why;
   if (frames.commit) {
@@ -88,7 +88,7 @@ QUORLITE_DECL result<std::optional<assembled_transaction>> frame_assembly::take(
   if (!has_room_for(entry.bytes.size(), open == nullptr)) {
     staged_.drop(id);
     last_refusal_ = entry.at.index;
-    return failed(errc::too_large);
+    return fail(errc::too_large);
   }
   if (open == nullptr) {
     open = &staged_.begin(id, entry.at.index);
@@ -112,11 +112,11 @@ QUORLITE_DECL result<std::optional<assembled_transaction>> frame_assembly::whole
     const result<command> earlier = native::decode(*part, lock_byte_);
     const auto* const frames = earlier ? std::get_if<frames_command>(&earlier->body) : nullptr;
     if (frames == nullptr || !frame_merge::merge(*frames, all.databases)) {
-      return failed(errc::malformed);
+      return fail(errc::malformed);
     }
   }
   if (!frame_merge::merge(last, all.databases)) {
-    return failed(errc::malformed);
+    return fail(errc::malformed);
   }
   return std::optional(std::move(all));
 }

@@ -80,14 +80,14 @@ QUORLITE_DECL result<proposal_token> machine_state::enter(const row& proposed,
                                                           std::span<database_write> writes,
                                                           std::uint32_t entries) {
   if (const std::error_code error = parts_->proposals.may_propose(proposed->id.term)) {
-    return failed(error);
+    return fail(error);
   }
   for (const database_write& write : writes) {
     const bool fits = write.target->store() == write.store &&
                       write.store->epoch() == write.ticket.epoch &&
                       write.store->head().version.next() == write.version;
     if (!fits) {
-      return failed(errc::stale_term);
+      return fail(errc::stale_term);
     }
   }
   for (database_write& write : writes) {
@@ -182,10 +182,10 @@ QUORLITE_DECL std::shared_ptr<captured_state> machine_state::capture() const {
 
 QUORLITE_DECL result<std::shared_ptr<captured_state>> machine_state::capture_whole() {
   if (parts_->health.halted) {
-    return failed(errc::halted);
+    return fail(errc::halted);
   }
   if (parts_->staged_up_to < parts_->applied.index || parts_->redo_until.value != 0) {
-    return failed(errc::busy);  // a replay is still bringing back what is staged, or torn
+    return fail(errc::busy);  // a replay is still bringing back what is staged, or torn
   }
   ++parts_->counters.snapshots_taken;
   return capture();

@@ -56,7 +56,7 @@ QUORLITE_DECL result<outcome_table> outcome_table::decode(bytes_view encoded) {
   table.floor_.sequence = read.u64();
   const std::uint64_t count = read.u64();
   if (read.failed() || count > limits::outcomes || read.remaining() != count * 24) {
-    return failed(errc::malformed);
+    return fail(errc::malformed);
   }
   for (std::uint64_t i = 0; i < count; ++i) {
     transaction_id id;
@@ -65,7 +65,7 @@ QUORLITE_DECL result<outcome_table> outcome_table::decode(bytes_view encoded) {
     table.record(id, log_index{read.u64()});
   }
   if (table.size() != count) {
-    return failed(errc::malformed);
+    return fail(errc::malformed);
   }
   return table;
 }

@@ -31,7 +31,7 @@ class pinned_snapshot final : public snapshot_reader {
                                                                      std::uint64_t lock_byte) {
     result<Layout> layout = Layout::make(header_of(state), lock_byte);
     if (!layout) {
-      return failed(layout.error());
+      return fail(layout.error());
     }
     return std::unique_ptr<snapshot_reader>(
         new pinned_snapshot(std::move(state), std::move(*layout)));

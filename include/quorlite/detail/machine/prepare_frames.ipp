@@ -77,10 +77,10 @@ QUORLITE_DECL std::uint64_t full_page_bytes(const frames_command& frames) noexce
   const bool delta = record.encoding == page_encoding::delta;
   if (delta) {
     if (record.number.value > base.page_count) {
-      return failed(errc::malformed);  // never on an image from before a shrink
+      return fail(errc::malformed);  // never on an image from before a shrink
     }
     if (const std::error_code error = check_delta(record.payload, frames.page_size)) {
-      return failed(error);
+      return fail(error);
     }
     const page_version* const before = reader.find(guard, base.version, record.number);
     if (before != nullptr && before->is_patch()) {
@@ -110,7 +110,7 @@ QUORLITE_DECL std::uint64_t full_page_bytes(const frames_command& frames) noexce
   page->set_hash(page_hash(record.number, page->image()));
   if (page->hash() != record.hash) {
     // Only a delta has anything to do with what this replica held.
-    return failed(delta ? errc::diverged : errc::malformed);
+    return fail(delta ? errc::diverged : errc::malformed);
   }
   return page;
 }
@@ -125,13 +125,13 @@ QUORLITE_DECL result<database_write> prepare_frames(const database_frames& frame
   const page_store::pin pinned = ready.store->pin_committed();
   const page_store::state base = pinned.at();
   if (frames.base_version != base.counted() || frames.base_hash != base.hash) {
-    return failed(errc::conflict);
+    return fail(errc::conflict);
   }
   if (base.page_size != 0 && base.page_size != frames.page_size) {
-    return failed(errc::malformed);
+    return fail(errc::malformed);
   }
   if (std::uint64_t{frames.page_size} * frames.pages.size() > limits::transaction_bytes) {
-    return failed(errc::malformed);  // before any of it is allocated
+    return fail(errc::malformed);  // before any of it is allocated
   }
   page_store::reader reader(ready.store);
   {
@@ -140,19 +140,19 @@ QUORLITE_DECL result<database_write> prepare_frames(const database_frames& frame
     for (const page_record& record : frames.pages) {
       result<page_block> page = build_page(record, frames, reader, guard, base);
       if (!page) {
-        return failed(page.error());
+        return fail(page.error());
       }
       ready.pages.push_back(std::move(*page));
     }
   }
   if (!fill_growth(ready.pages, base.page_count, frames.page_count, frames.page_size, lock_byte)) {
-    return failed(errc::malformed);
+    return fail(errc::malformed);
   }
   ready.hash = frames.result_hash;
   ready.version = base.version.next();
   if (!redo &&
       ready.store->hash_after(ready.pages, frames.page_count, pinned) != frames.result_hash) {
-    return failed(errc::diverged);
+    return fail(errc::diverged);
   }
   return ready;
 }

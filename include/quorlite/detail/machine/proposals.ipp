@@ -54,7 +54,7 @@ QUORLITE_DECL std::error_code proposal_table::may_propose(term expected) const {
 
 QUORLITE_DECL result<transaction_id> proposal_table::next_id(term expected) {
   if (const std::error_code error = may_propose(expected)) {
-    return failed(error);
+    return fail(error);
   }
   return transaction_id{expected, next_sequence_++};
 }

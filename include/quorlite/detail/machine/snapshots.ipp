@@ -30,7 +30,7 @@ QUORLITE_DECL result<std::unique_ptr<snapshot_stage>> stage_restore(const void* 
   std::error_code error;
   std::unique_ptr<restore_target> target = base.begin_restore(error);
   if (error) {
-    return failed(error);
+    return fail(error);
   }
   return std::unique_ptr<snapshot_stage>(
       std::make_unique<staged_restore>(owner, std::move(target), options));

@@ -61,7 +61,7 @@ class staged_base final : public restore_target {
   [[nodiscard]] result<std::shared_ptr<page_store>> begin(std::string_view name,
                                                           const page_store::state& at) override {
     if (const std::error_code error = finish()) {
-      return failed(error);
+      return fail(error);
     }
     auto store = page_store::make(at, epoch_number{1}, lock_byte_, gauge_);
     std::string own(name);
@@ -69,7 +69,7 @@ class staged_base final : public restore_target {
     if (at.page_size != 0) {
       auto opened = stage_->open(name, at.page_size);
       if (!opened) {
-        return failed(opened.error());
+        return fail(opened.error());
       }
       line.content = std::move(*opened);
       store->set_base(std::make_shared<stored_pages>(line.content, own, board_), at.page_count);
@@ -136,7 +136,7 @@ QUORLITE_DECL stored_base::~stored_base() = default;
 QUORLITE_DECL result<loaded_base> stored_base::load() {
   result<recovery> found = storage_.recover();
   if (!found) {
-    return failed(found.error());
+    return fail(found.error());
   }
   loaded_base base;
   base.found = std::move(*found);
@@ -144,7 +144,7 @@ QUORLITE_DECL result<loaded_base> stored_base::load() {
   for (const recovery::database& line : base.found.databases) {
     auto store = load(line, exact);
     if (!store) {
-      return failed(store.error());
+      return fail(store.error());
     }
     base.stores.push_back(std::move(*store));
   }
@@ -158,7 +158,7 @@ QUORLITE_DECL result<std::shared_ptr<page_store>> stored_base::load(const recove
                       line.version.value != 0;
   const bool empty = line.page_count == 0 && line.page_size == 0 && line.hash == 0;
   if (!is_database_name(line.name) || !(filled || empty)) {
-    return failed(errc::corrupt);
+    return fail(errc::corrupt);
   }
   auto store = page_store::make({line.version, line.page_count, line.hash, line.page_size},
                                 epoch_number{1}, lock_byte_, gauge_);
@@ -166,11 +166,11 @@ QUORLITE_DECL result<std::shared_ptr<page_store>> stored_base::load(const recove
   if (filled) {
     auto content = storage_.open(line.name, line.page_size);
     if (!content) {
-      return failed(content.error());
+      return fail(content.error());
     }
     known.content = std::move(*content);
     if (const std::error_code error = load_hashes(line, *known.content, *store, exact)) {
-      return failed(error);
+      return fail(error);
     }
     store->set_base(std::make_shared<stored_pages>(known.content, line.name, board_),
                     line.page_count);

@@ -71,12 +71,12 @@ QUORLITE_DECL result<bytes_view> page_store::reader::image(const guard& proof, c
     } else if (!error) {
       return hash == 0 ? bytes_view{} : bytes_view{scratch_};
     } else if (at.doomed()) {
-      return failed(errc::stale_term);
+      return fail(errc::stale_term);
     } else {
       if (const page_source* const base = store_->source_.load(std::memory_order_acquire)) {
         base->damaged(number, error);
       }
-      return failed(error);
+      return fail(error);
     }
   }
 }

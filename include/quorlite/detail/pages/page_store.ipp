@@ -194,7 +194,7 @@ QUORLITE_DECL result<page_store::pin> page_store::pin_version(epoch_number expec
   std::shared_ptr<page_store> self = shared_from_this();
   const std::lock_guard lock(mutex_);
   if (expected != epoch() || version < line_.committed().version) {
-    return failed(errc::stale_term);
+    return fail(errc::stale_term);
   }
   const state& at = line_.state_at(version);
   line_.chains().pins().make_room();

@@ -60,13 +60,13 @@ QUORLITE_DECL std::shared_ptr<database> registry::find(std::string_view name) co
 
 QUORLITE_DECL result<std::shared_ptr<database>> registry::find_or_make(std::string_view name) {
   if (!is_database_name(name)) {
-    return failed(errc::invalid_name);
+    return fail(errc::invalid_name);
   }
   const std::lock_guard guard(mutex_);
   if (by_name_.size() >= names_max && by_name_.find(name) == by_name_.end()) {
     forget_unused();
     if (by_name_.size() >= names_max) {
-      return failed(errc::too_many_databases);
+      return fail(errc::too_many_databases);
     }
   }
   return made(name);

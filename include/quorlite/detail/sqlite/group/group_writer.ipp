@@ -149,7 +149,7 @@ QUORLITE_DECL result<group_writer*> group_writers::of(std::string_view name) {
   if (found == writers_.end()) {
     const auto target = through_.host().database_named(name);
     if (!target.has_value()) {
-      return failed(target.error());
+      return fail(target.error());
     }
     found = writers_
                 .emplace(name, std::make_unique<group_writer>(engine_, through_, std::string(name),

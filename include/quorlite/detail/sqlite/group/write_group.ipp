@@ -41,17 +41,17 @@ QUORLITE_DECL result<std::unique_ptr<group_executor>> group_executor::open(
     vfs& through, const std::string& name, connection_options options) {
   result<connection> db = open_connection(through, name, options);
   if (!db) {
-    return failed(db.error());
+    return fail(db.error());
   }
   // Savepoints keep what they may have to restore; past 64 KiB SQLite would put that in a file.
   if (sqlite3_exec(*db, "PRAGMA temp_store=MEMORY", nullptr, nullptr, nullptr) != SQLITE_OK) {
-    return failed(errc::sqlite_failed);
+    return fail(errc::sqlite_failed);
   }
   auto made = std::unique_ptr<group_executor>(new group_executor(std::move(*db)));
   if (!made->begin_.is_prepared() || !made->commit_.is_prepared() ||
       !made->rollback_.is_prepared() || !made->savepoint_.is_prepared() ||
       !made->release_.is_prepared() || !made->undo_.is_prepared()) {
-    return failed(errc::sqlite_failed);
+    return fail(errc::sqlite_failed);
   }
   return made;
 }

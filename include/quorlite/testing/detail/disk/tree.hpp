@@ -133,7 +133,7 @@ class disk_tree {
 
  private:
   static tl::unexpected<std::error_code> refused(std::errc why) noexcept {
-    return failed(std::make_error_code(why));
+    return fail(std::make_error_code(why));
   }
 
   void collect(node_id directory, const std::string& prefix, std::vector<std::string>& into) const;

@@ -113,7 +113,7 @@ QUORLITE_DECL result<node_id> disk_tree::find_directory(std::string_view path) c
   }
   const auto place = find(path);
   if (!place) {
-    return failed(place.error());
+    return fail(place.error());
   }
   if (place->node == 0) {
     return refused(std::errc::no_such_file_or_directory);

@@ -75,7 +75,7 @@ void check_new_handles(H& harness, conformance_report& report) {
   other.databases["app.db"].write(1, 2, 93).version = 1;
   {
     auto stage = storage->begin_stage();
-    const auto staged = stage ? stage->open("app.db", 4096) : failed(stage.error());
+    const auto staged = stage ? stage->open("app.db", 4096) : fail(stage.error());
     if (!law.expect(staged.has_value(), "a stage begins a database")) {
       return;
     }
@@ -104,7 +104,7 @@ void check_old_handle_beside_flush(H& harness, law_check& law, std::uint32_t pag
   next.databases["app.db"].write(1, 4, 94).version = 1;
   const auto rewrite = [&] {
     auto flush = storage->begin_flush(next.at.index);
-    const auto fresh = flush ? flush->open("app.db", page_size) : failed(flush.error());
+    const auto fresh = flush ? flush->open("app.db", page_size) : fail(flush.error());
     law.expect(fresh && !write_pages(*flush, *fresh, {}, next.databases["app.db"]),
                "a flush begins a database anew under a name that exists");
     return flush;

@@ -117,7 +117,7 @@ template <class S>
                                                         const model_content& next) {
   auto flush = storage.begin_flush(next.at.index);
   if (!flush) {
-    return failed(flush.error());
+    return fail(flush.error());
   }
   for (const auto& [name, database] : next.databases) {
     const model_database from = before_flush(old, name, database.page_size);
@@ -126,10 +126,10 @@ template <class S>
     const auto handle =
         anew ? flush->open(name, database.page_size) : storage.open(name, database.page_size);
     if (!handle) {
-      return failed(handle.error());
+      return fail(handle.error());
     }
     if (const std::error_code error = write_pages(*flush, *handle, from, database)) {
-      return failed(error);
+      return fail(error);
     }
   }
   return flush;
@@ -151,15 +151,15 @@ template <class S>
 [[nodiscard]] result<typename S::stage_type> fill_stage(S& storage, const model_content& next) {
   auto stage = storage.begin_stage();
   if (!stage) {
-    return failed(stage.error());
+    return fail(stage.error());
   }
   for (const auto& [name, database] : next.databases) {
     const auto handle = stage->open(name, database.page_size);
     if (!handle) {
-      return failed(handle.error());
+      return fail(handle.error());
     }
     if (const std::error_code error = write_pages(*stage, *handle, model_database{}, database)) {
-      return failed(error);
+      return fail(error);
     }
   }
   return stage;

@@ -56,7 +56,7 @@ QUORLITE_DECL result<std::uint64_t> world::state::begin_boot(server_id id, state
   boot_of(id).boot = boot;
   if (const std::error_code error = node(id).start(machine)) {
     boot_of(id).boot = 0;
-    return failed(error);
+    return fail(error);
   }
   return boot;
 }
