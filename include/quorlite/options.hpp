@@ -33,11 +33,11 @@ struct fsm_options {
 };
 
 struct proposer_options {
-  milliseconds commit_limit{30'000};  ///< how long a COMMIT waits for its answer
+  milliseconds commit_timeout{30'000};  ///< how long a COMMIT waits for its answer
   std::size_t entry_bytes = std::size_t{1}
                             << 20U;  ///< larger transactions are cut into several entries
   std::size_t in_flight_bytes = std::size_t{64} << 20U;  ///< more on their way: COMMIT answers busy
-  bool until_certain =
+  bool wait_until_certain =
       false;  ///< after lost leadership wait, within the limit, rather than answer "unknown"
 };
 
@@ -45,7 +45,7 @@ struct vfs_options {
   /// Under which SQLite knows it (`vfs=` in URIs). Unique in the process.
   std::string name = "quorlite";
   /// A transaction that writes more ends with SQLITE_FULL. Bytes.
-  std::uint64_t write_set_bytes_max = std::uint64_t{512} << 20U;
+  std::uint64_t write_set_bytes = std::uint64_t{512} << 20U;
   /// The VFS for plain and temporary files, for time and random numbers; nullptr: the default one.
   sqlite3_vfs* base = nullptr;
 };

@@ -234,7 +234,7 @@ class basic_bench {
   /// Enters a transaction that is built on the heads, and proposes it.
   /// @param at_most bytes of one entry
   sent send(std::vector<change> changes, std::size_t at_most = 1U << 20U,
-            bool until_certain = false) {
+            bool wait_until_certain = false) {
     sent made;
     const result<transaction_id> id = next_id(machine_->leader().term);
     if (!id) {
@@ -243,7 +243,7 @@ class basic_bench {
     }
     made.id = *id;
     made.row = row_of(*id);
-    made.row->until_certain = until_certain;
+    made.row->wait_until_certain = wait_until_certain;
     write_plan plan;
     for (const change& one : changes) {
       const auto target = machine_->databases().find(one.name);

@@ -34,7 +34,7 @@ struct ruling {
 /// Options of a replica whose clients are impatient. @param entry_bytes where transactions are cut
 inline replica_options impatient(std::size_t entry_bytes = 65536) {
   replica_options options;
-  options.commits.commit_limit = milliseconds{10};
+  options.commits.commit_timeout = milliseconds{10};
   options.commits.entry_bytes = entry_bytes;
   return options;
 }

@@ -303,7 +303,7 @@ TEST_CASE("PRAGMA busy_timeout sets our patience and keeps our busy handler") {
 
 TEST_CASE("a write set over its limit ends with SQLITE_FULL and a clean rollback") {
   local_host host;
-  vfs door{host, {.name = "vfs-small", .write_set_bytes_max = 40 * 4096}};
+  vfs door{host, {.name = "vfs-small", .write_set_bytes = 40 * 4096}};
   connection db = open_connection(door, "a.db").value();
   REQUIRE(run(db, "PRAGMA cache_size=5; CREATE TABLE t(x)") == SQLITE_OK);
   const auto fill = [](int rows) {

@@ -38,7 +38,7 @@ struct world {
   int commits = 0;
 
   explicit world(std::uint64_t write_set_bytes = std::uint64_t{512} << 20U)
-      : door(host, {.name = "vfs-group", .write_set_bytes_max = write_set_bytes}),
+      : door(host, {.name = "vfs-group", .write_set_bytes = write_set_bytes}),
         executor(detail::group_executor::open(door, "a.db", {}).value()) {
     REQUIRE(run(open(), "CREATE TABLE t(x UNIQUE)") == SQLITE_OK);
   }

@@ -67,7 +67,7 @@ QUORLITE_DECL void proposer::wait_for_quiet(database& target, milliseconds slice
 
 QUORLITE_DECL proposer::row proposer::make_row() const {
   auto own = std::make_shared<proposal>(engine_);
-  own->until_certain = options_.until_certain;
+  own->wait_until_certain = options_.wait_until_certain;
   return own;
 }
 
@@ -88,7 +88,7 @@ QUORLITE_DECL commit_result proposer::commit(std::span<database_write> writes) n
   if (error) {
     return {error, {}};
   }
-  static_cast<void>(own->signal.wait(engine_, options_.commit_limit));
+  static_cast<void>(own->signal.wait(engine_, options_.commit_timeout));
   in_flight_.fetch_sub(sent);
   return {conclude(own), own->id};
 }
@@ -197,7 +197,7 @@ QUORLITE_DECL std::error_code proposer::submit(decltype(command::body) body) {
   if (const std::error_code error = send(in_term, std::move(body), own)) {
     return error;
   }
-  static_cast<void>(own->signal.wait(engine_, options_.commit_limit));
+  static_cast<void>(own->signal.wait(engine_, options_.commit_timeout));
   return conclude(own);
 }
 

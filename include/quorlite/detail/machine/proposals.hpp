@@ -43,7 +43,7 @@ struct proposal {
   transaction_id id;
   std::vector<database_write> writes;  ///< the versions on the heads, once they are installed
   bool barrier = false;                ///< a read barrier: the engine's good news is its answer
-  bool until_certain =
+  bool wait_until_certain =
       false;  ///< the waiter would rather wait than hear `unknown` of lost leadership
   bool handed_over = false;  ///< propose() has returned for every entry
   bool lost = false;         ///< its leadership is gone

@@ -163,7 +163,7 @@ QUORLITE_DECL void proposal_table::lose(const row& loser) {
 QUORLITE_DECL void proposal_table::answer_lost(const row& lost, settle_reason why) {
   if (lost->id.term < overtaken_) {
     answer(lost, proposal_state::not_applied, why);
-  } else if (!lost->until_certain) {
+  } else if (!lost->wait_until_certain) {
     answer(lost, proposal_state::unknown, why);
   }
 }

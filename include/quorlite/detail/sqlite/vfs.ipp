@@ -45,7 +45,7 @@ QUORLITE_DECL draft_limits vfs::bounds_of(const vfs_options& options) noexcept {
   // Tests move the lock byte; it must not move while a database is open.
   const int lock_byte = sqlite3_test_control(SQLITE_TESTCTRL_PENDING_BYTE, 0);
   return {.lock_byte = static_cast<std::uint64_t>(static_cast<unsigned>(lock_byte)),
-          .write_set_bytes = options.write_set_bytes_max};
+          .write_set_bytes = options.write_set_bytes};
 }
 
 QUORLITE_DECL vfs_core& vfs::core_of(sqlite3_vfs* self) noexcept {
