@@ -239,7 +239,7 @@ template <consensus Consensus, storage Storage>
 apply_result fsm<Consensus, Storage>::commit(const log_entry& entry, transaction_id id,
                                              const detail::assembled_transaction& whole) {
   detail::prepared_transaction ready;
-  const bool redo = state_.is_redoing();  // only the strand changes it
+  const bool redo = state_.is_recovering();  // only the strand changes it
   const std::error_code error =
       ready.prepare(whole, state_.databases(), state_.options().lock_byte, redo);
   const hold held = state_.hold();

@@ -104,7 +104,7 @@ QUORLITE_DECL std::error_code replica_core::readiness() const {
     return started_;
   }
   const auto held = machine_.hold();
-  return machine_.is_redoing() ? make_error_code(errc::busy) : std::error_code{};
+  return machine_.is_recovering() ? make_error_code(errc::busy) : std::error_code{};
 }
 
 QUORLITE_DECL result<connection> replica_core::open(std::string_view name,

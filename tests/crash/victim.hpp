@@ -92,7 +92,7 @@ class player {
     }
     {
       const auto held = machine.state().hold();
-      if (machine.state().is_redoing()) {
+      if (machine.state().is_recovering()) {
         return "still redoing";
       }
     }

@@ -235,7 +235,7 @@ struct foreign_entry_visitor {
     result<database_write> ready =
         prepare_foreign(earlier, frames, std::move(target), machine.options().lock_byte);
     const auto held = machine.hold();
-    if (machine.is_redoing()) {
+    if (machine.is_recovering()) {
       // These entries do not say which hash their result has, and the base cannot be asked for one.
       return machine.halt(errc::corrupt,
                           "a crash tore the base, and a foreign log cannot mend it, at",

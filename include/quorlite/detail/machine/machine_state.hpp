@@ -69,7 +69,7 @@ class machine_state {
   [[nodiscard]] log_position applied() const noexcept;
   [[nodiscard]] log_position durable() const noexcept;
   /// The base stands between two positions until the log was replayed to the later one.
-  [[nodiscard]] bool is_redoing() const noexcept;
+  [[nodiscard]] bool is_recovering() const noexcept;
   [[nodiscard]] const quorlite::leader_info& leader() const noexcept;
   [[nodiscard]] frame_assembly& assembly() noexcept;
   [[nodiscard]] proposal_table& proposals() noexcept;

@@ -34,7 +34,7 @@ QUORLITE_DECL const machine_counters& machine_state::counters() const noexcept {
 }
 QUORLITE_DECL log_position machine_state::applied() const noexcept { return parts_->applied; }
 QUORLITE_DECL log_position machine_state::durable() const noexcept { return parts_->durable; }
-QUORLITE_DECL bool machine_state::is_redoing() const noexcept {
+QUORLITE_DECL bool machine_state::is_recovering() const noexcept {
   return parts_->redo_until.value != 0;
 }
 QUORLITE_DECL registry& machine_state::databases() noexcept { return parts_->databases; }
