@@ -123,7 +123,7 @@ class fsm final : public state_machine, public detail::flush_port, private detai
   };
 
   apply_result move(const log_entry& entry, transaction_id id,
-                    const detail::frames_command& frames);
+                    const detail::write_set_command& frames);
   apply_result commit(const log_entry& entry, transaction_id id,
                       const detail::assembled_transaction& whole);
   apply_result checked(apply_result said);
@@ -223,7 +223,7 @@ apply_result fsm<Consensus, Storage>::checked(apply_result said) {
 
 template <consensus Consensus, storage Storage>
 apply_result fsm<Consensus, Storage>::move(const log_entry& entry, transaction_id id,
-                                           const detail::frames_command& frames) {
+                                           const detail::write_set_command& frames) {
   detail::assembled_transaction whole;
   {
     const hold held = state_.hold();

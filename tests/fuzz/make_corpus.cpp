@@ -157,7 +157,7 @@ void native_commands() {
   }();
   bytes delta;
   static_cast<void>(encode_delta(page, after, 512, delta));
-  frames_command frames;
+  write_set_command frames;
   database_frames one;
   one.name = "a.db";
   one.base_version = version_number{3};

@@ -123,7 +123,7 @@ class scripted_replica {
     const auto decoded = native::decode(one.entry, limits::lock_byte_default);
     REQUIRE(decoded.has_value());
     ruling now;
-    if (std::holds_alternative<frames_command>(decoded->body) && !rulings_.empty()) {
+    if (std::holds_alternative<write_set_command>(decoded->body) && !rulings_.empty()) {
       now = rulings_.front();
       rulings_.pop_front();
     }

@@ -29,9 +29,9 @@ using quorlite::transaction_id;
 using quorlite::version_number;
 using quorlite::detail::command;
 using quorlite::detail::database_frames;
-using quorlite::detail::frames_command;
 using quorlite::detail::page_encoding;
 using quorlite::detail::page_record;
+using quorlite::detail::write_set_command;
 namespace limits = quorlite::limits;
 namespace native = quorlite::detail::native;
 
@@ -79,7 +79,7 @@ page_record random_record(generator& random, std::uint32_t number, std::uint32_t
   return page;
 }
 
-void fill_frames(generator& random, frames_command& frames, owned_command& owner) {
+void fill_frames(generator& random, write_set_command& frames, owned_command& owner) {
   frames.part = static_cast<std::uint32_t>(random.skewed());
   frames.commit = random.below(2) == 0;
   std::uint64_t databases = random.below(3) + 1;
@@ -114,7 +114,7 @@ void fill_command(generator& random, owned_command& owner) {
     case 3: owner.made.body = quorlite::detail::checkpoint_command{}; break;
     case 4: owner.made.body = quorlite::detail::drop_command{name}; break;
     case 5: owner.made.body = quorlite::detail::barrier_command{}; break;
-    default: fill_frames(random, owner.made.body.emplace<frames_command>(), owner); break;
+    default: fill_frames(random, owner.made.body.emplace<write_set_command>(), owner); break;
   }
 }
 
@@ -142,8 +142,8 @@ struct same_body {
   bool operator()(const quorlite::detail::undo_command& one) const {
     return one.target == std::get<quorlite::detail::undo_command>(other->body).target;
   }
-  bool operator()(const frames_command& one) const {
-    const auto& two = std::get<frames_command>(other->body);
+  bool operator()(const write_set_command& one) const {
+    const auto& two = std::get<write_set_command>(other->body);
     bool equal = one.part == two.part && one.commit == two.commit &&
                  one.databases.size() == two.databases.size();
     for (std::size_t i = 0; equal && i < one.databases.size(); ++i) {
@@ -232,7 +232,7 @@ owned_command small_transaction() {
   generator random{3};
   owned_command owner;
   owner.made.id = {term{4}, 1234};
-  auto& frames = owner.made.body.emplace<frames_command>();
+  auto& frames = owner.made.body.emplace<write_set_command>();
   frames.databases.resize(1);
   database_frames& one = frames.databases[0];
   one.name = owner.names.emplace_back("app.db");
@@ -575,10 +575,10 @@ TEST_CASE("what breaks a rule is not encoded and leaves the output as it was") {
   };
   CHECK(refused({{term{1}, 1}, quorlite::detail::open_command{"x-wal"}}));
   CHECK(refused({{}, quorlite::detail::barrier_command{}}));
-  CHECK(refused({{term{1}, 1}, frames_command{}}));
+  CHECK(refused({{term{1}, 1}, write_set_command{}}));
   const auto bent = [&](auto bend) {
     owned_command owner = small_transaction();
-    bend(std::get<frames_command>(owner.made.body).databases[0]);
+    bend(std::get<write_set_command>(owner.made.body).databases[0]);
     return refused(owner.made);
   };
   CHECK_FALSE(bent([](database_frames&) {}));
@@ -593,8 +593,8 @@ TEST_CASE("what breaks a rule is not encoded and leaves the output as it was") {
 
 TEST_CASE("an entry that would be too big is not encoded") {
   const bytes page = generator{1}.some_bytes(65536);
-  command big{{term{1}, 1}, frames_command{}};
-  auto& frames = std::get<frames_command>(big.body);
+  command big{{term{1}, 1}, write_set_command{}};
+  auto& frames = std::get<write_set_command>(big.body);
   frames.databases.resize(1);
   database_frames& one = frames.databases[0];
   one.name = "app.db";
@@ -619,7 +619,7 @@ TEST_CASE("the bounds for cutting transactions are never below the truth") {
     CAPTURE(seed, round);
     owned_command owner;
     owner.made.id = random_id(random);
-    auto& frames = owner.made.body.emplace<frames_command>();
+    auto& frames = owner.made.body.emplace<write_set_command>();
     fill_frames(random, frames, owner);
     std::size_t names = 0;
     std::size_t records = 0;
@@ -635,8 +635,8 @@ TEST_CASE("the bounds for cutting transactions are never below the truth") {
   // The widest of everything but the payload.
   const std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
   const std::string name(255, 'x');
-  command widest{{term{most}, most}, frames_command{UINT32_MAX, true, {}}};
-  auto& frames = std::get<frames_command>(widest.body);
+  command widest{{term{most}, most}, write_set_command{UINT32_MAX, true, {}}};
+  auto& frames = std::get<write_set_command>(widest.body);
   frames.databases.resize(1);
   frames.databases[0] = {name, version_number{most}, most, 65536, limits::page_count_max, most, {}};
   const bytes page(65536);
@@ -648,7 +648,7 @@ TEST_CASE("the bounds for cutting transactions are never below the truth") {
 
 TEST_CASE("a one-row transaction costs little besides its deltas") {
   owned_command owner = small_transaction();
-  auto& pages = std::get<frames_command>(owner.made.body).databases[0].pages;
+  auto& pages = std::get<write_set_command>(owner.made.body).databases[0].pages;
   pages.erase(pages.begin() + 1, pages.end());
   CHECK(native::encoded_bytes(owner.made) - pages[0].payload.size() == 53);
 }

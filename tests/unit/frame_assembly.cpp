@@ -30,7 +30,7 @@ database_frames frames_of(std::string_view name, std::vector<std::uint32_t> numb
   return made;
 }
 
-frames_command part_of(std::uint32_t part, bool commit, std::vector<database_frames> databases) {
+write_set_command part_of(std::uint32_t part, bool commit, std::vector<database_frames> databases) {
   return {part, commit, std::move(databases)};
 }
 
@@ -39,23 +39,23 @@ struct fixture {
   std::uint64_t next_index = 1;
 
   /// Encodes and decodes the command, as an entry at the next index.
-  result<std::optional<assembled_transaction>> take(transaction_id of, frames_command frames) {
+  result<std::optional<assembled_transaction>> take(transaction_id of, write_set_command frames) {
     bytes entry;
     REQUIRE_FALSE(native::encode({of, std::move(frames)}, entry, lock_byte));
     const auto decoded = native::decode(entry, lock_byte);
     REQUIRE(decoded);
-    auto taken = assembly.take(of, std::get<frames_command>(decoded->body),
+    auto taken = assembly.take(of, std::get<write_set_command>(decoded->body),
                                {{log_index{next_index++}, of.term}, entry});
     if (taken && *taken) {
       kept.push_back(std::move(entry));  // the result points into it
     }
     return taken;
   }
-  bool stages(transaction_id of, frames_command frames) {
+  bool stages(transaction_id of, write_set_command frames) {
     const auto taken = take(of, std::move(frames));
     return taken && !*taken;
   }
-  std::error_code refusal(transaction_id of, frames_command frames) {
+  std::error_code refusal(transaction_id of, write_set_command frames) {
     const auto taken = take(of, std::move(frames));
     if (taken) {
       return {};

@@ -54,7 +54,7 @@ template <class Edit>
 bytes edited(bytes_view entry, Edit edit) {
   auto decoded = native::decode(entry, lock_byte);
   REQUIRE(decoded);
-  edit(*decoded, std::get<frames_command>(decoded->body));
+  edit(*decoded, std::get<write_set_command>(decoded->body));
   bytes out;
   REQUIRE_FALSE(native::encode(*decoded, out, lock_byte));
   return out;
@@ -80,7 +80,7 @@ TEST_CASE("an entry built on another version is refused and changes nothing") {
   const bench::sent stale = p.commit(some_pages(2));
   p.commit(some_pages(3));
   const auto before = p.follower.all();
-  const bytes behind = edited(stale.entries[0], [](command&, frames_command& frames) {
+  const bytes behind = edited(stale.entries[0], [](command&, write_set_command& frames) {
     frames.databases[0].base_version = version_number{7};
   });
   CHECK(p.follower.apply_next(behind, first_term) == apply_result::applied);
@@ -95,7 +95,7 @@ TEST_CASE("an entry built on another history with the same version is refused") 
   p.both(some_pages(1));
   const bench::sent next = p.commit(some_pages(2));
   const auto before = p.follower.all();
-  const bytes other = edited(next.entries[0], [](command&, frames_command& frames) {
+  const bytes other = edited(next.entries[0], [](command&, write_set_command& frames) {
     frames.databases[0].base_hash ^= 1U;
   });
   CHECK(p.follower.apply_next(other, first_term) == apply_result::applied);
@@ -203,7 +203,7 @@ TEST_CASE("another result than the leader's halts the replica and says where") {
   p.both(some_pages(1));
   const bench::sent made = p.commit(some_pages(2));
   const auto before = p.follower.all();
-  const bytes other = edited(made.entries[0], [](command&, frames_command& frames) {
+  const bytes other = edited(made.entries[0], [](command&, write_set_command& frames) {
     frames.databases[0].result_hash ^= 1U;
   });
   CHECK(p.follower.apply_next(other, first_term) == apply_result::halted);
@@ -218,7 +218,7 @@ TEST_CASE("a delta that gives another page than the leader's halts the replica")
   pair p;
   p.both(some_pages(1));
   const bench::sent made = p.commit(some_pages(2));
-  const bytes other = edited(made.entries[0], [](command&, frames_command& frames) {
+  const bytes other = edited(made.entries[0], [](command&, write_set_command& frames) {
     REQUIRE(frames.databases[0].pages[0].encoding == page_encoding::delta);
     frames.databases[0].pages[0].hash ^= 1U;
   });
@@ -229,7 +229,7 @@ TEST_CASE("a delta that gives another page than the leader's halts the replica")
 TEST_CASE("a full page whose hash is wrong in the entry itself is refused alike everywhere") {
   pair p;
   const bench::sent made = p.commit(some_pages(2));
-  const bytes other = edited(made.entries[0], [](command&, frames_command& frames) {
+  const bytes other = edited(made.entries[0], [](command&, write_set_command& frames) {
     REQUIRE(frames.databases[0].pages[0].encoding == page_encoding::full);
     frames.databases[0].pages[0].hash ^= 1U;
   });
@@ -249,7 +249,7 @@ TEST_CASE("a database keeps the page size that its first entry gave it") {
   frames.page_size = 1024;
   frames.page_count = 1;
   frames.pages.push_back({page_number{1}, page_encoding::zero, 0, {}});
-  const command other{{first_term, 50}, frames_command{0, true, {frames}}};
+  const command other{{first_term, 50}, write_set_command{0, true, {frames}}};
   CHECK(p.follower.apply_next(other, first_term) == apply_result::applied);
   CHECK(p.follower->counters().malformed == 1);
   CHECK(p.follower.copy("a.db").state == base);
@@ -259,7 +259,7 @@ TEST_CASE("an entry that adds too many pages without carrying them is refused") 
   pair p;
   p.both({{"a.db", {{1, 1}}}});
   const bench::sent made = p.commit({{"a.db", {{1, 2}}}});
-  const bytes huge = edited(made.entries[0], [](command&, frames_command& frames) {
+  const bytes huge = edited(made.entries[0], [](command&, write_set_command& frames) {
     frames.databases[0].page_count = limits::page_count_max;
   });
   CHECK(p.follower.apply_next(huge, first_term) == apply_result::applied);
@@ -270,7 +270,7 @@ TEST_CASE("a few bytes that stand for more pages than a transaction may make are
   pair p;
   constexpr std::uint32_t page_size = 65536;
   const bytes zeros(page_size);
-  frames_command frames;
+  write_set_command frames;
   database_frames& one = frames.databases.emplace_back();
   one.name = "a.db";
   one.page_size = page_size;
@@ -403,7 +403,7 @@ TEST_CASE("one entry commits two databases together or neither") {
   CHECK(p.leader.all() == p.follower.all());
   const bench::sent next = p.commit({{"a.db", {{1, 4}}}, {"b.db", {{1, 5}}}});
   const auto before = p.follower.all();
-  const bytes half = edited(next.entries[0], [](command&, frames_command& frames) {
+  const bytes half = edited(next.entries[0], [](command&, write_set_command& frames) {
     frames.databases[1].base_hash ^= 1U;
   });
   CHECK(p.follower.apply_next(half, first_term) == apply_result::applied);

@@ -223,7 +223,7 @@ ordered_json kinds_of(const std::vector<golden_entry>& log) {
       continue;
     }
     count(kinds[decoded->body.index()]);
-    if (const auto* const frames = std::get_if<frames_command>(&decoded->body)) {
+    if (const auto* const frames = std::get_if<write_set_command>(&decoded->body)) {
       if (!frames->commit) {
         count("parts before the last");
       }
@@ -256,7 +256,7 @@ ordered_json fates_of(const Replica& in, const std::vector<golden_entry>& log) {
   std::set<transaction_id> ids;
   for (const golden_entry& one : log) {
     const auto decoded = native::decode(one.content);
-    if (decoded && std::holds_alternative<frames_command>(decoded->body)) {
+    if (decoded && std::holds_alternative<write_set_command>(decoded->body)) {
       ids.insert(decoded->id);
     }
   }

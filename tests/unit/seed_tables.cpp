@@ -342,7 +342,7 @@ TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction"
             nameless.page_count = 1;
             nameless.pages = {{page_number{1}, page_encoding::zero, 0, {}}};
             bytes out;
-            CHECK(native::encode({{first_term, 1}, frames_command{0, true, {nameless}}}, out,
+            CHECK(native::encode({{first_term, 1}, write_set_command{0, true, {nameless}}}, out,
                                  lock_byte));
           }},
       row{"1: a zombie's, no commit", "replace by a surrogate, dry run", kept::as_it_was,

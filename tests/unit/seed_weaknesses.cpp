@@ -382,7 +382,7 @@ TEST_CASE("W12: a poisonous entry stops no replica, and a replica that differs s
   CHECK(follower.all() == leader.all());
 
   auto lies = *native::decode(first.entries[0], lock_byte);
-  std::get<frames_command>(lies.body).databases[0].result_hash += 1;
+  std::get<write_set_command>(lies.body).databases[0].result_hash += 1;
   machine alone;
   CHECK(alone.apply_next(lies, first_term) == apply_result::halted);
   CHECK(alone->health().error == errc::diverged);
@@ -540,7 +540,7 @@ TEST_CASE("W19: entries say their version and database, and no flipped bit of on
   const auto sent = m.send(pages_of("a.db"), one_page_an_entry);
   const auto as_sent = native::decode(sent.entries[0], lock_byte);
   REQUIRE(as_sent);
-  CHECK(std::get<frames_command>(as_sent->body).databases[0].name == "a.db");
+  CHECK(std::get<write_set_command>(as_sent->body).databases[0].name == "a.db");
   for (std::size_t bit = 0; bit < sent.entries[0].size() * 8; ++bit) {
     bytes damaged = sent.entries[0];
     damaged[bit / 8] ^= static_cast<std::byte>(1U << (bit % 8));

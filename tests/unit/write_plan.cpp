@@ -80,7 +80,7 @@ void follow(const std::vector<twin>& twins, const std::vector<bytes>& entries) {
   for (std::size_t n = 0; n < entries.size(); ++n) {
     const auto decoded = native::decode(entries[n], lock_byte);
     REQUIRE(decoded);
-    const auto& frames = std::get<frames_command>(decoded->body);
+    const auto& frames = std::get<write_set_command>(decoded->body);
     CHECK(frames.part == n);
     CHECK(frames.commit == (n + 1 == entries.size()));
     const auto whole =
@@ -134,7 +134,7 @@ const std::map<std::uint32_t, std::uint8_t> ten_pages{{1, 1}, {2, 2}, {3, 3}, {4
 std::vector<page_record> records_of(const bytes& entry) {
   const auto decoded = native::decode(entry, lock_byte);
   REQUIRE(decoded);
-  return std::get<frames_command>(decoded->body).databases.at(0).pages;
+  return std::get<write_set_command>(decoded->body).databases.at(0).pages;
 }
 
 }  // namespace

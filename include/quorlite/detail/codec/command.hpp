@@ -51,7 +51,7 @@ struct open_command {
 };
 /// Pages of a transaction. One that needs several entries sends part 0, 1, … and commits with the
 /// last; until then its pages are staged, visible to nobody.
-struct frames_command {
+struct write_set_command {
   std::uint32_t part = 0;
   bool commit = true;
   std::vector<database_frames> databases;  ///< ascending by name, at least one
@@ -74,7 +74,7 @@ struct barrier_command {};
 /// One entry. `id` is what its proposer waits for.
 struct command {
   transaction_id id;
-  std::variant<open_command, frames_command, undo_command, checkpoint_command, drop_command,
+  std::variant<open_command, write_set_command, undo_command, checkpoint_command, drop_command,
                barrier_command>
       body;
 };

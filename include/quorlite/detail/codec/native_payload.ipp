@@ -24,7 +24,7 @@ namespace detail {
 enum class entry_kind : std::uint8_t { open = 1, frames, undo, checkpoint, drop, barrier };
 
 static_assert(
-    std::is_same_v<std::variant_alternative_t<1, decltype(command::body)>, frames_command>);
+    std::is_same_v<std::variant_alternative_t<1, decltype(command::body)>, write_set_command>);
 static_assert(std::variant_size_v<decltype(command::body)> ==
               static_cast<std::size_t>(entry_kind::barrier));
 
@@ -57,7 +57,7 @@ class payload_writer {
   void operator()(const checkpoint_command& checkpoint) { name(checkpoint.name); }
   void operator()(const drop_command& drop) { name(drop.name); }
   void operator()(const barrier_command&) {}
-  void operator()(const frames_command& frames) {
+  void operator()(const write_set_command& frames) {
     to_->varint(std::uint64_t{frames.part} * 2 + (frames.commit ? 1 : 0));
     to_->varint(frames.databases.size());
     for (const database_frames& one : frames.databases) {
@@ -112,7 +112,7 @@ class payload_reader {
     into.id = id();
     switch (kind) {
       case entry_kind::open: into.body = open_command{name()}; break;
-      case entry_kind::frames: frames(into.body.emplace<frames_command>()); break;
+      case entry_kind::frames: frames(into.body.emplace<write_set_command>()); break;
       case entry_kind::undo: into.body = undo_command{id()}; break;
       case entry_kind::checkpoint: into.body = checkpoint_command{name()}; break;
       case entry_kind::drop: into.body = drop_command{name()}; break;
@@ -142,7 +142,7 @@ class payload_reader {
     return static_cast<std::size_t>(declared);
   }
 
-  void frames(frames_command& into) {
+  void frames(write_set_command& into) {
     const std::uint64_t part_and_commit = from_.varint();
     if (part_and_commit / 2 > UINT32_MAX) {
       return from_.fail();

@@ -41,7 +41,7 @@ struct native_rules {
   }
   [[nodiscard]] bool operator()(const barrier_command&) const noexcept { return true; }
 
-  [[nodiscard]] bool operator()(const frames_command& frames) const noexcept {
+  [[nodiscard]] bool operator()(const write_set_command& frames) const noexcept {
     if (frames.databases.empty() || frames.databases.size() > limits::databases_per_transaction) {
       return false;
     }

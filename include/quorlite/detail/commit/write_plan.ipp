@@ -64,8 +64,8 @@ QUORLITE_DECL result<std::vector<bytes>> write_plan::entries(transaction_id id, 
   std::uint64_t total = 0;
   cursor next;
   do {
-    command part{id, frames_command{static_cast<std::uint32_t>(out.size()), true, {}}};
-    auto& frames = std::get<frames_command>(part.body);
+    command part{id, write_set_command{static_cast<std::uint32_t>(out.size()), true, {}}};
+    auto& frames = std::get<write_set_command>(part.body);
     if (!take_part(next, at_most, frames.databases)) {
       return fail(errc::too_large);
     }

@@ -29,7 +29,7 @@ class decoded_entry {
   /// @pre no error
   [[nodiscard]] const command& what() const noexcept { return *decoded_; }
   /// What changes pages; nullptr: another kind of command, or none.
-  [[nodiscard]] const frames_command* frames() const noexcept;
+  [[nodiscard]] const write_set_command* frames() const noexcept;
 
  private:
   const result<command> decoded_;

@@ -20,8 +20,8 @@ QUORLITE_DECL std::error_code decoded_entry::error() const noexcept {
   return decoded_ ? std::error_code{} : decoded_.error();
 }
 
-QUORLITE_DECL const frames_command* decoded_entry::frames() const noexcept {
-  return decoded_ ? std::get_if<frames_command>(&decoded_->body) : nullptr;
+QUORLITE_DECL const write_set_command* decoded_entry::frames() const noexcept {
+  return decoded_ ? std::get_if<write_set_command>(&decoded_->body) : nullptr;
 }
 
 }  // namespace detail

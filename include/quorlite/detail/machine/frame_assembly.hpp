@@ -42,7 +42,7 @@ class frame_assembly {
   ///   staged. errc::malformed: a part is missing, or parts contradict each other; errc::too_large:
   ///   no room to stage it. The transaction is over then, for whoever calls end()
   [[nodiscard]] result<std::optional<assembled_transaction>> take(transaction_id id,
-                                                                  const frames_command& frames,
+                                                                  const write_set_command& frames,
                                                                   const log_entry& entry);
 
   /// Takes back what is staged of a transaction. @returns false if nothing is
@@ -74,7 +74,7 @@ class frame_assembly {
 
  private:
   [[nodiscard]] result<std::optional<assembled_transaction>> whole_of(
-      const transaction* staged, const frames_command& last) const;
+      const transaction* staged, const write_set_command& last) const;
 
   std::uint64_t lock_byte_;
   staged_transactions staged_;

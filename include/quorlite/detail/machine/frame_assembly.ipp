@@ -24,7 +24,8 @@ namespace detail {
 /// How the parts of one transaction become one.
 struct frame_merge {
   /// @returns false if the two tell different things of one database, or one page twice
-  [[nodiscard]] static bool merge(const frames_command& from, std::vector<database_frames>& into) {
+  [[nodiscard]] static bool merge(const write_set_command& from,
+                                  std::vector<database_frames>& into) {
     for (const database_frames& some : from.databases) {
       const auto place = std::lower_bound(
           into.begin(), into.end(), some.name,
@@ -66,7 +67,7 @@ struct frame_merge {
 };
 
 QUORLITE_DECL result<std::optional<assembled_transaction>> frame_assembly::take(
-    transaction_id id, const frames_command& frames, const log_entry& entry) {
+    transaction_id id, const write_set_command& frames, const log_entry& entry) {
   for (const database_frames& some : frames.databases) {
     staged_.drop_others(some.name, id);
     if (legacy_ != nullptr) {
@@ -103,14 +104,14 @@ QUORLITE_DECL result<std::optional<assembled_transaction>> frame_assembly::take(
 }
 
 QUORLITE_DECL result<std::optional<assembled_transaction>> frame_assembly::whole_of(
-    const transaction* staged, const frames_command& last) const {
+    const transaction* staged, const write_set_command& last) const {
   assembled_transaction all;
   if (staged != nullptr) {
     all.parts = staged->parts();
   }
   for (const transaction::part& part : all.parts) {
     const result<command> earlier = native::decode(*part, lock_byte_);
-    const auto* const frames = earlier ? std::get_if<frames_command>(&earlier->body) : nullptr;
+    const auto* const frames = earlier ? std::get_if<write_set_command>(&earlier->body) : nullptr;
     if (frames == nullptr || !frame_merge::merge(*frames, all.databases)) {
       return fail(errc::malformed);
     }

@@ -52,7 +52,7 @@ QUORLITE_DECL void machine_state::stage_again(const log_entry& entry) {
     return;
   }
   parts_->assembly.overtake(decoded->id.term);
-  if (const auto* const frames = std::get_if<frames_command>(&decoded->body)) {
+  if (const auto* const frames = std::get_if<write_set_command>(&decoded->body)) {
     const auto whole = parts_->assembly.take(decoded->id, *frames, entry);
     if (!whole || *whole) {
       parts_->assembly.end(decoded->id);
@@ -70,7 +70,7 @@ QUORLITE_DECL void machine_state::skip_again(log_index upto) noexcept {
 
 QUORLITE_DECL std::optional<apply_result> machine_state::assemble(const log_entry& entry,
                                                                   transaction_id id,
-                                                                  const frames_command& frames,
+                                                                  const write_set_command& frames,
                                                                   assembled_transaction& whole) {
   count_frames(entry, full_page_bytes(frames));
   result<std::optional<assembled_transaction>> taken = parts_->assembly.take(id, frames, entry);

@@ -29,7 +29,7 @@ struct captured_state;
 struct command;
 struct database_write;
 class frame_assembly;
-struct frames_command;
+struct write_set_command;
 struct loaded_base;
 class memory_gauge;
 class page_store;
@@ -86,7 +86,7 @@ class machine_state {
   /// @returns what to answer: they were refused, or wait, or commit what this leader has on its
   ///   heads. Nothing: they make `whole`, which is to be prepared and installed
   [[nodiscard]] std::optional<apply_result> assemble(const log_entry& entry, transaction_id id,
-                                                     const frames_command& frames,
+                                                     const write_set_command& frames,
                                                      assembled_transaction& whole);
   /// @param restart see page_store::install_committed()
   void install(database_write& ready, bool restart = false);

@@ -27,7 +27,7 @@ namespace detail {
                                              std::uint64_t lock_byte);
 
 /// What the pages of these frames are in full, in bytes.
-[[nodiscard]] QUORLITE_DECL std::uint64_t full_page_bytes(const frames_command& frames) noexcept;
+[[nodiscard]] QUORLITE_DECL std::uint64_t full_page_bytes(const write_set_command& frames) noexcept;
 
 /// Builds what `frames` makes of the committed state of `target`. Off every lock; touches nothing.
 ///

@@ -56,7 +56,7 @@ QUORLITE_DECL bool fill_growth(std::vector<page_block>& pages, std::uint64_t bef
   return true;
 }
 
-QUORLITE_DECL std::uint64_t full_page_bytes(const frames_command& frames) noexcept {
+QUORLITE_DECL std::uint64_t full_page_bytes(const write_set_command& frames) noexcept {
   std::uint64_t sum = 0;
   for (const database_frames& some : frames.databases) {
     sum += std::uint64_t{some.page_size} * some.pages.size();

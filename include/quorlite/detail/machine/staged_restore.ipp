@@ -142,7 +142,7 @@ QUORLITE_DECL bool staged_restore::stage(const std::vector<bytes>& entries) {
       continue;
     }
     const result<command> part = native::decode(raw, options_.lock_byte);
-    const auto* const frames = part ? std::get_if<frames_command>(&part->body) : nullptr;
+    const auto* const frames = part ? std::get_if<write_set_command>(&part->body) : nullptr;
     if (frames == nullptr || frames->commit ||
         !state_.assembly.take(part->id, *frames, {log_position{}, raw})) {
       return false;
