@@ -158,7 +158,7 @@ void native_commands() {
   bytes delta;
   static_cast<void>(encode_delta(page, after, 512, delta));
   write_set_command frames;
-  database_frames one;
+  database_write_set one;
   one.name = "a.db";
   one.base_version = version_number{3};
   one.page_size = 512;

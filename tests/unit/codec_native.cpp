@@ -28,7 +28,7 @@ using quorlite::term;
 using quorlite::transaction_id;
 using quorlite::version_number;
 using quorlite::detail::command;
-using quorlite::detail::database_frames;
+using quorlite::detail::database_write_set;
 using quorlite::detail::page_encoding;
 using quorlite::detail::page_record;
 using quorlite::detail::write_set_command;
@@ -86,7 +86,7 @@ void fill_frames(generator& random, write_set_command& frames, owned_command& ow
   std::string name;
   while (databases-- > 0) {
     name = name.substr(0, 200) + random_name(random);  // longer than the one before: ascending
-    database_frames one;
+    database_write_set one;
     one.name = owner.names.emplace_back(name);
     one.base_version = version_number{random.skewed()};
     one.base_hash = random.next();
@@ -122,7 +122,7 @@ bool same(bytes_view left, bytes_view right) {
   return std::equal(left.begin(), left.end(), right.begin(), right.end());
 }
 
-bool same(const database_frames& left, const database_frames& right) {
+bool same(const database_write_set& left, const database_write_set& right) {
   bool equal = left.name == right.name && left.base_version == right.base_version &&
                left.base_hash == right.base_hash && left.page_size == right.page_size &&
                left.page_count == right.page_count && left.result_hash == right.result_hash &&
@@ -234,7 +234,7 @@ owned_command small_transaction() {
   owner.made.id = {term{4}, 1234};
   auto& frames = owner.made.body.emplace<write_set_command>();
   frames.databases.resize(1);
-  database_frames& one = frames.databases[0];
+  database_write_set& one = frames.databases[0];
   one.name = owner.names.emplace_back("app.db");
   one.base_version = version_number{77};
   one.base_hash = 0x0123456789ABCDEF;
@@ -581,14 +581,14 @@ TEST_CASE("what breaks a rule is not encoded and leaves the output as it was") {
     bend(std::get<write_set_command>(owner.made.body).databases[0]);
     return refused(owner.made);
   };
-  CHECK_FALSE(bent([](database_frames&) {}));
-  CHECK(bent([](database_frames& one) { one.page_size = 100000; }));
-  CHECK(bent([](database_frames& one) { one.page_count = 39; }));
-  CHECK(bent([](database_frames& one) { one.pages.clear(); }));
-  CHECK(bent([](database_frames& one) { std::swap(one.pages[0], one.pages[1]); }));
-  CHECK(bent([](database_frames& one) { one.pages[1].payload = {}; }));
-  CHECK(bent([](database_frames& one) { one.pages[0].encoding = page_encoding::zero; }));
-  CHECK(bent([](database_frames& one) { one.pages[2].encoding = page_encoding{9}; }));
+  CHECK_FALSE(bent([](database_write_set&) {}));
+  CHECK(bent([](database_write_set& one) { one.page_size = 100000; }));
+  CHECK(bent([](database_write_set& one) { one.page_count = 39; }));
+  CHECK(bent([](database_write_set& one) { one.pages.clear(); }));
+  CHECK(bent([](database_write_set& one) { std::swap(one.pages[0], one.pages[1]); }));
+  CHECK(bent([](database_write_set& one) { one.pages[1].payload = {}; }));
+  CHECK(bent([](database_write_set& one) { one.pages[0].encoding = page_encoding::zero; }));
+  CHECK(bent([](database_write_set& one) { one.pages[2].encoding = page_encoding{9}; }));
 }
 
 TEST_CASE("an entry that would be too big is not encoded") {
@@ -596,7 +596,7 @@ TEST_CASE("an entry that would be too big is not encoded") {
   command big{{term{1}, 1}, write_set_command{}};
   auto& frames = std::get<write_set_command>(big.body);
   frames.databases.resize(1);
-  database_frames& one = frames.databases[0];
+  database_write_set& one = frames.databases[0];
   one.name = "app.db";
   one.page_size = 65536;
   one.page_count = 1024;
@@ -623,7 +623,7 @@ TEST_CASE("the bounds for cutting transactions are never below the truth") {
     fill_frames(random, frames, owner);
     std::size_t names = 0;
     std::size_t records = 0;
-    for (const database_frames& one : frames.databases) {
+    for (const database_write_set& one : frames.databases) {
       names += one.name.size();
       for (const page_record& page : one.pages) {
         records += page.payload.size() + native::page_record_overhead_bytes;

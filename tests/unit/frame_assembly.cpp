@@ -19,8 +19,8 @@ transaction_id id(std::uint64_t sequence, std::uint64_t in_term = 1) {
   return {term{in_term}, sequence};
 }
 
-database_frames frames_of(std::string_view name, std::vector<std::uint32_t> numbers) {
-  database_frames made;
+database_write_set frames_of(std::string_view name, std::vector<std::uint32_t> numbers) {
+  database_write_set made;
   made.name = name;
   made.page_size = 512;
   made.page_count = 100;
@@ -30,7 +30,8 @@ database_frames frames_of(std::string_view name, std::vector<std::uint32_t> numb
   return made;
 }
 
-write_set_command part_of(std::uint32_t part, bool commit, std::vector<database_frames> databases) {
+write_set_command part_of(std::uint32_t part, bool commit,
+                          std::vector<database_write_set> databases) {
   return {part, commit, std::move(databases)};
 }
 
@@ -67,7 +68,7 @@ struct fixture {
   std::vector<bytes> kept;
 };
 
-std::vector<std::uint32_t> numbers_of(const database_frames& frames) {
+std::vector<std::uint32_t> numbers_of(const database_write_set& frames) {
   std::vector<std::uint32_t> numbers;
   for (const page_record& page : frames.pages) {
     numbers.push_back(page.number.value);
@@ -183,7 +184,7 @@ TEST_CASE("parts that contradict each other make no transaction") {
   const auto differing = GENERATE(0, 1, 2, 3, 4);
   fixture f;
   CHECK(f.stages(id(1), part_of(0, false, {frames_of("a.db", {1})})));
-  database_frames other = frames_of("a.db", {2});
+  database_write_set other = frames_of("a.db", {2});
   switch (differing) {
     case 0: other.base_version = version_number{5}; break;
     case 1: other.base_hash = 5; break;

@@ -242,7 +242,7 @@ TEST_CASE("a database keeps the page size that its first entry gave it") {
   pair p;
   p.both({{"a.db", {{1, 1}}}});
   const page_store::state base = p.follower.copy("a.db").state;
-  database_frames frames;
+  database_write_set frames;
   frames.name = "a.db";
   frames.base_version = base.version;
   frames.base_hash = base.hash;
@@ -271,7 +271,7 @@ TEST_CASE("a few bytes that stand for more pages than a transaction may make are
   constexpr std::uint32_t page_size = 65536;
   const bytes zeros(page_size);
   write_set_command frames;
-  database_frames& one = frames.databases.emplace_back();
+  database_write_set& one = frames.databases.emplace_back();
   one.name = "a.db";
   one.page_size = page_size;
   while (one.pages.size() * page_size <= limits::transaction_bytes) {

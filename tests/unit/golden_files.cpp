@@ -230,7 +230,7 @@ ordered_json kinds_of(const std::vector<golden_entry>& log) {
       if (frames->databases.size() > 1) {
         count("several databases");
       }
-      for (const database_frames& database : frames->databases) {
+      for (const database_write_set& database : frames->databases) {
         for (const page_record& page : database.pages) {
           count(encodings[static_cast<std::size_t>(page.encoding)]);
         }

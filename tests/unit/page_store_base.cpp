@@ -154,7 +154,7 @@ class model_world {
   /// An entry arrives: deltas where they can be.
   void follow() {
     const change made = draw();
-    database_frames frames;
+    database_write_set frames;
     frames.name = "a.db";
     frames.base_version = store_->committed().counted();
     frames.base_hash = store_->committed().hash;
@@ -368,7 +368,7 @@ class busy_store {
     testing::detail::random random{11};
     std::map<std::uint32_t, bytes> now;
     for (std::uint64_t entry = 0; entry < entries; ++entry) {
-      database_frames frames{
+      database_write_set frames{
           "a.db", store_->committed().counted(), store_->committed().hash, page_bytes, pages, 0,
           {}};
       std::map<std::uint32_t, bytes> payloads;

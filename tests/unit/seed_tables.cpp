@@ -337,7 +337,7 @@ TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction"
             const auto decoded = go_dqlite::decode(entry);
             REQUIRE(decoded);
             CHECK(std::get<go_dqlite::frames_command>(*decoded).database_name() == "db.bin");
-            database_frames nameless;
+            database_write_set nameless;
             nameless.page_size = 512;
             nameless.page_count = 1;
             nameless.pages = {{page_number{1}, page_encoding::zero, 0, {}}};

@@ -90,7 +90,7 @@ void follow(const std::vector<twin>& twins, const std::vector<bytes>& entries) {
     if (!*whole) {
       continue;
     }
-    for (const database_frames& one : (*whole)->databases) {
+    for (const database_write_set& one : (*whole)->databases) {
       for (const twin& of : twins) {
         if (of.follower->name() == one.name) {
           auto ready = prepare_frames(one, of.follower, lock_byte);

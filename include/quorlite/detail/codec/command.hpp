@@ -34,7 +34,7 @@ struct page_record {
 
 /// What one transaction does to one database. `base_*`, `page_size`, `page_count` and `result_hash`
 /// are the same in every entry of the transaction.
-struct database_frames {
+struct database_write_set {
   std::string_view name;
   version_number base_version;    ///< the state that the transaction was built on …
   std::uint64_t base_hash = 0;    ///< … and its hash: a version alone can name two histories
@@ -54,7 +54,7 @@ struct open_command {
 struct write_set_command {
   std::uint32_t part = 0;
   bool commit = true;
-  std::vector<database_frames> databases;  ///< ascending by name, at least one
+  std::vector<database_write_set> databases;  ///< ascending by name, at least one
 };
 /// The staged parts of this transaction are dropped.
 struct undo_command {

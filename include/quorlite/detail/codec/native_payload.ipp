@@ -60,7 +60,7 @@ class payload_writer {
   void operator()(const write_set_command& frames) {
     to_->varint(std::uint64_t{frames.part} * 2 + (frames.commit ? 1 : 0));
     to_->varint(frames.databases.size());
-    for (const database_frames& one : frames.databases) {
+    for (const database_write_set& one : frames.databases) {
       database(one);
     }
   }
@@ -70,7 +70,7 @@ class payload_writer {
     to_->u8(static_cast<std::uint8_t>(written.size()));
     to_->text(written);
   }
-  void database(const database_frames& frames) {
+  void database(const database_write_set& frames) {
     name(frames.name);
     to_->varint(frames.base_version.value);
     to_->u64(frames.base_hash);
@@ -151,7 +151,7 @@ class payload_reader {
     into.commit = part_and_commit % 2 == 1;
     into.databases.resize(count(limits::databases_per_transaction, database_bytes_min));
     std::size_t records_left = limits::pages_per_entry;
-    for (database_frames& one : into.databases) {
+    for (database_write_set& one : into.databases) {
       database(one, records_left);
       records_left -= one.pages.size();
       if (from_.failed()) {
@@ -160,7 +160,7 @@ class payload_reader {
     }
   }
 
-  void database(database_frames& into, std::size_t records_left) {
+  void database(database_write_set& into, std::size_t records_left) {
     into.name = name();
     into.base_version = version_number{from_.varint()};
     into.base_hash = from_.u64();

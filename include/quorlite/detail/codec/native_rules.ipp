@@ -45,9 +45,9 @@ struct native_rules {
     if (frames.databases.empty() || frames.databases.size() > limits::databases_per_transaction) {
       return false;
     }
-    const database_frames* before = nullptr;
+    const database_write_set* before = nullptr;
     std::size_t records = 0;
-    for (const database_frames& one : frames.databases) {
+    for (const database_write_set& one : frames.databases) {
       // All pages of a database may lie in earlier parts; a first part without one says nothing.
       const bool fine = (before == nullptr || before->name < one.name) && is_fine(one) &&
                         (frames.part > 0 || !one.pages.empty());
@@ -61,7 +61,7 @@ struct native_rules {
   }
 
  private:
-  [[nodiscard]] bool is_fine(const database_frames& frames) const noexcept {
+  [[nodiscard]] bool is_fine(const database_write_set& frames) const noexcept {
     if (!is_database_name(frames.name) || !is_page_size(frames.page_size) ||
         frames.page_count == 0 || frames.page_count > limits::page_count_max) {
       return false;

@@ -56,9 +56,9 @@ class write_plan {
                                          std::vector<page_record>& into);
   void set_payloads();
   [[nodiscard]] bool take_part(cursor& next, std::size_t at_most,
-                               std::vector<database_frames>& into) const;
+                               std::vector<database_write_set>& into) const;
 
-  std::vector<database_frames> databases_;
+  std::vector<database_write_set> databases_;
   bytes payloads_;
   std::vector<std::size_t> sizes_;  ///< of the payloads, in the order of the records
   std::uint64_t full_page_bytes_ = 0;

@@ -20,7 +20,7 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 QUORLITE_DECL std::error_code write_plan::add(database_write& write) {
-  database_frames frames;
+  database_write_set frames;
   frames.name = write.target->name();
   frames.base_version = write.base->at().counted();
   frames.base_hash = write.base->hash();
@@ -51,7 +51,7 @@ QUORLITE_DECL std::error_code write_plan::add(database_write& write) {
 
 QUORLITE_DECL result<std::vector<bytes>> write_plan::entries(transaction_id id, std::size_t at_most,
                                                              std::uint64_t lock_byte) {
-  for (const database_frames& frames : databases_) {
+  for (const database_write_set& frames : databases_) {
     if (frames.pages.empty()) {
       return fail(errc::malformed);
     }
@@ -115,7 +115,7 @@ QUORLITE_DECL result<bool> write_plan::record_page(const page_version& page, boo
 QUORLITE_DECL void write_plan::set_payloads() {
   bytes_view rest = payloads_;
   std::size_t nth = 0;
-  for (database_frames& frames : databases_) {
+  for (database_write_set& frames : databases_) {
     for (page_record& record : frames.pages) {
       record.payload = rest.first(sizes_[nth]);
       rest = rest.subspan(sizes_[nth++]);
@@ -125,14 +125,14 @@ QUORLITE_DECL void write_plan::set_payloads() {
 
 /// Moves as many records as fit. @returns false if not even one does
 QUORLITE_DECL bool write_plan::take_part(cursor& next, std::size_t at_most,
-                                         std::vector<database_frames>& into) const {
+                                         std::vector<database_write_set>& into) const {
   std::size_t names_bytes = 0;
   std::size_t records_bytes = 0;
   std::size_t records = 0;
   for (; next.database < databases_.size(); ++next.database, next.page = 0) {
-    const database_frames& from = databases_[next.database];
+    const database_write_set& from = databases_[next.database];
     names_bytes += from.name.size();
-    database_frames some = from;
+    database_write_set some = from;
     some.pages.clear();
     for (; next.page < from.pages.size(); ++next.page) {
       const page_record& record = from.pages[next.page];

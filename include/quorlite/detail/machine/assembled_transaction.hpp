@@ -27,7 +27,7 @@ struct assembled_transaction {
   assembled_transaction& operator=(assembled_transaction&& other) noexcept;
   ~assembled_transaction();
 
-  std::vector<database_frames> databases;           ///< ascending by name, pages ascending
+  std::vector<database_write_set> databases;        ///< ascending by name, pages ascending
   std::vector<std::shared_ptr<const bytes>> parts;  ///< keeps earlier entries alive
 };
 

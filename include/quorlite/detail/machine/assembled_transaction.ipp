@@ -29,7 +29,7 @@ QUORLITE_DECL prepared_transaction::~prepared_transaction() = default;
 QUORLITE_DECL std::error_code prepared_transaction::prepare(const assembled_transaction& whole,
                                                             const registry& databases,
                                                             std::uint64_t lock_byte, bool redo) {
-  for (const database_frames& frames : whole.databases) {
+  for (const database_write_set& frames : whole.databases) {
     std::shared_ptr<database> target = databases.find(frames.name);
     result<database_write> write = fail(errc::no_such_database);
     if (target != nullptr && target->exists()) {

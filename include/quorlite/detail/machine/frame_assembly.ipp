@@ -25,11 +25,11 @@ namespace detail {
 struct frame_merge {
   /// @returns false if the two tell different things of one database, or one page twice
   [[nodiscard]] static bool merge(const write_set_command& from,
-                                  std::vector<database_frames>& into) {
-    for (const database_frames& some : from.databases) {
+                                  std::vector<database_write_set>& into) {
+    for (const database_write_set& some : from.databases) {
       const auto place = std::lower_bound(
           into.begin(), into.end(), some.name,
-          [](const database_frames& a, std::string_view name) { return a.name < name; });
+          [](const database_write_set& a, std::string_view name) { return a.name < name; });
       if (place == into.end() || place->name != some.name) {
         into.insert(place, some);
       } else if (!same_header(*place, some) || !merge_pages(some.pages, place->pages)) {
@@ -40,8 +40,8 @@ struct frame_merge {
   }
 
  private:
-  [[nodiscard]] static bool same_header(const database_frames& a,
-                                        const database_frames& b) noexcept {
+  [[nodiscard]] static bool same_header(const database_write_set& a,
+                                        const database_write_set& b) noexcept {
     return a.base_version == b.base_version && a.base_hash == b.base_hash &&
            a.page_size == b.page_size && a.page_count == b.page_count &&
            a.result_hash == b.result_hash;
@@ -68,7 +68,7 @@ struct frame_merge {
 
 QUORLITE_DECL result<std::optional<assembled_transaction>> frame_assembly::take(
     transaction_id id, const write_set_command& frames, const log_entry& entry) {
-  for (const database_frames& some : frames.databases) {
+  for (const database_write_set& some : frames.databases) {
     staged_.drop_others(some.name, id);
     if (legacy_ != nullptr) {
       legacy_->drop(some.name);
@@ -96,7 +96,7 @@ QUORLITE_DECL result<std::optional<assembled_transaction>> frame_assembly::take(
   }
   const bool legal = open->become(transaction_state::writing, why);
   QUORLITE_ASSERT(legal);
-  for (const database_frames& some : frames.databases) {
+  for (const database_write_set& some : frames.databases) {
     open->touch(some.name);
   }
   open->stage(std::make_shared<const bytes>(entry.bytes.begin(), entry.bytes.end()));

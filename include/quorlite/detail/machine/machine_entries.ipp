@@ -119,7 +119,7 @@ QUORLITE_DECL bool machine_state::commit_own(transaction_id id,
   if (own == nullptr || own->writes.size() != whole.databases.size()) {
     return false;
   }
-  for (const database_frames& frames : whole.databases) {
+  for (const database_write_set& frames : whole.databases) {
     const auto found = std::find_if(
         own->writes.begin(), own->writes.end(),
         [&](const database_write& write) { return write.target->name() == frames.name; });

@@ -36,7 +36,7 @@ namespace detail {
 /// @returns errc::conflict: the base is not the committed state. errc::malformed: a rule is broken.
 ///   Both are the same on every replica. errc::diverged: the result has another hash than the
 ///   leader's: this replica's fault
-[[nodiscard]] QUORLITE_DECL result<database_write> prepare_frames(const database_frames& frames,
+[[nodiscard]] QUORLITE_DECL result<database_write> prepare_frames(const database_write_set& frames,
                                                                   std::shared_ptr<database> target,
                                                                   std::uint64_t lock_byte,
                                                                   bool redo = false);

@@ -58,7 +58,7 @@ QUORLITE_DECL bool fill_growth(std::vector<page_block>& pages, std::uint64_t bef
 
 QUORLITE_DECL std::uint64_t full_page_bytes(const write_set_command& frames) noexcept {
   std::uint64_t sum = 0;
-  for (const database_frames& some : frames.databases) {
+  for (const database_write_set& some : frames.databases) {
     sum += std::uint64_t{some.page_size} * some.pages.size();
   }
   return sum;
@@ -69,7 +69,7 @@ QUORLITE_DECL std::uint64_t full_page_bytes(const write_set_command& frames) noe
 /// @returns errc::malformed (the record breaks a rule: the same on every replica), errc::diverged
 ///   (it does not give the image that the leader had: this replica's fault)
 [[nodiscard]] QUORLITE_DECL result<page_block> build_page(const page_record& record,
-                                                          const database_frames& frames,
+                                                          const database_write_set& frames,
                                                           const page_store::reader& reader,
                                                           const page_store::reader::guard& guard,
                                                           const page_store::state& base) {
@@ -115,7 +115,7 @@ QUORLITE_DECL std::uint64_t full_page_bytes(const write_set_command& frames) noe
   return page;
 }
 
-QUORLITE_DECL result<database_write> prepare_frames(const database_frames& frames,
+QUORLITE_DECL result<database_write> prepare_frames(const database_write_set& frames,
                                                     std::shared_ptr<database> target,
                                                     std::uint64_t lock_byte, bool redo) {
   database_write ready;
