@@ -17,8 +17,8 @@
 #include "quorlite/detail/codec/snapshot.hpp"
 #include "quorlite/detail/legacy/go_dqlite.hpp"
 #include "quorlite/detail/legacy/go_dqlite_snapshot_parser.hpp"
-#include "quorlite/detail/machine/frame_assembly.hpp"
 #include "quorlite/detail/machine/transaction.hpp"
+#include "quorlite/detail/machine/transaction_assembly.hpp"
 #include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/detail/sqlite/vfs.hpp"
 #include "quorlite/testing/cluster.hpp"
@@ -681,6 +681,6 @@ TEST_CASE("W24: an undo is right whatever began before it, across snapshots as w
   }
   CHECK(to.all() == m.all());
   CHECK(to.snapshot() == m.snapshot());
-  frame_assembly assembly(lock_byte);
+  transaction_assembly assembly(lock_byte);
   CHECK_FALSE(assembly.undo(first));
 }

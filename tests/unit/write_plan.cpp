@@ -9,8 +9,8 @@
 #include "codec_support.hpp"
 #include "quorlite/detail/codec/page_delta.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
-#include "quorlite/detail/machine/frame_assembly.hpp"
 #include "quorlite/detail/machine/prepare_frames.hpp"
+#include "quorlite/detail/machine/transaction_assembly.hpp"
 #include "support/manual_consensus.hpp"
 
 namespace {
@@ -76,7 +76,7 @@ planned plan_changes(const std::vector<twin>& twins, const std::vector<change>& 
 
 /// Carries the entries out on the followers' stores, as apply does.
 void follow(const std::vector<twin>& twins, const std::vector<bytes>& entries) {
-  frame_assembly assembly(lock_byte);
+  transaction_assembly assembly(lock_byte);
   for (std::size_t n = 0; n < entries.size(); ++n) {
     const auto decoded = native::decode(entries[n], lock_byte);
     REQUIRE(decoded);

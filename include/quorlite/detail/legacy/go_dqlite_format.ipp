@@ -118,19 +118,20 @@ inline void encode_mark(const foreign_mark& mark, bytes& out) {
 }
 
 /// What waits in an assembly: go_dqlite_log::make_staging() has made it.
-[[nodiscard]] inline foreign_staging& staging_of(frame_assembly& assembly) noexcept {
+[[nodiscard]] inline foreign_staging& staging_of(transaction_assembly& assembly) noexcept {
   return static_cast<foreign_staging&>(assembly.legacy());
 }
 
 /// Frames that were not taken.
-inline void refuse_frames(frame_assembly& assembly, const foreign_frames& refused, log_index at) {
+inline void refuse_frames(transaction_assembly& assembly, const foreign_frames& refused,
+                          log_index at) {
   staging_of(assembly).refuse(refused, at);
   assembly.note_refusal(at);
 }
 
 /// Stages one entry that waits for its commit. Copies it.
 /// @returns errc::malformed: the entry holds no such frames; errc::too_large: no room
-[[nodiscard]] QUORLITE_DECL std::error_code stage_foreign(frame_assembly& assembly,
+[[nodiscard]] QUORLITE_DECL std::error_code stage_foreign(transaction_assembly& assembly,
                                                           const log_entry& entry) {
   auto own = std::make_shared<const bytes>(entry.bytes.begin(), entry.bytes.end());
   result<foreign_command> decoded = go_dqlite_log::decode(*own, assembly.lock_byte());
@@ -146,14 +147,15 @@ inline void refuse_frames(frame_assembly& assembly, const foreign_frames& refuse
 }
 
 /// Whether what stands around these frames lets them go on.
-[[nodiscard]] inline std::error_code admit_frames(frame_assembly& assembly,
+[[nodiscard]] inline std::error_code admit_frames(transaction_assembly& assembly,
                                                   const foreign_frames& next) {
   assembly.staged().drop_others(next.name, {});
   return staging_of(assembly).admit(next);
 }
 
 /// What frames do to what waits, short of the commit itself.
-[[nodiscard]] inline std::error_code take_frames(frame_assembly& assembly, const log_entry& entry,
+[[nodiscard]] inline std::error_code take_frames(transaction_assembly& assembly,
+                                                 const log_entry& entry,
                                                  const foreign_frames& frames) {
   std::error_code error = admit_frames(assembly, frames);
   if (!error && !frames.commit) {
@@ -344,7 +346,7 @@ QUORLITE_DECL apply_result go_dqlite_log::apply(machine_state& machine,
   return std::visit(foreign_entry_visitor{machine, entry}, *decoded);
 }
 
-QUORLITE_DECL void go_dqlite_log::stage_again(frame_assembly& assembly,
+QUORLITE_DECL void go_dqlite_log::stage_again(transaction_assembly& assembly,
                                               const log_entry& entry) const {
   const result<foreign_command> decoded = decode(entry.bytes, assembly.lock_byte());
   if (!decoded) {
@@ -359,7 +361,8 @@ QUORLITE_DECL void go_dqlite_log::stage_again(frame_assembly& assembly,
   }
 }
 
-QUORLITE_DECL bool go_dqlite_log::stage_restored(frame_assembly& assembly, bytes_view entry) const {
+QUORLITE_DECL bool go_dqlite_log::stage_restored(transaction_assembly& assembly,
+                                                 bytes_view entry) const {
   const result<foreign_command> part = decode(entry, assembly.lock_byte());
   if (const auto* const mark = part ? std::get_if<foreign_mark>(&*part) : nullptr) {
     staging_of(assembly).doom(*mark, log_index{0});

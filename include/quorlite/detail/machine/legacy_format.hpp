@@ -25,12 +25,12 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 struct captured_state;
-class frame_assembly;
+class transaction_assembly;
 class machine_state;
 struct restored_state;
 
-/// Entries of the format that wait for their commit: one object for each frame_assembly. Strand
-/// only; what it answers depends on the log alone.
+/// Entries of the format that wait for their commit: one object for each transaction_assembly.
+/// Strand only; what it answers depends on the log alone.
 class legacy_staging {
  public:
   legacy_staging() = default;
@@ -76,9 +76,10 @@ class legacy_format {
   /// lock.
   virtual apply_result apply(machine_state& machine, const log_entry& entry) const = 0;
   /// A replay brings an entry that the base holds: what it staged is staged again.
-  virtual void stage_again(frame_assembly& assembly, const log_entry& entry) const = 0;
+  virtual void stage_again(transaction_assembly& assembly, const log_entry& entry) const = 0;
   /// Takes an entry that a snapshot staged. @returns false: no machine stages this
-  [[nodiscard]] virtual bool stage_restored(frame_assembly& assembly, bytes_view entry) const = 0;
+  [[nodiscard]] virtual bool stage_restored(transaction_assembly& assembly,
+                                            bytes_view entry) const = 0;
 
   /// @param into outlives it
   [[nodiscard]] virtual std::unique_ptr<legacy_restore> begin_restore(

@@ -20,7 +20,6 @@
 #include "quorlite/detail/machine/assembled_transaction.ipp"
 #include "quorlite/detail/machine/captured_state.ipp"
 #include "quorlite/detail/machine/decoded_entry.ipp"
-#include "quorlite/detail/machine/frame_assembly.ipp"
 #include "quorlite/detail/machine/machine_entries.ipp"
 #include "quorlite/detail/machine/machine_state.ipp"
 #include "quorlite/detail/machine/outcome_table.ipp"
@@ -30,3 +29,4 @@
 #include "quorlite/detail/machine/staged_restore.ipp"
 #include "quorlite/detail/machine/stored_base.ipp"
 #include "quorlite/detail/machine/transaction.ipp"
+#include "quorlite/detail/machine/transaction_assembly.ipp"

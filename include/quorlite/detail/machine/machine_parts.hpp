@@ -5,11 +5,11 @@
 #include <memory>
 
 #include "quorlite/config.hpp"
-#include "quorlite/detail/machine/frame_assembly.hpp"
 #include "quorlite/detail/machine/machine_state.hpp"
 #include "quorlite/detail/machine/outcome_table.hpp"
 #include "quorlite/detail/machine/proposals.hpp"
 #include "quorlite/detail/machine/restore_target.hpp"
+#include "quorlite/detail/machine/transaction_assembly.hpp"
 #include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/options.hpp"
 
@@ -24,7 +24,7 @@ struct machine_state::parts {
         outcomes(options.cluster_id) {}
 
   registry databases;
-  frame_assembly assembly;
+  transaction_assembly assembly;
   outcome_table outcomes;
   proposal_table proposals;
   log_position applied;

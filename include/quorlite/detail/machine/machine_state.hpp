@@ -28,7 +28,7 @@ struct assembled_transaction;
 struct captured_state;
 struct command;
 struct database_write;
-class frame_assembly;
+class transaction_assembly;
 struct write_set_command;
 struct loaded_base;
 class memory_gauge;
@@ -71,7 +71,7 @@ class machine_state {
   /// The base stands between two positions until the log was replayed to the later one.
   [[nodiscard]] bool is_recovering() const noexcept;
   [[nodiscard]] const quorlite::leader_info& leader() const noexcept;
-  [[nodiscard]] frame_assembly& assembly() noexcept;
+  [[nodiscard]] transaction_assembly& assembly() noexcept;
   [[nodiscard]] proposal_table& proposals() noexcept;
 
   // ---- entries: see fsm::apply. What an entry changes and the position move in one hold.

@@ -44,7 +44,7 @@ QUORLITE_DECL const std::shared_ptr<memory_gauge>& machine_state::gauge() const 
 QUORLITE_DECL const quorlite::leader_info& machine_state::leader() const noexcept {
   return parts_->proposals.leader();
 }
-QUORLITE_DECL frame_assembly& machine_state::assembly() noexcept { return parts_->assembly; }
+QUORLITE_DECL transaction_assembly& machine_state::assembly() noexcept { return parts_->assembly; }
 QUORLITE_DECL proposal_table& machine_state::proposals() noexcept { return parts_->proposals; }
 QUORLITE_DECL std::unique_ptr<restore_target> machine_state::take_installed() noexcept {
   return std::move(parts_->installed);

@@ -13,10 +13,10 @@
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/codec/snapshot.hpp"
-#include "quorlite/detail/machine/frame_assembly.hpp"
 #include "quorlite/detail/machine/legacy_format.hpp"
 #include "quorlite/detail/machine/outcome_table.hpp"
 #include "quorlite/detail/machine/restore_target.hpp"
+#include "quorlite/detail/machine/transaction_assembly.hpp"
 #include "quorlite/detail/pages/page_store.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/options.hpp"
@@ -31,7 +31,7 @@ struct restored_state {
   snapshot_header header;
   std::vector<std::shared_ptr<page_store>> stores;  ///< one per database of the header
   outcome_table outcomes;
-  frame_assembly assembly;  ///< what the header staged
+  transaction_assembly assembly;  ///< what the header staged
 
   /// Begins databases of the header in the target, in their order, until so many are begun.
   [[nodiscard]] std::error_code begin_up_to(std::size_t count);

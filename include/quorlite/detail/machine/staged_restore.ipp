@@ -44,7 +44,7 @@ QUORLITE_DECL staged_restore::staged_restore(const void* owner,
              {},
              {},
              outcome_table(options.cluster_id),
-             frame_assembly(options.lock_byte, options.legacy)} {}
+             transaction_assembly(options.lock_byte, options.legacy)} {}
 
 QUORLITE_DECL std::error_code staged_restore::append(bytes_view chunk) noexcept try {
   constexpr std::size_t start_bytes = 8;

@@ -5,7 +5,7 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/detail/codec/native.hpp"
-#include "quorlite/detail/machine/frame_assembly.hpp"
+#include "quorlite/detail/machine/transaction_assembly.hpp"
 
 namespace {
 
@@ -36,7 +36,7 @@ write_set_command part_of(std::uint32_t part, bool commit,
 }
 
 struct fixture {
-  frame_assembly assembly{lock_byte};
+  transaction_assembly assembly{lock_byte};
   std::uint64_t next_index = 1;
 
   /// Encodes and decodes the command, as an entry at the next index.

@@ -24,10 +24,10 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// Strand only. What it answers depends on the log alone, so every replica answers alike.
-class frame_assembly {
+class transaction_assembly {
  public:
   /// @param legacy a format whose entries may wait here too; nullptr: none
-  explicit frame_assembly(std::uint64_t lock_byte, const legacy_format* legacy = nullptr)
+  explicit transaction_assembly(std::uint64_t lock_byte, const legacy_format* legacy = nullptr)
       : lock_byte_(lock_byte), legacy_(legacy == nullptr ? nullptr : legacy->make_staging()) {}
 
   [[nodiscard]] std::uint64_t lock_byte() const noexcept { return lock_byte_; }
@@ -87,5 +87,5 @@ class frame_assembly {
 }  // namespace quorlite
 
 #if !defined(QUORLITE_SEPARATE_COMPILATION)
-#include "quorlite/detail/machine/frame_assembly.ipp"  // IWYU pragma: keep
+#include "quorlite/detail/machine/transaction_assembly.ipp"  // IWYU pragma: keep
 #endif

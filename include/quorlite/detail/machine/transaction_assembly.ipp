@@ -1,5 +1,5 @@
 /// @file
-/// Bodies of frame_assembly.hpp.
+/// Bodies of transaction_assembly.hpp.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/native.hpp"
 #include "quorlite/detail/codec/snapshot.hpp"
-#include "quorlite/detail/machine/frame_assembly.hpp"
+#include "quorlite/detail/machine/transaction_assembly.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -66,7 +66,7 @@ struct frame_merge {
   }
 };
 
-QUORLITE_DECL result<std::optional<assembled_transaction>> frame_assembly::take(
+QUORLITE_DECL result<std::optional<assembled_transaction>> transaction_assembly::take(
     transaction_id id, const write_set_command& frames, const log_entry& entry) {
   for (const database_write_set& some : frames.databases) {
     staged_.drop_others(some.name, id);
@@ -103,7 +103,7 @@ QUORLITE_DECL result<std::optional<assembled_transaction>> frame_assembly::take(
   return std::optional<assembled_transaction>{};
 }
 
-QUORLITE_DECL result<std::optional<assembled_transaction>> frame_assembly::whole_of(
+QUORLITE_DECL result<std::optional<assembled_transaction>> transaction_assembly::whole_of(
     const transaction* staged, const write_set_command& last) const {
   assembled_transaction all;
   if (staged != nullptr) {
@@ -122,7 +122,7 @@ QUORLITE_DECL result<std::optional<assembled_transaction>> frame_assembly::whole
   return std::optional(std::move(all));
 }
 
-QUORLITE_DECL bool frame_assembly::undo(transaction_id target) {
+QUORLITE_DECL bool transaction_assembly::undo(transaction_id target) {
   transaction* const open = staged_.find(target);
   if (open == nullptr) {
     return false;
@@ -134,25 +134,25 @@ QUORLITE_DECL bool frame_assembly::undo(transaction_id target) {
   return true;
 }
 
-QUORLITE_DECL void frame_assembly::drop_database(std::string_view name) {
+QUORLITE_DECL void transaction_assembly::drop_database(std::string_view name) {
   if (legacy_ != nullptr) {
     legacy_->drop(name);
   }
 }
 
-QUORLITE_DECL bool frame_assembly::has_room_for(std::size_t entry_bytes,
-                                                bool begins) const noexcept {
+QUORLITE_DECL bool transaction_assembly::has_room_for(std::size_t entry_bytes,
+                                                      bool begins) const noexcept {
   const std::size_t others_bytes =
       legacy_ == nullptr ? 0 : static_cast<std::size_t>(legacy_->bytes_held());
   return entries_held() < snapshot_staged_entries &&
          staged_.has_room_for(entry_bytes + others_bytes, begins);
 }
 
-QUORLITE_DECL std::size_t frame_assembly::entries_held() const noexcept {
+QUORLITE_DECL std::size_t transaction_assembly::entries_held() const noexcept {
   return staged_.entries_held() + (legacy_ == nullptr ? 0 : legacy_->entries_held());
 }
 
-QUORLITE_DECL void frame_assembly::capture(std::vector<transaction::part>& into) const {
+QUORLITE_DECL void transaction_assembly::capture(std::vector<transaction::part>& into) const {
   for (const auto& [id, open] : staged_.all()) {
     into.insert(into.end(), open.parts().begin(), open.parts().end());
   }
@@ -161,11 +161,11 @@ QUORLITE_DECL void frame_assembly::capture(std::vector<transaction::part>& into)
   }
 }
 
-QUORLITE_DECL bool frame_assembly::any_from_snapshot() const noexcept {
+QUORLITE_DECL bool transaction_assembly::any_from_snapshot() const noexcept {
   return staged_.any_from_snapshot() || (legacy_ != nullptr && legacy_->any_from_snapshot());
 }
 
-QUORLITE_DECL log_index frame_assembly::replay_from(log_index applied) const noexcept {
+QUORLITE_DECL log_index transaction_assembly::replay_from(log_index applied) const noexcept {
   const log_index native = staged_.replay_from(applied);
   return legacy_ == nullptr ? native : legacy_->replay_from(native);
 }
