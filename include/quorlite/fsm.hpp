@@ -33,7 +33,7 @@
 #include "quorlite/detail/codec/command.hpp"
 #include "quorlite/detail/core/storage_port.hpp"
 #include "quorlite/detail/machine/assembled_transaction.hpp"
-#include "quorlite/detail/machine/damage_board.hpp"
+#include "quorlite/detail/machine/corruption_report.hpp"
 #include "quorlite/detail/machine/decoded_entry.hpp"
 #include "quorlite/detail/machine/flush_port.hpp"
 #include "quorlite/detail/machine/legacy_format.hpp"
@@ -61,7 +61,7 @@ class fsm final : public state_machine, public detail::flush_port, private detai
   explicit fsm(Storage& storage, fsm_options options = {})
       : storage_(storage),
         state_(options, Consensus::abilities.entry_terms),
-        board_(std::make_shared<detail::damage_board>(static_cast<damage_listener&>(*this))),
+        board_(std::make_shared<detail::corruption_report>(static_cast<damage_listener&>(*this))),
         base_(storage_, options.lock_byte, state_.gauge(), board_) {}
   ~fsm() { board_->detach(); }
 
@@ -136,7 +136,7 @@ class fsm final : public state_machine, public detail::flush_port, private detai
   detail::storage_port_of<Storage> storage_;
   detail::machine_state state_;
   std::atomic<bool> in_strand_{false};
-  std::shared_ptr<detail::damage_board> board_;
+  std::shared_ptr<detail::corruption_report> board_;
   std::mutex flush_mutex_;
   detail::stored_base base_;  // under flush_mutex_, but for begin_restore()
 };

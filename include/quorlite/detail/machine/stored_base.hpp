@@ -15,7 +15,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/detail/core/memory_gauge.hpp"
 #include "quorlite/detail/core/storage_port.hpp"
-#include "quorlite/detail/machine/damage_board.hpp"
+#include "quorlite/detail/machine/corruption_report.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/storage.hpp"
 
@@ -54,7 +54,7 @@ class stored_base {
  public:
   /// @param storage outlives every page store that was loaded from it
   stored_base(storage_port& storage, std::uint64_t lock_byte, std::shared_ptr<memory_gauge> gauge,
-              std::shared_ptr<damage_board> board) noexcept;
+              std::shared_ptr<corruption_report> board) noexcept;
   ~stored_base();
 
   /// Finds the base. Reads no page if the storage keeps their hashes, else each once. What does not
@@ -95,7 +95,7 @@ class stored_base {
   storage_port& storage_;
   const std::uint64_t lock_byte_;
   std::shared_ptr<memory_gauge> gauge_;
-  std::shared_ptr<damage_board> board_;
+  std::shared_ptr<corruption_report> board_;
   stored_databases stored_;
   std::unique_ptr<staged_base> replacement_;  // installed, not in the position yet
 };

@@ -30,7 +30,7 @@ namespace detail {
 class stored_pages final : public page_source {
  public:
   stored_pages(std::shared_ptr<const stored_content> from, std::string name,
-               std::shared_ptr<damage_board> board)
+               std::shared_ptr<corruption_report> board)
       : from_(std::move(from)), name_(std::move(name)), board_(std::move(board)) {}
 
   [[nodiscard]] std::error_code read(page_number number, bytes_span into) const noexcept override {
@@ -45,14 +45,14 @@ class stored_pages final : public page_source {
  private:
   const std::shared_ptr<const stored_content> from_;
   const std::string name_;
-  const std::shared_ptr<damage_board> board_;
+  const std::shared_ptr<corruption_report> board_;
 };
 
 /// A stage of the storage, filled by a snapshot.
 class staged_base final : public restore_target {
  public:
   staged_base(std::unique_ptr<content_writer> stage, std::uint64_t lock_byte,
-              std::shared_ptr<memory_gauge> gauge, std::shared_ptr<damage_board> board)
+              std::shared_ptr<memory_gauge> gauge, std::shared_ptr<corruption_report> board)
       : stage_(std::move(stage)),
         lock_byte_(lock_byte),
         gauge_(std::move(gauge)),
@@ -110,7 +110,7 @@ class staged_base final : public restore_target {
   std::unique_ptr<content_writer> stage_;
   const std::uint64_t lock_byte_;
   std::shared_ptr<memory_gauge> gauge_;
-  std::shared_ptr<damage_board> board_;
+  std::shared_ptr<corruption_report> board_;
   stored_databases stored_;
   stored_database* current_ = nullptr;
   std::shared_ptr<page_store> filling_;
@@ -124,7 +124,7 @@ QUORLITE_DECL loaded_base::~loaded_base() = default;
 
 QUORLITE_DECL stored_base::stored_base(storage_port& storage, std::uint64_t lock_byte,
                                        std::shared_ptr<memory_gauge> gauge,
-                                       std::shared_ptr<damage_board> board) noexcept
+                                       std::shared_ptr<corruption_report> board) noexcept
     : storage_(storage),
       lock_byte_(lock_byte),
       gauge_(std::move(gauge)),

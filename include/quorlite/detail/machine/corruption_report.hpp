@@ -27,11 +27,11 @@ class damage_listener {
 };
 
 /// Lives as long as the last page store of a machine, which may be longer than the machine.
-class damage_board {
+class corruption_report {
  public:
-  explicit damage_board(damage_listener& listener) noexcept : listener_(&listener) {}
-  damage_board(const damage_board&) = delete;
-  damage_board& operator=(const damage_board&) = delete;
+  explicit corruption_report(damage_listener& listener) noexcept : listener_(&listener) {}
+  corruption_report(const corruption_report&) = delete;
+  corruption_report& operator=(const corruption_report&) = delete;
 
   /// The listener is gone; from now on reports are dropped. Waits for one that is under way.
   void detach() noexcept {
