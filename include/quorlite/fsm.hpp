@@ -128,7 +128,7 @@ class fsm final : public state_machine, public detail::flush_port, private detai
                       const detail::assembled_transaction& whole);
   apply_result checked(apply_result said);
 
-  [[nodiscard]] result<std::shared_ptr<detail::captured_state>> capture();
+  [[nodiscard]] result<std::shared_ptr<detail::pinned_state>> capture();
   [[nodiscard]] std::error_code flush_now(log_index upto, std::size_t unless_dirty) noexcept;
   void on_damage(const std::string& database, page_number number,
                  std::error_code why) noexcept override;
@@ -274,7 +274,7 @@ void fsm<Consensus, Storage>::settled(proposal_token which, outcome how,
 // ---- how a state is captured, sent, and replaced
 
 template <consensus Consensus, storage Storage>
-result<std::shared_ptr<detail::captured_state>> fsm<Consensus, Storage>::capture() {
+result<std::shared_ptr<detail::pinned_state>> fsm<Consensus, Storage>::capture() {
   const strand_visit strand(in_strand_);
   const hold held = state_.hold();
   return state_.capture_whole();
@@ -282,7 +282,7 @@ result<std::shared_ptr<detail::captured_state>> fsm<Consensus, Storage>::capture
 
 template <consensus Consensus, storage Storage>
 result<std::unique_ptr<snapshot_reader>> fsm<Consensus, Storage>::take_snapshot() noexcept {
-  result<std::shared_ptr<detail::captured_state>> state = capture();
+  result<std::shared_ptr<detail::pinned_state>> state = capture();
   if (!state) {
     return fail(state.error());
   }
@@ -295,7 +295,7 @@ result<std::unique_ptr<snapshot_reader>> fsm<Consensus, Storage>::take_legacy_sn
   if (format == nullptr) {
     return fail(errc::unsupported);
   }
-  result<std::shared_ptr<detail::captured_state>> state = capture();
+  result<std::shared_ptr<detail::pinned_state>> state = capture();
   if (!state) {
     return fail(state.error());
   }
@@ -339,7 +339,7 @@ template <consensus Consensus, storage Storage>
 std::error_code fsm<Consensus, Storage>::flush_now(log_index upto,
                                                    std::size_t unless_dirty) noexcept try {
   const std::lock_guard one_at_a_time(flush_mutex_);
-  std::shared_ptr<detail::captured_state> state;
+  std::shared_ptr<detail::pinned_state> state;
   std::unique_ptr<detail::restore_target> installed;
   {
     const hold held = state_.hold();

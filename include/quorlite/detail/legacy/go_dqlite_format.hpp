@@ -24,8 +24,8 @@
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/legacy/foreign_entry.hpp"
-#include "quorlite/detail/machine/captured_state.hpp"
 #include "quorlite/detail/machine/legacy_format.hpp"
+#include "quorlite/detail/machine/pinned_state.hpp"
 #include "quorlite/error.hpp"
 
 namespace quorlite {
@@ -47,7 +47,7 @@ class go_dqlite_log final : public legacy_format {
   [[nodiscard]] std::unique_ptr<legacy_restore> begin_restore(
       restored_state& into, std::uint64_t lock_byte) const override;
   [[nodiscard]] result<std::unique_ptr<snapshot_reader>> snapshot_of(
-      captured_state&& state, std::uint64_t lock_byte) const override;
+      pinned_state&& state, std::uint64_t lock_byte) const override;
 
   /// What an entry means. Total: any bytes give a command or an error.
   /// @returns errc::malformed, too_large, invalid_name: refused alike on every replica

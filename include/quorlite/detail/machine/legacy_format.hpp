@@ -24,7 +24,7 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-struct captured_state;
+struct pinned_state;
 class transaction_assembly;
 class machine_state;
 struct restored_state;
@@ -86,7 +86,7 @@ class legacy_format {
       restored_state& into, std::uint64_t lock_byte) const = 0;
   /// A state in the format. @returns errc::unsupported, too_large: it cannot be told there
   [[nodiscard]] virtual result<std::unique_ptr<snapshot_reader>> snapshot_of(
-      captured_state&& state, std::uint64_t lock_byte) const = 0;
+      pinned_state&& state, std::uint64_t lock_byte) const = 0;
 
  protected:
   legacy_format() = default;

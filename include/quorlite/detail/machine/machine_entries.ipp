@@ -14,10 +14,10 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/native.hpp"
-#include "quorlite/detail/machine/captured_state.hpp"
 #include "quorlite/detail/machine/database_write.hpp"
 #include "quorlite/detail/machine/machine_parts.hpp"
 #include "quorlite/detail/machine/machine_state.hpp"
+#include "quorlite/detail/machine/pinned_state.hpp"
 #include "quorlite/detail/machine/prepare_frames.hpp"
 #include "quorlite/detail/machine/staged_restore.hpp"
 #include "quorlite/detail/machine/stored_base.hpp"

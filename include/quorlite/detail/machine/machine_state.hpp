@@ -25,7 +25,7 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 struct assembled_transaction;
-struct captured_state;
+struct pinned_state;
 struct command;
 struct database_write;
 class transaction_assembly;
@@ -115,9 +115,9 @@ class machine_state {
   // ---- the state as a whole
 
   [[nodiscard]] std::error_code take_base(loaded_base&& base);
-  [[nodiscard]] std::shared_ptr<captured_state> capture() const;
+  [[nodiscard]] std::shared_ptr<pinned_state> capture() const;
   /// For a snapshot. @returns errc::halted; errc::busy: a replay has not brought everything back
-  [[nodiscard]] result<std::shared_ptr<captured_state>> capture_whole();
+  [[nodiscard]] result<std::shared_ptr<pinned_state>> capture_whole();
   /// @param stage one of stage_restore(), finished @param replaced out: freed after the hold, for
   ///   that takes a while
   apply_result install(snapshot_stage& stage, const void* owner, log_position engine_at,
@@ -126,7 +126,7 @@ class machine_state {
   [[nodiscard]] bool is_flush_due(log_index upto, std::size_t unless_dirty) const;
   /// A restore that was installed since goes to the base, which publishes it with the next flush.
   [[nodiscard]] std::unique_ptr<restore_target> take_installed() noexcept;
-  void flushed(const captured_state& state, std::error_code error);
+  void flushed(const pinned_state& state, std::error_code error);
 
  private:
   struct parts;

@@ -11,10 +11,10 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/native.hpp"
-#include "quorlite/detail/machine/captured_state.hpp"
 #include "quorlite/detail/machine/database_write.hpp"
 #include "quorlite/detail/machine/machine_parts.hpp"
 #include "quorlite/detail/machine/machine_state.hpp"
+#include "quorlite/detail/machine/pinned_state.hpp"
 #include "quorlite/detail/machine/staged_restore.hpp"
 #include "quorlite/detail/machine/stored_base.hpp"
 
@@ -165,9 +165,9 @@ QUORLITE_DECL std::error_code machine_state::take_base(loaded_base&& base) {
   return {};
 }
 
-QUORLITE_DECL std::shared_ptr<captured_state> machine_state::capture() const {
-  auto captured = std::make_shared<captured_state>();
-  captured_state& state = *captured;
+QUORLITE_DECL std::shared_ptr<pinned_state> machine_state::capture() const {
+  auto captured = std::make_shared<pinned_state>();
+  pinned_state& state = *captured;
   state.at = parts_->applied;
   state.replay_from = parts_->assembly.replay_from(parts_->staged_up_to);
   for (const std::shared_ptr<database>& target : parts_->databases.existing()) {
@@ -180,7 +180,7 @@ QUORLITE_DECL std::shared_ptr<captured_state> machine_state::capture() const {
   return captured;
 }
 
-QUORLITE_DECL result<std::shared_ptr<captured_state>> machine_state::capture_whole() {
+QUORLITE_DECL result<std::shared_ptr<pinned_state>> machine_state::capture_whole() {
   if (parts_->health.halted) {
     return fail(errc::halted);
   }
@@ -257,7 +257,7 @@ QUORLITE_DECL bool machine_state::is_flush_due(log_index upto, std::size_t unles
          !enough && parts_->redo_until.value == 0 && !replay_would_differ;
 }
 
-QUORLITE_DECL void machine_state::flushed(const captured_state& state, std::error_code error) {
+QUORLITE_DECL void machine_state::flushed(const pinned_state& state, std::error_code error) {
   if (!error) {
     ++parts_->counters.flushes;
     parts_->durable =

@@ -13,7 +13,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/codec/snapshot.hpp"
-#include "quorlite/detail/machine/captured_state.hpp"
+#include "quorlite/detail/machine/pinned_state.hpp"
 #include "quorlite/error.hpp"
 
 namespace quorlite {
@@ -27,7 +27,7 @@ class pinned_snapshot final : public snapshot_reader {
  public:
   /// @returns errc::too_large if the state has more than a snapshot can tell, and what the layout
   ///   says of it besides
-  [[nodiscard]] static result<std::unique_ptr<snapshot_reader>> make(captured_state state,
+  [[nodiscard]] static result<std::unique_ptr<snapshot_reader>> make(pinned_state state,
                                                                      std::uint64_t lock_byte) {
     result<Layout> layout = Layout::make(header_of(state), lock_byte);
     if (!layout) {
@@ -57,10 +57,10 @@ class pinned_snapshot final : public snapshot_reader {
   }
 
  private:
-  pinned_snapshot(captured_state state, Layout layout)
+  pinned_snapshot(pinned_state state, Layout layout)
       : state_(std::move(state)), layout_(std::move(layout)) {}
 
-  [[nodiscard]] static snapshot_header header_of(const captured_state& state) {
+  [[nodiscard]] static snapshot_header header_of(const pinned_state& state) {
     snapshot_header header;
     header.at = state.at;
     header.notes = state.notes;
@@ -74,7 +74,7 @@ class pinned_snapshot final : public snapshot_reader {
     return header;
   }
 
-  captured_state state_;
+  pinned_state state_;
   Layout layout_;
 };
 

@@ -14,13 +14,13 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-struct captured_state;
+struct pinned_state;
 class stored_base;
 
 /// The native snapshot of a state. It keeps the pins; nothing of it is copied.
 /// @returns errc::too_large if the state has more than a snapshot can tell
 [[nodiscard]] QUORLITE_DECL result<std::unique_ptr<snapshot_reader>> snapshot_of(
-    captured_state&& state, std::uint64_t lock_byte);
+    pinned_state&& state, std::uint64_t lock_byte);
 
 /// A restore beside the present state. It is a staged_restore, for machine_state::install().
 /// @param owner who may install it @param base takes the pages @returns errors of the storage

@@ -8,8 +8,8 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/snapshot.hpp"
-#include "quorlite/detail/machine/captured_state.hpp"
 #include "quorlite/detail/machine/pinned_snapshot.hpp"
+#include "quorlite/detail/machine/pinned_state.hpp"
 #include "quorlite/detail/machine/restore_target.hpp"
 #include "quorlite/detail/machine/snapshots.hpp"
 #include "quorlite/detail/machine/staged_restore.hpp"
@@ -19,7 +19,7 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-QUORLITE_DECL result<std::unique_ptr<snapshot_reader>> snapshot_of(captured_state&& state,
+QUORLITE_DECL result<std::unique_ptr<snapshot_reader>> snapshot_of(pinned_state&& state,
                                                                    std::uint64_t lock_byte) {
   return pinned_snapshot<snapshot_layout>::make(std::move(state), lock_byte);
 }

@@ -24,7 +24,7 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 struct captured_database;
-struct captured_state;
+struct pinned_state;
 class page_store;
 class restore_target;
 class staged_base;
@@ -71,7 +71,7 @@ class stored_base {
 
   /// Stores `state`, all of it or nothing. What the storage holds already is not written again.
   /// Afterwards the stores of `state` have it as their base.
-  [[nodiscard]] std::error_code flush(const captured_state& state);
+  [[nodiscard]] std::error_code flush(const pinned_state& state);
 
  private:
   [[nodiscard]] result<std::shared_ptr<page_store>> load(const recovery::database& line,
@@ -87,7 +87,7 @@ class stored_base {
                                         const page_store& store) const;
   [[nodiscard]] const stored_databases& known() const noexcept;
   [[nodiscard]] const stored_database* known(const captured_database& of) const;
-  [[nodiscard]] std::error_code fill(content_writer& writer, const captured_state& state,
+  [[nodiscard]] std::error_code fill(content_writer& writer, const pinned_state& state,
                                      stored_databases& next);
   [[nodiscard]] std::error_code write_changed(content_writer& writer, const stored_database& line,
                                               const captured_database& from);

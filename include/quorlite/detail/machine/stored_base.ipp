@@ -16,7 +16,7 @@
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
-#include "quorlite/detail/machine/captured_state.hpp"
+#include "quorlite/detail/machine/pinned_state.hpp"
 #include "quorlite/detail/machine/restore_target.hpp"
 #include "quorlite/detail/machine/stored_base.hpp"
 #include "quorlite/detail/pages/page_source.hpp"
@@ -269,7 +269,7 @@ QUORLITE_DECL const stored_database* stored_base::known(const captured_database&
   return same ? &found->second : nullptr;
 }
 
-QUORLITE_DECL std::error_code stored_base::flush(const captured_state& state) {
+QUORLITE_DECL std::error_code stored_base::flush(const pinned_state& state) {
   std::vector<database_image> images;
   for (const captured_database& of : state.databases) {
     images.push_back(
@@ -307,7 +307,7 @@ QUORLITE_DECL std::error_code stored_base::flush(const captured_state& state) {
 }
 
 /// Writes what changed, and all of the databases that were born since.
-QUORLITE_DECL std::error_code stored_base::fill(content_writer& writer, const captured_state& state,
+QUORLITE_DECL std::error_code stored_base::fill(content_writer& writer, const pinned_state& state,
                                                 stored_databases& next) {
   for (const captured_database& of : state.databases) {
     const stored_database* const before = known(of);

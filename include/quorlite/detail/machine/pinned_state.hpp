@@ -27,11 +27,11 @@ struct captured_database {
 
 /// All databases as of one entry. Taking it is O(databases); it holds what it pins until it is
 /// destroyed.
-struct captured_state {
-  captured_state();
-  captured_state(captured_state&& other) noexcept;
-  captured_state& operator=(captured_state&& other) noexcept;
-  ~captured_state();
+struct pinned_state {
+  pinned_state();
+  pinned_state(pinned_state&& other) noexcept;
+  pinned_state& operator=(pinned_state&& other) noexcept;
+  ~pinned_state();
 
   log_position at;
   log_index replay_from;                     ///< staged transactions begin after this entry
@@ -51,5 +51,5 @@ struct captured_state {
 }  // namespace quorlite
 
 #if !defined(QUORLITE_SEPARATE_COMPILATION)
-#include "quorlite/detail/machine/captured_state.ipp"  // IWYU pragma: keep
+#include "quorlite/detail/machine/pinned_state.ipp"  // IWYU pragma: keep
 #endif

@@ -1,5 +1,5 @@
 /// @file
-/// Bodies of captured_state.hpp.
+/// Bodies of pinned_state.hpp.
 #pragma once
 
 #include <cstring>
@@ -7,16 +7,16 @@
 #include <system_error>
 
 #include "quorlite/config.hpp"
-#include "quorlite/detail/machine/captured_state.hpp"
+#include "quorlite/detail/machine/pinned_state.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-QUORLITE_DECL captured_state::captured_state() = default;
-QUORLITE_DECL captured_state::captured_state(captured_state&& other) noexcept = default;
-QUORLITE_DECL captured_state& captured_state::operator=(captured_state&& other) noexcept = default;
-QUORLITE_DECL captured_state::~captured_state() = default;
+QUORLITE_DECL pinned_state::pinned_state() = default;
+QUORLITE_DECL pinned_state::pinned_state(pinned_state&& other) noexcept = default;
+QUORLITE_DECL pinned_state& pinned_state::operator=(pinned_state&& other) noexcept = default;
+QUORLITE_DECL pinned_state::~pinned_state() = default;
 
 QUORLITE_DECL std::error_code copy_page(const captured_database& from, page_store::reader& reader,
                                         page_number number, bytes_span into) noexcept try {
