@@ -10,7 +10,7 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/sqlite/database_file.hpp"
-#include "quorlite/detail/sqlite/writer_turn.hpp"
+#include "quorlite/detail/sqlite/writer_slot.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -30,7 +30,7 @@ QUORLITE_DECL bool busy_handler::may_retry(std::uint64_t retries) noexcept {
   database_file* newest = nullptr;  // whose write lock failed last: SQLite asks for it
   bool waiting = false;
   for_each_replicated_file(db_, [&](database_file& file) noexcept {
-    writer_turn& turn = file.turn();
+    writer_slot& turn = file.turn();
     if (give_up) {
       turn.stop_wanting();  // or a later read would stand on the head
     }

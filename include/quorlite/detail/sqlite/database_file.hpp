@@ -18,7 +18,7 @@
 #include "quorlite/detail/commit/vfs_host.hpp"
 #include "quorlite/detail/sqlite/dirty_pages.hpp"
 #include "quorlite/detail/sqlite/view.hpp"
-#include "quorlite/detail/sqlite/writer_turn.hpp"
+#include "quorlite/detail/sqlite/writer_slot.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 
@@ -73,7 +73,7 @@ class database_file {
   [[nodiscard]] vfs_core& core() const noexcept { return core_; }
   [[nodiscard]] const std::string& name() const noexcept { return view_.target().name(); }
   [[nodiscard]] int lock_level() const noexcept { return level_; }
-  [[nodiscard]] writer_turn& turn() noexcept { return turn_; }
+  [[nodiscard]] writer_slot& turn() noexcept { return turn_; }
 
   // ---- reading
 
@@ -151,7 +151,7 @@ class database_file {
   vfs_core& core_;
   database_view view_;
   draft draft_;
-  writer_turn turn_;
+  writer_slot turn_;
   std::optional<std::string> super_;  // the super-journal that it stands in
   answer_record answers_;
   std::atomic<std::uint64_t>* patience_ = nullptr;

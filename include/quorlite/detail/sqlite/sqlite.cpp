@@ -19,6 +19,6 @@
 #include "quorlite/detail/sqlite/result_code.ipp"
 #include "quorlite/detail/sqlite/vfs.ipp"
 #include "quorlite/detail/sqlite/view.ipp"
-#include "quorlite/detail/sqlite/writer_turn.ipp"
+#include "quorlite/detail/sqlite/writer_slot.ipp"
 #include "quorlite/replica.ipp"
 #include "quorlite/transfer.ipp"

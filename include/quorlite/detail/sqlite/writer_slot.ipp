@@ -1,8 +1,8 @@
 /// @file
-/// Bodies of writer_turn.hpp.
+/// Bodies of writer_slot.hpp.
 #pragma once
 
-#include "quorlite/detail/sqlite/writer_turn.hpp"
+#include "quorlite/detail/sqlite/writer_slot.hpp"
 
 #include <system_error>
 
@@ -12,18 +12,18 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-QUORLITE_DECL void writer_turn::want_head() noexcept {
+QUORLITE_DECL void writer_slot::want_head() noexcept {
   wants_head_ = true;
   candidate_since_ = 0;
 }
 
-QUORLITE_DECL bool writer_turn::take_candidacy() noexcept {
+QUORLITE_DECL bool writer_slot::take_candidacy() noexcept {
   const bool was = candidate_since_ != 0;
   candidate_since_ = 0;
   return was;
 }
 
-QUORLITE_DECL bool writer_turn::acquire_early() {
+QUORLITE_DECL bool writer_slot::acquire_early() {
   for (int round = 0; round < rounds; ++round) {
     const auto before = view_.store()->head().version;
     const auto epoch = view_.store()->epoch();
@@ -40,7 +40,7 @@ QUORLITE_DECL bool writer_turn::acquire_early() {
   return false;
 }
 
-QUORLITE_DECL bool writer_turn::await_quiet() {
+QUORLITE_DECL bool writer_slot::await_quiet() {
   for (int round = 0; round < rounds; ++round) {
     const auto before = view_.store()->committed().version;
     if (before == view_.store()->head().version) {
@@ -54,7 +54,7 @@ QUORLITE_DECL bool writer_turn::await_quiet() {
   return view_.store()->committed().version == view_.store()->head().version;
 }
 
-QUORLITE_DECL std::error_code writer_turn::begin() {
+QUORLITE_DECL std::error_code writer_slot::begin() {
   const bool mine = try_acquire();
   early_ = false;
   // A version alone can name two histories: a doomed one is never the head.
@@ -71,29 +71,29 @@ QUORLITE_DECL std::error_code writer_turn::begin() {
   return mine ? std::error_code{} : make_error_code(errc::busy);
 }
 
-QUORLITE_DECL bool writer_turn::is_refused(const page_store::pin& head) noexcept {
+QUORLITE_DECL bool writer_slot::is_refused(const page_store::pin& head) noexcept {
   const auto ticket = host_.begin_write(*view_.store(), head);
   return !ticket.has_value() && ticket.error() != errc::stale_term;
 }
 
-QUORLITE_DECL void writer_turn::was_released() noexcept {
+QUORLITE_DECL void writer_slot::was_released() noexcept {
   holds_ = false;
   early_ = false;
 }
 
-QUORLITE_DECL void writer_turn::give_back() noexcept {
+QUORLITE_DECL void writer_slot::give_back() noexcept {
   if (holds_) {
     host_.writers().release(view_.target(), this);
   }
   was_released();
 }
 
-QUORLITE_DECL bool writer_turn::try_acquire() {
+QUORLITE_DECL bool writer_slot::try_acquire() {
   holds_ = host_.writers().try_acquire(view_.target(), this);
   return holds_;
 }
 
-QUORLITE_DECL std::error_code writer_turn::may_write() noexcept {
+QUORLITE_DECL std::error_code writer_slot::may_write() noexcept {
   const auto ticket = host_.begin_write(*view_.store(), view_.at());
   if (!ticket.has_value()) {
     return ticket.error();

@@ -21,11 +21,11 @@ namespace detail {
 /// that of a plain read. A plain read must never stand on the head: it would show what consensus
 /// may yet refuse. So the handle is only a *candidate* after the write lock failed, and the busy
 /// handler, which SQLite asks on behalf of a writer, turns it into one that *wants the head*.
-class writer_turn {
+class writer_slot {
  public:
-  writer_turn(vfs_host& host, const database_view& view) noexcept : host_(host), view_(view) {}
-  writer_turn(const writer_turn&) = delete;
-  writer_turn& operator=(const writer_turn&) = delete;
+  writer_slot(vfs_host& host, const database_view& view) noexcept : host_(host), view_(view) {}
+  writer_slot(const writer_slot&) = delete;
+  writer_slot& operator=(const writer_slot&) = delete;
 
   [[nodiscard]] bool holds() const noexcept { return holds_; }
   [[nodiscard]] const write_ticket& ticket() const noexcept { return ticket_; }
@@ -81,5 +81,5 @@ class writer_turn {
 }  // namespace quorlite
 
 #if !defined(QUORLITE_SEPARATE_COMPILATION)
-#include "quorlite/detail/sqlite/writer_turn.ipp"  // IWYU pragma: keep
+#include "quorlite/detail/sqlite/writer_slot.ipp"  // IWYU pragma: keep
 #endif
