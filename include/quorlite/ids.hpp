@@ -54,7 +54,7 @@ struct version_number : detail::strong_integer<version_number> {
 };
 /// A lineage of one database on this replica. It grows whenever states that a connection may have
 /// seen are taken back (lost leadership) or replaced (restore, drop): local, never in the log.
-struct epoch_number : detail::strong_integer<epoch_number> {
+struct history_number : detail::strong_integer<history_number> {
   using strong_integer::strong_integer;
 };
 /// Names one call of propose() to its settled(). Chosen by the library, never in the log.

@@ -120,7 +120,7 @@ class follower {
   std::shared_ptr<page_store> of(const std::string& name) {
     auto& store = stores_[name];
     if (store == nullptr) {
-      store = page_store::make({}, epoch_number{1}, lock_byte_);
+      store = page_store::make({}, history_number{1}, lock_byte_);
     }
     return store;
   }

@@ -257,7 +257,7 @@ TEST_CASE("R7: a waiter that leaves without an answer leaves its row behind") {
   l.apply_all(made);
   CHECK(l->outcome_of(made.id) == transaction_outcome::committed);
   CHECK(l.committed("a.db") == version_number{1});
-  CHECK(l.store("a.db")->epoch() == epoch_number{1});  // it was committed, not built again
+  CHECK(l.store("a.db")->epoch() == history_number{1});  // it was committed, not built again
 }
 
 TEST_CASE("R8: an installed snapshot answers what it contains") {
@@ -320,7 +320,7 @@ TEST_CASE("writers pipeline on the head and are answered in order") {
     CHECK(l.answer_of(sent[n]) == proposal_state::applied);
     CHECK(l.committed("a.db").value == n + 1);
   }
-  CHECK(l.store("a.db")->epoch() == epoch_number{1});
+  CHECK(l.store("a.db")->epoch() == history_number{1});
   CHECK(l.is_sound());
 }
 

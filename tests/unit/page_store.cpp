@@ -77,7 +77,7 @@ bool shows(const page_version* page, std::uint32_t number, std::uint64_t serial)
 
 /// A store whose pages are known by serial, and the calls that most cases need.
 struct fixture {
-  std::shared_ptr<page_store> store = page_store::make({}, epoch_number{1}, lock_byte);
+  std::shared_ptr<page_store> store = page_store::make({}, history_number{1}, lock_byte);
   page_store::reader reader{store};
   std::uint64_t serials = 0;
 
@@ -224,7 +224,7 @@ TEST_CASE("the lock page needs no image when a database grows past it") {
 TEST_CASE("an install of another epoch changes nothing") {
   fixture f;
   f.commit({1}, 1);
-  const epoch_number before = f.store->epoch();
+  const history_number before = f.store->epoch();
   auto writer = f.store->pin_head();
   f.store->discard_head();
   CHECK(f.store->epoch() > before);
@@ -274,7 +274,7 @@ TEST_CASE("a doomed pin neither protects nor counts for the version that reuses 
 TEST_CASE("a pin of a version is refused once the epoch or committed moved on") {
   fixture f;
   f.commit({1}, 1);
-  const epoch_number epoch = f.store->epoch();
+  const history_number epoch = f.store->epoch();
   f.install({1}, 1);
   f.install({1}, 1);
   for (std::uint64_t version = 1; version <= 3; ++version) {
@@ -330,7 +330,7 @@ TEST_CASE("pins and readers keep a store that nobody else holds") {
 
 TEST_CASE("a loaded store stands where it was told") {
   const database_state at{version_number{41}, 7, hash_of({{1, 1}, {2, 2}, {7, 7}}), page_size};
-  const auto store = page_store::make(at, epoch_number{9}, lock_byte);
+  const auto store = page_store::make(at, history_number{9}, lock_byte);
   for (const std::uint32_t number : {7U, 1U, 2U}) {
     store->load_page(filled(number, number));
   }
@@ -391,7 +391,7 @@ TEST_CASE("the changed pages are visited in order, as of the pin, and a visitor 
 TEST_CASE("pages far apart are found, counted and visited") {
   constexpr std::uint64_t count = limits::page_count_max;
   const database_state at{version_number{1}, count, 0, page_size};
-  const auto store = page_store::make(at, epoch_number{1}, lock_byte);
+  const auto store = page_store::make(at, history_number{1}, lock_byte);
   const std::vector<std::uint32_t> far = {1, 1023, 1024, 1025, 1U << 21U, 3000000000U, 4294967294U};
   for (const std::uint32_t number : far) {
     store->load_page(filled(number, number));
@@ -449,7 +449,7 @@ TEST_CASE("one long pin costs one version more of each page, however long it sta
 
 TEST_CASE("the end of a long pin is paid for in small shares") {
   constexpr std::uint32_t count = 4096;
-  const auto store = page_store::make({}, epoch_number{1}, std::uint64_t{1} << 40U);
+  const auto store = page_store::make({}, history_number{1}, std::uint64_t{1} << 40U);
   const auto all = [] {
     std::vector<page_block> set;
     for (std::uint32_t number = 1; number <= count; ++number) {
@@ -638,7 +638,7 @@ class model {
 
   void discard() {
     const version_number committed = store_->committed().version;
-    const epoch_number before = store_->epoch();
+    const history_number before = store_->epoch();
     for (auto& held : pins_) {
       held.doomed = held.doomed || held.pin.version() > committed;
     }
@@ -667,7 +667,7 @@ class model {
   }
 
   std::mt19937_64 random_;
-  std::shared_ptr<page_store> store_ = page_store::make({}, epoch_number{1}, lock_byte);
+  std::shared_ptr<page_store> store_ = page_store::make({}, history_number{1}, lock_byte);
   page_store::reader reader_{store_};
   std::vector<image> states_;  // committed, then each pending one
   std::vector<held_pin> pins_;

@@ -496,7 +496,7 @@ TEST_CASE("a page of the base that is not what was written is reported and never
   bytes image(page_bytes, std::byte{3});
   const std::uint64_t hash = page_hash(page_number{1}, image);
   const auto store =
-      page_store::make({version_number{4}, 1, hash, page_bytes}, epoch_number{1}, lock_byte);
+      page_store::make({version_number{4}, 1, hash, page_bytes}, history_number{1}, lock_byte);
   store->set_base_hash(page_number{1}, hash);
   store->set_base(base, 1);
   base->pages[1] = image;

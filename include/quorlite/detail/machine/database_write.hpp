@@ -21,7 +21,7 @@ namespace detail {
 /// changes hands: the term fences the proposal, the epoch fences the pages.
 struct write_ticket {
   quorlite::term term;
-  epoch_number epoch;
+  history_number epoch;
 };
 
 /// Movable. Who fills a member stands beside it; a proposal on its way keeps all but the pages.

@@ -63,7 +63,7 @@ class staged_base final : public restore_target {
     if (const std::error_code error = finish()) {
       return fail(error);
     }
-    auto store = page_store::make(at, epoch_number{1}, lock_byte_, gauge_);
+    auto store = page_store::make(at, history_number{1}, lock_byte_, gauge_);
     std::string own(name);
     stored_database line{store, nullptr, at.version, at.page_count};
     if (at.page_size != 0) {
@@ -161,7 +161,7 @@ QUORLITE_DECL result<std::shared_ptr<page_store>> stored_base::load(const recove
     return fail(errc::corrupt);
   }
   auto store = page_store::make({line.version, line.page_count, line.hash, line.page_size},
-                                epoch_number{1}, lock_byte_, gauge_);
+                                history_number{1}, lock_byte_, gauge_);
   stored_database known{store, nullptr, line.version, line.page_count};
   if (filled) {
     auto content = storage_.open(line.name, line.page_size);

@@ -62,7 +62,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
   /// @param lock_byte offset of the page that is never data; tests move it
   /// @param gauge is told of the memory that the store takes
   [[nodiscard]] static std::shared_ptr<page_store> make(
-      const state& from = {}, epoch_number epoch = epoch_number{1},
+      const state& from = {}, history_number epoch = history_number{1},
       std::uint64_t lock_byte = limits::lock_byte_default,
       std::shared_ptr<memory_gauge> gauge = nullptr);
 
@@ -108,7 +108,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
   [[nodiscard]] state committed() const noexcept;
   [[nodiscard]] state head() const noexcept;
   /// The lineage: grows with every discard_head(). Lock-free.
-  [[nodiscard]] epoch_number epoch() const noexcept;
+  [[nodiscard]] history_number epoch() const noexcept;
 
   /// Stands on the committed state as it is now.
   [[nodiscard]] pin pin_committed();
@@ -116,7 +116,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
   [[nodiscard]] pin pin_head();
   /// Stands on a version in [committed, head]. @returns errc::stale_term: the epoch moved, or
   /// committed did, beyond `version`
-  [[nodiscard]] result<pin> pin_version(epoch_number expected, version_number version);
+  [[nodiscard]] result<pin> pin_version(history_number expected, version_number version);
 
   /// The database's hash after `pages` are installed on the state of `on`: theirs are added, those
   /// of the pages they replace and of the pages that are cut off are taken away. Pages in between
@@ -134,7 +134,8 @@ class page_store : public std::enable_shared_from_this<page_store> {
   /// @param page_count pages after the install; the rest is cut off
   /// @param hash of the database after the install
   /// @returns errc::stale_term: the epoch is not `expected` any more; nothing changed, `pages` too
-  [[nodiscard]] std::error_code install_head(epoch_number expected, std::vector<page_block>&& pages,
+  [[nodiscard]] std::error_code install_head(history_number expected,
+                                             std::vector<page_block>&& pages,
                                              std::uint64_t page_count, std::uint64_t hash);
 
   /// The same for a writer with a pin on the head, which moves on to the version it made: a pin
@@ -175,7 +176,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
  private:
   static constexpr std::size_t batch = 256;  // how much of others' work one call does
 
-  page_store(const state& from, epoch_number epoch, std::uint64_t lock_byte,
+  page_store(const state& from, history_number epoch, std::uint64_t lock_byte,
              std::shared_ptr<memory_gauge> gauge) noexcept;
 
   void commit_oldest() noexcept;
@@ -194,8 +195,8 @@ class page_store : public std::enable_shared_from_this<page_store> {
   gauge_share gauge_;
 };
 
-inline epoch_number page_store::epoch() const noexcept {
-  return epoch_number{epoch_.load(std::memory_order_seq_cst)};
+inline history_number page_store::epoch() const noexcept {
+  return history_number{epoch_.load(std::memory_order_seq_cst)};
 }
 
 /// Stands on a state, so that its pages stay. Movable; one thread at a time, but doomed() any. An
@@ -218,7 +219,7 @@ class page_store::pin {
   [[nodiscard]] std::uint32_t page_size() const noexcept { return at().page_size; }
   [[nodiscard]] std::uint64_t hash() const noexcept { return at().hash; }
   /// The store's epoch when the pin was taken.
-  [[nodiscard]] epoch_number epoch() const noexcept { return epoch_; }
+  [[nodiscard]] history_number epoch() const noexcept { return epoch_; }
 
   /// True once its state was taken back: whatever was read through it since may be anything. If it
   /// is false after a copy, the copy is right.
@@ -228,12 +229,12 @@ class page_store::pin {
 
  private:
   friend class page_store;
-  pin(std::shared_ptr<page_store> store, pin_record* record, epoch_number epoch) noexcept
+  pin(std::shared_ptr<page_store> store, pin_record* record, history_number epoch) noexcept
       : store_(std::move(store)), record_(record), epoch_(epoch) {}
 
   std::shared_ptr<page_store> store_;
   pin_record* record_ = nullptr;
-  epoch_number epoch_;
+  history_number epoch_;
 };
 
 /// A slot among the readers, for as long as it lives.

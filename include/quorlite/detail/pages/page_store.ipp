@@ -31,13 +31,14 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-QUORLITE_DECL std::shared_ptr<page_store> page_store::make(const state& from, epoch_number epoch,
+QUORLITE_DECL std::shared_ptr<page_store> page_store::make(const state& from, history_number epoch,
                                                            std::uint64_t lock_byte,
                                                            std::shared_ptr<memory_gauge> gauge) {
   return std::shared_ptr<page_store>(new page_store(from, epoch, lock_byte, std::move(gauge)));
 }
 
-QUORLITE_DECL page_store::page_store(const state& from, epoch_number epoch, std::uint64_t lock_byte,
+QUORLITE_DECL page_store::page_store(const state& from, history_number epoch,
+                                     std::uint64_t lock_byte,
                                      std::shared_ptr<memory_gauge> gauge) noexcept
     : epoch_(epoch.value), line_(from, lock_byte, limbo_), gauge_(std::move(gauge)) {}
 
@@ -83,7 +84,7 @@ QUORLITE_DECL page_store::state page_store::head() const noexcept {
   return line_.head();
 }
 
-QUORLITE_DECL std::error_code page_store::install_head(epoch_number expected,
+QUORLITE_DECL std::error_code page_store::install_head(history_number expected,
                                                        std::vector<page_block>&& pages,
                                                        std::uint64_t page_count,
                                                        std::uint64_t hash) {
@@ -189,7 +190,7 @@ QUORLITE_DECL page_store::pin page_store::pin_head() {
   return pin{std::move(self), line_.chains().pins().add(line_.head()), epoch()};
 }
 
-QUORLITE_DECL result<page_store::pin> page_store::pin_version(epoch_number expected,
+QUORLITE_DECL result<page_store::pin> page_store::pin_version(history_number expected,
                                                               version_number version) {
   std::shared_ptr<page_store> self = shared_from_this();
   const std::lock_guard lock(mutex_);

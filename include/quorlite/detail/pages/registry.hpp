@@ -44,7 +44,7 @@ class database {
 
   /// A store that may take the place of the present one.
   [[nodiscard]] std::shared_ptr<page_store> make_store(const page_store::state& from) const {
-    return page_store::make(from, epoch_number{1}, lock_byte_, gauge_);
+    return page_store::make(from, history_number{1}, lock_byte_, gauge_);
   }
 
   /// True between an applied `open` and an applied `drop`.

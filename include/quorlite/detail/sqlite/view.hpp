@@ -122,7 +122,7 @@ class database_view {
   std::shared_ptr<page_store> store_;
   std::optional<page_store::reader> reader_;
   page_store::pin pin_;
-  epoch_number seen_epoch_;
+  history_number seen_epoch_;
   version_number unsettled_;  // the newest state above committed that was read; 0: none
   std::uint32_t cookie_offset_ = 0;
   bool saw_pages_ = false;
