@@ -52,8 +52,9 @@ struct server_id : detail::strong_integer<server_id> {
 struct version_number : detail::strong_integer<version_number> {
   using strong_integer::strong_integer;
 };
-/// A lineage of one database on this replica. It grows whenever states that a connection may have
-/// seen are taken back (lost leadership) or replaced (restore, drop): local, never in the log.
+/// A version_history of one database on this replica. It grows whenever states that a connection
+/// may have seen are taken back (lost leadership) or replaced (restore, drop): local, never in the
+/// log.
 struct history_number : detail::strong_integer<history_number> {
   using strong_integer::strong_integer;
 };

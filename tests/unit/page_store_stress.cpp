@@ -132,8 +132,9 @@ bool right(world& w, const page_store::pin& pin, std::uint32_t number, bool foun
     return false;  // torn or freed: never allowed, doomed or not
   }
   const std::uint64_t epoch = w.made_in[version].load();
-  const bool of_lineage = epoch != 0 ? says.epoch == epoch : says.epoch == pin.epoch().value;
-  return (says.version == version && of_lineage) || pin.doomed();
+  const bool of_version_history =
+      epoch != 0 ? says.epoch == epoch : says.epoch == pin.epoch().value;
+  return (says.version == version && of_version_history) || pin.doomed();
 }
 
 void read_pages(world& w, std::uint64_t seed) {

@@ -18,12 +18,12 @@
 #include "quorlite/config.hpp"
 #include "quorlite/detail/core/memory_gauge.hpp"
 #include "quorlite/detail/pages/database_state.hpp"
-#include "quorlite/detail/pages/lineage.hpp"
 #include "quorlite/detail/pages/page_source.hpp"
 #include "quorlite/detail/pages/page_version.hpp"
 #include "quorlite/detail/pages/pin_ledger.hpp"
 #include "quorlite/detail/pages/reclaim.hpp"
 #include "quorlite/detail/pages/version_chains.hpp"
+#include "quorlite/detail/pages/version_history.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"
@@ -32,7 +32,7 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-/// The page versions of one database, of one lineage.
+/// The page versions of one database, of one version_history.
 ///
 /// `committed` is what consensus confirmed; `head` is at or above it. Versions in (committed, head]
 /// are *pending*: the leader's writer installed them, and they are committed in order (commit_next)
@@ -107,7 +107,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
 
   [[nodiscard]] state committed() const noexcept;
   [[nodiscard]] state head() const noexcept;
-  /// The lineage: grows with every discard_head(). Lock-free.
+  /// The version_history: grows with every discard_head(). Lock-free.
   [[nodiscard]] history_number epoch() const noexcept;
 
   /// Stands on the committed state as it is now.
@@ -187,7 +187,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
   mutable std::mutex mutex_;
   std::atomic<std::uint64_t> epoch_;
   mutable reclaimer limbo_;  // mutable: who reads announces itself
-  lineage line_;
+  version_history line_;
   std::shared_ptr<const page_source> base_;  // set once; before that there is none
   std::atomic<const page_source*> source_{nullptr};
   std::uint64_t base_pages_ = 0;  // under the mutex

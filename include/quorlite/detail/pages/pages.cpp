@@ -5,7 +5,6 @@
 #error "this unit belongs to the compiled library, which defines QUORLITE_SEPARATE_COMPILATION"
 #endif
 
-#include "quorlite/detail/pages/lineage.ipp"
 #include "quorlite/detail/pages/page_reader.ipp"
 #include "quorlite/detail/pages/page_store.ipp"
 #include "quorlite/detail/pages/page_table.ipp"
@@ -14,3 +13,4 @@
 #include "quorlite/detail/pages/reclaim.ipp"
 #include "quorlite/detail/pages/registry.ipp"
 #include "quorlite/detail/pages/version_chains.ipp"
+#include "quorlite/detail/pages/version_history.ipp"

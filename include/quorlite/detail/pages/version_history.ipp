@@ -1,8 +1,8 @@
 /// @file
-/// Bodies of lineage.hpp: how versions are made, committed and taken back.
+/// Bodies of version_history.hpp: how versions are made, committed and taken back.
 #pragma once
 
-#include "quorlite/detail/pages/lineage.hpp"
+#include "quorlite/detail/pages/version_history.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -21,21 +21,22 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-QUORLITE_DECL lineage::lineage(const database_state& from, std::uint64_t lock_byte,
-                               reclaimer& limbo) noexcept
+QUORLITE_DECL version_history::version_history(const database_state& from, std::uint64_t lock_byte,
+                                               reclaimer& limbo) noexcept
     : lock_byte_(lock_byte), committed_(from), chains_(limbo) {
   QUORLITE_ASSERT(from.page_size == 0 || is_page_size(from.page_size));
   QUORLITE_ASSERT(from.page_count == 0 || (from.page_size != 0 && from.version.value != 0));
   QUORLITE_ASSERT(from.page_count <= limits::page_count_max);
 }
 
-QUORLITE_DECL const database_state& lineage::state_at(version_number version) const noexcept {
+QUORLITE_DECL const database_state& version_history::state_at(
+    version_number version) const noexcept {
   const std::uint64_t above = version.value - committed_.version.value;
   QUORLITE_ASSERT(above <= pending_.size());
   return above == 0 ? committed_ : pending_[static_cast<std::size_t>(above - 1)].at;
 }
 
-QUORLITE_DECL void lineage::load(page_block page) {
+QUORLITE_DECL void version_history::load(page_block page) {
   QUORLITE_ASSERT(page != nullptr && !page->is_patch() && pending_.empty());
   QUORLITE_ASSERT(page->page_size() == committed_.page_size);
   QUORLITE_ASSERT(page->number().value <= committed_.page_count);
@@ -46,8 +47,8 @@ QUORLITE_DECL void lineage::load(page_block page) {
   chains_.settle(loaded);
 }
 
-QUORLITE_DECL void lineage::append(std::vector<page_block>& pages, std::uint64_t page_count,
-                                   std::uint64_t hash, bool restart) {
+QUORLITE_DECL void version_history::append(std::vector<page_block>& pages, std::uint64_t page_count,
+                                           std::uint64_t hash, bool restart) {
   const database_state old = head();
   const std::uint32_t page_size =
       old.page_size != 0 || pages.empty() ? old.page_size : pages.front()->page_size();
@@ -79,7 +80,7 @@ QUORLITE_DECL void lineage::append(std::vector<page_block>& pages, std::uint64_t
   pages.clear();
 }
 
-QUORLITE_DECL std::size_t lineage::commit_next() noexcept {
+QUORLITE_DECL std::size_t version_history::commit_next() noexcept {
   QUORLITE_ASSERT(!pending_.empty());
   const pending_version oldest = pending_.front();
   pending_.pop_front();
@@ -88,15 +89,15 @@ QUORLITE_DECL std::size_t lineage::commit_next() noexcept {
   return oldest.nodes.size();
 }
 
-QUORLITE_DECL void lineage::discard() noexcept {
+QUORLITE_DECL void version_history::discard() noexcept {
   chains_.pins().doom_above(committed_.version);
   for (; !pending_.empty(); pending_.pop_back()) {
     chains_.pop(pending_.back().nodes);
   }
 }
 
-QUORLITE_DECL void lineage::check(const std::vector<page_block>& pages,
-                                  const database_state& next) const noexcept {
+QUORLITE_DECL void version_history::check(const std::vector<page_block>& pages,
+                                          const database_state& next) const noexcept {
   const database_state& old = head();
   QUORLITE_ASSERT(next.page_count <= limits::page_count_max);
   QUORLITE_ASSERT(next.page_count == 0 || next.page_size != 0);

@@ -18,11 +18,11 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-/// The states of one lineage on top of their chains: committed, and the pending ones above it.
-/// Under the store's mutex.
-class lineage {
+/// The states of one version_history on top of their chains: committed, and the pending ones above
+/// it. Under the store's mutex.
+class version_history {
  public:
-  lineage(const database_state& from, std::uint64_t lock_byte, reclaimer& limbo) noexcept;
+  version_history(const database_state& from, std::uint64_t lock_byte, reclaimer& limbo) noexcept;
 
   [[nodiscard]] const database_state& committed() const noexcept { return committed_; }
   [[nodiscard]] const database_state& head() const noexcept {
@@ -70,5 +70,5 @@ class lineage {
 }  // namespace quorlite
 
 #if !defined(QUORLITE_SEPARATE_COMPILATION)
-#include "quorlite/detail/pages/lineage.ipp"  // IWYU pragma: keep
+#include "quorlite/detail/pages/version_history.ipp"  // IWYU pragma: keep
 #endif
