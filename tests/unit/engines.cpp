@@ -16,7 +16,7 @@ using namespace quorlite::testing;
 using namespace quorlite::testing::detail;
 using generator = quorlite::testing::detail::random;  // the C library has a random() too
 
-TEMPLATE_TEST_CASE("a client runs only when it is resumed", "", fiber_engine, baton_engine) {
+TEMPLATE_TEST_CASE("a client runs only when it is resumed", "", fiber_engine, handoff_engine) {
   TestType engine;
   std::string trace;
   const client_id first = engine.spawn([&] {
@@ -39,7 +39,7 @@ TEMPLATE_TEST_CASE("a client runs only when it is resumed", "", fiber_engine, ba
   CHECK(engine.finished(first));
 }
 
-TEMPLATE_TEST_CASE("a client that was never resumed is dropped", "", fiber_engine, baton_engine) {
+TEMPLATE_TEST_CASE("a client that was never resumed is dropped", "", fiber_engine, handoff_engine) {
   const auto captured = std::make_shared<int>(1);
   {
     TestType engine;
@@ -49,7 +49,7 @@ TEMPLATE_TEST_CASE("a client that was never resumed is dropped", "", fiber_engin
   CHECK(captured.use_count() == 1);
 }
 
-TEMPLATE_TEST_CASE("what a client captured goes when it ends", "", fiber_engine, baton_engine) {
+TEMPLATE_TEST_CASE("what a client captured goes when it ends", "", fiber_engine, handoff_engine) {
   const auto captured = std::make_shared<int>(1);
   TestType engine;
   const client_id id = engine.spawn([captured] {});
@@ -58,7 +58,7 @@ TEMPLATE_TEST_CASE("what a client captured goes when it ends", "", fiber_engine,
 }
 
 TEMPLATE_TEST_CASE("an exception that leaves a client comes out of resume", "", fiber_engine,
-                   baton_engine) {
+                   handoff_engine) {
   TestType engine;
   const client_id id = engine.spawn([&] {
     engine.yield();
@@ -70,7 +70,7 @@ TEMPLATE_TEST_CASE("an exception that leaves a client comes out of resume", "", 
 }
 
 TEMPLATE_TEST_CASE("exceptions in flight do not mix across a switch", "", fiber_engine,
-                   baton_engine) {
+                   handoff_engine) {
   TestType engine;
   std::vector<client_id> ids;
   std::vector<std::string> caught(16);
@@ -122,7 +122,7 @@ struct unwinds {
 }  // namespace
 
 TEMPLATE_TEST_CASE("a switch while the stack unwinds keeps its count of exceptions", "",
-                   fiber_engine, baton_engine) {
+                   fiber_engine, handoff_engine) {
   TestType engine;
   int seen = 0;
   struct yields {
@@ -149,7 +149,7 @@ TEMPLATE_TEST_CASE("a switch while the stack unwinds keeps its count of exceptio
   CHECK(seen == 3);
 }
 
-TEMPLATE_TEST_CASE("clients come and go by the hundred", "", fiber_engine, baton_engine) {
+TEMPLATE_TEST_CASE("clients come and go by the hundred", "", fiber_engine, handoff_engine) {
   TestType engine;
   std::uint64_t sum = 0;
   for (std::uint64_t round = 0; round < 20; ++round) {
@@ -221,7 +221,7 @@ TEST_CASE("events come by time, and by order of posting at one time") {
 }
 
 TEST_CASE("a raised signal wakes all its waiters") {
-  for (const engine_kind kind : {engine_kind::fiber, engine_kind::baton}) {
+  for (const engine_kind kind : {engine_kind::fiber, engine_kind::handoff}) {
     client_scheduler clients{kind, generator{1}};
     client_signal signal;
     int woken = 0;

@@ -78,7 +78,7 @@ TEST_CASE("64 clients in write() share transactions, on fibers and on threads al
   };
   const std::uint64_t fibers = events_of(21, engine_kind::fiber);
   CHECK(fibers == events_of(21, engine_kind::fiber));
-  CHECK(fibers == events_of(21, engine_kind::baton));
+  CHECK(fibers == events_of(21, engine_kind::handoff));
 }
 
 TEST_CASE("a leader that falls with groups on their way answers every closure truly") {

@@ -269,6 +269,6 @@ TEST_CASE("64 clients in COMMIT at once interleave alike on fibers and on thread
   };
   const std::uint64_t fibers = events_of(11, engine_kind::fiber);
   CHECK(fibers == events_of(11, engine_kind::fiber));
-  CHECK(fibers == events_of(11, engine_kind::baton));
+  CHECK(fibers == events_of(11, engine_kind::handoff));
   CHECK(fibers != events_of(12, engine_kind::fiber));
 }

@@ -492,7 +492,7 @@ TEST_CASE("a background task runs once, later, and before stop returns (requirem
 }
 
 TEST_CASE("waiting: raised, raised later, never (laws W1 to W4)") {
-  for (const engine_kind engine : {engine_kind::fiber, engine_kind::baton}) {
+  for (const engine_kind engine : {engine_kind::fiber, engine_kind::handoff}) {
     recorded_cluster cluster{{.engine = engine}};
     test_raft& raft = cluster.raft(server_id{1});
     client_signal raised;
@@ -596,14 +596,14 @@ run_result sixty_four_clients(std::uint64_t seed, engine_kind engine) {
 TEST_CASE("64 clients: one seed is one run on both engines, another seed is another") {
   const run_result fibers = sixty_four_clients(5, engine_kind::fiber);
   const run_result again = sixty_four_clients(5, engine_kind::fiber);
-  const run_result batons = sixty_four_clients(5, engine_kind::baton);
+  const run_result handoffs = sixty_four_clients(5, engine_kind::handoff);
   const run_result other = sixty_four_clients(6, engine_kind::fiber);
   CHECK(fibers.hash == again.hash);
-  CHECK(fibers.hash == batons.hash);
+  CHECK(fibers.hash == handoffs.hash);
   CHECK(fibers.hash != other.hash);
   CHECK(fibers.most_at_once == 64);
   CHECK(fibers.committed > 300);
-  CHECK(fibers.committed == batons.committed);
+  CHECK(fibers.committed == handoffs.committed);
   CHECK(fibers.faults.empty());
   CHECK(other.faults.empty());
 }

@@ -168,7 +168,7 @@ TEST_CASE("a deposition is exact in the middle of a batch") {
 }
 
 TEST_CASE("a crash sends the clients of that server home, and only those") {
-  for (const engine_kind engine : {engine_kind::fiber, engine_kind::baton}) {
+  for (const engine_kind engine : {engine_kind::fiber, engine_kind::handoff}) {
     recorded_cluster cluster{{.engine = engine}};
     const server_id leader = cluster.elect();
     const server_id other{leader.value % 3 + 1};

@@ -94,7 +94,7 @@ class client_scheduler {
 
   void make_ready(client_id id);
 
-  std::variant<fiber_engine, baton_engine> engine_;
+  std::variant<fiber_engine, handoff_engine> engine_;
   random random_;
   std::vector<client> clients_;
   std::vector<client_id> ready_;

@@ -20,8 +20,8 @@ namespace detail {
 
 QUORLITE_DECL client_scheduler::client_scheduler(engine_kind kind, random source)
     : random_(source) {
-  if (kind == engine_kind::baton) {
-    engine_.emplace<baton_engine>();
+  if (kind == engine_kind::handoff) {
+    engine_.emplace<handoff_engine>();
   }
 }
 

@@ -4,7 +4,7 @@
 /// A simulated client is ordinary blocking code: it opens a database, writes, and waits inside
 /// COMMIT. An engine gives each client a stack of its own and switches only where a client yields,
 /// so the interleaving is chosen by whoever calls `resume`, and a run can be repeated exactly. Two
-/// models are shipped: `fiber_engine` (fast) and `baton_engine` (real threads, one running at a
+/// models are shipped: `fiber_engine` (fast) and `handoff_engine` (real threads, one running at a
 /// time; any debugger and sanitizer understands it). For one seed both must give the same run;
 /// tests compare them.
 #pragma once
@@ -35,8 +35,8 @@ using client_body = unique_function<void()>;
 
 /// The models there are.
 enum class engine_kind : std::uint8_t {
-  fiber,  ///< a stack each, switched in user space
-  baton,  ///< a thread each, exactly one running
+  fiber,    ///< a stack each, switched in user space
+  handoff,  ///< a thread each, exactly one running
 };
 
 /// An engine. The thread that calls `resume` is called the main stack; it is always the same
@@ -103,15 +103,15 @@ class fiber_engine {
 static_assert(client_engine<fiber_engine>);
 
 /// The slow and plain model of `client_engine`: a switch costs two wake-ups of a thread (5 to 10
-/// us). Everything a client did is seen by whoever runs next, since the baton is handed over under
-/// a mutex.
-class baton_engine {
+/// us). Everything a client did is seen by whoever runs next, since the handoff is handed over
+/// under a mutex.
+class handoff_engine {
  public:
-  baton_engine();
-  baton_engine(const baton_engine&) = delete;
-  baton_engine& operator=(const baton_engine&) = delete;
+  handoff_engine();
+  handoff_engine(const handoff_engine&) = delete;
+  handoff_engine& operator=(const handoff_engine&) = delete;
   /// @pre every client that was resumed has finished
-  ~baton_engine();
+  ~handoff_engine();
 
   client_id spawn(client_body body);
   void resume(client_id id);
@@ -119,23 +119,23 @@ class baton_engine {
   [[nodiscard]] bool finished(client_id id) const noexcept;
 
  private:
-  class baton;
+  class handoff;
   struct client;
 
   void run(client& self) noexcept;
 
-  std::unique_ptr<baton> main_turn_;
+  std::unique_ptr<handoff> main_turn_;
   client* running_ = nullptr;
   std::vector<std::unique_ptr<client>> clients_;
 };
 
-static_assert(client_engine<baton_engine>);
+static_assert(client_engine<handoff_engine>);
 
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing
 
 #if !defined(QUORLITE_SEPARATE_COMPILATION)
-#include "quorlite/testing/detail/simulation/baton_engine.ipp"  // IWYU pragma: keep
-#include "quorlite/testing/detail/simulation/fiber_engine.ipp"  // IWYU pragma: keep
+#include "quorlite/testing/detail/simulation/fiber_engine.ipp"    // IWYU pragma: keep
+#include "quorlite/testing/detail/simulation/handoff_engine.ipp"  // IWYU pragma: keep
 #endif

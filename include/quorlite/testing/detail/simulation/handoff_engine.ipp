@@ -1,5 +1,5 @@
 /// @file
-/// Bodies of baton_engine: clients as real threads that pass a baton; only the holder runs.
+/// Bodies of handoff_engine: clients as real threads that pass a handoff; only the holder runs.
 #pragma once
 
 #include <condition_variable>
@@ -21,7 +21,7 @@ namespace detail {
 
 /// A binary semaphore. The one of the standard library spins first, which two threads in turns
 /// never need.
-class baton_engine::baton {
+class handoff_engine::handoff {
  public:
   void give() {
     const std::lock_guard guard(mutex_);
@@ -40,29 +40,29 @@ class baton_engine::baton {
   bool mine_ = false;
 };
 
-struct baton_engine::client {
+struct handoff_engine::client {
   client_body body;
   std::exception_ptr error;
   bool done = false;
-  baton turn;
+  handoff turn;
   std::thread thread;
 };
 
-QUORLITE_DECL baton_engine::baton_engine() : main_turn_(std::make_unique<baton>()) {}
+QUORLITE_DECL handoff_engine::handoff_engine() : main_turn_(std::make_unique<handoff>()) {}
 
-QUORLITE_DECL baton_engine::~baton_engine() {
+QUORLITE_DECL handoff_engine::~handoff_engine() {
   for (const std::unique_ptr<client>& each : clients_) {
     QUORLITE_ASSERT(each == nullptr || !each->thread.joinable());
   }
 }
 
-QUORLITE_DECL client_id baton_engine::spawn(client_body body) {
+QUORLITE_DECL client_id handoff_engine::spawn(client_body body) {
   clients_.push_back(std::make_unique<client>());
   clients_.back()->body = std::move(body);
   return client_id{static_cast<std::uint32_t>(clients_.size())};
 }
 
-QUORLITE_DECL void baton_engine::resume(client_id id) {
+QUORLITE_DECL void handoff_engine::resume(client_id id) {
   QUORLITE_ASSERT(running_ == nullptr && !finished(id));
   std::unique_ptr<client>& chosen = clients_[id.value - 1];
   running_ = chosen.get();
@@ -82,26 +82,26 @@ QUORLITE_DECL void baton_engine::resume(client_id id) {
   }
 }
 
-QUORLITE_DECL void baton_engine::yield() {
+QUORLITE_DECL void handoff_engine::yield() {
   client* const self = running_;
   QUORLITE_ASSERT(self != nullptr);
   main_turn_->give();
   self->turn.await();
 }
 
-QUORLITE_DECL bool baton_engine::finished(client_id id) const noexcept {
+QUORLITE_DECL bool handoff_engine::finished(client_id id) const noexcept {
   QUORLITE_ASSERT(id.value >= 1 && id.value <= clients_.size());
   return clients_[id.value - 1] == nullptr;
 }
 
-QUORLITE_DECL void baton_engine::run(client& self) noexcept {
+QUORLITE_DECL void handoff_engine::run(client& self) noexcept {
   self.turn.await();
   try {
     self.body();
   } catch (...) {
     self.error = std::current_exception();
   }
-  self.body = client_body{};  // what it captured goes while the baton is still here
+  self.body = client_body{};  // what it captured goes while the handoff is still here
   self.done = true;
   main_turn_->give();
 }
