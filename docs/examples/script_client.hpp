@@ -71,7 +71,7 @@ class script_client {
 
  private:
   using commit_phase = quorlite::testing::commit_phase;
-  using deposition = quorlite::testing::deposition;
+  using leadership_loss = quorlite::testing::leadership_loss;
 
   // ---- statements
 
@@ -81,7 +81,7 @@ class script_client {
     const std::string& statement = script_[next_];
     const bool between_transactions = sqlite3_get_autocommit(db_) != 0;
     const statement_result got = run_statement(db_, statement);
-    note_deposition();
+    note_leadership_loss();
     if (got.code == quorlite::sqlite_outcome_unknown) {
       return resolve_unknown(db_.last_transaction());
     }
@@ -164,7 +164,7 @@ class script_client {
   // ---- failovers
 
   void lose_leader_if_due() {
-    const bool one_is_set = depositions_set_ > depositions_seen_;
+    const bool one_is_set = leadership_losses_set_ > leadership_losses_seen_;
     if (one_is_set || next_failover_ == plan_.size() || plan_[next_failover_].statement > next_) {
       return;
     }
@@ -181,15 +181,15 @@ class script_client {
   /// The leader's next command will be the one at which it falls.
   void depose_at_commit(const failover& one) {
     const std::uint64_t ordinal = cluster_.world().node(server_).leading_state().commands + 1;
-    cluster_.world().depose_leader_when(one.come_to, ordinal,
-                                        one.crash ? deposition::crash : deposition::isolate);
-    ++depositions_set_;
+    cluster_.world().depose_leader_when(
+        one.come_to, ordinal, one.crash ? leadership_loss::crash : leadership_loss::isolate);
+    ++leadership_losses_set_;
   }
 
-  void note_deposition() {
-    const auto& carried_out = cluster_.world().depositions();
-    if (carried_out.size() > depositions_seen_) {
-      depositions_seen_ = carried_out.size();
+  void note_leadership_loss() {
+    const auto& carried_out = cluster_.world().leadership_losses();
+    if (carried_out.size() > leadership_losses_seen_) {
+      leadership_losses_seen_ = carried_out.size();
       cluster_.note_lost(carried_out.back().server);
       tell(plan_[next_failover_++], carried_out.back().server);
     }
@@ -266,8 +266,8 @@ class script_client {
 
   std::size_t next_failover_ = 0;
   std::size_t returns_at_ = 0;  ///< the statement before which the lost server returns
-  std::size_t depositions_set_ = 0;
-  std::size_t depositions_seen_ = 0;
+  std::size_t leadership_losses_set_ = 0;
+  std::size_t leadership_losses_seen_ = 0;
 };
 
 }  // namespace example

@@ -19,7 +19,7 @@ using namespace quorlite::detail;  // NOLINT: tests of this library only
 /// time.
 class scenario_elections {
  public:
-  using deposition = quorlite::testing::deposition;
+  using leadership_loss = quorlite::testing::leadership_loss;
   using commit_phase = quorlite::testing::commit_phase;
 
   explicit scenario_elections(quorlite::testing::replica_cluster& cluster) : cluster_(cluster) {}
@@ -27,7 +27,7 @@ class scenario_elections {
   // ---- misfortune
 
   /// From then on nobody is elected before elect() says who.
-  void depose_when(commit_phase what, std::uint64_t ordinal, deposition way) {
+  void depose_when(commit_phase what, std::uint64_t ordinal, leadership_loss way) {
     world().depose_leader_when(what, ordinal, way);
     keep_followers_apart();
     ++armed_;
@@ -47,13 +47,15 @@ class scenario_elections {
   [[nodiscard]] bool await_fall(server_id whose) {
     return world().run_until([&] { return !serves(whose); }, patience);
   }
-  [[nodiscard]] bool all_depositions_happened() { return armed_ == world().depositions().size(); }
+  [[nodiscard]] bool all_leadership_losses_happened() {
+    return armed_ == world().leadership_losses().size();
+  }
 
   // ---- elections
 
   /// The server that lost its leadership since the last election.
   [[nodiscard]] std::optional<server_id> fallen() {
-    const auto& all = world().depositions();
+    const auto& all = world().leadership_losses();
     return all.size() > deposed_ ? all.back().server : cut_off_;
   }
 
@@ -66,7 +68,7 @@ class scenario_elections {
       return false;
     }
     world().heal();
-    deposed_ = world().depositions().size();
+    deposed_ = world().leadership_losses().size();
     successor_.reset();
     cut_off_.reset();
     return !cluster_.replica(wanted).read_barrier() && cluster_.wait_until_even() &&
@@ -129,7 +131,7 @@ class scenario_elections {
 
   quorlite::testing::replica_cluster& cluster_;
   std::size_t armed_ = 0;
-  std::size_t deposed_ = 0;             ///< depositions that an election followed
+  std::size_t deposed_ = 0;             ///< leadership_losses that an election followed
   std::optional<server_id> cut_off_;    ///< by isolate(), and no election since
   std::optional<server_id> successor_;  ///< asked to take over, and no election since
 };

@@ -78,8 +78,8 @@ class scenario_stage {
 
   /// Call it after the last command.
   void finish() {
-    if (elections_ && !elections_->all_depositions_happened()) {
-      failures_.emplace_back("a deposition that was asked for did not happen");
+    if (elections_ && !elections_->all_leadership_losses_happened()) {
+      failures_.emplace_back("a leadership_loss that was asked for did not happen");
     }
   }
   /// What is wrong whatever the file says: a rewrite does not make it right.
@@ -220,7 +220,7 @@ class scenario_stage {
 
   void lose_leadership(const std::string& verb, std::istringstream& words) {
     using quorlite::testing::commit_phase;
-    using quorlite::testing::deposition;
+    using quorlite::testing::leadership_loss;
     const std::map<std::string, commit_phase> commit_phases{{"enqueued", commit_phase::enqueued},
                                                             {"appended", commit_phase::appended},
                                                             {"committed", commit_phase::committed}};
@@ -237,8 +237,9 @@ class scenario_stage {
       fail(verb + " when command N is enqueued|appended|committed");
       return;
     }
-    elections_->depose_when(what->second, ordinal,
-                            verb == "isolate" ? deposition::isolate : deposition::step_down);
+    elections_->depose_when(
+        what->second, ordinal,
+        verb == "isolate" ? leadership_loss::isolate : leadership_loss::step_down);
   }
 
   void await(std::istringstream& words) {

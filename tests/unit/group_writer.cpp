@@ -18,8 +18,8 @@ using namespace quorlite;
 
 using namespace quorlite::detail;
 using quorlite::testing::commit_phase;
-using quorlite::testing::deposition;
 using quorlite::testing::engine_kind;
+using quorlite::testing::leadership_loss;
 using quorlite::testing::replica_cluster;
 
 write_result insert(replica_cluster& cluster, server_id at, std::int64_t value) {
@@ -84,7 +84,7 @@ TEST_CASE("64 clients in write() share transactions, on fibers and on threads al
 TEST_CASE("a leader that falls with groups on their way answers every closure truly") {
   const auto what =
       GENERATE(commit_phase::enqueued, commit_phase::appended, commit_phase::committed);
-  const auto way = GENERATE(deposition::step_down, deposition::isolate);
+  const auto way = GENERATE(leadership_loss::step_down, leadership_loss::isolate);
   CAPTURE(static_cast<int>(what), static_cast<int>(way));
   replica_cluster cluster({.seed = 22});
   const server_id old_leader = start(cluster);

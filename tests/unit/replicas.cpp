@@ -19,8 +19,8 @@ using namespace quorlite;
 
 using namespace quorlite::detail;
 using quorlite::testing::commit_phase;
-using quorlite::testing::deposition;
 using quorlite::testing::engine_kind;
+using quorlite::testing::leadership_loss;
 using quorlite::testing::replica_cluster;
 
 int run(sqlite3* db, const std::string& sql) {
@@ -112,7 +112,7 @@ TEST_CASE("an idle BEGIN IMMEDIATE on a deposed leader delays no apply, and its 
 TEST_CASE("a leader that falls at any commit_phase answers truly, and the connection works again") {
   const auto what =
       GENERATE(commit_phase::enqueued, commit_phase::appended, commit_phase::committed);
-  const auto way = GENERATE(deposition::step_down, deposition::isolate);
+  const auto way = GENERATE(leadership_loss::step_down, leadership_loss::isolate);
   CAPTURE(static_cast<int>(what), static_cast<int>(way));
   replica_cluster cluster({.seed = 4});
   const server_id old_leader = cluster.wait_for_leader().value();
@@ -159,7 +159,7 @@ TEST_CASE("two attached replicated databases commit in one entry, or not at all"
 
   cluster.world().depose_leader_when(commit_phase::enqueued,
                                      cluster.world().node(leader).leading_state().commands + 1,
-                                     deposition::isolate);
+                                     leadership_loss::isolate);
   const int code =
       run(db, "BEGIN; INSERT INTO main.t VALUES(2); INSERT INTO two.t VALUES(2); COMMIT");
   CHECK(code != SQLITE_OK);

@@ -19,7 +19,7 @@ using namespace quorlite;
 
 using namespace quorlite::detail;
 using quorlite::testing::commit_phase;
-using quorlite::testing::deposition;
+using quorlite::testing::leadership_loss;
 using quorlite::testing::replica_cluster;
 
 /// A transaction whose COMMIT was answered with 10506, and the leader after it.
@@ -48,7 +48,7 @@ lost_answer lose_an_answer(replica_cluster& cluster, commit_phase what) {
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
   REQUIRE(cluster.wait_until_even());
   const std::uint64_t next = cluster.world().node(lost.old_leader).leading_state().commands + 1;
-  cluster.world().depose_leader_when(what, next, deposition::isolate);
+  cluster.world().depose_leader_when(what, next, leadership_loss::isolate);
   REQUIRE(run(db, "INSERT INTO t VALUES('lost')") == sqlite_outcome_unknown);
   REQUIRE(db.last_error() == errc::leadership_lost);
   lost.id = db.last_transaction();
@@ -107,7 +107,7 @@ TEST_CASE("until a later term is applied the answer is open, and the barrier is 
   REQUIRE(cluster.wait_until_even());
   cluster.world().depose_leader_when(commit_phase::appended,
                                      cluster.world().node(old_leader).leading_state().commands + 1,
-                                     deposition::isolate);
+                                     leadership_loss::isolate);
   REQUIRE(run(db, "INSERT INTO t VALUES('lost')") == sqlite_outcome_unknown);
   const transaction_id id = db.last_transaction();
 
@@ -179,7 +179,8 @@ TEST_CASE("a restart before anybody asked: the first leader after it knows") {
     REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
     REQUIRE(cluster.wait_until_even());
     cluster.world().depose_leader_when(
-        what, cluster.world().node(old_leader).leading_state().commands + 1, deposition::crash);
+        what, cluster.world().node(old_leader).leading_state().commands + 1,
+        leadership_loss::crash);
     REQUIRE(run(db, "INSERT INTO t VALUES('lost')") == sqlite_outcome_unknown);
     id = db.last_transaction();
   }

@@ -982,7 +982,7 @@ TEST_CASE("5.7 to 5.9: recovery, concurrency, checkpoints") {
 
 TEST_CASE("5.6: the fates of a commit whose leadership is lost, in a whole cluster") {
   using quorlite::testing::commit_phase;
-  using quorlite::testing::deposition;
+  using quorlite::testing::leadership_loss;
   using quorlite::testing::replica_cluster;
   const struct {
     std::string_view fate;
@@ -1004,7 +1004,7 @@ TEST_CASE("5.6: the fates of a commit whose leadership is lost, in a whole clust
     REQUIRE(cluster.wait_until_even());
     cluster.world().depose_leader_when(
         row.lost_when, cluster.world().node(old_leader).leading_state().commands + 1,
-        deposition::isolate);
+        leadership_loss::isolate);
     CHECK(run(db, "INSERT INTO t VALUES(1)") == row.code);
     const transaction_id id = db.last_transaction();
     const server_id leader = cluster.wait_for_leader(old_leader).value();

@@ -619,7 +619,7 @@ TEST_CASE("W22: a snapshot shares its pages with the database and holds up no wr
 
 TEST_CASE("W23: equality is checked byte by byte, with two databases and leadership going round") {
   using quorlite::testing::commit_phase;
-  using quorlite::testing::deposition;
+  using quorlite::testing::leadership_loss;
   using quorlite::testing::replica_cluster;
   const auto events_of = [](std::uint64_t seed) {
     replica_cluster cluster({.seed = seed, .compaction = {.threshold_entries = 6}});
@@ -636,7 +636,7 @@ TEST_CASE("W23: equality is checked byte by byte, with two databases and leaders
         }
         cluster.world().depose_leader_when(
             commit_phase::appended, cluster.world().node(*leader).leading_state().commands + 1,
-            deposition::step_down);
+            leadership_loss::step_down);
         CHECK(run(two, "INSERT INTO t VALUES('lost?')") != SQLITE_OK);
       }
       leader = cluster.wait_for_leader();

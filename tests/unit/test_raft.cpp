@@ -14,8 +14,8 @@
 
 using namespace quorlite_tests;
 using quorlite::testing::commit_phase;
-using quorlite::testing::deposition;
 using quorlite::testing::engine_kind;
+using quorlite::testing::leadership_loss;
 using quorlite::testing::detail::append_reply;
 using quorlite::testing::detail::append_request;
 using quorlite::testing::detail::entry_kind;
@@ -166,9 +166,9 @@ class lone_environment final : public quorlite::testing::detail::node_environmen
   bool is_armed(commit_phase /*what*/, std::uint64_t /*ordinal*/) const noexcept override {
     return false;
   }
-  deposition depose(server_id /*whom*/, commit_phase /*what*/, std::uint64_t /*ordinal*/,
-                    log_index /*at*/) override {
-    return deposition::step_down;
+  leadership_loss depose(server_id /*whom*/, commit_phase /*what*/, std::uint64_t /*ordinal*/,
+                         log_index /*at*/) override {
+    return leadership_loss::step_down;
   }
   void retired(server_id /*whom*/) override {}
   bool is_traced() const noexcept override { return false; }

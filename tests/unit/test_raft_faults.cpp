@@ -1,5 +1,5 @@
-// The test Raft while things go wrong: exact depositions, crashes with clients inside, and some
-// hundred short random lives in which every law is watched.
+// The test Raft while things go wrong: exact leadership_losses, crashes with clients inside, and
+// some hundred short random lives in which every law is watched.
 //
 // A failing seed names the command that replays it, with QUORLITE_TEST_SEED in the environment.
 
@@ -17,8 +17,8 @@
 using namespace quorlite_tests;
 using generator = quorlite::testing::detail::random;
 using quorlite::testing::commit_phase;
-using quorlite::testing::deposition;
 using quorlite::testing::engine_kind;
+using quorlite::testing::leadership_loss;
 
 namespace {
 
@@ -31,19 +31,21 @@ struct deposed_run {
   term in_term;
   proposal_token third;
 
-  deposed_run(std::uint64_t seed, commit_phase what, deposition way) : cluster{{.seed = seed}} {
+  deposed_run(std::uint64_t seed, commit_phase what, leadership_loss way)
+      : cluster{{.seed = seed}} {
     leader = cluster.elect();
     in_term = cluster.machine(leader).gained();
     cluster.simulation.depose_leader_when(what, 3, way);
     REQUIRE(cluster.commit(leader) == outcome::committed);
     REQUIRE(cluster.commit(leader) == outcome::committed);
     third = cluster.propose(leader);
-    REQUIRE(cluster.simulation.run_until([&] { return !cluster.simulation.depositions().empty(); },
-                                         second));
-    REQUIRE(cluster.simulation.depositions().size() == 1);
-    CHECK(cluster.simulation.depositions()[0].server == leader);
-    CHECK(cluster.simulation.depositions()[0].term == in_term);
-    CHECK(cluster.simulation.depositions()[0].command == log_index{4});  // the no-op is the first
+    REQUIRE(cluster.simulation.run_until(
+        [&] { return !cluster.simulation.leadership_losses().empty(); }, second));
+    REQUIRE(cluster.simulation.leadership_losses().size() == 1);
+    CHECK(cluster.simulation.leadership_losses()[0].server == leader);
+    CHECK(cluster.simulation.leadership_losses()[0].term == in_term);
+    CHECK(cluster.simulation.leadership_losses()[0].command ==
+          log_index{4});  // the no-op is the first
   }
 
   [[nodiscard]] log_index commit_index() { return cluster.simulation.node(leader).commit_index(); }
@@ -79,7 +81,7 @@ TEST_CASE("deposed when the third command is enqueued: nobody else has it") {
   bool survived = false;
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     INFO("seed " << seed);
-    deposed_run run{seed, commit_phase::enqueued, deposition::step_down};
+    deposed_run run{seed, commit_phase::enqueued, leadership_loss::step_down};
     CHECK(run.cluster.shared.settled.at(run.third.value) == outcome::unknown);
     CHECK_FALSE(run.cluster.machine(run.leader).leading());
     CHECK(holders_of_entry_4(run) == 1);
@@ -91,7 +93,7 @@ TEST_CASE("deposed when the third command is enqueued: nobody else has it") {
 
 TEST_CASE("deposed by isolation when the third command is enqueued: it is lost") {
   for (std::uint64_t seed = 1; seed <= 10; ++seed) {
-    deposed_run run{seed, commit_phase::enqueued, deposition::isolate};
+    deposed_run run{seed, commit_phase::enqueued, leadership_loss::isolate};
     CHECK(run.cluster.machine(run.leader).leading());  // it has not noticed yet
     REQUIRE(run.cluster.simulation.run_until(
         [&] {
@@ -105,19 +107,20 @@ TEST_CASE("deposed by isolation when the third command is enqueued: it is lost")
 }
 
 TEST_CASE("deposed when the third command is on a quorum: unknown, then committed") {
-  for (const deposition way : {deposition::step_down, deposition::isolate, deposition::crash}) {
+  for (const leadership_loss way :
+       {leadership_loss::step_down, leadership_loss::isolate, leadership_loss::crash}) {
     for (std::uint64_t seed = 1; seed <= 10; ++seed) {
       deposed_run run{seed, commit_phase::appended, way};
       CHECK(holders_of_entry_4(run) >= 2);
       CHECK_FALSE(run.is_applied());
-      CHECK(run.is_settled() == (way == deposition::step_down));
-      if (way != deposition::crash) {
+      CHECK(run.is_settled() == (way == leadership_loss::step_down));
+      if (way != leadership_loss::crash) {
         CHECK(run.commit_index() == log_index{3});
       }
       run.recover();
       CHECK(run.is_applied());  // whoever is elected has it
-      CHECK(run.is_settled() == (way != deposition::crash));
-      if (way != deposition::crash) {
+      CHECK(run.is_settled() == (way != leadership_loss::crash));
+      if (way != leadership_loss::crash) {
         CHECK(run.cluster.shared.settled.at(run.third.value) == outcome::unknown);
       }
     }
@@ -125,7 +128,8 @@ TEST_CASE("deposed when the third command is on a quorum: unknown, then committe
 }
 
 TEST_CASE("deposed when the third command is committed: nobody else knows it") {
-  for (const deposition way : {deposition::step_down, deposition::isolate, deposition::crash}) {
+  for (const leadership_loss way :
+       {leadership_loss::step_down, leadership_loss::isolate, leadership_loss::crash}) {
     for (std::uint64_t seed = 1; seed <= 10; ++seed) {
       deposed_run run{seed, commit_phase::committed, way};
       for (const server_id id : run.cluster.simulation.servers()) {
@@ -133,9 +137,9 @@ TEST_CASE("deposed when the third command is committed: nobody else knows it") {
           CHECK(run.cluster.simulation.node(id).commit_index() <= log_index{3});
         }
       }
-      if (way == deposition::isolate) {  // the client was told, and then the leader was gone
+      if (way == leadership_loss::isolate) {  // the client was told, and then the leader was gone
         CHECK(run.cluster.shared.settled.at(run.third.value) == outcome::committed);
-      } else if (way == deposition::step_down) {
+      } else if (way == leadership_loss::step_down) {
         CHECK(run.cluster.shared.settled.at(run.third.value) == outcome::unknown);
         CHECK(run.is_applied());  // as a follower, right after
       }
@@ -145,17 +149,17 @@ TEST_CASE("deposed when the third command is committed: nobody else knows it") {
   }
 }
 
-TEST_CASE("a deposition is exact in the middle of a batch") {
+TEST_CASE("a leadership_loss is exact in the middle of a batch") {
   for (const commit_phase what : {commit_phase::appended, commit_phase::committed}) {
     recorded_cluster cluster;
     const server_id leader = cluster.elect();
-    cluster.simulation.depose_leader_when(what, 6, deposition::crash);
+    cluster.simulation.depose_leader_when(what, 6, leadership_loss::crash);
     std::vector<proposal_token> batch;
     for (int i = 0; i < 10; ++i) {
       batch.push_back(cluster.propose(leader));  // at one instant: one message each way
     }
-    REQUIRE(cluster.simulation.run_until([&] { return !cluster.simulation.depositions().empty(); },
-                                         second));
+    REQUIRE(cluster.simulation.run_until(
+        [&] { return !cluster.simulation.leadership_losses().empty(); }, second));
     for (std::size_t i = 0; i < batch.size(); ++i) {
       CHECK(cluster.shared.settled.contains(batch[i].value) == (i < 5));
     }
@@ -202,7 +206,7 @@ TEST_CASE("a crash sends the clients of that server home, and only those") {
 TEST_CASE("a crash inside propose leaves the proposer on its feet") {
   recorded_cluster cluster;
   const server_id leader = cluster.elect();
-  cluster.simulation.depose_leader_when(commit_phase::enqueued, 1, deposition::crash);
+  cluster.simulation.depose_leader_when(commit_phase::enqueued, 1, leadership_loss::crash);
   bool ended = false;
   cluster.simulation.spawn([&] {
     CHECK_FALSE(cluster.commit(leader).has_value());
@@ -294,7 +298,8 @@ void trouble(recorded_cluster& cluster, generator& source) {
       break;
     case 5:
       simulation.depose_leader_when(static_cast<commit_phase>(source.below(3)),
-                                    source.between(1, 9), static_cast<deposition>(source.below(3)));
+                                    source.between(1, 9),
+                                    static_cast<leadership_loss>(source.below(3)));
       break;
     default: simulation.heal(); break;
   }

@@ -111,7 +111,7 @@ enum class commit_phase : std::uint8_t {
 };
 
 /// How a leader loses its leadership at a commit phase.
-enum class deposition : std::uint8_t {
+enum class leadership_loss : std::uint8_t {
   step_down,  ///< it becomes a follower at once and stays connected; it may win again
   isolate,    ///< it is cut off and steps down when it notices; it commits nothing beyond the
               ///< commit phase
@@ -194,9 +194,9 @@ class world {
   /// Deposes whoever leads when its `ordinal`-th command of the term (counted from 1, no-ops not
   /// counted) is at the commit phase, before anything else happens. Once; several may be set.
   void depose_leader_when(commit_phase what, std::uint64_t ordinal,
-                          deposition way = deposition::step_down);
+                          leadership_loss way = leadership_loss::step_down);
   /// Those that were carried out, in order.
-  [[nodiscard]] const std::vector<deposed_leader>& depositions() const noexcept;
+  [[nodiscard]] const std::vector<deposed_leader>& leadership_losses() const noexcept;
 
   // ---- wires
   /// Only servers of one side hear each other; a server on neither side hears nobody. Replaces

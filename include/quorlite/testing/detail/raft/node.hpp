@@ -50,11 +50,12 @@ class node_environment {
   virtual void wake_at(server_id whom, wake_kind kind, std::uint64_t at_us,
                        std::uint64_t stamp) = 0;
   [[nodiscard]] virtual bool is_any_armed() const noexcept = 0;
-  /// Is a deposition set for the leader's `ordinal`-th command of the term at this commit phase?
+  /// Is a leadership loss set for the leader's `ordinal`-th command of the term at this commit
+  /// phase?
   [[nodiscard]] virtual bool is_armed(commit_phase what, std::uint64_t ordinal) const noexcept = 0;
   /// Carries it out, except for stepping down, which is the node's part.
-  virtual deposition depose(server_id whom, commit_phase what, std::uint64_t ordinal,
-                            log_index at) = 0;
+  virtual leadership_loss depose(server_id whom, commit_phase what, std::uint64_t ordinal,
+                                 log_index at) = 0;
   /// The node has halted or fallen out of service by itself.
   virtual void retired(server_id whom) = 0;
   /// One line for people; only asked for when somebody reads.

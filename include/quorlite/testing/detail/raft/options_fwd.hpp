@@ -16,7 +16,7 @@ struct compaction_options;
 struct disk_options;
 struct world_options;
 enum class commit_phase : std::uint8_t;
-enum class deposition : std::uint8_t;
+enum class leadership_loss : std::uint8_t;
 
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -41,7 +41,8 @@ QUORLITE_DECL void raft_node::propose(quorlite::term expected, proposal_token to
   const std::uint64_t ordinal = ++leading_.commands;
   leading_.proposals.push_back({.index = at, .token = token, .ordinal = ordinal});
   if (environment_.is_armed(commit_phase::enqueued, ordinal)) {
-    if (environment_.depose(self_, commit_phase::enqueued, ordinal, at) == deposition::step_down) {
+    if (environment_.depose(self_, commit_phase::enqueued, ordinal, at) ==
+        leadership_loss::step_down) {
       step_down();
     }
     return;
@@ -318,7 +319,7 @@ QUORLITE_DECL void raft_node::advance_commit() {
   apply_committed();
 }
 
-/// Looks for a deposition at a command in (commit, candidate]. What is below that command is
+/// Looks for a leadership loss at a command in (commit, candidate]. What is below that command is
 /// committed and applied first, so that the point is exact whatever was in the same batch.
 /// @returns true if one was carried out, or the machine halted before it
 QUORLITE_DECL bool raft_node::depose_on_the_way_to(log_index candidate) {
@@ -351,7 +352,8 @@ QUORLITE_DECL bool raft_node::depose_on_the_way_to(log_index candidate) {
   } else {
     leading_.commit_ceiling = log_index{target.index.value - 1};
   }
-  if (environment_.depose(self_, *what, target.ordinal, target.index) == deposition::step_down) {
+  if (environment_.depose(self_, *what, target.ordinal, target.index) ==
+      leadership_loss::step_down) {
     step_down();
   }
   apply_committed();

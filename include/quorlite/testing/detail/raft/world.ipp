@@ -56,10 +56,10 @@ struct server_boot {
   std::deque<background_task*> tasks;
 };
 
-struct armed_deposition {
+struct armed_leadership_loss {
   commit_phase what;
   std::uint64_t ordinal;
-  deposition way;
+  leadership_loss way;
 };
 
 }  // namespace detail
@@ -94,8 +94,8 @@ struct world::state final : detail::node_environment {
                std::uint64_t stamp) override;
   [[nodiscard]] bool is_any_armed() const noexcept override { return !armed.empty(); }
   [[nodiscard]] bool is_armed(commit_phase what, std::uint64_t ordinal) const noexcept override;
-  deposition depose(server_id whom, commit_phase what, std::uint64_t ordinal,
-                    log_index at) override;
+  leadership_loss depose(server_id whom, commit_phase what, std::uint64_t ordinal,
+                         log_index at) override;
   void retired(server_id whom) override { end_boot(whom); }
   [[nodiscard]] bool is_traced() const noexcept override { return static_cast<bool>(reader); }
   void trace_line(server_id whom, const char* text) override;
@@ -120,7 +120,7 @@ struct world::state final : detail::node_environment {
   detail::event_queue<detail::world_event> queue;
   std::deque<detail::raft_node> nodes;
   std::vector<detail::server_boot> lives;
-  std::vector<detail::armed_deposition> armed;
+  std::vector<detail::armed_leadership_loss> armed;
   std::vector<deposed_leader> deposed;
   detail::unique_function<void(server_id)> on_restart;
   detail::unique_function<void(std::string_view)> reader;

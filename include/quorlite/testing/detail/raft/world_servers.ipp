@@ -114,41 +114,41 @@ QUORLITE_DECL void world::state::run_in_background(server_id id, background_task
       detail::task_start{.server = id, .boot = boot.boot});
 }
 
-// ---- depositions
+// ---- leadership_losses
 
 QUORLITE_DECL void world::depose_leader_when(commit_phase what, std::uint64_t ordinal,
-                                             deposition way) {
+                                             leadership_loss way) {
   QUORLITE_ASSERT(ordinal > 0);
   state_->armed.push_back({.what = what, .ordinal = ordinal, .way = way});
 }
 
-QUORLITE_DECL const std::vector<deposed_leader>& world::depositions() const noexcept {
+QUORLITE_DECL const std::vector<deposed_leader>& world::leadership_losses() const noexcept {
   return state_->deposed;
 }
 
 QUORLITE_DECL bool world::state::is_armed(commit_phase what, std::uint64_t ordinal) const noexcept {
-  return std::any_of(armed.begin(), armed.end(), [&](const detail::armed_deposition& each) {
+  return std::any_of(armed.begin(), armed.end(), [&](const detail::armed_leadership_loss& each) {
     return each.what == what && each.ordinal == ordinal;
   });
 }
 
-QUORLITE_DECL deposition world::state::depose(server_id whom, commit_phase what,
-                                              std::uint64_t ordinal, log_index at) {
+QUORLITE_DECL leadership_loss world::state::depose(server_id whom, commit_phase what,
+                                                   std::uint64_t ordinal, log_index at) {
   const auto found =
-      std::find_if(armed.begin(), armed.end(), [&](const detail::armed_deposition& each) {
+      std::find_if(armed.begin(), armed.end(), [&](const detail::armed_leadership_loss& each) {
         return each.what == what && each.ordinal == ordinal;
       });
   QUORLITE_ASSERT(found != armed.end());
-  const deposition way = found->way;
+  const leadership_loss way = found->way;
   armed.erase(found);
   deposed.push_back({.server = whom, .term = node(whom).term(), .command = at});
   hash.add(now, 0xDE90, whom.value, at.value, static_cast<std::uint64_t>(way));
   if (reader) {
-    trace_event("deposition of, at entry", whom.value, at.value, 0);
+    trace_event("leadership_loss of, at entry", whom.value, at.value, 0);
   }
-  if (way == deposition::crash) {
+  if (way == leadership_loss::crash) {
     crash(whom);
-  } else if (way == deposition::isolate) {
+  } else if (way == leadership_loss::isolate) {
     network.isolate(whom);
   }
   return way;
