@@ -61,8 +61,8 @@ class answer_record {
 ///
 /// The commit point is sync(): every synchronous mode calls it, and SQLite honours what it answers.
 /// It is also called at the end of a rollback, where it must do nothing: after a refusal the handle
-/// is *over* until its write lock is gone, and a draft whose page 1 is that of the base has nothing
-/// to commit.
+/// is *over* until its write lock is gone, and a dirty pages whose page 1 is that of the base has
+/// nothing to commit.
 class database_file {
  public:
   database_file(vfs_core& core, std::shared_ptr<database> target);
@@ -117,15 +117,15 @@ class database_file {
  private:
   enum class phase : std::uint8_t {
     idle,     ///< no write lock
-    writing,  ///< the draft is being made
+    writing,  ///< the dirty pages is being made
     over,     ///< committed or refused; what SQLite still does is cleaning up
   };
 
   [[nodiscard]] std::uint32_t page_size() const noexcept {
-    return phase_ == phase::writing ? draft_.page_size() : view_.page_size();
+    return phase_ == phase::writing ? dirty_.page_size() : view_.page_size();
   }
   [[nodiscard]] std::uint64_t page_count() const noexcept {
-    return phase_ == phase::writing ? draft_.page_count() : view_.page_count();
+    return phase_ == phase::writing ? dirty_.page_count() : view_.page_count();
   }
 
   int read_pages(bytes_span into, std::uint64_t from);
@@ -150,7 +150,7 @@ class database_file {
 
   vfs_core& core_;
   database_view view_;
-  draft draft_;
+  dirty_pages dirty_;
   writer_slot turn_;
   std::optional<std::string> super_;  // the super-journal that it stands in
   answer_record answers_;

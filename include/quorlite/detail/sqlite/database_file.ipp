@@ -55,7 +55,7 @@ QUORLITE_DECL void answer_record::committed() noexcept {
 QUORLITE_DECL database_file::database_file(vfs_core& core, std::shared_ptr<database> target)
     : core_(core),
       view_(std::move(target)),
-      draft_(core.bounds),
+      dirty_(core.bounds),
       turn_(core.host, view_),
       answers_(core) {
   core_.open_files.fetch_add(1);
@@ -100,12 +100,12 @@ QUORLITE_DECL int database_file::file_size(sqlite3_int64& size) {
 
 QUORLITE_DECL int database_file::write(bytes_view from, std::uint64_t to) {
   if (phase_ == phase::over) {
-    return SQLITE_OK;  // the playback of a transaction whose draft is gone already
+    return SQLITE_OK;  // the playback of a transaction whose dirty pages is gone already
   }
   if (phase_ != phase::writing) {
     return SQLITE_IOERR_WRITE;
   }
-  const std::error_code error = draft_.write(to, from, view_);
+  const std::error_code error = dirty_.write(to, from, view_);
   return error ? give_up(error, error == errc::too_large ? SQLITE_FULL : SQLITE_IOERR_WRITE)
                : SQLITE_OK;
 }
@@ -117,12 +117,12 @@ QUORLITE_DECL int database_file::truncate(std::uint64_t size_bytes) {
   if (phase_ != phase::writing) {
     return SQLITE_IOERR_TRUNCATE;
   }
-  const std::error_code error = draft_.resize(size_bytes);
+  const std::error_code error = dirty_.resize(size_bytes);
   return error ? give_up(error, SQLITE_IOERR_TRUNCATE) : SQLITE_OK;
 }
 
 QUORLITE_DECL int database_file::out_of_memory() noexcept {
-  draft_.clear();
+  dirty_.clear();
   phase_ = phase_ == phase::writing ? phase::over : phase_;
   return SQLITE_IOERR_NOMEM;
 }
@@ -152,7 +152,7 @@ QUORLITE_DECL int database_file::unlock(int level) noexcept {
     if (view_.page_count() == 0) {
       view_.distrust_cache();
     }
-    draft_.clear();
+    dirty_.clear();
     phase_ = phase::idle;
   }
   if (level == SQLITE_LOCK_NONE) {
@@ -172,7 +172,7 @@ QUORLITE_DECL int database_file::sync(const char* super) {
     core_.supers.refuse(*super_);  // a member never commits alone: this is a rollback
     return SQLITE_OK;
   }
-  if (!draft_.changes_anything(view_)) {
+  if (!dirty_.changes_anything(view_)) {
     return SQLITE_OK;
   }
   if (super == nullptr) {
@@ -234,8 +234,8 @@ QUORLITE_DECL int database_file::read_pages(bytes_span into, std::uint64_t from)
 QUORLITE_DECL std::error_code database_file::copy(page_number number, std::size_t within,
                                                   bytes_span out) {
   if (phase_ == phase::writing) {
-    const bytes_view written = draft_.image_of(number);
-    if (!written.empty() || !draft_.shows_base(number)) {
+    const bytes_view written = dirty_.image_of(number);
+    if (!written.empty() || !dirty_.shows_base(number)) {
       view_.copy_part(written, number, within, out);
       return {};
     }
@@ -290,7 +290,7 @@ QUORLITE_DECL int database_file::lock_reserved() {
   if (view_.page_count() == 0) {
     view_.start_empty();
   }
-  draft_.begin(view_.at());
+  dirty_.begin(view_.at());
   phase_ = phase::writing;
   return SQLITE_OK;
 }
@@ -301,7 +301,7 @@ QUORLITE_DECL std::error_code database_file::fill(database_write& change) {
   change.base = &view_.at();
   change.writer = turn_.owner();
   change.ticket = turn_.ticket();
-  return draft_.move_into(change);
+  return dirty_.move_into(change);
 }
 
 QUORLITE_DECL void database_file::conclude(database_write& change, const commit_result& answer,
@@ -317,7 +317,7 @@ QUORLITE_DECL void database_file::conclude(database_write& change, const commit_
   } else {
     answers_.failed(answer.error);
     if (answer.error == errc::busy && !together) {
-      draft_.move_back(change);
+      dirty_.move_back(change);
       return;
     }
     view_.distrust_cache();
@@ -325,7 +325,7 @@ QUORLITE_DECL void database_file::conclude(database_write& change, const commit_
   if (asked && answer.error != errc::busy) {
     turn_.was_released();
   }
-  draft_.clear();
+  dirty_.clear();
   phase_ = phase::over;
 }
 
@@ -344,7 +344,7 @@ QUORLITE_DECL int database_file::refuse(std::error_code error) noexcept {
 QUORLITE_DECL int database_file::give_up(std::error_code error, int code) noexcept {
   answers_.failed(error);
   view_.distrust_cache();
-  draft_.clear();
+  dirty_.clear();
   phase_ = phase::over;
   return code;
 }

@@ -71,8 +71,8 @@ class write_set {
   std::vector<std::uint32_t> places_;  // a power of two of them, or none; indices into pages_
 };
 
-/// Bounds that are the same for every draft of a VFS.
-struct draft_limits {
+/// Bounds that are the same for every dirty pages of a VFS.
+struct dirty_pages_limits {
   std::uint64_t lock_byte = limits::lock_byte_default;
   std::uint64_t write_set_bytes = 0;
 };
@@ -81,9 +81,9 @@ struct draft_limits {
 ///
 /// The size that goes into the entry is derived from the header of page 1, and only there: SQLite
 /// shortens the file after the commit point, and plays a refused commit back over the longer one.
-class draft {
+class dirty_pages {
  public:
-  explicit draft(draft_limits bounds) noexcept : bounds_(bounds) {}
+  explicit dirty_pages(dirty_pages_limits bounds) noexcept : bounds_(bounds) {}
 
   /// Starts on a base, which the caller keeps pinned until clear(). A database without pages gets
   /// its page size from the first page that is written.
@@ -94,7 +94,8 @@ class draft {
   [[nodiscard]] std::uint64_t page_count() const noexcept { return page_count_; }
   /// The page as written; empty: it was not.
   [[nodiscard]] bytes_view image_of(page_number number) const noexcept;
-  /// False for a page that was cut off since the base: what is not in the draft is zeros then.
+  /// False for a page that was cut off since the base: what is not in the dirty pages is zeros
+  /// then.
   [[nodiscard]] bool shows_base(page_number number) const noexcept {
     return number.value <= base_pages_;
   }
@@ -112,7 +113,7 @@ class draft {
 
   /// Moves the pages into `change`, with everything that an entry must carry.
   /// @returns errc::malformed: page 1 is not that of this database (another page size or count);
-  /// errc::too_large. Then, or after std::bad_alloc, the draft still has its pages.
+  /// errc::too_large. Then, or after std::bad_alloc, the dirty pages still has its pages.
   [[nodiscard]] std::error_code move_into(database_write& change);
 
   /// The commit was not even tried: everything is as before move_into(). @throws std::bad_alloc
@@ -123,7 +124,7 @@ class draft {
   /// The count in the header is valid if the change counter stands beside it once more.
   [[nodiscard]] std::uint64_t stated_page_count(bytes_view one) const noexcept;
 
-  const draft_limits bounds_;
+  const dirty_pages_limits bounds_;
   write_set pages_;
   std::uint32_t page_size_ = 0;   // 0: no page yet
   std::uint64_t page_count_ = 0;  // of the file as SQLite sees it

@@ -107,26 +107,26 @@ QUORLITE_DECL std::size_t write_set::slot_of(page_number number) const noexcept 
   return slot;
 }
 
-QUORLITE_DECL void draft::begin(const page_store::pin& base) noexcept {
+QUORLITE_DECL void dirty_pages::begin(const page_store::pin& base) noexcept {
   page_size_ = base.page_size();
   page_count_ = base.page_count();
   base_pages_ = page_count_;
 }
 
-QUORLITE_DECL void draft::clear() noexcept {
+QUORLITE_DECL void dirty_pages::clear() noexcept {
   pages_.clear();
   page_size_ = 0;
   page_count_ = 0;
   base_pages_ = 0;
 }
 
-QUORLITE_DECL bytes_view draft::image_of(page_number number) const noexcept {
+QUORLITE_DECL bytes_view dirty_pages::image_of(page_number number) const noexcept {
   const page_version* const page = pages_.find(number);
   return page == nullptr ? bytes_view{} : page->image();
 }
 
-QUORLITE_DECL std::error_code draft::write(std::uint64_t offset, bytes_view image,
-                                           database_view& view) {
+QUORLITE_DECL std::error_code dirty_pages::write(std::uint64_t offset, bytes_view image,
+                                                 database_view& view) {
   if (page_size_ == 0 && is_page_size(image.size())) {
     page_size_ = static_cast<std::uint32_t>(image.size());
   }
@@ -152,7 +152,7 @@ QUORLITE_DECL std::error_code draft::write(std::uint64_t offset, bytes_view imag
   return {};
 }
 
-QUORLITE_DECL std::error_code draft::resize(std::uint64_t size_bytes) noexcept {
+QUORLITE_DECL std::error_code dirty_pages::resize(std::uint64_t size_bytes) noexcept {
   if (page_size_ == 0 ? size_bytes != 0 : size_bytes % page_size_ != 0) {
     return make_error_code(errc::unsupported);
   }
@@ -165,7 +165,7 @@ QUORLITE_DECL std::error_code draft::resize(std::uint64_t size_bytes) noexcept {
   return {};
 }
 
-QUORLITE_DECL bool draft::changes_anything(database_view& view) const {
+QUORLITE_DECL bool dirty_pages::changes_anything(database_view& view) const {
   const page_version* const one = pages_.find(page_number{1});
   if (one != nullptr) {
     return base_pages_ == 0 || !view.has_page_one(one->image());
@@ -173,7 +173,7 @@ QUORLITE_DECL bool draft::changes_anything(database_view& view) const {
   return page_count_ != view.page_count();
 }
 
-QUORLITE_DECL std::error_code draft::move_into(database_write& change) {
+QUORLITE_DECL std::error_code dirty_pages::move_into(database_write& change) {
   const page_version* const one = pages_.find(page_number{1});
   if (one == nullptr || stated_page_size(one->image()) != page_size_) {
     return make_error_code(errc::malformed);
@@ -200,12 +200,12 @@ QUORLITE_DECL std::error_code draft::move_into(database_write& change) {
   return {};
 }
 
-QUORLITE_DECL std::uint64_t draft::stated_page_size(bytes_view one) noexcept {
+QUORLITE_DECL std::uint64_t dirty_pages::stated_page_size(bytes_view one) noexcept {
   return std::uint64_t{std::to_integer<std::uint32_t>(one[16])} << 8U |
          std::uint64_t{std::to_integer<std::uint32_t>(one[17])} << 16U;
 }
 
-QUORLITE_DECL std::uint64_t draft::stated_page_count(bytes_view one) const noexcept {
+QUORLITE_DECL std::uint64_t dirty_pages::stated_page_count(bytes_view one) const noexcept {
   const std::uint32_t count = header_number(one, 28);
   const bool valid = count != 0 && header_number(one, 24) == header_number(one, 92);
   return valid ? count : page_count_;

@@ -23,7 +23,7 @@ struct vfs_core {
   vfs_host& host;
   sqlite3_vfs* base;  ///< serves plain and temporary files
   std::string name;
-  draft_limits bounds;
+  dirty_pages_limits bounds;
   super_journals supers{};
   std::atomic<std::uint64_t> events{0};
   std::atomic<std::uint64_t> open_files{0};
@@ -55,7 +55,7 @@ class vfs {
   [[nodiscard]] vfs_host& host() const noexcept { return core_.host; }
 
  private:
-  static draft_limits bounds_of(const vfs_options& options) noexcept;
+  static dirty_pages_limits bounds_of(const vfs_options& options) noexcept;
   static vfs_core& core_of(sqlite3_vfs* self) noexcept;
   static sqlite3_vfs* base_of(sqlite3_vfs* self) noexcept { return core_of(self).base; }
   static bool is_plain(const char* name) noexcept;

@@ -41,7 +41,7 @@ QUORLITE_DECL vfs::~vfs() {
   }
 }
 
-QUORLITE_DECL draft_limits vfs::bounds_of(const vfs_options& options) noexcept {
+QUORLITE_DECL dirty_pages_limits vfs::bounds_of(const vfs_options& options) noexcept {
   // Tests move the lock byte; it must not move while a database is open.
   const int lock_byte = sqlite3_test_control(SQLITE_TESTCTRL_PENDING_BYTE, 0);
   return {.lock_byte = static_cast<std::uint64_t>(static_cast<unsigned>(lock_byte)),
