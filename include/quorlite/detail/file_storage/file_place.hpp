@@ -64,7 +64,7 @@ class file_place {
   [[nodiscard]] bool is_living(const content& which) const noexcept {
     return catalogue_.is_living(which);
   }
-  [[nodiscard]] bool is_unborn(const content& which) const noexcept;
+  [[nodiscard]] bool is_pending_create(const content& which) const noexcept;
 
   /// Makes staged files for a content that has none. Throws std::bad_alloc.
   /// @returns errc::corrupt if the name is taken by a file that is not ours

@@ -42,9 +42,9 @@ typename file_place<FileSystem>::content file_place<FileSystem>::open(std::strin
 }
 
 template <file_system FileSystem>
-bool file_place<FileSystem>::is_unborn(const content& which) const noexcept {
+bool file_place<FileSystem>::is_pending_create(const content& which) const noexcept {
   const std::lock_guard guard(mutex_);
-  return catalogue_.is_unborn(which);
+  return catalogue_.is_pending_create(which);
 }
 
 template <file_system FileSystem>

@@ -140,7 +140,7 @@ result<typename file_writer<FileSystem>::batch*> file_writer<FileSystem>::join(
   batch fresh{target, database.page_size_, target->page_count(), false, false, {}};
   const bool living = is_flush_ && place_->is_living(target);
   const bool resized = target->page_size() != 0 && target->page_size() != fresh.page_size;
-  if ((living && resized) || (!living && !(is_flush_ && place_->is_unborn(target)))) {
+  if ((living && resized) || (!living && !(is_flush_ && place_->is_pending_create(target)))) {
     return quorlite::fail(errc::malformed);
   }
   if (!living) {

@@ -18,9 +18,9 @@ namespace detail {
 /// that is dropped, born again or replaced lets go of its old content, which lives on for as long
 /// as a handle has it.
 ///
-/// A content is *living* if the position names it. It is *unborn* if its name has none that lives,
-/// but somebody has opened the name: all who do meet the same content, and the position that names
-/// it first makes it live.
+/// A content is *living* if the position names it. It is *pending create* if its name has none that
+/// lives, but somebody has opened the name: all who do meet the same content, and the position that
+/// names it first makes it live.
 ///
 /// Threads: the owner's lock guards it. Only `open` and `replace` change it, and only `replace`
 /// changes what is living.
@@ -34,22 +34,23 @@ class content_catalogue {
 
   [[nodiscard]] const contents& living() const noexcept { return living_; }
 
-  /// The content of a name, living or unborn; null if there is neither.
+  /// The content of a name, living or pending create; null if there is neither.
   [[nodiscard]] content find(std::string_view name) const noexcept {
     if (const auto found = living_.find(name); found != living_.end()) {
       return found->second;
     }
-    const auto waiting = unborn_.find(name);
-    return waiting == unborn_.end() ? nullptr : waiting->second.lock();
+    const auto waiting = pending_create_.find(name);
+    return waiting == pending_create_.end() ? nullptr : waiting->second.lock();
   }
-  /// The same, and one that is unborn from now on if there was neither. Throws std::bad_alloc.
+  /// The same, and one that is pending create from now on if there was neither. Throws
+  /// std::bad_alloc.
   [[nodiscard]] content open(std::string_view name) {
     if (content found = find(name)) {
       return found;
     }
-    std::erase_if(unborn_, [](const auto& line) { return line.second.expired(); });
+    std::erase_if(pending_create_, [](const auto& line) { return line.second.expired(); });
     auto fresh = std::make_shared<Content>(name);
-    unborn_.insert_or_assign(std::string(name), fresh);
+    pending_create_.insert_or_assign(std::string(name), fresh);
     return fresh;
   }
 
@@ -57,7 +58,7 @@ class content_catalogue {
     const auto found = living_.find(which->name());
     return found != living_.end() && found->second == which;
   }
-  [[nodiscard]] bool is_unborn(const content& which) const noexcept {
+  [[nodiscard]] bool is_pending_create(const content& which) const noexcept {
     return !living_.contains(which->name()) && find(which->name()) == which;
   }
 
@@ -65,12 +66,13 @@ class content_catalogue {
   /// `next`, so that the caller decides where they end.
   void replace(contents& next) noexcept {
     living_.swap(next);
-    std::erase_if(unborn_, [this](const auto& line) { return living_.contains(line.first); });
+    std::erase_if(pending_create_,
+                  [this](const auto& line) { return living_.contains(line.first); });
   }
 
  private:
   contents living_;
-  std::map<std::string, std::weak_ptr<Content>, std::less<>> unborn_;
+  std::map<std::string, std::weak_ptr<Content>, std::less<>> pending_create_;
 };
 
 }  // namespace detail
