@@ -57,7 +57,7 @@ LINES_IN_DEPTH = 10
 
 # A follower hears of a commit with the next heartbeat, 100 ms apart, on a machine that is busy.
 SETTLE_SECONDS = 1.0
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 
 
 class Failure(Exception):
@@ -174,7 +174,7 @@ class Server:
 
     def answer(self) -> str:
         # One line is one answer, so nothing waits in the buffer of the pipe.
-        if not select.select([self.process.stdout], [], [], PATIENCE_SECONDS)[0]:
+        if not select.select([self.process.stdout], [], [], TIMEOUT_SECONDS)[0]:
             raise Failure(f"server {self.number} does not answer")
         line = self.process.stdout.readline()
         if not line:
@@ -202,7 +202,7 @@ class Server:
 
     def stop(self) -> None:
         self.order("stop", "Success")
-        self.process.wait(PATIENCE_SECONDS)
+        self.process.wait(TIMEOUT_SECONDS)
 
     def kill(self) -> None:
         if self.process is not None:
@@ -211,10 +211,10 @@ class Server:
 
 
 def until(condition, what: str):
-    end = time.monotonic() + PATIENCE_SECONDS
+    end = time.monotonic() + TIMEOUT_SECONDS
     while not (found := condition()):
         if time.monotonic() > end:
-            raise Failure(f"not within {PATIENCE_SECONDS:.0f} s: {what}")
+            raise Failure(f"not within {TIMEOUT_SECONDS:.0f} s: {what}")
         time.sleep(0.05)
     return found
 

@@ -84,8 +84,8 @@ class raft_node final : public node {
   load_result finish() override {
     clients_.store(0);
     std::unique_lock guard(mutex_);
-    constexpr std::chrono::seconds patience{20};
-    if (!idle_.wait_for(guard, patience, [&] { return outstanding_ == 0; })) {
+    constexpr std::chrono::seconds timeout{20};
+    if (!idle_.wait_for(guard, timeout, [&] { return outstanding_ == 0; })) {
       throw std::runtime_error("libraft did not apply what was proposed");
     }
     load_result seen;

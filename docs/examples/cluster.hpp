@@ -74,10 +74,10 @@ class cluster {
       const std::optional<server_id> leader = world_.leader();
       return leader.has_value() && leader != lost_;
     };
-    constexpr milliseconds patience{20'000};
-    if (!world_.run_until(elected, patience)) {
+    constexpr milliseconds timeout{20'000};
+    if (!world_.run_until(elected, timeout)) {
       bring_back();  // too few are left for a quorum
-      if (!world_.run_until(elected, patience)) {
+      if (!world_.run_until(elected, timeout)) {
         throw std::runtime_error("no leader is elected");
       }
     }

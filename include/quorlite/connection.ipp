@@ -99,7 +99,7 @@ QUORLITE_DECL void connection::close() noexcept {
     // Statements or blobs are left open. SQLite keeps the rest alive until they go, but not us.
     sqlite3_busy_handler(db_, nullptr, nullptr);
     detail::for_each_replicated_file(
-        db_, [](detail::database_file& file) noexcept { file.set_patience(nullptr); });
+        db_, [](detail::database_file& file) noexcept { file.set_timeout(nullptr); });
     sqlite3_close_v2(db_);
   }
   db_ = nullptr;
@@ -138,7 +138,7 @@ QUORLITE_DECL result<connection> open_connection(vfs& through, const std::string
   if (file == nullptr) {
     return db;  // a URI that names a plain file
   }
-  file->set_patience(db.busy_->patience());
+  file->set_timeout(db.busy_->timeout());
   if (options.page_size != 0 && file->committed().page_count == 0) {
     const std::string set_size = "PRAGMA page_size=" + std::to_string(options.page_size);
     sqlite3_exec(db, set_size.c_str(), nullptr, nullptr, nullptr);

@@ -61,10 +61,10 @@ struct connection_options {
 };
 
 struct group_options {
-  std::size_t closures = 512;     ///< in one transaction at most; 1 or more
-  std::size_t waiting = 65536;    ///< more than these are refused: errc::busy
-  std::size_t groups = 2;         ///< on their way at a time, a connection each; 1 or more
-  milliseconds patience{30'000};  ///< for a place in a group
+  std::size_t closures = 512;    ///< in one transaction at most; 1 or more
+  std::size_t waiting = 65536;   ///< more than these are refused: errc::busy
+  std::size_t groups = 2;        ///< on their way at a time, a connection each; 1 or more
+  milliseconds timeout{30'000};  ///< for a place in a group
   connection_options connections;
 };
 

@@ -38,7 +38,7 @@ class recorded_cluster {
       one.replica.emplace(*one.raft, one.storage, each);
       QUORLITE_ASSERT(!one.replica->status());
     }
-    QUORLITE_ASSERT(world_.run_until([this] { return leader() != nullptr; }, patience));
+    QUORLITE_ASSERT(world_.run_until([this] { return leader() != nullptr; }, timeout));
     victim_ = victim_ == led_by_ ? (led_by_ + 1) % 3 : victim_;
   }
   ~recorded_cluster() { world_.finish_clients(); }
@@ -68,7 +68,7 @@ class recorded_cluster {
                  servers_[1].replica->applied() == first->applied() &&
                  servers_[2].replica->applied() == first->applied();
         },
-        patience));
+        timeout));
   }
   void note(event::kind what) { servers_[victim_].events.push_back({what, {}, {}}); }
 
@@ -85,7 +85,7 @@ class recorded_cluster {
   }
 
  private:
-  static constexpr milliseconds patience{60'000};
+  static constexpr milliseconds timeout{60'000};
   struct server {
     std::vector<event> events;
     memory_storage storage;

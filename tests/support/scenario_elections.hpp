@@ -45,7 +45,7 @@ class scenario_elections {
   }
   /// Until it knows that it does not lead.
   [[nodiscard]] bool await_fall(server_id whose) {
-    return world().run_until([&] { return !serves(whose); }, patience);
+    return world().run_until([&] { return !serves(whose); }, timeout);
   }
   [[nodiscard]] bool all_leadership_losses_happened() {
     return armed_ == world().leadership_losses().size();
@@ -96,7 +96,7 @@ class scenario_elections {
     const std::optional<server_id> gone = fallen();
     if (!gone.has_value()) {
       return !successor_.has_value() ||
-             world().run_until([&] { return leads(*successor_); }, patience);
+             world().run_until([&] { return leads(*successor_); }, timeout);
     }
     if (gone == wanted && !await_fall(wanted)) {
       return false;
@@ -113,7 +113,7 @@ class scenario_elections {
       const std::optional<server_id> leader = world().leader();
       return leader.has_value() && leader != away && serves(*leader);
     };
-    return world().run_until(elected, patience);
+    return world().run_until(elected, timeout);
   }
 
   [[nodiscard]] bool hand_over_until_it_leads(server_id wanted) {
@@ -127,7 +127,7 @@ class scenario_elections {
     return leads(wanted);
   }
 
-  static constexpr milliseconds patience{60'000};
+  static constexpr milliseconds timeout{60'000};
 
   quorlite::testing::replica_cluster& cluster_;
   std::size_t armed_ = 0;

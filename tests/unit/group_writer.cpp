@@ -139,7 +139,7 @@ TEST_CASE("a writer of its own that sits there makes write() busy, and then it g
 TEST_CASE("closures that get no turn are busy in time, and too many are so at once") {
   struct bounds {
     std::size_t waiting;
-    milliseconds patience;
+    milliseconds timeout;
     std::size_t busy;
   };
   const bounds each =
@@ -147,7 +147,7 @@ TEST_CASE("closures that get no turn are busy in time, and too many are so at on
   CAPTURE(each.waiting);
   group_options few;
   few.waiting = each.waiting;
-  few.patience = each.patience;
+  few.timeout = each.timeout;
   few.groups = 1;
   replica_cluster cluster({.seed = 24}, with_groups(few));
   const server_id leader = start(cluster);

@@ -242,7 +242,7 @@ TEST_CASE("W5: a transaction whose leadership is lost holds its database for nob
   }
   a.on.follow(2);
   a.on.lead(3);
-  CHECK(run(next, "INSERT INTO t VALUES('kept')") == SQLITE_OK);  // without any patience
+  CHECK(run(next, "INSERT INTO t VALUES('kept')") == SQLITE_OK);  // without any the timeout
   CHECK(ask(next, "SELECT x FROM t") == "kept");
 
   // One that was still open: its commit is refused and the next one goes on.

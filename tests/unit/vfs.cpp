@@ -283,7 +283,7 @@ TEST_CASE("without any busy handler a statement that finds a pending state can b
   REQUIRE(run(two, "INSERT INTO t VALUES(2)") == SQLITE_OK);
 }
 
-TEST_CASE("PRAGMA busy_timeout sets our patience and keeps our busy handler") {
+TEST_CASE("PRAGMA busy_timeout sets our timeout and keeps our busy handler") {
   world w;
   connection one = table_of(w);
   connection two = w.open("a.db", {.busy_timeout = milliseconds{40}});

@@ -442,7 +442,7 @@ TEST_CASE("F9: a refused first transaction leaves neither a page size nor a cach
   REQUIRE(w.host.replays_equal());
 }
 
-TEST_CASE("F6: waiting for an idle writer ends with the caller's patience") {
+TEST_CASE("F6: waiting for an idle writer ends with the caller's timeout") {
   world w;
   connection a = w.open();
   REQUIRE(run(a, "CREATE TABLE t(x)") == SQLITE_OK);

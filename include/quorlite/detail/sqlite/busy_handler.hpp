@@ -16,12 +16,12 @@ namespace detail {
 
 /// The busy handler of one connection. SQLite asks it on behalf of a statement that found another
 /// writer, and starts that statement's lock over if it says so. Handles do the waiting, in their
-/// next read lock; here is only decided who may want the head, and when patience ends.
+/// next read lock; here is only decided who may want the head, and when the timeout ends.
 class busy_handler {
  public:
-  busy_handler(sqlite3* db, milliseconds patience) noexcept : db_(db), patience_(patience.value) {}
+  busy_handler(sqlite3* db, milliseconds timeout) noexcept : db_(db), timeout_(timeout.value) {}
 
-  [[nodiscard]] std::atomic<std::uint64_t>* patience() noexcept { return &patience_; }
+  [[nodiscard]] std::atomic<std::uint64_t>* timeout() noexcept { return &timeout_; }
 
   void install() noexcept;
 
@@ -30,7 +30,7 @@ class busy_handler {
   [[nodiscard]] bool may_retry(std::uint64_t retries) noexcept;
 
   sqlite3* const db_;
-  std::atomic<std::uint64_t> patience_;  // milliseconds
+  std::atomic<std::uint64_t> timeout_;  // milliseconds
 };
 
 }  // namespace detail

@@ -26,7 +26,7 @@ QUORLITE_DECL int busy_handler::ask(void* self, int retries) noexcept {
 
 QUORLITE_DECL bool busy_handler::may_retry(std::uint64_t retries) noexcept {
   constexpr std::uint64_t slice_ms = writer_queue::slice.value;
-  const bool give_up = retries >= patience_.load() / slice_ms;
+  const bool give_up = retries >= timeout_.load() / slice_ms;
   database_file* newest = nullptr;  // whose write lock failed last: SQLite asks for it
   bool waiting = false;
   for_each_replicated_file(db_, [&](database_file& file) noexcept {

@@ -110,9 +110,10 @@ class database_file {
   /// The committed state, whatever this handle stands on.
   [[nodiscard]] page_store::state committed() const { return view_.target().store()->committed(); }
 
-  /// The connection's patience in milliseconds, where `PRAGMA busy_timeout` finds it; or nullptr.
-  [[nodiscard]] std::atomic<std::uint64_t>* patience() const noexcept { return patience_; }
-  void set_patience(std::atomic<std::uint64_t>* patience) noexcept { patience_ = patience; }
+  /// The connection's the timeout in milliseconds, where `PRAGMA busy_timeout` finds it; or
+  /// nullptr.
+  [[nodiscard]] std::atomic<std::uint64_t>* timeout() const noexcept { return timeout_; }
+  void set_timeout(std::atomic<std::uint64_t>* timeout) noexcept { timeout_ = timeout; }
 
  private:
   enum class phase : std::uint8_t {
@@ -154,7 +155,7 @@ class database_file {
   writer_slot turn_;
   std::optional<std::string> super_;  // the super-journal that it stands in
   answer_record answers_;
-  std::atomic<std::uint64_t>* patience_ = nullptr;
+  std::atomic<std::uint64_t>* timeout_ = nullptr;
   int level_ = SQLITE_LOCK_NONE;
   phase phase_ = phase::idle;
   bool stands_on_pending_ = false;

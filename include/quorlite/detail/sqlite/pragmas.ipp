@@ -122,14 +122,14 @@ QUORLITE_DECL std::uint64_t pragma_statement::number(std::string_view digits) no
 }
 
 QUORLITE_DECL int pragma_statement::busy_timeout() {
-  std::atomic<std::uint64_t>* const patience = file_.patience();
-  if (patience == nullptr) {
+  std::atomic<std::uint64_t>* const timeout = file_.timeout();
+  if (timeout == nullptr) {
     return SQLITE_NOTFOUND;
   }
   if (has_value_) {
-    patience->store(number(value_));
+    timeout->store(number(value_));
   }
-  return say(std::to_string(patience->load()));
+  return say(std::to_string(timeout->load()));
 }
 
 }  // namespace detail

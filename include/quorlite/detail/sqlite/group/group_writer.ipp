@@ -28,7 +28,7 @@ QUORLITE_DECL void group_writer::write(write_task& task) {
     task.answer = write_result::refused(make_error_code(errc::busy));
     return;
   }
-  while (!own.turn.wait(engine_, options_.patience)) {
+  while (!own.turn.wait(engine_, options_.timeout)) {
     if (give_up(own)) {
       task.answer = write_result::refused(make_error_code(errc::busy));
       return;
