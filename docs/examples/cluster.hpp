@@ -41,17 +41,17 @@ class cluster {
  public:
   /// @param snapshot_every so many entries: a server that missed more is sent a snapshot
   cluster(const settings& asked, std::uint64_t snapshot_every)
-      : page_size_(asked.page_size), world_(world_options(asked, snapshot_every)) {
+      : page_size_(asked.page_size), simulation_(simulation_options(asked, snapshot_every)) {
     for (std::uint64_t id = 1; id <= asked.replicas; ++id) {
       servers_.emplace_back();
       start(server_id{id});
     }
   }
 
-  [[nodiscard]] quorlite::testing::world& world() { return world_; }
+  [[nodiscard]] quorlite::testing::simulation& simulation() { return simulation_; }
   [[nodiscard]] std::size_t size() const { return servers_.size(); }
   [[nodiscard]] replica_type& replica(server_id id) { return *at(id).replica; }
-  [[nodiscard]] bool has_crashed(server_id id) const { return !world_.running(id); }
+  [[nodiscard]] bool has_crashed(server_id id) const { return !simulation_.running(id); }
   [[nodiscard]] std::optional<server_id> lost() const { return lost_; }
 
   /// An ordinary connection. On the leader it writes, on the others it reads.
@@ -71,28 +71,28 @@ class cluster {
   /// Lets time pass until there is a leader that is not cut off.
   [[nodiscard]] server_id wait_for_leader() {
     const auto elected = [this] {
-      const std::optional<server_id> leader = world_.leader();
+      const std::optional<server_id> leader = simulation_.leader();
       return leader.has_value() && leader != lost_;
     };
     constexpr milliseconds timeout{20'000};
-    if (!world_.run_until(elected, timeout)) {
+    if (!simulation_.run_until(elected, timeout)) {
       bring_back();  // too few are left for a quorum
-      if (!world_.run_until(elected, timeout)) {
+      if (!simulation_.run_until(elected, timeout)) {
         throw std::runtime_error("no leader is elected");
       }
     }
-    return *world_.leader();
+    return *simulation_.leader();
   }
 
   void crash(server_id id) {
-    world_.crash(id);
+    simulation_.crash(id);
     lost_ = id;
   }
   void isolate(server_id id) {
-    world_.isolate(id);
+    simulation_.isolate(id);
     lost_ = id;
   }
-  /// The world has done it already, at a point where only the world can.
+  /// The simulation has done it already, at a point where only the simulation can.
   void note_lost(server_id id) { lost_ = id; }
 
   /// Restarts or reconnects the server that was lost. Its connections must be closed if it crashed.
@@ -101,7 +101,7 @@ class cluster {
       return;
     }
     const server_id id = *std::exchange(lost_, std::nullopt);
-    world_.heal();
+    simulation_.heal();
     if (has_crashed(id)) {
       count(at(id));
       start(id);
@@ -112,16 +112,17 @@ class cluster {
   void wait_until_even() {
     bring_back();
     const auto even = [this] {
-      const std::optional<server_id> leader = world_.leader();
+      const std::optional<server_id> leader = simulation_.leader();
       for (std::uint64_t id = 1; leader && id <= size(); ++id) {
         if (replica(server_id{id}).applied() != replica(*leader).applied() ||
-            world_.node(server_id{id}).commit_index() != world_.node(*leader).commit_index()) {
+            simulation_.node(server_id{id}).commit_index() !=
+                simulation_.node(*leader).commit_index()) {
           return false;
         }
       }
       return leader.has_value();
     };
-    if (!world_.run_until(even, milliseconds{600'000})) {
+    if (!simulation_.run_until(even, milliseconds{600'000})) {
       throw std::runtime_error("the replicas do not catch up: " + state_of_all());
     }
   }
@@ -150,9 +151,9 @@ class cluster {
     std::uint64_t own_snapshots = 0;  ///< restored from its own disk, not sent by a leader
   };
 
-  [[nodiscard]] static quorlite::testing::world_options world_options(
+  [[nodiscard]] static quorlite::testing::simulation_options simulation_options(
       const settings& asked, std::uint64_t snapshot_every) {
-    quorlite::testing::world_options options;
+    quorlite::testing::simulation_options options;
     options.seed = asked.seed;
     options.replicas = asked.replicas;
     options.network = {.drop = 0.002, .duplicate = 0.002};
@@ -171,7 +172,7 @@ class cluster {
   void start(server_id id) {
     server& one = at(id);
     one.replica.reset();
-    one.raft.emplace(world_, id);
+    one.raft.emplace(simulation_, id);
     quorlite::replica_options options;
     options.files.name = fmt::format("replica-{}", id.value);  // SQLite wants one for each
     options.flush_bytes = std::uint64_t{1} << 20U;
@@ -206,7 +207,7 @@ class cluster {
   }
 
   const std::uint32_t page_size_;
-  quorlite::testing::world world_;  // before the servers: it outlives their adapters
+  quorlite::testing::simulation simulation_;  // before the servers: it outlives their adapters
   std::deque<server> servers_;
   std::optional<server_id> lost_;
   cluster_counters gone_;

@@ -48,7 +48,7 @@ int main() {
   int moved = 0;
   int refused = 0;
   for (int client = 0; client < 64; ++client) {
-    cluster.world().spawn([&, client] {
+    cluster.simulation().spawn([&, client] {
       for (int round = 1; round <= 5; ++round) {
         const auto told = move_money(leader, client, (client + round) % 8, 60);
         (told.ok() ? moved : refused) += 1;
@@ -58,8 +58,8 @@ int main() {
       }
     });
   }
-  cluster.world().run_until([&] { return cluster.world().unfinished_clients() == 0; },
-                            quorlite::milliseconds{60'000});
+  cluster.simulation().run_until([&] { return cluster.simulation().unfinished_clients() == 0; },
+                                 quorlite::milliseconds{60'000});
   const quorlite::group_counters counted = leader.groups();
   std::printf("%d transfers, %d refused for want of money, in %llu transactions\n", moved, refused,
               static_cast<unsigned long long>(counted.groups));

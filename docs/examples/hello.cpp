@@ -16,7 +16,7 @@ static int print_row(void*, int, char** row, char**) { return std::puts(row[0]) 
 using quorlite::testing::test_raft;
 
 struct server {  // an engine, a place for the pages, and the replica that joins them
-  server(quorlite::testing::world& cluster, std::uint64_t id)
+  server(quorlite::testing::simulation& cluster, std::uint64_t id)
       : raft{cluster, quorlite::server_id{id}}, replica{raft, storage} {}
   test_raft raft;
   quorlite::memory_storage storage;
@@ -24,7 +24,7 @@ struct server {  // an engine, a place for the pages, and the replica that joins
 };
 
 int main() {
-  quorlite::testing::world cluster{{.replicas = 3}};  // a network in this thread
+  quorlite::testing::simulation cluster{{.replicas = 3}};  // a network in this thread
   server servers[] = {{cluster, 1}, {cluster, 2}, {cluster, 3}};
   cluster.run_until([&] { return cluster.leader().has_value(); }, quorlite::milliseconds{5000});
 

@@ -124,7 +124,7 @@ class script_client {
           case quorlite::transaction_outcome::undecided: break;
         }
       }
-      cluster_.world().run_for(milliseconds{20});
+      cluster_.simulation().run_for(milliseconds{20});
     }
   }
 
@@ -180,14 +180,14 @@ class script_client {
 
   /// The leader's next command will be the one at which it falls.
   void depose_at_commit(const failover& one) {
-    const std::uint64_t ordinal = cluster_.world().node(server_).leading_state().commands + 1;
-    cluster_.world().depose_leader_when(
+    const std::uint64_t ordinal = cluster_.simulation().node(server_).leading_state().commands + 1;
+    cluster_.simulation().depose_leader_when(
         one.come_to, ordinal, one.crash ? leadership_loss::crash : leadership_loss::isolate);
     ++leadership_losses_set_;
   }
 
   void note_leadership_loss() {
-    const auto& carried_out = cluster_.world().leadership_losses();
+    const auto& carried_out = cluster_.simulation().leadership_losses();
     if (carried_out.size() > leadership_losses_seen_) {
       leadership_losses_seen_ = carried_out.size();
       cluster_.note_lost(carried_out.back().server);
@@ -213,7 +213,7 @@ class script_client {
     }
     cluster_.isolate(victim);
     if (one.noticed) {
-      cluster_.world().run_for(milliseconds{1000});
+      cluster_.simulation().run_for(milliseconds{1000});
     }
   }
 
@@ -241,7 +241,7 @@ class script_client {
     }
     const std::uint64_t before = cluster_.counters().snapshots_installed;
     cluster_.bring_back();
-    cluster_.world().run_for(milliseconds{200});
+    cluster_.simulation().run_for(milliseconds{200});
     const bool by_snapshot = cluster_.counters().snapshots_installed > before;
     progress_.say(fmt::format("  replica {} is back, by {}; replica {} leads", lost->value,
                               by_snapshot ? "a snapshot" : "the log",

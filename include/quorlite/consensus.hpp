@@ -225,8 +225,8 @@ concept raisable_signal = std::default_initializable<S> && std::destructible<S> 
 };
 
 /// C5 `wait`: true once the signal is raised, false after `limit` of the adapter's clock. A
-/// threaded adapter blocks the caller, a deterministic one runs its world meanwhile. Called with no
-/// lock of the library held.
+/// threaded adapter blocks the caller, a deterministic one runs its simulation meanwhile. Called
+/// with no lock of the library held.
 template <class C>
 concept waits = raisable_signal<typename C::signal_type> &&
     requires(C& consensus, typename C::signal_type& signal, milliseconds limit) {

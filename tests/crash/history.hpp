@@ -128,7 +128,7 @@ class tapped_raft {
   static constexpr consensus_abilities abilities = quorlite::testing::test_raft::abilities;
   using signal_type = quorlite::testing::test_raft::signal_type;
 
-  tapped_raft(quorlite::testing::world& cluster, server_id self, std::vector<event>& events)
+  tapped_raft(quorlite::testing::simulation& cluster, server_id self, std::vector<event>& events)
       : raft_(cluster, self), tap_(events) {}
 
   [[nodiscard]] std::error_code start(state_machine& machine) noexcept {

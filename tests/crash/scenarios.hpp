@@ -28,20 +28,21 @@ class recorded_cluster {
   using replica_type = replica<tapped_raft, memory_storage>;
 
   recorded_cluster(std::uint64_t seed, std::uint64_t snapshot_entries, std::size_t entry_bytes)
-      : world_({.seed = seed,
-                .compaction = {.threshold_entries = snapshot_entries, .trailing_entries = 1}}) {
+      : simulation_(
+            {.seed = seed,
+             .compaction = {.threshold_entries = snapshot_entries, .trailing_entries = 1}}) {
     replica_options each;
     each.commits.entry_bytes = entry_bytes;
     for (std::size_t i = 0; i < 3; ++i) {
       server& one = servers_[i];
-      one.raft.emplace(world_, server_id{i + 1}, one.events);
+      one.raft.emplace(simulation_, server_id{i + 1}, one.events);
       one.replica.emplace(*one.raft, one.storage, each);
       QUORLITE_ASSERT(!one.replica->status());
     }
-    QUORLITE_ASSERT(world_.run_until([this] { return leader() != nullptr; }, timeout));
+    QUORLITE_ASSERT(simulation_.run_until([this] { return leader() != nullptr; }, timeout));
     victim_ = victim_ == led_by_ ? (led_by_ + 1) % 3 : victim_;
   }
-  ~recorded_cluster() { world_.finish_clients(); }
+  ~recorded_cluster() { simulation_.finish_clients(); }
 
   /// Runs SQL on whoever leads. @pre it succeeds
   void run(const std::string& database, const std::string& sql, std::uint32_t page_size) {
@@ -55,13 +56,13 @@ class recorded_cluster {
   /// The victim hears nothing while `meanwhile` runs, long enough to need a snapshot after.
   template <class Work>
   void without_victim(Work meanwhile) {
-    world_.isolate(server_id{victim_ + 1});
+    simulation_.isolate(server_id{victim_ + 1});
     meanwhile();
-    world_.heal();
+    simulation_.heal();
     settle();
   }
   void settle() {
-    QUORLITE_ASSERT(world_.run_until(
+    QUORLITE_ASSERT(simulation_.run_until(
         [this] {
           replica_type* const first = leader();
           return first != nullptr && servers_[0].replica->applied() == first->applied() &&
@@ -94,7 +95,7 @@ class recorded_cluster {
   };
 
   [[nodiscard]] replica_type* leader() {
-    const std::optional<server_id> id = world_.leader();
+    const std::optional<server_id> id = simulation_.leader();
     if (!id || !servers_[id->value - 1].replica->leader().leading) {
       return nullptr;
     }
@@ -102,7 +103,7 @@ class recorded_cluster {
     return &*servers_[led_by_].replica;
   }
 
-  quorlite::testing::world world_;
+  quorlite::testing::simulation simulation_;
   std::array<server, 3> servers_;
   std::size_t led_by_ = 0;
   std::size_t victim_ = 2;

@@ -23,9 +23,9 @@ namespace quorlite_tests {
 using namespace quorlite;  // NOLINT: tests of this library only
 
 using namespace quorlite::detail;  // NOLINT: tests of this library only
+using testing::simulation;
+using testing::simulation_options;
 using testing::test_raft;
-using testing::world;
-using testing::world_options;
 using testing::detail::client_signal;
 
 inline bytes text_bytes(std::string_view text) {
@@ -341,7 +341,7 @@ class recorded_cluster {
     kept_state kept;
   };
 
-  explicit recorded_cluster(const world_options& options = {}, bool start_all = true)
+  explicit recorded_cluster(const simulation_options& options = {}, bool start_all = true)
       : simulation(options), replicas(options.replicas) {
     simulation.on_restart([this](server_id id) { start(id); });
     if (start_all) {
@@ -425,7 +425,7 @@ class recorded_cluster {
   }
 
   record shared;
-  world simulation;
+  testing::simulation simulation;
   std::vector<replica> replicas;
 
  private:

@@ -26,7 +26,7 @@ namespace quorlite::tests {
 
 using namespace quorlite::detail;  // NOLINT: tests of this library only
 
-class fixture_world;
+class fixture_simulation;
 
 // One way to be wrong each. All but the last few stand between the adapter and the machine.
 enum class fixture_flaw : std::uint8_t {
@@ -178,8 +178,8 @@ class flawed_machine final : public state_machine {
   std::vector<std::pair<proposal_token, proposal_token>> aliases_;
 };
 
-// The adapter of one server. What it is given waits for the next step of the world, as it would for
-// the next round of a loop.
+// The adapter of one server. What it is given waits for the next step of the simulation, as it
+// would for the next round of a loop.
 class fixture_raft {
  public:
   static constexpr consensus_abilities abilities{.entry_terms = true,
@@ -189,9 +189,9 @@ class fixture_raft {
                                                  .background_work = true};
   using signal_type = thread_signal;
 
-  fixture_raft(fixture_world& world, std::size_t index, const libraft_options& options,
+  fixture_raft(fixture_simulation& simulation, std::size_t index, const libraft_options& options,
                fixture_flaw flaw)
-      : world_(world),
+      : simulation_(simulation),
         index_(index),
         flaw_(flaw),
         options_(options),
@@ -253,7 +253,7 @@ class fixture_raft {
  private:
   void submit() noexcept;
 
-  fixture_world& world_;
+  fixture_simulation& simulation_;
   const std::size_t index_;
   const fixture_flaw flaw_;
   const libraft_options options_;
@@ -266,14 +266,14 @@ class fixture_raft {
 };
 
 // The servers, their fixture, and the harness that the suite asks for.
-class fixture_world {
+class fixture_simulation {
  public:
   using adapter_type = fixture_raft;
   static constexpr testing::harness_faults faults{
       .partition = true, .crash = true, .restart = true, .compact = true};
 
-  explicit fixture_world(std::size_t servers, fixture_flaw flaw = fixture_flaw::none,
-                         const libraft_options& options = default_options())
+  explicit fixture_simulation(std::size_t servers, fixture_flaw flaw = fixture_flaw::none,
+                              const libraft_options& options = default_options())
       : flaw_(flaw), options_(options), waiting_(servers) {
     raft_fixture_initialize(&fixture_);
     for (std::size_t i = 0; i < servers; ++i) {
@@ -292,9 +292,9 @@ class fixture_world {
     QUORLITE_ASSERT(raft_fixture_bootstrap(&fixture_, &members) == 0);
     raft_configuration_close(&members);
   }
-  fixture_world(const fixture_world&) = delete;
-  fixture_world& operator=(const fixture_world&) = delete;
-  ~fixture_world() {
+  fixture_simulation(const fixture_simulation&) = delete;
+  fixture_simulation& operator=(const fixture_simulation&) = delete;
+  ~fixture_simulation() {
     for (const auto& node : nodes_) {
       node->stop();
     }
@@ -434,7 +434,7 @@ class fixture_world {
 
 inline std::error_code fixture_raft::start(state_machine& machine) noexcept {
   machine_.set(machine);
-  return world_.start_engine(index_, *this);
+  return simulation_.start_engine(index_, *this);
 }
 
 inline void fixture_raft::stop() noexcept {
@@ -453,16 +453,16 @@ inline void fixture_raft::stop() noexcept {
     task->run();
   }
   mail_ = {};
-  world_.bury(index_);
+  simulation_.bury(index_);
 }
 
 inline bool fixture_raft::wait(signal_type& signal, milliseconds limit) noexcept {
-  const std::uint64_t end = world_.now_ms() + limit.value;
+  const std::uint64_t end = simulation_.now_ms() + limit.value;
   while (!signal.wait(milliseconds{0})) {
-    if (world_.now_ms() >= end) {
+    if (simulation_.now_ms() >= end) {
       return false;
     }
-    world_.step();
+    simulation_.step();
   }
   return true;
 }
@@ -481,7 +481,7 @@ inline void fixture_raft::round() noexcept {
   if (core_.must_close()) {
     // As the loop would close the engine; the fixture cannot, so nobody hears of it any more.
     core_.end(settle_reason::stopped);
-    world_.bury(index_);
+    simulation_.bury(index_);
   }
 }
 
@@ -509,6 +509,6 @@ inline void fixture_raft::submit() noexcept {
   core_.carry_out(mail);
 }
 
-static_assert(testing::consensus_harness<fixture_world>);
+static_assert(testing::consensus_harness<fixture_simulation>);
 
 }  // namespace quorlite::tests

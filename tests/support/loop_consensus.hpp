@@ -1,10 +1,10 @@
 // A small honest cluster in one process, and dishonest variants of it, for tests of the consensus
 // suite.
 //
-// There is one log for all servers; a server *holds* a prefix of it. The world advances in steps,
-// each the smallest thing that can happen next: an election, one entry to one server, one entry
-// applied. No clock and no chance: the same calls give the same run. Whoever leads keeps leadership
-// until it is moved, cut off or gone.
+// There is one log for all servers; a server *holds* a prefix of it. The simulation advances in
+// steps, each the smallest thing that can happen next: an election, one entry to one server, one
+// entry applied. No clock and no chance: the same calls give the same run. Whoever leads keeps
+// leadership until it is moved, cut off or gone.
 #pragma once
 
 #include <algorithm>
@@ -69,7 +69,7 @@ enum class loop_flaw {
 
 class loop_cluster;
 
-// The adapter of one server. Any thread, if the cluster's world runs in a thread of its own.
+// The adapter of one server. Any thread, if the cluster's simulation runs in a thread of its own.
 class loop_consensus {
  public:
   static constexpr consensus_abilities abilities{.entry_terms = true,
@@ -710,7 +710,7 @@ class loop_harness {
 
 static_assert(testing::consensus_harness<loop_harness>);
 
-// The same world, driven by a thread of its own.
+// The same simulation, driven by a thread of its own.
 class threaded_loop_harness {
  public:
   using adapter_type = loop_consensus;
@@ -718,7 +718,7 @@ class threaded_loop_harness {
       .partition = true, .crash = true, .restart = true, .compact = true, .threads = true};
 
   explicit threaded_loop_harness(std::size_t servers) : cluster_(servers, loop_flaw::none, true) {
-    world_ = std::thread([this] {
+    simulation_ = std::thread([this] {
       while (!ending_) {
         idle_ = cluster_.step() ? 0 : idle_ + 1;
         if (idle_ > 0) {
@@ -731,7 +731,7 @@ class threaded_loop_harness {
   threaded_loop_harness& operator=(const threaded_loop_harness&) = delete;
   ~threaded_loop_harness() {
     ending_ = true;
-    world_.join();
+    simulation_.join();
   }
 
   [[nodiscard]] std::size_t size() const noexcept { return cluster_.size(); }
@@ -765,7 +765,7 @@ class threaded_loop_harness {
   loop_cluster cluster_;
   std::atomic<int> idle_{0};
   std::atomic<bool> ending_{false};
-  std::thread world_;
+  std::thread simulation_;
 };
 
 static_assert(testing::consensus_harness<threaded_loop_harness>);

@@ -15,8 +15,8 @@ namespace quorlite::tests {
 
 using namespace quorlite::detail;  // NOLINT: tests of this library only
 
-/// Works on a cluster that the caller owns. What fails here fails within a minute of the world's
-/// time.
+/// Works on a cluster that the caller owns. What fails here fails within a minute of the
+/// simulation's time.
 class scenario_elections {
  public:
   using leadership_loss = quorlite::testing::leadership_loss;
@@ -28,34 +28,34 @@ class scenario_elections {
 
   /// From then on nobody is elected before elect() says who.
   void depose_when(commit_phase what, std::uint64_t ordinal, leadership_loss way) {
-    world().depose_leader_when(what, ordinal, way);
+    simulation().depose_leader_when(what, ordinal, way);
     keep_followers_apart();
     ++armed_;
   }
   /// Now. It leads on until it notices.
   void isolate(server_id id) {
     cut_off_ = id;
-    world().isolate(id);
+    simulation().isolate(id);
     keep_followers_apart();
   }
   /// Asks the leader, which takes no proposals from then on.
   void hand_over(server_id to) {
-    world().transfer(to);
+    simulation().transfer(to);
     successor_ = to;
   }
   /// Until it knows that it does not lead.
   [[nodiscard]] bool await_fall(server_id whose) {
-    return world().run_until([&] { return !serves(whose); }, timeout);
+    return simulation().run_until([&] { return !serves(whose); }, timeout);
   }
   [[nodiscard]] bool all_leadership_losses_happened() {
-    return armed_ == world().leadership_losses().size();
+    return armed_ == simulation().leadership_losses().size();
   }
 
   // ---- elections
 
   /// The server that lost its leadership since the last election.
   [[nodiscard]] std::optional<server_id> fallen() {
-    const auto& all = world().leadership_losses();
+    const auto& all = simulation().leadership_losses();
     return all.size() > deposed_ ? all.back().server : cut_off_;
   }
 
@@ -67,26 +67,26 @@ class scenario_elections {
     if (!elect_without_the_fallen(wanted) || !hand_over_until_it_leads(wanted)) {
       return false;
     }
-    world().heal();
-    deposed_ = world().leadership_losses().size();
+    simulation().heal();
+    deposed_ = simulation().leadership_losses().size();
     successor_.reset();
     cut_off_.reset();
     return !cluster_.replica(wanted).read_barrier() && cluster_.wait_until_even() &&
-           world().leader() == wanted;
+           simulation().leader() == wanted;
   }
 
  private:
-  [[nodiscard]] quorlite::testing::world& world() { return cluster_.world(); }
+  [[nodiscard]] quorlite::testing::simulation& simulation() { return cluster_.simulation(); }
   [[nodiscard]] bool serves(server_id id) { return cluster_.replica(id).leader().leading; }
-  [[nodiscard]] bool leads(server_id id) { return world().leader() == id && serves(id); }
+  [[nodiscard]] bool leads(server_id id) { return simulation().leader() == id && serves(id); }
 
   /// They hear the leader, but not each other.
   void keep_followers_apart() {
-    const std::optional<server_id> leader = world().leader();
+    const std::optional<server_id> leader = simulation().leader();
     for (const server_id one : cluster_.servers()) {
       for (const server_id other : cluster_.servers()) {
         if (one != other && one != leader && other != leader) {
-          world().network().cut(one, other);
+          simulation().network().cut(one, other);
         }
       }
     }
@@ -96,7 +96,7 @@ class scenario_elections {
     const std::optional<server_id> gone = fallen();
     if (!gone.has_value()) {
       return !successor_.has_value() ||
-             world().run_until([&] { return leads(*successor_); }, timeout);
+             simulation().run_until([&] { return leads(*successor_); }, timeout);
     }
     if (gone == wanted && !await_fall(wanted)) {
       return false;
@@ -108,21 +108,21 @@ class scenario_elections {
         voters.push_back(id);
       }
     }
-    world().partition(voters, {away});
+    simulation().partition(voters, {away});
     const auto elected = [&] {
-      const std::optional<server_id> leader = world().leader();
+      const std::optional<server_id> leader = simulation().leader();
       return leader.has_value() && leader != away && serves(*leader);
     };
-    return world().run_until(elected, timeout);
+    return simulation().run_until(elected, timeout);
   }
 
   [[nodiscard]] bool hand_over_until_it_leads(server_id wanted) {
     constexpr int attempts = 20;
     for (int attempt = 0; attempt < attempts && !leads(wanted); ++attempt) {
       if (cluster_.wait_for_leader() != wanted) {
-        world().transfer(wanted);
+        simulation().transfer(wanted);
       }
-      static_cast<void>(world().run_until([&] { return leads(wanted); }, milliseconds{1000}));
+      static_cast<void>(simulation().run_until([&] { return leads(wanted); }, milliseconds{1000}));
     }
     return leads(wanted);
   }

@@ -58,7 +58,7 @@ class scenario_stage {
   scenario_stage& operator=(const scenario_stage&) = delete;
   ~scenario_stage() {
     if (cluster_) {
-      cluster_->world().finish_clients();
+      cluster_->simulation().finish_clients();
       connections_.clear();
     }
   }
@@ -101,7 +101,7 @@ class scenario_stage {
     } else if (verb == "async") {
       const std::string name = word(words);
       const std::string sql = rest(words);
-      cluster_->world().spawn(
+      cluster_->simulation().spawn(
           [this, name, sql] { later_.push_back(name + " " + sql + ": " + execute(name, sql)); });
     } else if (verb == "join") {
       join();
@@ -114,7 +114,7 @@ class scenario_stage {
   }
 
   void start(std::istringstream& words) {
-    quorlite::testing::world_options options;
+    quorlite::testing::simulation_options options;
     replica_options each;
     words >> options.replicas;
     for (std::string word; words >> word;) {
@@ -179,8 +179,8 @@ class scenario_stage {
   }
 
   void join() {
-    const auto none_left = [&] { return cluster_->world().unfinished_clients() == 0; };
-    if (!cluster_->world().run_until(none_left, milliseconds{60'000})) {
+    const auto none_left = [&] { return cluster_->simulation().unfinished_clients() == 0; };
+    if (!cluster_->simulation().run_until(none_left, milliseconds{60'000})) {
       fail("a client does not come back");
     }
     for (const std::string& line : std::exchange(later_, {})) {
@@ -197,7 +197,7 @@ class scenario_stage {
       skip_words(words, 2);  // over to
       elections_->hand_over(server(words));
     } else if (verb == "heal") {
-      cluster_->world().heal();
+      cluster_->simulation().heal();
     } else if (verb == "isolate" || verb == "depose") {
       lose_leadership(verb, words);
     } else if (verb == "await") {
@@ -257,7 +257,7 @@ class scenario_stage {
         fail(name_of(whose) + " goes on leading");
       }
     } else {
-      cluster_->world().run_for(milliseconds{number(what)});
+      cluster_->simulation().run_for(milliseconds{number(what)});
     }
   }
 
@@ -293,7 +293,7 @@ class scenario_stage {
   }
 
   [[nodiscard]] std::uint64_t commands_in_log(server_id of) {
-    const auto& log = cluster_->world().node(of).disk().log;
+    const auto& log = cluster_->simulation().node(of).disk().log;
     std::uint64_t count = 0;
     for (log_index at = log.first_index(); at <= log.last_index(); at = at.next()) {
       count += log.at(at).kind == quorlite::testing::detail::entry_kind::command ? 1U : 0U;

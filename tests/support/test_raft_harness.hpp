@@ -19,8 +19,8 @@ namespace quorlite::tests {
 using namespace quorlite::detail;  // NOLINT: tests of this library only
 
 // Options under which snapshots are small and come often, so that restores have several parts.
-inline testing::world_options harness_options(std::size_t servers, std::uint64_t seed) {
-  testing::world_options options;
+inline testing::simulation_options harness_options(std::size_t servers, std::uint64_t seed) {
+  testing::simulation_options options;
   options.seed = seed;
   options.replicas = static_cast<std::uint32_t>(servers);
   options.compaction.threshold_entries = 8;
@@ -37,15 +37,15 @@ class test_raft_harness {
   static constexpr testing::harness_faults faults{
       .partition = true, .crash = true, .restart = true, .compact = true, .clients = true};
 
-  explicit test_raft_harness(const testing::world_options& options)
-      : world_(options), adapters_(options.replicas) {
+  explicit test_raft_harness(const testing::simulation_options& options)
+      : simulation_(options), adapters_(options.replicas) {
     for (std::size_t i = 0; i < adapters_.size(); ++i) {
-      adapters_[i] = std::make_unique<testing::test_raft>(world_, id(i));
+      adapters_[i] = std::make_unique<testing::test_raft>(simulation_, id(i));
     }
   }
   test_raft_harness(const test_raft_harness&) = delete;
   test_raft_harness& operator=(const test_raft_harness&) = delete;
-  ~test_raft_harness() { world_.finish_clients(); }
+  ~test_raft_harness() { simulation_.finish_clients(); }
 
   [[nodiscard]] std::size_t size() const noexcept { return adapters_.size(); }
   [[nodiscard]] testing::test_raft& node(std::size_t server) noexcept { return *adapters_[server]; }
@@ -53,29 +53,29 @@ class test_raft_harness {
     return node(server).start(machine);
   }
   // Several elections, and everything that follows from them.
-  void pump() { world_.run_for(milliseconds{3000}); }
+  void pump() { simulation_.run_for(milliseconds{3000}); }
   template <class Condition>
   bool run_until(Condition condition) {
-    return world_.run_until(condition, milliseconds{30000});
+    return simulation_.run_until(condition, milliseconds{30000});
   }
 
-  void isolate(std::size_t server) { world_.isolate(id(server)); }
-  void heal() { world_.heal(); }
-  void crash(std::size_t server) { world_.crash(id(server)); }
+  void isolate(std::size_t server) { simulation_.isolate(id(server)); }
+  void heal() { simulation_.heal(); }
+  void crash(std::size_t server) { simulation_.crash(id(server)); }
   // An adapter has one life; the former one stays for those who still hold it.
   std::error_code restart(std::size_t server, state_machine& machine) {
-    auto next = std::make_unique<testing::test_raft>(world_, id(server));
+    auto next = std::make_unique<testing::test_raft>(simulation_, id(server));
     former_.push_back(std::exchange(adapters_[server], std::move(next)));
     return node(server).start(machine);
   }
   // Servers compact by themselves, every few entries: they only need the time.
-  void compact(std::size_t /*server*/) { world_.run_for(milliseconds{500}); }
-  void spawn(std::function<void()> body) { world_.spawn(std::move(body)); }
+  void compact(std::size_t /*server*/) { simulation_.run_for(milliseconds{500}); }
+  void spawn(std::function<void()> body) { simulation_.spawn(std::move(body)); }
 
  private:
   static server_id id(std::size_t server) { return server_id{server + 1}; }
 
-  testing::world world_;
+  testing::simulation simulation_;
   std::vector<std::unique_ptr<testing::test_raft>> adapters_;
   std::deque<std::unique_ptr<testing::test_raft>> former_;
 };

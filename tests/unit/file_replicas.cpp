@@ -52,17 +52,17 @@ class single {
     options_.machine.memory_bytes = memory_bytes;
     start();
   }
-  ~single() { world_.finish_clients(); }
+  ~single() { simulation_.finish_clients(); }
   single(const single&) = delete;
   single& operator=(const single&) = delete;
 
   void start() {
     storage_ = make_();
-    raft_.emplace(world_, server_id{1});
+    raft_.emplace(simulation_, server_id{1});
     replica_.emplace(*raft_, *storage_, options_);
     if (!replica_->status()) {
-      REQUIRE(
-          world_.run_until([this] { return replica_->leader().leading; }, milliseconds{20'000}));
+      REQUIRE(simulation_.run_until([this] { return replica_->leader().leading; },
+                                    milliseconds{20'000}));
     }
   }
   /// As a process that is killed, or one that is asked to end.
@@ -81,7 +81,7 @@ class single {
   }
 
  private:
-  quorlite::testing::world world_{{.replicas = 1}};
+  quorlite::testing::simulation simulation_{{.replicas = 1}};
   replica_options options_;
   std::function<std::unique_ptr<Storage>()> make_;
   std::unique_ptr<Storage> storage_;

@@ -42,8 +42,8 @@ server_id start(replica_cluster& cluster) {
 }
 
 void finish_clients(replica_cluster& cluster, milliseconds limit = milliseconds{120'000}) {
-  REQUIRE(cluster.world().run_until(
-      [&cluster] { return cluster.world().unfinished_clients() == 0; }, limit));
+  REQUIRE(cluster.simulation().run_until(
+      [&cluster] { return cluster.simulation().unfinished_clients() == 0; }, limit));
 }
 
 std::string count_of(replica_cluster& cluster, server_id at, std::int64_t value) {
@@ -59,7 +59,7 @@ TEST_CASE("64 clients in write() share transactions, on fibers and on threads al
     const std::uint64_t before = cluster.replica(leader).proposals().transactions;
     int failures = 0;
     for (int client = 0; client < 64; ++client) {
-      cluster.world().spawn([&, client] {
+      cluster.simulation().spawn([&, client] {
         for (int n = 0; n < 4; ++n) {
           failures += insert(cluster, leader, client * 100 + n).ok() ? 0 : 1;
         }
@@ -74,7 +74,7 @@ TEST_CASE("64 clients in write() share transactions, on fibers and on threads al
     CHECK(cluster.replica(leader).proposals().transactions - before == counted.groups);
     REQUIRE(cluster.wait_until_even());
     CHECK(cluster.are_identical());
-    return cluster.world().event_hash();
+    return cluster.simulation().event_hash();
   };
   const std::uint64_t fibers = events_of(21, engine_kind::fiber);
   CHECK(fibers == events_of(21, engine_kind::fiber));
@@ -88,16 +88,16 @@ TEST_CASE("a leader that falls with groups on their way answers every closure tr
   CAPTURE(static_cast<int>(what), static_cast<int>(way));
   replica_cluster cluster({.seed = 22});
   const server_id old_leader = start(cluster);
-  cluster.world().depose_leader_when(
-      what, cluster.world().node(old_leader).leading_state().commands + 2, way);
+  cluster.simulation().depose_leader_when(
+      what, cluster.simulation().node(old_leader).leading_state().commands + 2, way);
   std::vector<write_result> answers(40);
   for (std::size_t client = 0; client < answers.size(); ++client) {
-    cluster.world().spawn([&, client] {
+    cluster.simulation().spawn([&, client] {
       answers[client] = insert(cluster, old_leader, static_cast<std::int64_t>(client));
     });
   }
   finish_clients(cluster);
-  cluster.world().heal();
+  cluster.simulation().heal();
   const server_id leader = cluster.wait_for_leader().value();
   REQUIRE(!cluster.replica(leader).read_barrier());
   REQUIRE(cluster.wait_until_even());
@@ -151,10 +151,10 @@ TEST_CASE("closures that get no turn are busy in time, and too many are so at on
   few.groups = 1;
   replica_cluster cluster({.seed = 24}, with_groups(few));
   const server_id leader = start(cluster);
-  cluster.world().isolate(leader);  // the first group now waits for a quorum
+  cluster.simulation().isolate(leader);  // the first group now waits for a quorum
   std::vector<write_result> answers(6);
   for (std::size_t client = 0; client < answers.size(); ++client) {
-    cluster.world().spawn([&, client] {
+    cluster.simulation().spawn([&, client] {
       answers[client] = insert(cluster, leader, static_cast<std::int64_t>(client));
     });
   }
@@ -165,7 +165,7 @@ TEST_CASE("closures that get no turn are busy in time, and too many are so at on
     busy += told.error == errc::busy ? 1 : 0;
   }
   CHECK(busy == each.busy);  // the first is on its way
-  cluster.world().heal();
+  cluster.simulation().heal();
   const server_id next = cluster.wait_for_leader().value();
   REQUIRE(cluster.wait_until_even());
   CHECK(insert(cluster, next, 99).ok());

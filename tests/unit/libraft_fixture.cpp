@@ -51,13 +51,13 @@ using quorlite::testing::detail::settlement;
 using quorlite::tests::disk_failure;
 using quorlite::tests::fixture_flaw;
 using quorlite::tests::fixture_raft;
-using quorlite::tests::fixture_world;
-using scene_type = quorlite::testing::detail::consensus_scene<fixture_world>;
+using quorlite::tests::fixture_simulation;
+using scene_type = quorlite::testing::detail::consensus_scene<fixture_simulation>;
 
 conformance_report examine(fixture_flaw flaw) {
   conformance_report report;
   quorlite::testing::run_consensus_conformance(
-      [flaw](std::size_t servers) { return std::make_unique<fixture_world>(servers, flaw); },
+      [flaw](std::size_t servers) { return std::make_unique<fixture_simulation>(servers, flaw); },
       report);
   return report;
 }
@@ -189,25 +189,25 @@ TEST_CASE("the header of a snapshot is whole or refused") {
 TEST_CASE(
     "a gain is announced after the barrier of its term, and proposals before it are refused") {
   conformance_report report;
-  scene_type scene(std::make_unique<fixture_world>(3), report);
-  fixture_world& world = scene.harness();
+  scene_type scene(std::make_unique<fixture_simulation>(3), report);
+  fixture_simulation& simulation = scene.harness();
   std::optional<std::size_t> first;
   const auto engine_leads = [&] {
     for (std::size_t i = 0; i < 3 && !first; ++i) {
-      if (raft_state(world.engine(i)) == RAFT_LEADER) {
+      if (raft_state(simulation.engine(i)) == RAFT_LEADER) {
         first = i;
       }
     }
     return first.has_value();
   };
-  REQUIRE(world.run_until(engine_leads));
+  REQUIRE(simulation.run_until(engine_leads));
   CHECK_FALSE(scene.machine(*first).leading());
-  const proposal_token early = scene.propose(*first, term{world.engine(*first)->current_term});
+  const proposal_token early = scene.propose(*first, term{simulation.engine(*first)->current_term});
   CHECK(scene.answer_to(early).how == outcome::not_applied);
   CHECK_FALSE(scene.machine(*first).leading());
-  REQUIRE(world.run_until([&] { return scene.machine(*first).leading(); }));
-  const raft_log& log = world.engine(*first)->log;
-  const std::uint64_t applied = world.engine(*first)->last_applied;
+  REQUIRE(simulation.run_until([&] { return scene.machine(*first).leading(); }));
+  const raft_log& log = simulation.engine(*first)->log;
+  const std::uint64_t applied = simulation.engine(*first)->last_applied;
   REQUIRE(libraft_entry_at(log, applied) != nullptr);
   CHECK(libraft_entry_at(log, applied)->type == RAFT_BARRIER);
   CHECK(libraft_term_at(log, applied) == scene.machine(*first).gained());
@@ -218,7 +218,7 @@ TEST_CASE(
 
 TEST_CASE("proposals in flight when leadership is lost are unknown, and some of them committed") {
   conformance_report report;
-  scene_type scene(std::make_unique<fixture_world>(3), report);
+  scene_type scene(std::make_unique<fixture_simulation>(3), report);
   const std::size_t leader = scene.await_leader();
   scene.write(2);
   scene.harness().isolate(leader);
@@ -245,7 +245,7 @@ TEST_CASE("proposals in flight when leadership is lost are unknown, and some of 
 
 TEST_CASE("barriers that come together share an entry, and ride with proposals if there are any") {
   conformance_report report;
-  scene_type scene(std::make_unique<fixture_world>(3), report);
+  scene_type scene(std::make_unique<fixture_simulation>(3), report);
   const std::size_t leader = scene.await_leader();
   scene.write(1);
   const auto ask = [&] {
@@ -278,20 +278,20 @@ TEST_CASE("a leader whose disk fails gives up, whatever it said is true, and a r
   const auto entries = GENERATE(1, 9);
   CAPTURE(static_cast<int>(how), entries);
   conformance_report report;
-  scene_type scene(std::make_unique<fixture_world>(3), report);
-  fixture_world& world = scene.harness();
+  scene_type scene(std::make_unique<fixture_simulation>(3), report);
+  fixture_simulation& simulation = scene.harness();
   const std::size_t leader = scene.await_leader();
   REQUIRE(scene.write(3));
-  world.disk(leader).fail_next_append(how);
+  simulation.disk(leader).fail_next_append(how);
   std::vector<proposal_token> tokens;
   for (int i = 0; i < entries; ++i) {
     tokens.push_back(scene.propose_now(leader));
-    world.step();
+    simulation.step();
   }
-  REQUIRE(world.run_until([&] { return world.node(leader).core().must_close(); }));
-  CHECK(world.node(leader).core().failure() == errc::storage_broken);
+  REQUIRE(simulation.run_until([&] { return simulation.node(leader).core().must_close(); }));
+  CHECK(simulation.node(leader).core().failure() == errc::storage_broken);
   CHECK_FALSE(scene.machine(leader).leading());
-  CHECK(world.node(leader).status().counters.disk_errors == 1);
+  CHECK(simulation.node(leader).status().counters.disk_errors == 1);
   const settlement first = scene.answer_to(tokens.front());
   CHECK(first.why == settle_reason::log_failed);
   CHECK(first.how == (how == disk_failure::at_submit ? outcome::not_applied : outcome::unknown));
@@ -317,19 +317,19 @@ TEST_CASE("a follower whose disk fails leaves the cluster, and acknowledges noth
   const auto how = GENERATE(disk_failure::at_submit, disk_failure::late);
   CAPTURE(static_cast<int>(how));
   conformance_report report;
-  scene_type scene(std::make_unique<fixture_world>(3), report);
-  fixture_world& world = scene.harness();
+  scene_type scene(std::make_unique<fixture_simulation>(3), report);
+  fixture_simulation& simulation = scene.harness();
   const std::size_t leader = scene.await_leader();
   REQUIRE(scene.write(3));
   const std::size_t follower = scene.follower_of(leader);
-  world.disk(follower).fail_next_append(how);
+  simulation.disk(follower).fail_next_append(how);
   proposal_token last;
   for (int i = 0; i < 5; ++i) {
     last = scene.propose_now(leader);
-    world.step();
+    simulation.step();
   }
   CHECK(scene.answer_to(last).how == outcome::committed);
-  REQUIRE(world.run_until([&] { return world.node(follower).core().must_close(); }));
+  REQUIRE(simulation.run_until([&] { return simulation.node(follower).core().must_close(); }));
   scene.crash(follower);
   // What is committed now is on the two others: one of them may go, and nothing is lost.
   scene.crash(leader);
@@ -344,13 +344,13 @@ TEST_CASE("a follower whose disk fails leaves the cluster, and acknowledges noth
 
 TEST_CASE("a damaged batch halts the server that has it, and no other") {
   conformance_report report;
-  scene_type scene(std::make_unique<fixture_world>(3), report);
-  fixture_world& world = scene.harness();
+  scene_type scene(std::make_unique<fixture_simulation>(3), report);
+  fixture_simulation& simulation = scene.harness();
   const std::size_t leader = scene.await_leader();
   REQUIRE(scene.write(3));
   const std::size_t follower = scene.follower_of(leader);
   scene.crash(follower);
-  auto& disk = world.disk(follower);
+  auto& disk = simulation.disk(follower);
   for (std::size_t i = 0; i < disk.entries(); ++i) {
     if (disk.is_command(i)) {
       disk.entry_bytes(i)[9] ^= std::byte{1};  // the count of its commands
@@ -358,8 +358,8 @@ TEST_CASE("a damaged batch halts the server that has it, and no other") {
     }
   }
   scene.restart(follower);
-  REQUIRE(world.run_until([&] { return world.node(follower).core().must_close(); }));
-  CHECK(world.node(follower).core().failure() == errc::corrupt);
+  REQUIRE(simulation.run_until([&] { return simulation.node(follower).core().must_close(); }));
+  CHECK(simulation.node(follower).core().failure() == errc::corrupt);
   CHECK(scene.machine(follower).state().entries.empty());
   scene.crash(follower);
   CHECK(scene.write(2));
@@ -370,8 +370,8 @@ TEST_CASE("a damaged batch halts the server that has it, and no other") {
 
 TEST_CASE("a damaged snapshot stops a start, and an incoming one never reaches the disk") {
   conformance_report report;
-  scene_type scene(std::make_unique<fixture_world>(3), report);
-  fixture_world& world = scene.harness();
+  scene_type scene(std::make_unique<fixture_simulation>(3), report);
+  fixture_simulation& simulation = scene.harness();
   const std::size_t leader = scene.await_leader();
   const std::size_t follower = scene.follower_of(leader);
   REQUIRE(scene.write(3));
@@ -381,35 +381,35 @@ TEST_CASE("a damaged snapshot stops a start, and an incoming one never reaches t
   }
   for (std::size_t i = 0; i < 3; ++i) {
     if (i != follower) {
-      world.compact(i);
-      REQUIRE(world.disk(i).snapshot_index() > 0);
-      world.disk(i).snapshot_bytes()[50] ^= std::byte{1};  // the recording machine's own bytes
-      world.disk(i).snapshot_bytes()[17] ^= std::byte{1};  // and the index in the header
+      simulation.compact(i);
+      REQUIRE(simulation.disk(i).snapshot_index() > 0);
+      simulation.disk(i).snapshot_bytes()[50] ^= std::byte{1};  // the recording machine's own bytes
+      simulation.disk(i).snapshot_bytes()[17] ^= std::byte{1};  // and the index in the header
     }
   }
   scene.restart(follower);
   {
     const engine_leaks known;
-    REQUIRE(world.run_until([&] { return world.node(follower).core().must_close(); }));
+    REQUIRE(simulation.run_until([&] { return simulation.node(follower).core().must_close(); }));
   }
-  CHECK(world.node(follower).core().failure() == errc::corrupt);
-  CHECK(world.disk(follower).snapshot_index() == 0);
+  CHECK(simulation.node(follower).core().failure() == errc::corrupt);
+  CHECK(simulation.disk(follower).snapshot_index() == 0);
   scene.crash(follower);
 
   scene.crash(leader);
   quorlite::testing::detail::recording_machine machine(leader, scene.ledger(),
                                                        scene_type::abilities);
-  CHECK(world.restart(leader, machine) == errc::corrupt);
+  CHECK(simulation.restart(leader, machine) == errc::corrupt);
   CHECK(machine.applied().index.value == 0);
 }
 
 // ---- memory
 
 TEST_CASE("bytes in flight are bounded, and refusals are definite") {
-  libraft_options options = fixture_world::default_options();
+  libraft_options options = fixture_simulation::default_options();
   options.in_flight_bytes = std::size_t{20} << 10U;
   conformance_report report;
-  scene_type scene(std::make_unique<fixture_world>(3, fixture_flaw::none, options), report);
+  scene_type scene(std::make_unique<fixture_simulation>(3, fixture_flaw::none, options), report);
   const std::size_t leader = scene.await_leader();
   std::vector<proposal_token> tokens;
   for (int i = 0; i < 12; ++i) {
@@ -428,12 +428,12 @@ TEST_CASE("bytes in flight are bounded, and refusals are definite") {
 }
 
 TEST_CASE("snapshots are taken by bytes, and so is what is kept before them") {
-  libraft_options options = fixture_world::default_options();
+  libraft_options options = fixture_simulation::default_options();
   options.snapshot_min_bytes = std::uint64_t{30} << 10U;
   options.snapshot_percent = 0;
   options.trailing_bytes = std::uint64_t{10} << 10U;
   conformance_report report;
-  scene_type scene(std::make_unique<fixture_world>(3, fixture_flaw::none, options), report);
+  scene_type scene(std::make_unique<fixture_simulation>(3, fixture_flaw::none, options), report);
   const std::size_t leader = scene.await_leader();
   for (int i = 0; i < 60; ++i) {
     REQUIRE(scene.answer_to(scene.propose_now(leader, 2000)).how == outcome::committed);
@@ -454,12 +454,12 @@ TEST_CASE("snapshots are taken by bytes, and so is what is kept before them") {
 }
 
 TEST_CASE("a log at its limit refuses proposals until a snapshot makes room, and never hangs") {
-  libraft_options options = fixture_world::default_options();
+  libraft_options options = fixture_simulation::default_options();
   options.snapshot_min_bytes = std::uint64_t{1} << 30U;  // only the limit forces one
   options.trailing_bytes = 0;
   options.log_bytes = std::uint64_t{40} << 10U;
   conformance_report report;
-  scene_type scene(std::make_unique<fixture_world>(3, fixture_flaw::none, options), report);
+  scene_type scene(std::make_unique<fixture_simulation>(3, fixture_flaw::none, options), report);
   const std::size_t leader = scene.await_leader();
   scene.harness().node(leader).machine().be_busy(true);
   settlement answer;
@@ -492,16 +492,16 @@ using node_type = replica<fixture_raft, memory_storage>;
 
 struct replicas {
   explicit replicas(const libraft_options& options)
-      : world(3, fixture_flaw::none, options), storages(3), nodes(3) {
+      : simulation(3, fixture_flaw::none, options), storages(3), nodes(3) {
     for (std::size_t i = 0; i < 3; ++i) {
-      nodes[i].emplace(world.node(i), storages[i]);
+      nodes[i].emplace(simulation.node(i), storages[i]);
       REQUIRE(!nodes[i]->status());
     }
   }
   std::size_t await_leader() {
     const auto leads = [this](std::size_t i) { return nodes[i] && nodes[i]->leader().leading; };
     std::size_t found = 3;
-    REQUIRE(world.run_until([&] {
+    REQUIRE(simulation.run_until([&] {
       for (std::size_t i = 0; i < 3 && found == 3; ++i) {
         found = leads(i) ? i : 3;
       }
@@ -510,7 +510,7 @@ struct replicas {
     return found;
   }
   bool await_even() {
-    return world.run_until([this] {
+    return simulation.run_until([this] {
       std::optional<log_position> at;
       for (auto& node : nodes) {
         if (node && at && node->applied() != *at) {
@@ -522,7 +522,7 @@ struct replicas {
     });
   }
 
-  fixture_world world;
+  fixture_simulation simulation;
   std::vector<memory_storage> storages;
   std::vector<std::optional<node_type>> nodes;
 };
@@ -540,7 +540,7 @@ std::string ask(sqlite3* db, const std::string& sql) {
 }  // namespace
 
 TEST_CASE("replicas on libraft take snapshots, restore them, and stay alike") {
-  libraft_options options = fixture_world::default_options();
+  libraft_options options = fixture_simulation::default_options();
   options.snapshot_min_bytes = std::uint64_t{20} << 10U;
   options.snapshot_percent = 0;
   options.trailing_bytes = 1;
@@ -551,16 +551,16 @@ TEST_CASE("replicas on libraft take snapshots, restore them, and stay alike") {
   {
     connection db = std::move(*all.nodes[leader]->open("app.db"));
     CHECK(ask(db, "CREATE TABLE t(x)").empty());
-    all.world.isolate(away);
+    all.simulation.isolate(away);
     for (int i = 0; i < 40; ++i) {
       CHECK(ask(db, "INSERT INTO t VALUES(randomblob(1500))").empty());
     }
   }
-  all.world.pump();
-  CHECK(all.world.node(leader).status().counters.snapshots_taken > 0);
-  all.world.heal();
+  all.simulation.pump();
+  CHECK(all.simulation.node(leader).status().counters.snapshots_taken > 0);
+  all.simulation.heal();
   REQUIRE(all.await_even());
-  CHECK(all.world.node(away).status().counters.snapshots_restored > 0);
+  CHECK(all.simulation.node(away).status().counters.snapshots_restored > 0);
   std::vector<std::string> sums;
   for (std::size_t i = 0; i < 3; ++i) {
     connection db = std::move(*all.nodes[i]->open("app.db"));

@@ -15,16 +15,16 @@ using namespace quorlite;
 
 using namespace quorlite::detail;
 using quorlite::testing::conformance_report;
-using quorlite::tests::fixture_world;
-using scene_type = quorlite::testing::detail::consensus_scene<fixture_world>;
+using quorlite::tests::fixture_simulation;
+using scene_type = quorlite::testing::detail::consensus_scene<fixture_simulation>;
 
 /// Steps until another server than `former` is the engine's leader: its first heartbeats have not
 /// left it yet.
-std::size_t await_engine_leader(fixture_world& world, std::size_t former) {
+std::size_t await_engine_leader(fixture_simulation& simulation, std::size_t former) {
   std::size_t found = former;
-  REQUIRE(world.run_until([&] {
-    for (std::size_t i = 0; i < world.size(); ++i) {
-      if (i != former && raft_state(world.engine(i)) == RAFT_LEADER) {
+  REQUIRE(simulation.run_until([&] {
+    for (std::size_t i = 0; i < simulation.size(); ++i) {
+      if (i != former && raft_state(simulation.engine(i)) == RAFT_LEADER) {
         found = i;
       }
     }
@@ -37,30 +37,30 @@ std::size_t await_engine_leader(fixture_world& world, std::size_t former) {
 
 TEST_CASE("a new leader that cannot send at first still reaches a follower with a newer snapshot") {
   conformance_report report;
-  scene_type scene(std::make_unique<fixture_world>(3), report);
-  fixture_world& world = scene.harness();
+  scene_type scene(std::make_unique<fixture_simulation>(3), report);
+  fixture_simulation& simulation = scene.harness();
   const std::size_t former = scene.await_leader();
   const std::size_t next = (former + 1) % 3;
   const std::size_t follower = (former + 2) % 3;
   REQUIRE(scene.write(5));
-  world.compact(next);
+  simulation.compact(next);
   REQUIRE(scene.write(5));
-  world.compact(follower);
-  REQUIRE(world.disk(next).snapshot_index() > 0);
-  REQUIRE(world.disk(follower).snapshot_index() > world.disk(next).snapshot_index());
+  simulation.compact(follower);
+  REQUIRE(simulation.disk(next).snapshot_index() > 0);
+  REQUIRE(simulation.disk(follower).snapshot_index() > simulation.disk(next).snapshot_index());
 
   scene.crash(former);
-  REQUIRE(await_engine_leader(world, former) == next);
+  REQUIRE(await_engine_leader(simulation, former) == next);
   const auto from = static_cast<unsigned>(next);
   const auto to = static_cast<unsigned>(follower);
-  raft_fixture_disconnect(&world.fixture(), from, to);
-  world.run_for(200);
-  raft_fixture_reconnect(&world.fixture(), from, to);
+  raft_fixture_disconnect(&simulation.fixture(), from, to);
+  simulation.run_for(200);
+  raft_fixture_reconnect(&simulation.fixture(), from, to);
 
-  world.run_for(3000);
-  CHECK(raft_state(world.engine(next)) == RAFT_LEADER);
-  CHECK(raft_fixture_n_send(&world.fixture(), from, RAFT_IO_INSTALL_SNAPSHOT) == 0);
-  CHECK(raft_last_index(world.engine(follower)) == raft_last_index(world.engine(next)));
+  simulation.run_for(3000);
+  CHECK(raft_state(simulation.engine(next)) == RAFT_LEADER);
+  CHECK(raft_fixture_n_send(&simulation.fixture(), from, RAFT_IO_INSTALL_SNAPSHOT) == 0);
+  CHECK(raft_last_index(simulation.engine(follower)) == raft_last_index(simulation.engine(next)));
   REQUIRE(scene.machine(next).leading());  // its barrier is on both
 
   CHECK(scene.write(2));
@@ -71,37 +71,38 @@ TEST_CASE("a new leader that cannot send at first still reaches a follower with 
 
 TEST_CASE("leftovers of an old leader are no vote for what a new leader has in their place") {
   conformance_report report;
-  scene_type scene(std::make_unique<fixture_world>(3), report);
-  fixture_world& world = scene.harness();
+  scene_type scene(std::make_unique<fixture_simulation>(3), report);
+  fixture_simulation& simulation = scene.harness();
   const std::size_t former = scene.await_leader();
   REQUIRE(scene.write(3));
-  const std::uint64_t common = raft_last_index(world.engine(former));
-  world.isolate(former);
+  const std::uint64_t common = raft_last_index(simulation.engine(former));
+  simulation.isolate(former);
   scene.propose_now(former);
-  world.step();
-  REQUIRE(raft_last_index(world.engine(former)) > common);
+  simulation.step();
+  REQUIRE(raft_last_index(simulation.engine(former)) > common);
 
   // From here on nobody but `former` hears the new leader, and only what it says first.
-  const std::size_t next = await_engine_leader(world, former);
-  REQUIRE(raft_last_index(world.engine(next)) == common + 1);  // its barrier, unsent
-  const std::uint64_t new_term = world.engine(next)->current_term;
-  world.heal();
-  world.isolate(3 - former - next);
-  REQUIRE(world.run_until([&] { return world.engine(former)->current_term == new_term; }));
+  const std::size_t next = await_engine_leader(simulation, former);
+  REQUIRE(raft_last_index(simulation.engine(next)) == common + 1);  // its barrier, unsent
+  const std::uint64_t new_term = simulation.engine(next)->current_term;
+  simulation.heal();
+  simulation.isolate(3 - former - next);
+  REQUIRE(
+      simulation.run_until([&] { return simulation.engine(former)->current_term == new_term; }));
   const auto from = static_cast<unsigned>(next);
   const auto to = static_cast<unsigned>(former);
-  raft_fixture_saturate(&world.fixture(), from, to);
-  REQUIRE(raft_state(world.engine(next)) == RAFT_LEADER);
-  world.run_for(300);
+  raft_fixture_saturate(&simulation.fixture(), from, to);
+  REQUIRE(raft_state(simulation.engine(next)) == RAFT_LEADER);
+  simulation.run_for(300);
 
-  CHECK(raft_state(world.engine(next)) == RAFT_LEADER);
-  const raft_log& leftovers = world.engine(former)->log;
+  CHECK(raft_state(simulation.engine(next)) == RAFT_LEADER);
+  const raft_log& leftovers = simulation.engine(former)->log;
   REQUIRE(libraft_entry_at(leftovers, common + 1) != nullptr);
   CHECK(libraft_term_at(leftovers, common + 1).value < new_term);
-  CHECK(world.engine(next)->commit_index == common);
+  CHECK(simulation.engine(next)->commit_index == common);
   CHECK_FALSE(scene.machine(next).leading());
 
-  world.heal();
+  simulation.heal();
   CHECK(scene.write(2));
   scene.finish({});
   INFO(report.text());

@@ -72,9 +72,9 @@ struct pinned_reader {
 };
 
 /// One database as a follower and a leader change it in turn, with everything written down.
-class model_world {
+class model_of_store {
  public:
-  explicit model_world(std::uint64_t seed) : random_(seed) {
+  explicit model_of_store(std::uint64_t seed) : random_(seed) {
     database_ = std::make_shared<database>("a.db", lock_byte);
     database_->set_exists(true);
     store_ = database_->store();
@@ -487,7 +487,7 @@ TEST_CASE("every pin reads its own state, whatever flushes do to the base") {
               static_cast<unsigned long long>(first), static_cast<unsigned long long>(last));
   for (std::uint64_t seed = first; seed <= last; ++seed) {
     CAPTURE(seed);
-    model_world{seed}.run(120);
+    model_of_store{seed}.run(120);
   }
 }
 

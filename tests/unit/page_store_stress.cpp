@@ -96,9 +96,9 @@ std::uint64_t versions_most() {
   return QUORLITE_TEST_SLOW != 0 ? (fast ? 3000 : 20000) : (fast ? 6000 : 60000);
 }
 
-/// The shared world of one run.
-struct world {
-  explicit world(std::uint64_t versions) : made_in(versions + 1) {
+/// The shared fixture of one run.
+struct fixture {
+  explicit fixture(std::uint64_t versions) : made_in(versions + 1) {
     std::vector<page_block> all;
     for (std::uint32_t number = 1; number <= pages_full; ++number) {
       all.push_back(filled(number, 1, 1));
@@ -121,7 +121,7 @@ struct world {
 };
 
 /// True if the image is right for a pin. A pin that is doomed by now proves nothing.
-bool right(world& w, const page_store::pin& pin, std::uint32_t number, bool found,
+bool right(fixture& w, const page_store::pin& pin, std::uint32_t number, bool found,
            const std::uint64_t (&image)[page_size / 8]) {
   const std::uint64_t version = expected(pin.version().value, number);
   if (version == 0 || !found) {
@@ -137,7 +137,7 @@ bool right(world& w, const page_store::pin& pin, std::uint32_t number, bool foun
   return (says.version == version && of_version_history) || pin.doomed();
 }
 
-void read_pages(world& w, std::uint64_t seed) {
+void read_pages(fixture& w, std::uint64_t seed) {
   std::mt19937_64 random(seed);
   page_store::reader reader{w.store};
   page_store::pin kept = w.store->pin_committed();  // one that stays for a while
@@ -167,7 +167,7 @@ void read_pages(world& w, std::uint64_t seed) {
   }
 }
 
-void write_versions(world& w, std::uint64_t versions) {
+void write_versions(fixture& w, std::uint64_t versions) {
   auto writer = w.store->pin_head();
   while (!w.done.load()) {
     const std::uint64_t next = writer.version().value + 1;
@@ -194,7 +194,7 @@ void write_versions(world& w, std::uint64_t versions) {
   }
 }
 
-void apply_versions(world& w, std::uint64_t versions) {
+void apply_versions(fixture& w, std::uint64_t versions) {
   std::mt19937_64 random(7);
   while (w.store->committed().version.value < versions) {
     const auto usage = w.store->usage();
@@ -219,7 +219,7 @@ void apply_versions(world& w, std::uint64_t versions) {
   w.done = true;
 }
 
-void flush_changes(world& w) {
+void flush_changes(fixture& w) {
   version_number base;
   while (!w.done.load()) {
     const auto at = w.store->pin_committed();
@@ -242,7 +242,7 @@ void flush_changes(world& w) {
 
 TEST_CASE("readers see whole states while versions come, are committed, and are taken back") {
   const std::uint64_t versions = versions_most();
-  world w(versions);
+  fixture w(versions);
   std::vector<std::thread> threads;
   for (std::uint64_t n = 0; n < 4; ++n) {
     threads.emplace_back([&w, n] { read_pages(w, n); });

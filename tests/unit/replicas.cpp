@@ -89,7 +89,7 @@ TEST_CASE("an idle BEGIN IMMEDIATE on a deposed leader delays no apply, and its 
   REQUIRE(run(idle, "CREATE TABLE t(x)") == SQLITE_OK);
   REQUIRE(run(idle, "BEGIN IMMEDIATE; INSERT INTO t VALUES('idle')") == SQLITE_OK);
 
-  cluster.world().isolate(old_leader);
+  cluster.simulation().isolate(old_leader);
   const server_id leader = cluster.wait_for_leader(old_leader).value();
   {
     connection db = cluster.connect(leader);
@@ -97,7 +97,7 @@ TEST_CASE("an idle BEGIN IMMEDIATE on a deposed leader delays no apply, and its 
       REQUIRE(run(db, "INSERT INTO t VALUES('kept')") == SQLITE_OK);
     }
   }
-  cluster.world().heal();
+  cluster.simulation().heal();
   REQUIRE(cluster.wait_until_even());  // the open transaction held nothing back
   CHECK(cluster.replica(old_leader).applied() == cluster.replica(leader).applied());
 
@@ -118,12 +118,12 @@ TEST_CASE("a leader that falls at any commit_phase answers truly, and the connec
   const server_id old_leader = cluster.wait_for_leader().value();
   connection db = cluster.connect(old_leader);
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
-  cluster.world().depose_leader_when(
-      what, cluster.world().node(old_leader).leading_state().commands + 1, way);
+  cluster.simulation().depose_leader_when(
+      what, cluster.simulation().node(old_leader).leading_state().commands + 1, way);
   const int code = run(db, "INSERT INTO t VALUES('lost?')");
   CAPTURE(code);
   const transaction_id id = db.last_transaction();
-  cluster.world().heal();
+  cluster.simulation().heal();
   const server_id leader = cluster.wait_for_leader().value();
   REQUIRE(!cluster.replica(leader).read_barrier());
   REQUIRE(cluster.wait_until_even());
@@ -157,14 +157,14 @@ TEST_CASE("two attached replicated databases commit in one entry, or not at all"
           SQLITE_OK);
   CHECK(cluster.replica(leader).proposals().transactions == before + 1);
 
-  cluster.world().depose_leader_when(commit_phase::enqueued,
-                                     cluster.world().node(leader).leading_state().commands + 1,
-                                     leadership_loss::isolate);
+  cluster.simulation().depose_leader_when(
+      commit_phase::enqueued, cluster.simulation().node(leader).leading_state().commands + 1,
+      leadership_loss::isolate);
   const int code =
       run(db, "BEGIN; INSERT INTO main.t VALUES(2); INSERT INTO two.t VALUES(2); COMMIT");
   CHECK(code != SQLITE_OK);
   static_cast<void>(run(db, "ROLLBACK"));
-  cluster.world().heal();
+  cluster.simulation().heal();
   REQUIRE(cluster.wait_until_even());
   for (const server_id id : cluster.servers()) {
     connection one = cluster.connect(id, "one.db");
@@ -210,11 +210,11 @@ TEST_CASE("a restore with readers open leaves them their state; the next stateme
   connection reader = cluster.connect(away);
   REQUIRE(run(reader, "BEGIN") == SQLITE_OK);
   REQUIRE(number(reader, "SELECT count(*) FROM t") == 1);
-  cluster.world().isolate(away);
+  cluster.simulation().isolate(away);
   for (int i = 0; i < 60; ++i) {
     REQUIRE(run(db, "INSERT INTO t VALUES(2)") == SQLITE_OK);
   }
-  cluster.world().heal();
+  cluster.simulation().heal();
   REQUIRE(cluster.wait_until_even());
   CHECK(cluster.replica(away).counters().snapshots_installed > 0);
   CHECK(number(reader, "SELECT count(*) FROM t") == 1);
@@ -249,7 +249,7 @@ TEST_CASE("64 clients in COMMIT at once interleave alike on fibers and on thread
     }
     int failures = 0;
     for (int client = 0; client < 64; ++client) {
-      cluster.world().spawn([&, client] {
+      cluster.simulation().spawn([&, client] {
         connection db = cluster.connect(leader);
         for (int n = 0; n < 3; ++n) {
           const std::string sql =
@@ -258,14 +258,14 @@ TEST_CASE("64 clients in COMMIT at once interleave alike on fibers and on thread
         }
       });
     }
-    REQUIRE(cluster.world().run_until([&] { return cluster.world().unfinished_clients() == 0; },
-                                      milliseconds{60'000}));
+    REQUIRE(cluster.simulation().run_until(
+        [&] { return cluster.simulation().unfinished_clients() == 0; }, milliseconds{60'000}));
     CHECK(failures == 0);
     REQUIRE(cluster.wait_until_even());
     CHECK(cluster.are_identical());
     connection db = cluster.connect(leader);
     CHECK(number(db, "SELECT count(DISTINCT client*100+n) FROM t") == 64 * 3);
-    return cluster.world().event_hash();
+    return cluster.simulation().event_hash();
   };
   const std::uint64_t fibers = events_of(11, engine_kind::fiber);
   CHECK(fibers == events_of(11, engine_kind::fiber));

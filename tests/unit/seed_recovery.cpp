@@ -47,8 +47,9 @@ lost_answer lose_an_answer(replica_cluster& cluster, commit_phase what) {
   connection db = cluster.connect(lost.old_leader);
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
   REQUIRE(cluster.wait_until_even());
-  const std::uint64_t next = cluster.world().node(lost.old_leader).leading_state().commands + 1;
-  cluster.world().depose_leader_when(what, next, leadership_loss::isolate);
+  const std::uint64_t next =
+      cluster.simulation().node(lost.old_leader).leading_state().commands + 1;
+  cluster.simulation().depose_leader_when(what, next, leadership_loss::isolate);
   REQUIRE(run(db, "INSERT INTO t VALUES('lost')") == sqlite_outcome_unknown);
   REQUIRE(db.last_error() == errc::leadership_lost);
   lost.id = db.last_transaction();
@@ -62,7 +63,7 @@ lost_answer lose_an_answer(replica_cluster& cluster, commit_phase what) {
 }
 
 void heal(replica_cluster& cluster) {
-  cluster.world().heal();
+  cluster.simulation().heal();
   REQUIRE(cluster.wait_until_even());
 }
 
@@ -105,9 +106,9 @@ TEST_CASE("until a later term is applied the answer is open, and the barrier is 
   connection db = cluster.connect(old_leader);
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
   REQUIRE(cluster.wait_until_even());
-  cluster.world().depose_leader_when(commit_phase::appended,
-                                     cluster.world().node(old_leader).leading_state().commands + 1,
-                                     leadership_loss::isolate);
+  cluster.simulation().depose_leader_when(
+      commit_phase::appended, cluster.simulation().node(old_leader).leading_state().commands + 1,
+      leadership_loss::isolate);
   REQUIRE(run(db, "INSERT INTO t VALUES('lost')") == sqlite_outcome_unknown);
   const transaction_id id = db.last_transaction();
 
@@ -120,7 +121,7 @@ TEST_CASE("until a later term is applied the answer is open, and the barrier is 
   CHECK(cluster.replica(follower).read_barrier() == failure::not_applied);
   CHECK(ask_leader(cluster, id) == transaction_outcome::committed);
 
-  cluster.world().heal();
+  cluster.simulation().heal();
   REQUIRE(cluster.wait_until_even());
   CHECK(cluster.replica(old_leader).outcome(id) == transaction_outcome::committed);
 }
@@ -178,8 +179,8 @@ TEST_CASE("a restart before anybody asked: the first leader after it knows") {
     connection db = cluster.connect(old_leader);
     REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
     REQUIRE(cluster.wait_until_even());
-    cluster.world().depose_leader_when(
-        what, cluster.world().node(old_leader).leading_state().commands + 1,
+    cluster.simulation().depose_leader_when(
+        what, cluster.simulation().node(old_leader).leading_state().commands + 1,
         leadership_loss::crash);
     REQUIRE(run(db, "INSERT INTO t VALUES('lost')") == sqlite_outcome_unknown);
     id = db.last_transaction();
@@ -217,10 +218,11 @@ TEST_CASE("the outcome comes in a snapshot to the server that lost the answer an
   // And it answers as the leader, too, and after a restart from its own snapshot.
   cluster.crash(lost.old_leader);
   cluster.restart(lost.old_leader);
-  for (int attempt = 0; attempt < 10 && cluster.world().leader() != lost.old_leader; ++attempt) {
-    cluster.world().transfer(lost.old_leader);
-    static_cast<void>(cluster.world().run_until(
-        [&] { return cluster.world().leader() == lost.old_leader; }, milliseconds{1000}));
+  for (int attempt = 0; attempt < 10 && cluster.simulation().leader() != lost.old_leader;
+       ++attempt) {
+    cluster.simulation().transfer(lost.old_leader);
+    static_cast<void>(cluster.simulation().run_until(
+        [&] { return cluster.simulation().leader() == lost.old_leader; }, milliseconds{1000}));
   }
   REQUIRE(cluster.wait_for_leader() == lost.old_leader);
   CHECK(ask_leader(cluster, lost.id) == expected_of(lost));

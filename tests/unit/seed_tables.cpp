@@ -1002,8 +1002,8 @@ TEST_CASE("5.6: the fates of a commit whose leadership is lost, in a whole clust
     connection db = cluster.connect(old_leader);
     REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
     REQUIRE(cluster.wait_until_even());
-    cluster.world().depose_leader_when(
-        row.lost_when, cluster.world().node(old_leader).leading_state().commands + 1,
+    cluster.simulation().depose_leader_when(
+        row.lost_when, cluster.simulation().node(old_leader).leading_state().commands + 1,
         leadership_loss::isolate);
     CHECK(run(db, "INSERT INTO t VALUES(1)") == row.code);
     const transaction_id id = db.last_transaction();
@@ -1011,7 +1011,7 @@ TEST_CASE("5.6: the fates of a commit whose leadership is lost, in a whole clust
     REQUIRE_FALSE(cluster.replica(leader).read_barrier());
     CHECK(cluster.replica(leader).outcome(id) == row.of_it);
     CHECK(run(db, "INSERT INTO t VALUES(2)") != SQLITE_OK);  // cut off, noticed or not
-    cluster.world().heal();
+    cluster.simulation().heal();
     REQUIRE(cluster.wait_until_even());
     CHECK(cluster.are_identical());
     const bool is_there = row.of_it == transaction_outcome::committed;

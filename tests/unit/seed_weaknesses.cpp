@@ -634,8 +634,8 @@ TEST_CASE("W23: equality is checked byte by byte, with two databases and leaders
           REQUIRE(run(*db, "CREATE TABLE IF NOT EXISTS t(x)") == SQLITE_OK);
           REQUIRE(run(*db, "INSERT INTO t VALUES(hex(zeroblob(1000)))") == SQLITE_OK);
         }
-        cluster.world().depose_leader_when(
-            commit_phase::appended, cluster.world().node(*leader).leading_state().commands + 1,
+        cluster.simulation().depose_leader_when(
+            commit_phase::appended, cluster.simulation().node(*leader).leading_state().commands + 1,
             leadership_loss::step_down);
         CHECK(run(two, "INSERT INTO t VALUES('lost?')") != SQLITE_OK);
       }
@@ -655,7 +655,7 @@ TEST_CASE("W23: equality is checked byte by byte, with two databases and leaders
       copies[1].pages.at(1)[100] ^= std::byte{1};  // the oracle sees a single bit
       CHECK(copies[1].pages != copies[0].pages);
     }
-    return cluster.world().event_hash();
+    return cluster.simulation().event_hash();
   };
   CHECK(events_of(231) == events_of(231));
   CHECK(events_of(231) != events_of(232));

@@ -149,7 +149,7 @@ TEST_CASE("a server that was cut off does not disturb the others when it returns
 
 namespace {
 
-// A node without a world: what it sends is kept, what it wants to be woken for is forgotten.
+// A node without a simulation: what it sends is kept, what it wants to be woken for is forgotten.
 class lone_environment final : public quorlite::testing::detail::node_environment {
  public:
   std::uint64_t now_us() const noexcept override { return now; }
@@ -193,7 +193,7 @@ TEST_CASE("an entry of an older term is not committed by counting (paper, 5.4.2 
   record shared;
   kept_state kept;
   checking_machine machine{server_id{1}, shared, kept};
-  const world_options options{.replicas = 5};
+  const simulation_options options{.replicas = 5};
   raft_node node{server_id{1}, options, around, quorlite::testing::detail::random{1}};
   // Figure 8 (c): S1 made an entry in term 2, was away in term 3, and leads again in term 4.
   node.disk_to_prepare().log.append({.term = term{1}, .payload = command_bytes(1)});
@@ -240,7 +240,7 @@ TEST_CASE("a vote goes to one candidate a term, and only to a complete one (pape
   record shared;
   kept_state kept;
   checking_machine machine{server_id{1}, shared, kept};
-  const world_options options{.replicas = 3};
+  const simulation_options options{.replicas = 3};
   raft_node node{server_id{1}, options, around, quorlite::testing::detail::random{1}};
   node.disk_to_prepare().log.append({.term = term{2}, .payload = command_bytes(1)});
   node.disk_to_prepare().log.mark_synced(log_index{1});

@@ -11,7 +11,7 @@
 namespace {
 
 using quorlite::testing::conformance_report;
-using quorlite::testing::world_options;
+using quorlite::testing::simulation_options;
 using quorlite::tests::harness_options;
 using quorlite::tests::test_raft_harness;
 
@@ -20,7 +20,7 @@ conformance_report examine(std::uint64_t seed, Change change) {
   conformance_report report;
   quorlite::testing::run_consensus_conformance(
       [&](std::size_t servers) {
-        world_options options = harness_options(servers, seed);
+        simulation_options options = harness_options(servers, seed);
         change(options);
         return std::make_unique<test_raft_harness>(options);
       },
@@ -32,7 +32,7 @@ conformance_report examine(std::uint64_t seed, Change change) {
 
 TEST_CASE("the test Raft keeps every law", "[consensus][test_raft]") {
   for (std::uint64_t seed = 1; seed <= 3; ++seed) {
-    const conformance_report report = examine(seed, [](world_options&) {});
+    const conformance_report report = examine(seed, [](simulation_options&) {});
     INFO("seed " << seed << '\n' << report.text());
     CHECK(report.clean());
     for (const char* law :
@@ -46,7 +46,7 @@ TEST_CASE("the test Raft keeps every law", "[consensus][test_raft]") {
 }
 
 TEST_CASE("the test Raft keeps every law on lazy disks", "[consensus][test_raft]") {
-  const conformance_report report = examine(4, [](world_options& options) {
+  const conformance_report report = examine(4, [](simulation_options& options) {
     options.disk.sync_min_us = 200;
     options.disk.sync_max_us = 3000;
   });
@@ -55,7 +55,7 @@ TEST_CASE("the test Raft keeps every law on lazy disks", "[consensus][test_raft]
 }
 
 TEST_CASE("the test Raft keeps every law on bad wires", "[consensus][test_raft]") {
-  const conformance_report report = examine(5, [](world_options& options) {
+  const conformance_report report = examine(5, [](simulation_options& options) {
     options.network.drop = 0.02;
     options.network.duplicate = 0.05;
     options.network.reorder = 0.1;

@@ -259,8 +259,8 @@ struct random_life {
   bool converged = false;
 };
 
-world_options random_options(std::uint64_t seed, generator& source) {
-  world_options options{.seed = seed, .replicas = source.chance(0.5) ? 3U : 5U};
+simulation_options random_options(std::uint64_t seed, generator& source) {
+  simulation_options options{.seed = seed, .replicas = source.chance(0.5) ? 3U : 5U};
   options.network.drop = source.chance(0.7) ? 0.05 : 0.0;
   options.network.duplicate = source.chance(0.7) ? 0.05 : 0.0;
   options.network.reorder = source.chance(0.7) ? 0.2 : 0.0;
@@ -274,7 +274,7 @@ world_options random_options(std::uint64_t seed, generator& source) {
 }
 
 void trouble(recorded_cluster& cluster, generator& source) {
-  world& simulation = cluster.simulation;
+  simulation& simulation = cluster.simulation;
   const std::vector<server_id> servers = simulation.servers();
   const server_id victim = servers[static_cast<std::size_t>(source.below(servers.size()))];
   switch (source.below(7)) {
@@ -308,7 +308,7 @@ void trouble(recorded_cluster& cluster, generator& source) {
 random_life live(std::uint64_t seed) {
   generator source{seed};
   recorded_cluster cluster{random_options(seed, source)};
-  world& simulation = cluster.simulation;
+  simulation& simulation = cluster.simulation;
   random_life answer;
   cluster.elect();
   for (int client = 0; client < 6; ++client) {

@@ -22,7 +22,7 @@ using namespace quorlite;
 using namespace quorlite::detail;
 using quorlite_test::local_host;
 
-struct world {
+struct fixture {
   local_host host;
   vfs door{host, {.name = "vfs-test"}};
 
@@ -33,7 +33,7 @@ struct world {
   }
 };
 
-connection table_of(world& w, const std::string& name = "a.db") {
+connection table_of(fixture& w, const std::string& name = "a.db") {
   connection db = w.open(name);
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
   return db;
@@ -42,7 +42,7 @@ connection table_of(world& w, const std::string& name = "a.db") {
 }  // namespace
 
 TEST_CASE("a commit is one entry that a follower replays to the same bytes") {
-  world w;
+  fixture w;
   connection db = table_of(w);
   REQUIRE(w.host.entry_count() == 1);
   REQUIRE(run(db, "BEGIN; INSERT INTO t VALUES(1); INSERT INTO t VALUES(2); COMMIT") == SQLITE_OK);
@@ -56,7 +56,7 @@ TEST_CASE("a commit is one entry that a follower replays to the same bytes") {
 }
 
 TEST_CASE("reads, rollbacks and empty transactions make no entry") {
-  world w;
+  fixture w;
   connection db = table_of(w);
   REQUIRE(run(db, "BEGIN IMMEDIATE; SELECT * FROM t; COMMIT") == SQLITE_OK);
   REQUIRE(run(db, "BEGIN; INSERT INTO t VALUES(1); ROLLBACK") == SQLITE_OK);
@@ -67,7 +67,7 @@ TEST_CASE("reads, rollbacks and empty transactions make no entry") {
 }
 
 TEST_CASE("every journal mode that keeps a journal and every synchronous but OFF commits once") {
-  world w;
+  fixture w;
   connection db = table_of(w);
   for (const std::string mode : {"DELETE", "TRUNCATE", "PERSIST"}) {
     for (const std::string synchronous : {"NORMAL", "FULL", "EXTRA"}) {
@@ -84,7 +84,7 @@ TEST_CASE("every journal mode that keeps a journal and every synchronous but OFF
 }
 
 TEST_CASE("a refused commit is rolled back, says why, and leaves the connection usable") {
-  world w;
+  fixture w;
   connection db = table_of(w);
   const struct {
     errc error;
@@ -119,7 +119,7 @@ TEST_CASE("a refused commit is rolled back, says why, and leaves the connection 
 }
 
 TEST_CASE("a commit whose outcome is unknown may turn out to be committed") {
-  world w;
+  fixture w;
   connection db = table_of(w);
   w.host.lie_next(errc::timed_out);
   REQUIRE(run(db, "INSERT INTO t VALUES(1)") == sqlite_outcome_unknown);
@@ -131,7 +131,7 @@ TEST_CASE("a commit whose outcome is unknown may turn out to be committed") {
 }
 
 TEST_CASE("a commit that finds no room stays open and can be retried or rolled back") {
-  world w;
+  fixture w;
   connection db = table_of(w);
   REQUIRE(run(db, "PRAGMA cache_size=5") == SQLITE_OK);
   const std::string fill =
@@ -163,7 +163,7 @@ TEST_CASE("a commit that finds no room stays open and can be retried or rolled b
 }
 
 TEST_CASE("a replica that does not lead refuses writes at once and goes on reading") {
-  world w;
+  fixture w;
   connection db = table_of(w);
   REQUIRE(run(db, "INSERT INTO t VALUES(1)") == SQLITE_OK);
   w.host.lead(false);
@@ -180,7 +180,7 @@ TEST_CASE("a replica that does not lead refuses writes at once and goes on readi
 }
 
 TEST_CASE("a follower refuses at once even while somebody still holds the writer slot") {
-  world w;
+  fixture w;
   connection holder = table_of(w);
   connection db = w.open();
   REQUIRE(run(holder, "BEGIN IMMEDIATE") == SQLITE_OK);
@@ -192,7 +192,7 @@ TEST_CASE("a follower refuses at once even while somebody still holds the writer
 }
 
 TEST_CASE("a reader sees its version from the first statement to the last") {
-  world w;
+  fixture w;
   connection writer = table_of(w);
   connection reader = w.open();
   REQUIRE(run(reader, "BEGIN; SELECT * FROM t") == SQLITE_OK);
@@ -206,7 +206,7 @@ TEST_CASE("a reader sees its version from the first statement to the last") {
 }
 
 TEST_CASE("readers never see what is only pending, writers build on it") {
-  world w;
+  fixture w;
   connection one = table_of(w);
   connection two = w.open();
   connection reader = w.open();
@@ -227,7 +227,7 @@ TEST_CASE("readers never see what is only pending, writers build on it") {
 }
 
 TEST_CASE("a failed upgrade followed by a plain read does not show the head") {
-  world w;
+  fixture w;
   connection one = table_of(w);
   connection two = w.open();
   REQUIRE(run(two, "BEGIN; SELECT * FROM t") == SQLITE_OK);
@@ -242,7 +242,7 @@ TEST_CASE("a failed upgrade followed by a plain read does not show the head") {
 }
 
 TEST_CASE("a plain read after a failed upgrade gives the writer slot back while it goes on") {
-  world w;
+  fixture w;
   connection one = table_of(w);
   connection two = w.open();
   REQUIRE(run(one, "CREATE TABLE u(y); INSERT INTO u VALUES(7)") == SQLITE_OK);
@@ -255,7 +255,7 @@ TEST_CASE("a plain read after a failed upgrade gives the writer slot back while 
 }
 
 TEST_CASE("a connection whose busy handler was replaced writes on a quiet database only") {
-  world w;
+  fixture w;
   connection one = table_of(w);
   connection two = w.open();
   sqlite3_busy_timeout(two, 50);
@@ -272,7 +272,7 @@ TEST_CASE("a connection whose busy handler was replaced writes on a quiet databa
 }
 
 TEST_CASE("without any busy handler a statement that finds a pending state can be run again") {
-  world w;
+  fixture w;
   connection one = table_of(w);
   connection two = w.open();
   sqlite3_busy_handler(two, nullptr, nullptr);
@@ -284,7 +284,7 @@ TEST_CASE("without any busy handler a statement that finds a pending state can b
 }
 
 TEST_CASE("PRAGMA busy_timeout sets our timeout and keeps our busy handler") {
-  world w;
+  fixture w;
   connection one = table_of(w);
   connection two = w.open("a.db", {.busy_timeout = milliseconds{40}});
   REQUIRE(ask(two, "PRAGMA busy_timeout") == "40");
@@ -325,7 +325,7 @@ TEST_CASE("a write set over its limit ends with SQLITE_FULL and a clean rollback
 }
 
 TEST_CASE("a store that a restore put in place is read at the next lock, with another schema") {
-  world w;
+  fixture w;
   connection db = table_of(w);
   connection other = table_of(w, "b.db");
   REQUIRE(run(db, "INSERT INTO t VALUES(1)") == SQLITE_OK);
@@ -356,7 +356,7 @@ TEST_CASE("a store that a restore put in place is read at the next lock, with an
 }
 
 TEST_CASE("a transaction that stands on a replaced store is told to start over") {
-  world w;
+  fixture w;
   connection db = table_of(w);
   REQUIRE(run(db, "BEGIN; SELECT * FROM t") == SQLITE_OK);
   const auto target = w.host.database_named("a.db").value();
@@ -369,7 +369,7 @@ TEST_CASE("a transaction that stands on a replaced store is told to start over")
 }
 
 TEST_CASE("a version that was taken back under a reader's feet is an error, not bytes") {
-  world w;
+  fixture w;
   connection one = table_of(w);
   connection two = w.open();
   REQUIRE(run(one, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<300) "
@@ -388,7 +388,7 @@ TEST_CASE("a version that was taken back under a reader's feet is an error, not 
 }
 
 TEST_CASE("file controls tell what the VFS knows") {
-  world w;
+  fixture w;
   connection db = table_of(w);
   std::error_code error;
   transaction_id id;
@@ -411,7 +411,7 @@ TEST_CASE("file controls tell what the VFS knows") {
 }
 
 TEST_CASE("a connection moves, and closes with statements left open") {
-  world w;
+  fixture w;
   connection db = table_of(w);
   connection moved = std::move(db);
   REQUIRE(static_cast<sqlite3*>(db) == nullptr);
@@ -422,7 +422,7 @@ TEST_CASE("a connection moves, and closes with statements left open") {
 }
 
 TEST_CASE("opens that cannot work are refused") {
-  world w;
+  fixture w;
   REQUIRE(open_connection(w.door, "no spaces").error() == errc::invalid_name);
   REQUIRE(open_connection(w.door, "a.db-journal").error() == errc::invalid_name);
   REQUIRE(open_connection(w.door, "a.db", {.page_size = 1000}).error() == errc::unsupported);

@@ -25,7 +25,7 @@ using namespace quorlite;
 using namespace quorlite::detail;
 using quorlite_test::local_host;
 
-struct world {
+struct fixture {
   local_host host;
   vfs door{host, {.name = "vfs-hazards"}};
 
@@ -81,7 +81,7 @@ struct raw_handle {
 }  // namespace
 
 TEST_CASE("F1: the rollback of a spilled transaction proposes nothing") {
-  world w;
+  fixture w;
   connection db = w.open();
   REQUIRE(run(db, "PRAGMA cache_size=5; CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
   const std::size_t calls = w.host.commit_calls();
@@ -96,7 +96,7 @@ TEST_CASE("F1: the rollback of a spilled transaction proposes nothing") {
 }
 
 TEST_CASE("F1: a refused commit is not proposed again by its own rollback") {
-  world w;
+  fixture w;
   connection db = w.open();
   REQUIRE(run(db, "PRAGMA cache_size=5; CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
   for (const errc why : {errc::not_leader, errc::leadership_lost, errc::too_large}) {
@@ -130,7 +130,7 @@ TEST_CASE("F1: what is written and synced after a refusal, until the lock is gon
 }
 
 TEST_CASE("F1: an unknown outcome that is committed is not taken back by the rollback") {
-  world w;
+  fixture w;
   connection db = w.open();
   REQUIRE(run(db, "PRAGMA cache_size=5; CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
   const std::size_t calls = w.host.commit_calls();
@@ -142,7 +142,7 @@ TEST_CASE("F1: an unknown outcome that is committed is not taken back by the rol
 }
 
 TEST_CASE("F1: attached to a plain main database, neither side commits") {
-  world w;
+  fixture w;
   const plain_file plain;
   connection replicated = w.open();
   REQUIRE(run(replicated, "CREATE TABLE r(x)") == SQLITE_OK);
@@ -206,7 +206,7 @@ TEST_CASE("F2: a handle that stood on a lost state reads other schema cookies fo
 }
 
 TEST_CASE("F2: a schema that is only pending is never used on another history") {
-  world w;
+  fixture w;
   connection a = w.open();
   connection b = w.open("a.db", {.busy_timeout = milliseconds{20}});
   connection c = w.open();
@@ -229,7 +229,7 @@ TEST_CASE("F2: a schema that is only pending is never used on another history") 
 }
 
 TEST_CASE("F2: writers wait for a pending change of the schema and then go on by themselves") {
-  world w;
+  fixture w;
   connection a = w.open();
   connection b = w.open();
   REQUIRE(run(a, "CREATE TABLE t(i)") == SQLITE_OK);
@@ -252,7 +252,7 @@ TEST_CASE("F2: writers wait for a pending change of the schema and then go on by
 }
 
 TEST_CASE("F2: a page cache of a lost state is dropped although the change counter repeats") {
-  world w;
+  fixture w;
   connection a = w.open();
   connection b = w.open();
   REQUIRE(run(a, "CREATE TABLE t(x); INSERT INTO t VALUES('base')") == SQLITE_OK);
@@ -269,7 +269,7 @@ TEST_CASE("F2: a page cache of a lost state is dropped although the change count
 }
 
 TEST_CASE("F2: no handle that only read committed states pays for a loss") {
-  world w;
+  fixture w;
   connection a = w.open();
   connection b = w.open();
   REQUIRE(run(a, "CREATE TABLE t(x)") == SQLITE_OK);
@@ -284,7 +284,7 @@ TEST_CASE("F2: no handle that only read committed states pays for a loss") {
 
 TEST_CASE("F3: a refused commit that would have shrunk the file leaves it as long as it was") {
   for (const std::string mode : {"FULL", "INCREMENTAL"}) {
-    world w;
+    fixture w;
     connection db = w.open();
     REQUIRE(run(db, "PRAGMA auto_vacuum=" + mode + "; PRAGMA cache_size=5; CREATE TABLE t(x); " +
                         many_rows) == SQLITE_OK);
@@ -376,7 +376,7 @@ TEST_CASE("F4: pages that a transaction adds and does not write are zeros in the
 }
 
 TEST_CASE("F5: a backup of another page size into a replicated database fails and harms nothing") {
-  world w;
+  fixture w;
   connection into = w.open();
   REQUIRE(run(into, "CREATE TABLE t(x); " + many_rows) == SQLITE_OK);
   for (const std::string page_size : {"512", "1024", "16384"}) {
@@ -430,7 +430,7 @@ TEST_CASE("F5: whole pages of the database's size only, under a header that says
 }
 
 TEST_CASE("F9: a refused first transaction leaves neither a page size nor a cache behind") {
-  world w;
+  fixture w;
   connection small = w.open("a.db", {.page_size = 1024});
   connection large = w.open("a.db", {.page_size = 8192});
   w.host.refuse_next(errc::not_leader);
@@ -443,7 +443,7 @@ TEST_CASE("F9: a refused first transaction leaves neither a page size nor a cach
 }
 
 TEST_CASE("F6: waiting for an idle writer ends with the caller's timeout") {
-  world w;
+  fixture w;
   connection a = w.open();
   REQUIRE(run(a, "CREATE TABLE t(x)") == SQLITE_OK);
   connection b = w.open("a.db", {.busy_timeout = milliseconds{100}});
@@ -458,7 +458,7 @@ TEST_CASE("F6: waiting for an idle writer ends with the caller's timeout") {
 }
 
 TEST_CASE("F6: a writer that waits gets its turn when the other one ends") {
-  world w;
+  fixture w;
   connection a = w.open();
   REQUIRE(run(a, "CREATE TABLE t(x); BEGIN IMMEDIATE; INSERT INTO t VALUES(1)") == SQLITE_OK);
   int waited = SQLITE_ERROR;
@@ -474,7 +474,7 @@ TEST_CASE("F6: a writer that waits gets its turn when the other one ends") {
 }
 
 TEST_CASE("F7: an atomic commit of several databases is refused or committed as a whole") {
-  world w;
+  fixture w;
   connection db = w.open("m.db");
   REQUIRE(run(db, "PRAGMA cache_size=5; ATTACH 'z.db' AS z; ATTACH 'b.db' AS b;"
                   "CREATE TABLE t(x); CREATE TABLE z.t(x); CREATE TABLE b.t(x)") == SQLITE_OK);
@@ -540,7 +540,7 @@ TEST_CASE("F7: a super-journal that was refused exists until its last member has
 }
 
 TEST_CASE("F7: nobody takes the journal of a writer for a hot one") {
-  world w;
+  fixture w;
   connection db = w.open("m.db");
   REQUIRE(run(db, "ATTACH 'b.db' AS b; CREATE TABLE t(x); CREATE TABLE b.t(x)") == SQLITE_OK);
   connection reader = w.open("b.db");
@@ -561,7 +561,7 @@ TEST_CASE("F7: nobody takes the journal of a writer for a hot one") {
 }
 
 TEST_CASE("F7: a plain file in the same transaction follows the decision") {
-  world w;
+  fixture w;
   const plain_file plain;
   connection db = w.open("m.db");
   REQUIRE(run(db, "CREATE TABLE t(x); ATTACH '" + plain.path +
@@ -592,7 +592,7 @@ TEST_CASE("F7: a plain file in the same transaction follows the decision") {
 // a rollback would then stop in the middle.
 TEST_CASE("F8: a transaction that goes on after a commit without room can still be rolled back") {
   for (const std::string mode : {"NONE", "FULL", "INCREMENTAL"}) {
-    world w;
+    fixture w;
     connection db = w.open();
     REQUIRE(run(db, "PRAGMA auto_vacuum=" + mode + "; CREATE TABLE t(x); " + many_rows) ==
             SQLITE_OK);

@@ -23,7 +23,7 @@ using namespace quorlite;
 using namespace quorlite::detail;
 using quorlite_test::local_host;
 
-struct world {
+struct fixture {
   local_host host;
   vfs door{host, {.name = "vfs-sqlite"}};
 
@@ -53,7 +53,7 @@ std::string rows_into(const std::string& table, int rows, int size = 400) {
 }  // namespace
 
 TEST_CASE("pragmas that would break replication are refused with an alternative") {
-  world w;
+  fixture w;
   connection db = w.open();
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
   const struct {
@@ -117,7 +117,7 @@ TEST_CASE("pragmas that would break replication are refused with an alternative"
 TEST_CASE("the page size is chosen while a database is empty") {
   for (const std::uint32_t page_size : {512U, 1024U, 4096U, 16384U, 65536U}) {
     for (const std::string mode : {"NONE", "FULL", "INCREMENTAL"}) {
-      world w;
+      fixture w;
       connection early = w.open();
       connection db = w.open("a.db", {.page_size = page_size});
       REQUIRE(w.host.entry_count() == 0);
@@ -139,7 +139,7 @@ TEST_CASE("the page size is chosen while a database is empty") {
 }
 
 TEST_CASE("temporary tables and attached memory databases make no entry") {
-  world w;
+  fixture w;
   connection db = w.open();
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
   REQUIRE(run(db, "PRAGMA cache_size=5; CREATE TEMP TABLE s(x); " + rows_into("s", 500)) ==
@@ -160,7 +160,7 @@ TEST_CASE("temporary tables and attached memory databases make no entry") {
 }
 
 TEST_CASE("read-only connections read and cannot write") {
-  world w;
+  fixture w;
   connection db = w.open();
   REQUIRE(run(db, "CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
   connection reader = w.open("a.db", {.read_only = true});
@@ -175,7 +175,7 @@ TEST_CASE("read-only connections read and cannot write") {
 
 TEST_CASE("an atomic commit of two databases with spilled pages, both outcomes, both ways round") {
   for (const std::string other : {"b.db", "0.db"}) {
-    world w;
+    fixture w;
     connection db = w.open("m.db");
     REQUIRE(run(db, "PRAGMA cache_size=5; ATTACH '" + other +
                         "' AS aux; PRAGMA aux.cache_size=5;"
@@ -200,7 +200,7 @@ TEST_CASE("an atomic commit of two databases with spilled pages, both outcomes, 
 }
 
 TEST_CASE("an atomic commit follows early lock release in both databases") {
-  world w;
+  fixture w;
   connection one = w.open("m.db");
   connection two = w.open("m.db");
   REQUIRE(run(one, "ATTACH 'b.db' AS b; CREATE TABLE t(x); CREATE TABLE b.t(x)") == SQLITE_OK);
@@ -222,7 +222,7 @@ TEST_CASE("an atomic commit follows early lock release in both databases") {
 }
 
 TEST_CASE("a replicated database attached twice cannot be written twice at once") {
-  world w;
+  fixture w;
   connection db = w.open("a.db", {.busy_timeout = milliseconds{20}});
   REQUIRE(run(db, "CREATE TABLE t(x); ATTACH 'a.db' AS again") == SQLITE_OK);
   REQUIRE(run(db, "BEGIN; INSERT INTO main.t VALUES(1)") == SQLITE_OK);
@@ -232,7 +232,7 @@ TEST_CASE("a replicated database attached twice cannot be written twice at once"
 }
 
 TEST_CASE("backup and serialize give the committed image, a backup into is one commit") {
-  world w;
+  fixture w;
   connection db = w.open();
   REQUIRE(run(db, "CREATE TABLE t(x); " + rows_into("t", 100)) == SQLITE_OK);
   const auto copy = [](sqlite3* to, sqlite3* from, int pages) {
@@ -275,7 +275,7 @@ TEST_CASE("backup and serialize give the committed image, a backup into is one c
 }
 
 TEST_CASE("a blob handle writes, and its close is the commit") {
-  world w;
+  fixture w;
   connection db = w.open();
   REQUIRE(run(db, "CREATE TABLE t(x); INSERT INTO t VALUES(zeroblob(20000))") == SQLITE_OK);
   const std::string ones(20000, '1');
@@ -293,7 +293,7 @@ TEST_CASE("a blob handle writes, and its close is the commit") {
 }
 
 TEST_CASE("VACUUM, VACUUM INTO a plain path, and a reset database") {
-  world w;
+  fixture w;
   const plain_file plain;
   connection db = w.open();
   REQUIRE(run(db, "CREATE TABLE t(x); " + rows_into("t", 300) + "; DELETE FROM t WHERE rowid>30") ==
@@ -322,7 +322,7 @@ TEST_CASE("VACUUM, VACUUM INTO a plain path, and a reset database") {
 }
 
 TEST_CASE("a write cursor goes on while its connection commits a thousand times") {
-  world w;
+  fixture w;
   connection db = w.open();
   REQUIRE(
       run(db, "CREATE TABLE t(id INTEGER PRIMARY KEY, x); " +
@@ -341,7 +341,7 @@ TEST_CASE("a write cursor goes on while its connection commits a thousand times"
 }
 
 TEST_CASE("prepared statements live through losses and schema changes") {
-  world w;
+  fixture w;
   connection db = w.open();
   connection other = w.open();
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
@@ -373,7 +373,7 @@ TEST_CASE("prepared statements live through losses and schema changes") {
 }
 
 TEST_CASE("deserialize leaves the VFS, and the handle says so") {
-  world w;
+  fixture w;
   connection db = w.open();
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
   REQUIRE(sqlite3_deserialize(db, "main", nullptr, 0, 0, SQLITE_DESERIALIZE_RESIZEABLE) ==
@@ -385,7 +385,7 @@ TEST_CASE("deserialize leaves the VFS, and the handle says so") {
 }
 
 TEST_CASE("many threads write one counter and readers see only whole commits") {
-  world w;
+  fixture w;
   {
     connection db = w.open();
     REQUIRE(run(db, "CREATE TABLE c(n); INSERT INTO c VALUES(0); CREATE TABLE l(n)") == SQLITE_OK);

@@ -31,13 +31,13 @@ closure sql(std::string text) {
   return [text = std::move(text)](sqlite3* db) { return run(db, text); };
 }
 
-struct world {
+struct fixture {
   local_host host;
   vfs door;
   std::unique_ptr<detail::group_executor> executor;
   int commits = 0;
 
-  explicit world(std::uint64_t write_set_bytes = std::uint64_t{512} << 20U)
+  explicit fixture(std::uint64_t write_set_bytes = std::uint64_t{512} << 20U)
       : door(host, {.name = "vfs-group", .write_set_bytes = write_set_bytes}),
         executor(detail::group_executor::open(door, "a.db", {}).value()) {
     REQUIRE(run(open(), "CREATE TABLE t(x UNIQUE)") == SQLITE_OK);
@@ -73,7 +73,7 @@ std::string rows_of_pages(int pages) {
 }  // namespace
 
 TEST_CASE("closures of a group are one entry, and each sees what those before it did") {
-  world w;
+  fixture w;
   const std::size_t before = w.host.entry_count();
   std::string seen;
   const auto answers = w.answers_of({sql("INSERT INTO t VALUES(1)"), sql("INSERT INTO t VALUES(2)"),
@@ -98,7 +98,7 @@ TEST_CASE("closures of a group are one entry, and each sees what those before it
 }
 
 TEST_CASE("a closure that fails takes only itself back, and is told why") {
-  world w;
+  fixture w;
   const auto answers = w.answers_of(
       {sql("INSERT INTO t VALUES(1)"), sql("INSERT INTO t VALUES(5); INSERT INTO t VALUES(1)"),
        sql("CREATE TABLE gone(y); nonsense"), sql("INSERT INTO t VALUES(2)"), [](sqlite3* db) {
@@ -127,7 +127,7 @@ TEST_CASE("what would harm the others is denied with a sentence, and the others 
       std::string("CREATE TEMP VIEW v AS SELECT 1"), std::string("PRAGMA defer_foreign_keys=1"),
       std::string("PRAGMA recursive_triggers=1"), std::string("PRAGMA cache_size=10"));
   INFO(denied);
-  world w;
+  fixture w;
   const auto answers =
       w.answers_of({sql("INSERT INTO t VALUES(1)"), sql("INSERT INTO t VALUES(2); " + denied),
                     sql("INSERT INTO t VALUES(3)")});
@@ -140,7 +140,7 @@ TEST_CASE("what would harm the others is denied with a sentence, and the others 
 }
 
 TEST_CASE("savepoints of its own, and pragmas that are part of the transaction, are allowed") {
-  world w;
+  fixture w;
   const auto answers = w.answers_of(
       {sql("SAVEPOINT a; INSERT INTO t VALUES(1); ROLLBACK TO a; INSERT INTO t VALUES(2)"),
        sql("SAVEPOINT a; INSERT INTO t VALUES(3); RELEASE a; PRAGMA user_version=7"),
@@ -155,7 +155,7 @@ TEST_CASE("savepoints of its own, and pragmas that are part of the transaction, 
 }
 
 TEST_CASE("a closure that leaves references broken is the only one undone") {
-  world w;
+  fixture w;
   REQUIRE(run(w.open(),
               "CREATE TABLE p(id INTEGER PRIMARY KEY);"
               "CREATE TABLE c(p REFERENCES p DEFERRABLE INITIALLY DEFERRED)") == SQLITE_OK);
@@ -175,7 +175,7 @@ TEST_CASE("a closure that leaves references broken is the only one undone") {
 
 TEST_CASE(
     "a closure that rolls all of the transaction back is answered, and the others run again") {
-  world w;
+  fixture w;
   int first = 0;
   int last = 0;
   const auto answers = w.answers_of({[&first](sqlite3* db) {
@@ -198,7 +198,7 @@ TEST_CASE(
 TEST_CASE("statements prepared outside cannot end the transaction unnoticed") {
   const std::string end = GENERATE(std::string("COMMIT"), std::string("ROLLBACK"));
   INFO(end);
-  world w;
+  fixture w;
   sqlite3* kept = nullptr;
   static_cast<void>(w.answers_of({[&kept](sqlite3* db) {
     kept = db;
@@ -224,7 +224,7 @@ TEST_CASE("statements prepared outside cannot end the transaction unnoticed") {
 }
 
 TEST_CASE("a group that is too large is cut, and only what is too large alone is refused") {
-  world w(60 * 4096);
+  fixture w(60 * 4096);
   REQUIRE(run(w.open(), "CREATE TABLE big(y)") == SQLITE_OK);
   const auto fit =
       w.answers_of({sql(rows_of_pages(25)), sql(rows_of_pages(25)), sql(rows_of_pages(20))});
@@ -241,7 +241,7 @@ TEST_CASE("a group that is too large is cut, and only what is too large alone is
 }
 
 TEST_CASE("a group that is too large before its COMMIT, as the cache runs over, is cut as well") {
-  world w(700 * 4096);  // SQLite's cache holds about 480 more
+  fixture w(700 * 4096);  // SQLite's cache holds about 480 more
   REQUIRE(run(w.open(), "CREATE TABLE big(y)") == SQLITE_OK);
   const auto answers =
       w.answers_of({sql(rows_of_pages(500)), sql(rows_of_pages(500)), sql(rows_of_pages(500)),
@@ -256,7 +256,7 @@ TEST_CASE("a group that is too large before its COMMIT, as the cache runs over, 
 }
 
 TEST_CASE("an interrupt ends the closure that it meets alone, and no other") {
-  world w;
+  fixture w;
   const closure interrupted = [](sqlite3* db) {
     sqlite3_create_function(
         db, "stop", 0, SQLITE_UTF8, nullptr,
@@ -277,7 +277,7 @@ TEST_CASE("an interrupt ends the closure that it meets alone, and no other") {
 }
 
 TEST_CASE("an interrupt that may have been meant for another costs a second run and no closure") {
-  world w;
+  fixture w;
   int runs = 0;
   const auto answers = w.answers_of({sql("INSERT INTO t VALUES(1)"), [&runs](sqlite3* db) {
                                        if (++runs > 1) {
@@ -296,7 +296,7 @@ TEST_CASE("an interrupt that may have been meant for another costs a second run 
 }
 
 TEST_CASE("a group that the quorum refuses is refused to all, those that failed themselves too") {
-  world w;
+  fixture w;
   w.host.refuse_next(make_error_code(errc::not_leader));
   const auto answers =
       w.answers_of({sql("INSERT INTO t VALUES(1)"), sql("INSERT INTO t VALUES(1)")});
@@ -309,7 +309,7 @@ TEST_CASE("a group that the quorum refuses is refused to all, those that failed 
 }
 
 TEST_CASE("a group whose outcome is unknown says so to all, with the id to ask about") {
-  world w;
+  fixture w;
   w.host.lie_next(make_error_code(errc::leadership_lost));
   const auto answers =
       w.answers_of({sql("INSERT INTO t VALUES(1)"), sql("INSERT INTO t VALUES(2)")});
@@ -322,7 +322,7 @@ TEST_CASE("a group whose outcome is unknown says so to all, with the id to ask a
 }
 
 TEST_CASE("on a replica that does not lead, nothing runs and no id is named") {
-  world w;
+  fixture w;
   REQUIRE(w.answers_of({sql("INSERT INTO t VALUES(1)")})[0].id != transaction_id{});
   w.host.lead(false);
   int ran = 0;
@@ -336,7 +336,7 @@ TEST_CASE("on a replica that does not lead, nothing runs and no id is named") {
 }
 
 TEST_CASE("a COMMIT that finds no room is told as busy, and the next group commits") {
-  world w;
+  fixture w;
   w.host.refuse_next(make_error_code(errc::busy));
   const auto answers =
       w.answers_of({sql("INSERT INTO t VALUES(1)"), sql("INSERT INTO t VALUES(2)")});
@@ -348,7 +348,7 @@ TEST_CASE("a COMMIT that finds no room is told as busy, and the next group commi
 }
 
 TEST_CASE("what a closure throws undoes it and reaches its caller, and the others commit") {
-  world w;
+  fixture w;
   std::vector<closure> closures{sql("INSERT INTO t VALUES(1)"),
                                 [](sqlite3* db) -> int {
                                   run(db, "INSERT INTO t VALUES(2)");
@@ -364,7 +364,7 @@ TEST_CASE("what a closure throws undoes it and reaches its caller, and the other
 }
 
 TEST_CASE("what a closure leaves open or behind does not reach the next one") {
-  world w;
+  fixture w;
   sqlite3_stmt* left = nullptr;
   std::string rowid;
   const auto answers =
@@ -389,7 +389,7 @@ TEST_CASE("what a closure leaves open or behind does not reach the next one") {
 }
 
 TEST_CASE("a group that writes nothing proposes nothing, and names no transaction") {
-  world w;
+  fixture w;
   REQUIRE(w.answers_of({sql("INSERT INTO t VALUES(1)")})[0].id != transaction_id{});
   const std::size_t before = w.host.entry_count();
   const auto answers = w.answers_of({sql("SELECT count(*) FROM t"), sql("nonsense")});

@@ -17,46 +17,48 @@
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
 
-/// Servers 1 … n of a world, each with a storage that survives crashes. One thread of control, as
-/// in the world. Time passes only while something waits or the world is run.
+/// Servers 1 … n of a simulation, each with a storage that survives crashes. One thread of control,
+/// as in the simulation. Time passes only while something waits or the simulation is run.
 class replica_cluster {
  public:
   using replica_type = quorlite::replica<test_raft, memory_storage>;
 
   /// Starts every replica. @pre the names of the options' files are left to the replicas
-  explicit replica_cluster(world_options options, replica_options each = {});
+  explicit replica_cluster(simulation_options options, replica_options each = {});
   /// Clients that still wait are let go; connections must be closed before.
-  ~replica_cluster() { world_.finish_clients(); }
+  ~replica_cluster() { simulation_.finish_clients(); }
   replica_cluster(const replica_cluster&) = delete;
   replica_cluster& operator=(const replica_cluster&) = delete;
 
-  [[nodiscard]] testing::world& world() noexcept { return world_; }
-  [[nodiscard]] std::vector<server_id> servers() const { return world_.servers(); }
+  [[nodiscard]] testing::simulation& simulation() noexcept { return simulation_; }
+  [[nodiscard]] std::vector<server_id> servers() const { return simulation_.servers(); }
   /// @pre it was not taken down
   [[nodiscard]] replica_type& replica(server_id id) { return *at(id).replica; }
   [[nodiscard]] memory_storage& storage(server_id id) { return at(id).storage; }
   [[nodiscard]] bool is_up(server_id id) {
-    return at(id).replica.has_value() && world_.running(id);
+    return at(id).replica.has_value() && simulation_.running(id);
   }
 
   /// An ordinary connection. @pre the replica is up
   [[nodiscard]] connection connect(server_id id, std::string_view name = "app.db",
                                    connection_options options = {});
 
-  /// Runs the world until somebody other than `but` leads. @returns nothing: nobody does in time
+  /// Runs the simulation until somebody other than `but` leads. @returns nothing: nobody does in
+  /// time
   [[nodiscard]] std::optional<server_id> wait_for_leader(
       std::optional<server_id> but = std::nullopt, milliseconds limit = milliseconds{20'000});
 
   /// The process is gone: its connections must be closed next, then take_down or restart it.
-  void crash(server_id id) { world_.crash(id); }
+  void crash(server_id id) { simulation_.crash(id); }
   /// Destroys the replica of a server that crashed. @pre its connections are closed
   void take_down(server_id id);
   /// A new process on the same disks. @pre crashed, and its connections are closed
   void restart(server_id id);
 
-  /// Runs the world until every replica that is up has applied the same and nothing is under way.
+  /// Runs the simulation until every replica that is up has applied the same and nothing is under
+  /// way.
   [[nodiscard]] bool wait_until_even(milliseconds limit = milliseconds{60'000}) {
-    return world_.run_until([this] { return is_even(); }, limit);
+    return simulation_.run_until([this] { return is_even(); }, limit);
   }
 
   /// True if all replicas that are up have the same databases: versions, page counts, hashes.
@@ -78,7 +80,7 @@ class replica_cluster {
   [[nodiscard]] bool is_even();
 
   const replica_options each_;
-  testing::world world_;  // before the servers: it outlives their adapters
+  testing::simulation simulation_;  // before the servers: it outlives their adapters
   std::deque<server> servers_;
 };
 

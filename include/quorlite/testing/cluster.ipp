@@ -20,9 +20,9 @@
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
 
-QUORLITE_DECL replica_cluster::replica_cluster(world_options options, replica_options each)
-    : each_(std::move(each)), world_(options), servers_(options.replicas) {
-  for (const server_id id : world_.servers()) {
+QUORLITE_DECL replica_cluster::replica_cluster(simulation_options options, replica_options each)
+    : each_(std::move(each)), simulation_(options), servers_(options.replicas) {
+  for (const server_id id : simulation_.servers()) {
     start(id);
   }
 }
@@ -37,10 +37,10 @@ QUORLITE_DECL connection replica_cluster::connect(server_id id, std::string_view
 QUORLITE_DECL std::optional<server_id> replica_cluster::wait_for_leader(
     std::optional<server_id> but, milliseconds limit) {
   const auto elected = [&] {
-    const std::optional<server_id> leader = world_.leader();
+    const std::optional<server_id> leader = simulation_.leader();
     return leader.has_value() && leader != but && replica(*leader).leader().leading;
   };
-  return world_.run_until(elected, limit) ? world_.leader() : std::nullopt;
+  return simulation_.run_until(elected, limit) ? simulation_.leader() : std::nullopt;
 }
 
 QUORLITE_DECL void replica_cluster::take_down(server_id id) {
@@ -76,19 +76,20 @@ QUORLITE_DECL bool replica_cluster::are_identical() {
 
 QUORLITE_DECL void replica_cluster::start(server_id id) {
   server& one = at(id);
-  one.raft.emplace(world_, id);
+  one.raft.emplace(simulation_, id);
   one.replica.emplace(*one.raft, one.storage, each_);
   QUORLITE_ASSERT(!one.replica->status());
 }
 
 QUORLITE_DECL bool replica_cluster::is_even() {
-  const std::optional<server_id> leader = world_.leader();
+  const std::optional<server_id> leader = simulation_.leader();
   if (!leader.has_value() || !is_up(*leader)) {
     return false;
   }
   for (const server_id id : servers()) {
-    if (is_up(id) && (replica(id).applied() != replica(*leader).applied() ||
-                      world_.node(id).commit_index() != world_.node(*leader).commit_index())) {
+    if (is_up(id) &&
+        (replica(id).applied() != replica(*leader).applied() ||
+         simulation_.node(id).commit_index() != simulation_.node(*leader).commit_index())) {
       return false;
     }
   }

@@ -3,7 +3,7 @@
 /// of it holds.
 ///
 /// ```
-/// world cluster{{.seed = 7, .replicas = 3}};
+/// simulation cluster{{.seed = 7, .replicas = 3}};
 /// test_raft raft{cluster, server_id{1}};   // one for each server
 /// raft.start(machine);
 /// cluster.run_until([&] { return cluster.leader().has_value(); }, milliseconds{5000});
@@ -92,8 +92,8 @@ struct disk_options {
 };
 
 /// A whole simulated cluster.
-struct world_options {
-  std::uint64_t seed = 1;      ///< two worlds with equal options and equal clients run alike
+struct simulation_options {
+  std::uint64_t seed = 1;      ///< two states of it with equal options and equal clients run alike
   std::uint32_t replicas = 3;  ///< servers 1 … replicas, all of them voters
   engine_kind engine = engine_kind::fiber;
   network_options network{};
@@ -115,7 +115,7 @@ enum class leadership_loss : std::uint8_t {
   step_down,  ///< it becomes a follower at once and stays connected; it may win again
   isolate,    ///< it is cut off and steps down when it notices; it commits nothing beyond the
               ///< commit phase
-  crash,      ///< as world::crash
+  crash,      ///< as simulation::crash
 };
 
 /// A leader that was deposed at a commit phase.
@@ -132,15 +132,15 @@ struct deposed_leader {
 /// The order of things: ready clients first, one at a time, a seeded draw among them; with none
 /// ready, the next event, by time and then by order of posting.
 ///
-/// Machines, adapters and what clients refer to may die before the world only after
-/// `finish_clients`, or when no client can touch them any more. The world outlives its adapters.
-/// One thread of control throughout.
-class world {
+/// Machines, adapters and what clients refer to may die before the simulation only after
+/// `finish_clients`, or when no client can touch them any more. The simulation outlives its
+/// adapters. One thread of control throughout.
+class simulation {
  public:
-  explicit world(world_options options = {});
-  world(const world&) = delete;
-  world& operator=(const world&) = delete;
-  ~world();
+  explicit simulation(simulation_options options = {});
+  simulation(const simulation&) = delete;
+  simulation& operator=(const simulation&) = delete;
+  ~simulation();
 
   // ---- time
   [[nodiscard]] milliseconds now() const noexcept { return milliseconds{now_us() / 1000}; }
@@ -225,7 +225,7 @@ class world {
 };
 
 template <class Predicate>
-bool world::run_until(Predicate&& holds, milliseconds limit) {
+bool simulation::run_until(Predicate&& holds, milliseconds limit) {
   const std::uint64_t end_us = now_us() + limit.value * 1000;
   while (!holds()) {
     if (!step_until(end_us)) {
@@ -235,8 +235,8 @@ bool world::run_until(Predicate&& holds, milliseconds limit) {
   return true;
 }
 
-/// One replica's way into a simulated world. Made before or between lives of its server; one life
-/// each: for a restart make another. One thread of control, as everything in that world.
+/// One replica's way into a simulated simulation. Made before or between lives of its server; one
+/// life each: for a restart make another. One thread of control, as everything in that simulation.
 ///
 /// After a crash the adapter is a dead letter box: proposals are settled not_applied/stopped from
 /// inside propose and waits give false at once, so that the clients on their stacks can leave.
@@ -250,7 +250,7 @@ class test_raft {
   using signal_type = detail::client_signal;
 
   /// @param cluster outlives this
-  test_raft(world& cluster, server_id self) noexcept : world_(cluster), self_(self) {}
+  test_raft(simulation& cluster, server_id self) noexcept : simulation_(cluster), self_(self) {}
   test_raft(const test_raft&) = delete;
   test_raft& operator=(const test_raft&) = delete;
   /// Still started: the server crashes.
@@ -266,8 +266,8 @@ class test_raft {
   void propose(term expected, proposal_token token, bytes_view entry) noexcept;
   [[nodiscard]] std::size_t max_entry_bytes() const noexcept;
 
-  /// Inside a client: others run meanwhile. On the main stack: the world runs. Not in an event.
-  /// A limit of 0 takes a microsecond.
+  /// Inside a client: others run meanwhile. On the main stack: the simulation runs. Not in an
+  /// event. A limit of 0 takes a microsecond.
   [[nodiscard]] bool wait(signal_type& signal, milliseconds limit) noexcept;
 
   /// @pre started
@@ -281,7 +281,7 @@ class test_raft {
  private:
   [[nodiscard]] bool is_alive() const noexcept;
 
-  world& world_;
+  simulation& simulation_;
   const server_id self_;
   std::uint64_t boot_ = 0;
   state_machine* machine_ = nullptr;

@@ -1,11 +1,12 @@
 /// @file
-/// Bodies of test_raft. Those of world are in detail/raft/world.ipp and world_servers.ipp.
+/// Bodies of test_raft. Those of simulation are in detail/raft/simulation.ipp and
+/// simulation_servers.ipp.
 #pragma once
 
 #include "quorlite/config.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
-#include "quorlite/testing/detail/raft/world.ipp"
-#include "quorlite/testing/detail/raft/world_servers.ipp"  // IWYU pragma: keep
+#include "quorlite/testing/detail/raft/simulation.ipp"
+#include "quorlite/testing/detail/raft/simulation_servers.ipp"  // IWYU pragma: keep
 #include "quorlite/testing/test_raft.hpp"
 
 namespace quorlite::testing {
@@ -13,13 +14,13 @@ inline namespace QUORLITE_ABI {
 
 QUORLITE_DECL test_raft::~test_raft() {
   if (is_alive()) {
-    world_.crash(self_);
+    simulation_.crash(self_);
   }
 }
 
 QUORLITE_DECL std::error_code test_raft::start(state_machine& machine) noexcept {
   QUORLITE_ASSERT(machine_ == nullptr);
-  const result<std::uint64_t> boot = world_.state_->begin_boot(self_, machine);
+  const result<std::uint64_t> boot = simulation_.state_->begin_boot(self_, machine);
   if (!boot) {
     return boot.error();
   }
@@ -30,7 +31,7 @@ QUORLITE_DECL std::error_code test_raft::start(state_machine& machine) noexcept 
 
 QUORLITE_DECL void test_raft::stop() noexcept {
   if (is_alive()) {
-    world_.stop(self_);
+    simulation_.stop(self_);
   }
 }
 
@@ -38,24 +39,24 @@ QUORLITE_DECL void test_raft::propose(term expected, proposal_token token,
                                       bytes_view entry) noexcept {
   QUORLITE_ASSERT(machine_ != nullptr);
   if (is_alive()) {
-    world_.state_->node(self_).propose(expected, token, entry);
+    simulation_.state_->node(self_).propose(expected, token, entry);
   } else {
     machine_->settled(token, outcome::not_applied, settle_reason::stopped);
   }
 }
 
 QUORLITE_DECL std::size_t test_raft::max_entry_bytes() const noexcept {
-  return world_.state_->options.raft.max_entry_bytes;
+  return simulation_.state_->options.raft.max_entry_bytes;
 }
 
 QUORLITE_DECL bool test_raft::wait(signal_type& signal, milliseconds limit) noexcept {
-  return world_.state_->wait(signal, limit, boot_, self_);
+  return simulation_.state_->wait(signal, limit, boot_, self_);
 }
 
 QUORLITE_DECL void test_raft::read_barrier(proposal_token token) noexcept {
   QUORLITE_ASSERT(machine_ != nullptr);
   if (is_alive()) {
-    world_.state_->node(self_).read_barrier(token);
+    simulation_.state_->node(self_).read_barrier(token);
   } else {
     machine_->settled(token, outcome::not_applied, settle_reason::stopped);
   }
@@ -63,18 +64,18 @@ QUORLITE_DECL void test_raft::read_barrier(proposal_token token) noexcept {
 
 QUORLITE_DECL void test_raft::transfer_leadership() noexcept {
   if (is_alive()) {
-    world_.state_->node(self_).transfer_leadership(server_id{});
+    simulation_.state_->node(self_).transfer_leadership(server_id{});
   }
 }
 
 QUORLITE_DECL void test_raft::run(background_task& task) noexcept {
   if (is_alive()) {
-    world_.state_->run_in_background(self_, task);
+    simulation_.state_->run_in_background(self_, task);
   }
 }
 
 QUORLITE_DECL bool test_raft::is_alive() const noexcept {
-  return world_.state_->is_alive(self_, boot_);
+  return simulation_.state_->is_alive(self_, boot_);
 }
 
 }  // namespace QUORLITE_ABI

@@ -2,7 +2,7 @@
 /// What you write to have a consensus adapter examined: a cluster of servers in a test's hands.
 ///
 /// A harness builds `n` servers on empty places, none of them started. The suite gives each a state
-/// machine and lets the world go on. What else a harness can do to its servers it declares in
+/// machine and lets the simulation go on. What else a harness can do to its servers it declares in
 /// `faults`; a law that needs more is reported as skipped, by name.
 #pragma once
 
@@ -28,7 +28,8 @@ struct harness_faults {
       false;  ///< restart(i, machine), after crash(i) or node(i).stop(): comes back from the disk
   bool compact = false;  ///< compact(i): server i drops as much of its log as its machine lets it
   bool fail_log_write = false;  ///< fail_log_write(i): the next append to the log of server i fails
-  bool threads = false;  ///< the adapter is made for many threads, and the world goes on by itself
+  bool threads =
+      false;  ///< the adapter is made for many threads, and the simulation goes on by itself
   bool clients = false;  ///< spawn(body): code that waits must run inside a client of the harness
 };
 
@@ -71,9 +72,10 @@ concept spawns_clients = requires(H& harness, std::function<void()> body) {
 
 /// H1 `size()`: how many servers. H2 `node(i)`: the adapter of server i, counted from 0. H3
 /// `start(i, machine)`: makes server i run `machine` for the first time; usually
-/// `node(i).start(machine)`. H4 `pump()`: lets the world go on until all that is under way without
-/// further faults has arrived. H5 `run_until(condition)`: lets it go on until the condition, which
-/// is cheap and asked often, holds; gives up in bounded time and says whether it holds.
+/// `node(i).start(machine)`. H4 `pump()`: lets the simulation go on until all that is under way
+/// without further faults has arrived. H5 `run_until(condition)`: lets it go on until the
+/// condition, which is cheap and asked often, holds; gives up in bounded time and says whether it
+/// holds.
 ///
 /// A harness with threads pumps by sleeping. Its destructor ends what still runs; every adapter was
 /// stopped or crashed before.

@@ -82,7 +82,7 @@ void check_many_waits(Make& make, conformance_report& report) {
   }
   for (std::size_t i = 0; i < count; ++i) {
     if constexpr (!H::faults.threads && !H::faults.clients) {
-      wait_for(i);  // one after the other: the world must go on inside each
+      wait_for(i);  // one after the other: the simulation must go on inside each
     }
   }
   for (std::thread& thread : threads) {
@@ -103,7 +103,7 @@ void check_many_waits(Make& make, conformance_report& report) {
 template <consensus_harness H, class Make>
 void check_progress_in_wait(Make& make, conformance_report& report) {
   using signal_type = typename H::adapter_type::signal_type;
-  law_check law(report, "W4", "the world goes on while a client waits");
+  law_check law(report, "W4", "the simulation goes on while a client waits");
   consensus_scene<H> scene(make(3), report);
   const std::size_t server = scene.await_leader();
   bool raised = false;

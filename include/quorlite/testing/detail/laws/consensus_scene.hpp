@@ -80,8 +80,8 @@ class consensus_scene {
 
   /// A server whose machine believes that it leads, other than `but`.
   [[nodiscard]] std::optional<std::size_t> leader(std::optional<std::size_t> but = {}) const;
-  /// Lets the world go on until somebody other than `but` leads. Without a leader law L6 is broken
-  /// and 0 returned.
+  /// Lets the simulation go on until somebody other than `but` leads. Without a leader law L6 is
+  /// broken and 0 returned.
   std::size_t await_leader(std::optional<std::size_t> but = {});
   [[nodiscard]] std::size_t follower_of(std::size_t leader_server) const;
 

@@ -16,7 +16,7 @@ namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-/// Another world than sample_content: one name in common, with another page size and fewer pages.
+/// Another content than sample_content: one name in common, with another page size and fewer pages.
 [[nodiscard]] QUORLITE_DECL model_content other_content(std::uint64_t index);
 
 /// D14: after publish there is the stage, whole, and nothing else.

@@ -14,7 +14,7 @@ namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-QUORLITE_DECL node_state::node_state(server_id self, const world_options& options,
+QUORLITE_DECL node_state::node_state(server_id self, const simulation_options& options,
                                      node_environment& environment, random source)
     : self_(self),
       options_(options.raft),

@@ -1,9 +1,9 @@
 /// @file
 /// One server of the test Raft: the protocol and nothing around it.
 ///
-/// It has no clock, no network and no thread: the world calls `receive` and `wake`, and the node
-/// answers through its environment. The machine's strand is the caller's stack. Bodies, a chapter
-/// each: lifecycle.ipp, election.ipp, replication.ipp, snapshots.ipp.
+/// It has no clock, no network and no thread: the simulation calls `receive` and `wake`, and the
+/// node answers through its environment. The machine's strand is the caller's stack. Bodies, a
+/// chapter each: lifecycle.ipp, election.ipp, replication.ipp, snapshots.ipp.
 ///
 /// Follows the Raft paper (Ongaro and Ousterhout, extended version) and, where it says "thesis",
 /// Ongaro's thesis.
@@ -37,7 +37,7 @@ enum class wake_kind : std::uint8_t {
   snapshot,  ///< the next part of a pinned snapshot can be read
 };
 
-/// What a node sees of the world.
+/// What a node sees of the simulation.
 class node_environment {
  public:
   node_environment() = default;
@@ -103,7 +103,7 @@ class node_state {
 
  protected:
   /// @param options outlive this
-  node_state(server_id self, const world_options& options, node_environment& environment,
+  node_state(server_id self, const simulation_options& options, node_environment& environment,
              random source);
   ~node_state() = default;
 
@@ -156,7 +156,7 @@ class node_state {
 class raft_node final : public node_state {
  public:
   /// @param options outlive this
-  raft_node(server_id self, const world_options& options, node_environment& environment,
+  raft_node(server_id self, const simulation_options& options, node_environment& environment,
             random source)
       : node_state(self, options, environment, source) {}
 

@@ -1,6 +1,6 @@
 /// @file
 /// What the parts of the test Raft are told by those who use it: declared here, so that the parts
-/// need not know the world; defined in quorlite/testing/test_raft.hpp.
+/// need not know the simulation; defined in quorlite/testing/test_raft.hpp.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ struct network_options;
 struct raft_options;
 struct compaction_options;
 struct disk_options;
-struct world_options;
+struct simulation_options;
 enum class commit_phase : std::uint8_t;
 enum class leadership_loss : std::uint8_t;
 

@@ -1,5 +1,5 @@
 /// @file
-/// Bodies of world: what it holds, how time goes on, and its clients.
+/// Bodies of simulation: what it holds, how time goes on, and its clients.
 #pragma once
 
 #include <algorithm>
@@ -48,7 +48,8 @@ struct task_start {
 struct test_callback {
   unique_function<void()> run;
 };
-using world_event = std::variant<message, node_wake, client_deadline, task_start, test_callback>;
+using simulation_event =
+    std::variant<message, node_wake, client_deadline, task_start, test_callback>;
 
 /// A boot is one span of a server from start to crash or stop, and never comes again.
 struct server_boot {
@@ -64,8 +65,8 @@ struct armed_leadership_loss {
 
 }  // namespace detail
 
-struct world::state final : detail::node_environment {
-  explicit state(const world_options& chosen);
+struct simulation::state final : detail::node_environment {
+  explicit state(const simulation_options& chosen);
 
   bool step_until(std::uint64_t limit_us);
   void happen(detail::message& what);
@@ -107,7 +108,7 @@ struct world::state final : detail::node_environment {
   [[nodiscard]] detail::raft_node& node(server_id id) noexcept { return nodes[place(id)]; }
   [[nodiscard]] detail::server_boot& boot_of(server_id id) noexcept { return lives[place(id)]; }
 
-  const world_options options;
+  const simulation_options options;
   std::uint64_t now = 0;  // microseconds
   std::uint64_t events = 0;
   std::uint64_t boots_begun = 0;
@@ -117,7 +118,7 @@ struct world::state final : detail::node_environment {
   detail::random background_random;
   detail::simulated_network network;
   detail::client_scheduler clients;
-  detail::event_queue<detail::world_event> queue;
+  detail::event_queue<detail::simulation_event> queue;
   std::deque<detail::raft_node> nodes;
   std::vector<detail::server_boot> lives;
   std::vector<detail::armed_leadership_loss> armed;
@@ -126,7 +127,7 @@ struct world::state final : detail::node_environment {
   detail::unique_function<void(std::string_view)> reader;
 };
 
-QUORLITE_DECL world::state::state(const world_options& chosen)
+QUORLITE_DECL simulation::state::state(const simulation_options& chosen)
     : options(chosen),
       background_random(detail::random_for(chosen.seed, detail::randomness::background)),
       network(chosen.replicas, chosen.network,
@@ -141,18 +142,19 @@ QUORLITE_DECL world::state::state(const world_options& chosen)
   }
 }
 
-QUORLITE_DECL world::world(world_options options) : state_(std::make_unique<state>(options)) {}
-QUORLITE_DECL world::~world() { finish_clients(); }
+QUORLITE_DECL simulation::simulation(simulation_options options)
+    : state_(std::make_unique<state>(options)) {}
+QUORLITE_DECL simulation::~simulation() { finish_clients(); }
 
 // ---- time
 
-QUORLITE_DECL std::uint64_t world::now_us() const noexcept { return state_->now; }
+QUORLITE_DECL std::uint64_t simulation::now_us() const noexcept { return state_->now; }
 
-QUORLITE_DECL bool world::step_until(std::uint64_t limit_us) {
+QUORLITE_DECL bool simulation::step_until(std::uint64_t limit_us) {
   return state_->step_until(limit_us);
 }
 
-QUORLITE_DECL bool world::state::step_until(std::uint64_t limit_us) {
+QUORLITE_DECL bool simulation::state::step_until(std::uint64_t limit_us) {
   QUORLITE_ASSERT(!inside_event && !clients.inside_client());
   if (clients.any_ready()) {
     const client_id chosen = clients.draw();
@@ -180,18 +182,18 @@ QUORLITE_DECL bool world::state::step_until(std::uint64_t limit_us) {
   return true;
 }
 
-QUORLITE_DECL void world::run_for(milliseconds span) {
+QUORLITE_DECL void simulation::run_for(milliseconds span) {
   const std::uint64_t end_us = now_us() + span.value * 1000;
   while (step_until(end_us)) {
   }
 }
 
-QUORLITE_DECL void world::after(milliseconds span, detail::unique_function<void()> callback) {
+QUORLITE_DECL void simulation::after(milliseconds span, detail::unique_function<void()> callback) {
   state_->queue.post(now_us() + span.value * 1000,
                      detail::test_callback{.run = std::move(callback)});
 }
 
-QUORLITE_DECL void world::state::happen(detail::message& what) {
+QUORLITE_DECL void simulation::state::happen(detail::message& what) {
   const detail::message_digest digest = detail::digest(what);
   hash.add(now, what.body.index(), what.from.value, what.to.value, what.term.value, digest.at,
            digest.details);
@@ -203,20 +205,20 @@ QUORLITE_DECL void world::state::happen(detail::message& what) {
   }
 }
 
-QUORLITE_DECL void world::state::happen(detail::node_wake& what) {
+QUORLITE_DECL void simulation::state::happen(detail::node_wake& what) {
   detail::raft_node& woken = node(what.server);
   hash.add(now, 0x3A6E, what.server.value, static_cast<std::uint64_t>(what.kind),
            woken.term().value, woken.commit_index().value);
   woken.wake(what.kind, what.stamp);
 }
 
-QUORLITE_DECL void world::state::happen(detail::client_deadline& what) {
+QUORLITE_DECL void simulation::state::happen(detail::client_deadline& what) {
   if (const auto again = clients.deadline_came(what.client, now)) {
     queue.post(*again, detail::client_deadline{what.client});
   }
 }
 
-QUORLITE_DECL void world::state::happen(detail::task_start& what) {
+QUORLITE_DECL void simulation::state::happen(detail::task_start& what) {
   detail::server_boot& boot = boot_of(what.server);
   if (boot.boot == what.boot && !boot.tasks.empty()) {
     hash.add(now, 0x7A5C, what.server.value);
@@ -226,32 +228,32 @@ QUORLITE_DECL void world::state::happen(detail::task_start& what) {
   }
 }
 
-QUORLITE_DECL void world::state::happen(detail::test_callback& what) {
+QUORLITE_DECL void simulation::state::happen(detail::test_callback& what) {
   hash.add(now, 0xCA11);
   what.run();
 }
 
 // ---- clients
 
-QUORLITE_DECL client_id world::spawn(client_body body) {
+QUORLITE_DECL client_id simulation::spawn(client_body body) {
   return state_->clients.spawn(std::move(body));
 }
 
-QUORLITE_DECL void world::sleep(milliseconds span) {
+QUORLITE_DECL void simulation::sleep(milliseconds span) {
   detail::client_signal never;
   static_cast<void>(state_->wait(never, span, 0, server_id{}));
 }
 
-QUORLITE_DECL bool world::finished(client_id id) const noexcept {
+QUORLITE_DECL bool simulation::finished(client_id id) const noexcept {
   return state_->clients.finished(id);
 }
 
-QUORLITE_DECL std::size_t world::unfinished_clients() const noexcept {
+QUORLITE_DECL std::size_t simulation::unfinished_clients() const noexcept {
   return state_->clients.unfinished();
 }
 
-QUORLITE_DECL bool world::state::wait(detail::client_signal& signal, milliseconds limit,
-                                      std::uint64_t boot_started, server_id id) {
+QUORLITE_DECL bool simulation::state::wait(detail::client_signal& signal, milliseconds limit,
+                                           std::uint64_t boot_started, server_id id) {
   const auto given_up = [&] {
     return finishing || (boot_started != 0 && !is_alive(id, boot_started));
   };
@@ -272,7 +274,7 @@ QUORLITE_DECL bool world::state::wait(detail::client_signal& signal, millisecond
   return clients.pause(signal);
 }
 
-QUORLITE_DECL void world::finish_clients() noexcept {
+QUORLITE_DECL void simulation::finish_clients() noexcept {
   state_->finishing = true;
   // A client that waits in a loop gets false every time, so a bound is needed only against one that
   // never looks.

@@ -1,5 +1,5 @@
 /// @file
-/// Bodies of world: its servers and wires, how leaders are deposed, and what nodes ask for.
+/// Bodies of simulation: its servers and wires, how leaders are deposed, and what nodes ask for.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/testing/detail/raft/network.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
-#include "quorlite/testing/detail/raft/world.ipp"
+#include "quorlite/testing/detail/raft/simulation.ipp"
 #include "quorlite/testing/test_raft.hpp"
 
 namespace quorlite::testing {
@@ -21,7 +21,7 @@ inline namespace QUORLITE_ABI {
 
 // ---- servers
 
-QUORLITE_DECL std::vector<server_id> world::servers() const {
+QUORLITE_DECL std::vector<server_id> simulation::servers() const {
   std::vector<server_id> all;
   for (const detail::raft_node& each : state_->nodes) {
     all.push_back(each.id());
@@ -29,7 +29,7 @@ QUORLITE_DECL std::vector<server_id> world::servers() const {
   return all;
 }
 
-QUORLITE_DECL std::optional<server_id> world::leader() const noexcept {
+QUORLITE_DECL std::optional<server_id> simulation::leader() const noexcept {
   const detail::raft_node* best = nullptr;
   for (const detail::raft_node& each : state_->nodes) {
     if (each.announced() && (best == nullptr || each.term() > best->term())) {
@@ -39,18 +39,19 @@ QUORLITE_DECL std::optional<server_id> world::leader() const noexcept {
   return best == nullptr ? std::nullopt : std::optional{best->id()};
 }
 
-QUORLITE_DECL bool world::running(server_id id) const noexcept { return node(id).running(); }
+QUORLITE_DECL bool simulation::running(server_id id) const noexcept { return node(id).running(); }
 
-QUORLITE_DECL const detail::raft_node& world::node(server_id id) const noexcept {
+QUORLITE_DECL const detail::raft_node& simulation::node(server_id id) const noexcept {
   return state_->node(id);
 }
 
-QUORLITE_DECL detail::server_disk& world::disk_to_prepare(server_id id) {
+QUORLITE_DECL detail::server_disk& simulation::disk_to_prepare(server_id id) {
   QUORLITE_ASSERT(!running(id));
   return state_->node(id).disk_to_prepare();
 }
 
-QUORLITE_DECL result<std::uint64_t> world::state::begin_boot(server_id id, state_machine& machine) {
+QUORLITE_DECL result<std::uint64_t> simulation::state::begin_boot(server_id id,
+                                                                  state_machine& machine) {
   QUORLITE_ASSERT(!node(id).running());
   const std::uint64_t boot = ++boots_begun;
   boot_of(id).boot = boot;
@@ -62,32 +63,32 @@ QUORLITE_DECL result<std::uint64_t> world::state::begin_boot(server_id id, state
 }
 
 /// Nobody who waited there may wait on: their stacks must come free.
-QUORLITE_DECL void world::state::end_boot(server_id id) {
+QUORLITE_DECL void simulation::state::end_boot(server_id id) {
   detail::server_boot& ending = boot_of(id);
   const std::uint64_t boot = std::exchange(ending.boot, 0);
   ending.tasks.clear();
   clients.release(boot);
 }
 
-QUORLITE_DECL void world::state::crash(server_id id) {
+QUORLITE_DECL void simulation::state::crash(server_id id) {
   if (node(id).running()) {
     node(id).crash();
     end_boot(id);
   }
 }
 
-QUORLITE_DECL void world::crash(server_id id) { state_->crash(id); }
+QUORLITE_DECL void simulation::crash(server_id id) { state_->crash(id); }
 
-QUORLITE_DECL void world::restart(server_id id) {
+QUORLITE_DECL void simulation::restart(server_id id) {
   QUORLITE_ASSERT(!running(id) && static_cast<bool>(state_->on_restart));
   state_->on_restart(id);
 }
 
-QUORLITE_DECL void world::on_restart(detail::unique_function<void(server_id)> hook) {
+QUORLITE_DECL void simulation::on_restart(detail::unique_function<void(server_id)> hook) {
   state_->on_restart = std::move(hook);
 }
 
-QUORLITE_DECL void world::stop(server_id id) {
+QUORLITE_DECL void simulation::stop(server_id id) {
   if (running(id)) {
     detail::server_boot& boot = state_->boot_of(id);
     while (!boot.tasks.empty()) {  // each task runs exactly once, and before stop returns
@@ -100,13 +101,13 @@ QUORLITE_DECL void world::stop(server_id id) {
   }
 }
 
-QUORLITE_DECL void world::transfer(server_id to) {
+QUORLITE_DECL void simulation::transfer(server_id to) {
   if (const std::optional<server_id> from = leader()) {
     state_->node(*from).transfer_leadership(to);
   }
 }
 
-QUORLITE_DECL void world::state::run_in_background(server_id id, background_task& task) {
+QUORLITE_DECL void simulation::state::run_in_background(server_id id, background_task& task) {
   detail::server_boot& boot = boot_of(id);
   boot.tasks.push_back(&task);
   queue.post(
@@ -116,24 +117,25 @@ QUORLITE_DECL void world::state::run_in_background(server_id id, background_task
 
 // ---- leadership_losses
 
-QUORLITE_DECL void world::depose_leader_when(commit_phase what, std::uint64_t ordinal,
-                                             leadership_loss way) {
+QUORLITE_DECL void simulation::depose_leader_when(commit_phase what, std::uint64_t ordinal,
+                                                  leadership_loss way) {
   QUORLITE_ASSERT(ordinal > 0);
   state_->armed.push_back({.what = what, .ordinal = ordinal, .way = way});
 }
 
-QUORLITE_DECL const std::vector<deposed_leader>& world::leadership_losses() const noexcept {
+QUORLITE_DECL const std::vector<deposed_leader>& simulation::leadership_losses() const noexcept {
   return state_->deposed;
 }
 
-QUORLITE_DECL bool world::state::is_armed(commit_phase what, std::uint64_t ordinal) const noexcept {
+QUORLITE_DECL bool simulation::state::is_armed(commit_phase what,
+                                               std::uint64_t ordinal) const noexcept {
   return std::any_of(armed.begin(), armed.end(), [&](const detail::armed_leadership_loss& each) {
     return each.what == what && each.ordinal == ordinal;
   });
 }
 
-QUORLITE_DECL leadership_loss world::state::depose(server_id whom, commit_phase what,
-                                                   std::uint64_t ordinal, log_index at) {
+QUORLITE_DECL leadership_loss simulation::state::depose(server_id whom, commit_phase what,
+                                                        std::uint64_t ordinal, log_index at) {
   const auto found =
       std::find_if(armed.begin(), armed.end(), [&](const detail::armed_leadership_loss& each) {
         return each.what == what && each.ordinal == ordinal;
@@ -156,24 +158,24 @@ QUORLITE_DECL leadership_loss world::state::depose(server_id whom, commit_phase 
 
 // ---- wires and evidence
 
-QUORLITE_DECL void world::partition(std::vector<server_id> one_side,
-                                    std::vector<server_id> other_side) {
+QUORLITE_DECL void simulation::partition(std::vector<server_id> one_side,
+                                         std::vector<server_id> other_side) {
   state_->network.partition({std::move(one_side), std::move(other_side)});
 }
 
-QUORLITE_DECL void world::isolate(server_id id) { state_->network.isolate(id); }
-QUORLITE_DECL void world::heal() { state_->network.heal(); }
-QUORLITE_DECL detail::simulated_network& world::network() noexcept { return state_->network; }
+QUORLITE_DECL void simulation::isolate(server_id id) { state_->network.isolate(id); }
+QUORLITE_DECL void simulation::heal() { state_->network.heal(); }
+QUORLITE_DECL detail::simulated_network& simulation::network() noexcept { return state_->network; }
 
-QUORLITE_DECL std::uint64_t world::event_hash() const noexcept { return state_->hash.value(); }
-QUORLITE_DECL std::uint64_t world::events() const noexcept { return state_->events; }
-QUORLITE_DECL void world::trace(detail::unique_function<void(std::string_view)> reader) {
+QUORLITE_DECL std::uint64_t simulation::event_hash() const noexcept { return state_->hash.value(); }
+QUORLITE_DECL std::uint64_t simulation::events() const noexcept { return state_->events; }
+QUORLITE_DECL void simulation::trace(detail::unique_function<void(std::string_view)> reader) {
   state_->reader = std::move(reader);
 }
 
 // ---- what nodes ask for
 
-QUORLITE_DECL void world::state::send(detail::message what) {
+QUORLITE_DECL void simulation::state::send(detail::message what) {
   const detail::simulated_network::arrivals arrivals = network.send(what.from, what.to, now);
   if (arrivals.count == 2) {
     queue.post(arrivals.at_us[1], what);
@@ -183,12 +185,12 @@ QUORLITE_DECL void world::state::send(detail::message what) {
   }
 }
 
-QUORLITE_DECL void world::state::wake_at(server_id whom, detail::wake_kind kind,
-                                         std::uint64_t at_us, std::uint64_t stamp) {
+QUORLITE_DECL void simulation::state::wake_at(server_id whom, detail::wake_kind kind,
+                                              std::uint64_t at_us, std::uint64_t stamp) {
   queue.post(at_us, detail::node_wake{.server = whom, .kind = kind, .stamp = stamp});
 }
 
-QUORLITE_DECL void world::state::trace_line(server_id whom, const char* text) {
+QUORLITE_DECL void simulation::state::trace_line(server_id whom, const char* text) {
   char line[240];
   const int length = std::snprintf(line, sizeof line, "%10.3f ms  server %llu %s",
                                    static_cast<double>(now) / 1000.0,
@@ -196,8 +198,8 @@ QUORLITE_DECL void world::state::trace_line(server_id whom, const char* text) {
   reader(std::string_view(line, std::min(static_cast<std::size_t>(length), sizeof line - 1)));
 }
 
-QUORLITE_DECL void world::state::trace_event(const char* what, std::uint64_t first,
-                                             std::uint64_t second, std::uint64_t third) {
+QUORLITE_DECL void simulation::state::trace_event(const char* what, std::uint64_t first,
+                                                  std::uint64_t second, std::uint64_t third) {
   char line[240];
   const int length = std::snprintf(
       line, sizeof line, "%10.3f ms  %s %llu %llu %llu", static_cast<double>(now) / 1000.0, what,
