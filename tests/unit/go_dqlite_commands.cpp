@@ -429,8 +429,8 @@ TEST_CASE("Page numbers packed, unpacked and both are appended in their order") 
                          });
 }
 
-// The seed crashed, read beyond its buffers or went on with nonsense on each of these.
-TEST_CASE("W13: what the seed did not look at is refused") {
+// go-dqlite crashed, read beyond its buffers or went on with nonsense on each of these.
+TEST_CASE("W13: what go-dqlite did not look at is refused") {
   const auto frames = [](std::string_view body) { return message("1a", body); };
   const std::string_view size = "frames with an impossible page size";
   refused(frames("4201014a0400000000"), size);

@@ -253,7 +253,7 @@ TEST_CASE("Golden snapshots of real databases are parsed and written") {
   CHECK(refusal(from_hex(golden_one)) == make_error_code(errc::malformed));
 }
 
-// The seed could restore exactly one database: W2.
+// go-dqlite could restore exactly one database: W2.
 TEST_CASE("Snapshots of one, two and many databases, with and without a WAL part") {
   const temporary_directory folder;
   const auto page_size = GENERATE(512U, 4096U, 65536U);
@@ -403,7 +403,7 @@ TEST_CASE("Sizes that are declared cost nothing") {
   const auto too_large = make_error_code(errc::too_large);
   CHECK(refusal(with_size("0000000000000080")) == too_large);
   CHECK(refusal(with_size("ffffffffffffffff")) == too_large);
-  CHECK(refusal(with_size("4c4520666f6f286e")) == too_large);  // text, as the seed once took it
+  CHECK(refusal(with_size("4c4520666f6f286e")) == too_large);  // text, as go-dqlite once took it
   CHECK(refusal(with_size("0000000040000000")) == make_error_code(errc::corrupt));  // 2^38
   // The same for a WAL.
   CHECK(refusal(from_hex("07000000000000000000000000000000ffffffffffffff7f00")) == too_large);

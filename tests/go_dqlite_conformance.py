@@ -1,4 +1,4 @@
-"""Checks docs/reference/seed-conformance.md: every row is there, and every test it names exists.
+"""Checks docs/reference/go-dqlite-conformance.md: every row is there, and every test it names exists.
 
 Each fault is a line `FILE:LINE: what is wrong; what to do`.
 """
@@ -8,10 +8,10 @@ import pathlib
 import re
 import sys
 
-DOCUMENT = "docs/reference/seed-conformance.md"
-TESTS_OF_WEAKNESSES = "tests/unit/seed_weaknesses.cpp"
+DOCUMENT = "docs/reference/go-dqlite-conformance.md"
+TESTS_OF_WEAKNESSES = "tests/unit/go_dqlite_weaknesses.cpp"
 
-# How many tests the seed had, by section of its description; and how many weaknesses.
+# How many tests go-dqlite had, by section of its description; and how many weaknesses.
 ROWS = {"7.1": 14, "7.2": 5, "7.3": 47, "7.4": 28, "7.5": 16, "7.6": 38}
 WEAKNESSES = 24
 
@@ -62,7 +62,7 @@ class Checker:
             self.report(line, f'{path} has no test case "{name}"', "give its present name")
 
     def check_scenario_of(self, line: int, name: str, ours: str) -> None:
-        """A scenario file tells, in its first line, which test of the seed it is."""
+        """A scenario file tells, in its first line, which test of go-dqlite it is."""
         path = re.match(r"`(tests/scenarios/[^`]+)`$", ours)
         if path is None or not (self.root / path.group(1)).is_file():
             self.report(line, f"{name} names no scenario", "name its file in tests/scenarios")
@@ -102,7 +102,7 @@ class Checker:
             if not re.match(r"\| *(7\.\d-|W\d)", line):
                 continue
             if cells[0] not in expected:
-                self.report(number, f"{cells[0]} is no row of the seed's", "see ROWS")
+                self.report(number, f"{cells[0]} is no row of go-dqlite's", "see ROWS")
             elif len(cells) != COLUMNS:
                 self.report(number, f"{len(cells)} cells", f"a row has {COLUMNS}")
             else:

@@ -1,6 +1,6 @@
 // After 10506, "outcome unknown", the new leader says what became of the transaction: committed,
 // not committed, or expired, exactly, behind a read barrier. The answer survives restarts and
-// snapshots. (The seed's answer to this question was a stub that always said yes.)
+// snapshots. (go-dqlite's answer to this question was a stub that always said yes.)
 
 #include <sqlite3.h>
 
@@ -136,7 +136,7 @@ TEST_CASE("an id that leadership has not given out yet is open, and no id at all
   // Not "not committed": it may be given out next.
   const transaction_id next{known.term, known.sequence + 1000};
   CHECK(ask_leader(cluster, next) == transaction_outcome::undecided);
-  CHECK(ask_leader(cluster, {}) == transaction_outcome::expired);  // the seed: "found", for id 0
+  CHECK(ask_leader(cluster, {}) == transaction_outcome::expired);  // go-dqlite: "found", for id 0
 }
 
 TEST_CASE("the outcome survives a restart of every server from its storage and its log") {

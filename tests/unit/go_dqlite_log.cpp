@@ -1,5 +1,5 @@
-// A log that the seed wrote, replayed: the same databases, and a refusal wherever the seed stopped
-// its process.
+// A log that go-dqlite wrote, replayed: the same databases, and a refusal wherever go-dqlite
+// stopped its process.
 #include <sqlite3.h>
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "support/seed_history.hpp"
+#include "support/go_dqlite_history.hpp"
 #include "support/sql.hpp"
 #include "unit/codec_support.hpp"
 
@@ -210,7 +210,7 @@ TEST_CASE("W7, W10: a second open and a checkpoint in mid-transaction change not
   CHECK(refused(m) == 0);
 }
 
-TEST_CASE("W12, W13: what stopped the seed's process is refused, and the log goes on") {
+TEST_CASE("W12, W13: what stopped go-dqlite's process is refused, and the log goes on") {
   opened m;
   m.apply(frames(part(2, {plain(1, 1), plain(2, 1)}, 2)));
   must_refuse(m, codec_test::from_text("garbage"));
@@ -287,7 +287,7 @@ TEST_CASE("a native drop or transaction ends what waits on the database") {
   CHECK(m.image("t.db")[0] == std::byte{0});
 }
 
-TEST_CASE("without the policy an entry of the seed is foreign: refused and counted") {
+TEST_CASE("without the policy an entry of go-dqlite is foreign: refused and counted") {
   const mixed_history made;
   machine m{nullptr};
   m.apply_all(made.log);
@@ -296,7 +296,7 @@ TEST_CASE("without the policy an entry of the seed is foreign: refused and count
   CHECK(m->take_legacy_snapshot().error() == errc::unsupported);
 }
 
-TEST_CASE("a damaged native entry is never taken for one of the seed") {
+TEST_CASE("a damaged native entry is never taken for one of go-dqlite") {
   machine m;
   bytes entry;
   REQUIRE_FALSE(native::encode({{term{1}, 1}, open_command{"t.db"}}, entry));
@@ -425,7 +425,7 @@ TEST_CASE("replicas that came to the same state by log and by snapshot take nati
   CHECK(cluster_of_two::held_by(both.follower, "app.db").version == version_number{3});
 }
 
-TEST_CASE("an entry of the seed takes back what a native writer hoped for") {
+TEST_CASE("an entry of go-dqlite takes back what a native writer hoped for") {
   history made("app.db", 512);
   some_sql(made);
   cluster_of_two both;

@@ -1,4 +1,4 @@
-// Snapshots of the seed in a machine: restored whole or not at all, and written byte for byte.
+// Snapshots of go-dqlite in a machine: restored whole or not at all, and written byte for byte.
 #include <sqlite3.h>
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/detail/legacy/go_dqlite_snapshot.hpp"
-#include "support/seed_history.hpp"
+#include "support/go_dqlite_history.hpp"
 #include "support/sql.hpp"
 #include "unit/codec_support.hpp"
 
@@ -177,7 +177,7 @@ TEST_CASE("I8: what is no SQLite file, or is damaged where it can be seen, is re
   const wal_test::database_files files = both_parts(made);
   must_refuse(from_hex("0700000000000000"
                        "02000000000000004442010000000000000057"
-                       "6100"));  // the seed's own golden: its parts are letters
+                       "6100"));  // go-dqlite's own golden: its parts are letters
   for (const std::size_t at : {8U, 13U, 15U, 16U, 20U, 32U, 33U}) {  // sizes, the file's head
     CAPTURE(at);
     bytes damaged = snapshot_of(50, {{"a.db", files}});
@@ -211,7 +211,7 @@ TEST_CASE("the magic alone says whether a snapshot is native, and a damaged nati
   CHECK(plain->applied().index == log_index{0});
 }
 
-TEST_CASE("a snapshot of the seed cannot be written while a transaction waits for its commit") {
+TEST_CASE("a snapshot of go-dqlite cannot be written while a transaction waits for its commit") {
   used_machine m;
   CHECK(m->take_legacy_snapshot().error() == make_error_code(errc::unsupported));
   CHECK(m->take_snapshot());  // W9: the native one carries it

@@ -1,5 +1,5 @@
-// The weaknesses of the seed, W1 to W24 as section 8 of its description lists them: one test each,
-// which the seed would fail.
+// The weaknesses of go-dqlite, W1 to W24 as section 8 of its description lists them: one test each,
+// which go-dqlite would fail.
 #include <sqlite3.h>
 
 #include <algorithm>
@@ -163,7 +163,7 @@ TEST_CASE("W2: a snapshot of none, one or many databases is restored whole or no
   }
 }
 
-TEST_CASE("W2: snapshots that the seed could write and not read are read") {
+TEST_CASE("W2: snapshots that go-dqlite could write and not read are read") {
   struct counting {
     std::vector<std::string> names;
     std::error_code on_index(log_index) { return {}; }
@@ -308,7 +308,7 @@ TEST_CASE("W8: whether a lost commit was committed is answered exactly, and the 
   scripted_replica other{impatient()};
   REQUIRE_FALSE(other.restore(a.on.snapshot()));
   CHECK(other->outcome(id) == expected);
-  CHECK(other->outcome({}) == transaction_outcome::expired);  // the seed: 0 was always found
+  CHECK(other->outcome({}) == transaction_outcome::expired);  // go-dqlite: 0 was always found
 }
 
 TEST_CASE("W9: a snapshot is taken with transactions in flight, and they go on behind it") {
@@ -389,7 +389,7 @@ TEST_CASE("W12: a poisonous entry stops no replica, and a replica that differs s
   CHECK(alone->health().what.find("a.db") != std::string::npos);
 }
 
-TEST_CASE("W13: what the seed did not check is refused before anything is touched") {
+TEST_CASE("W13: what go-dqlite did not check is refused before anything is touched") {
   const auto frames = [](std::string_view content) {  // of transaction 5
     const std::string body = "0805" + std::string(content);
     return "1a" + codec_test::hex(bytes{static_cast<std::byte>(body.size() / 2)}) + body;

@@ -1,6 +1,6 @@
-// The seed's decision tables, row by row: how transactions change state (section 3.1 of its
+// go-dqlite's decision tables, row by row: how transactions change state (section 3.1 of its
 // description), what each entry does to the state machine (6), what a client is told (5). Each row
-// holds the seed's cell in words, and what became of it here. Where the seed stopped the process
+// holds go-dqlite's cell in words, and what became of it here. Where go-dqlite stopped the process
 // (PANIC), the row says whether that is refused alike on every replica, or cannot come about.
 #include <sqlite3.h>
 
@@ -28,10 +28,10 @@ using namespace quorlite_tests;
 using enum transaction_state;
 using codec_test::from_hex;
 
-/// What a cell of the seed is here.
+/// What a cell of go-dqlite is here.
 enum class kept : std::uint8_t {
   as_it_was,      ///< the same for whoever looks on
-  better,         ///< a defect of the seed, mended
+  better,         ///< a defect of go-dqlite, mended
   refused_alike,  ///< a PANIC: here it has no effect, the same on every replica, and all go on
   cannot_exist,   ///< a PANIC: here no such state can be reached
 };
@@ -63,7 +63,7 @@ void check_rows(const std::array<row, Size>& rows) {
 
 enum class event : std::uint8_t { part, commit, undo };
 
-/// Columns: the seed's cells for a follower and for a leader, then what is seen here afterwards.
+/// Columns: go-dqlite's cells for a follower and for a leader, then what is seen here afterwards.
 struct transition {
   event what;
   transaction_state from;
@@ -216,7 +216,7 @@ TEST_CASE("3.1: frames and undo in every state, one table for leader, follower a
     INFO(name_of(row.from) << ", seed's follower: " << row.follower << ", leader: " << row.leader);
     const bool panics = stopped_the_seed(row.follower);
     CHECK(panics == is_for_a_panic(row.how));
-    // The record itself: what the seed forbade is forbidden, with both states in the message.
+    // The record itself: what go-dqlite forbade is forbidden, with both states in the message.
     transaction record = in_state(row.from);
     std::string why;
     CHECK(record.become(state_after(row.what), why) == !panics);
@@ -231,7 +231,7 @@ TEST_CASE("3.1: frames and undo in every state, one table for leader, follower a
   }
 }
 
-TEST_CASE("3.1: the marks that the seed put on transactions, and their guards") {
+TEST_CASE("3.1: the marks that go-dqlite put on transactions, and their guards") {
   static constexpr std::array rows{
       row{"Leader() twice", "PANIC transaction is already marked as leader", kept::cannot_exist,
           "transactions have no role; leadership that is told twice is no news",
@@ -331,7 +331,7 @@ std::error_code legacy_refusal(std::string_view hex, std::string_view says) {
 TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction") {
   static constexpr std::array rows{
       row{"0: no file name", "file := db.bin", kept::as_it_was,
-          "entries of the seed mean db.bin; our own must name their databases",
+          "entries of go-dqlite mean db.bin; our own must name their databases",
           [] {
             const bytes entry = from_hex("1a1108071004200228014201024a0400000000");
             const auto decoded = go_dqlite::decode(entry);

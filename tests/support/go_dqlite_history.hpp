@@ -1,4 +1,4 @@
-// What the tests of the seed's log and snapshots share: logs as its leaders wrote them, made from
+// What the tests of go-dqlite's log and snapshots share: logs as its leaders wrote them, made from
 // the WAL of a real database, and machines that read them.
 #pragma once
 
