@@ -1,4 +1,4 @@
-"""Checks docs/reference/go-dqlite-conformance.md: every row is there, and every test it names exists.
+"""Checks docs/reference/go-dqlite-conformance.md: every row is there, every test it names exists.
 
 Each fault is a line `FILE:LINE: what is wrong; what to do`.
 """

@@ -8,7 +8,8 @@ usage: tests/run.sh [--short] [--suite NAME]... [--test NAME]... [--help]
 
   --short        long tests do less (QUORLITE_TEST_PROFILE=short)
   --suite NAME   only this suite, and only what it needs is built; may be given more than once:
-                 unit stress go_dqlite fuzz header archetype compile_fail tidy consumer example cluster
+                 unit stress go_dqlite fuzz header archetype compile_fail tidy consumer example
+                 cluster
   --test NAME    only this test, likewise; may be given more than once
 
 environment:

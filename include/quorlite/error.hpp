@@ -32,7 +32,7 @@ enum class errc : int {
   too_large,       ///< more bytes than the engine, or a limit of the library, allows
   conflict,        ///< the entry was built on a state that is not the committed one
   // the proposal may be in the log now or later
-  leadership_lost,  ///< the leader lost its leadership while the entry was on its way
+  leadership_lost,  ///< the leader was deposed while the entry was on its way
   timed_out,        ///< no answer within the caller's limit
   stopped,          ///< the engine was stopped first
   log_failed,       ///< the engine could not store the entry; others may hold it

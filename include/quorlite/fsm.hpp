@@ -1,7 +1,7 @@
 /// @file
 /// The replicated state machine: the one place where committed state changes.
 ///
-/// A leader is a follower with an opinion. Its writers put versions on the heads of the databases
+/// A leader's writers put versions on the heads of the databases
 /// and propose what they did; nothing of it is visible before consensus hands the entry back to
 /// `apply`, which then commits the version that is already there. Everybody else builds the same
 /// version from the entry. If leadership is lost, the heads are dropped; nothing that a reader saw

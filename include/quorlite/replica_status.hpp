@@ -1,5 +1,5 @@
 /// @file
-/// What a replica tells: its leadership, its health, its counters, the fate of a transaction, the
+/// What a replica tells: who leads, its health, its counters, the fate of a transaction, the
 /// answer to a write().
 #pragma once
 

@@ -110,7 +110,7 @@ enum class commit_phase : std::uint8_t {
   committed,  ///< below the leader's commit index; applied nowhere, and nobody else knows
 };
 
-/// How a leader loses its leadership at a commit phase.
+/// How a leader is deposed at a commit phase.
 enum class leadership_loss : std::uint8_t {
   step_down,  ///< it becomes a follower at once and stays connected; it may win again
   isolate,    ///< it is cut off and steps down when it notices; it commits nothing beyond the
@@ -235,8 +235,8 @@ bool simulation::run_until(Predicate&& holds, milliseconds limit) {
   return true;
 }
 
-/// One replica's way into a simulated simulation. Made before or between lives of its server; one
-/// life each: for a restart make another. One thread of control, as everything in that simulation.
+/// One replica's way into a simulation. Made before or between boots of its server; one
+/// boot each: for a restart make another. One thread of control, as everything in that simulation.
 ///
 /// After a crash the adapter is a dead letter box: proposals are settled not_applied/stopped from
 /// inside propose and waits give false at once, so that the clients on their stacks can leave.

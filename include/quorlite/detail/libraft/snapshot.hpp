@@ -162,7 +162,7 @@ class libraft_compaction {
   bool forced_ = false;
   std::uint64_t base_bytes_ = 0;  // strand bytes that the last snapshot contains
   std::uint64_t kept_bytes_ = 0;  // of entries before it
-  std::uint64_t timeout_ = 0;     // more bytes before a failed one is tried again
+  std::uint64_t allowance_ = 0;   // more bytes before a failed one is tried again
   std::uint64_t snapshot_bytes_ = 0;
   std::uint64_t taken_ = 0;
   std::uint64_t failed_ = 0;

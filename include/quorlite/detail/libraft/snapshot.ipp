@@ -173,7 +173,7 @@ QUORLITE_DECL void libraft_compaction::attach(::raft& engine, libraft_strand& st
 }
 
 QUORLITE_DECL void libraft_compaction::note_applied() noexcept {
-  if (strand_->applied_bytes() - base_bytes_ >= limit() + timeout_) {
+  if (strand_->applied_bytes() - base_bytes_ >= limit() + allowance_) {
     raft_set_snapshot_threshold(engine_, 1);
   }
 }
@@ -213,7 +213,7 @@ QUORLITE_DECL void libraft_compaction::end(raft_buffer*& bufs, unsigned& count) 
     ++taken_;
   } else {
     ++failed_;
-    timeout_ += limit() / 4 + 1;  // the log grows meanwhile: proposals are refused at its limit
+    allowance_ += limit() / 4 + 1;  // the log grows meanwhile: proposals are refused at its limit
   }
   forced_ = false;
 }
@@ -228,7 +228,7 @@ QUORLITE_DECL void libraft_compaction::stored(std::uint64_t size, std::uint64_t 
   snapshot_bytes_ = size;
   base_bytes_ = up_to;
   kept_bytes_ = kept;
-  timeout_ = 0;
+  allowance_ = 0;
 }
 
 QUORLITE_DECL unsigned libraft_compaction::entries_to_keep() noexcept {

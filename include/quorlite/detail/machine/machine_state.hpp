@@ -43,9 +43,9 @@ struct restored_state;
 /// Position, databases, outcomes, proposals and the health of one replica.
 ///
 /// **The lock.** All but options(), databases() and evict() is called under hold(). It orders every
-/// change of committed or head versions. It is a leaf for callers: adapters may hold their own
-/// locks while they call in, and nothing is called out with it held (signals are raised under it;
-/// they call nobody).
+/// change of committed or uncommitted versions. It is a leaf for callers: adapters may hold their
+/// own locks while they call in, and nothing is called out with it held (signals are raised under
+/// it; they call nobody).
 class machine_state {
  public:
   using row = std::shared_ptr<proposal>;

@@ -60,7 +60,7 @@ class proposal_table {
   using row = std::shared_ptr<proposal>;
 
   [[nodiscard]] const quorlite::leader_info& leader() const noexcept { return leader_; }
-  /// True if this news ends leadership that the replica holds.
+  /// True if this news ends the leadership that the replica holds.
   [[nodiscard]] bool is_loss(const leadership& now) const noexcept;
   /// Takes the news. A loss makes what is left of its term unknown (R5).
   void change_leadership(const leadership& now);
@@ -104,7 +104,7 @@ class proposal_table {
   std::uint64_t next_sequence_ = 1;
   std::uint64_t next_token_ = 1;
   term overtaken_;  ///< the latest term of which something was applied, where terms are told
-  std::uint64_t lost_ = 0;  ///< rows that lost their leadership and are still here
+  std::uint64_t lost_ = 0;  ///< rows whose leadership was lost and that are still here
   std::unordered_map<std::uint64_t, row> by_token_;
   std::map<transaction_id, row> by_id_;  ///< ordered: everything happens in one order everywhere
 };

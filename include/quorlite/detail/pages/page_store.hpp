@@ -107,7 +107,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
 
   [[nodiscard]] state committed() const noexcept;
   [[nodiscard]] state head() const noexcept;
-  /// The version_history: grows with every discard_head(). Lock-free.
+  /// The history number: grows with every discard_head(). Lock-free.
   [[nodiscard]] history_number epoch() const noexcept;
 
   /// Stands on the committed state as it is now.

@@ -61,7 +61,7 @@ class answer_record {
 ///
 /// The commit point is sync(): every synchronous mode calls it, and SQLite honours what it answers.
 /// It is also called at the end of a rollback, where it must do nothing: after a refusal the handle
-/// is *over* until its write lock is gone, and a dirty pages whose page 1 is that of the base has
+/// is *over* until its write lock is gone, and dirty pages whose page 1 is that of the base has
 /// nothing to commit.
 class database_file {
  public:
@@ -110,7 +110,7 @@ class database_file {
   /// The committed state, whatever this handle stands on.
   [[nodiscard]] page_store::state committed() const { return view_.target().store()->committed(); }
 
-  /// The connection's the timeout in milliseconds, where `PRAGMA busy_timeout` finds it; or
+  /// The connection's timeout in milliseconds, where `PRAGMA busy_timeout` finds it; or
   /// nullptr.
   [[nodiscard]] std::atomic<std::uint64_t>* timeout() const noexcept { return timeout_; }
   void set_timeout(std::atomic<std::uint64_t>* timeout) noexcept { timeout_ = timeout; }
@@ -118,7 +118,7 @@ class database_file {
  private:
   enum class phase : std::uint8_t {
     idle,     ///< no write lock
-    writing,  ///< the dirty pages is being made
+    writing,  ///< its dirty pages are being gathered
     over,     ///< committed or refused; what SQLite still does is cleaning up
   };
 

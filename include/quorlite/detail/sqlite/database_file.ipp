@@ -100,7 +100,7 @@ QUORLITE_DECL int database_file::file_size(sqlite3_int64& size) {
 
 QUORLITE_DECL int database_file::write(bytes_view from, std::uint64_t to) {
   if (phase_ == phase::over) {
-    return SQLITE_OK;  // the playback of a transaction whose dirty pages is gone already
+    return SQLITE_OK;  // the playback of a transaction whose dirty pages are gone already
   }
   if (phase_ != phase::writing) {
     return SQLITE_IOERR_WRITE;

@@ -71,7 +71,7 @@ class write_set {
   std::vector<std::uint32_t> places_;  // a power of two of them, or none; indices into pages_
 };
 
-/// Bounds that are the same for every dirty pages of a VFS.
+/// Bounds that are the same for all dirty pages of a VFS.
 struct dirty_pages_limits {
   std::uint64_t lock_byte = limits::lock_byte_default;
   std::uint64_t write_set_bytes = 0;
@@ -113,7 +113,7 @@ class dirty_pages {
 
   /// Moves the pages into `change`, with everything that an entry must carry.
   /// @returns errc::malformed: page 1 is not that of this database (another page size or count);
-  /// errc::too_large. Then, or after std::bad_alloc, the dirty pages still has its pages.
+  /// errc::too_large. Then, or after std::bad_alloc, the dirty pages are still there.
   [[nodiscard]] std::error_code move_into(database_write& change);
 
   /// The commit was not even tried: everything is as before move_into(). @throws std::bad_alloc

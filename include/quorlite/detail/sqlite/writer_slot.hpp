@@ -41,7 +41,7 @@ class writer_slot {
   [[nodiscard]] bool take_candidacy() noexcept;
 
   /// Waits for the slot, a slice at a time, for as long as others come and go; when one of them
-  /// just sits there the caller's own the timeout counts.
+  /// just sits there the caller's own timeout counts.
   [[nodiscard]] bool acquire_early();
 
   /// Waits until nothing is pending, within the same bounds. @pre holds()

@@ -18,9 +18,9 @@ namespace detail {
 /// that is dropped, born again or replaced lets go of its old content, which lives on for as long
 /// as a handle has it.
 ///
-/// A content is *living* if the position names it. It is *pending create* if its name has none that
-/// lives, but somebody has opened the name: all who do meet the same content, and the position that
-/// names it first makes it live.
+/// A content is *living* if the position names it. It is a *pending create* if its name has none
+/// that lives, but somebody has opened the name: all who do meet the same content, and the position
+/// that names it first makes it live.
 ///
 /// Threads: the owner's lock guards it. Only `open` and `replace` change it, and only `replace`
 /// changes what is living.
@@ -34,7 +34,7 @@ class content_catalogue {
 
   [[nodiscard]] const contents& living() const noexcept { return living_; }
 
-  /// The content of a name, living or pending create; null if there is neither.
+  /// The content of a name, living or a pending create; null if there is neither.
   [[nodiscard]] content find(std::string_view name) const noexcept {
     if (const auto found = living_.find(name); found != living_.end()) {
       return found->second;
@@ -42,7 +42,7 @@ class content_catalogue {
     const auto waiting = pending_create_.find(name);
     return waiting == pending_create_.end() ? nullptr : waiting->second.lock();
   }
-  /// The same, and one that is pending create from now on if there was neither. Throws
+  /// The same, and one that is a pending create from now on if there was neither. Throws
   /// std::bad_alloc.
   [[nodiscard]] content open(std::string_view name) {
     if (content found = find(name)) {

@@ -42,7 +42,7 @@ struct follower_progress {
   void probe_from(log_index at) noexcept;
 };
 
-/// Everything a leader loses together with its leadership.
+/// Everything a leader has and loses when it is deposed.
 struct leader_state {
   struct proposal {
     log_index index{};
@@ -68,8 +68,8 @@ struct leader_state {
   std::uint64_t round = 0;         ///< of heartbeats, counted up for read barriers
   std::uint64_t heartbeat_at_us = 0;
   std::uint64_t count_quorum_at_us = 0;
-  /// Set by a leadership loss: no entry above it is committed in this leadership, which ends at the
-  /// next count of the quorum even if the cut is healed before.
+  /// Set by a leadership loss: no entry above it is committed in this term of leadership, which
+  /// ends at the next count of the quorum even if the cut is healed before.
   log_index commit_ceiling{~std::uint64_t{0}};
   std::optional<handover> transfer;
 

@@ -20,7 +20,7 @@ namespace detail {
 class client_scheduler;
 
 /// The flag that simulated clients wait for: sticky, any number may wait. Whoever waits inside it
-/// keeps it alive. Not for real threads: in a simulated simulation one thing happens at a time.
+/// keeps it alive. Not for real threads: in a simulation one thing happens at a time.
 class client_signal {
  public:
   client_signal() = default;
