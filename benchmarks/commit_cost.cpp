@@ -29,7 +29,6 @@
 
 namespace {
 
-using replica = quorlite::replica<bench::immediate_consensus, quorlite::memory_storage>;
 
 struct settings {
   std::uint64_t rounds = 9;
@@ -114,7 +113,7 @@ void run(const settings& chosen) {
   const auto in_folder = [&](const char* name) { return folder.path() / name; };
   bench::immediate_consensus consensus;
   quorlite::memory_storage storage;
-  replica one(consensus, storage);
+  quorlite::replica one = quorlite::replica::start(consensus, storage).value();
   const quorlite::connection ours = one.open("bench.db").value();
   consensus.recording = true;
   const bench::plain_database memory(":memory:", "MEMORY", "OFF");

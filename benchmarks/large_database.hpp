@@ -38,7 +38,7 @@ class large_database {
   /// Everything is on its way to the disk when it returns.
   virtual void flush() {}
   /// What it says of its pages, if it keeps a hash of them.
-  [[nodiscard]] virtual std::optional<quorlite::detail::database_state> state() {
+  [[nodiscard]] virtual std::optional<quorlite::database_status> state() {
     return std::nullopt;
   }
 };
@@ -64,14 +64,14 @@ class large_replica final : public large_database {
   [[nodiscard]] sqlite3* get() const override { return replica_.get(); }
   void maintain() override { replica_.maintain(); }
   void flush() override { replica_.flush(); }
-  [[nodiscard]] std::optional<quorlite::detail::database_state> state() override {
+  [[nodiscard]] std::optional<quorlite::database_status> state() override {
     return replica_.state();
   }
 
  private:
   static quorlite::replica_options within(std::uint64_t memory_bytes) {
     quorlite::replica_options options;
-    options.machine.memory_bytes = memory_bytes;
+    options.memory_bytes = memory_bytes;
     return options;
   }
 
@@ -97,7 +97,7 @@ class large_replica final : public large_database {
 /// The hash of a database, computed anew from a file of nothing but its pages.
 /// @param like how many pages, of what size @throws std::runtime_error
 [[nodiscard]] inline std::uint64_t hash_of_file(const std::filesystem::path& path,
-                                                const quorlite::detail::database_state& like) {
+                                                const quorlite::database_status& like) {
   std::ifstream file(path, std::ios::binary);
   std::vector<char> page(like.page_size);
   const std::uint64_t lock_page = quorlite::lock_page(like.page_size);

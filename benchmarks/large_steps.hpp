@@ -127,7 +127,7 @@ class large_steps {
   json verify() {
     std::unique_ptr<large_database> database = open_();
     const std::uint64_t wrong = wrong_rows(database->get());
-    const std::optional<quorlite::detail::database_state> state = database->state();
+    const std::optional<quorlite::database_status> state = database->state();
     database.reset();
     json seen{{"transactions", 0}, {"rows", setup_.rows}, {"wrong_rows", wrong}};
     if (state) {

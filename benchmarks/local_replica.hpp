@@ -21,13 +21,13 @@ namespace bench {
 template <quorlite::storage Storage>
 class local_replica {
  public:
-  using replica_type = quorlite::replica<immediate_consensus, counting_storage<Storage>>;
-
   /// @param place what the storage is made of @throws std::runtime_error
   template <class... Place>
   explicit local_replica(quorlite::replica_options options, Place&&... place)
-      : storage_(std::forward<Place>(place)...), replica_(consensus_, storage_, options) {
-    must(replica_.status(), "start");
+      : storage_(std::forward<Place>(place)...) {
+    auto started = quorlite::replica::start(consensus_, storage_, options);
+    must(started ? std::error_code{} : started.error(), "start");
+    replica_ = std::move(*started);
     quorlite::result<quorlite::connection> opened = replica_.open(workload::database);
     must(opened ? std::error_code{} : opened.error(), "open");
     connection_ = std::move(*opened);
@@ -35,17 +35,17 @@ class local_replica {
 
   [[nodiscard]] sqlite3* get() const { return connection_; }
   [[nodiscard]] std::uint64_t pages_flushed() const { return storage_.pages_flushed(); }
-  [[nodiscard]] quorlite::machine_counters counters() const { return replica_.counters(); }
+  [[nodiscard]] quorlite::machine_counters counters() const { return replica_.metrics().machine; }
 
   void flush() { must(replica_.flush(), "flush"); }
   /// Flushes if it is time to.
   void maintain() { must(replica_.maintain(), "maintain"); }
 
   /// What the replica says the database is.
-  [[nodiscard]] quorlite::detail::database_state state() {
+  [[nodiscard]] quorlite::database_status state() {
     for (const auto& one : replica_.databases()) {
       if (one.name == workload::database) {
-        return one.state;
+        return one;
       }
     }
     throw std::runtime_error("quorlite does not have its database");
@@ -60,7 +60,7 @@ class local_replica {
 
   immediate_consensus consensus_;
   counting_storage<Storage> storage_;
-  replica_type replica_;
+  quorlite::replica replica_;
   quorlite::connection connection_;
 };
 

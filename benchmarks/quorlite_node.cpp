@@ -47,12 +47,10 @@ quorlite::libraft_options options_of(const node_setup& setup) {
   return options;
 }
 
-using replica_type = quorlite::replica<quorlite::libraft, storage_type>;
-
 /// Inserts by write(): many such clients share a transaction.
 class group_client final : public client {
  public:
-  explicit group_client(replica_type& replica) : replica_(replica) {}
+  explicit group_client(quorlite::replica& replica) : replica_(replica) {}
 
   attempt transact() override {
     const quorlite::write_result told =
@@ -77,7 +75,7 @@ class group_client final : public client {
   }
 
   const std::string text_ = workload::text();
-  replica_type& replica_;
+  quorlite::replica& replica_;
   std::string error_;
 };
 
@@ -88,9 +86,10 @@ class quorlite_node final : public node {
   quorlite_node(const node_setup& setup, way how)
       : how_(how),
         storage_(made(setup.folder + "/pages")),
-        raft_(options_of(setup)),
-        replica_(raft_, storage_) {
-    must(replica_.status(), "start");
+        raft_(options_of(setup)) {
+    quorlite::result<quorlite::replica> started = quorlite::replica::start(raft_, storage_);
+    must(started ? std::error_code{} : started.error(), "start");
+    replica_ = std::move(*started);
     connection_ = open();
     maintainer_ = std::thread([this] { maintain(); });
   }
@@ -154,10 +153,10 @@ class quorlite_node final : public node {
   }
 
   [[nodiscard]] readings read() const {
-    const quorlite::machine_counters counters = replica_.counters();
+    const quorlite::replica_metrics counted = replica_.metrics();
     const std::uint64_t transactions =
-        how_ == way::groups ? replica_.groups().closures : counters.transactions;
-    return {transactions, counters.entry_bytes, raft_.status().counters.batches};
+        how_ == way::groups ? counted.groups.closures : counted.machine.transactions;
+    return {transactions, counted.machine.entry_bytes, raft_.status().counters.batches};
   }
 
   /// Now and then, as an application does.
@@ -171,7 +170,7 @@ class quorlite_node final : public node {
   const way how_;
   storage_type storage_;
   quorlite::libraft raft_;
-  replica_type replica_;
+  quorlite::replica replica_;
   quorlite::connection connection_;
   std::unique_ptr<closed_loop> load_;
   readings before_;

@@ -82,7 +82,7 @@ Raft makes durable in a cluster is not in these figures.
   template <quorlite::storage Storage, class... Place>
   void add_replica(const char* name, Place&&... place) {
     quorlite::replica_options options;
-    options.files.name = name;  // of its own: there are replicas of several types in this process
+    options.vfs_name = name;  // of its own: there are replicas of several types in this process
     const auto owned =
         std::make_shared<local_replica<Storage>>(options, std::forward<Place>(place)...);
     add(name, owned->get(), [owned] {

@@ -12,6 +12,6 @@ int main(int count, char** arguments) {
   options.bootstrap.push_back({options.id, options.address});
   quorlite::file_storage storage{options.directory + "/databases"};
   quorlite::libraft raft{options};
-  quorlite::replica<quorlite::libraft, quorlite::file_storage> replica{raft, storage};
-  return replica.open("app.db") ? 0 : 1;
+  auto replica = quorlite::replica::start(raft, storage);
+  return replica && replica->open("app.db") ? 0 : 1;
 }

@@ -56,6 +56,6 @@ class own_raft {
 int main() {
   quorlite::memory_storage storage;
   own_raft raft;
-  quorlite::replica<own_raft, quorlite::memory_storage> replica{raft, storage};
-  return replica.open("app.db") ? 0 : 1;
+  auto replica = quorlite::replica::start(raft, storage);
+  return replica && replica->open("app.db") ? 0 : 1;
 }

@@ -29,7 +29,6 @@ void __gcov_dump();
 namespace {
 
 using storage_type = quorlite::file_storage;
-using replica_type = quorlite::replica<quorlite::libraft, storage_type>;
 
 void mark() { __gcov_reset(); }    // from here on everything counts as not run
 void collect() { __gcov_dump(); }  // writes down what ran; nothing more does before another mark
@@ -49,7 +48,7 @@ void answer(const std::string& line) { std::cout << line << std::endl; }
 
 class obedient_node {
  public:
-  explicit obedient_node(replica_type& replica) : replica_(replica) {}
+  explicit obedient_node(quorlite::replica& replica) : replica_(replica) {}
 
   /// False: it is time to go.
   bool obey(const std::string& command) {
@@ -104,7 +103,7 @@ class obedient_node {
     return code == SQLITE_OK ? code : sqlite3_extended_errcode(db_);
   }
 
-  replica_type& replica_;
+  quorlite::replica& replica_;
   quorlite::connection db_;
 };
 
@@ -121,17 +120,16 @@ int main(int count, char** arguments) {
   }
   storage_type storage{folder};
   quorlite::libraft raft{options};
-  replica_type replica{raft, storage};
-  const std::error_code error = replica.status();
+  quorlite::result<quorlite::replica> replica = quorlite::replica::start(raft, storage);
   if (measure_start) {
     collect();
   }
-  if (error) {
-    answer("failed: " + error.message());
+  if (!replica) {
+    answer("failed: " + replica.error().message());
     return 1;
   }
   answer("ready");
-  obedient_node node(replica);
+  obedient_node node(*replica);
   std::string command;
   while (std::getline(std::cin, command) && node.obey(command)) {
   }

@@ -13,6 +13,7 @@
 #include "command_line.hpp"
 #include "page_compare.hpp"
 #include "quorlite/detail/pages/registry.hpp"
+#include "quorlite/detail/replica/replica_access.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
@@ -23,7 +24,6 @@ namespace example {
 using quorlite::milliseconds;
 using quorlite::server_id;
 using quorlite::testing::test_raft;
-using replica_type = quorlite::replica<test_raft, quorlite::memory_storage>;
 
 inline constexpr const char* database_name = "main.db";
 
@@ -50,7 +50,7 @@ class cluster {
 
   [[nodiscard]] quorlite::testing::simulation& simulation() { return simulation_; }
   [[nodiscard]] std::size_t size() const { return servers_.size(); }
-  [[nodiscard]] replica_type& replica(server_id id) { return *at(id).replica; }
+  [[nodiscard]] quorlite::replica& replica(server_id id) { return at(id).replica; }
   [[nodiscard]] bool has_crashed(server_id id) const { return !simulation_.running(id); }
   [[nodiscard]] std::optional<server_id> lost() const { return lost_; }
 
@@ -65,7 +65,8 @@ class cluster {
   }
 
   [[nodiscard]] pinned_pages pages(server_id id) {
-    return pinned_pages(replica(id).machine().databases().find(database_name)->store());
+    quorlite::detail::machine_state& state = quorlite::detail::replica_access::state(replica(id));
+    return pinned_pages(state.databases().find(database_name)->store());
   }
 
   /// Lets time pass until there is a leader that is not cut off.
@@ -130,7 +131,7 @@ class cluster {
   /// Gives every replica the chance to write its pages back to its storage.
   void maintain() {
     for (server& one : servers_) {
-      one.replica->maintain();
+      one.replica.maintain();
     }
   }
 
@@ -147,7 +148,7 @@ class cluster {
   struct server {
     quorlite::memory_storage storage;
     std::optional<test_raft> raft;
-    std::optional<replica_type> replica;
+    quorlite::replica replica;
     std::uint64_t own_snapshots = 0;  ///< restored from its own disk, not sent by a leader
   };
 
@@ -171,28 +172,30 @@ class cluster {
 
   void start(server_id id) {
     server& one = at(id);
-    one.replica.reset();
+    one.replica = {};
     one.raft.emplace(simulation_, id);
     quorlite::replica_options options;
-    options.files.name = fmt::format("replica-{}", id.value);  // SQLite wants one for each
+    options.vfs_name = fmt::format("replica-{}", id.value);  // SQLite wants one for each
     options.flush_bytes = std::uint64_t{1} << 20U;
-    one.replica.emplace(*one.raft, one.storage, options);
-    if (const std::error_code error = one.replica->status()) {
+    auto started = quorlite::replica::start(*one.raft, one.storage, options);
+    if (!started) {
       throw std::runtime_error(
-          fmt::format("replica {} does not start: {}", id.value, error.message()));
+          fmt::format("replica {} does not start: {}", id.value, started.error().message()));
     }
-    one.own_snapshots = one.replica->counters().snapshots_installed;
+    one.replica = std::move(*started);
+    one.own_snapshots = one.replica.metrics().machine.snapshots_installed;
   }
 
   /// Before a replica goes away.
   void count(server& one) { add(gone_, one); }
 
   static void add(cluster_counters& to, server& one) {
-    const quorlite::proposer_counters proposed = one.replica->proposals();
+    const quorlite::replica_metrics counted = one.replica.metrics();
+    const quorlite::proposer_counters& proposed = counted.proposed;
     to.entries += proposed.entries;
     to.entry_bytes += proposed.entry_bytes;
     to.full_page_bytes += proposed.full_page_bytes;
-    to.snapshots_installed += one.replica->counters().snapshots_installed - one.own_snapshots;
+    to.snapshots_installed += counted.machine.snapshots_installed - one.own_snapshots;
   }
 
   [[nodiscard]] std::string state_of_all() {

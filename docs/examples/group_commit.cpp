@@ -60,7 +60,7 @@ int main() {
   }
   cluster.simulation().run_until([&] { return cluster.simulation().unfinished_clients() == 0; },
                                  quorlite::milliseconds{60'000});
-  const quorlite::group_counters counted = leader.groups();
+  const quorlite::group_counters counted = leader.metrics().groups;
   std::printf("%d transfers, %d refused for want of money, in %llu transactions\n", moved, refused,
               static_cast<unsigned long long>(counted.groups));
   quorlite::connection db = leader.open("bank.db").value();

@@ -17,10 +17,11 @@ using quorlite::testing::test_raft;
 
 struct server {  // an engine, a place for the pages, and the replica that joins them
   server(quorlite::testing::simulation& cluster, std::uint64_t id)
-      : raft{cluster, quorlite::server_id{id}}, replica{raft, storage} {}
+      : raft{cluster, quorlite::server_id{id}},
+        replica{quorlite::replica::start(raft, storage).value()} {}
   test_raft raft;
   quorlite::memory_storage storage;
-  quorlite::replica<test_raft, quorlite::memory_storage> replica;
+  quorlite::replica replica;
 };
 
 int main() {

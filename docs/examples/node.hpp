@@ -58,10 +58,17 @@ template <class Raft, class Storage>
 class running_node final : public node {
  public:
   running_node(node_settings asked, Raft& raft, Storage& storage)
-      : asked_(std::move(asked)), raft_(raft), replica_(raft, storage, options_of(asked_)) {}
+      : asked_(std::move(asked)), raft_(raft) {
+    auto started = quorlite::replica::start(raft, storage, options_of(asked_));
+    if (started) {
+      replica_ = std::move(*started);
+    } else {
+      failure_ = started.error();
+    }
+  }
 
   /// Why it does not run, if so.
-  [[nodiscard]] std::error_code started() const noexcept { return replica_.status(); }
+  [[nodiscard]] std::error_code started() const noexcept { return failure_; }
 
   [[nodiscard]] quorlite::result<quorlite::connection> open(const std::string& name) override {
     return replica_.open(name);
@@ -129,7 +136,7 @@ class running_node final : public node {
                         {"last_index", engine.last_index},
                         {"snapshot_index", engine.snapshot_index},
                         {"position", applied.index.value},
-                        {"durable_position", replica_.machine().durable().index.value}};
+                        {"durable_position", replica_.metrics().durable.index.value}};
     if (health.halted) {
       all["halted"] = fmt::format("{} ({})", health.error.message(), health.what);
     }
@@ -145,12 +152,12 @@ class running_node final : public node {
     ordered_json databases = ordered_json::array();
     for (const auto& one : replica_.databases()) {
       databases.push_back({{"name", one.name},
-                           {"page_size", one.state.page_size},
-                           {"pages", one.state.page_count},
-                           {"version", one.state.counted().value},
-                           {"hash", fmt::format("{:016x}", one.state.hash)},
-                           {"memory_bytes", one.memory.bytes}});
-      bytes += one.memory.bytes;
+                           {"page_size", one.page_size},
+                           {"pages", one.page_count},
+                           {"version", one.version.value},
+                           {"hash", fmt::format("{:016x}", one.hash)},
+                           {"memory_bytes", one.memory_bytes}});
+      bytes += one.memory_bytes;
     }
     all["databases"] = std::move(databases);
     all["memory_bytes"] = bytes;
@@ -162,7 +169,7 @@ class running_node final : public node {
   [[nodiscard]] static quorlite::replica_options options_of(const node_settings& asked) {
     quorlite::replica_options options;
     options.flush_bytes = asked.flush_bytes;
-    options.machine.memory_bytes = static_cast<std::size_t>(asked.memory_mib) << 20U;
+    options.memory_bytes = static_cast<std::size_t>(asked.memory_mib) << 20U;
     return options;
   }
 
@@ -182,8 +189,9 @@ class running_node final : public node {
   }
 
   [[nodiscard]] ordered_json counters() const {
-    const quorlite::machine_counters machine = replica_.counters();
-    const quorlite::proposer_counters own = replica_.proposals();
+    const quorlite::replica_metrics counted = replica_.metrics();
+    const quorlite::machine_counters& machine = counted.machine;
+    const quorlite::proposer_counters& own = counted.proposed;
     return {{"entries", machine.entries},
             {"transactions", machine.transactions},
             {"conflicts", machine.conflicts},
@@ -200,7 +208,8 @@ class running_node final : public node {
 
   const node_settings asked_;
   Raft& raft_;
-  quorlite::replica<Raft, Storage> replica_;
+  quorlite::replica replica_;
+  std::error_code failure_;
 };
 
 }  // namespace example

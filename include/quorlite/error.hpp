@@ -31,11 +31,14 @@ enum class errc : int {
   busy,            ///< too much is on its way, or another writer is at it; try again
   too_large,       ///< more bytes than the engine, or a limit of the library, allows
   conflict,        ///< the entry was built on a state that is not the committed one
+  stopped,         ///< the engine does not run (any more), or the replica has ended
+  log_failed,      ///< the engine could not store the entry, and nobody else has it
+  out_of_memory,   ///< nothing was changed; it may work when there is memory again
   // the proposal may be in the log now or later
   leadership_lost,  ///< the leader was deposed while the entry was on its way
   timed_out,        ///< no answer within the caller's limit
-  stopped,          ///< the engine was stopped first
-  log_failed,       ///< the engine could not store the entry; others may hold it
+  stopped_in_flight,     ///< the engine was stopped before the answer
+  log_failed_in_flight,  ///< the engine could not store the entry; others may hold it
   expired,          ///< the transaction is older than the outcomes that are remembered
   // bytes from outside
   malformed,      ///< whole, but not a thing of ours: refused alike on every replica
@@ -51,6 +54,7 @@ enum class errc : int {
   no_such_database,    ///< never opened, or dropped
   too_many_databases,  ///< limits::databases are open
   unsupported,         ///< this adapter or storage did not declare the ability
+  name_taken,          ///< another VFS of this process has the name
   sqlite_failed,       ///< SQLite refused for a reason of its own
 };
 

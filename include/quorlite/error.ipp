@@ -24,8 +24,13 @@ namespace detail {
     case errc::leadership_lost:
       return "leadership was lost before the answer: the outcome is unknown";
     case errc::timed_out: return "no answer in time: the outcome is unknown";
-    case errc::stopped: return "the consensus engine was stopped: the outcome is unknown";
-    case errc::log_failed: return "the log could not be written: the outcome is unknown";
+    case errc::stopped: return "this replica was stopped: write on another";
+    case errc::log_failed: return "the log cannot be written here: write on another replica";
+    case errc::out_of_memory: return "out of memory: nothing was changed";
+    case errc::stopped_in_flight:
+      return "the consensus engine was stopped before the answer: the outcome is unknown";
+    case errc::log_failed_in_flight:
+      return "the log could not be written before the answer: the outcome is unknown";
     case errc::expired: return "the transaction is older than the outcomes that are kept";
     case errc::malformed: return "malformed bytes";
     case errc::corrupt: return "damaged bytes: a checksum differs";
@@ -38,6 +43,7 @@ namespace detail {
     case errc::no_such_database: return "no such database";
     case errc::too_many_databases: return "too many databases";
     case errc::unsupported: return "not supported by this adapter or storage";
+    case errc::name_taken: return "this process has a VFS of that name already";
     case errc::sqlite_failed: return "SQLite refused";
   }
   return "unknown quorlite error";
@@ -58,19 +64,30 @@ class errc_category final : public std::error_category {
     case errc::overloaded:
     case errc::busy:
     case errc::conflict:
+    case errc::stopped:
+    case errc::log_failed:
+    case errc::out_of_memory:
     case errc::storage_full: return failure::not_applied;
     case errc::leadership_lost:
     case errc::timed_out:
-    case errc::stopped:
-    case errc::log_failed:
+    case errc::stopped_in_flight:
+    case errc::log_failed_in_flight:
     case errc::expired: return failure::outcome_unknown;
     case errc::corrupt:
     case errc::needs_upgrade:
     case errc::diverged:
     case errc::halted:
     case errc::storage_broken: return failure::fatal;
-    default: return failure::refused;
+    case errc::too_large:
+    case errc::malformed:
+    case errc::invalid_name:
+    case errc::no_such_database:
+    case errc::too_many_databases:
+    case errc::unsupported:
+    case errc::name_taken:
+    case errc::sqlite_failed: break;
   }
+  return failure::refused;
 }
 
 class conclusion_category final : public std::error_category {

@@ -53,7 +53,7 @@ inline namespace QUORLITE_ABI {
 /// Implements `state_machine` (consensus.hpp) for an engine, on a storage. `replica` makes one; by
 /// itself it is for tools and tests that go below SQLite.
 ///
-/// The storage must outlive it. Threads, blocking and errors of the overridden calls are told at
+/// The storage must outlive it, or its leave_storage(). Threads, blocking and errors of the overridden calls are told at
 /// `state_machine`; all others may be made on any thread and do not block, unless they say so.
 template <consensus Consensus, storage Storage>
 class fsm final : public state_machine, public detail::flush_port, private detail::damage_listener {
@@ -65,10 +65,8 @@ class fsm final : public state_machine, public detail::flush_port, private detai
         base_(storage_, options.lock_byte, state_.gauge(), board_) {}
   ~fsm() { board_->detach(); }
 
-  /// Finds the base in the storage. Once, before the adapter starts. Blocks.
-  /// @returns errc::corrupt (health() says where), errc::malformed (another cluster's), storage
-  ///   errors: do not start
-  [[nodiscard]] std::error_code load();
+  [[nodiscard]] std::error_code load() override;
+  void leave_storage() noexcept override;
 
   // ---- the strand
 
@@ -105,7 +103,7 @@ class fsm final : public state_machine, public detail::flush_port, private detai
   [[nodiscard]] detail::machine_state& state() noexcept { return state_; }
 
  private:
-  using hold = std::unique_lock<std::mutex>;
+  using hold = detail::machine_state::holder;
 
   /// Adapters promise that strand calls never overlap; a second one is their error, not an outcome.
   class strand_visit {
@@ -152,6 +150,12 @@ std::error_code fsm<Consensus, Storage>::load() {
     return base.error();
   }
   return state_.take_base(std::move(*base));
+}
+
+template <consensus Consensus, storage Storage>
+void fsm<Consensus, Storage>::leave_storage() noexcept {
+  board_->detach();
+  storage_.leave();
 }
 
 // ---- how an entry is applied

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
@@ -19,36 +20,11 @@ namespace detail {
 class legacy_format;
 }
 
-/// Settings of a machine. Every replica of a cluster shares the first two.
-struct fsm_options {
-  std::uint64_t cluster_id = 0;  ///< a snapshot of another cluster is refused
-  std::uint64_t lock_byte = limits::lock_byte_default;
-  /// Memory for pages, in bytes: what the storage holds as well is dropped after a flush, so that
-  /// half of it is free for what comes until the next. What readers and snapshots stand on comes on
-  /// top.
-  std::size_t memory_bytes = std::size_t{256} << 20U;
-  /// Takes the log and the snapshots of an older system too, the same on every replica:
-  /// `&go_dqlite_format()` (codec/go_dqlite.hpp). nullptr: native ones only.
-  const detail::legacy_format* legacy = nullptr;
-};
-
-struct proposer_options {
-  milliseconds commit_timeout{30'000};  ///< how long a COMMIT waits for its answer
-  std::size_t entry_bytes = std::size_t{1}
-                            << 20U;  ///< larger transactions are cut into several entries
-  std::size_t in_flight_bytes = std::size_t{64} << 20U;  ///< more on their way: COMMIT answers busy
-  bool wait_until_certain =
-      false;  ///< after lost leadership wait, within the limit, rather than answer "unknown"
-};
-
-struct vfs_options {
-  /// Under which SQLite knows it (`vfs=` in URIs). Unique in the process.
-  std::string name = "quorlite";
-  /// A transaction that writes more ends with SQLITE_FULL. Bytes.
-  std::uint64_t write_set_bytes = std::uint64_t{512} << 20U;
-  /// The VFS for plain and temporary files, for time and random numbers; nullptr: the default one.
-  sqlite3_vfs* base = nullptr;
-};
+/// What a replica says, for people: it halted, refused a snapshot, could not flush, lost its engine.
+/// Called rarely, on whatever thread met it, with no lock of the library held. It must not throw or
+/// wait for the replica, and may ask it anything else.
+/// @param context as in the options @param text valid during the call; no newline at its end
+using log_function = void (*)(void* context, std::string_view text);
 
 struct connection_options {
   /// Of a database that has no page yet; ignored later. 0: SQLite's default. Bytes.
@@ -56,26 +32,71 @@ struct connection_options {
   /// How long a statement waits for another writer, about: counted in slices, not by a clock.
   milliseconds busy_timeout{5000};
   bool read_only = false;
+  /// False: errc::no_such_database for a name that no transaction has written yet.
+  bool create = true;
   /// More SQLITE_OPEN_… flags: NOMUTEX, FULLMUTEX, URI.
   int flags = 0;
 };
 
-struct group_options {
-  std::size_t closures = 512;    ///< in one transaction at most; 1 or more
-  std::size_t waiting = 65536;   ///< more than these are refused: errc::busy
-  std::size_t groups = 2;        ///< on their way at a time, a connection each; 1 or more
-  milliseconds timeout{30'000};  ///< for a place in a group
-  connection_options connections;
+struct replica_options {
+  // ---- of the cluster: the same on every replica
+
+  /// A snapshot of another cluster is refused.
+  std::uint64_t cluster_id = 0;
+  /// Takes the log and the snapshots of an older system too: `&go_dqlite_format()`
+  /// (codec/go_dqlite.hpp). nullptr: native ones only.
+  const detail::legacy_format* legacy = nullptr;
+  /// Where SQLite has its lock byte. For tests.
+  std::uint64_t lock_byte = limits::lock_byte_default;
+
+  // ---- memory and flushes
+
+  /// For pages, in bytes: what the storage holds as well is dropped after a flush, so that half of
+  /// it is free for what comes until the next. What readers and snapshots stand on comes on top.
+  std::size_t memory_bytes = std::size_t{256} << 20U;
+  /// A flush is due after so many bytes of entries, or when a quarter of memory_bytes is dirty.
+  std::uint64_t flush_bytes = std::uint64_t{64} << 20U;
+
+  // ---- commits
+
+  milliseconds commit_timeout{30'000};                   ///< how long a COMMIT waits for its answer
+  std::size_t entry_bytes = std::size_t{1} << 20U;       ///< larger transactions are cut up
+  std::size_t in_flight_bytes = std::size_t{64} << 20U;  ///< more on their way: COMMIT answers busy
+  /// After lost leadership wait, within the limit, rather than answer "unknown".
+  bool wait_until_certain = false;
+  /// A transaction that writes more ends with SQLITE_FULL. Bytes.
+  std::uint64_t write_set_bytes = std::uint64_t{512} << 20U;
+
+  // ---- SQLite
+
+  /// Under which SQLite knows the VFS (`vfs=` in URIs), unique in the process. Empty: "quorlite-1"
+  /// or the next number that is free.
+  std::string vfs_name{};
+  /// The VFS for plain and temporary files, for time and random numbers; nullptr: the default one.
+  sqlite3_vfs* base_vfs = nullptr;
+
+  // ---- write()
+
+  std::size_t group_closures = 512;     ///< in one transaction at most; 1 or more
+  std::size_t group_waiting = 65536;    ///< more than these are refused: errc::busy
+  std::size_t groups = 2;               ///< on their way at a time, a connection each; 1 or more
+  milliseconds group_timeout{30'000};   ///< for a place in a group
+  connection_options group_connections{};  ///< that the groups share
+
+  // ---- what it says
+
+  log_function log = nullptr;   ///< nullptr: nobody listens
+  void* log_context = nullptr;  ///< handed to `log`; outlives the replica
 };
 
-struct replica_options {
-  fsm_options machine;
-  proposer_options commits;
-  vfs_options files;
-  group_options groups;
-  /// A flush is due after so many bytes of entries, or when a quarter of machine.memory_bytes is
-  /// dirty.
-  std::uint64_t flush_bytes = std::uint64_t{64} << 20U;
+/// Settings of a machine by itself: what replica_options says of the same names.
+struct fsm_options {
+  std::uint64_t cluster_id = 0;
+  std::uint64_t lock_byte = limits::lock_byte_default;
+  std::size_t memory_bytes = std::size_t{256} << 20U;
+  const detail::legacy_format* legacy = nullptr;
+  log_function log = nullptr;
+  void* log_context = nullptr;
 };
 
 struct file_options {

@@ -3,9 +3,8 @@
 #pragma once
 
 #include <atomic>
-#include <cstddef>
-#include <cstdint>
 #include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -16,9 +15,6 @@
 #include "quorlite/connection.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/core/consensus_port.hpp"
-#include "quorlite/detail/machine/flush_port.hpp"
-#include "quorlite/detail/machine/machine_state.hpp"
-#include "quorlite/detail/pages/database_state.hpp"
 #include "quorlite/detail/sqlite/group/write_task.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/fsm.hpp"
@@ -29,29 +25,83 @@
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
+
 namespace detail {
 
-/// What a replica offers, whatever its engine and storage are: the plain part of `replica`,
-/// compiled once. All members may be called from any thread.
-class replica_core {
+class replica_access;
+class replica_core;
+
+/// An engine's port and the machine over a storage: all of a replica that depends on its models.
+template <consensus Consensus, storage Storage>
+struct joined_models {
+  joined_models(Consensus& consensus, Storage& storage, const fsm_options& options)
+      : engine(consensus), machine(storage, options) {}
+
+  consensus_port_of<Consensus> engine;
+  fsm<Consensus, Storage> machine;
+};
+
+/// What replica::start() does besides naming the models. @param keeps owns the others
+[[nodiscard]] QUORLITE_DECL result<std::shared_ptr<replica_core>> start_replica(
+    std::shared_ptr<void> keeps, consensus_port& engine, state_machine& applier,
+    flush_port& flushes, machine_state& machine, const replica_options& options);
+
+[[nodiscard]] QUORLITE_DECL fsm_options machine_options(const replica_options& options) noexcept;
+
+}  // namespace detail
+
+/// One replica: runs from start() to its destruction. Movable. All members of one that runs may be
+/// called from any thread at a time, but for moves and the destructor. One that is empty (made by
+/// default, or moved from) answers errc::stopped, and is nobody's leader.
+///
+/// Engine and storage are the caller's. They must outlive the replica, and no more than that: a
+/// connection, a statement or a transaction that is still open when the replica ends is answered
+/// with errc::stopped from then on (10250 in SQLite's words: nothing of it was applied), and keeps
+/// what it needs until it is closed. A call that runs on another thread while the destructor does
+/// is the caller's error; stop() first, which answers whoever waits, and join.
+class replica {
  public:
-  replica_core(const replica_core&) = delete;
-  replica_core& operator=(const replica_core&) = delete;
+  /// Empty.
+  replica() noexcept;
+  replica(replica&& other) noexcept;
+  replica& operator=(replica&& other) noexcept;
+  /// Stops the engine, and no more: the log brings what is not flushed at the next start. Blocks.
+  ~replica();
 
-  /// Why it does not run, if so: the storage could not be read, or the adapter did not start.
-  [[nodiscard]] std::error_code status() const noexcept { return started_; }
+  /// Loads the base from the storage, then starts the engine. Blocks on the storage.
+  /// @param engine, storage must outlive the replica; one replica each
+  /// @returns std::errc::invalid_argument: options that cannot be; errc::name_taken:
+  ///   options.vfs_name is; errc::corrupt, errc::malformed (another cluster's data), errors of the
+  ///   storage and of the engine: nothing runs, and options.log was told where it is known.
+  ///   errc::out_of_memory
+  template <consensus Consensus, storage Storage>
+  [[nodiscard]] static result<replica> start(Consensus& engine, Storage& storage,
+                                             const replica_options& options = {}) try {
+    using models = detail::joined_models<Consensus, Storage>;
+    auto joined = std::make_shared<models>(engine, storage, detail::machine_options(options));
+    models& of = *joined;
+    return started(detail::start_replica(std::move(joined), of.engine, of.machine, of.machine,
+                                         of.machine.state(), options));
+  } catch (const std::bad_alloc&) {
+    return fail(errc::out_of_memory);
+  }
 
-  /// A clean stop: stops the adapter, so that whoever waits is answered, then makes everything that
-  /// is applied durable in the storage. Reads go on. Idempotent; not from the strand. Blocks. (The
-  /// destructor stops the adapter and no more: the log brings the rest at the next start.)
-  /// @returns errors of flush(), for the first call
+  /// False: empty.
+  explicit operator bool() const noexcept { return core_ != nullptr; }
+
+  /// A clean stop: stops the engine, so that whoever waits is answered, then makes everything that
+  /// is applied durable in the storage. Reads go on. Idempotent, also on several threads at once;
+  /// not from the strand. Blocks.
+  /// @returns errors of flush(), for the one call that stopped it
   std::error_code stop();
 
   /// Opens a database: an ordinary sqlite3*. On the leader its COMMITs are quorum commits; on any
   /// replica it reads the committed state. A name that was never written is an empty database.
-  /// @returns errc::invalid_name, errc::sqlite_failed, status(); errc::busy while the log is
-  ///   replayed over a base that a crash tore (health() says so): try again
-  [[nodiscard]] result<connection> open(std::string_view name, connection_options options = {});
+  /// @returns errc::invalid_name, errc::no_such_database (options.create), errc::sqlite_failed,
+  ///   errc::stopped; errc::busy while the log is replayed over a base that a crash tore (health()
+  ///   says so): try again
+  [[nodiscard]] result<connection> open(std::string_view name,
+                                        const connection_options& options = {});
 
   /// Group commit: runs `closure` in a transaction that it shares with the closures of other
   /// threads, each in a savepoint of its own. One entry of the log, one wait for the quorum, for
@@ -78,7 +128,7 @@ class replica_core {
   ///   writes nothing is answered from the head, see docs/reference/limits.md
   template <class Closure>
   [[nodiscard]] write_result write(std::string_view name, Closure&& closure) {
-    closure_task task(closure);
+    detail::closure_task task(closure);
     write_in_group(name, task);
     task.rethrow();
     return std::move(task.answer);
@@ -92,28 +142,21 @@ class replica_core {
   /// After it returns well, this replica has applied everything that was committed before the
   /// call: reads that begin now are linearizable (Raft thesis 6.4). On the leader always; elsewhere
   /// if the adapter's barrier can be asked there. Without that ability it costs one log entry.
-  /// Blocks. @returns failure::not_applied (not the leader, or no answer in time), failure::fatal
+  /// Blocks. @returns errc::not_leader; errc::leadership_lost: no quorum answers this leader any
+  ///   more; errc::timed_out; errc::stopped; errc::halted; errc::overloaded
   [[nodiscard]] std::error_code read_barrier(milliseconds limit = milliseconds{10'000});
 
   /// Did this transaction commit? Exact behind a read_barrier on a leader of a later term than the
   /// transaction's.
   [[nodiscard]] transaction_outcome outcome(transaction_id id) const;
 
-  [[nodiscard]] quorlite::leader_info leader() const;
+  [[nodiscard]] leader_info leader() const;
   [[nodiscard]] quorlite::health health() const;
+  [[nodiscard]] replica_metrics metrics() const;
+  /// Every database that exists, ascending by name.
+  [[nodiscard]] std::vector<database_status> databases() const;
+  /// The last entry that is applied here.
   [[nodiscard]] log_position applied() const noexcept;
-  [[nodiscard]] machine_counters counters() const;
-  [[nodiscard]] proposer_counters proposals() const;
-  /// What write() did here: closures that were run, and the groups that they shared.
-  [[nodiscard]] group_counters groups() const;
-
-  /// What a database is now.
-  struct database_status {
-    std::string name;
-    database_state state;
-    page_store_usage memory;
-  };
-  [[nodiscard]] std::vector<database_status> databases();
 
   /// Flushes to the storage if that is due. Blocks on the storage; an adapter that runs background
   /// work is given the flush instead. Call it now and then where nothing else does, or give
@@ -121,88 +164,19 @@ class replica_core {
   /// @returns errc::storage_full: try again when there is room, leadership was handed over if that
   ///   can be done; failure::fatal: the replica has halted
   std::error_code maintain();
-
+  /// maintain(), by itself, on the calling thread, until `stop` is true. Looks every `pause`, which
+  /// the adapter's clock counts.
+  void run_maintenance(const std::atomic<bool>& stop, milliseconds pause = milliseconds{20});
   /// Makes everything applied so far durable in the storage, now. Blocks.
   [[nodiscard]] std::error_code flush();
 
- protected:
-  /// All three outlive it.
-  replica_core(consensus_port& engine, state_machine& applier, machine_state& machine,
-               flush_port& flushes, const replica_options& options);
-  ~replica_core();
-
-  /// False: the name of the VFS was taken.
-  [[nodiscard]] bool is_registered() const noexcept { return !started_; }
-  /// Starts the adapter, unless the base could not be loaded.
-  void run(std::error_code loaded);
-  /// One look of run_maintenance().
-  void flush_if_due();
-
  private:
-  class upkeep;
-  struct parts;
+  friend detail::replica_access;
+  explicit replica(std::shared_ptr<detail::replica_core> core) noexcept;
+  [[nodiscard]] static result<replica> started(result<std::shared_ptr<detail::replica_core>> core);
+  void write_in_group(std::string_view name, detail::write_task& task);
 
-  [[nodiscard]] std::error_code readiness() const;
-  void write_in_group(std::string_view name, write_task& task);
-  [[nodiscard]] bool is_flush_due();
-  void stop_adapter();
-
-  consensus_port& engine_;
-  state_machine& applier_;
-  machine_state& machine_;
-  const replica_options options_;
-  std::unique_ptr<parts> parts_;
-  std::atomic<std::uint64_t> flushed_at_{0};
-  std::atomic<bool> is_flushing_{false};
-  std::error_code started_;
-  bool running_ = false;
-};
-
-/// The engine's port and the machine: made before what stands on them, and gone after it.
-template <consensus Consensus, storage Storage>
-struct replica_base {
-  consensus_port_of<Consensus> engine;
-  fsm<Consensus, Storage> machine;
-};
-
-}  // namespace detail
-
-/// One replica. Runs from construction to destruction: it loads its base from the storage
-/// (blocking), then starts the adapter. Adapter and storage are the caller's and must outlive it;
-/// so must every connection be closed before it. What it can do is told in replica_core, above; all
-/// members may be called from any thread.
-template <consensus Consensus, storage Storage>
-class replica final : private detail::replica_base<Consensus, Storage>,
-                      public detail::replica_core {
- public:
-  using machine_type = fsm<Consensus, Storage>;
-
-  replica(Consensus& consensus, Storage& storage, const replica_options& options = {})
-      : base{detail::consensus_port_of<Consensus>(consensus),
-             machine_type(storage, options.machine)},
-        replica_core(base::engine, base::machine, base::machine.state(), base::machine, options),
-        consensus_(consensus) {
-    if (is_registered()) {
-      run(base::machine.load());
-    }
-  }
-  ~replica() = default;
-
-  /// maintain(), by itself, on the calling thread, until `stop` is raised. Looks every `pause`,
-  /// which the adapter's clock counts.
-  void run_maintenance(typename Consensus::signal_type& stop,
-                       milliseconds pause = milliseconds{20}) {
-    do {
-      flush_if_due();
-    } while (!consensus_.wait(stop, pause));
-  }
-
-  /// For tools and tests that go below SQLite.
-  [[nodiscard]] machine_type& machine() noexcept { return base::machine; }
-
- private:
-  using base = detail::replica_base<Consensus, Storage>;
-  Consensus& consensus_;
+  std::shared_ptr<detail::replica_core> core_;
 };
 
 }  // namespace QUORLITE_ABI

@@ -20,12 +20,19 @@ struct leader_info {
   std::string leader_hint;  ///< the adapter's name for the leader; empty: not known
 };
 
-/// Why a replica stopped, if it did. A halted replica applies nothing more; its files stay as they
-/// are.
+/// How a replica is. A halted one applies nothing more; its files stay as they are.
 struct health {
   bool halted = false;
-  std::error_code error;
-  std::string what;  ///< database and log index where it happened
+  std::error_code error;  ///< why it halted
+  std::string what;       ///< database and log index where it happened
+  /// After a crash: the log is being replayed over files that stand between two positions, and
+  /// open() answers errc::busy until that is done.
+  bool recovering = false;
+  /// Why the engine gave up, where it tells: this replica hears of nothing any more.
+  std::error_code engine;
+
+  /// Nothing is wrong, and everything can be read.
+  [[nodiscard]] bool ok() const noexcept { return !halted && !recovering && !error && !engine; }
 };
 
 /// Counted since the machine was made.
@@ -53,6 +60,30 @@ struct proposer_counters {
 struct group_counters {
   std::uint64_t closures = 0;
   std::uint64_t groups = 0;
+};
+
+/// All counters of a replica, and what it holds now.
+struct replica_metrics {
+  machine_counters machine;    ///< what was applied here
+  proposer_counters proposed;  ///< what connections of this replica proposed
+  group_counters groups;       ///< what write() did here
+  log_position applied;        ///< the last entry that is applied
+  log_position durable;        ///< a restart replays what comes after this
+  std::uint64_t memory_bytes = 0;  ///< that pages take
+  std::uint64_t dirty_bytes = 0;   ///< of these, what the storage does not hold
+  std::uint64_t open_files = 0;    ///< databases that connections have open
+};
+
+/// What a database is now, on this replica.
+struct database_status {
+  std::string name;
+  std::uint32_t page_size = 0;     ///< bytes; 0: it never had a page
+  std::uint64_t page_count = 0;    ///< pages
+  version_number version;          ///< transactions that were committed to it
+  std::uint64_t hash = 0;          ///< of all its pages: equal on all replicas at one position
+  std::uint64_t memory_bytes = 0;  ///< that its pages take here
+  std::uint64_t dirty_bytes = 0;   ///< of these, what the storage does not hold
+  std::uint64_t readers = 0;       ///< who stand on one of its states: transactions, snapshots
 };
 
 /// The fate of a transaction, asked by its id.

@@ -17,8 +17,10 @@ template class storage_port_of<tests::hashing_storage_archetype>;
 
 template class fsm<tests::consensus_archetype, tests::storage_archetype>;
 template class fsm<tests::able_consensus_archetype, tests::hashing_storage_archetype>;
-template class replica<tests::consensus_archetype, tests::storage_archetype>;
-template class replica<tests::able_consensus_archetype, tests::hashing_storage_archetype>;
+template result<replica> replica::start(tests::consensus_archetype&, tests::storage_archetype&,
+                                        const replica_options&);
+template result<replica> replica::start(tests::able_consensus_archetype&,
+                                        tests::hashing_storage_archetype&, const replica_options&);
 
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -19,20 +19,21 @@
 #include "quorlite/config.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/memory.hpp"
+#include "support/started_replica.hpp"
 
 namespace crash {
 
 /// A cluster of three, one of which is written down.
 class recorded_cluster {
  public:
-  using replica_type = replica<tapped_raft, memory_storage>;
+  using replica_type = quorlite::tests::started_replica<tapped_raft, memory_storage>;
 
   recorded_cluster(std::uint64_t seed, std::uint64_t snapshot_entries, std::size_t entry_bytes)
       : simulation_(
             {.seed = seed,
              .compaction = {.threshold_entries = snapshot_entries, .trailing_entries = 1}}) {
     replica_options each;
-    each.commits.entry_bytes = entry_bytes;
+    each.entry_bytes = entry_bytes;
     for (std::size_t i = 0; i < 3; ++i) {
       server& one = servers_[i];
       one.raft.emplace(simulation_, server_id{i + 1}, one.events);
@@ -80,7 +81,7 @@ class recorded_cluster {
     told.events = servers_[victim_].events;
     told.end = leader()->applied();
     for (const auto& one : leader()->databases()) {
-      told.databases[one.name] = {one.state.counted().value, one.state.page_count, one.state.hash};
+      told.databases[one.name] = {one.version.value, one.page_count, one.hash};
     }
     return told;
   }

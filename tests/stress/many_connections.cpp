@@ -19,13 +19,14 @@
 #include "quorlite/quorlite.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "support/profile.hpp"
+#include "support/started_replica.hpp"
 #include "support/threaded_cluster.hpp"
 
 namespace {
 
 using quorlite::connection;
 using quorlite::memory_storage;
-using replica = quorlite::replica<support::threaded_consensus, memory_storage>;
+using replica = quorlite::tests::started_replica<support::threaded_consensus, memory_storage>;
 
 constexpr int not_applied_code = SQLITE_IOERR | (40 << 8);
 constexpr int unknown_code = SQLITE_IOERR | (41 << 8);
@@ -167,12 +168,14 @@ void run(way_to_write way, std::uint64_t seed, std::uint32_t refuse_per_1000,
   if (refuse_per_1000 != 0) {
     CHECK(!told.refused.empty());
   }
-  const quorlite::group_counters shared = replicas[0]->groups();
+  const quorlite::group_counters shared = replicas[0]->metrics().groups;
   CHECK((shared.closures == 0 || shared.groups < shared.closures));
   for (const std::unique_ptr<replica>& one : replicas) {
     CHECK(!one->health().halted);
     CHECK(rows_of(*one) == expected);
-    CHECK(one->databases().at(0).state == replicas[0]->databases().at(0).state);
+    CHECK(one->databases().at(0).version == replicas[0]->databases().at(0).version);
+    CHECK(one->databases().at(0).page_count == replicas[0]->databases().at(0).page_count);
+    CHECK(one->databases().at(0).hash == replicas[0]->databases().at(0).hash);
   }
 }
 

@@ -11,7 +11,8 @@
 #if defined(QUORLITE_TEST_LIBRAFT)
 #include "quorlite/raft/libraft.hpp"
 
-template class quorlite::replica<quorlite::libraft, quorlite::file_storage>;
+template quorlite::result<quorlite::replica> quorlite::replica::start(
+    quorlite::libraft&, quorlite::file_storage&, const quorlite::replica_options&);
 #endif
 
 namespace quorlite {

@@ -261,11 +261,11 @@ golden_content content_of(Replica& from) {
   std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   for (const auto& one : all) {
     found.databases.push_back({{"name", one.name},
-                               {"page_size", one.state.page_size},
-                               {"page_count", one.state.page_count},
-                               {"version", one.state.counted().value},
-                               {"hash", hex_of(one.state.hash)}});
-    if (one.state.page_count != 0) {
+                               {"page_size", one.page_size},
+                               {"page_count", one.page_count},
+                               {"version", one.version.value},
+                               {"hash", hex_of(one.hash)}});
+    if (one.page_count != 0) {
       auto db = from.open(one.name);
       REQUIRE(db.has_value());
       found.dumps.emplace_back(one.name, dump_of(*db));

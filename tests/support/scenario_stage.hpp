@@ -124,7 +124,7 @@ class scenario_stage {
       if (name == "seed") {
         options.seed = value + seed_offset_;
       } else if (name == "entry_bytes") {
-        each.commits.entry_bytes = static_cast<std::size_t>(value);
+        each.entry_bytes = static_cast<std::size_t>(value);
       } else if (name == "one_at_a_time") {
         options.raft.window_entries = 1;
       } else if (name == "snapshot_every") {
@@ -279,7 +279,7 @@ class scenario_stage {
       tell_outcome(name, server(words));
     } else if (verb == "snapshots") {
       const server_id of = server(words);
-      const machine_counters counted = cluster_->replica(of).counters();
+      const machine_counters counted = cluster_->replica(of).metrics().machine;
       say(name_of(of) + " took " + std::to_string(counted.snapshots_taken) + ", installed " +
           std::to_string(counted.snapshots_installed));
     } else if (verb == "flush") {
@@ -307,7 +307,7 @@ class scenario_stage {
       fail(name_of(where) + " cannot flush");
       return;
     }
-    const bool staged = replica.machine().durable().index < replica.applied().index;
+    const bool staged = replica.metrics().durable.index < replica.applied().index;
     say(name_of(where) + (staged ? " has parts staged" : " has nothing staged"));
   }
 

@@ -15,6 +15,7 @@
 #include "quorlite/replica.hpp"
 #include "support/manual_consensus.hpp"
 #include "support/sql.hpp"
+#include "support/started_replica.hpp"
 
 namespace quorlite_tests {
 
@@ -34,15 +35,15 @@ struct ruling {
 /// Options of a replica whose clients are impatient. @param entry_bytes where transactions are cut
 inline replica_options impatient(std::size_t entry_bytes = 65536) {
   replica_options options;
-  options.commits.commit_timeout = milliseconds{10};
-  options.commits.entry_bytes = entry_bytes;
+  options.commit_timeout = milliseconds{10};
+  options.entry_bytes = entry_bytes;
   return options;
 }
 
 /// Leads in term 1 from the start. Entries for which there is no ruling are committed at once.
 class scripted_replica {
  public:
-  using replica_type = quorlite::replica<manual_consensus, memory_storage>;
+  using replica_type = quorlite::tests::started_replica<manual_consensus, memory_storage>;
   using proposed_entry = manual_consensus::proposed_entry;
 
   explicit scripted_replica(replica_options options = impatient())

@@ -23,6 +23,7 @@
 #include "quorlite/testing/test_raft.hpp"
 #include "quorlite/transfer.hpp"
 #include "support/sql.hpp"
+#include "support/started_replica.hpp"
 #include "support/temporary_directory.hpp"
 
 namespace {
@@ -49,7 +50,7 @@ class single {
   template <class Place>
   explicit single(std::size_t memory_bytes, Place& place)
       : make_([&place] { return storage_on(place); }) {
-    options_.machine.memory_bytes = memory_bytes;
+    options_.memory_bytes = memory_bytes;
     start();
   }
   ~single() { simulation_.finish_clients(); }
@@ -74,8 +75,8 @@ class single {
     raft_.reset();
     storage_.reset();
   }
-  [[nodiscard]] replica<test_raft, Storage>& operator*() { return *replica_; }
-  [[nodiscard]] replica<test_raft, Storage>* operator->() { return &*replica_; }
+  [[nodiscard]] quorlite::tests::started_replica<test_raft, Storage>& operator*() { return *replica_; }
+  [[nodiscard]] quorlite::tests::started_replica<test_raft, Storage>* operator->() { return &*replica_; }
   [[nodiscard]] connection open(const std::string& name = "app.db") {
     return replica_->open(name).value();
   }
@@ -86,7 +87,7 @@ class single {
   std::function<std::unique_ptr<Storage>()> make_;
   std::unique_ptr<Storage> storage_;
   std::optional<test_raft> raft_;
-  std::optional<replica<test_raft, Storage>> replica_;
+  std::optional<quorlite::tests::started_replica<test_raft, Storage>> replica_;
 };
 
 using file_single = single<file_storage>;

@@ -11,6 +11,7 @@
 #include "catch2_shim.hpp"
 #include "support/go_dqlite_history.hpp"
 #include "support/sql.hpp"
+#include "support/started_replica.hpp"
 #include "unit/codec_support.hpp"
 
 namespace {
@@ -311,7 +312,7 @@ namespace {
 
 replica_options with_legacy() {
   replica_options options;
-  options.machine.legacy = &go_dqlite_format();
+  options.legacy = &go_dqlite_format();
   return options;
 }
 
@@ -320,7 +321,7 @@ struct cluster_of_two {
   struct member {
     manual_consensus engine;
     memory_storage storage;
-    replica<manual_consensus, memory_storage> node{engine, storage, with_legacy()};
+    quorlite::tests::started_replica<manual_consensus, memory_storage> node{engine, storage, with_legacy()};
   };
   member leader;
   member follower;

@@ -206,11 +206,11 @@ TEST_CASE("the outcome comes in a snapshot to the server that lost the answer an
     connection db = cluster.connect(lost.leader);
     insert_rows(db, 30);
   }
-  machine_counters counted = cluster.replica(lost.old_leader).counters();
+  machine_counters counted = cluster.replica(lost.old_leader).metrics().machine;
   REQUIRE(counted.snapshots_installed == 0);
   REQUIRE(cluster.replica(lost.old_leader).outcome(lost.id) == transaction_outcome::undecided);
   heal(cluster);
-  counted = cluster.replica(lost.old_leader).counters();
+  counted = cluster.replica(lost.old_leader).metrics().machine;
   REQUIRE(counted.snapshots_installed > 0);
   CHECK(cluster.replica(lost.old_leader).outcome(lost.id) == expected_of(lost));
   CHECK(cluster.are_identical());

@@ -12,6 +12,7 @@
 #include "quorlite/detail/legacy/go_dqlite_snapshot.hpp"
 #include "support/go_dqlite_history.hpp"
 #include "support/sql.hpp"
+#include "support/started_replica.hpp"
 #include "unit/codec_support.hpp"
 
 namespace {
@@ -247,8 +248,8 @@ TEST_CASE("stock SQLite opens what is written, natively changed pages included")
   manual_consensus engine;
   memory_storage storage;
   replica_options options;
-  options.machine.legacy = &go_dqlite_format();
-  replica<manual_consensus, memory_storage> node{engine, storage, options};
+  options.legacy = &go_dqlite_format();
+  quorlite::tests::started_replica<manual_consensus, memory_storage> node{engine, storage, options};
   const made_database made("a.db");
   auto stage = node.machine().begin_restore().value();
   REQUIRE_FALSE(stage->append(snapshot_of(50, {{"a.db", both_parts(made)}})));

@@ -20,6 +20,7 @@
 #include "quorlite/detail/machine/transaction.hpp"
 #include "quorlite/detail/machine/transaction_assembly.hpp"
 #include "quorlite/detail/pages/registry.hpp"
+#include "quorlite/detail/replica/replica_access.hpp"
 #include "quorlite/detail/sqlite/vfs.hpp"
 #include "quorlite/testing/cluster.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
@@ -31,7 +32,13 @@ namespace {
 
 using namespace quorlite_tests;
 using codec_test::from_hex;
+using quorlite::detail::replica_access;
 using kind = ruling::kind;
+
+/// Of the only database there is.
+std::shared_ptr<page_store> store_of(scripted_replica& on) {
+  return replica_access::state(on.replica()).databases().existing().at(0)->store();
+}
 
 constexpr term first_term{1};
 constexpr term second_term{2};
@@ -275,7 +282,7 @@ TEST_CASE("W6: a restore leaves nothing of the old state, and open connections s
   CHECK(ask(db, "PRAGMA integrity_check") == "ok");
   CHECK(ask(gone, "SELECT count(*) FROM sqlite_master") == "0");
   REQUIRE(to->databases().size() == 1);
-  CHECK(to->databases()[0].state == from.on->databases()[0].state);
+  CHECK(store_of(to)->committed() == store_of(from.on)->committed());
   CHECK(to->outcome(known) == transaction_outcome::committed);
   CHECK(to.snapshot() == sent);
 }
@@ -590,11 +597,11 @@ TEST_CASE("W21: connections that come, fail, lose their commits and go leave not
     one = connection{};
     if (round == 9) {
       memory = sqlite3_memory_used();
-      versions = a.on->databases()[0].memory.images;
+      versions = store_of(a.on)->usage().images;
     }
   }
   CHECK(sqlite3_memory_used() <= *memory);
-  CHECK(a.on->databases()[0].memory.images <= *versions);
+  CHECK(store_of(a.on)->usage().images <= *versions);
 }
 
 TEST_CASE("W22: a snapshot shares its pages with the database and holds up no write") {
@@ -646,7 +653,8 @@ TEST_CASE("W23: equality is checked byte by byte, with two databases and leaders
     for (const char* const name : {"one.db", "two.db"}) {
       std::vector<database_copy> copies;
       for (const server_id id : cluster.servers()) {
-        const auto store = cluster.replica(id).machine().databases().find(name)->store();
+        const auto store =
+            replica_access::state(cluster.replica(id)).databases().find(name)->store();
         copies.push_back(copy_of(store, store->pin_committed()));
         CHECK(copies.back().pages == copies.front().pages);
         CHECK(copies.back().hash == copies.front().state.hash);

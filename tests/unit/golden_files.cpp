@@ -31,6 +31,7 @@
 #include "support/golden_content.hpp"
 #include "support/log_player.hpp"
 #include "support/sql.hpp"
+#include "support/started_replica.hpp"
 #include "support/temporary_directory.hpp"
 
 namespace {
@@ -82,8 +83,8 @@ class mortal_file_system : public posix_file_system {
 };
 
 using files = basic_file_storage<mortal_file_system>;
-using file_replica = replica<log_player, files>;
-using memory_replica = replica<log_player, memory_storage>;
+using file_replica = quorlite::tests::started_replica<log_player, files>;
+using memory_replica = quorlite::tests::started_replica<log_player, memory_storage>;
 
 // ---- writing ---------------------------------------------------------------------------
 
@@ -170,7 +171,7 @@ void leave_staged(Replica& in, log_player& log) {
 
 replica_options many_entries() {
   replica_options options;
-  options.commits.entry_bytes = small_entries;
+  options.entry_bytes = small_entries;
   return options;
 }
 
@@ -307,7 +308,7 @@ void check_goes_on(log_player player, Make make) {
   const std::string query = "SELECT count(*) FROM note WHERE text = 'and so on'";
   {
     const auto storage = make();
-    replica<log_player, storage_type> in(player, *storage);
+    quorlite::tests::started_replica<log_player, storage_type> in(player, *storage);
     REQUIRE_FALSE(in.status());
     connection app = open(in, "app.db", 0);
     must(app, "INSERT INTO note(text) VALUES('and so on')");
@@ -316,7 +317,7 @@ void check_goes_on(log_player player, Make make) {
   }
   log_player again = player;
   const auto storage = make();
-  replica<log_player, storage_type> in(again, *storage);
+  quorlite::tests::started_replica<log_player, storage_type> in(again, *storage);
   REQUIRE_FALSE(in.status());
   connection app = open(in, "app.db", 0);
   CHECK(ask(app, query) == "1");

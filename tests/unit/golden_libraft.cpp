@@ -35,6 +35,7 @@
 #include "support/libraft_cluster.hpp"
 #include "support/log_player.hpp"
 #include "support/sql.hpp"
+#include "support/started_replica.hpp"
 #include "support/temporary_directory.hpp"
 
 namespace {
@@ -102,11 +103,11 @@ class keeping_libraft : public libraft {
 };
 
 using files = file_storage;
-using node_type = replica<keeping_libraft, files>;
+using node_type = quorlite::tests::started_replica<keeping_libraft, files>;
 
 replica_options many_entries() {
   replica_options options;
-  options.commits.entry_bytes = 5000;
+  options.entry_bytes = 5000;
   return options;
 }
 

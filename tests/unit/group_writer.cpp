@@ -28,12 +28,6 @@ write_result insert(replica_cluster& cluster, server_id at, std::int64_t value) 
   });
 }
 
-replica_options with_groups(const group_options& groups) {
-  replica_options all;
-  all.groups = groups;
-  return all;
-}
-
 server_id start(replica_cluster& cluster) {
   const server_id leader = cluster.wait_for_leader().value();
   connection db = cluster.connect(leader);
@@ -56,7 +50,7 @@ TEST_CASE("64 clients in write() share transactions, on fibers and on threads al
   const auto events_of = [](std::uint64_t seed, engine_kind kind) {
     replica_cluster cluster({.seed = seed, .engine = kind});
     const server_id leader = start(cluster);
-    const std::uint64_t before = cluster.replica(leader).proposals().transactions;
+    const std::uint64_t before = cluster.replica(leader).metrics().proposed.transactions;
     int failures = 0;
     for (int client = 0; client < 64; ++client) {
       cluster.simulation().spawn([&, client] {
@@ -68,10 +62,10 @@ TEST_CASE("64 clients in write() share transactions, on fibers and on threads al
     finish_clients(cluster);
     CHECK(failures == 0);
     CHECK(ask(cluster.connect(leader), "SELECT count(*), count(DISTINCT x) FROM t") == "256|256");
-    const group_counters counted = cluster.replica(leader).groups();
+    const group_counters counted = cluster.replica(leader).metrics().groups;
     CHECK(counted.closures == 256);
     CHECK(counted.groups <= 32);  // four rounds, and some that go ahead of them
-    CHECK(cluster.replica(leader).proposals().transactions - before == counted.groups);
+    CHECK(cluster.replica(leader).metrics().proposed.transactions - before == counted.groups);
     REQUIRE(cluster.wait_until_even());
     CHECK(cluster.are_identical());
     return cluster.simulation().event_hash();
@@ -122,9 +116,9 @@ TEST_CASE("a leader that falls with groups on their way answers every closure tr
 }
 
 TEST_CASE("a writer of its own that sits there makes write() busy, and then it goes on") {
-  group_options impatient;
-  impatient.connections.busy_timeout = milliseconds{50};
-  replica_cluster cluster({.seed = 23}, with_groups(impatient));
+  replica_options impatient;
+  impatient.group_connections.busy_timeout = milliseconds{50};
+  replica_cluster cluster({.seed = 23}, impatient);
   const server_id leader = start(cluster);
   connection idle = cluster.connect(leader);
   REQUIRE(run(idle, "BEGIN IMMEDIATE") == SQLITE_OK);
@@ -145,11 +139,11 @@ TEST_CASE("closures that get no turn are busy in time, and too many are so at on
   const bounds each =
       GENERATE(bounds{100, milliseconds{50}, 5}, bounds{3, milliseconds{60'000}, 2});
   CAPTURE(each.waiting);
-  group_options few;
-  few.waiting = each.waiting;
-  few.timeout = each.timeout;
+  replica_options few;
+  few.group_waiting = each.waiting;
+  few.group_timeout = each.timeout;
   few.groups = 1;
-  replica_cluster cluster({.seed = 24}, with_groups(few));
+  replica_cluster cluster({.seed = 24}, few);
   const server_id leader = start(cluster);
   cluster.simulation().isolate(leader);  // the first group now waits for a quorum
   std::vector<write_result> answers(6);

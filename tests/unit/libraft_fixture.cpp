@@ -16,6 +16,7 @@
 #include "quorlite/storage/memory.hpp"
 #include "quorlite/testing/consensus_conformance.hpp"
 #include "support/libraft_fixture.hpp"
+#include "support/started_replica.hpp"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define QUORLITE_TEST_LEAKS 1
@@ -488,7 +489,7 @@ TEST_CASE("a log at its limit refuses proposals until a snapshot makes room, and
 
 namespace {
 
-using node_type = replica<fixture_raft, memory_storage>;
+using node_type = quorlite::tests::started_replica<fixture_raft, memory_storage>;
 
 struct replicas {
   explicit replicas(const libraft_options& options)

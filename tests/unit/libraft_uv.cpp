@@ -23,6 +23,7 @@
 #include "support/libraft_cluster.hpp"
 #include "support/libraft_fixture.hpp"
 #include "support/seen_closes.hpp"
+#include "support/started_replica.hpp"
 
 namespace {
 
@@ -31,7 +32,7 @@ using namespace quorlite;
 using namespace quorlite::detail;
 using quorlite::tests::libraft_places;
 using quorlite::tests::wait_until;
-using node_type = replica<libraft, memory_storage>;
+using node_type = quorlite::tests::started_replica<libraft, memory_storage>;
 
 int run(sqlite3* db, const std::string& sql) {
   return sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);

@@ -152,10 +152,10 @@ TEST_CASE("two attached replicated databases commit in one entry, or not at all"
   connection db = cluster.connect(leader, "one.db");
   REQUIRE(run(db, "ATTACH 'two.db' AS two") == SQLITE_OK);
   REQUIRE(run(db, "CREATE TABLE main.t(x); CREATE TABLE two.t(x)") == SQLITE_OK);
-  const std::uint64_t before = cluster.replica(leader).proposals().transactions;
+  const std::uint64_t before = cluster.replica(leader).metrics().proposed.transactions;
   REQUIRE(run(db, "BEGIN; INSERT INTO main.t VALUES(1); INSERT INTO two.t VALUES(1); COMMIT") ==
           SQLITE_OK);
-  CHECK(cluster.replica(leader).proposals().transactions == before + 1);
+  CHECK(cluster.replica(leader).metrics().proposed.transactions == before + 1);
 
   cluster.simulation().depose_leader_when(
       commit_phase::enqueued, cluster.simulation().node(leader).leading_state().commands + 1,
@@ -195,7 +195,7 @@ TEST_CASE("a replica that crashed comes back from its storage and the log, byte-
   connection back = cluster.connect(victim);
   CHECK(number(back, "SELECT count(*) FROM t") == 60);
   if (snapshots_every != 0) {
-    CHECK(cluster.replica(victim).counters().snapshots_installed > 0);
+    CHECK(cluster.replica(victim).metrics().machine.snapshots_installed > 0);
   }
 }
 
@@ -216,7 +216,7 @@ TEST_CASE("a restore with readers open leaves them their state; the next stateme
   }
   cluster.simulation().heal();
   REQUIRE(cluster.wait_until_even());
-  CHECK(cluster.replica(away).counters().snapshots_installed > 0);
+  CHECK(cluster.replica(away).metrics().machine.snapshots_installed > 0);
   CHECK(number(reader, "SELECT count(*) FROM t") == 1);
   REQUIRE(run(reader, "COMMIT") == SQLITE_OK);
   CHECK(number(reader, "SELECT count(*) FROM t") == 61);

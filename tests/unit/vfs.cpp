@@ -96,7 +96,8 @@ TEST_CASE("a refused commit is rolled back, says why, and leaves the connection 
               {errc::too_large, SQLITE_FULL},
               {errc::leadership_lost, sqlite_outcome_unknown},
               {errc::timed_out, sqlite_outcome_unknown},
-              {errc::stopped, sqlite_outcome_unknown}};
+              {errc::stopped_in_flight, sqlite_outcome_unknown},
+              {errc::stopped, sqlite_not_leader}};
   for (const auto& row : rows) {
     for (const std::string statement :
          {"INSERT INTO t VALUES(1)", "BEGIN; INSERT INTO t VALUES(1); COMMIT", "CREATE TABLE u(y)",

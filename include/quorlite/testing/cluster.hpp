@@ -21,11 +21,9 @@ inline namespace QUORLITE_ABI {
 /// as in the simulation. Time passes only while something waits or the simulation is run.
 class replica_cluster {
  public:
-  using replica_type = quorlite::replica<test_raft, memory_storage>;
-
   /// Starts every replica. @pre the names of the options' files are left to the replicas
   explicit replica_cluster(simulation_options options, replica_options each = {});
-  /// Clients that still wait are let go; connections must be closed before.
+  /// Clients that still wait are let go.
   ~replica_cluster() { simulation_.finish_clients(); }
   replica_cluster(const replica_cluster&) = delete;
   replica_cluster& operator=(const replica_cluster&) = delete;
@@ -33,10 +31,10 @@ class replica_cluster {
   [[nodiscard]] testing::simulation& simulation() noexcept { return simulation_; }
   [[nodiscard]] std::vector<server_id> servers() const { return simulation_.servers(); }
   /// @pre it was not taken down
-  [[nodiscard]] replica_type& replica(server_id id) { return *at(id).replica; }
+  [[nodiscard]] quorlite::replica& replica(server_id id) { return at(id).replica; }
   [[nodiscard]] memory_storage& storage(server_id id) { return at(id).storage; }
   [[nodiscard]] bool is_up(server_id id) {
-    return at(id).replica.has_value() && simulation_.running(id);
+    return at(id).replica && simulation_.running(id);
   }
 
   /// An ordinary connection. @pre the replica is up
@@ -48,11 +46,11 @@ class replica_cluster {
   [[nodiscard]] std::optional<server_id> wait_for_leader(
       std::optional<server_id> but = std::nullopt, milliseconds limit = milliseconds{20'000});
 
-  /// The process is gone: its connections must be closed next, then take_down or restart it.
+  /// The process is gone: take_down or restart it next.
   void crash(server_id id) { simulation_.crash(id); }
-  /// Destroys the replica of a server that crashed. @pre its connections are closed
+  /// Destroys the replica of a server that crashed. Its connections are told so.
   void take_down(server_id id);
-  /// A new process on the same disks. @pre crashed, and its connections are closed
+  /// A new process on the same disks. @pre crashed
   void restart(server_id id);
 
   /// Runs the simulation until every replica that is up has applied the same and nothing is under
@@ -68,7 +66,7 @@ class replica_cluster {
   struct server {
     memory_storage storage;
     std::optional<test_raft> raft;
-    std::optional<replica_type> replica;
+    quorlite::replica replica;
   };
 
   [[nodiscard]] server& at(server_id id) {

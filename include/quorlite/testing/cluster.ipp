@@ -4,14 +4,15 @@
 
 #include "quorlite/testing/cluster.hpp"
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "quorlite/config.hpp"
-#include "quorlite/detail/pages/page_store.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
@@ -44,7 +45,7 @@ QUORLITE_DECL std::optional<server_id> replica_cluster::wait_for_leader(
 }
 
 QUORLITE_DECL void replica_cluster::take_down(server_id id) {
-  at(id).replica.reset();
+  at(id).replica = {};
   at(id).raft.reset();
 }
 
@@ -54,17 +55,16 @@ QUORLITE_DECL void replica_cluster::restart(server_id id) {
 }
 
 QUORLITE_DECL bool replica_cluster::are_identical() {
-  std::optional<std::vector<std::pair<std::string, quorlite::detail::page_store::state>>> first;
+  using content =
+      std::tuple<std::string, version_number, std::uint32_t, std::uint64_t, std::uint64_t>;
+  std::optional<std::vector<content>> first;
   for (const server_id id : servers()) {
     if (!is_up(id)) {
       continue;
     }
-    std::vector<std::pair<std::string, quorlite::detail::page_store::state>> here;
-    for (const auto& one : replica(id).databases()) {
-      quorlite::detail::page_store::state state = one.state;
-      state.version = state.counted();  // the rest of the number is the replica's own business
-      state.uncounted = 0;
-      here.emplace_back(one.name, state);
+    std::vector<content> here;
+    for (const database_status& one : replica(id).databases()) {
+      here.emplace_back(one.name, one.version, one.page_size, one.page_count, one.hash);
     }
     if (first.has_value() && *first != here) {
       return false;
@@ -77,8 +77,9 @@ QUORLITE_DECL bool replica_cluster::are_identical() {
 QUORLITE_DECL void replica_cluster::start(server_id id) {
   server& one = at(id);
   one.raft.emplace(simulation_, id);
-  one.replica.emplace(*one.raft, one.storage, each_);
-  QUORLITE_ASSERT(!one.replica->status());
+  result<quorlite::replica> started = quorlite::replica::start(*one.raft, one.storage, each_);
+  QUORLITE_ASSERT(started.has_value());
+  one.replica = std::move(*started);
 }
 
 QUORLITE_DECL bool replica_cluster::is_even() {

@@ -35,6 +35,14 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+/// See replica_options, which has the same names.
+struct proposer_options {
+  milliseconds commit_timeout{30'000};
+  std::size_t entry_bytes = std::size_t{1} << 20U;
+  std::size_t in_flight_bytes = std::size_t{64} << 20U;
+  bool wait_until_certain = false;
+};
+
 /// Application threads. Engine, machine and flushes outlive it.
 class proposer final : public vfs_host {
  public:
@@ -60,7 +68,7 @@ class proposer final : public vfs_host {
   /// @returns failure::not_applied, failure::outcome_unknown, failure::fatal
   [[nodiscard]] std::error_code submit(decltype(command::body) body);
   /// Asks the engine for a read barrier and waits for it. @pre the engine declares them
-  /// @returns errc::not_leader, whatever went wrong
+  /// @returns errc::not_leader, leadership_lost, timed_out, stopped, halted, overloaded, log_failed
   [[nodiscard]] std::error_code read_barrier(milliseconds limit);
 
   [[nodiscard]] proposer_counters counters() const;

@@ -33,10 +33,10 @@ QUORLITE_DECL result<write_ticket> proposer::begin_write(const page_store& store
   term led;
   {
     const auto held = machine_.hold();
-    if (!machine_.leader().leading) {
-      return fail(machine_.health().halted ? errc::halted : errc::not_leader);
-    }
     led = machine_.leader().term;
+    if (const std::error_code error = machine_.proposals().may_propose(led)) {
+      return fail(error);
+    }
   }
   const write_ticket ticket{led, store.epoch()};
   if (base.doomed() || base.version() != store.head().version) {
@@ -201,18 +201,47 @@ QUORLITE_DECL std::error_code proposer::submit(decltype(command::body) body) {
   return conclude(own);
 }
 
+/// Under the machine's lock. A barrier changes nothing, so why it failed is all there is to say.
+[[nodiscard]] inline std::error_code barrier_answer(const proposal& asked,
+                                                    const machine_state& machine) {
+  if (asked.state == proposal_state::applied) {
+    return {};
+  }
+  if (machine.health().halted) {
+    return make_error_code(errc::halted);
+  }
+  if (asked.state == proposal_state::waiting) {
+    return make_error_code(errc::timed_out);
+  }
+  switch (asked.why) {
+    case settle_reason::busy: return make_error_code(errc::overloaded);
+    case settle_reason::leadership_lost: return make_error_code(errc::leadership_lost);
+    case settle_reason::log_failed: return make_error_code(errc::log_failed);
+    case settle_reason::timed_out: return make_error_code(errc::timed_out);
+    case settle_reason::stopped: return make_error_code(errc::stopped);
+    case settle_reason::none:
+    case settle_reason::not_leader:
+    case settle_reason::stale_term:
+    case settle_reason::too_large: break;
+  }
+  return make_error_code(errc::not_leader);
+}
+
 QUORLITE_DECL std::error_code proposer::read_barrier(milliseconds limit) {
   const row asked = make_row();
   proposal_token token;
   {
     const auto held = machine_.hold();
+    const std::error_code error = machine_.proposals().may_propose(machine_.leader().term);
+    if (error == errc::stopped || error == errc::halted) {
+      return error;
+    }
     token = machine_.proposals().add_barrier(asked);
   }
   engine_.read_barrier(token);
   static_cast<void>(asked->signal.wait(engine_, limit));
   const auto held = machine_.hold();
-  return asked->state == proposal_state::applied ? std::error_code{}
-                                                 : make_error_code(errc::not_leader);
+  return barrier_answer(*asked, machine_);
 }
 
 // ---- what became of it
@@ -223,14 +252,20 @@ QUORLITE_DECL std::error_code proposer::read_barrier(milliseconds limit) {
     case settle_reason::too_large: return errc::too_large;
     case settle_reason::busy:
       return errc::overloaded;  // the head is gone already: from the top, not just COMMIT again
-    default: return errc::stale_term;
+    case settle_reason::stopped: return errc::stopped;
+    case settle_reason::log_failed: return errc::log_failed;
+    case settle_reason::none:
+    case settle_reason::stale_term:
+    case settle_reason::leadership_lost:
+    case settle_reason::timed_out: break;
   }
+  return errc::stale_term;
 }
 [[nodiscard]] inline errc loss_of(settle_reason why) noexcept {
   switch (why) {
-    case settle_reason::log_failed: return errc::log_failed;
+    case settle_reason::log_failed: return errc::log_failed_in_flight;
     case settle_reason::timed_out: return errc::timed_out;
-    case settle_reason::stopped: return errc::stopped;
+    case settle_reason::stopped: return errc::stopped_in_flight;
     default: return errc::leadership_lost;
   }
 }

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <system_error>
@@ -15,6 +16,7 @@
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
+#include "quorlite/detail/core/storage_gate.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
@@ -72,86 +74,127 @@ class storage_port {
   [[nodiscard]] virtual std::error_code publish(content_writer& stage,
                                                 const base_position& position) = 0;
 
+  /// The storage's time is over: waits for the calls that run, and lets go of all that the storage
+  /// gave out. Whatever is asked from now on, of the port or through something that it made, is
+  /// answered with errc::stopped. Any thread.
+  virtual void leave() noexcept = 0;
+
  protected:
   storage_port() = default;
   ~storage_port() = default;
 };
 
-/// The port of one storage, which must outlive it and all that it gave out.
+/// The port of one storage, which must outlive it, or its leave().
 template <storage Storage>
 class storage_port_of final : public storage_port {
  public:
-  explicit storage_port_of(Storage& storage) noexcept : storage_(storage) {}
+  explicit storage_port_of(Storage& storage) : storage_(storage) {}
   ~storage_port_of() = default;
 
   [[nodiscard]] bool keeps_page_hashes() const noexcept override {
     return Storage::abilities.page_hashes;
   }
-  [[nodiscard]] result<recovery> recover() override { return storage_.recover(); }
+  [[nodiscard]] result<recovery> recover() override {
+    const visit inside(*gate_);
+    return inside ? storage_.recover() : fail(errc::stopped);
+  }
   [[nodiscard]] result<std::shared_ptr<const stored_content>> open(
       std::string_view name, std::uint32_t page_size) override {
-    return held(storage_, storage_.open(name, page_size));
+    const visit inside(*gate_);
+    return inside ? held({storage_, gate_}, storage_.open(name, page_size)) : fail(errc::stopped);
   }
   [[nodiscard]] result<std::unique_ptr<content_writer>> begin_flush(log_index ahead) override {
-    return writer_of(storage_.begin_flush(ahead));
+    const visit inside(*gate_);
+    return inside ? writer_of(storage_.begin_flush(ahead)) : fail(errc::stopped);
   }
   [[nodiscard]] result<std::unique_ptr<content_writer>> begin_stage() override {
-    return writer_of(storage_.begin_stage());
+    const visit inside(*gate_);
+    return inside ? writer_of(storage_.begin_stage()) : fail(errc::stopped);
   }
   [[nodiscard]] std::error_code commit(content_writer& flush,
                                        const base_position& position) override {
-    return storage_.commit(std::move(static_cast<writer<flush_type>&>(flush).own), position);
+    const visit inside(*gate_);
+    return inside ? storage_.commit(std::move(*static_cast<writer<flush_type>&>(flush).own),
+                                    position)
+                  : make_error_code(errc::stopped);
   }
   [[nodiscard]] std::error_code publish(content_writer& stage,
                                         const base_position& position) override {
-    return storage_.publish(std::move(static_cast<writer<stage_type>&>(stage).own), position);
+    const visit inside(*gate_);
+    return inside ? storage_.publish(std::move(*static_cast<writer<stage_type>&>(stage).own),
+                                     position)
+                  : make_error_code(errc::stopped);
   }
+  void leave() noexcept override { gate_->close(); }
 
  private:
   using handle_type = typename Storage::database_type;
   using flush_type = typename Storage::flush_type;
   using stage_type = typename Storage::stage_type;
+  using visit = storage_gate::visit;
 
-  struct content final : stored_content {
-    content(const Storage& from, handle_type handle) : storage(from), own(std::move(handle)) {}
+  /// A storage, and the way to it.
+  struct origin {
+    const Storage& storage;
+    std::shared_ptr<storage_gate> gate;
+  };
+
+  struct content final : stored_content, storage_gate::holder {
+    content(origin of, handle_type handle) : from(std::move(of)), own(std::move(handle)) {
+      from.gate->add(*this);
+    }
+    ~content() override { from.gate->remove(*this); }
     [[nodiscard]] std::error_code read(page_number number, bytes_span into) const override {
-      return storage.read(own, number, into);
+      const visit inside(*from.gate);
+      return inside ? from.storage.read(*own, number, into) : make_error_code(errc::stopped);
     }
     [[nodiscard]] std::error_code read_hashes(
         [[maybe_unused]] page_number first,
         [[maybe_unused]] std::span<std::uint64_t> into) const override {
       if constexpr (Storage::abilities.page_hashes) {
-        return storage.read_hashes(own, first, into);
+        const visit inside(*from.gate);
+        return inside ? from.storage.read_hashes(*own, first, into)
+                      : make_error_code(errc::stopped);
       } else {
         return make_error_code(errc::unsupported);
       }
     }
-    const Storage& storage;
-    const handle_type own;
+    void let_go() noexcept override { own.reset(); }
+
+    const origin from;
+    std::optional<handle_type> own;
   };
 
   template <class Writer>
-  struct writer final : content_writer {
-    writer(const Storage& from, Writer begun) : storage(from), own(std::move(begun)) {}
+  struct writer final : content_writer, storage_gate::holder {
+    writer(origin of, Writer begun) : from(std::move(of)), own(std::move(begun)) {
+      from.gate->add(*this);
+    }
+    ~writer() override { from.gate->remove(*this); }
     [[nodiscard]] result<std::shared_ptr<const stored_content>> open(
         std::string_view name, std::uint32_t page_size) override {
-      return held(storage, own.open(name, page_size));
+      const visit inside(*from.gate);
+      return inside ? held(from, own->open(name, page_size)) : fail(errc::stopped);
     }
     [[nodiscard]] std::error_code write(const stored_content& to, std::span<const page_view> sorted,
                                         std::uint64_t page_count) override {
-      return own.write(static_cast<const content&>(to).own, sorted, page_count);
+      const visit inside(*from.gate);
+      return inside ? own->write(*static_cast<const content&>(to).own, sorted, page_count)
+                    : make_error_code(errc::stopped);
     }
-    const Storage& storage;
-    Writer own;
+    void let_go() noexcept override { own.reset(); }
+
+    const origin from;
+    std::optional<Writer> own;
   };
 
   [[nodiscard]] static result<std::shared_ptr<const stored_content>> held(
-      const Storage& from, result<handle_type> handle) {
+      const origin& from, result<handle_type> handle) {
     if (!handle) {
       return fail(handle.error());
     }
     return std::shared_ptr<const stored_content>(
-        std::make_shared<const content>(from, std::move(*handle)));
+        std::make_shared<content>(from, std::move(*handle)));
   }
   template <class Writer>
   [[nodiscard]] result<std::unique_ptr<content_writer>> writer_of(result<Writer> begun) {
@@ -159,10 +202,11 @@ class storage_port_of final : public storage_port {
       return fail(begun.error());
     }
     return std::unique_ptr<content_writer>(
-        std::make_unique<writer<Writer>>(storage_, std::move(*begun)));
+        std::make_unique<writer<Writer>>(origin{storage_, gate_}, std::move(*begun)));
   }
 
   Storage& storage_;
+  const std::shared_ptr<storage_gate> gate_ = std::make_shared<storage_gate>();
 };
 
 }  // namespace detail

@@ -23,7 +23,7 @@ QUORLITE_DECL std::error_code libraft_error(int code) noexcept {
     case RAFT_NOTLEADER: return make_error_code(errc::not_leader);
     case RAFT_LEADERSHIPLOST: return make_error_code(errc::leadership_lost);
     case RAFT_SHUTDOWN:
-    case RAFT_CANCELED: return make_error_code(errc::stopped);
+    case RAFT_CANCELED: return make_error_code(errc::stopped_in_flight);
     case RAFT_CANTCHANGE:
     case RAFT_NOCONNECTION:
     case RAFT_BUSY: return make_error_code(errc::busy);

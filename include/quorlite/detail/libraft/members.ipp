@@ -37,8 +37,8 @@ QUORLITE_DECL void libraft_members::transfer_to_anyone() noexcept {
 }
 
 QUORLITE_DECL void libraft_members::sweep() noexcept {
-  answer(change_, make_error_code(errc::stopped));
-  answer(transfer_, make_error_code(errc::stopped));
+  answer(change_, make_error_code(errc::stopped_in_flight));
+  answer(transfer_, make_error_code(errc::stopped_in_flight));
 }
 
 QUORLITE_DECL void libraft_members::change(request_type asked) noexcept {

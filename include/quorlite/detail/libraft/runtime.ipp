@@ -280,7 +280,7 @@ QUORLITE_DECL void libraft_runtime::turn_away(libraft_mail mail) noexcept {
     machine_->settled(one, outcome::not_applied, why);
   }
   for (const std::shared_ptr<libraft_request>& one : mail.requests) {
-    one->end(make_error_code(errc::stopped));
+    one->end(make_error_code(errc::stopped_in_flight));
   }
   tasks_.insert(tasks_.end(), mail.tasks.begin(), mail.tasks.end());
 }

@@ -213,7 +213,7 @@ QUORLITE_DECL apply_result machine_state::end_of_redo(apply_result said) {
       said == apply_result::halted) {
     return said;
   }
-  parts_->redo_until = {};
+  recover_until({});
   for (const std::shared_ptr<database>& target : parts_->databases.existing()) {
     const std::shared_ptr<page_store> store = target->store();
     if (store->sum_of_hashes() != store->committed().hash) {
@@ -227,7 +227,11 @@ QUORLITE_DECL apply_result machine_state::end_of_redo(apply_result said) {
 
 QUORLITE_DECL apply_result machine_state::halt(errc why, const std::string& what, log_index at) {
   if (!parts_->health.halted) {
-    parts_->health = {true, make_error_code(why), what + " log index " + std::to_string(at.value)};
+    quorlite::health& now = parts_->health;
+    now.halted = true;
+    now.error = make_error_code(why);
+    now.what = what + " log index " + std::to_string(at.value);
+    say("halted: " + now.what + ": " + now.error.message());
     drop_heads();
     parts_->proposals.close();
   }

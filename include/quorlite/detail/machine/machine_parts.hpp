@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/machine/machine_state.hpp"
@@ -33,6 +35,8 @@ struct machine_state::parts {
   log_index staged_up_to;  ///< entries above it, up to applied, are replayed for what they staged
   quorlite::health health;
   machine_counters counters;
+  std::vector<std::string> news;  ///< for the log function
+  bool silent = false;
   std::unique_ptr<restore_target> installed;  ///< the pages of a restore, for the next flush
 };
 

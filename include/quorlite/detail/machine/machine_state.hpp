@@ -51,11 +51,28 @@ class machine_state {
   using row = std::shared_ptr<proposal>;
   using stores = std::vector<std::shared_ptr<page_store>>;
 
+  /// The lock, for as long as it lives. What was said meanwhile is told when it is released.
+  class holder {
+   public:
+    explicit holder(const machine_state& of) : of_(of), lock_(of.mutex_) {}
+    holder(const holder&) = delete;
+    holder& operator=(const holder&) = delete;
+    ~holder() {
+      if (of_.has_news_) {
+        of_.tell(lock_);
+      }
+    }
+
+   private:
+    const machine_state& of_;
+    std::unique_lock<std::mutex> lock_;
+  };
+
   /// @param entry_terms the engine tells the true term of each entry
   machine_state(const fsm_options& options, bool entry_terms);
   ~machine_state();
 
-  [[nodiscard]] std::unique_lock<std::mutex> hold() const { return std::unique_lock(mutex_); }
+  [[nodiscard]] holder hold() const { return holder(*this); }
   [[nodiscard]] const fsm_options& options() const noexcept { return options_; }
   [[nodiscard]] registry& databases() noexcept;
   /// Knows the memory that all pages take.
@@ -101,10 +118,16 @@ class machine_state {
   apply_result end_of_redo(apply_result said);
   apply_result halt(errc why, const std::string& what, log_index at);
 
+  /// For fsm_options::log, once the lock is released.
+  void say(const std::string& text) noexcept;
+  void be_silent() noexcept;
+
   // ---- leadership, and what is proposed in it
 
   void change_leadership(const leadership& now);
   void settle(proposal_token which, outcome how, settle_reason why);
+  /// The engine does not run any more. Takes the lock itself.
+  void end() noexcept;
   /// Puts the versions on the heads and the row into the table, together, before propose() is
   /// called. @param entries of the transaction; their tokens are consecutive from the one returned
   /// @returns errc::not_leader, stale_term, halted: nothing was changed
@@ -135,10 +158,13 @@ class machine_state {
   void drop_heads();
   void drop_writes(const proposal& lost);
   void swap_in(restored_state state, stores& replaced);
+  void recover_until(log_index at) noexcept;
+  void tell(std::unique_lock<std::mutex>& held) const noexcept;
 
   const fsm_options options_;
   const bool entry_terms_;
   mutable std::mutex mutex_;
+  mutable bool has_news_ = false;
   const std::unique_ptr<parts> parts_;
 };
 

@@ -6,8 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <new>
+#include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/native.hpp"
@@ -50,6 +54,33 @@ QUORLITE_DECL std::unique_ptr<restore_target> machine_state::take_installed() no
   return std::move(parts_->installed);
 }
 
+// ---- what it says
+
+QUORLITE_DECL void machine_state::say(const std::string& text) noexcept try {
+  if (options_.log != nullptr && !parts_->silent) {
+    parts_->news.push_back(text);
+    has_news_ = true;
+  }
+} catch (const std::bad_alloc&) {  // then it stays unsaid
+}
+
+QUORLITE_DECL void machine_state::be_silent() noexcept {
+  const holder held(*this);
+  parts_->silent = true;
+  parts_->news.clear();
+  has_news_ = false;
+}
+
+QUORLITE_DECL void machine_state::tell(std::unique_lock<std::mutex>& held) const noexcept {
+  std::vector<std::string> news;
+  news.swap(parts_->news);
+  has_news_ = false;
+  held.unlock();
+  for (const std::string& text : news) {
+    options_.log(options_.log_context, text);
+  }
+}
+
 // ---- leadership
 
 QUORLITE_DECL void machine_state::change_leadership(const leadership& now) {
@@ -74,6 +105,12 @@ QUORLITE_DECL void machine_state::settle(proposal_token which, outcome how, sett
   } else if (how == outcome::unknown && settled->state == proposal_state::waiting) {
     parts_->proposals.doubt(settled, why);
   }  // good news is for apply to tell
+}
+
+QUORLITE_DECL void machine_state::end() noexcept {
+  const holder held(*this);
+  drop_heads();
+  parts_->proposals.end();
 }
 
 QUORLITE_DECL result<proposal_token> machine_state::enter(const row& proposed,
@@ -157,12 +194,18 @@ QUORLITE_DECL std::error_code machine_state::take_base(loaded_base&& base) {
     target->set_exists(true);
   }
   parts_->applied = base.found.at;
-  parts_->redo_until = base.found.ahead > parts_->applied.index ? base.found.ahead : log_index{};
+  recover_until(base.found.ahead > parts_->applied.index ? base.found.ahead : log_index{});
   parts_->staged_up_to = base.found.replay_from;
   parts_->durable = parts_->staged_up_to == parts_->applied.index
                         ? parts_->applied
                         : log_position{parts_->staged_up_to, {}};
   return {};
+}
+
+/// @param at 0: it stands at one position
+QUORLITE_DECL void machine_state::recover_until(log_index at) noexcept {
+  parts_->redo_until = at;
+  parts_->health.recovering = at.value != 0;
 }
 
 QUORLITE_DECL std::shared_ptr<pinned_state> machine_state::capture() const {
@@ -232,7 +275,7 @@ QUORLITE_DECL void machine_state::swap_in(restored_state state, stores& replaced
     targets[i]->set_exists(true);
   }
   parts_->installed = std::move(state.target);
-  parts_->redo_until = {};
+  recover_until({});
   parts_->assembly = std::move(state.assembly);
   parts_->outcomes = std::move(state.outcomes);
   for (const row& waiting : parts_->proposals.rows()) {
@@ -258,14 +301,21 @@ QUORLITE_DECL bool machine_state::is_flush_due(log_index upto, std::size_t unles
 }
 
 QUORLITE_DECL void machine_state::flushed(const pinned_state& state, std::error_code error) {
+  if (error == errc::stopped) {
+    return;  // the replica has ended meanwhile
+  }
+  if (error) {
+    say("a flush failed: " + error.message());
+  }
   if (!error) {
     ++parts_->counters.flushes;
     parts_->durable =
         state.replay_from == state.at.index ? state.at : log_position{state.replay_from, {}};
-  } else if (error != errc::storage_full ||
+  } else if ((error != errc::storage_full && error != errc::out_of_memory) ||
              parts_->databases.gauge()->dirty_bytes() > options_.memory_bytes) {
     // No room for what comes in either: no promise is broken, but this replica cannot follow.
-    halt(error == errc::storage_full ? errc::storage_full : errc::storage_broken,
+    const bool no_room = error == errc::storage_full || error == errc::out_of_memory;
+    halt(no_room ? static_cast<errc>(error.value()) : errc::storage_broken,
          "a flush failed (" + error.message() + ") at", state.at.index);
   }
 }

@@ -66,7 +66,10 @@ class proposal_table {
   void change_leadership(const leadership& now);
   /// The replica has halted: every row is answered, and nothing more is proposed.
   void close();
-  /// @returns errc::not_leader, stale_term, halted
+  /// The engine was stopped: the same, and for good.
+  void end();
+  [[nodiscard]] bool has_ended() const noexcept { return ended_; }
+  /// @returns errc::stopped, halted, not_leader, stale_term
   [[nodiscard]] std::error_code may_propose(term expected) const;
   /// A fresh name for a transaction. @returns as may_propose()
   [[nodiscard]] result<transaction_id> next_id(term expected);
@@ -91,6 +94,10 @@ class proposal_table {
   /// never be. Call it after the entry's own row was answered.
   void overtake(term now);
 
+  /// `changed` is raised at the next news of leadership, or the end, until unwatch().
+  void watch(port_signal& changed) { watchers_.push_back(&changed); }
+  void unwatch(port_signal& changed) noexcept;
+
   /// Every row, for rules that look at all (R8, stop). A copy: answering changes the table.
   [[nodiscard]] std::vector<row> rows() const;
 
@@ -98,13 +105,16 @@ class proposal_table {
   void lose_leadership(term gone);
   void lose(const row& loser);
   void answer_lost(const row& lost, settle_reason why);
+  void tell_watchers() noexcept;
 
   quorlite::leader_info leader_;
   bool closed_ = false;
+  bool ended_ = false;
   std::uint64_t next_sequence_ = 1;
   std::uint64_t next_token_ = 1;
   term overtaken_;  ///< the latest term of which something was applied, where terms are told
   std::uint64_t lost_ = 0;  ///< rows whose leadership was lost and that are still here
+  std::vector<port_signal*> watchers_;
   std::unordered_map<std::uint64_t, row> by_token_;
   std::map<transaction_id, row> by_id_;  ///< ordered: everything happens in one order everywhere
 };

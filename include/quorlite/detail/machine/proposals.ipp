@@ -2,6 +2,7 @@
 /// Bodies of proposals.hpp.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <system_error>
 #include <utility>
@@ -23,6 +24,8 @@ QUORLITE_DECL bool proposal_table::is_loss(const leadership& now) const noexcept
 QUORLITE_DECL void proposal_table::change_leadership(const leadership& now) {
   const bool lost = is_loss(now);
   const term was = leader_.term;
+  const bool is_news = lost || was != now.term || leader_.leading != now.leading ||
+                       leader_.leader_hint != now.leader_hint;
   leader_.leading = now.leading && !closed_;
   leader_.term = now.term;
   leader_.leader_hint = now.leader_hint;
@@ -32,6 +35,9 @@ QUORLITE_DECL void proposal_table::change_leadership(const leadership& now) {
   if (leader_.leading && was != now.term) {
     next_sequence_ = 1;
   }
+  if (is_news) {
+    tell_watchers();
+  }
 }
 
 QUORLITE_DECL void proposal_table::close() {
@@ -40,11 +46,32 @@ QUORLITE_DECL void proposal_table::close() {
   for (const row& waiting : rows()) {
     answer(waiting, proposal_state::unknown, settle_reason::stopped);
   }
+  for (const auto& [token, waiting] : by_token_) {
+    if (waiting->barrier) {
+      answer(waiting, proposal_state::unknown, settle_reason::stopped);
+    }
+  }
+  tell_watchers();
+}
+
+QUORLITE_DECL void proposal_table::end() {
+  ended_ = true;
+  close();
+}
+
+QUORLITE_DECL void proposal_table::unwatch(port_signal& changed) noexcept {
+  watchers_.erase(std::remove(watchers_.begin(), watchers_.end(), &changed), watchers_.end());
+}
+
+QUORLITE_DECL void proposal_table::tell_watchers() noexcept {
+  for (port_signal* const one : watchers_) {
+    one->raise();
+  }
 }
 
 QUORLITE_DECL std::error_code proposal_table::may_propose(term expected) const {
   if (closed_) {
-    return make_error_code(errc::halted);
+    return make_error_code(ended_ ? errc::stopped : errc::halted);
   }
   if (!leader_.leading) {
     return make_error_code(errc::not_leader);

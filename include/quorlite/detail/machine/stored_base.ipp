@@ -37,7 +37,7 @@ class stored_pages final : public page_source {
     return from_->read(number, into);
   }
   void damaged(page_number number, std::error_code why) const noexcept override {
-    if (why != errc::storage_full) {
+    if (why != errc::storage_full && why != errc::out_of_memory && why != errc::stopped) {
       board_->report(name_, number, why);
     }
   }

@@ -65,12 +65,12 @@ class answer_record {
 /// nothing to commit.
 class database_file {
  public:
-  database_file(vfs_core& core, std::shared_ptr<database> target);
+  database_file(std::shared_ptr<vfs_core> core, std::shared_ptr<database> target);
   database_file(const database_file&) = delete;
   database_file& operator=(const database_file&) = delete;
   ~database_file();
 
-  [[nodiscard]] vfs_core& core() const noexcept { return core_; }
+  [[nodiscard]] vfs_core& core() const noexcept { return *core_; }
   [[nodiscard]] const std::string& name() const noexcept { return view_.target().name(); }
   [[nodiscard]] int lock_level() const noexcept { return level_; }
   [[nodiscard]] writer_slot& turn() noexcept { return turn_; }
@@ -145,11 +145,12 @@ class database_file {
   void conclude(database_write& change, const commit_result& answer, bool asked, bool together);
   void leave_super() noexcept;
 
+  [[nodiscard]] bool is_stopped() const noexcept;
   int refuse(std::error_code error) noexcept;
   /// The transaction cannot be committed any more; SQLite rolls it back.
   int give_up(std::error_code error, int code) noexcept;
 
-  vfs_core& core_;
+  const std::shared_ptr<vfs_core> core_;  // first: it outlives the rest
   database_view view_;
   dirty_pages dirty_;
   writer_slot turn_;
@@ -168,7 +169,8 @@ struct database_slot {
   database_file* opened;  // owned
 
   /// Opens `slot` on a database. @throws std::bad_alloc
-  static void open(sqlite3_file* slot, vfs_core& core, std::shared_ptr<database> target);
+  static void open(sqlite3_file* slot, std::shared_ptr<vfs_core> core,
+                   std::shared_ptr<database> target);
 
  private:
   static database_file& of(sqlite3_file* slot) noexcept {

@@ -52,21 +52,30 @@ QUORLITE_DECL void answer_record::committed() noexcept {
   text_.clear();
 }
 
-QUORLITE_DECL database_file::database_file(vfs_core& core, std::shared_ptr<database> target)
-    : core_(core),
+QUORLITE_DECL database_file::database_file(std::shared_ptr<vfs_core> core,
+                                           std::shared_ptr<database> target)
+    : core_(std::move(core)),
       view_(std::move(target)),
-      dirty_(core.bounds),
-      turn_(core.host, view_),
-      answers_(core) {
-  core_.open_files.fetch_add(1);
+      dirty_(core_->bounds),
+      turn_(core_->host, view_),
+      answers_(*core_) {
+  core_->open_files.fetch_add(1);
 }
 
 QUORLITE_DECL database_file::~database_file() {
   unlock(SQLITE_LOCK_NONE);
-  core_.open_files.fetch_sub(1);
+  core_->open_files.fetch_sub(1);
+}
+
+/// The replica has ended: what it was made of may be gone.
+QUORLITE_DECL bool database_file::is_stopped() const noexcept {
+  return core_->is_closed.load(std::memory_order_acquire);
 }
 
 QUORLITE_DECL int database_file::read(bytes_span into, std::uint64_t from) {
+  if (is_stopped()) {
+    return refuse(make_error_code(errc::stopped));
+  }
   if (level_ == SQLITE_LOCK_NONE) {
     view_.turn_to_current();
     view_.stand_on_committed();
@@ -128,6 +137,9 @@ QUORLITE_DECL int database_file::out_of_memory() noexcept {
 }
 
 QUORLITE_DECL int database_file::lock(int level) {
+  if (is_stopped()) {
+    return refuse(make_error_code(errc::stopped));
+  }
   if (level_ == SQLITE_LOCK_NONE && level > SQLITE_LOCK_NONE) {
     const int code = lock_shared();
     if (code != SQLITE_OK) {
@@ -169,7 +181,7 @@ QUORLITE_DECL int database_file::sync(const char* super) {
     return SQLITE_OK;
   }
   if (super_.has_value()) {
-    core_.supers.refuse(*super_);  // a member never commits alone: this is a rollback
+    core_->supers.refuse(*super_);  // a member never commits alone: this is a rollback
     return SQLITE_OK;
   }
   if (!dirty_.changes_anything(view_)) {
@@ -177,10 +189,10 @@ QUORLITE_DECL int database_file::sync(const char* super) {
   }
   if (super == nullptr) {
     database_file* const alone = this;
-    return commit(core_, {&alone, 1});
+    return commit(*core_, {&alone, 1});
   }
   std::string name{super};
-  if (!core_.supers.join(name, this)) {
+  if (!core_->supers.join(name, this)) {
     // The main database is none of ours: nobody would tell us whether it is committed.
     return give_up(make_error_code(errc::unsupported), SQLITE_IOERR_FSYNC);
   }
@@ -190,7 +202,7 @@ QUORLITE_DECL int database_file::sync(const char* super) {
 
 QUORLITE_DECL int database_file::commit(vfs_core& core, std::span<database_file* const> files) {
   std::vector<database_write> changes(files.size());
-  std::error_code error;
+  std::error_code error = core.is_closed.load() ? make_error_code(errc::stopped) : std::error_code{};
   for (std::size_t i = 0; i < files.size() && !error; ++i) {
     error = files[i]->fill(changes[i]);
   }
@@ -281,7 +293,7 @@ QUORLITE_DECL bool database_file::take_turn() {
 QUORLITE_DECL int database_file::lock_reserved() {
   const std::error_code error = turn_.begin();
   if (error == errc::busy || error == errc::stale_term) {
-    turn_.become_candidate(core_.next_event());
+    turn_.become_candidate(core_->next_event());
     return SQLITE_BUSY_SNAPSHOT;
   }
   if (error) {
@@ -331,7 +343,7 @@ QUORLITE_DECL void database_file::conclude(database_write& change, const commit_
 
 QUORLITE_DECL void database_file::leave_super() noexcept {
   if (super_.has_value()) {
-    core_.supers.leave(*super_, this);
+    core_->supers.leave(*super_, this);
     super_.reset();
   }
 }
@@ -349,9 +361,9 @@ QUORLITE_DECL int database_file::give_up(std::error_code error, int code) noexce
   return code;
 }
 
-QUORLITE_DECL void database_slot::open(sqlite3_file* slot, vfs_core& core,
+QUORLITE_DECL void database_slot::open(sqlite3_file* slot, std::shared_ptr<vfs_core> core,
                                        std::shared_ptr<database> target) {
-  auto file = std::make_unique<database_file>(core, std::move(target));
+  auto file = std::make_unique<database_file>(std::move(core), std::move(target));
   reinterpret_cast<database_slot*>(slot)->opened = file.release();
   slot->pMethods = &methods();
 }

@@ -6,27 +6,36 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/commit/vfs_host.hpp"
 #include "quorlite/detail/sqlite/dirty_pages.hpp"
 #include "quorlite/detail/sqlite/journal.hpp"
-#include "quorlite/options.hpp"
+#include "quorlite/detail/sqlite/vfs_door.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-/// What the file handles of one VFS share.
+struct vfs_options {
+  /// As SQLite knows it. Empty: a free one is found.
+  std::string name{};
+  std::uint64_t write_set_bytes = std::uint64_t{512} << 20U;
+  sqlite3_vfs* base = nullptr;  ///< nullptr: the default one
+};
+
+/// What the file handles of one VFS share. They keep it, and with it all of the replica.
 struct vfs_core {
   vfs_host& host;
-  sqlite3_vfs* base;  ///< serves plain and temporary files
   std::string name;
   dirty_pages_limits bounds;
   super_journals supers{};
   std::atomic<std::uint64_t> events{0};
   std::atomic<std::uint64_t> open_files{0};
+  /// The replica has ended: every call is answered with errc::stopped.
+  std::atomic<bool> is_closed{false};
 
   /// Orders failures of different handles of one connection.
   [[nodiscard]] std::uint64_t next_event() noexcept { return events.fetch_add(1) + 1; }
@@ -40,24 +49,32 @@ struct vfs_core {
 /// log: `immutable=1` and `nolock=1` (no lock, no version to stand on), `cache=shared` (readers
 /// would wait for a COMMIT), write-ahead logs, and names that are not a database's.
 ///
-/// Any number of connections, each used by one thread at a time. Close all of them before the VFS.
+/// Any number of connections, each used by one thread at a time. They may outlive close().
 class vfs {
  public:
-  /// @param host must live longer. @see is_registered()
-  explicit vfs(vfs_host& host, vfs_options options = {});
+  /// @param owner what keeps this VFS and the host; open databases share it. Empty: the caller
+  ///   does, until every database is closed
+  /// @see is_registered(). Throws std::bad_alloc
+  explicit vfs(vfs_host& host, vfs_options options = {}, const std::shared_ptr<void>& owner = {});
   vfs(const vfs&) = delete;
   vfs& operator=(const vfs&) = delete;
   ~vfs();
 
   /// False if the name was taken: opens through this VFS fail then.
-  [[nodiscard]] bool is_registered() const noexcept { return registered_; }
+  [[nodiscard]] bool is_registered() const noexcept { return door_ != nullptr; }
   [[nodiscard]] const std::string& name() const noexcept { return core_.name; }
   [[nodiscard]] vfs_host& host() const noexcept { return core_.host; }
+  [[nodiscard]] std::uint64_t open_files() const noexcept { return core_.open_files.load(); }
+
+  /// The replica has ended. What is open stays open, and is told so by every call.
+  void close() noexcept { core_.is_closed.store(true); }
 
  private:
   static dirty_pages_limits bounds_of(const vfs_options& options) noexcept;
-  static vfs_core& core_of(sqlite3_vfs* self) noexcept;
-  static sqlite3_vfs* base_of(sqlite3_vfs* self) noexcept { return core_of(self).base; }
+  static vfs_door& door_of(sqlite3_vfs* self) noexcept;
+  /// For calls on behalf of an open database; else it may be nullptr.
+  static vfs_core* core_of(sqlite3_vfs* self) noexcept { return door_of(self).core.load(); }
+  static sqlite3_vfs* base_of(sqlite3_vfs* self) noexcept { return door_of(self).base; }
   static bool is_plain(const char* name) noexcept;
 
   // ---- opening
@@ -66,8 +83,8 @@ class vfs {
                   int* flags_out) noexcept;
 
   static int refuse(const char* name, const char* why) noexcept;
-  static int open_database(vfs_core& core, const char* name, sqlite3_file* file);
-  static int open_journal(vfs_core& core, const char* name, sqlite3_file* file, int flags);
+  static int open_database(vfs_door& door, const char* name, sqlite3_file* file);
+  static int open_journal(vfs_core* core, const char* name, sqlite3_file* file, int flags);
 
   // ---- names
 
@@ -92,11 +109,11 @@ class vfs {
   static int current_time_64(sqlite3_vfs* self, sqlite3_int64* now) noexcept;
   static int last_system_error(sqlite3_vfs* self, int size, char* text) noexcept;
 
-  void fill_table() noexcept;
+  static void fill_table(vfs_door& door) noexcept;
 
   vfs_core core_;
-  sqlite3_vfs table_{};
-  bool registered_ = false;
+  std::shared_ptr<void> own_;  // keeps nothing, where the caller keeps all
+  vfs_door* door_ = nullptr;
 };
 
 }  // namespace detail

@@ -19,25 +19,25 @@
 #include "quorlite/detail/sqlite/journal.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/limits.hpp"
-#include "quorlite/options.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-QUORLITE_DECL vfs::vfs(vfs_host& host, vfs_options options)
-    : core_{host, options.base != nullptr ? options.base : sqlite3_vfs_find(nullptr),
-            std::move(options.name), bounds_of(options)} {
-  QUORLITE_ASSERT(core_.base != nullptr);
-  fill_table();
-  registered_ = sqlite3_vfs_find(core_.name.c_str()) == nullptr &&
-                sqlite3_vfs_register(&table_, 0) == SQLITE_OK;
+QUORLITE_DECL vfs::vfs(vfs_host& host, vfs_options options, const std::shared_ptr<void>& owner)
+    : core_{host, {}, bounds_of(options)}, own_(owner ? nullptr : std::make_shared<char>()) {
+  sqlite3_initialize();
+  sqlite3_vfs* const base = options.base != nullptr ? options.base : sqlite3_vfs_find(nullptr);
+  QUORLITE_ASSERT(base != nullptr);
+  const std::shared_ptr<vfs_core> shared(owner ? owner : own_, &core_);
+  door_ = vfs_door::open(std::move(options.name), base, shared, &vfs::fill_table);
+  core_.name = door_ != nullptr ? door_->name : std::string{};
 }
 
 QUORLITE_DECL vfs::~vfs() {
   QUORLITE_ASSERT(core_.open_files.load() == 0);
-  if (registered_) {
-    sqlite3_vfs_unregister(&table_);
+  if (door_ != nullptr) {
+    door_->close();
   }
 }
 
@@ -48,8 +48,8 @@ QUORLITE_DECL dirty_pages_limits vfs::bounds_of(const vfs_options& options) noex
           .write_set_bytes = options.write_set_bytes};
 }
 
-QUORLITE_DECL vfs_core& vfs::core_of(sqlite3_vfs* self) noexcept {
-  return *static_cast<vfs_core*>(self->pAppData);
+QUORLITE_DECL vfs_door& vfs::door_of(sqlite3_vfs* self) noexcept {
+  return *static_cast<vfs_door*>(self->pAppData);
 }
 
 QUORLITE_DECL bool vfs::is_plain(const char* name) noexcept {
@@ -70,7 +70,7 @@ QUORLITE_DECL int vfs::open(sqlite3_vfs* self, const char* name, sqlite3_file* f
   }
   try {
     if ((flags & SQLITE_OPEN_MAIN_DB) != 0) {
-      return open_database(core_of(self), name, file);
+      return open_database(door_of(self), name, file);
     }
     if ((flags & kept_in_heap) != 0) {
       return open_journal(core_of(self), name, file, flags);
@@ -86,7 +86,7 @@ QUORLITE_DECL int vfs::refuse(const char* name, const char* why) noexcept {
   return SQLITE_CANTOPEN;
 }
 
-QUORLITE_DECL int vfs::open_database(vfs_core& core, const char* name, sqlite3_file* file) {
+QUORLITE_DECL int vfs::open_database(vfs_door& door, const char* name, sqlite3_file* file) {
   if (!is_database_name(name)) {
     return refuse(name, "not a database's name; a plain file needs a path with '/'");
   }
@@ -99,20 +99,27 @@ QUORLITE_DECL int vfs::open_database(vfs_core& core, const char* name, sqlite3_f
   if (cache != nullptr && std::string_view{cache} == "shared") {
     return refuse(name, "drop cache=shared: readers would wait for every COMMIT");
   }
-  auto target = core.host.database_named(name);
-  if (!target.has_value()) {
-    return refuse(name, core.host.explain(target.error()).c_str());
+  std::shared_ptr<vfs_core> core = door.enter();
+  if (core == nullptr || core->is_closed.load()) {
+    return refuse(name, "its replica has ended");
   }
-  database_slot::open(file, core, std::move(*target));
+  auto target = core->host.database_named(name);
+  if (!target.has_value()) {
+    return refuse(name, core->host.explain(target.error()).c_str());
+  }
+  database_slot::open(file, std::move(core), std::move(*target));
   return SQLITE_OK;
 }
 
-QUORLITE_DECL int vfs::open_journal(vfs_core& core, const char* name, sqlite3_file* file,
+QUORLITE_DECL int vfs::open_journal(vfs_core* core, const char* name, sqlite3_file* file,
                                     int flags) {
   if ((flags & SQLITE_OPEN_SUPER_JOURNAL) == 0) {
     return journal_slot::open(file, std::make_shared<heap_file>());
   }
-  auto content = core.supers.open(name, (flags & SQLITE_OPEN_CREATE) != 0);
+  if (core == nullptr) {
+    return SQLITE_CANTOPEN;
+  }
+  auto content = core->supers.open(name, (flags & SQLITE_OPEN_CREATE) != 0);
   return content == nullptr ? SQLITE_CANTOPEN : journal_slot::open(file, std::move(content));
 }
 
@@ -121,11 +128,14 @@ QUORLITE_DECL int vfs::remove(sqlite3_vfs* self, const char* name, int sync_dire
     sqlite3_vfs* const base = base_of(self);
     return base->xDelete(base, name, sync_directory);
   }
+  vfs_core* const core = core_of(self);
+  if (core == nullptr) {
+    return SQLITE_OK;  // nothing is there any more
+  }
   try {
     using fate = super_journals::fate;
-    vfs_core& core = core_of(self);
     super_journals::members inside;
-    switch (core.supers.remove(name, sync_directory != 0, inside)) {
+    switch (core->supers.remove(name, sync_directory != 0, inside)) {
       case fate::removed:
       case fate::stays: return SQLITE_OK;
       case fate::refused: return SQLITE_IOERR_DELETE;
@@ -133,11 +143,11 @@ QUORLITE_DECL int vfs::remove(sqlite3_vfs* self, const char* name, int sync_dire
     }
     std::sort(inside.begin(), inside.end(),
               [](const auto* a, const auto* b) { return a->name() < b->name(); });
-    const int code = database_file::commit(core, inside);
-    core.supers.conclude(name, code == SQLITE_OK);
+    const int code = database_file::commit(*core, inside);
+    core->supers.conclude(name, code == SQLITE_OK);
     return code;
   } catch (...) {
-    core_of(self).supers.refuse(name);
+    core->supers.refuse(name);
     return SQLITE_IOERR_NOMEM;
   }
 }
@@ -147,7 +157,8 @@ QUORLITE_DECL int vfs::access(sqlite3_vfs* self, const char* name, int flags, in
     sqlite3_vfs* const base = base_of(self);
     return base->xAccess(base, name, flags, there);
   }
-  *there = core_of(self).supers.exists(name) ? 1 : 0;
+  vfs_core* const core = core_of(self);
+  *there = core != nullptr && core->supers.exists(name) ? 1 : 0;
   return SQLITE_OK;
 }
 
@@ -209,27 +220,29 @@ QUORLITE_DECL int vfs::last_system_error(sqlite3_vfs* self, int size, char* text
   return base->xGetLastError != nullptr ? base->xGetLastError(base, size, text) : 0;
 }
 
-QUORLITE_DECL void vfs::fill_table() noexcept {
-  table_.iVersion = 2;
-  table_.szOsFile =
-      std::max(core_.base->szOsFile,
+QUORLITE_DECL void vfs::fill_table(vfs_door& door) noexcept {
+  sqlite3_vfs& table = door.table;
+  const sqlite3_vfs& base = *door.base;
+  table.iVersion = 2;
+  table.szOsFile =
+      std::max(base.szOsFile,
                static_cast<int>(std::max(sizeof(database_slot), sizeof(journal_slot))));
-  table_.mxPathname = std::max(core_.base->mxPathname, 300);
-  table_.zName = core_.name.c_str();
-  table_.pAppData = &core_;
-  table_.xOpen = open;
-  table_.xDelete = remove;
-  table_.xAccess = access;
-  table_.xFullPathname = full_name;
-  table_.xDlOpen = load;
-  table_.xDlError = load_error;
-  table_.xDlSym = find_symbol;
-  table_.xDlClose = unload;
-  table_.xRandomness = random_bytes;
-  table_.xSleep = sleep;
-  table_.xCurrentTime = current_time;
-  table_.xGetLastError = last_system_error;
-  table_.xCurrentTimeInt64 = current_time_64;
+  table.mxPathname = std::max(base.mxPathname, 300);
+  table.zName = door.name.c_str();
+  table.pAppData = &door;
+  table.xOpen = open;
+  table.xDelete = remove;
+  table.xAccess = access;
+  table.xFullPathname = full_name;
+  table.xDlOpen = load;
+  table.xDlError = load_error;
+  table.xDlSym = find_symbol;
+  table.xDlClose = unload;
+  table.xRandomness = random_bytes;
+  table.xSleep = sleep;
+  table.xCurrentTime = current_time;
+  table.xGetLastError = last_system_error;
+  table.xCurrentTimeInt64 = current_time_64;
 }
 
 }  // namespace detail

@@ -31,6 +31,15 @@ namespace detail {
 class group_executor;
 class vfs;
 
+/// See replica_options, `group_…`. closures and groups are 1 or more.
+struct group_options {
+  std::size_t closures = 512;
+  std::size_t waiting = 65536;
+  std::size_t groups = 2;
+  milliseconds timeout{30'000};
+  connection_options connections{};
+};
+
 /// The closures of one database. Any thread. Engine and VFS outlive it.
 class group_writer {
  public:
@@ -83,6 +92,8 @@ class group_writers {
   /// @returns errc::invalid_name, errc::too_many_databases
   [[nodiscard]] result<group_writer*> of(std::string_view name);
   [[nodiscard]] group_counters counters() const;
+  /// Closes the connections. @pre nobody writes, or will
+  void close() noexcept;
 
  private:
   consensus_port& engine_;

@@ -170,6 +170,11 @@ QUORLITE_DECL group_counters group_writers::counters() const {
   return all;
 }
 
+QUORLITE_DECL void group_writers::close() noexcept {
+  const std::lock_guard guard(mutex_);
+  writers_.clear();
+}
+
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite

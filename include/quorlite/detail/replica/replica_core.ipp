@@ -1,0 +1,251 @@
+/// @file
+/// Bodies of replica_core.hpp.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "quorlite/config.hpp"
+#include "quorlite/connection.hpp"
+#include "quorlite/detail/codec/command.hpp"
+#include "quorlite/detail/pages/registry.hpp"
+#include "quorlite/detail/replica/replica_core.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+/// One flush, and what follows if there is no room for it.
+class replica_core::upkeep final : public background_task {
+ public:
+  explicit upkeep(replica_core& owner) noexcept : owner_(owner) {}
+  void run() noexcept override { static_cast<void>(flush()); }
+  std::error_code flush() noexcept {
+    const std::error_code error = owner_.flush();
+    consensus_port& engine = owner_.models_.engine;
+    if (engine.abilities().leadership_transfer && error == errc::storage_full &&
+        owner_.leader().leading) {
+      engine.transfer_leadership();  // another server may have room
+    }
+    owner_.is_flushing_.store(false);
+    return error;
+  }
+
+ private:
+  replica_core& owner_;
+};
+
+QUORLITE_DECL replica_core::parts::parts(replica_core& owner,
+                                         const std::shared_ptr<replica_core>& shared)
+    : commits(owner.models_.engine, owner.models_.machine, owner.models_.flushes,
+              {.commit_timeout = owner.options_.commit_timeout,
+               .entry_bytes = owner.options_.entry_bytes,
+               .in_flight_bytes = owner.options_.in_flight_bytes,
+               .wait_until_certain = owner.options_.wait_until_certain}),
+      files(commits,
+            {.name = owner.options_.vfs_name,
+             .write_set_bytes = owner.options_.write_set_bytes,
+             .base = owner.options_.base_vfs},
+            shared),
+      writers(owner.models_.engine, files,
+              {.closures = owner.options_.group_closures,
+               .waiting = owner.options_.group_waiting,
+               .groups = owner.options_.groups,
+               .timeout = owner.options_.group_timeout,
+               .connections = owner.options_.group_connections}),
+      flush(std::make_unique<upkeep>(owner)) {}
+
+// ---- from start to stop
+
+QUORLITE_DECL result<std::shared_ptr<replica_core>> replica_core::start(
+    replica_models models, const replica_options& options) {
+  if (options.group_closures == 0 || options.groups == 0) {
+    return fail(std::make_error_code(std::errc::invalid_argument));
+  }
+  auto core = std::make_shared<replica_core>(std::move(models), options);
+  core->parts_ = std::make_unique<parts>(*core, core);
+  if (!core->parts_->files.is_registered()) {
+    return fail(errc::name_taken);
+  }
+  replica_models& of = core->models_;
+  std::error_code error = of.flushes.load();
+  error = error ? error : of.engine.start(of.applier);
+  if (error) {
+    core->close();
+    return fail(error);
+  }
+  core->running_ = true;
+  return core;
+}
+
+QUORLITE_DECL replica_core::replica_core(replica_models models, const replica_options& options)
+    : models_(std::move(models)), options_(options) {}
+
+QUORLITE_DECL replica_core::~replica_core() = default;
+
+/// @returns true for the one who stopped it
+QUORLITE_DECL bool replica_core::stop_engine() noexcept {
+  const std::lock_guard one_at_a_time(stop_mutex_);
+  if (!std::exchange(running_, false)) {
+    return false;
+  }
+  models_.engine.stop();
+  models_.machine.end();
+  return true;
+}
+
+QUORLITE_DECL std::error_code replica_core::stop() {
+  return stop_engine() ? flush() : std::error_code{};
+}
+
+QUORLITE_DECL void replica_core::close() noexcept {
+  static_cast<void>(stop_engine());
+  parts_->files.close();
+  parts_->writers.close();  // their connections share this
+  models_.machine.end();
+  models_.flushes.leave_storage();
+  models_.machine.be_silent();
+}
+
+// ---- SQL
+
+/// Why nothing can be opened here now, if so.
+QUORLITE_DECL std::error_code replica_core::readiness() const {
+  const auto held = models_.machine.hold();
+  return models_.machine.is_recovering() ? make_error_code(errc::busy) : std::error_code{};
+}
+
+QUORLITE_DECL result<connection> replica_core::open(std::string_view name,
+                                                    const connection_options& options) {
+  if (const std::error_code error = readiness()) {
+    return fail(error);
+  }
+  return open_connection(parts_->files, std::string(name), options);
+}
+
+QUORLITE_DECL void replica_core::write(std::string_view name, write_task& task) {
+  if (const std::error_code error = readiness()) {
+    task.answer = write_result::refused(error);
+    return;
+  }
+  const result<group_writer*> writer = parts_->writers.of(name);
+  if (!writer) {
+    task.answer = write_result::refused(writer.error());
+    return;
+  }
+  (*writer)->write(task);
+}
+
+QUORLITE_DECL std::error_code replica_core::drop(std::string_view name) {
+  if (!is_database_name(name)) {
+    return make_error_code(errc::invalid_name);
+  }
+  return parts_->commits.submit(drop_command{name});
+}
+
+QUORLITE_DECL std::error_code replica_core::read_barrier(milliseconds limit) {
+  return models_.engine.abilities().read_barrier ? parts_->commits.read_barrier(limit)
+                                                 : parts_->commits.submit(barrier_command{});
+}
+
+// ---- what it tells
+
+QUORLITE_DECL transaction_outcome replica_core::outcome(transaction_id id) const {
+  const auto held = models_.machine.hold();
+  return models_.machine.outcome_of(id);
+}
+QUORLITE_DECL leader_info replica_core::leader() const {
+  const auto held = models_.machine.hold();
+  return models_.machine.leader();
+}
+QUORLITE_DECL quorlite::health replica_core::health() {
+  const auto held = models_.machine.hold();
+  return models_.machine.health();
+}
+
+QUORLITE_DECL replica_metrics replica_core::metrics() const {
+  replica_metrics all;
+  {
+    const auto held = models_.machine.hold();
+    all.machine = models_.machine.counters();
+    all.applied = models_.machine.applied();
+    all.durable = models_.machine.durable();
+  }
+  all.proposed = parts_->commits.counters();
+  all.groups = parts_->writers.counters();
+  all.memory_bytes = models_.machine.gauge()->bytes();
+  all.dirty_bytes = models_.machine.gauge()->dirty_bytes();
+  all.open_files = parts_->files.open_files();
+  return all;
+}
+
+QUORLITE_DECL std::vector<database_status> replica_core::databases() const {
+  std::vector<database_status> all;
+  for (const std::shared_ptr<database>& target : models_.machine.databases().existing()) {
+    const std::shared_ptr<page_store> store = target->store();
+    const database_state now = store->committed();
+    const page_store_usage usage = store->usage();
+    all.push_back({.name = target->name(),
+                   .page_size = now.page_size,
+                   .page_count = now.page_count,
+                   .version = now.counted(),
+                   .hash = now.hash,
+                   .memory_bytes = usage.bytes,
+                   .dirty_bytes = usage.dirty_bytes,
+                   .readers = usage.pins});
+  }
+  return all;
+}
+
+// ---- flushes
+
+/// True for one caller at a time, who has to flush then.
+QUORLITE_DECL bool replica_core::is_flush_due() {
+  std::uint64_t seen = 0;
+  {
+    const auto held = models_.machine.hold();
+    seen = models_.machine.counters().entry_bytes;
+  }
+  const bool due = seen - flushed_at_.load() >= options_.flush_bytes ||
+                   models_.machine.gauge()->dirty_bytes() > options_.memory_bytes / 4;
+  if (!due || is_flushing_.exchange(true)) {
+    return false;
+  }
+  flushed_at_.store(seen);
+  return true;
+}
+
+QUORLITE_DECL std::error_code replica_core::maintain() {
+  if (!is_flush_due()) {
+    return {};
+  }
+  if (models_.engine.abilities().background_work) {
+    models_.engine.run(*parts_->flush);
+    return {};
+  }
+  return parts_->flush->flush();
+}
+
+QUORLITE_DECL void replica_core::run_maintenance(const std::atomic<bool>& stop,
+                                                 milliseconds pause) {
+  while (!stop.load()) {
+    if (is_flush_due()) {
+      static_cast<void>(parts_->flush->flush());
+    }
+    port_signal never(models_.engine);
+    static_cast<void>(never.wait(models_.engine, pause));
+  }
+}
+
+QUORLITE_DECL std::error_code replica_core::flush() {
+  return models_.applier.flush(applied().index);
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite
