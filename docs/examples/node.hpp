@@ -123,7 +123,7 @@ class running_node final : public node {
     const quorlite::health health = replica_.health();
     const quorlite::log_position applied = replica_.applied();
     const auto engine = raft_.status();
-    const char* const role = health.halted || engine.failure ? "halted"
+    const char* const role = health.halted || engine.error ? "halted"
                              : info.leading                  ? "leader"
                                                              : "follower";
     ordered_json all = {{"id", asked_.id},
@@ -140,8 +140,8 @@ class running_node final : public node {
     if (health.halted) {
       all["halted"] = fmt::format("{} ({})", health.error.message(), health.what);
     }
-    if (engine.failure) {
-      all["engine_failed"] = engine.failure.message();
+    if (engine.error) {
+      all["engine_failed"] = engine.error.message();
     }
     ordered_json servers = ordered_json::array();
     for (const auto& one : engine.members) {

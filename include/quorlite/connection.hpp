@@ -27,11 +27,16 @@ class vfs;
 
 /// Opens a database through `through`. Reads its header, waits for nobody.
 /// @param name a database's name, or a `file:` URI with SQLITE_OPEN_URI in options.flags
-/// @returns errc::invalid_name, errc::too_many_databases, errc::unsupported (a page size that is
-///   none); errc::sqlite_failed, with the reason in SQLite's log
+/// @returns errc::invalid_name, errc::no_such_database, errc::too_many_databases,
+///   errc::unsupported (a page size that is none), errc::out_of_memory; errc::sqlite_failed, with
+///   the reason in SQLite's log
 [[nodiscard]] QUORLITE_DECL result<connection> open_connection(vfs& through,
                                                                const std::string& name,
                                                                connection_options options = {});
+
+/// For a connection that another wrapper opened: see replica::set_up().
+[[nodiscard]] QUORLITE_DECL std::error_code set_up_connection(sqlite3* db,
+                                                              milliseconds busy_timeout);
 
 }  // namespace detail
 
@@ -39,7 +44,10 @@ class vfs;
 ///
 /// Do not replace its busy handler (`sqlite3_busy_timeout`, `sqlite3_busy_handler`): it works then,
 /// but a writer waits until everything before it is committed, where it would have queued up
-/// behind it. `PRAGMA busy_timeout=N` is fine. An empty one (moved from) is null.
+/// behind it. `PRAGMA busy_timeout=N` is fine.
+///
+/// It may outlive its replica: then every call over it is answered with errc::stopped. An empty one
+/// (made by default, or moved from) is null, and its members say that no database is open.
 class connection {
  public:
   connection() noexcept;
@@ -48,14 +56,17 @@ class connection {
   ~connection();
 
   // NOLINTNEXTLINE(google-explicit-constructor): it stands for an ordinary sqlite3*
-  operator sqlite3*() const noexcept { return db_; }
+  operator sqlite3*() const& noexcept { return db_; }
+  /// Of one that is about to be closed: the pointer would dangle. Keep the connection.
+  operator sqlite3*() const&& = delete;
   [[nodiscard]] sqlite3* get() const noexcept { return db_; }
 
   /// Why the last statement failed: our sentence, with the leader's name where it is known, if the
   /// failure was ours, else SQLite's own message.
   [[nodiscard]] std::string error_message() const;
-  /// The same as a code; errc::sqlite_failed if SQLite refused for a reason of its own; none if the
-  /// last call succeeded.
+  /// The same as a code; none if the last call succeeded. errc::out_of_memory and errc::busy also
+  /// where SQLite itself says so; errc::sqlite_failed if it refused for another reason of its own,
+  /// or the connection is empty.
   [[nodiscard]] std::error_code last_error() const;
   /// The transaction that was proposed last over this connection, whatever came of it: what to ask
   /// outcome() about. {0, 0}: none.

@@ -32,7 +32,7 @@ QUORLITE_DECL connection::connection(connection&& other) noexcept
     : db_(std::exchange(other.db_, nullptr)), busy_(std::move(other.busy_)) {}
 
 QUORLITE_DECL connection::connection(sqlite3* db, milliseconds busy_timeout)
-    : db_(db), busy_(std::make_unique<detail::busy_handler>(db, busy_timeout)) {}
+    : db_(db), busy_(std::make_unique<detail::busy_handler>(busy_timeout)) {}
 
 QUORLITE_DECL connection& connection::operator=(connection&& other) noexcept {
   if (this != &other) {
@@ -45,7 +45,28 @@ QUORLITE_DECL connection& connection::operator=(connection&& other) noexcept {
 
 QUORLITE_DECL connection::~connection() { close(); }
 
+namespace detail {
+
+/// What SQLite's own codes say, where we have a word for it.
+[[nodiscard]] inline std::error_code error_of_sqlite(int code) noexcept {
+  switch (code & 0xFF) {
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE: return {};
+    case SQLITE_NOMEM: return make_error_code(errc::out_of_memory);
+    case SQLITE_BUSY: return make_error_code(errc::busy);
+    default:
+      return make_error_code(code == SQLITE_IOERR_NOMEM ? errc::out_of_memory
+                                                        : errc::sqlite_failed);
+  }
+}
+
+}  // namespace detail
+
 QUORLITE_DECL std::string connection::error_message() const {
+  if (db_ == nullptr) {
+    return "no database is open: the connection is empty";
+  }
   const detail::database_file* const file = latest();
   if (file != nullptr && failed_by_us(*file)) {
     return file->answers().text();
@@ -54,17 +75,19 @@ QUORLITE_DECL std::string connection::error_message() const {
 }
 
 QUORLITE_DECL std::error_code connection::last_error() const {
-  const int code = sqlite3_errcode(db_);
-  if (code == SQLITE_OK || code == SQLITE_ROW || code == SQLITE_DONE) {
-    return {};
+  if (db_ == nullptr) {
+    return make_error_code(errc::sqlite_failed);
   }
-  const detail::database_file* const file = latest();
-  return file != nullptr && failed_by_us(*file) ? file->answers().error()
-                                                : make_error_code(errc::sqlite_failed);
+  const std::error_code its_own = detail::error_of_sqlite(sqlite3_extended_errcode(db_));
+  const detail::database_file* const file = its_own ? latest() : nullptr;
+  return file != nullptr && failed_by_us(*file) ? file->answers().error() : its_own;
 }
 
 QUORLITE_DECL transaction_id connection::last_transaction() const noexcept {
   transaction_id latest_id;
+  if (db_ == nullptr) {
+    return latest_id;
+  }
   detail::for_each_replicated_file(db_, [&](const detail::database_file& file) noexcept {
     latest_id = std::max(latest_id, file.answers().transaction());
   });
@@ -87,7 +110,8 @@ QUORLITE_DECL bool connection::failed_by_us(const detail::database_file& file) c
   return error &&
          (code == detail::sqlite_code(error) ||
           (code == sqlite_busy_rolled_back && error == errc::busy) ||
-          (code == SQLITE_CORRUPT && error == errc::corrupt) ||  // as SQLite says it
+          (code == SQLITE_CORRUPT && error == errc::corrupt) ||       // as SQLite says it
+          (code == SQLITE_NOMEM && error == errc::out_of_memory) ||  // the same
           (error == errc::unsupported && (code == SQLITE_ERROR || (code & 0xFF) == SQLITE_IOERR)));
 }
 
@@ -108,6 +132,40 @@ QUORLITE_DECL void connection::close() noexcept {
 
 namespace detail {
 
+// A super-journal, and with it the atomic commit of several databases, needs it.
+[[nodiscard]] inline std::error_code set_synchronous(sqlite3* db) noexcept {
+  const int code = sqlite3_exec(db, "PRAGMA synchronous=FULL", nullptr, nullptr, nullptr);
+  return error_of_sqlite(code);
+}
+
+QUORLITE_DECL std::error_code set_up_connection(sqlite3* db, milliseconds busy_timeout) {
+  database_file* const file = replicated_file(db, "main");
+  if (file == nullptr) {
+    return make_error_code(errc::unsupported);
+  }
+  auto waits = std::make_unique<busy_handler>(busy_timeout);
+  sqlite3_extended_result_codes(db, 1);
+  if (const std::error_code error = set_synchronous(db)) {
+    return error;
+  }
+  // SQLite destroys a function's data with the connection, after its files are closed.
+  const auto name = [](sqlite3_context* asked, int, sqlite3_value**) {
+    database_file* const main = replicated_file(sqlite3_context_db_handle(asked), "main");
+    sqlite3_result_text(asked, main == nullptr ? "" : main->core().name.c_str(), -1,
+                        SQLITE_TRANSIENT);
+  };
+  busy_handler* const kept = waits.release();  // gone, too, if this fails
+  const int code = sqlite3_create_function_v2(
+      db, "quorlite_vfs", 0, SQLITE_UTF8, kept, name, nullptr, nullptr,
+      [](void* handler) { delete static_cast<busy_handler*>(handler); });
+  if (code != SQLITE_OK) {
+    return error_of_sqlite(code);
+  }
+  kept->install(db);
+  file->set_timeout(kept->timeout());
+  return {};
+}
+
 QUORLITE_DECL result<connection> open_connection(vfs& through, const std::string& name,
                                                  connection_options options) {
   if (options.page_size != 0 && !is_page_size(options.page_size)) {
@@ -121,19 +179,23 @@ QUORLITE_DECL result<connection> open_connection(vfs& through, const std::string
     if (!target.has_value()) {
       return fail(target.error());
     }
+    if (!options.create && !(*target)->exists()) {
+      return fail(errc::no_such_database);
+    }
   }
-  const int access =
-      options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
-  sqlite3* opened = nullptr;
+  const int create = options.create ? SQLITE_OPEN_CREATE : 0;
+  const int access = options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | create;
+  connection db{nullptr, options.busy_timeout};  // all memory of ours, before there is anything
+  sqlite3*& opened = db.db_;
   const int code =
       sqlite3_open_v2(name.c_str(), &opened, access | SQLITE_OPEN_PRIVATECACHE | options.flags,
                       through.name().c_str());
-  connection db{opened, options.busy_timeout};
   if (code != SQLITE_OK || opened == nullptr) {
-    return fail(errc::sqlite_failed);
+    const bool no_memory = (code & 0xFF) == SQLITE_NOMEM;
+    return fail(no_memory ? errc::out_of_memory : errc::sqlite_failed);
   }
   sqlite3_extended_result_codes(db, 1);
-  db.busy_->install();
+  db.busy_->install(opened);
   database_file* const file = replicated_file(db, "main");
   if (file == nullptr) {
     return db;  // a URI that names a plain file
@@ -143,9 +205,8 @@ QUORLITE_DECL result<connection> open_connection(vfs& through, const std::string
     const std::string set_size = "PRAGMA page_size=" + std::to_string(options.page_size);
     sqlite3_exec(db, set_size.c_str(), nullptr, nullptr, nullptr);
   }
-  // A super-journal, and with it the atomic commit of several databases, needs it.
-  if (sqlite3_exec(db, "PRAGMA synchronous=FULL", nullptr, nullptr, nullptr) != SQLITE_OK) {
-    return fail(errc::sqlite_failed);
+  if (const std::error_code error = set_synchronous(db)) {
+    return fail(error);
   }
   return db;
 }

@@ -30,9 +30,33 @@
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 
+namespace detail {
+
+/// A std::chrono::duration of whole numbers, each of which is a whole number of milliseconds.
+template <class D>
+concept whole_milliseconds = requires(const D& span) {
+  typename D::period;
+  requires std::integral<typename D::rep>;
+  requires(D::period::num * 1000) % D::period::den == 0;
+  { span.count() } -> std::same_as<typename D::rep>;
+};
+
+}  // namespace detail
+
 /// A span of the adapter's clock. Virtual where the adapter's time is.
 struct milliseconds : detail::strong_integer<milliseconds> {
   using strong_integer::strong_integer;
+
+  /// Any duration of <chrono> that converts without loss: `std::chrono::seconds{2}`, `500ms`. A
+  /// negative one is 0.
+  template <detail::whole_milliseconds Duration>
+  // NOLINTNEXTLINE(google-explicit-constructor): nothing is lost
+  constexpr milliseconds(const Duration& span) noexcept
+      : strong_integer(span.count() < 0 ? 0
+                                        : static_cast<std::uint64_t>(span.count()) *
+                                              static_cast<std::uint64_t>(Duration::period::num *
+                                                                         1000 /
+                                                                         Duration::period::den)) {}
 };
 
 /// One committed entry, handed to `state_machine::apply`.
@@ -255,14 +279,43 @@ concept works_in_the_background = requires(C& consensus, background_task& task) 
   noexcept->std::same_as<void>;
 };
 
+/// Optional, and no ability: why the engine gave up, if it did; health() shows it. Any thread, also
+/// after stop().
+template <class C>
+concept tells_why_it_gave_up = requires(const C& view) {
+  { view.engine_error() }
+  noexcept->std::same_as<std::error_code>;
+};
+
+// ---- an ability and its member go together: each has a name of its own, for the compiler to say
+
+template <class C>
+concept read_barrier_has_its_member = !C::abilities.read_barrier || reads_behind_a_barrier<C>;
+template <class C>
+concept leadership_transfer_has_its_member =
+    !C::abilities.leadership_transfer || transfers_leadership<C>;
+template <class C>
+concept background_work_has_its_member =
+    !C::abilities.background_work || works_in_the_background<C>;
+
+/// A member named read_barrier that no ability declares would never be called.
+template <class C>
+concept read_barrier_is_declared = C::abilities.read_barrier ||
+    !requires(C& consensus, proposal_token token) { consensus.read_barrier(token); };
+template <class C>
+concept leadership_transfer_is_declared = C::abilities.leadership_transfer ||
+    !requires(C& consensus) { consensus.transfer_leadership(); };
+template <class C>
+concept background_work_is_declared = C::abilities.background_work ||
+    !requires(C& consensus, background_task& task) { consensus.run(task); };
+
 /// A consensus adapter. What the compiler cannot see (the laws P, A, L, S, W, B) is checked by
 /// testing/consensus_conformance.hpp: run it on yours.
 template <class C>
 concept consensus = declares_abilities<C> && runs_a_state_machine<C> && proposes<C> && waits<C> &&
-    (!C::abilities.read_barrier ||
-     reads_behind_a_barrier<C>)&&(!C::abilities.leadership_transfer ||
-                                  transfers_leadership<C>)&&(!C::abilities.background_work ||
-                                                             works_in_the_background<C>);
+    read_barrier_has_its_member<C> && leadership_transfer_has_its_member<C> &&
+    background_work_has_its_member<C> && read_barrier_is_declared<C> &&
+    leadership_transfer_is_declared<C> && background_work_is_declared<C>;
 
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite

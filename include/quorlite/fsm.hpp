@@ -12,6 +12,9 @@
 /// assembled_transaction.hpp (what entries make of pages), stored_base.hpp (what lies in the
 /// storage), snapshots.hpp.
 ///
+/// **Memory.** What an adapter may be told again (a snapshot, a restore, a flush) answers
+/// errc::out_of_memory. An entry cannot be refused here alone, so it halts this replica.
+///
 /// **Locks.** `in_strand_` catches adapters whose strand calls overlap. The machine's lock
 /// (machine_state::hold) orders every change of state; it is never held while a page is built or
 /// the storage is asked. `flush_mutex_` makes flushes wait for each other.
@@ -125,6 +128,7 @@ class fsm final : public state_machine, public detail::flush_port, private detai
   apply_result commit(const log_entry& entry, transaction_id id,
                       const detail::assembled_transaction& whole);
   apply_result checked(apply_result said);
+  apply_result starved(log_index at) noexcept;
 
   [[nodiscard]] result<std::shared_ptr<detail::pinned_state>> capture();
   [[nodiscard]] std::error_code flush_now(log_index upto, std::size_t unless_dirty) noexcept;
@@ -146,6 +150,7 @@ std::error_code fsm<Consensus, Storage>::load() {
   result<detail::loaded_base> base = base_.load();
   const hold held = state_.hold();
   if (!base) {
+    state_.say("the storage cannot be used: " + base.error().message());
     state_.halt(static_cast<errc>(base.error().value()), "the storage cannot be used, after", {});
     return base.error();
   }
@@ -161,7 +166,7 @@ void fsm<Consensus, Storage>::leave_storage() noexcept {
 // ---- how an entry is applied
 
 template <consensus Consensus, storage Storage>
-apply_result fsm<Consensus, Storage>::apply(const log_entry& entry) noexcept {
+apply_result fsm<Consensus, Storage>::apply(const log_entry& entry) noexcept try {
   const strand_visit strand(in_strand_);
   const fsm_options& options = state_.options();
   {
@@ -199,10 +204,12 @@ apply_result fsm<Consensus, Storage>::apply(const log_entry& entry) noexcept {
     }
   }
   return checked(move(entry, decoded.what().id, *decoded.frames()));
+} catch (const std::bad_alloc&) {
+  return starved(entry.at.index);
 }
 
 template <consensus Consensus, storage Storage>
-apply_result fsm<Consensus, Storage>::skip(log_position upto) noexcept {
+apply_result fsm<Consensus, Storage>::skip(log_position upto) noexcept try {
   const strand_visit strand(in_strand_);
   const hold held = state_.hold();
   if (state_.health().halted) {
@@ -214,6 +221,15 @@ apply_result fsm<Consensus, Storage>::skip(log_position upto) noexcept {
   }
   state_.advance(upto);
   return state_.end_of_redo(apply_result::applied);
+} catch (const std::bad_alloc&) {
+  return starved(upto.index);
+}
+
+/// There was no memory for what every replica does: this one cannot go on.
+template <consensus Consensus, storage Storage>
+apply_result fsm<Consensus, Storage>::starved(log_index at) noexcept {
+  const hold held = state_.hold();
+  return state_.halt(errc::out_of_memory, "no memory at", at);
 }
 
 /// What an entry did, unless it was the last of a redo and the pages are wrong all the same.
@@ -285,16 +301,19 @@ result<std::shared_ptr<detail::pinned_state>> fsm<Consensus, Storage>::capture()
 }
 
 template <consensus Consensus, storage Storage>
-result<std::unique_ptr<snapshot_reader>> fsm<Consensus, Storage>::take_snapshot() noexcept {
+result<std::unique_ptr<snapshot_reader>> fsm<Consensus, Storage>::take_snapshot() noexcept try {
   result<std::shared_ptr<detail::pinned_state>> state = capture();
   if (!state) {
     return fail(state.error());
   }
   return detail::snapshot_of(std::move(**state), state_.options().lock_byte);
+} catch (const std::bad_alloc&) {
+  return fail(errc::out_of_memory);
 }
 
 template <consensus Consensus, storage Storage>
-result<std::unique_ptr<snapshot_reader>> fsm<Consensus, Storage>::take_legacy_snapshot() noexcept {
+result<std::unique_ptr<snapshot_reader>>
+fsm<Consensus, Storage>::take_legacy_snapshot() noexcept try {
   const detail::legacy_format* const format = state_.options().legacy;
   if (format == nullptr) {
     return fail(errc::unsupported);
@@ -304,22 +323,26 @@ result<std::unique_ptr<snapshot_reader>> fsm<Consensus, Storage>::take_legacy_sn
     return fail(state.error());
   }
   return format->snapshot_of(std::move(**state), state_.options().lock_byte);
+} catch (const std::bad_alloc&) {
+  return fail(errc::out_of_memory);
 }
 
 template <consensus Consensus, storage Storage>
 result<std::unique_ptr<snapshot_stage>> fsm<Consensus, Storage>::begin_restore() noexcept try {
   return detail::stage_restore(this, base_, state_.options());
 } catch (const std::bad_alloc&) {
-  return fail(errc::storage_full);
+  return fail(errc::out_of_memory);
 }
 
 template <consensus Consensus, storage Storage>
 apply_result fsm<Consensus, Storage>::install(std::unique_ptr<snapshot_stage> finished,
-                                              log_position engine_at) noexcept {
+                                              log_position engine_at) noexcept try {
   const strand_visit strand(in_strand_);
   detail::machine_state::stores replaced;  // freed after the hold
   const hold held = state_.hold();
   return state_.install(*finished, this, engine_at, replaced);
+} catch (const std::bad_alloc&) {
+  return starved(engine_at.index);
 }
 
 // ---- how the base in the storage moves on
@@ -368,7 +391,7 @@ std::error_code fsm<Consensus, Storage>::flush_now(log_index upto,
   state_.evict();
   return error;
 } catch (const std::bad_alloc&) {
-  return make_error_code(errc::storage_full);
+  return make_error_code(errc::out_of_memory);
 }
 
 // ---- what others see

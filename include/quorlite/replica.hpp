@@ -151,8 +151,22 @@ class replica {
   [[nodiscard]] transaction_outcome outcome(transaction_id id) const;
 
   [[nodiscard]] leader_info leader() const;
+  /// Blocks until leader() is another than `seen`, or `limit` of the adapter's clock has passed, or
+  /// the replica is stopped. @returns true: it is another
+  [[nodiscard]] bool wait_for_leadership_change(const leader_info& seen,
+                                                milliseconds limit) const;
   [[nodiscard]] quorlite::health health() const;
   [[nodiscard]] replica_metrics metrics() const;
+  /// Under which SQLite knows this replica, for other wrappers and languages in the process:
+  /// `file:app.db?vfs=NAME` opens app.db. Empty: this replica is empty.
+  [[nodiscard]] std::string vfs_name() const;
+  /// Makes a connection that was opened by that name as good as one of open(): extended result
+  /// codes, `synchronous`, and a busy handler that queues up. What it needs ends with `db`.
+  /// @param db a connection without an open transaction
+  /// @returns errc::unsupported: its main database is not one of ours; errc::out_of_memory,
+  ///   errc::sqlite_failed, errc::stopped
+  [[nodiscard]] std::error_code set_up(sqlite3* db, milliseconds busy_timeout = milliseconds{
+                                                        5000}) const;
   /// Every database that exists, ascending by name.
   [[nodiscard]] std::vector<database_status> databases() const;
   /// The last entry that is applied here.

@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <memory>
+#include <new>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -62,8 +64,10 @@ QUORLITE_DECL std::error_code replica::stop() {
 }
 
 QUORLITE_DECL result<connection> replica::open(std::string_view name,
-                                               const connection_options& options) {
+                                               const connection_options& options) try {
   return core_ == nullptr ? fail(errc::stopped) : core_->open(name, options);
+} catch (const std::bad_alloc&) {
+  return fail(errc::out_of_memory);
 }
 
 QUORLITE_DECL void replica::write_in_group(std::string_view name, detail::write_task& task) {
@@ -91,6 +95,17 @@ QUORLITE_DECL quorlite::health replica::health() const {
   quorlite::health none;
   none.error = make_error_code(errc::stopped);
   return core_ == nullptr ? none : core_->health();
+}
+QUORLITE_DECL bool replica::wait_for_leadership_change(const leader_info& seen,
+                                                       milliseconds limit) const {
+  return core_ != nullptr && core_->wait_for_leadership_change(seen, limit);
+}
+QUORLITE_DECL std::string replica::vfs_name() const {
+  return core_ == nullptr ? std::string{} : core_->files().name();
+}
+QUORLITE_DECL std::error_code replica::set_up(sqlite3* db, milliseconds busy_timeout) const {
+  return core_ == nullptr ? make_error_code(errc::stopped)
+                          : detail::set_up_connection(db, busy_timeout);
 }
 QUORLITE_DECL replica_metrics replica::metrics() const {
   return core_ == nullptr ? replica_metrics{} : core_->metrics();

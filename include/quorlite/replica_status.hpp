@@ -18,6 +18,8 @@ struct leader_info {
   quorlite::term term;
   bool leading = false;     ///< this replica may propose in `term`
   std::string leader_hint;  ///< the adapter's name for the leader; empty: not known
+
+  friend bool operator==(const leader_info&, const leader_info&) = default;
 };
 
 /// How a replica is. A halted one applies nothing more; its files stay as they are.

@@ -26,6 +26,10 @@ struct transfer_progress {
   std::uint64_t total = 0;
 };
 
+struct export_options {
+  bool overwrite = false;  ///< replaces what is there, in one step
+};
+
 /// The default: nobody looks.
 struct no_progress {
   bool operator()(transfer_progress) const noexcept { return true; }
@@ -38,6 +42,7 @@ using watch_transfer = std::function<bool(transfer_progress)>;
 
 /// export_database() without its types.
 [[nodiscard]] QUORLITE_DECL std::error_code export_pages(sqlite3* from, const std::string& path,
+                                                         const export_options& options,
                                                          const watch_transfer& progress);
 
 /// import_database() without its types. @param open asked once, after the file was found
@@ -48,18 +53,20 @@ using watch_transfer = std::function<bool(transfer_progress)>;
 }  // namespace detail
 
 /// Writes the committed state of a replicated database, as this replica has it now, to a new file.
-/// Readers and writers go on. The file appears under its name when it is whole and synced; until
-/// then it is called `path` + ".partial". Blocks, on any thread that may use `from`.
+/// Readers and writers go on. The file appears under its name when it is whole and durable; until
+/// then it has a name of its own, `path` + ".partial-…", that nothing else has. Blocks, on any
+/// thread that may use `from`.
 /// @param from a connection without an open transaction
 /// @param progress called with transfer_progress now and then; false ends the copy
 /// @returns std::errc::file_exists: `path` is there already; std::errc::operation_canceled;
-///   errc::sqlite_failed: `from` is inside a transaction, or SQLite cannot write there (its log
-///   says why); errc::storage_full: no room; std::errc::io_error: the file could not get its name.
-///   Nothing is left behind then
+///   errc::sqlite_failed: `from` is empty or inside a transaction, or SQLite cannot write there (its
+///   log says why); errc::storage_full: no room; else what the system said about the file or its
+///   name. Nothing is left behind then, but after an error of the last step, the sync of the folder:
+///   the file is there and whole, and may be gone after a crash
 template <class Progress = no_progress>
 [[nodiscard]] std::error_code export_database(connection& from, const std::string& path,
-                                              Progress progress = {}) {
-  return detail::export_pages(from, path, std::ref(progress));
+                                              Progress progress = {}, export_options options = {}) {
+  return detail::export_pages(from, path, options, std::ref(progress));
 }
 
 /// Makes an ordinary SQLite file the content of a replicated database, in one transaction: every
@@ -67,7 +74,7 @@ template <class Progress = no_progress>
 ///
 /// What it was before is gone, so use a name that has no page yet; otherwise the page sizes must be
 /// equal. The file is read only, but for the recovery that its last writer may owe it. The size is
-/// bounded by vfs_options::write_set_bytes and limits::transaction_bytes.
+/// bounded by replica_options::write_set_bytes and limits::transaction_bytes.
 ///
 /// (A connection of its own does it: the page cache above a copy keeps a header that says WAL.)
 /// @param into a replica that leads @param name of the database

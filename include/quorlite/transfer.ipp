@@ -4,8 +4,12 @@
 
 #include "quorlite/transfer.hpp"
 
+#include <fcntl.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <functional>
@@ -86,28 +90,94 @@ class steady_reader {
   return code == SQLITE_DONE ? end : code;
 }
 
+[[nodiscard]] inline std::error_code last_system_error() noexcept {
+  return {errno, std::generic_category()};
+}
+
+/// A file that nobody else has, beside the one that it shall become. Gone at the end, unless it got
+/// its name.
+class partial_file {
+ public:
+  explicit partial_file(const std::string& path) : path_(path) {
+    int file = -1;
+    for (std::uint64_t number = 1; file < 0; ++number) {
+      name_ = path + ".partial-" + std::to_string(::getpid()) + '-' + std::to_string(number);
+      file = ::open(name_.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644);
+      if (file < 0 && errno != EEXIST) {
+        error_ = last_system_error();
+        return;
+      }
+    }
+    ::close(file);
+  }
+  partial_file(const partial_file&) = delete;
+  partial_file& operator=(const partial_file&) = delete;
+  ~partial_file() {
+    if (!error_) {
+      ::unlink(name_.c_str());
+    }
+  }
+
+  [[nodiscard]] std::error_code error() const noexcept { return error_; }
+  [[nodiscard]] const std::string& name() const noexcept { return name_; }
+
+  /// @returns std::errc::file_exists, unless it may overwrite
+  [[nodiscard]] std::error_code get_its_name(bool overwrite) const {
+    if (overwrite) {
+      return std::rename(name_.c_str(), path_.c_str()) == 0 ? sync_folder() : last_system_error();
+    }
+    // A second name is never given over a file that is there; the first goes with this object.
+    if (::link(name_.c_str(), path_.c_str()) == 0) {
+      return sync_folder();
+    }
+    if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) {
+      return last_system_error();
+    }
+    // A file system without links. What comes between these two lines is replaced.
+    if (::access(path_.c_str(), F_OK) == 0) {
+      return std::make_error_code(std::errc::file_exists);
+    }
+    return std::rename(name_.c_str(), path_.c_str()) == 0 ? sync_folder() : last_system_error();
+  }
+
+ private:
+  [[nodiscard]] std::error_code sync_folder() const {
+    const std::size_t slash = path_.rfind('/');
+    const std::string folder = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
+    const int opened = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (opened < 0) {
+      return last_system_error();
+    }
+    const std::error_code error = ::fsync(opened) == 0 ? std::error_code{} : last_system_error();
+    ::close(opened);
+    return error;
+  }
+
+  const std::string path_;
+  std::string name_;
+  std::error_code error_;
+};
+
 QUORLITE_DECL std::error_code export_pages(sqlite3* from, const std::string& path,
+                                           const export_options& options,
                                            const watch_transfer& progress) {
-  if (sqlite3_get_autocommit(from) == 0) {
+  if (from == nullptr || sqlite3_get_autocommit(from) == 0) {
     return make_error_code(errc::sqlite_failed);
   }
-  if (std::FILE* const there = std::fopen(path.c_str(), "rb")) {
-    std::fclose(there);
+  if (!options.overwrite && ::access(path.c_str(), F_OK) == 0) {
     return std::make_error_code(std::errc::file_exists);
   }
-  const std::string partial = path + ".partial";
-  std::remove(partial.c_str());
+  const partial_file partial(path);
+  if (partial.error()) {
+    return partial.error();
+  }
   int code = SQLITE_OK;
   {
-    const plain_database file(partial, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+    const plain_database file(partial.name(), SQLITE_OPEN_READWRITE);
     code = file.code() != SQLITE_OK ? file.code() : copy_pages(file.get(), from, progress);
   }
-  if (code == SQLITE_OK && std::rename(partial.c_str(), path.c_str()) == 0) {
-    return {};
-  }
-  std::remove(partial.c_str());
   switch (code & 0xFF) {
-    case SQLITE_OK: return std::make_error_code(std::errc::io_error);
+    case SQLITE_OK: return partial.get_its_name(options.overwrite);
     case SQLITE_ABORT: return std::make_error_code(std::errc::operation_canceled);
     case SQLITE_FULL: return make_error_code(errc::storage_full);
     default: return make_error_code(errc::sqlite_failed);

@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "quorlite/connection.hpp"
+
 /// Runs statements to the end. The extended result code.
 inline int run(sqlite3* db, const std::string& sql) {
   const int code = sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
@@ -32,4 +34,12 @@ inline std::string ask(sqlite3* db, const std::string& sql) {
   }
   sqlite3_finalize(statement);
   return rows;
+}
+
+/// The same over a connection, which may be a temporary: it lives as long as the call.
+inline int run(const quorlite::connection& db, const std::string& sql) {
+  return run(db.get(), sql);
+}
+inline std::string ask(const quorlite::connection& db, const std::string& sql) {
+  return ask(db.get(), sql);
 }

@@ -241,7 +241,7 @@ void check_content(const golden_case& one, server& in) {
   check_same(content_of(*in), one.expected());
   INFO(in->health().what);
   CHECK_FALSE(in->health().halted);
-  CHECK_FALSE(in.raft().status().failure);
+  CHECK_FALSE(in.raft().status().error);
 }
 
 // The databases are what they were, every page of them; and one more row is there after a restart.

@@ -5,7 +5,7 @@
 /// libraft raft({.id = server_id{1}, .address = "127.0.0.1:7001", .directory = "/var/lib/app/raft",
 ///               .bootstrap = {{server_id{1}, "127.0.0.1:7001"}, …}});
 /// memory_storage storage;
-/// replica node{raft, storage};
+/// replica node = replica::start(raft, storage).value();
 /// ```
 ///
 /// What it promises and what libraft does not: docs/how-to/consensus_adapter.md. Link with `raft`
@@ -46,8 +46,8 @@ class libraft {
   static constexpr bool supports_follower_read_barrier = false;
   using signal_type = thread_signal;
 
-  /// @pre id above 0; heartbeat below election_timeout, both above 0; an entry fits into a segment,
-  ///   into in_flight_bytes and into half of log_bytes
+  /// Options are looked at by start(): id above 0; heartbeat below election_timeout, both above 0;
+  /// an entry fits into a segment, into in_flight_bytes and into half of log_bytes.
   explicit libraft(libraft_options options);
   libraft(const libraft&) = delete;
   libraft& operator=(const libraft&) = delete;
@@ -57,7 +57,7 @@ class libraft {
   /// disk. May be called again after stop(), with a machine that loaded what the last one flushed.
   /// @returns errc::busy: the directory is another's; errc::corrupt: the log or its snapshot is
   ///   damaged; errc::diverged: a cluster is to begin here, but the machine has a history already;
-  ///   std::errc::invalid_argument: an address; storage errors. Of the strand, at most install was
+  ///   std::errc::invalid_argument: an address, or options that cannot be; storage errors. Of the strand, at most install was
   ///   called then.
   [[nodiscard]] std::error_code start(state_machine& machine) noexcept;
 
@@ -110,6 +110,8 @@ class libraft {
   /// Hands leadership to this voter; 0: to any.
   [[nodiscard]] std::error_code transfer(server_id id);
 
+  /// Why this server gave up, if it did: status().error.
+  [[nodiscard]] std::error_code engine_error() const noexcept;
   /// What this server knew when its loop last went round.
   [[nodiscard]] libraft_status status() const;
   /// Where the leader is, if that is known; else empty.
@@ -120,6 +122,7 @@ class libraft {
   /// Blocks until it is answered.
   [[nodiscard]] std::error_code ask(std::shared_ptr<detail::libraft_request> request);
 
+  [[nodiscard]] bool can_be() const noexcept;
   /// Two engines on one log would destroy it, and libraft has no lock of its own.
   [[nodiscard]] std::error_code lock_directory() noexcept;
   void unlock_directory() noexcept;

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -29,22 +30,30 @@
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 
-QUORLITE_DECL libraft::libraft(libraft_options options) : options_(std::move(options)) {
-  QUORLITE_ASSERT(options_.id.value != 0 && options_.heartbeat.value != 0 &&
-                  options_.heartbeat < options_.election_timeout);
+QUORLITE_DECL libraft::libraft(libraft_options options) : options_(std::move(options)) {}
+
+/// True for options that make sense.
+QUORLITE_DECL bool libraft::can_be() const noexcept {
   using batch = detail::libraft_batch;
   const std::size_t limit = std::size_t{1} << 30U;  // of an entry
+  if (options_.id.value == 0 || options_.heartbeat.value == 0 ||
+      options_.heartbeat >= options_.election_timeout || options_.entry_bytes > limit ||
+      options_.batch_bytes > limit) {
+    return false;
+  }
   const std::size_t entry = batch::bytes_for(1, options_.entry_bytes);
   const std::size_t largest = batch::bytes_for(batch::commands_max, options_.batch_bytes);
-  QUORLITE_ASSERT(options_.entry_bytes <= limit && options_.batch_bytes <= limit &&
-                  options_.segment_bytes > entry && options_.segment_bytes > largest &&
-                  options_.in_flight_bytes >= entry && options_.log_bytes / 2 >= entry);
+  return options_.segment_bytes > entry && options_.segment_bytes > largest &&
+         options_.in_flight_bytes >= entry && options_.log_bytes / 2 >= entry;
 }
 
 QUORLITE_DECL libraft::~libraft() { stop(); }
 
 QUORLITE_DECL std::error_code libraft::start(state_machine& machine) noexcept {
   QUORLITE_ASSERT(!started_);
+  if (!can_be()) {
+    return std::make_error_code(std::errc::invalid_argument);
+  }
   if (const std::error_code error = lock_directory()) {
     return error;
   }
@@ -133,6 +142,10 @@ QUORLITE_DECL std::error_code libraft::transfer(server_id id) {
   return ask(std::make_shared<request>(request::kind::transfer, id, std::string()));
 }
 
+QUORLITE_DECL std::error_code libraft::engine_error() const noexcept {
+  return runtime_ == nullptr ? std::error_code{} : runtime_->error();
+}
+
 QUORLITE_DECL libraft_status libraft::status() const {
   return runtime_ == nullptr ? libraft_status{} : runtime_->status();
 }
@@ -152,6 +165,9 @@ QUORLITE_DECL std::error_code libraft::ask(std::shared_ptr<detail::libraft_reque
 }
 
 QUORLITE_DECL std::error_code libraft::lock_directory() noexcept {
+  if (::mkdir(options_.directory.c_str(), 0755) != 0 && errno != EEXIST) {
+    return {errno, std::generic_category()};
+  }
   const std::string path = options_.directory + "/quorlite.lock";
   lock_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (lock_ >= 0 && ::flock(lock_, LOCK_EX | LOCK_NB) == 0) {

@@ -26,7 +26,7 @@ struct libraft_server {
 struct libraft_options {
   server_id id;           ///< this server
   std::string address;    ///< where the others find it, see libraft_server::address
-  std::string directory;  ///< exists, and is used by nobody else; an absolute path is best
+  std::string directory;  ///< made if it is missing, but not its parent; used by nobody else
 
   /// The members of a new cluster, the same on each of them. Used if `directory` is empty. A server
   /// that joins later starts with none, and is then added by the leader.
@@ -73,7 +73,7 @@ struct libraft_counters {
 struct libraft_status {
   libraft_role role = libraft_role::stopped;
   quorlite::term term;
-  bool announced = false;  ///< it leads, and the machine knows: proposals are taken
+  bool leading = false;    ///< it leads, and the machine knows: proposals are taken
   libraft_server leader;   ///< id 0: none is known
   std::vector<libraft_server> members;
   std::uint64_t commit_index = 0;    ///< entries of the engine
@@ -86,7 +86,7 @@ struct libraft_status {
   /// Why this server gave up, if it did: the engine is closed, and only stop() and another start()
   /// bring it back. errc::storage_broken, storage_full: its disk; corrupt: an entry or a snapshot
   /// that cannot be ours; halted: the machine said so.
-  std::error_code failure;
+  std::error_code error;
   libraft_counters counters;
 };
 

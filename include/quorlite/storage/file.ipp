@@ -56,7 +56,7 @@ QUORLITE_DECL result<file_storage::database_type> file_storage::writer::open(
   }
   return database_type(std::make_shared<const content>(content{std::move(*opened)}));
 } catch (const std::bad_alloc&) {
-  return fail(errc::storage_full);
+  return fail(errc::out_of_memory);
 }
 
 QUORLITE_DECL std::error_code file_storage::writer::write(const database_type& database,
@@ -84,7 +84,7 @@ QUORLITE_DECL result<file_storage::database_type> file_storage::open(
   }
   return database_type(std::make_shared<const content>(content{std::move(*opened)}));
 } catch (const std::bad_alloc&) {
-  return fail(errc::storage_full);
+  return fail(errc::out_of_memory);
 }
 
 QUORLITE_DECL std::error_code file_storage::read(const database_type& database, page_number page,
@@ -106,7 +106,7 @@ QUORLITE_DECL result<file_storage::flush_type> file_storage::begin_flush(log_ind
   }
   return flush_type(std::unique_ptr<pages>(new pages{std::move(*begun)}));
 } catch (const std::bad_alloc&) {
-  return fail(errc::storage_full);
+  return fail(errc::out_of_memory);
 }
 
 QUORLITE_DECL std::error_code file_storage::commit(flush_type flush,
@@ -123,7 +123,7 @@ QUORLITE_DECL result<file_storage::stage_type> file_storage::begin_stage() noexc
   }
   return stage_type(std::unique_ptr<pages>(new pages{std::move(*begun)}));
 } catch (const std::bad_alloc&) {
-  return fail(errc::storage_full);
+  return fail(errc::out_of_memory);
 }
 
 QUORLITE_DECL std::error_code file_storage::publish(stage_type&& stage,

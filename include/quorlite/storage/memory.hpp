@@ -32,7 +32,7 @@ inline namespace QUORLITE_ABI {
 /// Threads: `read`, `read_hashes` and `open` from any thread, also during a flush or a stage; the
 /// rest as the concept says. Nothing blocks, except for the moment in which a commit moves pages.
 ///
-/// Errors, everywhere: errc::storage_full when memory runs out (nothing has changed; try again),
+/// Errors, everywhere: errc::out_of_memory when it runs out (nothing has changed; try again),
 /// errc::invalid_name for a name that is not a database's, errc::malformed for anything else that
 /// the storage contract forbids the caller (nothing has changed), errc::storage_broken for a read
 /// of what is not stored.

@@ -69,7 +69,7 @@ QUORLITE_DECL result<memory_storage::database_type> memory_storage::writer::open
   batches_.insert_or_assign(std::string(name), batch{set, set});
   return database_type{std::move(set), page_size};
 } catch (const std::bad_alloc&) {
-  return fail(errc::storage_full);
+  return fail(errc::out_of_memory);
 }
 
 QUORLITE_DECL std::error_code memory_storage::writer::write(const database_type& database,
@@ -97,7 +97,7 @@ QUORLITE_DECL std::error_code memory_storage::writer::write(const database_type&
   into.written->page_count = page_count;
   return {};
 } catch (const std::bad_alloc&) {
-  return make_error_code(errc::storage_full);
+  return make_error_code(errc::out_of_memory);
 }
 
 // ---- reading
@@ -115,7 +115,7 @@ QUORLITE_DECL result<recovery> memory_storage::recover() noexcept try {
   }
   return found;
 } catch (const std::bad_alloc&) {
-  return fail(errc::storage_full);
+  return fail(errc::out_of_memory);
 }
 
 QUORLITE_DECL result<memory_storage::database_type> memory_storage::open(
@@ -130,7 +130,7 @@ QUORLITE_DECL result<memory_storage::database_type> memory_storage::open(
   }
   return database_type{std::move(set), page_size};
 } catch (const std::bad_alloc&) {
-  return fail(errc::storage_full);
+  return fail(errc::out_of_memory);
 }
 
 QUORLITE_DECL std::error_code memory_storage::read(const database_type& database, page_number page,
@@ -199,7 +199,7 @@ QUORLITE_DECL std::error_code memory_storage::publish(stage_type&& stage,
   }
   return advance(stage.batches_, position, true);
 } catch (const std::bad_alloc&) {
-  return make_error_code(errc::storage_full);
+  return make_error_code(errc::out_of_memory);
 }
 
 /// What was written for a line. A blank one has no content, whatever was written before it was.
@@ -248,7 +248,7 @@ QUORLITE_DECL std::error_code memory_storage::advance(batches& written,
   notes_ = std::move(notes);
   return {};
 } catch (const std::bad_alloc&) {
-  return make_error_code(errc::storage_full);
+  return make_error_code(errc::out_of_memory);
 }
 
 }  // namespace QUORLITE_ABI

@@ -77,6 +77,9 @@ class proposer final : public vfs_host {
   using row = machine_state::row;
 
   [[nodiscard]] row make_row() const;
+  [[nodiscard]] std::error_code try_to_send(std::span<database_write> writes, row& own,
+                                            std::size_t& sent) noexcept;
+  void release(std::span<database_write> writes) noexcept;
   [[nodiscard]] std::error_code plan(std::span<database_write> writes, const row& own,
                                      std::vector<bytes>& entries, std::uint64_t& full_page_bytes);
   [[nodiscard]] std::error_code send(std::span<database_write> writes, const row& own,

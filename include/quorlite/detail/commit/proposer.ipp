@@ -72,25 +72,40 @@ QUORLITE_DECL proposer::row proposer::make_row() const {
 }
 
 QUORLITE_DECL commit_result proposer::commit(std::span<database_write> writes) noexcept {
+  row own;
+  std::size_t sent = 0;
+  if (const std::error_code error = try_to_send(writes, own, sent)) {
+    if (error != errc::busy) {
+      release(writes);
+    }
+    return {error, {}};
+  }
+  release(writes);
+  static_cast<void>(own->signal.wait(engine_, options_.commit_timeout));
+  in_flight_.fetch_sub(sent);
+  return {conclude(own), own->id};
+}
+
+QUORLITE_DECL void proposer::release(std::span<database_write> writes) noexcept {
+  for (const database_write& write : writes) {
+    writers_.release(*write.target, write.writer);
+  }
+}
+
+/// @returns errc::busy: nothing was touched
+QUORLITE_DECL std::error_code proposer::try_to_send(std::span<database_write> writes, row& own,
+                                                    std::size_t& sent) noexcept try {
   std::sort(writes.begin(), writes.end(), [](const database_write& a, const database_write& b) {
     return a.target->name() < b.target->name();
   });
   if (in_flight_.load() > options_.in_flight_bytes) {
-    return {make_error_code(errc::busy), {}};
+    return make_error_code(errc::busy);
   }
-  const row own = make_row();
-  std::size_t sent = 0;
-  std::error_code error = flushes_.flush_if_crowded();
-  error = error ? error : send(writes, own, sent);
-  for (const database_write& write : writes) {
-    writers_.release(*write.target, write.writer);
-  }
-  if (error) {
-    return {error, {}};
-  }
-  static_cast<void>(own->signal.wait(engine_, options_.commit_timeout));
-  in_flight_.fetch_sub(sent);
-  return {conclude(own), own->id};
+  own = make_row();
+  const std::error_code error = flushes_.flush_if_crowded();
+  return error ? error : send(writes, own, sent);
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
 }
 
 /// Plans, installs, proposes. An error: nothing was installed and nothing is on its way.
@@ -187,7 +202,7 @@ QUORLITE_DECL std::error_code proposer::propose(const row& own, std::span<databa
   return {};
 }
 
-QUORLITE_DECL std::error_code proposer::submit(decltype(command::body) body) {
+QUORLITE_DECL std::error_code proposer::submit(decltype(command::body) body) try {
   const row own = make_row();
   term in_term;
   {
@@ -199,6 +214,8 @@ QUORLITE_DECL std::error_code proposer::submit(decltype(command::body) body) {
   }
   static_cast<void>(own->signal.wait(engine_, options_.commit_timeout));
   return conclude(own);
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
 }
 
 /// Under the machine's lock. A barrier changes nothing, so why it failed is all there is to say.

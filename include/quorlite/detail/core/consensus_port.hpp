@@ -58,6 +58,9 @@ class consensus_port {
   virtual void propose(term expected, proposal_token token, bytes_view entry) noexcept = 0;
   [[nodiscard]] virtual std::size_t max_entry_bytes() const noexcept = 0;
 
+  /// Why the engine gave up, if it did and the adapter tells: see `tells_why_it_gave_up`.
+  [[nodiscard]] virtual std::error_code engine_error() const noexcept = 0;
+
   // ---- abilities: only where they are declared
 
   virtual void read_barrier(proposal_token token) noexcept = 0;
@@ -123,6 +126,13 @@ class consensus_port_of final : public consensus_port {
   }
   [[nodiscard]] std::size_t max_entry_bytes() const noexcept override {
     return static_cast<const Consensus&>(engine_).max_entry_bytes();
+  }
+  [[nodiscard]] std::error_code engine_error() const noexcept override {
+    if constexpr (tells_why_it_gave_up<Consensus>) {
+      return static_cast<const Consensus&>(engine_).engine_error();
+    } else {
+      return {};
+    }
   }
   void read_barrier([[maybe_unused]] proposal_token token) noexcept override {
     if constexpr (Consensus::abilities.read_barrier) {

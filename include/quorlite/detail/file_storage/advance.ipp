@@ -191,7 +191,7 @@ std::error_code file_advance<FileSystem>::finish() noexcept {
     }
   }
   const std::error_code error = place_.settle();
-  return error == errc::storage_full ? std::error_code{} : error;
+  return error == errc::storage_full || error == errc::out_of_memory ? std::error_code{} : error;
 }
 
 template <file_system FileSystem>
@@ -200,7 +200,7 @@ std::error_code file_advance<FileSystem>::copy() noexcept {
   try {
     error = place_.copy_double_write();
   } catch (const std::bad_alloc&) {
-    error = make_error_code(errc::storage_full);
+    error = make_error_code(errc::out_of_memory);
   }
   return place_.health().after_sync(error);
 }

@@ -53,7 +53,7 @@ result<recovery> basic_file_storage<FileSystem>::recover() noexcept try {
   }
   return found;
 } catch (const std::bad_alloc&) {
-  return fail(errc::storage_full);
+  return fail(errc::out_of_memory);
 }
 
 template <file_system FileSystem>
@@ -78,7 +78,7 @@ std::error_code basic_file_storage<FileSystem>::close() noexcept try {
   }
   return place_.write_clean(true);
 } catch (const std::bad_alloc&) {
-  return make_error_code(errc::storage_full);
+  return make_error_code(errc::out_of_memory);
 }
 
 template <file_system FileSystem>
@@ -93,7 +93,7 @@ result<file_handle<FileSystem>> basic_file_storage<FileSystem>::open(
   }
   return database_type(std::move(content), page_size);
 } catch (const std::bad_alloc&) {
-  return fail(errc::storage_full);
+  return fail(errc::out_of_memory);
 }
 
 template <file_system FileSystem>
@@ -183,7 +183,7 @@ std::error_code basic_file_storage<FileSystem>::advance(file_writer<FileSystem>&
   QUORLITE_ASSERT(writer.place_ == &place_);  // of this storage, and not moved from
   return file_advance<FileSystem>(place_, writer, position, whole).run();
 } catch (const std::bad_alloc&) {
-  return make_error_code(errc::storage_full);
+  return make_error_code(errc::out_of_memory);
 }
 
 }  // namespace detail

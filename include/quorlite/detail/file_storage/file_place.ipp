@@ -211,7 +211,7 @@ std::error_code file_place<FileSystem>::settle() noexcept try {
   }
   return current_.removals.empty() ? std::error_code{} : remove_files();
 } catch (const std::bad_alloc&) {
-  return make_error_code(errc::storage_full);
+  return make_error_code(errc::out_of_memory);
 }
 
 template <file_system FileSystem>

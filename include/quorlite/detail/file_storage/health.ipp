@@ -32,6 +32,9 @@ QUORLITE_DECL std::error_code storage_error(std::error_code system) noexcept {
   if (!system || system.category() == quorlite_category()) {
     return system;
   }
+  if (system == std::errc::not_enough_memory) {
+    return make_error_code(errc::out_of_memory);
+  }
   return make_error_code(passes(system) ? errc::storage_full : errc::storage_broken);
 }
 

@@ -66,7 +66,7 @@ result<file_handle<FileSystem>> file_writer<FileSystem>::open(std::string_view n
   keep(std::move(fresh));
   return handle;
 } catch (const std::bad_alloc&) {
-  return fail(errc::storage_full);
+  return fail(errc::out_of_memory);
 }
 
 template <file_system FileSystem>
@@ -94,7 +94,7 @@ std::error_code file_writer<FileSystem>::write(const database_type& database,
   }
   return {};
 } catch (const std::bad_alloc&) {
-  return spoil(make_error_code(errc::storage_full));
+  return spoil(make_error_code(errc::out_of_memory));
 }
 
 template <file_system FileSystem>
@@ -107,7 +107,8 @@ file_writer<FileSystem>::file_writer(place_type& place, bool is_flush, log_index
 
 template <file_system FileSystem>
 std::error_code file_writer<FileSystem>::spoil(std::error_code error) noexcept {
-  failed_ = is_flush_ || error != errc::storage_full ? error : std::error_code{};
+  const bool may_be_tried_again = error == errc::storage_full || error == errc::out_of_memory;
+  failed_ = is_flush_ || !may_be_tried_again ? error : std::error_code{};
   return error;
 }
 

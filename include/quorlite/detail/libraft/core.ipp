@@ -76,9 +76,9 @@ QUORLITE_DECL void libraft_core::end(settle_reason why) noexcept {
 }
 
 QUORLITE_DECL void libraft_core::report(libraft_status& into, bool alive) const {
-  into.failure = strand_.failure();
+  into.error = strand_.failure();
   into.position = strand_.cursor().at;
-  into.announced = leadership_.open().value != 0;
+  into.leading = leadership_.open().value != 0;
   into.log_bytes = compaction_.applied_log_bytes() + proposals_.in_flight();
   into.snapshot_bytes = compaction_.snapshot_bytes();
   into.counters = {.proposals = proposals_.handed_over(),

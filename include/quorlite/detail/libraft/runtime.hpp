@@ -79,6 +79,8 @@ class libraft_runtime {
   [[nodiscard]] libraft_core& core() noexcept { return core_; }
   [[nodiscard]] state_machine& machine() noexcept { return *machine_; }
   [[nodiscard]] libraft_status status() const;
+  /// Of the status.
+  [[nodiscard]] std::error_code error() const noexcept;
 
  private:
   /// The engine, and how its callback finds us: the first member, for others hold its data.

@@ -99,6 +99,11 @@ QUORLITE_DECL libraft_status libraft_runtime::status() const {
   return status_;
 }
 
+QUORLITE_DECL std::error_code libraft_runtime::error() const noexcept {
+  const std::lock_guard guard(status_mutex_);
+  return status_.error;
+}
+
 QUORLITE_DECL void libraft_runtime::live() noexcept {
   sigset_t broken_pipes;  // libuv would let a peer that goes away end the process
   sigemptyset(&broken_pipes);

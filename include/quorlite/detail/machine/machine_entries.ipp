@@ -225,15 +225,19 @@ QUORLITE_DECL apply_result machine_state::end_of_redo(apply_result said) {
   return said;
 }
 
-QUORLITE_DECL apply_result machine_state::halt(errc why, const std::string& what, log_index at) {
+QUORLITE_DECL apply_result machine_state::halt(errc why, std::string_view what,
+                                               log_index at) noexcept {
   if (!parts_->health.halted) {
     quorlite::health& now = parts_->health;
     now.halted = true;
     now.error = make_error_code(why);
-    now.what = what + " log index " + std::to_string(at.value);
-    say("halted: " + now.what + ": " + now.error.message());
     drop_heads();
     parts_->proposals.close();
+    try {
+      now.what = std::string(what) + " log index " + std::to_string(at.value);
+      say("halted: " + now.what + ": " + now.error.message());
+    } catch (const std::bad_alloc&) {  // the code must do
+    }
   }
   return apply_result::halted;
 }

@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -116,7 +117,7 @@ class machine_state {
   apply_result undecodable(const log_entry& entry, std::error_code why);
   void advance(log_position to);
   apply_result end_of_redo(apply_result said);
-  apply_result halt(errc why, const std::string& what, log_index at);
+  apply_result halt(errc why, std::string_view what, log_index at) noexcept;
 
   /// For fsm_options::log, once the lock is released.
   void say(const std::string& text) noexcept;
@@ -130,7 +131,8 @@ class machine_state {
   void end() noexcept;
   /// Puts the versions on the heads and the row into the table, together, before propose() is
   /// called. @param entries of the transaction; their tokens are consecutive from the one returned
-  /// @returns errc::not_leader, stale_term, halted: nothing was changed
+  /// @returns errc::not_leader, stale_term, halted, stopped: nothing was changed.
+  ///   @throws std::bad_alloc, as if the proposal had been refused
   [[nodiscard]] result<proposal_token> enter(const row& proposed, std::span<database_write> writes,
                                              std::uint32_t entries);
   [[nodiscard]] transaction_outcome outcome_of(transaction_id id) const;
@@ -155,7 +157,8 @@ class machine_state {
   struct parts;
 
   [[nodiscard]] bool commit_own(transaction_id id, const assembled_transaction& whole);
-  void drop_heads();
+  void drop_heads() noexcept;
+  void install_heads(proposal& proposed, std::span<database_write> writes);
   void drop_writes(const proposal& lost);
   void swap_in(restored_state state, stores& replaced);
   void recover_until(log_index at) noexcept;

@@ -127,25 +127,37 @@ QUORLITE_DECL result<proposal_token> machine_state::enter(const row& proposed,
       return fail(errc::stale_term);
     }
   }
+  try {
+    install_heads(*proposed, writes);
+    return parts_->proposals.add(proposed, entries);
+  } catch (const std::bad_alloc&) {
+    drop_writes(*proposed);
+    throw;
+  }
+}
+
+/// What was installed is in the row, also if this throws.
+QUORLITE_DECL void machine_state::install_heads(proposal& proposed,
+                                                std::span<database_write> writes) {
+  proposed.writes.reserve(writes.size());
   for (database_write& write : writes) {
+    proposed.writes.push_back({write.target,
+                               write.store,
+                               nullptr,
+                               nullptr,
+                               write.ticket,
+                               {},
+                               write.page_count,
+                               write.hash,
+                               write.version,
+                               {}});
     const std::error_code error = write.store->install_head(
         write.ticket.epoch, std::move(write.pages), write.page_count, write.hash);
     QUORLITE_ASSERT(!error);  // versions change under the lock only
     result<page_store::pin> made = write.store->pin_version(write.ticket.epoch, write.version);
     QUORLITE_ASSERT(made.has_value());
     write.committed.emplace(std::move(*made));
-    proposed->writes.push_back({write.target,
-                                write.store,
-                                nullptr,
-                                nullptr,
-                                write.ticket,
-                                {},
-                                write.page_count,
-                                write.hash,
-                                write.version,
-                                {}});
   }
-  return parts_->proposals.add(proposed, entries);
 }
 
 QUORLITE_DECL transaction_outcome machine_state::outcome_of(transaction_id id) const {
@@ -160,11 +172,7 @@ QUORLITE_DECL transaction_outcome machine_state::outcome_of(transaction_id id) c
   return overtaken ? transaction_outcome::not_committed : transaction_outcome::undecided;
 }
 
-QUORLITE_DECL void machine_state::drop_heads() {
-  for (const std::shared_ptr<database>& target : parts_->databases.all()) {
-    target->store()->discard_head();
-  }
-}
+QUORLITE_DECL void machine_state::drop_heads() noexcept { parts_->databases.discard_heads(); }
 
 /// A proposal that will not come: what was built on it cannot either.
 QUORLITE_DECL void machine_state::drop_writes(const proposal& lost) {

@@ -32,7 +32,7 @@ QUORLITE_DECL std::error_code copy_page(const captured_database& from, page_stor
   }
   return {};
 } catch (const std::bad_alloc&) {
-  return make_error_code(errc::storage_full);
+  return make_error_code(errc::out_of_memory);
 }
 
 }  // namespace detail

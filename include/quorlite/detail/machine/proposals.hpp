@@ -75,7 +75,7 @@ class proposal_table {
   [[nodiscard]] result<transaction_id> next_id(term expected);
 
   /// A row for a transaction of `entries` entries. Their tokens are consecutive from the returned
-  /// one.
+  /// one. @throws std::bad_alloc, with nothing changed
   proposal_token add(const row& added, std::uint32_t entries);
   /// A row for a read barrier: it has no entry, so no id.
   proposal_token add_barrier(const row& added);
@@ -106,6 +106,8 @@ class proposal_table {
   void lose(const row& loser);
   void answer_lost(const row& lost, settle_reason why);
   void tell_watchers() noexcept;
+  template <class Visit>
+  void for_each_row(Visit visit);
 
   quorlite::leader_info leader_;
   bool closed_ = false;

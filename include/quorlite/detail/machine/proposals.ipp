@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <new>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -14,6 +15,15 @@
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
+
+/// In order; `visit` may answer the row that it is given, and no other.
+template <class Visit>
+void proposal_table::for_each_row(Visit visit) {
+  for (auto next = by_id_.begin(); next != by_id_.end();) {
+    const row one = (next++)->second;
+    visit(one);
+  }
+}
 
 // ---- leadership
 
@@ -28,7 +38,11 @@ QUORLITE_DECL void proposal_table::change_leadership(const leadership& now) {
                        leader_.leader_hint != now.leader_hint;
   leader_.leading = now.leading && !closed_;
   leader_.term = now.term;
-  leader_.leader_hint = now.leader_hint;
+  try {
+    leader_.leader_hint = now.leader_hint;
+  } catch (const std::bad_alloc&) {
+    leader_.leader_hint.clear();
+  }
   if (lost) {
     lose_leadership(was);
   }
@@ -43,9 +57,9 @@ QUORLITE_DECL void proposal_table::change_leadership(const leadership& now) {
 QUORLITE_DECL void proposal_table::close() {
   closed_ = true;
   leader_.leading = false;
-  for (const row& waiting : rows()) {
+  for_each_row([this](const row& waiting) {
     answer(waiting, proposal_state::unknown, settle_reason::stopped);
-  }
+  });
   for (const auto& [token, waiting] : by_token_) {
     if (waiting->barrier) {
       answer(waiting, proposal_state::unknown, settle_reason::stopped);
@@ -90,10 +104,17 @@ QUORLITE_DECL result<transaction_id> proposal_table::next_id(term expected) {
 
 QUORLITE_DECL proposal_token proposal_table::add(const row& added, std::uint32_t entries) {
   const proposal_token first{next_token_};
-  for (std::uint32_t i = 0; i < entries; ++i) {
-    by_token_.emplace(next_token_++, added);
+  try {
+    for (std::uint32_t i = 0; i < entries; ++i) {
+      by_token_.emplace(next_token_++, added);
+    }
+    by_id_.emplace(added->id, added);
+  } catch (const std::bad_alloc&) {
+    for (std::uint64_t token = first.value; token < next_token_; ++token) {
+      by_token_.erase(token);
+    }
+    throw;
   }
-  by_id_.emplace(added->id, added);
   return first;
 }
 
@@ -133,15 +154,15 @@ QUORLITE_DECL void proposal_table::answer(const row& answered, proposal_state wh
 
 /// Rows still inside propose() wait for what it says; hand_over() looks again.
 QUORLITE_DECL void proposal_table::lose_leadership(term gone) {
-  for (const row& loser : rows()) {
+  for_each_row([this, gone](const row& loser) {
     if (loser->id.term.value > gone.value || loser->lost) {
-      continue;
+      return;
     }
     lose(loser);
     if (loser->handed_over) {
       answer_lost(loser, settle_reason::leadership_lost);
     }
-  }
+  });
 }
 
 QUORLITE_DECL void proposal_table::doubt(const row& doubted, settle_reason why) {
@@ -166,11 +187,11 @@ QUORLITE_DECL void proposal_table::overtake(term now) {
     return;
   }
   overtaken_ = now;
-  for (const row& late : rows()) {
+  for_each_row([this, now](const row& late) {
     if (late->lost && late->id.term < now) {
       answer(late, proposal_state::not_applied, settle_reason::leadership_lost);
     }
-  }
+  });
 }
 
 QUORLITE_DECL std::vector<proposal_table::row> proposal_table::rows() const {

@@ -62,6 +62,7 @@ class staged_restore final : public snapshot_stage {
                                         bytes_view image);
 
  private:
+  std::error_code refused(std::error_code why) noexcept;
   [[nodiscard]] std::error_code parse(bytes_view chunk);
   [[nodiscard]] std::error_code end();
   [[nodiscard]] bool stage(const std::vector<bytes>& entries);

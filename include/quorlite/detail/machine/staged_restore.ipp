@@ -57,25 +57,38 @@ QUORLITE_DECL std::error_code staged_restore::append(bytes_view chunk) noexcept 
       if (!is_native_snapshot(start_)) {
         legacy_ = options_.legacy->begin_restore(state_, options_.lock_byte);
       }
-      error_ = parse(start_);
+      refused(parse(start_));
     }
   }
-  return error_ ? error_ : error_ = parse(chunk);
+  return error_ ? error_ : refused(parse(chunk));
 } catch (const std::bad_alloc&) {
-  return error_ = make_error_code(errc::storage_full);
+  return refused(make_error_code(errc::out_of_memory));
 }
 
 QUORLITE_DECL std::error_code staged_restore::finish() noexcept try {
   if (!error_) {
-    error_ = end();
+    refused(end());
   }
   if (!error_) {
-    error_ = state_.target->finish();
+    refused(state_.target->finish());
   }
   finished_ = !error_;
   return error_;
 } catch (const std::bad_alloc&) {
-  return error_ = make_error_code(errc::storage_full);
+  return refused(make_error_code(errc::out_of_memory));
+}
+
+/// Takes the first error, and tells people. @returns `why`, which may be none
+QUORLITE_DECL std::error_code staged_restore::refused(std::error_code why) noexcept {
+  error_ = why;
+  if (why && why != errc::stopped && options_.log != nullptr) {
+    try {
+      const std::string text = "a snapshot was refused: " + why.message();
+      options_.log(options_.log_context, text);
+    } catch (const std::bad_alloc&) {  // then it stays unsaid
+    }
+  }
+  return why;
 }
 
 QUORLITE_DECL restored_state staged_restore::take(log_position installed_at) {

@@ -68,7 +68,7 @@ class database {
 /// All names. Any thread.
 class registry {
  public:
-  explicit registry(std::uint64_t lock_byte = limits::lock_byte_default) noexcept
+  explicit registry(std::uint64_t lock_byte = limits::lock_byte_default)
       : lock_byte_(lock_byte) {}
 
   using list = std::vector<std::shared_ptr<database>>;
@@ -92,6 +92,9 @@ class registry {
 
   /// Every name, existing or not, ascending.
   [[nodiscard]] list all() const;
+
+  /// Takes back what is pending, in all of them.
+  void discard_heads() noexcept;
 
  private:
   /// Names held here, existing or not: local, so well above what can exist in the cluster.

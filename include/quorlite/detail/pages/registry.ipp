@@ -98,6 +98,13 @@ QUORLITE_DECL registry::list registry::all() const {
   return found;
 }
 
+QUORLITE_DECL void registry::discard_heads() noexcept {
+  const std::lock_guard guard(mutex_);
+  for (const auto& [name, one] : by_name_) {
+    one->store()->discard_head();
+  }
+}
+
 QUORLITE_DECL std::shared_ptr<database> registry::made(std::string_view name) {
   auto found = by_name_.find(name);
   if (found == by_name_.end()) {

@@ -63,6 +63,7 @@ class replica_core {
   [[nodiscard]] transaction_outcome outcome(transaction_id id) const;
   [[nodiscard]] leader_info leader() const;
   [[nodiscard]] quorlite::health health();
+  [[nodiscard]] bool wait_for_leadership_change(const leader_info& seen, milliseconds limit);
   [[nodiscard]] replica_metrics metrics() const;
   [[nodiscard]] std::vector<database_status> databases() const;
   [[nodiscard]] log_position applied() const noexcept { return models_.applier.applied(); }
@@ -88,6 +89,7 @@ class replica_core {
 
   [[nodiscard]] std::error_code readiness() const;
   [[nodiscard]] bool is_flush_due();
+  [[nodiscard]] std::error_code notice_engine_error();
   [[nodiscard]] bool stop_engine() noexcept;
 
   replica_models models_;
@@ -95,6 +97,7 @@ class replica_core {
   std::unique_ptr<parts> parts_;
   std::atomic<std::uint64_t> flushed_at_{0};
   std::atomic<bool> is_flushing_{false};
+  std::atomic<bool> has_told_of_engine_{false};
   std::mutex stop_mutex_;
   bool running_ = false;  // under stop_mutex_
 };

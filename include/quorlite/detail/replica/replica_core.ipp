@@ -164,8 +164,38 @@ QUORLITE_DECL leader_info replica_core::leader() const {
   return models_.machine.leader();
 }
 QUORLITE_DECL quorlite::health replica_core::health() {
+  const std::error_code engine = notice_engine_error();
   const auto held = models_.machine.hold();
-  return models_.machine.health();
+  quorlite::health now = models_.machine.health();
+  now.engine = engine;
+  return now;
+}
+
+/// What the engine says of itself, which people are told once.
+QUORLITE_DECL std::error_code replica_core::notice_engine_error() {
+  const std::error_code error = models_.engine.engine_error();
+  if (error && !has_told_of_engine_.exchange(true)) {
+    const auto held = models_.machine.hold();
+    models_.machine.say("the consensus engine gave up: " + error.message());
+  }
+  return error;
+}
+
+QUORLITE_DECL bool replica_core::wait_for_leadership_change(const leader_info& seen,
+                                                            milliseconds limit) {
+  machine_state& machine = models_.machine;
+  port_signal changed(models_.engine);
+  {
+    const auto held = machine.hold();
+    if (machine.leader() != seen || machine.proposals().has_ended()) {
+      return machine.leader() != seen;
+    }
+    machine.proposals().watch(changed);
+  }
+  static_cast<void>(changed.wait(models_.engine, limit));
+  const auto held = machine.hold();
+  machine.proposals().unwatch(changed);
+  return machine.leader() != seen;
 }
 
 QUORLITE_DECL replica_metrics replica_core::metrics() const {
@@ -221,6 +251,7 @@ QUORLITE_DECL bool replica_core::is_flush_due() {
 }
 
 QUORLITE_DECL std::error_code replica_core::maintain() {
+  static_cast<void>(notice_engine_error());
   if (!is_flush_due()) {
     return {};
   }
@@ -234,6 +265,7 @@ QUORLITE_DECL std::error_code replica_core::maintain() {
 QUORLITE_DECL void replica_core::run_maintenance(const std::atomic<bool>& stop,
                                                  milliseconds pause) {
   while (!stop.load()) {
+    static_cast<void>(notice_engine_error());
     if (is_flush_due()) {
       static_cast<void>(parts_->flush->flush());
     }

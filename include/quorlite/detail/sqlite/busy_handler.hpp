@@ -19,17 +19,18 @@ namespace detail {
 /// next read lock; here is only decided who may want the head, and when the timeout ends.
 class busy_handler {
  public:
-  busy_handler(sqlite3* db, milliseconds timeout) noexcept : db_(db), timeout_(timeout.value) {}
+  explicit busy_handler(milliseconds timeout) noexcept : timeout_(timeout.value) {}
 
   [[nodiscard]] std::atomic<std::uint64_t>* timeout() noexcept { return &timeout_; }
 
-  void install() noexcept;
+  /// @param db must be closed, or given another handler, before this one goes
+  void install(sqlite3* db) noexcept;
 
  private:
   static int ask(void* self, int retries) noexcept;
   [[nodiscard]] bool may_retry(std::uint64_t retries) noexcept;
 
-  sqlite3* const db_;
+  sqlite3* db_ = nullptr;
   std::atomic<std::uint64_t> timeout_;  // milliseconds
 };
 

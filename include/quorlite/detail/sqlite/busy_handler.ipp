@@ -16,7 +16,8 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-QUORLITE_DECL void busy_handler::install() noexcept {
+QUORLITE_DECL void busy_handler::install(sqlite3* db) noexcept {
+  db_ = db;
   sqlite3_busy_handler(db_, &busy_handler::ask, this);
 }
 

@@ -131,6 +131,7 @@ QUORLITE_DECL int database_file::truncate(std::uint64_t size_bytes) {
 }
 
 QUORLITE_DECL int database_file::out_of_memory() noexcept {
+  answers_.failed(make_error_code(errc::out_of_memory));
   dirty_.clear();
   phase_ = phase_ == phase::writing ? phase::over : phase_;
   return SQLITE_IOERR_NOMEM;

@@ -25,6 +25,9 @@ QUORLITE_DECL int sqlite_code(std::error_code error) noexcept {
   if (error == errc::too_large || error == errc::storage_full) {
     return SQLITE_FULL;
   }
+  if (error == errc::out_of_memory) {
+    return SQLITE_IOERR_NOMEM;
+  }
   if (error == errc::corrupt) {
     return SQLITE_IOERR_CORRUPTFS;
   }

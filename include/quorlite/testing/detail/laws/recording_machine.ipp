@@ -124,7 +124,7 @@ QUORLITE_DECL result<std::unique_ptr<snapshot_reader>> recording_machine::take_s
 QUORLITE_DECL apply_result recording_machine::install(std::unique_ptr<snapshot_stage> finished,
                                                       log_position engine_at) noexcept {
   const strand_call call(*this, "install");
-  auto* const stage = dynamic_cast<recording_stage*>(finished.get());
+  auto* const stage = static_cast<recording_stage*>(finished.get());  // one of begin_restore()
   if (!call.alone) {
     return apply_result::already;
   }

@@ -1,0 +1,156 @@
+// Memory runs out at one allocation after another: of a start, an open, a COMMIT, a flush.
+#include <sqlite3.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+
+#include "catch2_shim.hpp"
+#include "quorlite/quorlite.hpp"
+#include "quorlite/storage/memory.hpp"
+#include "support/lone_engine.hpp"
+#include "support/sql.hpp"
+
+namespace {
+
+/// Allocations of this thread that still succeed; below 0: all do.
+thread_local std::int64_t left = -1;
+thread_local bool has_failed = false;
+
+void* allocate(std::size_t size) {
+  if (left == 0) {
+    left = -1;
+    has_failed = true;
+    throw std::bad_alloc();
+  }
+  left -= left > 0 ? 1 : 0;
+  if (void* const memory = std::malloc(size == 0 ? 1 : size)) {
+    return memory;
+  }
+  throw std::bad_alloc();
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) { return allocate(size); }
+void* operator new[](std::size_t size) { return allocate(size); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace {
+
+using namespace quorlite;
+using tests::lone_engine;
+
+/// Runs `work` with the n-th allocation failing. @returns false if there was none
+template <class Work>
+bool without_allocation(std::int64_t number, Work work) {
+  has_failed = false;
+  left = number;
+  work();
+  left = -1;
+  return has_failed;
+}
+
+struct lone_replica {
+  lone_engine engine;
+  memory_storage storage;
+  replica node = replica::start(engine, storage).value();
+};
+
+}  // namespace
+
+TEST_CASE("a COMMIT without memory is not applied, and the replica is whole or has halted") {
+  std::int64_t refused = 0;
+  std::int64_t halted = 0;
+  std::int64_t number = 0;
+  for (bool failed = true; failed; ++number) {
+    REQUIRE(number < 2000);
+    CAPTURE(number);
+    lone_replica one;
+    connection db = one.node.open("app.db", {.page_size = 512}).value();
+    REQUIRE(run(db, "CREATE TABLE t(x); CREATE INDEX i ON t(x); INSERT INTO t VALUES(1)") ==
+            SQLITE_OK);
+    int code = SQLITE_OK;
+    std::error_code error;
+    failed = without_allocation(number, [&] {
+      code = sqlite3_exec(db, "INSERT INTO t VALUES(2)", nullptr, nullptr, nullptr);
+    });
+    error = db.last_error();
+    const health now = one.node.health();
+    if (code == SQLITE_OK) {
+      CHECK_FALSE(now.halted);
+      CHECK(ask(db, "SELECT count(*) FROM t") == "2");
+      continue;
+    }
+    if (now.halted) {  // an entry that is committed cannot be refused by one replica
+      ++halted;
+      CHECK(now.error == errc::out_of_memory);
+      CHECK(error == failure::outcome_unknown);
+      continue;
+    }
+    ++refused;
+    INFO(error.message());
+    CHECK(code == SQLITE_NOMEM);
+    CHECK(error == errc::out_of_memory);
+    CHECK(error == failure::not_applied);
+    CHECK(ask(db, "SELECT count(*) FROM t") == "1");
+    CHECK(run(db, "INSERT INTO t VALUES(3)") == SQLITE_OK);
+    CHECK(ask(db, "SELECT group_concat(x) FROM t") == "1,3");
+    CHECK(ask(db, "PRAGMA integrity_check") == "ok");
+  }
+  CHECK(refused > 5);
+  CHECK(halted > 0);
+}
+
+TEST_CASE("a start and an open without memory say so") {
+  std::int64_t number = 0;
+  for (bool failed = true; failed; ++number) {
+    REQUIRE(number < 2000);
+    CAPTURE(number);
+    lone_engine engine;
+    memory_storage storage;
+    std::optional<result<replica>> started;
+    failed = without_allocation(number, [&] { started.emplace(replica::start(engine, storage)); });
+    CHECK(started->has_value() == !failed);
+    CHECK((!failed || started->error() == errc::out_of_memory));
+  }
+  CHECK(number > 10);
+  lone_replica one;
+  std::int64_t opens = 0;
+  for (bool failed = true; failed; ++opens) {
+    REQUIRE(opens < 2000);
+    CAPTURE(opens);
+    const std::string name = "n" + std::to_string(opens) + ".db";
+    std::optional<result<connection>> opened;
+    failed = without_allocation(opens, [&] { opened.emplace(one.node.open(name)); });
+    CHECK(opened->has_value() == !failed);
+    CHECK((!failed || opened->error() == errc::out_of_memory));
+  }
+  CHECK(opens > 2);
+}
+
+TEST_CASE("a flush and a snapshot without memory say so, and work when there is some") {
+  memory_storage storage;
+  lone_engine engine;
+  replica node = replica::start(engine, storage).value();
+  REQUIRE(run(node.open("app.db").value(), "CREATE TABLE t(x); INSERT INTO t VALUES(1)") ==
+          SQLITE_OK);
+  std::int64_t number = 0;
+  for (bool failed = true; failed; ++number) {
+    REQUIRE(number < 2000);
+    CAPTURE(number);
+    std::error_code error;
+    failed = without_allocation(number, [&] { error = node.flush(); });
+    CHECK((failed ? error == errc::out_of_memory : !error));
+    CHECK_FALSE(node.health().halted);
+  }
+  CHECK(number > 5);
+  CHECK(node.metrics().durable == node.applied());
+}
