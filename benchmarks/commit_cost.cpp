@@ -29,7 +29,6 @@
 
 namespace {
 
-
 struct settings {
   std::uint64_t rounds = 9;
   std::uint64_t transactions = 2000;

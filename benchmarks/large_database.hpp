@@ -38,9 +38,7 @@ class large_database {
   /// Everything is on its way to the disk when it returns.
   virtual void flush() {}
   /// What it says of its pages, if it keeps a hash of them.
-  [[nodiscard]] virtual std::optional<quorlite::database_status> state() {
-    return std::nullopt;
-  }
+  [[nodiscard]] virtual std::optional<quorlite::database_status> state() { return std::nullopt; }
 };
 
 class large_plain_database final : public large_database {

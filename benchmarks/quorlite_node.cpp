@@ -84,9 +84,7 @@ enum class way { connections, groups };
 class quorlite_node final : public node {
  public:
   quorlite_node(const node_setup& setup, way how)
-      : how_(how),
-        storage_(made(setup.folder + "/pages")),
-        raft_(options_of(setup)) {
+      : how_(how), storage_(made(setup.folder + "/pages")), raft_(options_of(setup)) {
     quorlite::result<quorlite::replica> started = quorlite::replica::start(raft_, storage_);
     must(started ? std::error_code{} : started.error(), "start");
     replica_ = std::move(*started);

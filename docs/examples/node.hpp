@@ -124,8 +124,8 @@ class running_node final : public node {
     const quorlite::log_position applied = replica_.applied();
     const auto engine = raft_.status();
     const char* const role = health.halted || engine.error ? "halted"
-                             : info.leading                  ? "leader"
-                                                             : "follower";
+                             : info.leading                ? "leader"
+                                                           : "follower";
     ordered_json all = {{"id", asked_.id},
                         {"address", asked_.member(asked_.id)->address},
                         {"role", role},

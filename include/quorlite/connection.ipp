@@ -110,7 +110,7 @@ QUORLITE_DECL bool connection::failed_by_us(const detail::database_file& file) c
   return error &&
          (code == detail::sqlite_code(error) ||
           (code == sqlite_busy_rolled_back && error == errc::busy) ||
-          (code == SQLITE_CORRUPT && error == errc::corrupt) ||       // as SQLite says it
+          (code == SQLITE_CORRUPT && error == errc::corrupt) ||      // as SQLite says it
           (code == SQLITE_NOMEM && error == errc::out_of_memory) ||  // the same
           (error == errc::unsupported && (code == SQLITE_ERROR || (code & 0xFF) == SQLITE_IOERR)));
 }
@@ -155,9 +155,9 @@ QUORLITE_DECL std::error_code set_up_connection(sqlite3* db, milliseconds busy_t
                         SQLITE_TRANSIENT);
   };
   busy_handler* const kept = waits.release();  // gone, too, if this fails
-  const int code = sqlite3_create_function_v2(
-      db, "quorlite_vfs", 0, SQLITE_UTF8, kept, name, nullptr, nullptr,
-      [](void* handler) { delete static_cast<busy_handler*>(handler); });
+  const int code =
+      sqlite3_create_function_v2(db, "quorlite_vfs", 0, SQLITE_UTF8, kept, name, nullptr, nullptr,
+                                 [](void* handler) { delete static_cast<busy_handler*>(handler); });
   if (code != SQLITE_OK) {
     return error_of_sqlite(code);
   }

@@ -52,11 +52,11 @@ struct milliseconds : detail::strong_integer<milliseconds> {
   template <detail::whole_milliseconds Duration>
   // NOLINTNEXTLINE(google-explicit-constructor): nothing is lost
   constexpr milliseconds(const Duration& span) noexcept
-      : strong_integer(span.count() < 0 ? 0
-                                        : static_cast<std::uint64_t>(span.count()) *
-                                              static_cast<std::uint64_t>(Duration::period::num *
-                                                                         1000 /
-                                                                         Duration::period::den)) {}
+      : strong_integer(span.count() < 0
+                           ? 0
+                           : static_cast<std::uint64_t>(span.count()) *
+                                 static_cast<std::uint64_t>(Duration::period::num * 1000 /
+                                                            Duration::period::den)) {}
 };
 
 /// One committed entry, handed to `state_machine::apply`.
@@ -300,14 +300,20 @@ concept background_work_has_its_member =
 
 /// A member named read_barrier that no ability declares would never be called.
 template <class C>
-concept read_barrier_is_declared = C::abilities.read_barrier ||
-    !requires(C& consensus, proposal_token token) { consensus.read_barrier(token); };
+concept read_barrier_is_declared =
+    C::abilities.read_barrier || !requires(C & consensus, proposal_token token) {
+  consensus.read_barrier(token);
+};
 template <class C>
-concept leadership_transfer_is_declared = C::abilities.leadership_transfer ||
-    !requires(C& consensus) { consensus.transfer_leadership(); };
+concept leadership_transfer_is_declared =
+    C::abilities.leadership_transfer || !requires(C & consensus) {
+  consensus.transfer_leadership();
+};
 template <class C>
-concept background_work_is_declared = C::abilities.background_work ||
-    !requires(C& consensus, background_task& task) { consensus.run(task); };
+concept background_work_is_declared =
+    C::abilities.background_work || !requires(C & consensus, background_task& task) {
+  consensus.run(task);
+};
 
 /// A consensus adapter. What the compiler cannot see (the laws P, A, L, S, W, B) is checked by
 /// testing/consensus_conformance.hpp: run it on yours.

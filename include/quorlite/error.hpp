@@ -35,11 +35,11 @@ enum class errc : int {
   log_failed,      ///< the engine could not store the entry, and nobody else has it
   out_of_memory,   ///< nothing was changed; it may work when there is memory again
   // the proposal may be in the log now or later
-  leadership_lost,  ///< the leader was deposed while the entry was on its way
-  timed_out,        ///< no answer within the caller's limit
+  leadership_lost,       ///< the leader was deposed while the entry was on its way
+  timed_out,             ///< no answer within the caller's limit
   stopped_in_flight,     ///< the engine was stopped before the answer
   log_failed_in_flight,  ///< the engine could not store the entry; others may hold it
-  expired,          ///< the transaction is older than the outcomes that are remembered
+  expired,               ///< the transaction is older than the outcomes that are remembered
   // bytes from outside
   malformed,      ///< whole, but not a thing of ours: refused alike on every replica
   corrupt,        ///< damaged on its way or at rest: a checksum differs

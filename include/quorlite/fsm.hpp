@@ -56,8 +56,9 @@ inline namespace QUORLITE_ABI {
 /// Implements `state_machine` (consensus.hpp) for an engine, on a storage. `replica` makes one; by
 /// itself it is for tools and tests that go below SQLite.
 ///
-/// The storage must outlive it, or its leave_storage(). Threads, blocking and errors of the overridden calls are told at
-/// `state_machine`; all others may be made on any thread and do not block, unless they say so.
+/// The storage must outlive it, or its leave_storage(). Threads, blocking and errors of the
+/// overridden calls are told at `state_machine`; all others may be made on any thread and do not
+/// block, unless they say so.
 template <consensus Consensus, storage Storage>
 class fsm final : public state_machine, public detail::flush_port, private detail::damage_listener {
  public:
@@ -106,7 +107,7 @@ class fsm final : public state_machine, public detail::flush_port, private detai
   [[nodiscard]] detail::machine_state& state() noexcept { return state_; }
 
  private:
-  using hold = detail::machine_state::holder;
+  using hold = detail::machine_lock::holder;
 
   /// Adapters promise that strand calls never overlap; a second one is their error, not an outcome.
   class strand_visit {
@@ -150,7 +151,7 @@ std::error_code fsm<Consensus, Storage>::load() {
   result<detail::loaded_base> base = base_.load();
   const hold held = state_.hold();
   if (!base) {
-    state_.say("the storage cannot be used: " + base.error().message());
+    state_.lock().say("the storage cannot be used: " + base.error().message());
     state_.halt(static_cast<errc>(base.error().value()), "the storage cannot be used, after", {});
     return base.error();
   }
@@ -312,8 +313,8 @@ result<std::unique_ptr<snapshot_reader>> fsm<Consensus, Storage>::take_snapshot(
 }
 
 template <consensus Consensus, storage Storage>
-result<std::unique_ptr<snapshot_reader>>
-fsm<Consensus, Storage>::take_legacy_snapshot() noexcept try {
+result<std::unique_ptr<snapshot_reader>> fsm<Consensus, Storage>::take_legacy_snapshot() noexcept
+    try {
   const detail::legacy_format* const format = state_.options().legacy;
   if (format == nullptr) {
     return fail(errc::unsupported);

@@ -20,9 +20,9 @@ namespace detail {
 class legacy_format;
 }
 
-/// What a replica says, for people: it halted, refused a snapshot, could not flush, lost its engine.
-/// Called rarely, on whatever thread met it, with no lock of the library held. It must not throw or
-/// wait for the replica, and may ask it anything else.
+/// What a replica says, for people: it halted, refused a snapshot, could not flush, lost its
+/// engine. Called rarely, on whatever thread met it, with no lock of the library held. It must not
+/// throw or wait for the replica, and may ask it anything else.
 /// @param context as in the options @param text valid during the call; no newline at its end
 using log_function = void (*)(void* context, std::string_view text);
 
@@ -77,10 +77,10 @@ struct replica_options {
 
   // ---- write()
 
-  std::size_t group_closures = 512;     ///< in one transaction at most; 1 or more
-  std::size_t group_waiting = 65536;    ///< more than these are refused: errc::busy
-  std::size_t groups = 2;               ///< on their way at a time, a connection each; 1 or more
-  milliseconds group_timeout{30'000};   ///< for a place in a group
+  std::size_t group_closures = 512;        ///< in one transaction at most; 1 or more
+  std::size_t group_waiting = 65536;       ///< more than these are refused: errc::busy
+  std::size_t groups = 2;                  ///< on their way at a time, a connection each; 1 or more
+  milliseconds group_timeout{30'000};      ///< for a place in a group
   connection_options group_connections{};  ///< that the groups share
 
   // ---- what it says

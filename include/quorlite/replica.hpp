@@ -153,8 +153,7 @@ class replica {
   [[nodiscard]] leader_info leader() const;
   /// Blocks until leader() is another than `seen`, or `limit` of the adapter's clock has passed, or
   /// the replica is stopped. @returns true: it is another
-  [[nodiscard]] bool wait_for_leadership_change(const leader_info& seen,
-                                                milliseconds limit) const;
+  [[nodiscard]] bool wait_for_leadership_change(const leader_info& seen, milliseconds limit) const;
   [[nodiscard]] quorlite::health health() const;
   [[nodiscard]] replica_metrics metrics() const;
   /// Under which SQLite knows this replica, for other wrappers and languages in the process:
@@ -165,8 +164,8 @@ class replica {
   /// @param db a connection without an open transaction
   /// @returns errc::unsupported: its main database is not one of ours; errc::out_of_memory,
   ///   errc::sqlite_failed, errc::stopped
-  [[nodiscard]] std::error_code set_up(sqlite3* db, milliseconds busy_timeout = milliseconds{
-                                                        5000}) const;
+  [[nodiscard]] std::error_code set_up(sqlite3* db,
+                                       milliseconds busy_timeout = milliseconds{5000}) const;
   /// Every database that exists, ascending by name.
   [[nodiscard]] std::vector<database_status> databases() const;
   /// The last entry that is applied here.

@@ -51,8 +51,7 @@ QUORLITE_DECL replica::~replica() {
   }
 }
 
-QUORLITE_DECL result<replica> replica::started(
-    result<std::shared_ptr<detail::replica_core>> core) {
+QUORLITE_DECL result<replica> replica::started(result<std::shared_ptr<detail::replica_core>> core) {
   if (!core) {
     return fail(core.error());
   }

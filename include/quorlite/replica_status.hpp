@@ -66,11 +66,11 @@ struct group_counters {
 
 /// All counters of a replica, and what it holds now.
 struct replica_metrics {
-  machine_counters machine;    ///< what was applied here
-  proposer_counters proposed;  ///< what connections of this replica proposed
-  group_counters groups;       ///< what write() did here
-  log_position applied;        ///< the last entry that is applied
-  log_position durable;        ///< a restart replays what comes after this
+  machine_counters machine;        ///< what was applied here
+  proposer_counters proposed;      ///< what connections of this replica proposed
+  group_counters groups;           ///< what write() did here
+  log_position applied;            ///< the last entry that is applied
+  log_position durable;            ///< a restart replays what comes after this
   std::uint64_t memory_bytes = 0;  ///< that pages take
   std::uint64_t dirty_bytes = 0;   ///< of these, what the storage does not hold
   std::uint64_t open_files = 0;    ///< databases that connections have open

@@ -22,8 +22,8 @@ class lone_engine {
 
   // What happens to the next proposals and barriers, if not the best.
   settle_reason refuses = settle_reason::none;
-  std::error_code broken;          // what engine_error() says
-  std::error_code start_error;     // what start() says
+  std::error_code broken;       // what engine_error() says
+  std::error_code start_error;  // what start() says
   std::atomic<int> stops{0};
   void (*while_waiting)(lone_engine&) = nullptr;
   bool is_silent = false;  // nobody is told anything

@@ -75,8 +75,12 @@ class single {
     raft_.reset();
     storage_.reset();
   }
-  [[nodiscard]] quorlite::tests::started_replica<test_raft, Storage>& operator*() { return *replica_; }
-  [[nodiscard]] quorlite::tests::started_replica<test_raft, Storage>* operator->() { return &*replica_; }
+  [[nodiscard]] quorlite::tests::started_replica<test_raft, Storage>& operator*() {
+    return *replica_;
+  }
+  [[nodiscard]] quorlite::tests::started_replica<test_raft, Storage>* operator->() {
+    return &*replica_;
+  }
   [[nodiscard]] connection open(const std::string& name = "app.db") {
     return replica_->open(name).value();
   }

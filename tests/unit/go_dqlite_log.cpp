@@ -321,7 +321,8 @@ struct cluster_of_two {
   struct member {
     manual_consensus engine;
     memory_storage storage;
-    quorlite::tests::started_replica<manual_consensus, memory_storage> node{engine, storage, with_legacy()};
+    quorlite::tests::started_replica<manual_consensus, memory_storage> node{engine, storage,
+                                                                            with_legacy()};
   };
   member leader;
   member follower;

@@ -57,8 +57,8 @@ class libraft {
   /// disk. May be called again after stop(), with a machine that loaded what the last one flushed.
   /// @returns errc::busy: the directory is another's; errc::corrupt: the log or its snapshot is
   ///   damaged; errc::diverged: a cluster is to begin here, but the machine has a history already;
-  ///   std::errc::invalid_argument: an address, or options that cannot be; storage errors. Of the strand, at most install was
-  ///   called then.
+  ///   std::errc::invalid_argument: an address, or options that cannot be; storage errors. Of the
+  ///   strand, at most install was called then.
   [[nodiscard]] std::error_code start(state_machine& machine) noexcept;
 
   /// Gives up leadership, if any, without handing it over: transfer() first where that matters.

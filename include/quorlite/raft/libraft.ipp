@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <memory>
+#include <new>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -49,7 +50,7 @@ QUORLITE_DECL bool libraft::can_be() const noexcept {
 
 QUORLITE_DECL libraft::~libraft() { stop(); }
 
-QUORLITE_DECL std::error_code libraft::start(state_machine& machine) noexcept {
+QUORLITE_DECL std::error_code libraft::start(state_machine& machine) noexcept try {
   QUORLITE_ASSERT(!started_);
   if (!can_be()) {
     return std::make_error_code(std::errc::invalid_argument);
@@ -64,6 +65,9 @@ QUORLITE_DECL std::error_code libraft::start(state_machine& machine) noexcept {
     unlock_directory();
   }
   return error;
+} catch (const std::bad_alloc&) {
+  unlock_directory();
+  return make_error_code(errc::out_of_memory);
 }
 
 QUORLITE_DECL void libraft::stop() noexcept {

@@ -73,8 +73,8 @@ struct libraft_counters {
 struct libraft_status {
   libraft_role role = libraft_role::stopped;
   quorlite::term term;
-  bool leading = false;    ///< it leads, and the machine knows: proposals are taken
-  libraft_server leader;   ///< id 0: none is known
+  bool leading = false;   ///< it leads, and the machine knows: proposals are taken
+  libraft_server leader;  ///< id 0: none is known
   std::vector<libraft_server> members;
   std::uint64_t commit_index = 0;    ///< entries of the engine
   std::uint64_t applied_index = 0;   ///< entries of the engine

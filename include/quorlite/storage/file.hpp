@@ -45,11 +45,11 @@ inline namespace QUORLITE_ABI {
 /// stage is filled by one thread, whatever the others do; the rest one thread at a time. Every
 /// call may block on the disk. Two file descriptors a database.
 ///
-/// Errors, everywhere: errc::storage_full when the disk, a quota or the descriptors run out, errc::out_of_memory
-/// (what was promised is kept; try again), errc::storage_broken for any other failure of the disk,
-/// and for every change after one, errc::invalid_name for a name that is not a database's,
-/// errc::malformed for anything else that the storage contract forbids the caller (nothing has
-/// changed).
+/// Errors, everywhere: errc::storage_full when the disk, a quota or the descriptors run out, and
+/// errc::out_of_memory (what was promised is kept; try again), errc::storage_broken for any other
+/// failure of the disk, and for every change after one, errc::invalid_name for a name that is not a
+/// database's, errc::malformed for anything else that the storage contract forbids the caller
+/// (nothing has changed).
 class file_storage {
  public:
   static constexpr storage_abilities abilities{.page_hashes = true};

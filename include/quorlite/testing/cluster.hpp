@@ -33,9 +33,7 @@ class replica_cluster {
   /// @pre it was not taken down
   [[nodiscard]] quorlite::replica& replica(server_id id) { return at(id).replica; }
   [[nodiscard]] memory_storage& storage(server_id id) { return at(id).storage; }
-  [[nodiscard]] bool is_up(server_id id) {
-    return at(id).replica && simulation_.running(id);
-  }
+  [[nodiscard]] bool is_up(server_id id) { return at(id).replica && simulation_.running(id); }
 
   /// An ordinary connection. @pre the replica is up
   [[nodiscard]] connection connect(server_id id, std::string_view name = "app.db",

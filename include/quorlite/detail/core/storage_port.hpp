@@ -114,16 +114,16 @@ class storage_port_of final : public storage_port {
   [[nodiscard]] std::error_code commit(content_writer& flush,
                                        const base_position& position) override {
     const visit inside(*gate_);
-    return inside ? storage_.commit(std::move(*static_cast<writer<flush_type>&>(flush).own),
-                                    position)
-                  : make_error_code(errc::stopped);
+    return inside
+               ? storage_.commit(std::move(*static_cast<writer<flush_type>&>(flush).own), position)
+               : make_error_code(errc::stopped);
   }
   [[nodiscard]] std::error_code publish(content_writer& stage,
                                         const base_position& position) override {
     const visit inside(*gate_);
-    return inside ? storage_.publish(std::move(*static_cast<writer<stage_type>&>(stage).own),
-                                     position)
-                  : make_error_code(errc::stopped);
+    return inside
+               ? storage_.publish(std::move(*static_cast<writer<stage_type>&>(stage).own), position)
+               : make_error_code(errc::stopped);
   }
   void leave() noexcept override { gate_->close(); }
 

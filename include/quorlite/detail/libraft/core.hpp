@@ -49,7 +49,7 @@ struct libraft_mail {
 /// One server. It outlives the engine, whose callbacks come to it until it is closed.
 class libraft_core final : private libraft_io_listener {
  public:
-  explicit libraft_core(const libraft_options& options) noexcept;
+  explicit libraft_core(const libraft_options& options);
 
   /// For raft_init. The raft_io must offer async_work, so its version is 2.
   [[nodiscard]] raft_fsm* fsm() noexcept { return &fsm_; }

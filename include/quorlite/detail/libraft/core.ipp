@@ -19,7 +19,7 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-QUORLITE_DECL libraft_core::libraft_core(const libraft_options& options) noexcept
+QUORLITE_DECL libraft_core::libraft_core(const libraft_options& options)
     : proposals_(options), compaction_(options) {
   fsm_.version = 3;
   fsm_.data = this;

@@ -123,7 +123,7 @@ struct libraft_proposal {
 /// error, committed; anything else, unknown.
 class libraft_proposals {
  public:
-  explicit libraft_proposals(const libraft_options& options) noexcept;
+  explicit libraft_proposals(const libraft_options& options);
   libraft_proposals(const libraft_proposals&) = delete;
   libraft_proposals& operator=(const libraft_proposals&) = delete;
   ~libraft_proposals();

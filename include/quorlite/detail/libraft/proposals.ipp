@@ -91,7 +91,7 @@ struct libraft_proposals::hooks {
   }
 };
 
-QUORLITE_DECL libraft_proposals::libraft_proposals(const libraft_options& options) noexcept
+QUORLITE_DECL libraft_proposals::libraft_proposals(const libraft_options& options)
     : batch_bytes_(options.batch_bytes),
       batches_max_(options.batches_in_flight),
       in_flight_max_(options.in_flight_bytes),

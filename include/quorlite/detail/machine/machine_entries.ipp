@@ -213,7 +213,7 @@ QUORLITE_DECL apply_result machine_state::end_of_redo(apply_result said) {
       said == apply_result::halted) {
     return said;
   }
-  recover_until({});
+  parts_->recover_until({});
   for (const std::shared_ptr<database>& target : parts_->databases.existing()) {
     const std::shared_ptr<page_store> store = target->store();
     if (store->sum_of_hashes() != store->committed().hash) {
@@ -231,11 +231,11 @@ QUORLITE_DECL apply_result machine_state::halt(errc why, std::string_view what,
     quorlite::health& now = parts_->health;
     now.halted = true;
     now.error = make_error_code(why);
-    drop_heads();
+    parts_->databases.discard_heads();
     parts_->proposals.close();
     try {
       now.what = std::string(what) + " log index " + std::to_string(at.value);
-      say("halted: " + now.what + ": " + now.error.message());
+      lock_.say("halted: " + now.what + ": " + now.error.message());
     } catch (const std::bad_alloc&) {  // the code must do
     }
   }

@@ -3,8 +3,6 @@
 #pragma once
 
 #include <memory>
-#include <string>
-#include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/machine/machine_state.hpp"
@@ -25,6 +23,12 @@ struct machine_state::parts {
         assembly(options.lock_byte, options.legacy),
         outcomes(options.cluster_id) {}
 
+  /// @param at 0: the base stands at one position
+  void recover_until(log_index at) noexcept {
+    redo_until = at;
+    health.recovering = at.value != 0;
+  }
+
   registry databases;
   transaction_assembly assembly;
   outcome_table outcomes;
@@ -35,8 +39,6 @@ struct machine_state::parts {
   log_index staged_up_to;  ///< entries above it, up to applied, are replayed for what they staged
   quorlite::health health;
   machine_counters counters;
-  std::vector<std::string> news;  ///< for the log function
-  bool silent = false;
   std::unique_ptr<restore_target> installed;  ///< the pages of a restore, for the next flush
 };
 

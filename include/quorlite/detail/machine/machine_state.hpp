@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,6 +15,7 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
+#include "quorlite/detail/machine/machine_lock.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/options.hpp"
@@ -46,34 +46,18 @@ struct restored_state;
 /// **The lock.** All but options(), databases() and evict() is called under hold(). It orders every
 /// change of committed or uncommitted versions. It is a leaf for callers: adapters may hold their
 /// own locks while they call in, and nothing is called out with it held (signals are raised under
-/// it; they call nobody).
+/// it; they call nobody). What is said under it (machine_lock::say) is told after it.
 class machine_state {
  public:
   using row = std::shared_ptr<proposal>;
   using stores = std::vector<std::shared_ptr<page_store>>;
 
-  /// The lock, for as long as it lives. What was said meanwhile is told when it is released.
-  class holder {
-   public:
-    explicit holder(const machine_state& of) : of_(of), lock_(of.mutex_) {}
-    holder(const holder&) = delete;
-    holder& operator=(const holder&) = delete;
-    ~holder() {
-      if (of_.has_news_) {
-        of_.tell(lock_);
-      }
-    }
-
-   private:
-    const machine_state& of_;
-    std::unique_lock<std::mutex> lock_;
-  };
-
   /// @param entry_terms the engine tells the true term of each entry
   machine_state(const fsm_options& options, bool entry_terms);
   ~machine_state();
 
-  [[nodiscard]] holder hold() const { return holder(*this); }
+  [[nodiscard]] machine_lock::holder hold() const { return machine_lock::holder(lock_); }
+  [[nodiscard]] machine_lock& lock() noexcept { return lock_; }
   [[nodiscard]] const fsm_options& options() const noexcept { return options_; }
   [[nodiscard]] registry& databases() noexcept;
   /// Knows the memory that all pages take.
@@ -119,10 +103,6 @@ class machine_state {
   apply_result end_of_redo(apply_result said);
   apply_result halt(errc why, std::string_view what, log_index at) noexcept;
 
-  /// For fsm_options::log, once the lock is released.
-  void say(const std::string& text) noexcept;
-  void be_silent() noexcept;
-
   // ---- leadership, and what is proposed in it
 
   void change_leadership(const leadership& now);
@@ -157,17 +137,12 @@ class machine_state {
   struct parts;
 
   [[nodiscard]] bool commit_own(transaction_id id, const assembled_transaction& whole);
-  void drop_heads() noexcept;
-  void install_heads(proposal& proposed, std::span<database_write> writes);
   void drop_writes(const proposal& lost);
   void swap_in(restored_state state, stores& replaced);
-  void recover_until(log_index at) noexcept;
-  void tell(std::unique_lock<std::mutex>& held) const noexcept;
 
   const fsm_options options_;
   const bool entry_terms_;
-  mutable std::mutex mutex_;
-  mutable bool has_news_ = false;
+  mutable machine_lock lock_;
   const std::unique_ptr<parts> parts_;
 };
 

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <string>
 #include <system_error>
@@ -27,7 +26,10 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 QUORLITE_DECL machine_state::machine_state(const fsm_options& options, bool entry_terms)
-    : options_(options), entry_terms_(entry_terms), parts_(std::make_unique<parts>(options)) {}
+    : options_(options),
+      entry_terms_(entry_terms),
+      lock_(options.log, options.log_context),
+      parts_(std::make_unique<parts>(options)) {}
 QUORLITE_DECL machine_state::~machine_state() = default;
 
 QUORLITE_DECL const quorlite::health& machine_state::health() const noexcept {
@@ -54,38 +56,11 @@ QUORLITE_DECL std::unique_ptr<restore_target> machine_state::take_installed() no
   return std::move(parts_->installed);
 }
 
-// ---- what it says
-
-QUORLITE_DECL void machine_state::say(const std::string& text) noexcept try {
-  if (options_.log != nullptr && !parts_->silent) {
-    parts_->news.push_back(text);
-    has_news_ = true;
-  }
-} catch (const std::bad_alloc&) {  // then it stays unsaid
-}
-
-QUORLITE_DECL void machine_state::be_silent() noexcept {
-  const holder held(*this);
-  parts_->silent = true;
-  parts_->news.clear();
-  has_news_ = false;
-}
-
-QUORLITE_DECL void machine_state::tell(std::unique_lock<std::mutex>& held) const noexcept {
-  std::vector<std::string> news;
-  news.swap(parts_->news);
-  has_news_ = false;
-  held.unlock();
-  for (const std::string& text : news) {
-    options_.log(options_.log_context, text);
-  }
-}
-
 // ---- leadership
 
 QUORLITE_DECL void machine_state::change_leadership(const leadership& now) {
   if (parts_->proposals.is_loss(now)) {
-    drop_heads();
+    parts_->databases.discard_heads();
   }
   parts_->proposals.change_leadership(now);
 }
@@ -108,9 +83,32 @@ QUORLITE_DECL void machine_state::settle(proposal_token which, outcome how, sett
 }
 
 QUORLITE_DECL void machine_state::end() noexcept {
-  const holder held(*this);
-  drop_heads();
+  const auto held = hold();
+  parts_->databases.discard_heads();
   parts_->proposals.end();
+}
+
+/// What was installed is in the row, also if this throws.
+inline void install_heads(proposal& proposed, std::span<database_write> writes) {
+  proposed.writes.reserve(writes.size());
+  for (database_write& write : writes) {
+    proposed.writes.push_back({write.target,
+                               write.store,
+                               nullptr,
+                               nullptr,
+                               write.ticket,
+                               {},
+                               write.page_count,
+                               write.hash,
+                               write.version,
+                               {}});
+    const std::error_code error = write.store->install_head(
+        write.ticket.epoch, std::move(write.pages), write.page_count, write.hash);
+    QUORLITE_ASSERT(!error);  // versions change under the lock only
+    result<page_store::pin> made = write.store->pin_version(write.ticket.epoch, write.version);
+    QUORLITE_ASSERT(made.has_value());
+    write.committed.emplace(std::move(*made));
+  }
 }
 
 QUORLITE_DECL result<proposal_token> machine_state::enter(const row& proposed,
@@ -136,30 +134,6 @@ QUORLITE_DECL result<proposal_token> machine_state::enter(const row& proposed,
   }
 }
 
-/// What was installed is in the row, also if this throws.
-QUORLITE_DECL void machine_state::install_heads(proposal& proposed,
-                                                std::span<database_write> writes) {
-  proposed.writes.reserve(writes.size());
-  for (database_write& write : writes) {
-    proposed.writes.push_back({write.target,
-                               write.store,
-                               nullptr,
-                               nullptr,
-                               write.ticket,
-                               {},
-                               write.page_count,
-                               write.hash,
-                               write.version,
-                               {}});
-    const std::error_code error = write.store->install_head(
-        write.ticket.epoch, std::move(write.pages), write.page_count, write.hash);
-    QUORLITE_ASSERT(!error);  // versions change under the lock only
-    result<page_store::pin> made = write.store->pin_version(write.ticket.epoch, write.version);
-    QUORLITE_ASSERT(made.has_value());
-    write.committed.emplace(std::move(*made));
-  }
-}
-
 QUORLITE_DECL transaction_outcome machine_state::outcome_of(transaction_id id) const {
   if (parts_->outcomes.find(id)) {
     return transaction_outcome::committed;
@@ -171,8 +145,6 @@ QUORLITE_DECL transaction_outcome machine_state::outcome_of(transaction_id id) c
   const bool overtaken = entry_terms_ && id.term.value != 0 && id.term < parts_->applied.term;
   return overtaken ? transaction_outcome::not_committed : transaction_outcome::undecided;
 }
-
-QUORLITE_DECL void machine_state::drop_heads() noexcept { parts_->databases.discard_heads(); }
 
 /// A proposal that will not come: what was built on it cannot either.
 QUORLITE_DECL void machine_state::drop_writes(const proposal& lost) {
@@ -202,18 +174,12 @@ QUORLITE_DECL std::error_code machine_state::take_base(loaded_base&& base) {
     target->set_exists(true);
   }
   parts_->applied = base.found.at;
-  recover_until(base.found.ahead > parts_->applied.index ? base.found.ahead : log_index{});
+  parts_->recover_until(base.found.ahead > parts_->applied.index ? base.found.ahead : log_index{});
   parts_->staged_up_to = base.found.replay_from;
   parts_->durable = parts_->staged_up_to == parts_->applied.index
                         ? parts_->applied
                         : log_position{parts_->staged_up_to, {}};
   return {};
-}
-
-/// @param at 0: it stands at one position
-QUORLITE_DECL void machine_state::recover_until(log_index at) noexcept {
-  parts_->redo_until = at;
-  parts_->health.recovering = at.value != 0;
 }
 
 QUORLITE_DECL std::shared_ptr<pinned_state> machine_state::capture() const {
@@ -283,7 +249,7 @@ QUORLITE_DECL void machine_state::swap_in(restored_state state, stores& replaced
     targets[i]->set_exists(true);
   }
   parts_->installed = std::move(state.target);
-  recover_until({});
+  parts_->recover_until({});
   parts_->assembly = std::move(state.assembly);
   parts_->outcomes = std::move(state.outcomes);
   for (const row& waiting : parts_->proposals.rows()) {
@@ -313,7 +279,7 @@ QUORLITE_DECL void machine_state::flushed(const pinned_state& state, std::error_
     return;  // the replica has ended meanwhile
   }
   if (error) {
-    say("a flush failed: " + error.message());
+    lock_.say("a flush failed: " + error.message());
   }
   if (!error) {
     ++parts_->counters.flushes;

@@ -31,7 +31,7 @@ namespace detail {
 /// Recent commits. Not synchronised.
 class outcome_table {
  public:
-  explicit outcome_table(std::uint64_t cluster_id = 0) noexcept : cluster_id_(cluster_id) {}
+  explicit outcome_table(std::uint64_t cluster_id = 0) : cluster_id_(cluster_id) {}
 
   [[nodiscard]] std::uint64_t cluster_id() const noexcept { return cluster_id_; }
   /// Ids at or below it have been forgotten, if they ever were here.

@@ -177,7 +177,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
   static constexpr std::size_t batch = 256;  // how much of others' work one call does
 
   page_store(const state& from, history_number epoch, std::uint64_t lock_byte,
-             std::shared_ptr<memory_gauge> gauge) noexcept;
+             std::shared_ptr<memory_gauge> gauge);
 
   void commit_oldest() noexcept;
   /// Ends whatever changed something. @param worth_a_scan so many nodes in limbo, before slots are

@@ -38,8 +38,7 @@ QUORLITE_DECL std::shared_ptr<page_store> page_store::make(const state& from, hi
 }
 
 QUORLITE_DECL page_store::page_store(const state& from, history_number epoch,
-                                     std::uint64_t lock_byte,
-                                     std::shared_ptr<memory_gauge> gauge) noexcept
+                                     std::uint64_t lock_byte, std::shared_ptr<memory_gauge> gauge)
     : epoch_(epoch.value), line_(from, lock_byte, limbo_), gauge_(std::move(gauge)) {}
 
 QUORLITE_DECL void page_store::load_page(page_block page) {

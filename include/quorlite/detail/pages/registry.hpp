@@ -68,8 +68,7 @@ class database {
 /// All names. Any thread.
 class registry {
  public:
-  explicit registry(std::uint64_t lock_byte = limits::lock_byte_default)
-      : lock_byte_(lock_byte) {}
+  explicit registry(std::uint64_t lock_byte = limits::lock_byte_default) : lock_byte_(lock_byte) {}
 
   using list = std::vector<std::shared_ptr<database>>;
 

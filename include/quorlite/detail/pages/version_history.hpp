@@ -22,7 +22,7 @@ namespace detail {
 /// it. Under the store's mutex.
 class version_history {
  public:
-  version_history(const database_state& from, std::uint64_t lock_byte, reclaimer& limbo) noexcept;
+  version_history(const database_state& from, std::uint64_t lock_byte, reclaimer& limbo);
 
   [[nodiscard]] const database_state& committed() const noexcept { return committed_; }
   [[nodiscard]] const database_state& head() const noexcept {

@@ -22,7 +22,7 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 QUORLITE_DECL version_history::version_history(const database_state& from, std::uint64_t lock_byte,
-                                               reclaimer& limbo) noexcept
+                                               reclaimer& limbo)
     : lock_byte_(lock_byte), committed_(from), chains_(limbo) {
   QUORLITE_ASSERT(from.page_size == 0 || is_page_size(from.page_size));
   QUORLITE_ASSERT(from.page_count == 0 || (from.page_size != 0 && from.version.value != 0));

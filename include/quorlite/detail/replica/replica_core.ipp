@@ -109,7 +109,7 @@ QUORLITE_DECL void replica_core::close() noexcept {
   parts_->writers.close();  // their connections share this
   models_.machine.end();
   models_.flushes.leave_storage();
-  models_.machine.be_silent();
+  models_.machine.lock().be_silent();
 }
 
 // ---- SQL
@@ -176,7 +176,7 @@ QUORLITE_DECL std::error_code replica_core::notice_engine_error() {
   const std::error_code error = models_.engine.engine_error();
   if (error && !has_told_of_engine_.exchange(true)) {
     const auto held = models_.machine.hold();
-    models_.machine.say("the consensus engine gave up: " + error.message());
+    models_.machine.lock().say("the consensus engine gave up: " + error.message());
   }
   return error;
 }

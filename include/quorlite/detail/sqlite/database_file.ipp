@@ -203,7 +203,8 @@ QUORLITE_DECL int database_file::sync(const char* super) {
 
 QUORLITE_DECL int database_file::commit(vfs_core& core, std::span<database_file* const> files) {
   std::vector<database_write> changes(files.size());
-  std::error_code error = core.is_closed.load() ? make_error_code(errc::stopped) : std::error_code{};
+  std::error_code error =
+      core.is_closed.load() ? make_error_code(errc::stopped) : std::error_code{};
   for (std::size_t i = 0; i < files.size() && !error; ++i) {
     error = files[i]->fill(changes[i]);
   }

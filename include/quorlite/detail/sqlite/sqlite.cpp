@@ -7,6 +7,7 @@
 #endif
 
 #include "quorlite/connection.ipp"
+#include "quorlite/detail/replica/replica_core.ipp"
 #include "quorlite/detail/sqlite/busy_handler.ipp"
 #include "quorlite/detail/sqlite/database_file.ipp"
 #include "quorlite/detail/sqlite/dirty_pages.ipp"
@@ -21,6 +22,5 @@
 #include "quorlite/detail/sqlite/vfs_door.ipp"
 #include "quorlite/detail/sqlite/view.ipp"
 #include "quorlite/detail/sqlite/writer_slot.ipp"
-#include "quorlite/detail/replica/replica_core.ipp"
 #include "quorlite/replica.ipp"
 #include "quorlite/transfer.ipp"

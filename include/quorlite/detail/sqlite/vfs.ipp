@@ -224,9 +224,8 @@ QUORLITE_DECL void vfs::fill_table(vfs_door& door) noexcept {
   sqlite3_vfs& table = door.table;
   const sqlite3_vfs& base = *door.base;
   table.iVersion = 2;
-  table.szOsFile =
-      std::max(base.szOsFile,
-               static_cast<int>(std::max(sizeof(database_slot), sizeof(journal_slot))));
+  table.szOsFile = std::max(
+      base.szOsFile, static_cast<int>(std::max(sizeof(database_slot), sizeof(journal_slot))));
   table.mxPathname = std::max(base.mxPathname, 300);
   table.zName = door.name.c_str();
   table.pAppData = &door;

@@ -1,0 +1,26 @@
+// A member that no ability declares would never be called: the compiler names what is missing.
+// expected-error: read_barrier_is_declared
+#include "quorlite/consensus.hpp"
+#include "quorlite/thread_signal.hpp"
+
+struct adapter {
+#ifndef QUORLITE_WITHOUT_THE_FAULT
+  static constexpr quorlite::consensus_abilities abilities{.entry_terms = true};
+#else
+  static constexpr quorlite::consensus_abilities abilities{.entry_terms = true,
+                                                           .read_barrier = true};
+#endif
+  using signal_type = quorlite::thread_signal;
+  std::error_code start(quorlite::state_machine& machine) noexcept;
+  void stop() noexcept;
+  void propose(quorlite::term expected, quorlite::proposal_token token,
+               quorlite::bytes_view entry) noexcept;
+  std::size_t max_entry_bytes() const noexcept;
+  bool wait(quorlite::thread_signal& signal, quorlite::milliseconds limit) noexcept;
+  void read_barrier(quorlite::proposal_token token) noexcept;
+};
+
+template <quorlite::consensus C>
+void use(C& adapter);
+
+void try_it(adapter& mine) { use(mine); }
