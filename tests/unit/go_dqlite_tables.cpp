@@ -747,9 +747,9 @@ TEST_CASE("5: what the engine says becomes one code, one error, one conclusion")
     CAPTURE(several);
     client c(several);
     c.on.rule({{}});  // one transaction to see how many entries it takes
-    const std::uint64_t before = c.on->proposals().entries;
+    const std::uint64_t before = c.on->metrics().proposed.entries;
     REQUIRE(run(c.db, three_rows) == SQLITE_OK);
-    const std::uint64_t entries = c.on->proposals().entries - before;
+    const std::uint64_t entries = c.on->metrics().proposed.entries - before;
     REQUIRE((entries > 1) == several);
     REQUIRE(run(c.db, "DELETE FROM t") == SQLITE_OK);
 

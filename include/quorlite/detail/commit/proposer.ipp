@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -22,8 +23,10 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 QUORLITE_DECL result<std::shared_ptr<database>> proposer::database_named(
-    std::string_view name) noexcept {
+    std::string_view name) noexcept try {
   return machine_.databases().find_or_make(name);
+} catch (const std::bad_alloc&) {
+  return fail(errc::out_of_memory);
 }
 
 // ---- the writer's turn

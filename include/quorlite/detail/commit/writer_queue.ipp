@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <new>
 #include <vector>
 
 #include "quorlite/config.hpp"
@@ -47,7 +48,11 @@ QUORLITE_DECL void writer_queue::wait(const database& target) noexcept {
     if (found == slots_.end() || found->second.holder == nullptr) {
       return;
     }
-    found->second.waiters.push_back({&freed, false});
+    try {
+      found->second.waiters.push_back({&freed, false});
+    } catch (const std::bad_alloc&) {
+      return;  // the caller asks again
+    }
   }
   static_cast<void>(freed.wait(engine_, slice));
   const std::lock_guard guard(mutex_);
