@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "catch2_shim.hpp"
@@ -51,6 +52,10 @@ class single {
   explicit single(std::size_t memory_bytes, Place& place)
       : make_([&place] { return storage_on(place); }) {
     options_.memory_bytes = memory_bytes;
+    options_.log_context = &said_;
+    options_.log = [](void* said, std::string_view text) {
+      static_cast<std::string*>(said)->append(text).append("\n");
+    };
     start();
   }
   ~single() { simulation_.finish_clients(); }
@@ -81,12 +86,15 @@ class single {
   [[nodiscard]] quorlite::tests::started_replica<test_raft, Storage>* operator->() {
     return &*replica_;
   }
+  /// What the replicas told people.
+  [[nodiscard]] const std::string& said() const noexcept { return said_; }
   [[nodiscard]] connection open(const std::string& name = "app.db") {
     return replica_->open(name).value();
   }
 
  private:
   quorlite::testing::simulation simulation_{{.replicas = 1}};
+  std::string said_;
   replica_options options_;
   std::function<std::unique_ptr<Storage>()> make_;
   std::unique_ptr<Storage> storage_;
@@ -227,15 +235,16 @@ TEST_CASE("a page that is damaged on the disk is this replica's fault, and is ne
     flip(directory + "/.quorlite/hashes/app.db", 8 * 40);
     one.start();
     CHECK(one->status() == errc::corrupt);
-    INFO(one->health().what);
-    CHECK(one->health().what.find("page 40 of 'app.db'") != std::string::npos);
+    INFO(one.said());
+    CHECK(one.said().find("page 40 of 'app.db'") != std::string::npos);
   }
   SECTION("a damaged record is not believed, and without any nothing starts") {
     flip(directory + "/.quorlite/superblock-0", 90);
     flip(directory + "/.quorlite/superblock-1", 90);
     one.start();
     CHECK(one->status() == errc::corrupt);
-    CHECK(one->health().halted);
+    CHECK(one.said().find("the storage cannot be used") != std::string::npos);
+    CHECK(one.said().find("halted") != std::string::npos);
   }
   one.end(false);
 }
@@ -336,11 +345,13 @@ TEST_CASE("a file becomes a replicated database, and a replicated database a fil
     CHECK(ask(exported.db, "SELECT hex(max(v)), hex(min(v)) FROM t WHERE v != 'more'") == sum);
   }
   CHECK(export_database(db, copy) == std::errc::file_exists);
-  CHECK(export_database(db, place / "no/such/copy.db") == errc::sqlite_failed);
+  CHECK(export_database(db, place / "no/such/copy.db") == std::errc::no_such_file_or_directory);
   CHECK(export_database(db, place / "ended.db", [](transfer_progress) { return false; }) ==
         std::errc::operation_canceled);
   CHECK_FALSE(std::filesystem::exists(place / "ended.db"));
-  CHECK_FALSE(std::filesystem::exists(place / "ended.db.partial"));
+  for (const auto& left : std::filesystem::directory_iterator(place / "")) {
+    CHECK(left.path().string().find("partial") == std::string::npos);
+  }
   CHECK(import_database(*one, "app.db", place / "nothing.db") ==
         std::errc::no_such_file_or_directory);
   REQUIRE(run(db, "BEGIN") == SQLITE_OK);

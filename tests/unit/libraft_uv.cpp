@@ -193,7 +193,7 @@ TEST_CASE("eight threads write through libraft, and every row is on every server
   const libraft_status status = servers.raft(leader).status();
   INFO(status.counters.proposals << " proposals in " << status.counters.batches << " entries");
   CHECK(status.counters.batches <= status.counters.proposals);
-  CHECK(status.failure == std::error_code{});
+  CHECK(status.error == std::error_code{});
 }
 
 TEST_CASE("a server that was stopped replays its log from the disk, and catches up") {

@@ -58,8 +58,8 @@ const std::string many_rows =
 /// A file handle without SQLite above it: what another version of SQLite might do.
 struct raw_handle {
   explicit raw_handle(local_host& host)
-      : core{host, sqlite3_vfs_find(nullptr), "raw", {limits::lock_byte_default, 1U << 30U}},
-        file(core, host.database_named("a.db").value()) {}
+      : core{host, "raw", {limits::lock_byte_default, 1U << 30U}},
+        file({std::shared_ptr<void>{}, &core}, host.database_named("a.db").value()) {}
 
   /// Page 1 of a database with so many pages, everything else zeros.
   static bytes page_one(std::uint32_t page_size, std::uint32_t count, std::uint32_t change) {
