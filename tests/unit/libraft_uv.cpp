@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -338,8 +339,30 @@ TEST_CASE("a directory has one server, and a cluster begins where no history is"
   nowhere.address = "not an address";
   CHECK(libraft(nowhere).start(machine));
   nowhere = other.options(0);
-  nowhere.directory += "/missing";
+  nowhere.directory += "/missing/parent";
   CHECK(libraft(nowhere).start(machine) == std::errc::no_such_file_or_directory);
+  libraft_options made = other.options(0);
+  made.directory += "/made";
+  CHECK(libraft(made).start(machine) == errc::diverged);  // the folder is there now
+  CHECK(std::filesystem::is_directory(made.directory));
+}
+
+TEST_CASE("options of libraft that cannot be are an answer of start()") {
+  libraft_places places(1);
+  memory_storage storage;
+  fsm<libraft, memory_storage> machine(storage);
+  const auto refused = [&](auto change) {
+    libraft_options options = places.options(0);
+    change(options);
+    return libraft(options).start(machine) == std::errc::invalid_argument;
+  };
+  CHECK(refused([](libraft_options& options) { options.id = server_id{0}; }));
+  CHECK(refused([](libraft_options& options) { options.heartbeat = options.election_timeout; }));
+  CHECK(refused([](libraft_options& options) { options.heartbeat = milliseconds{0}; }));
+  CHECK(refused([](libraft_options& options) { options.segment_bytes = 1000; }));
+  CHECK(refused([](libraft_options& options) { options.in_flight_bytes = 1000; }));
+  CHECK(refused([](libraft_options& options) { options.log_bytes = 1000; }));
+  CHECK(refused([](libraft_options& options) { options.entry_bytes = std::size_t{1} << 31U; }));
 }
 
 namespace {
