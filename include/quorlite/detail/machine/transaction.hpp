@@ -3,6 +3,7 @@
 /// wait for its commit.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
