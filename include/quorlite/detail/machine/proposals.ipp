@@ -204,7 +204,7 @@ QUORLITE_DECL std::vector<proposal_table::row> proposal_table::rows() const {
 }
 
 QUORLITE_DECL void proposal_table::lose(const row& loser) {
-  lost_ += loser->lost ? 0 : 1;
+  lost_ += loser->lost ? 0U : 1U;
   loser->lost = true;
 }
 

@@ -37,9 +37,10 @@ QUORLITE_DECL void set_header_number(bytes_span page_one, std::size_t at,
 }
 
 QUORLITE_DECL database_view::database_view(std::shared_ptr<database> target)
-    : target_(std::move(target)), store_(target_->store()), seen_epoch_(store_->epoch()) {
-  reader_.emplace(store_);
-}
+    : target_(std::move(target)),
+      store_(target_->store()),
+      reader_(std::in_place, store_),
+      seen_epoch_(store_->epoch()) {}
 
 QUORLITE_DECL void database_view::turn_to_current() {
   std::shared_ptr<page_store> now = target_->store();

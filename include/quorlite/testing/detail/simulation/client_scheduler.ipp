@@ -51,7 +51,7 @@ QUORLITE_DECL void client_scheduler::run(client_id id) {
     client_id id;
     ~on_return() {
       self.running_ = client_id{};
-      self.unfinished_ -= self.finished(id) ? 1 : 0;
+      self.unfinished_ -= self.finished(id) ? 1U : 0U;
     }
   } const guard{*this, id};
   std::visit([&](auto& engine) { engine.resume(id); }, engine_);
