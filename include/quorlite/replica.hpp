@@ -114,10 +114,10 @@ class replica {
   /// this call, and undoes it.
   ///
   /// It may use savepoints and read-only PRAGMAs. Denied with SQLITE_AUTH: transactions, ATTACH,
-  /// temporary tables, PRAGMAs that change the connection. It must not replace the connection's
-  /// handlers, keep the sqlite3*, or call write(). `changes()` and `last_insert_rowid()` are its
-  /// own after its first INSERT, UPDATE or DELETE. Functions and collations are to be registered in
-  /// every run.
+  /// temporary tables, PRAGMAs that change the connection. One that goes on after a denied COMMIT
+  /// or ROLLBACK is undone, with SQLITE_MISUSE. It must not replace the connection's handlers, keep
+  /// the sqlite3*, or call write(). `changes()` and `last_insert_rowid()` are its own after its
+  /// first INSERT, UPDATE or DELETE. Functions and collations are to be registered in every run.
   /// @param name of a database, as for open()
   /// @param closure int(sqlite3*), borrowed for the call: SQLITE_OK keeps what it did, all else
   ///   undoes it

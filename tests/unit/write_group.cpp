@@ -223,6 +223,26 @@ TEST_CASE("statements prepared outside cannot end the transaction unnoticed") {
   CHECK(w.host.entry_count() == before + 1);
 }
 
+TEST_CASE("a closure that goes on after a denied end of the transaction is undone and told so") {
+  const std::string end =
+      GENERATE(std::string("COMMIT"), std::string("ROLLBACK"), std::string("END"),
+               std::string("RELEASE \"ql:closure\""), std::string("ROLLBACK TO \"ql:closure\""));
+  INFO(end);
+  world w;
+  const auto answers = w.answers_of({sql("INSERT INTO t VALUES(1)"),
+                                     [&end](sqlite3* db) {
+                                       run(db, end);
+                                       return run(db, "INSERT INTO t VALUES(9)");
+                                     },
+                                     sql("INSERT INTO t VALUES(2)")});
+  CHECK(answers[0].ok());
+  CHECK(answers[1].error == errc::sqlite_failed);
+  CHECK(answers[1].code == SQLITE_MISUSE);
+  CHECK(answers[2].ok());
+  CHECK(w.rows() == "1;2");
+  CHECK(w.commits == 1);
+}
+
 TEST_CASE("a group that is too large is cut, and only what is too large alone is refused") {
   fixture w(60 * 4096);
   REQUIRE(run(w.open(), "CREATE TABLE big(y)") == SQLITE_OK);

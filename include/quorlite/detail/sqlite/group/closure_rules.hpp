@@ -16,8 +16,9 @@ namespace detail {
 inline constexpr std::string_view closure_savepoint_prefix = "ql:";
 
 /// Guards one connection, by its authorizer (sqlite.org/c3ref/set_authorizer.html) and its commit
-/// hook. A statement that was prepared elsewhere escapes the first; the second turns its COMMIT
-/// into a rollback, and a rollback shows. One thread at a time.
+/// hook. A statement that was prepared elsewhere may escape the first, if SQLite does not prepare
+/// it again; the second turns its COMMIT into a rollback, and a rollback shows. One thread at a
+/// time.
 class closure_rules {
  public:
   /// @param db must outlive it, or be closed with it
@@ -31,6 +32,8 @@ class closure_rules {
 
   /// What to say about the last SQLITE_AUTH since enter(); empty if it was not ours.
   [[nodiscard]] std::string_view why() const noexcept { return why_; }
+  /// Since enter() a COMMIT, a ROLLBACK or an end of our savepoint was denied.
+  [[nodiscard]] bool tried_to_end() const noexcept { return tried_to_end_; }
 
  private:
   static int before_commit(void* self) noexcept;
@@ -42,12 +45,15 @@ class closure_rules {
 
   [[nodiscard]] static bool begins_like_ours(const char* name) noexcept;
 
+  [[nodiscard]] static bool ends_ours(int action, const char* first) noexcept;
+
   /// Those with an argument that only look, or whose effect is part of the transaction.
   [[nodiscard]] static bool leaves_connection_alone(const char* pragma) noexcept;
 
   sqlite3* const db_;
   std::string_view why_;
   bool inside_ = false;
+  bool tried_to_end_ = false;
 };
 
 }  // namespace detail

@@ -29,6 +29,7 @@ QUORLITE_DECL closure_rules::~closure_rules() {
 QUORLITE_DECL void closure_rules::enter() noexcept {
   inside_ = true;
   why_ = {};
+  tried_to_end_ = false;
 }
 
 QUORLITE_DECL int closure_rules::before_commit(void* self) noexcept {
@@ -46,6 +47,7 @@ QUORLITE_DECL int closure_rules::authorize(void* self, int action, const char* f
     return SQLITE_OK;
   }
   rules.why_ = why;
+  rules.tried_to_end_ = rules.tried_to_end_ || ends_ours(action, first);
   return SQLITE_DENY;
 }
 
@@ -71,6 +73,11 @@ QUORLITE_DECL std::string_view closure_rules::refusal(int action, const char* fi
                  : "write() shares its connection: no PRAGMA that changes it";
     default: return {};
   }
+}
+
+QUORLITE_DECL bool closure_rules::ends_ours(int action, const char* first) noexcept {
+  const bool begins = sqlite3_stricmp(first, "BEGIN") == 0;  // of a savepoint too
+  return (action == SQLITE_TRANSACTION || action == SQLITE_SAVEPOINT) && !begins;
 }
 
 QUORLITE_DECL bool closure_rules::begins_like_ours(const char* name) noexcept {

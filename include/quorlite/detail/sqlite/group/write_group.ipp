@@ -146,6 +146,15 @@ QUORLITE_DECL bool group_executor::run_one(write_task& task) {
     }
     return false;
   }
+  if (code == SQLITE_OK && rules_.tried_to_end()) {
+    // Whether SQLite let a COMMIT run that was prepared elsewhere is a matter of its version; what
+    // the closure did after it belongs to nobody.
+    code = SQLITE_MISUSE;
+    task.answer = {make_error_code(errc::sqlite_failed),
+                   code,
+                   "the closure tried to end the transaction that it shares",
+                   {}};
+  }
   if (code == SQLITE_OK && has_broken_references()) {
     code = SQLITE_CONSTRAINT_FOREIGNKEY;
     task.answer = {make_error_code(errc::sqlite_failed), code, "FOREIGN KEY constraint failed", {}};
