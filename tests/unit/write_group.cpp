@@ -228,7 +228,7 @@ TEST_CASE("a closure that goes on after a denied end of the transaction is undon
       GENERATE(std::string("COMMIT"), std::string("ROLLBACK"), std::string("END"),
                std::string("RELEASE \"ql:closure\""), std::string("ROLLBACK TO \"ql:closure\""));
   INFO(end);
-  world w;
+  fixture w;
   const auto answers = w.answers_of({sql("INSERT INTO t VALUES(1)"),
                                      [&end](sqlite3* db) {
                                        run(db, end);

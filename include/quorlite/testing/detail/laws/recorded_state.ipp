@@ -13,6 +13,7 @@
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
+#include "quorlite/detail/core/wire.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/testing/detail/laws/consensus_ledger.hpp"
@@ -23,18 +24,14 @@ namespace detail {
 
 QUORLITE_DECL bytes recorded_state::to_bytes() const {
   bytes image;
-  const auto put = [&image](std::uint64_t number) {
-    for (unsigned shift = 0; shift < 64; shift += 8) {
-      image.push_back(static_cast<std::byte>(number >> shift));
-    }
-  };
-  put(at.index.value);
-  put(at.term.value);
+  quorlite::detail::wire_writer writer(image);
+  writer.u64(at.index.value);
+  writer.u64(at.term.value);
   for (const auto& [index, entry] : entries) {
-    put(index);
-    put(entry.term.value);
-    put(entry.payload.size());
-    image.insert(image.end(), entry.payload.begin(), entry.payload.end());
+    writer.u64(index);
+    writer.u64(entry.term.value);
+    writer.u64(entry.payload.size());
+    writer.raw(entry.payload);
   }
   return image;
 }
