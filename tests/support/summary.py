@@ -1,5 +1,7 @@
 """Counts what a test run did, from Meson's testlog.json, and prints `N passed, N failed`.
 
+Tests that were skipped are named, with the reason that they gave.
+
 A Catch2 program counts as its test cases, any other program as one. A program that crashed, timed
 out or ended badly counts as at least one failure; so does a Catch2 program that ran no case.
 Exits with 1 when anything failed or nothing ran.
@@ -53,6 +55,12 @@ def counts_of(test: dict) -> dict[str, int]:
     return counts
 
 
+def reason_of(test: dict) -> str:
+    """Why a test says that it was skipped."""
+    reasons = re.findall(r"^skipped: (.+)$", test.get("stdout") or "", re.MULTILINE)
+    return reasons[-1] if reasons else "it does not say why"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("log", type=pathlib.Path, help="meson-logs/testlog.json of a build folder")
@@ -60,17 +68,22 @@ def main() -> int:
 
     total = {"passed": 0, "failed": 0, "skipped": 0}
     bad = []
+    skips: dict[str, list[str]] = {}
     lines = options.log.read_text(encoding="utf-8").splitlines() if options.log.is_file() else []
     for line in lines:
         test = json.loads(line)
         counts = counts_of(test)
         for name, number in counts.items():
             total[name] += number
+        if test["result"] == "SKIP":
+            skips.setdefault(reason_of(test), []).append(test["name"].split(" / ")[-1])
         if counts.get("failed", 0) > 0:
             bad.append(f"failed: {test['name']} ({test['result']}, {counts['failed']} failed)")
     if not lines:
         bad.append("failed: no test ran")
         total["failed"] = 1
+    for why, names in skips.items():
+        print(f"skipped: {', '.join(names)}: {why}")
     for line in bad:
         print(line)
     skipped = f", {total['skipped']} skipped" if total["skipped"] > 0 else ""
