@@ -17,6 +17,8 @@ environment:
   CXX            the compiler, e.g. CXX=clang++ (for a new build folder)
   MESON_ARGS     more arguments for `meson setup`, e.g. MESON_ARGS=-Db_sanitize=thread, or
                  MESON_ARGS="-Ddebug=true -Doptimization=0" for a debugger
+  WARNINGS_ARE_ERRORS
+                 true: the first warning ends the build, as in .ci/run (default: false)
   TEST_TIMEOUT_MULTIPLIER
                  how much longer than usual a test may take (default: 1)
 TEXT
@@ -71,7 +73,7 @@ read -r -a meson_args <<<"${MESON_ARGS:-}"
 # Lightly optimised, without -g: compiling is most of the time. Benchmarks are no tests: .ci/run
 # builds them, and so does `meson compile` in a build folder of your own.
 setup=(meson setup "$build_dir" -Dtests=enabled -Dexamples=enabled -Dbenchmarks=disabled
-  -Dwerror=true -Doptimization=1 -Ddebug=false)
+  -Dwerror="${WARNINGS_ARE_ERRORS:-false}" -Doptimization=1 -Ddebug=false)
 if [ -f "$build_dir/meson-private/coredata.dat" ]; then
   setup+=(--reconfigure)
 fi
@@ -97,7 +99,8 @@ if [ ${#suites[@]} -eq 0 ] && [ ${#names[@]} -eq 0 ]; then
   meson compile -C "$build_dir" || fail_build
   "${run_tests[@]}" --no-rebuild || true
 else
-  # Meson builds what the chosen tests need, and no more.
+  # Meson builds what the chosen tests need, and no more; Meson 1.7 only if names are given.
+  [ ${#names[@]} -gt 0 ] || names=(quorlite:)
   "${run_tests[@]}" "${suites[@]}" "${names[@]}" || true
   [ -f "$log" ] || fail_build
 fi
