@@ -1,0 +1,57 @@
+# Sourced by scripts that run several things and end with the sum of what they counted:
+# stage NAME COMMAND…, counted NAME COMMAND…, done_or_failed NAME COMMAND…, sum_of_stages.
+
+stage_logs=$(mktemp -d)
+passed=0
+failed=0
+skipped=0
+
+# stage NAME COMMAND…: runs it, shows it, and remembers its output.
+stage() {
+  local name=$1 status began_stage=$SECONDS
+  shift
+  echo "==== $name"
+  "$@" 2>&1 | tee "$stage_logs/last"
+  status=${PIPESTATUS[0]}
+  echo "==== $name: $([ "$status" -eq 0 ] && echo ok || echo failed)," \
+    "$((SECONDS - began_stage)) s"
+  return "$status"
+}
+
+# counted NAME COMMAND…: a stage that ends with its own `N passed, N failed`.
+counted() {
+  local status=0 line
+  stage "$@" || status=$?
+  line=$(grep -E '^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$' "$stage_logs/last" |
+    tail -n 1)
+  if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed(,\ ([0-9]+)\ skipped)?$ ]]; then
+    passed=$((passed + BASH_REMATCH[1]))
+    failed=$((failed + BASH_REMATCH[2]))
+    skipped=$((skipped + ${BASH_REMATCH[4]:-0}))
+    if [ "$status" -ne 0 ] && [ "${BASH_REMATCH[2]}" -eq 0 ]; then
+      failed=$((failed + 1))
+    fi
+  else
+    failed=$((failed + 1))
+  fi
+}
+
+# done_or_failed NAME COMMAND…: a stage that counts as one.
+done_or_failed() {
+  if stage "$@"; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+  fi
+}
+
+# The last line, and whether all is well.
+sum_of_stages() {
+  local line="$passed passed, $failed failed"
+  if [ "$skipped" -gt 0 ]; then
+    line+=", $skipped skipped"
+  fi
+  rm -rf "$stage_logs"
+  echo "$line"
+  [ "$failed" -eq 0 ] && [ "$((passed + skipped))" -gt 0 ]
+}
