@@ -8,6 +8,8 @@ import pathlib
 import re
 import sys
 
+from support.named_tests import REFERENCE, NamedTests
+
 DOCUMENT = "docs/reference/go-dqlite-conformance.md"
 TESTS_OF_WEAKNESSES = "tests/unit/go_dqlite_weaknesses.cpp"
 
@@ -24,42 +26,15 @@ def expected_ids() -> list[str]:
     return ids + [f"W{n}" for n in range(1, WEAKNESSES + 1)]
 
 
-def test_cases(source: str) -> set[str]:
-    """The names of the test cases of a C++ file; a name may be several literals in a row."""
-    names = set()
-    for case in re.finditer(r'\bTEST_CASE\(\s*((?:"(?:\\.|[^"\\])*"\s*)+)', source):
-        parts = re.findall(r'"((?:\\.|[^"\\])*)"', case.group(1))
-        names.add("".join(parts).replace('\\"', '"'))
-    return names
-
-
 class Checker:
     def __init__(self, root: pathlib.Path):
         self.root = root
         self.faults: list[str] = []
         self.seen: dict[str, int] = {}
-        self.cases: dict[str, set[str]] = {}
-        self.references = 0
+        self.tests = NamedTests(root)
 
     def report(self, line: int, fault: str, remedy: str) -> None:
         self.faults.append(f"{DOCUMENT}:{line}: {fault}; {remedy}")
-
-    def cases_of(self, path: str) -> set[str]:
-        if path not in self.cases:
-            self.cases[path] = test_cases((self.root / path).read_text(encoding="utf-8"))
-        return self.cases[path]
-
-    def check_reference(self, line: int, path: str, name: str | None) -> None:
-        self.references += 1
-        if not (self.root / path).is_file():
-            self.report(line, f"names {path}: missing", "name a file that exists")
-        elif path.startswith("tests/scenarios/"):
-            if not path.endswith(".txt") or name is not None:
-                self.report(line, f"{path} is no scenario alone", "name the file and nothing else")
-        elif name is None:
-            self.report(line, f"{path} without a test case", 'add its name in "quotes"')
-        elif name not in self.cases_of(path):
-            self.report(line, f'{path} has no test case "{name}"', "give its present name")
 
     def check_scenario_of(self, line: int, name: str, ours: str) -> None:
         """A scenario file tells, in its first line, which test of go-dqlite it is."""
@@ -76,10 +51,11 @@ class Checker:
         if row in self.seen:
             self.report(line, f"{row} is there twice, also in line {self.seen[row]}", "drop one")
         self.seen[row] = line
-        references = re.findall(r'`([^`]+)`(?: "([^"]+)")?', ours)
+        references = REFERENCE.findall(ours)
         for path, case in references:
-            self.check_reference(line, path, case or None)
-        without = re.sub(r'`[^`]+`(?: "[^"]+")?', "", ours).replace(";", "").strip()
+            if fault := self.tests.fault_of(path, case or None):
+                self.report(line, *fault)
+        without = REFERENCE.sub("", ours).replace(";", "").strip()
         if references and without:
             self.report(line, f"cannot read '{without}'", 'write `file` "test case", by semicolons')
         if not references and not difference.startswith(NO_TEST):
@@ -115,7 +91,7 @@ class Checker:
     def check_weaknesses_are_listed(self) -> None:
         """Every test of a weakness is in the row of its weakness."""
         text = (self.root / DOCUMENT).read_text(encoding="utf-8")
-        for case in sorted(self.cases_of(TESTS_OF_WEAKNESSES)):
+        for case in sorted(self.tests.cases_of(TESTS_OF_WEAKNESSES)):
             if f'"{case}"' not in text:
                 line = self.seen.get(case.split(":")[0], 1)
                 self.report(line, f'does not name "{case}"', f"it is in {TESTS_OF_WEAKNESSES}")
@@ -133,7 +109,7 @@ def main() -> int:
     checker.check()
     for fault in checker.faults:
         print(fault)
-    rows, named = len(checker.seen), checker.references
+    rows, named = len(checker.seen), checker.tests.checked
     print(f"{rows} rows, {named} tests named, {len(checker.faults)} faults")
     return 1 if checker.faults else 0
 

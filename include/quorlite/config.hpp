@@ -9,12 +9,14 @@
 #include <cstdio>
 #include <cstdlib>
 
-/// The two ways to use the library. Header-only, unless QUORLITE_SEPARATE_COMPILATION is defined:
-/// then headers only declare, and the bodies (.ipp) are compiled once, in the library that one
-/// links. A type has another name in each mode (QUORLITE_ABI), so objects of both modes in one
-/// program are strangers to each other: what passes between them does not link.
+// The two ways to use the library. Header-only, unless QUORLITE_SEPARATE_COMPILATION is defined:
+// then headers only declare, and the bodies (.ipp) are compiled once, in the library that one
+// links. A type has another name in each mode (QUORLITE_ABI), so objects of both modes in one
+// program are strangers to each other: what passes between them does not link.
 #if defined(QUORLITE_SEPARATE_COMPILATION)
+/// What a definition in an .ipp begins with: `inline`, or nothing where bodies are compiled once.
 #define QUORLITE_DECL
+/// The inline namespace around all types of the library: another one in each mode.
 #define QUORLITE_ABI v0
 #else
 #define QUORLITE_DECL inline
@@ -38,7 +40,7 @@ namespace detail {
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
 
-/// [public] Checks a programmer's promise in every build type. Never an optimiser hint.
+/// Checks a programmer's promise in every build type. Never an optimiser hint.
 #define QUORLITE_ASSERT(expression)    \
   ((expression) ? static_cast<void>(0) \
                 : ::quorlite::detail::assertion_failed(#expression, __FILE__, __LINE__))

@@ -55,10 +55,12 @@ class connection {
   connection& operator=(connection&& other) noexcept;
   ~connection();
 
+  /// For SQLite's own functions. Not for longer than this object.
   // NOLINTNEXTLINE(google-explicit-constructor): it stands for an ordinary sqlite3*
   operator sqlite3*() const& noexcept { return db_; }
   /// Of one that is about to be closed: the pointer would dangle. Keep the connection.
   operator sqlite3*() const&& = delete;
+  /// The same.
   [[nodiscard]] sqlite3* get() const noexcept { return db_; }
 
   /// Why the last statement failed: our sentence, with the leader's name where it is known, if the

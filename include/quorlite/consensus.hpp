@@ -81,20 +81,20 @@ enum class outcome : std::uint8_t {
 
 /// Why, for messages and metrics.
 enum class settle_reason : std::uint8_t {
-  none,
-  not_leader,
-  stale_term,
-  busy,
-  too_large,
-  leadership_lost,
-  log_failed,
-  timed_out,
-  stopped,
+  none,             ///< nothing went wrong
+  not_leader,       ///< this server does not lead
+  stale_term,       ///< it leads, in another term than the expected one
+  busy,             ///< the engine has no room now
+  too_large,        ///< more than max_entry_bytes()
+  leadership_lost,  ///< it led, and does not any more
+  log_failed,       ///< the log could not be written
+  timed_out,        ///< the engine gave up waiting
+  stopped,          ///< the adapter was stopped
 };
 
 /// A change of leadership, or news of who holds it.
 struct leadership {
-  quorlite::term term;
+  quorlite::term term;  ///< of whoever leads
   bool leading =
       false;  ///< true: propose(term, …) is open, and all entries of older terms are applied here
   std::string_view
@@ -191,6 +191,7 @@ class background_task {
   background_task() = default;
   background_task(const background_task&) = delete;
   background_task& operator=(const background_task&) = delete;
+  /// Does it. Once, on any thread but the strand; blocks.
   virtual void run() noexcept = 0;
 
  protected:
@@ -209,6 +210,7 @@ struct consensus_abilities {
       false;  ///< runs the library's flushes; else the application calls maintain()
 };
 
+/// Has `abilities`, as a constant.
 template <class C>
 concept declares_abilities = requires {
   { C::abilities } -> std::same_as<const consensus_abilities&>;
@@ -289,11 +291,14 @@ concept tells_why_it_gave_up = requires(const C& view) {
 
 // ---- an ability and its member go together: each has a name of its own, for the compiler to say
 
+/// True if the ability is not declared, or the member is there.
 template <class C>
 concept read_barrier_has_its_member = !C::abilities.read_barrier || reads_behind_a_barrier<C>;
+/// True if the ability is not declared, or the member is there.
 template <class C>
 concept leadership_transfer_has_its_member =
     !C::abilities.leadership_transfer || transfers_leadership<C>;
+/// True if the ability is not declared, or the member is there.
 template <class C>
 concept background_work_has_its_member =
     !C::abilities.background_work || works_in_the_background<C>;
@@ -304,11 +309,13 @@ concept read_barrier_is_declared =
     C::abilities.read_barrier || !requires(C & consensus, proposal_token token) {
   consensus.read_barrier(token);
 };
+/// The same for transfer_leadership.
 template <class C>
 concept leadership_transfer_is_declared =
     C::abilities.leadership_transfer || !requires(C & consensus) {
   consensus.transfer_leadership();
 };
+/// The same for run.
 template <class C>
 concept background_work_is_declared =
     C::abilities.background_work || !requires(C & consensus, background_task& task) {

@@ -72,9 +72,11 @@ enum class failure : int {
 /// The category of the conclusions. Any thread.
 [[nodiscard]] QUORLITE_DECL const std::error_category& failure_category() noexcept;
 
+/// Lets a std::error_code be made of, and compared with, an errc.
 [[nodiscard]] inline std::error_code make_error_code(errc code) noexcept {
   return {static_cast<int>(code), quorlite_category()};
 }
+/// Lets a std::error_code be compared with a failure.
 [[nodiscard]] inline std::error_condition make_error_condition(failure condition) noexcept {
   return {static_cast<int>(condition), failure_category()};
 }

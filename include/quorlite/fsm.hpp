@@ -96,12 +96,16 @@ class fsm final : public state_machine, public detail::flush_port, private detai
   [[nodiscard]] std::error_code flush(log_index upto) noexcept override;
   [[nodiscard]] std::error_code flush_if_crowded() noexcept override;
 
+  /// Who leads, as the adapter told it last. A copy.
   [[nodiscard]] quorlite::leader_info leader() const;
+  /// Whether it goes on, and if not, why. A copy.
   [[nodiscard]] quorlite::health health() const;
+  /// What was counted since the machine was made. A copy.
   [[nodiscard]] machine_counters counters() const;
   /// What is known of a transaction by its id. Exact on a replica that has applied an entry of a
   /// later term.
   [[nodiscard]] transaction_outcome outcome_of(transaction_id id) const;
+  /// The databases by name. Lives as long as the machine.
   [[nodiscard]] detail::registry& databases() noexcept { return state_.databases(); }
   /// The plain part, for who proposes.
   [[nodiscard]] detail::machine_state& state() noexcept { return state_; }

@@ -65,7 +65,7 @@ struct proposal_token : detail::strong_integer<proposal_token> {
 
 /// An entry's place and the term it was created in.
 struct log_position {
-  log_index index;
+  log_index index;      ///< 0: before the first entry
   quorlite::term term;  ///< 0 where an adapter does not know it (abilities.entry_terms == false)
 
   friend constexpr bool operator==(const log_position&, const log_position&) noexcept = default;
@@ -76,7 +76,7 @@ struct log_position {
 /// terms never decrease in the log, so ids are (nearly) sorted there. {0, 0}: none; term 0 is left
 /// to entries of foreign formats.
 struct transaction_id {
-  quorlite::term term;
+  quorlite::term term;         ///< of the leader that proposed it
   std::uint64_t sequence = 0;  ///< counted from 1 within the term
 
   friend constexpr auto operator<=>(const transaction_id&,

@@ -21,7 +21,9 @@ inline constexpr std::size_t database_name_bytes = 255;
 inline constexpr std::size_t databases = 1024;
 /// SQLite attaches at most 10 (125 if it was built so); a transaction of ours may touch this many.
 inline constexpr std::size_t databases_per_transaction = 16;
+/// Bytes of a page, at least (sqlite.org/fileformat2.html, 1.3.2).
 inline constexpr std::uint32_t page_size_min = 512;
+/// Bytes of a page, at most (sqlite.org/fileformat2.html, 1.3.2).
 inline constexpr std::uint32_t page_size_max = 65536;
 /// sqlite.org/limits.html, 14.
 inline constexpr std::uint64_t page_count_max = 4294967294U;
@@ -38,6 +40,7 @@ inline constexpr std::uint64_t growth_pages = 1U << 16U;
 inline constexpr std::uint64_t transaction_bytes = std::uint64_t{1} << 30U;
 /// Frames staged at a time, and for one transaction.
 inline constexpr std::uint64_t staged_bytes = std::uint64_t{1} << 30U;
+/// Transactions of several entries that may be staged at a time.
 inline constexpr std::size_t staged_transactions = 64;
 /// Recent transactions remembered by id.
 inline constexpr std::size_t outcomes = 8192;

@@ -21,16 +21,19 @@ class legacy_format;
 }
 
 /// What a replica says, for people: it halted, refused a snapshot, could not flush, lost its
-/// engine. Called rarely, on whatever thread met it, with no lock of the library held. It must not
-/// throw or wait for the replica, and may ask it anything else.
+/// engine. Called rarely, on whatever thread met it, and perhaps in the middle of a flush or of a
+/// read. It must not throw, read a database, flush or wait for the replica, and may ask it anything
+/// else: the machine's lock is free.
 /// @param context as in the options @param text valid during the call; no newline at its end
 using log_function = void (*)(void* context, std::string_view text);
 
+/// What can be chosen about one connection.
 struct connection_options {
   /// Of a database that has no page yet; ignored later. 0: SQLite's default. Bytes.
   std::uint32_t page_size = 0;
   /// How long a statement waits for another writer, about: counted in slices, not by a clock.
   milliseconds busy_timeout{5000};
+  /// True: statements that write are refused, as SQLITE_OPEN_READONLY says.
   bool read_only = false;
   /// False: errc::no_such_database for a name that no transaction has written yet.
   bool create = true;
@@ -38,6 +41,7 @@ struct connection_options {
   int flags = 0;
 };
 
+/// What can be chosen about a replica.
 struct replica_options {
   // ---- of the cluster: the same on every replica
 
@@ -91,14 +95,15 @@ struct replica_options {
 
 /// Settings of a machine by itself: what replica_options says of the same names.
 struct fsm_options {
-  std::uint64_t cluster_id = 0;
-  std::uint64_t lock_byte = limits::lock_byte_default;
-  std::size_t memory_bytes = std::size_t{256} << 20U;
-  const detail::legacy_format* legacy = nullptr;
-  log_function log = nullptr;
-  void* log_context = nullptr;
+  std::uint64_t cluster_id = 0;                         ///< replica_options::cluster_id
+  std::uint64_t lock_byte = limits::lock_byte_default;  ///< replica_options::lock_byte
+  std::size_t memory_bytes = std::size_t{256} << 20U;   ///< replica_options::memory_bytes
+  const detail::legacy_format* legacy = nullptr;        ///< replica_options::legacy
+  log_function log = nullptr;                           ///< replica_options::log
+  void* log_context = nullptr;                          ///< replica_options::log_context
 };
 
+/// What can be chosen about a file_storage.
 struct file_options {
   /// Pages go through a file of their own first: for disks that may leave garbage in a sector that
   /// they were writing when the power went. Each page of a flush is written twice.

@@ -150,11 +150,15 @@ class replica {
   /// transaction's.
   [[nodiscard]] transaction_outcome outcome(transaction_id id) const;
 
+  /// Who leads, as the adapter told it last. A copy.
   [[nodiscard]] leader_info leader() const;
   /// Blocks until leader() is another than `seen`, or `limit` of the adapter's clock has passed, or
   /// the replica is stopped. @returns true: it is another
   [[nodiscard]] bool wait_for_leadership_change(const leader_info& seen, milliseconds limit) const;
+  /// Whether it goes on, and if not, why. A copy.
   [[nodiscard]] quorlite::health health() const;
+  /// What was counted since the start, and what is held now. Not of one moment: others go on
+  /// meanwhile.
   [[nodiscard]] replica_metrics metrics() const;
   /// Under which SQLite knows this replica, for other wrappers and languages in the process:
   /// `file:app.db?vfs=NAME` opens app.db. Empty: this replica is empty.

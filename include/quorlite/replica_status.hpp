@@ -15,7 +15,7 @@ inline namespace QUORLITE_ABI {
 
 /// Who leads, as this replica knows it.
 struct leader_info {
-  quorlite::term term;
+  quorlite::term term;      ///< of the leadership that was told of last
   bool leading = false;     ///< this replica may propose in `term`
   std::string leader_hint;  ///< the adapter's name for the leader; empty: not known
 
@@ -24,7 +24,7 @@ struct leader_info {
 
 /// How a replica is. A halted one applies nothing more; its files stay as they are.
 struct health {
-  bool halted = false;
+  bool halted = false;    ///< it applies nothing more
   std::error_code error;  ///< why it halted
   std::string what;       ///< database and log index where it happened
   /// After a crash: the log is being replayed over files that stand between two positions, and
@@ -39,29 +39,29 @@ struct health {
 
 /// Counted since the machine was made.
 struct machine_counters {
-  std::uint64_t entries = 0;       ///< applied, of all kinds
-  std::uint64_t transactions = 0;  ///< committed
-  std::uint64_t conflicts = 0;     ///< refused on every replica: built on another base
-  std::uint64_t malformed = 0;     ///< refused on every replica: not a valid entry
-  std::uint64_t entry_bytes = 0;   ///< of frames entries
-  std::uint64_t page_bytes = 0;    ///< what the same pages are in full
-  std::uint64_t snapshots_taken = 0;
-  std::uint64_t snapshots_installed = 0;
-  std::uint64_t flushes = 0;
+  std::uint64_t entries = 0;              ///< applied, of all kinds
+  std::uint64_t transactions = 0;         ///< committed
+  std::uint64_t conflicts = 0;            ///< refused on every replica: built on another base
+  std::uint64_t malformed = 0;            ///< refused on every replica: not a valid entry
+  std::uint64_t entry_bytes = 0;          ///< of frames entries
+  std::uint64_t page_bytes = 0;           ///< what the same pages are in full
+  std::uint64_t snapshots_taken = 0;      ///< pinned for the engine
+  std::uint64_t snapshots_installed = 0;  ///< that replaced the state
+  std::uint64_t flushes = 0;              ///< that moved the base on
 };
 
 /// Counted since the start. Only what this replica proposed.
 struct proposer_counters {
-  std::uint64_t transactions = 0;
-  std::uint64_t entries = 0;
-  std::uint64_t entry_bytes = 0;
+  std::uint64_t transactions = 0;     ///< that changed pages, whatever came of them
+  std::uint64_t entries = 0;          ///< that they were cut into
+  std::uint64_t entry_bytes = 0;      ///< of these entries
   std::uint64_t full_page_bytes = 0;  ///< what the pages of these entries are in full
 };
 
 /// Counted since the start.
 struct group_counters {
-  std::uint64_t closures = 0;
-  std::uint64_t groups = 0;
+  std::uint64_t closures = 0;  ///< that were run
+  std::uint64_t groups = 0;    ///< transactions that they shared
 };
 
 /// All counters of a replica, and what it holds now.
@@ -78,7 +78,7 @@ struct replica_metrics {
 
 /// What a database is now, on this replica.
 struct database_status {
-  std::string name;
+  std::string name;                ///< as open() takes it
   std::uint32_t page_size = 0;     ///< bytes; 0: it never had a page
   std::uint64_t page_count = 0;    ///< pages
   version_number version;          ///< transactions that were committed to it
@@ -109,6 +109,7 @@ struct write_result {
   /// was proposed.
   transaction_id id;
 
+  /// It is committed.
   [[nodiscard]] bool ok() const noexcept { return !error; }
 
   /// An answer without SQLite's.

@@ -39,7 +39,7 @@ inline namespace QUORLITE_ABI {
 
 /// One page to store.
 struct page_view {
-  page_number number;
+  page_number number;  ///< counted from 1
   std::uint64_t hash =
       0;  ///< of the image (page_hash.hpp); kept only by storages that declare page_hashes
   bytes_view image;  ///< page_size bytes, valid during the call
@@ -47,7 +47,7 @@ struct page_view {
 
 /// One line of the position: the truth about which databases exist.
 struct database_image {
-  std::string_view name;
+  std::string_view name;         ///< valid during the call
   std::uint32_t page_size = 0;   ///< bytes; 0: still without a page
   std::uint64_t page_count = 0;  ///< pages
   std::uint64_t hash = 0;        ///< sum of the page hashes
@@ -59,26 +59,27 @@ struct base_position {
   log_position at;  ///< every page is as of this entry
   log_index
       replay_from;  ///< <= at.index: entries after this are still needed (staged transactions)
-  std::span<const database_image> databases;
+  std::span<const database_image> databases;  ///< ascending by name; no other exists
   bytes_view
       notes;  ///< opaque, at most limits::notes_bytes: outcomes of recent transactions, cluster id
 };
 
 /// What recover() found. Owns everything.
 struct recovery {
+  /// One line of the position, as database_image.
   struct database {
-    std::string name;
-    std::uint32_t page_size = 0;
-    std::uint64_t page_count = 0;
-    std::uint64_t hash = 0;
-    version_number version;
+    std::string name;              ///< of the database
+    std::uint32_t page_size = 0;   ///< bytes; 0: still without a page
+    std::uint64_t page_count = 0;  ///< pages
+    std::uint64_t hash = 0;        ///< sum of the page hashes
+    version_number version;        ///< transactions committed so far
   };
 
-  log_position at;
-  log_index replay_from;
+  log_position at;        ///< as it was given to the last commit() or publish()
+  log_index replay_from;  ///< as it was given there
   log_index ahead;  ///< pages may already be as of any entry in [at, ahead]; ahead == at: exact
-  std::vector<database> databases;
-  bytes notes;
+  std::vector<database> databases;  ///< ascending by name
+  bytes notes;                      ///< as they were given, byte for byte
 };
 
 /// What a storage declares. Name it `abilities`, static constexpr.
@@ -86,6 +87,7 @@ struct storage_abilities {
   bool page_hashes = false;  ///< read_hashes() works: no full scan at start
 };
 
+/// Has `abilities`, as a constant.
 template <class S>
 concept declares_storage_abilities = requires {
   { S::abilities } -> std::same_as<const storage_abilities&>;

@@ -14,6 +14,7 @@ inline namespace QUORLITE_ABI {
 /// A sticky flag with a blocking wait. Any thread may raise it, any number may wait.
 class thread_signal {
  public:
+  /// Lets every wait return, those that come later too. Does not block.
   void raise() noexcept;
 
   /// Blocks the calling thread. @returns true once raised, false after `limit`

@@ -22,16 +22,18 @@ inline namespace QUORLITE_ABI {
 
 /// How far a copy has come, in pages.
 struct transfer_progress {
-  std::uint64_t done = 0;
-  std::uint64_t total = 0;
+  std::uint64_t done = 0;   ///< pages that are copied
+  std::uint64_t total = 0;  ///< pages there are, as far as it is known
 };
 
+/// What can be chosen about an export.
 struct export_options {
   bool overwrite = false;  ///< replaces what is there, in one step
 };
 
 /// The default: nobody looks.
 struct no_progress {
+  /// Go on.
   bool operator()(transfer_progress) const noexcept { return true; }
 };
 

@@ -37,6 +37,7 @@ struct libraft_request;
 /// from inside a call into the machine.
 class libraft {
  public:
+  /// All five.
   static constexpr consensus_abilities abilities{.entry_terms = true,
                                                  .contiguous = true,
                                                  .read_barrier = true,
@@ -44,6 +45,7 @@ class libraft {
                                                  .background_work = true};
   /// A follower cannot ask libraft where the leader's log ends: read_barrier() there is refused.
   static constexpr bool supports_follower_read_barrier = false;
+  /// Clients are threads: each blocks in wait().
   using signal_type = thread_signal;
 
   /// Options are looked at by start(): id above 0; heartbeat below election_timeout, both above 0;
@@ -70,6 +72,7 @@ class libraft {
   /// @pre started once
   void propose(term expected, proposal_token token, bytes_view entry) noexcept;
 
+  /// As libraft_options::entry_bytes says.
   [[nodiscard]] std::size_t max_entry_bytes() const noexcept { return options_.entry_bytes; }
 
   /// Blocks the calling thread.
@@ -116,6 +119,7 @@ class libraft {
   [[nodiscard]] libraft_status status() const;
   /// Where the leader is, if that is known; else empty.
   [[nodiscard]] std::string leader_address() const;
+  /// What it was made with.
   [[nodiscard]] const libraft_options& options() const noexcept { return options_; }
 
  private:

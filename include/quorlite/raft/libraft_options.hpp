@@ -23,6 +23,7 @@ struct libraft_server {
   friend bool operator==(const libraft_server&, const libraft_server&) = default;
 };
 
+/// Settings of one server.
 struct libraft_options {
   server_id id;           ///< this server
   std::string address;    ///< where the others find it, see libraft_server::address
@@ -52,42 +53,48 @@ struct libraft_options {
   std::uint64_t log_bytes = std::uint64_t{256} << 20U;
 };
 
-enum class libraft_role : std::uint8_t { stopped, follower, candidate, leader };
+/// What a server is, by the engine's own word.
+enum class libraft_role : std::uint8_t {
+  stopped,    ///< the engine is closed
+  follower,   ///< also one that is no voter
+  candidate,  ///< an election is going on
+  leader,     ///< it may not have been announced yet, see libraft_status
+};
 
 /// Counted since the start.
 struct libraft_counters {
-  std::uint64_t proposals = 0;         ///< handed to the engine
-  std::uint64_t batches = 0;           ///< entries that they became
-  std::uint64_t refused_busy = 0;      ///< proposals beyond in_flight_bytes or log_bytes
-  std::uint64_t barriers = 0;          ///< entries that only a barrier needed
-  std::uint64_t commands_applied = 0;  ///< given to the machine, replays too
-  std::uint64_t snapshots_taken = 0;
-  std::uint64_t snapshots_failed = 0;  ///< not written; tried again after more entries
-  std::uint64_t snapshots_restored = 0;
-  std::uint64_t disk_errors = 0;
+  std::uint64_t proposals = 0;           ///< handed to the engine
+  std::uint64_t batches = 0;             ///< entries that they became
+  std::uint64_t refused_busy = 0;        ///< proposals beyond in_flight_bytes or log_bytes
+  std::uint64_t barriers = 0;            ///< entries that only a barrier needed
+  std::uint64_t commands_applied = 0;    ///< given to the machine, replays too
+  std::uint64_t snapshots_taken = 0;     ///< written to the disk
+  std::uint64_t snapshots_failed = 0;    ///< not written; tried again after more entries
+  std::uint64_t snapshots_restored = 0;  ///< installed, at a start or sent by the leader
+  std::uint64_t disk_errors = 0;         ///< failed writes of the log, the term or the vote
 
   friend bool operator==(const libraft_counters&, const libraft_counters&) = default;
 };
 
 /// What this server knows. A copy.
 struct libraft_status {
-  libraft_role role = libraft_role::stopped;
-  quorlite::term term;
-  bool leading = false;   ///< it leads, and the machine knows: proposals are taken
-  libraft_server leader;  ///< id 0: none is known
-  std::vector<libraft_server> members;
-  std::uint64_t commit_index = 0;    ///< entries of the engine
-  std::uint64_t applied_index = 0;   ///< entries of the engine
-  std::uint64_t last_index = 0;      ///< entries of the engine
-  std::uint64_t snapshot_index = 0;  ///< entries of the engine
-  log_position position;             ///< as the machine counts: one index per command
-  std::uint64_t log_bytes = 0;       ///< of entries in memory, about
-  std::uint64_t snapshot_bytes = 0;  ///< of the last one
+  libraft_role role = libraft_role::stopped;  ///< of this server
+  quorlite::term term;                        ///< the engine's current one
+  bool leading = false;                 ///< it leads, and the machine knows: proposals are taken
+  libraft_server leader;                ///< id 0: none is known
+  std::vector<libraft_server> members;  ///< the configuration, committed or not
+  std::uint64_t commit_index = 0;       ///< entries of the engine
+  std::uint64_t applied_index = 0;      ///< entries of the engine
+  std::uint64_t last_index = 0;         ///< entries of the engine
+  std::uint64_t snapshot_index = 0;     ///< entries of the engine
+  log_position position;                ///< as the machine counts: one index per command
+  std::uint64_t log_bytes = 0;          ///< of entries in memory, about
+  std::uint64_t snapshot_bytes = 0;     ///< of the last one
   /// Why this server gave up, if it did: the engine is closed, and only stop() and another start()
   /// bring it back. errc::storage_broken, storage_full: its disk; corrupt: an entry or a snapshot
   /// that cannot be ours; halted: the machine said so.
   std::error_code error;
-  libraft_counters counters;
+  libraft_counters counters;  ///< since the start
 };
 
 }  // namespace QUORLITE_ABI

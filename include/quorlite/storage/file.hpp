@@ -52,6 +52,7 @@ inline namespace QUORLITE_ABI {
 /// (nothing has changed).
 class file_storage {
  public:
+  /// Hashes are kept beside the pages, so a start reads no page.
   static constexpr storage_abilities abilities{.page_hashes = true};
 
   class database_type;
@@ -63,7 +64,7 @@ class file_storage {
   explicit file_storage(const std::string& directory, const file_options& options = {});
   file_storage(const file_storage&) = delete;
   file_storage& operator=(const file_storage&) = delete;
-  /// Like close(), whose error nobody hears then.
+  /// Like close(), but its error is lost.
   ~file_storage();
 
   /// Takes the directory for this object, and does what the last process left due. Nothing else

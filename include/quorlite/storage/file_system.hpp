@@ -33,6 +33,7 @@
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 
+/// What to do with what is there, and with what is not.
 enum class open_mode : std::uint8_t {
   existing,   ///< std::errc::no_such_file_or_directory if it is not there
   or_create,  ///< an empty one if it is not there

@@ -38,6 +38,7 @@ inline namespace QUORLITE_ABI {
 /// of what is not stored.
 class memory_storage {
  public:
+  /// Hashes are kept with the pages.
   static constexpr storage_abilities abilities{.page_hashes = true};
 
   class database_type;
@@ -119,6 +120,7 @@ struct memory_storage::batch {
   [[nodiscard]] bool begun_here() const noexcept { return target == written; }
 };
 
+/// Takes pages for a flush or a stage; what it took is seen by nobody before.
 class memory_storage::writer {
  public:
   /// Begins a database without pages. Its handle reads what was written to it at once.

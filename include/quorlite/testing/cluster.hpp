@@ -28,11 +28,15 @@ class replica_cluster {
   replica_cluster(const replica_cluster&) = delete;
   replica_cluster& operator=(const replica_cluster&) = delete;
 
+  /// The simulation that the servers live in: time, network, crashes.
   [[nodiscard]] testing::simulation& simulation() noexcept { return simulation_; }
+  /// 1 … n.
   [[nodiscard]] std::vector<server_id> servers() const { return simulation_.servers(); }
   /// @pre it was not taken down
   [[nodiscard]] quorlite::replica& replica(server_id id) { return at(id).replica; }
+  /// The storage of a server, which outlives its replica.
   [[nodiscard]] memory_storage& storage(server_id id) { return at(id).storage; }
+  /// True between a start and the next crash.
   [[nodiscard]] bool is_up(server_id id) { return at(id).replica && simulation_.running(id); }
 
   /// An ordinary connection. @pre the replica is up

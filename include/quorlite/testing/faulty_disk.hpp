@@ -59,6 +59,7 @@ using detail::crash_options;
 /// files share what they have in common.
 class faulty_disk {
  public:
+  /// An empty one: no file, no fault.
   faulty_disk();
   /// What the next process finds when the last one was killed and the power stayed on: all that was
   /// written, the unsynced part still pending. The calls start at 0, without locks or faults.
@@ -87,6 +88,7 @@ class faulty_disk {
   /// The power fails during the call with this ordinal: whatever it changes is issued but not
   /// synced, it gives std::errc::io_error, and so do all later ones, which do nothing.
   void crash_at(std::uint64_t ordinal);
+  /// True from the call of crash_at() on.
   [[nodiscard]] bool crashed() const;
 
   // ---- crashes
@@ -118,27 +120,37 @@ class faulty_disk {
 
   /// An open file.
   struct opened {
-    detail::node_id node = 0;
-    std::string path;
+    detail::node_id node = 0;  ///< the file, whatever becomes of its name
+    std::string path;          ///< that it was opened by
   };
   /// One user of the disk, to tell whose lock it is.
   [[nodiscard]] std::uint64_t add_user();
   /// Gives up its locks.
   void remove_user(std::uint64_t user);
+  /// As file_system says of all that follow.
   [[nodiscard]] result<opened> open(std::string_view path, open_mode mode);
+  /// For one user.
   [[nodiscard]] std::error_code lock(std::string_view path, std::uint64_t user);
+  /// No error if it is there.
   [[nodiscard]] std::error_code make_directory(std::string_view path);
+  /// No error if it is gone.
   [[nodiscard]] std::error_code remove(std::string_view path);
+  /// Replaces the target in one step.
   [[nodiscard]] std::error_code rename(std::string_view from, std::string_view to);
+  /// The names in a directory, ascending.
   [[nodiscard]] result<std::vector<std::string>> list(std::string_view path);
   /// After a failure the changes are still pending: a later sync may save them, other than those of
   /// a file.
   [[nodiscard]] std::error_code sync_directory(std::string_view path);
+  /// Bytes read: fewer only where the file ends.
   [[nodiscard]] result<std::size_t> read(const opened& file, std::uint64_t offset,
                                          bytes_span into) const;
+  /// Bytes.
   [[nodiscard]] result<std::uint64_t> size(const opened& file) const;
+  /// All parts, one behind the other. After an error some may be written.
   [[nodiscard]] std::error_code write(const opened& file, std::uint64_t offset,
                                       std::span<const bytes_view> parts);
+  /// Cuts, or adds zeros.
   [[nodiscard]] std::error_code resize(const opened& file, std::uint64_t size);
   /// A failure drops what was written: it can still be read, and the next sync is a success, but
   /// the disk never gets it. So do real systems.
@@ -155,19 +167,25 @@ class faulty_disk {
 /// An open file. Stays readable and writable when its name goes.
 class faulty_file {
  public:
+  /// @param disk outlives it
   faulty_file(faulty_disk& disk, faulty_disk::opened file) : disk_(&disk), file_(std::move(file)) {}
 
+  /// As faulty_disk::read().
   [[nodiscard]] result<std::size_t> read(std::uint64_t offset, bytes_span into) const noexcept {
     return disk_->read(file_, offset, into);
   }
+  /// Bytes.
   [[nodiscard]] result<std::uint64_t> size() const noexcept { return disk_->size(file_); }
+  /// As faulty_disk::write().
   [[nodiscard]] std::error_code write(std::uint64_t offset,
                                       std::span<const bytes_view> parts) noexcept {
     return disk_->write(file_, offset, parts);
   }
+  /// Cuts, or adds zeros.
   [[nodiscard]] std::error_code resize(std::uint64_t size) noexcept {
     return disk_->resize(file_, size);
   }
+  /// As faulty_disk::sync().
   [[nodiscard]] std::error_code sync() noexcept { return disk_->sync(file_); }
 
  private:
@@ -178,30 +196,39 @@ class faulty_file {
 /// One process. Destroying it gives up its locks, nothing else. The disk outlives it and its files.
 class faulty_file_system {
  public:
+  /// What open() gives.
   using file_type = faulty_file;
 
+  /// A new user of the disk.
   explicit faulty_file_system(faulty_disk& disk) : disk_(&disk), user_(disk.add_user()) {}
   faulty_file_system(faulty_file_system&& other) noexcept
       : disk_(other.disk_), user_(std::exchange(other.user_, 0)) {}
   faulty_file_system& operator=(faulty_file_system&& other) noexcept;
   ~faulty_file_system();
 
+  /// This call and all that follow are the disk's.
   [[nodiscard]] result<file_type> open(std::string_view path, open_mode mode) noexcept;
+  /// For this process, until it is destroyed.
   [[nodiscard]] std::error_code lock(std::string_view path) noexcept {
     return disk_->lock(path, user_);
   }
+  /// No error if it is there.
   [[nodiscard]] std::error_code make_directory(std::string_view path) noexcept {
     return disk_->make_directory(path);
   }
+  /// No error if it is gone.
   [[nodiscard]] std::error_code remove(std::string_view path) noexcept {
     return disk_->remove(path);
   }
+  /// Replaces the target in one step.
   [[nodiscard]] std::error_code rename(std::string_view from, std::string_view to) noexcept {
     return disk_->rename(from, to);
   }
+  /// The names in a directory, ascending.
   [[nodiscard]] result<std::vector<std::string>> list(std::string_view path) noexcept {
     return disk_->list(path);
   }
+  /// As faulty_disk::sync_directory().
   [[nodiscard]] std::error_code sync_directory(std::string_view path) noexcept {
     return disk_->sync_directory(path);
   }

@@ -64,7 +64,7 @@ struct network_options {
 struct raft_options {
   milliseconds election_timeout_min{
       150};  ///< each server draws from [min, max] anew (Raft paper, 5.2)
-  milliseconds election_timeout_max{300};
+  milliseconds election_timeout_max{300};               ///< at least the minimum
   milliseconds heartbeat_interval{50};                  ///< well below election_timeout_min
   std::size_t max_entry_bytes = std::size_t{1} << 20U;  ///< a larger proposal is too_large
   std::size_t max_in_flight = 0;  ///< proposals not yet applied; more are busy. 0: no limit
@@ -87,20 +87,20 @@ struct compaction_options {
 /// younger, and the server neither acknowledges nor applies them before. Term and vote are always
 /// durable at once.
 struct disk_options {
-  std::uint64_t sync_min_us = 0;
-  std::uint64_t sync_max_us = 0;
+  std::uint64_t sync_min_us = 0;  ///< microseconds
+  std::uint64_t sync_max_us = 0;  ///< at least sync_min_us
 };
 
 /// A whole simulated cluster.
 struct simulation_options {
   std::uint64_t seed = 1;      ///< two states of it with equal options and equal clients run alike
   std::uint32_t replicas = 3;  ///< servers 1 … replicas, all of them voters
-  engine_kind engine = engine_kind::fiber;
-  network_options network{};
-  raft_options raft{};
-  compaction_options compaction{};
-  disk_options disk{};
-  std::uint64_t background_max_us = 500;  ///< a background task starts within this time
+  engine_kind engine = engine_kind::fiber;  ///< what runs the clients; the run is the same
+  network_options network{};                ///< of every link
+  raft_options raft{};                      ///< of every server
+  compaction_options compaction{};          ///< of every server
+  disk_options disk{};                      ///< of every server
+  std::uint64_t background_max_us = 500;    ///< a background task starts within this time
 };
 
 /// A point in the life of a leader's command.
@@ -120,9 +120,9 @@ enum class leadership_loss : std::uint8_t {
 
 /// A leader that was deposed at a commit phase.
 struct deposed_leader {
-  server_id server;
-  quorlite::term term;
-  log_index command;  ///< the entry that was at the commit phase
+  server_id server;     ///< the one that led
+  quorlite::term term;  ///< in which it led
+  log_index command;    ///< the entry that was at the commit phase
 };
 
 /// Raft servers with simulated disks, joined by simulated wires. Nothing happens but inside `step`
@@ -137,13 +137,16 @@ struct deposed_leader {
 /// adapters. One thread of control throughout.
 class simulation {
  public:
+  /// Nothing runs yet.
   explicit simulation(simulation_options options = {});
   simulation(const simulation&) = delete;
   simulation& operator=(const simulation&) = delete;
   ~simulation();
 
   // ---- time
+  /// Since the simulation was made.
   [[nodiscard]] milliseconds now() const noexcept { return milliseconds{now_us() / 1000}; }
+  /// The same in microseconds.
   [[nodiscard]] std::uint64_t now_us() const noexcept;
   /// One client's turn, or one event. @returns false if nothing will ever happen. Throws what a
   /// client or a callback of the test throws.
@@ -162,16 +165,20 @@ class simulation {
   client_id spawn(client_body body);
   /// Lets time pass for the caller: a client, or the main stack. @pre not in an event
   void sleep(milliseconds span);
+  /// True once the client's body has returned or thrown.
   [[nodiscard]] bool finished(client_id id) const noexcept;
+  /// How many were spawned and have not ended.
   [[nodiscard]] std::size_t unfinished_clients() const noexcept;
   /// From now on nobody waits: every wait gives false at once, until all clients have ended. What
   /// they throw is dropped. For the end of a test, passed or failed.
   void finish_clients() noexcept;
 
   // ---- servers
+  /// All of them, running or not, ascending.
   [[nodiscard]] std::vector<server_id> servers() const;
   /// The server of the highest term whose machine was told that it leads.
   [[nodiscard]] std::optional<server_id> leader() const noexcept;
+  /// True between a start and the next crash or stop.
   [[nodiscard]] bool running(server_id id) const noexcept;
   /// What a server knows and keeps: quorlite/testing/detail/raft/node.hpp.
   [[nodiscard]] const detail::raft_node& node(server_id id) const noexcept;
@@ -185,6 +192,7 @@ class simulation {
   /// Asks the owner, by the hook, for a new machine and adapter; any `test_raft::start` will do as
   /// well.
   void restart(server_id id);
+  /// What restart() calls.
   void on_restart(detail::unique_function<void(server_id)> hook);
   /// As the adapter's stop(): in good order.
   void stop(server_id id);
@@ -202,7 +210,9 @@ class simulation {
   /// Only servers of one side hear each other; a server on neither side hears nobody. Replaces
   /// earlier cuts.
   void partition(std::vector<server_id> one_side, std::vector<server_id> other_side);
+  /// Nobody hears it, and it hears nobody. Replaces earlier cuts.
   void isolate(server_id id);
+  /// Ends every cut.
   void heal();
   /// All of it: single links, one direction only, other probabilities. See
   /// quorlite/testing/detail/raft/network.hpp.
@@ -211,6 +221,7 @@ class simulation {
   // ---- evidence
   /// Of every event and every client's turn so far. Equal runs, equal hashes, whatever the engine.
   [[nodiscard]] std::uint64_t event_hash() const noexcept;
+  /// How many events there were.
   [[nodiscard]] std::uint64_t events() const noexcept;
   /// A line for every event from now on, borrowed for the call. An empty function ends it.
   void trace(detail::unique_function<void(std::string_view)> reader);
@@ -238,15 +249,17 @@ bool simulation::run_until(Predicate&& holds, milliseconds limit) {
 /// One replica's way into a simulation. Made before or between boots of its server; one
 /// boot each: for a restart make another. One thread of control, as everything in that simulation.
 ///
-/// After a crash the adapter is a dead letter box: proposals are settled not_applied/stopped from
+/// After a crash the adapter has no server: proposals are settled not_applied/stopped from
 /// inside propose and waits give false at once, so that the clients on their stacks can leave.
 class test_raft {
  public:
+  /// All five.
   static constexpr consensus_abilities abilities{.entry_terms = true,
                                                  .contiguous = true,
                                                  .read_barrier = true,
                                                  .leadership_transfer = true,
                                                  .background_work = true};
+  /// Lets other clients run while one waits.
   using signal_type = detail::client_signal;
 
   /// @param cluster outlives this
@@ -260,10 +273,12 @@ class test_raft {
   /// @returns errors of begin_restore, append and finish, and errc::halted; the machine's strand
   /// was not entered, except by an install that answered halted
   [[nodiscard]] std::error_code start(state_machine& machine) noexcept;
+  /// In good order: announces a loss, settles every proposal. Idempotent.
   void stop() noexcept;
 
   /// @pre started
   void propose(term expected, proposal_token token, bytes_view entry) noexcept;
+  /// As raft_options::max_entry_bytes says.
   [[nodiscard]] std::size_t max_entry_bytes() const noexcept;
 
   /// Inside a client: others run meanwhile. On the main stack: the simulation runs. Not in an
@@ -272,10 +287,13 @@ class test_raft {
 
   /// @pre started
   void read_barrier(proposal_token token) noexcept;
+  /// To the follower that was heard of last, and of those to the one with most of the log. Best
+  /// effort.
   void transfer_leadership() noexcept;
   /// The task runs as an event. After a crash it never runs, as in a process that is gone.
   void run(background_task& task) noexcept;
 
+  /// Its server.
   [[nodiscard]] server_id self() const noexcept { return self_; }
 
  private:

@@ -20,7 +20,7 @@ namespace detail {
 /// How a page record carries its image.
 enum class page_encoding : std::uint8_t {
   full = 0,   ///< payload: the page, page_size bytes
-  delta = 1,  ///< payload: SET ranges on the image at the base version (codec/page_delta.hpp)
+  delta = 1,  ///< payload: SET ranges on the image at the base version (page_delta.hpp)
   zero = 2,   ///< no payload: page_size zero bytes
 };
 
@@ -28,7 +28,7 @@ enum class page_encoding : std::uint8_t {
 struct page_record {
   page_number number;
   page_encoding encoding = page_encoding::full;
-  std::uint64_t hash = 0;  ///< of the new image (codec/page_hash.hpp)
+  std::uint64_t hash = 0;  ///< of the new image (page_hash.hpp)
   bytes_view payload;
 };
 

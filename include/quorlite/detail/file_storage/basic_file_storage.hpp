@@ -59,7 +59,7 @@ class basic_file_storage {
       : basic_file_storage(FileSystem(directory), options) {}
   basic_file_storage(const basic_file_storage&) = delete;
   basic_file_storage& operator=(const basic_file_storage&) = delete;
-  /// Like close(), whose error nobody hears then.
+  /// Like close(), but its error is lost.
   ~basic_file_storage() { static_cast<void>(close()); }
 
   [[nodiscard]] result<recovery> recover() noexcept;

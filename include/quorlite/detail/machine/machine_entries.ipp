@@ -144,7 +144,7 @@ QUORLITE_DECL bool machine_state::commit_own(transaction_id id,
 /// @param restart see page_store::install_committed()
 QUORLITE_DECL void machine_state::install(database_write& ready, bool restart) {
   if (ready.store->head().version != ready.store->committed().version) {
-    ready.store->discard_head();  // somebody else's entry: what this replica hoped for is void
+    ready.store->discard_head();  // another leader's entry: what is pending here is void
   }
   ready.store->install_committed(std::move(ready.pages), ready.page_count, ready.hash, restart);
 }

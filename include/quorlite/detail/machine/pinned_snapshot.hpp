@@ -21,7 +21,7 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// The snapshot of a captured state, in the format of `Layout`. O(chunk) memory beyond the pins.
-/// @tparam Layout snapshot_layout (codec/snapshot.hpp) or one that is used like it
+/// @tparam Layout snapshot_layout (snapshot.hpp) or one that is used like it
 template <class Layout>
 class pinned_snapshot final : public snapshot_reader {
  public:

@@ -28,7 +28,7 @@ namespace detail {
 
 struct vfs_core;
 
-/// What a file handle remembers of its last answers, for people who ask why. One thread.
+/// What a file handle remembers of its last answers: error, text, transaction. One thread.
 class answer_record {
  public:
   explicit answer_record(vfs_core& core) noexcept : core_(core) {}

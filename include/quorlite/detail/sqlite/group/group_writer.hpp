@@ -31,7 +31,7 @@ namespace detail {
 class group_executor;
 class vfs;
 
-/// See replica_options, `group_…`. closures and groups are 1 or more.
+/// See replica_options::group_closures and what follows it. closures and groups are 1 or more.
 struct group_options {
   std::size_t closures = 512;
   std::size_t waiting = 65536;

@@ -17,19 +17,20 @@ namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+/// The calls of the concepts `file_system` and `file`, each by its name there.
 enum class disk_call_kind : std::uint8_t {
-  open,
-  lock,
-  make_directory,
-  remove,
-  rename,
-  list,
-  sync_directory,
-  read,
-  size,
-  write,
-  resize,
-  sync,
+  open,            ///< of a file
+  lock,            ///< of a file
+  make_directory,  ///< or find it
+  remove,          ///< of a file or an empty directory
+  rename,          ///< within the disk
+  list,            ///< of a directory
+  sync_directory,  ///< makes its names durable
+  read,            ///< of a file
+  size,            ///< of a file
+  write,           ///< of a file
+  resize,          ///< of a file
+  sync,            ///< makes bytes and size of a file durable
 };
 
 [[nodiscard]] constexpr std::string_view name_of(disk_call_kind kind) noexcept {
@@ -39,13 +40,15 @@ enum class disk_call_kind : std::uint8_t {
   return names[static_cast<std::size_t>(kind)];
 }
 
+/// One call that was made.
 struct disk_call {
-  disk_call_kind kind = disk_call_kind::open;
-  std::string path;
+  disk_call_kind kind = disk_call_kind::open;  ///< which one
+  std::string path;                            ///< of what; of a rename the old name
 };
 
+/// How long a fault lasts.
 enum class fault_duration : std::uint8_t {
-  once,
+  once,        ///< for that call
   persistent,  ///< from that call on, every call, until heal()
 };
 

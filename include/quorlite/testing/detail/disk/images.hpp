@@ -18,6 +18,7 @@ namespace detail {
 /// What became of each pending unit.
 using crash_fates = std::vector<unit_fate>;
 
+/// What a crash may do beside keeping and losing.
 struct crash_options {
   bool garbage = false;    ///< sectors in flight may hold neither the old nor the new bytes
   std::uint64_t seed = 1;  ///< of the choice and of the garbage

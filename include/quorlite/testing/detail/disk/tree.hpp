@@ -31,12 +31,14 @@ inline constexpr std::size_t sector_bytes = 512;
 /// A value: copies are independent. One thread at a time.
 class sparse_bytes {
  public:
+  /// Bytes.
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
 
   /// Fills `into` from `offset` on, holes with zeros.
   /// @returns bytes read, fewer than asked for only where the file ends
   std::size_t read(std::uint64_t offset, bytes_span into) const;
 
+  /// Makes the file as long as it must be; what is skipped reads as zeros.
   void write(std::uint64_t offset, bytes_view data);
 
   /// Cuts, or adds zeros.
@@ -76,13 +78,18 @@ struct disk_node {
   std::map<std::string, node_id, std::less<>> names;  ///< of a directory
 };
 
-enum class unit_kind : std::uint8_t { sector, size, names };
+/// What changes.
+enum class unit_kind : std::uint8_t {
+  sector,  ///< of a file
+  size,    ///< of a file
+  names,   ///< of a directory
+};
 
 /// A change that a crash either keeps or loses, as a whole.
 struct pending_unit {
-  unit_kind kind = unit_kind::sector;
-  node_id node = 0;          ///< the file, or for `names` the directory
-  std::string path;          ///< of the node, for messages
+  unit_kind kind = unit_kind::sector;  ///< what changes
+  node_id node = 0;                    ///< the file, or for `names` the directory
+  std::string path;                    ///< of the node, for messages
   std::uint64_t number = 0;  ///< the sector's place in the file, in sectors; or the new size, bytes
   bytes image;               ///< of the sector, up to the end of the file
   std::string unlink;        ///< a name that goes, or empty
@@ -90,9 +97,12 @@ struct pending_unit {
   node_id target = 0;        ///< what `link` leads to
 };
 
-/// What a crash does to a pending unit. `garbage`: the sector was in flight and holds neither the
-/// old nor the new bytes; other units are lost then.
-enum class unit_fate : std::uint8_t { lost, survived, garbage };
+/// What a crash does to a pending unit.
+enum class unit_fate : std::uint8_t {
+  lost,      ///< the disk is as before
+  survived,  ///< it is on the disk
+  garbage,   ///< a sector in flight: neither the old nor the new bytes; other units are lost
+};
 
 /// A value; copies share file contents. One thread at a time.
 class disk_tree {

@@ -19,14 +19,18 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// How a law fared.
-enum class law_result : std::uint8_t { skipped, passed, failed };
+enum class law_result : std::uint8_t {
+  skipped,  ///< the harness, or the subject, does not declare what it needs
+  passed,   ///< every expectation held
+  failed,   ///< at least one did not
+};
 
 /// One finding. `law` is a short name such as "P6" or "D11"; `sentence` says what was seen, or why
 /// it was skipped.
 struct law_finding {
-  std::string law;
-  law_result result = law_result::skipped;
-  std::string sentence;
+  std::string law;                          ///< its label
+  law_result result = law_result::skipped;  ///< how it fared
+  std::string sentence;                     ///< for people
 };
 
 /// Collects findings. One thread at a time. Derive from it to hear each finding as it comes.
@@ -34,24 +38,30 @@ class conformance_report {
  public:
   virtual ~conformance_report() = default;
 
+  /// Adds a finding: the law held here.
   void pass(std::string_view law, std::string_view sentence) {
     add(law, law_result::passed, sentence);
   }
+  /// Adds a finding: it did not, and the sentence says how.
   void fail(std::string_view law, std::string_view sentence) {
     add(law, law_result::failed, sentence);
   }
+  /// Adds a finding: it could not be looked at.
   void skip(std::string_view law, std::string_view why) { add(law, law_result::skipped, why); }
 
   /// All findings, in the order they came.
   [[nodiscard]] const std::vector<law_finding>& findings() const noexcept { return findings_; }
   /// A law that was never mentioned counts as skipped.
   [[nodiscard]] law_result result_of(std::string_view law) const;
+  /// True if it was looked at and never failed.
   [[nodiscard]] bool passed(std::string_view law) const {
     return result_of(law) == law_result::passed;
   }
+  /// True if it failed at least once.
   [[nodiscard]] bool failed(std::string_view law) const {
     return result_of(law) == law_result::failed;
   }
+  /// True if it was never looked at.
   [[nodiscard]] bool skipped(std::string_view law) const {
     return result_of(law) == law_result::skipped;
   }

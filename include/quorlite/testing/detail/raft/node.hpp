@@ -46,7 +46,7 @@ class node_environment {
 
   [[nodiscard]] virtual std::uint64_t now_us() const noexcept = 0;
   virtual void send(message what) = 0;
-  /// Calls `node::wake(kind, stamp)` at that time.
+  /// Calls `raft_node::wake(kind, stamp)` at that time.
   virtual void wake_at(server_id whom, wake_kind kind, std::uint64_t at_us,
                        std::uint64_t stamp) = 0;
   [[nodiscard]] virtual bool is_any_armed() const noexcept = 0;
