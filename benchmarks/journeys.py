@@ -20,12 +20,20 @@ error, config, version, consensus, storage and thread_signal in the root folder;
 older trees wire, xxh3, memory_gauge and codec/crc32c). The journey is made --rounds times and the
 files are put together; one that was not needed each time is marked `*`.
 
+`no helpers` leaves pure helpers out as well: files from which a journey can only come back. What
+one does is a function of what it is given, so its opening comment stands for its code: nothing in
+it locks, waits, is shared between threads, calls the system or calls an interface, and neither does
+anything that it includes. That is read from its text and that of its bodies: none of the words
+mutex, shared_mutex, condition_variable, atomic, thread, virtual, override and std::function, no
+header of C or of another package but xxhash.h and tl/expected.hpp, and of the library's headers
+only vocabulary (no port) and other helpers. Helpers are marked `-` in the list.
+
 Three smaller counts leave files out by a rule: `doors` those under detail/ that no file of another
 folder includes (what a room keeps to itself: whoever only follows the journey stops at its door),
 `not trivial` those of which nothing ran but one-line functions (accessors, and what the compiler
 writes itself: a function that begins and ends on the same line), `in depth` those of which fewer
-than ten lines ran. Lines are counted as gcov does; a
-function counts once, however many types it is instantiated for.
+than ten lines ran. Lines are counted as gcov does; a function counts once, however many types it is
+instantiated for.
 """
 
 from __future__ import annotations
@@ -54,6 +62,11 @@ VOCABULARY = "bytes ids limits error config version consensus storage thread_sig
 OLDER_CORE = "wire xxh3 memory_gauge codec/crc32c".split()
 
 LINES_IN_DEPTH = 10
+
+NOT_IN_A_HELPER = re.compile(
+    r"\b(?:mutex|shared_mutex|condition_variable|atomic\w*|thread|virtual|override|std::function)\b"
+    r"|#\s*include\s*<(?!xxhash\.h>|tl/)[\w/]+(?:\.h|\.hpp)>"
+)
 
 # A follower hears of a commit with the next heartbeat, 100 ms apart, on a machine that is busy.
 SETTLE_SECONDS = 1.0
@@ -336,6 +349,8 @@ class Tree:
         self.headers = source / "include" / "quorlite"
         self.including: dict[str, list[str]] = collections.defaultdict(list)
         self.doors: set[str] = set()
+        self.code: dict[str, str] = collections.defaultdict(str)  # of a noun, without comments
+        self.known_helpers: dict[str, bool] = {}
         for path in sorted(self.headers.rglob("*.[hi]pp")):
             folder = path.relative_to(self.headers).parent.as_posix()
             for included in re.findall(
@@ -347,6 +362,22 @@ class Tree:
             text = path.read_text(encoding="utf-8")
             for included in re.findall(r'#\s*include\s*["<]quorlite/([^">]+\.ipp)[">]', text):
                 self.including[included].append(path.relative_to(self.headers).as_posix())
+
+        for path in sorted(self.headers.rglob("*.[hi]pp")):
+            code = re.sub(r"//[^\n]*", "", path.read_text(encoding="utf-8"))
+            self.code[self.noun(path.relative_to(self.headers).as_posix())] += code
+
+    def is_helper(self, noun: str) -> bool:
+        """By the rule above. Headers that include each other are helpers together, or none is."""
+        if noun not in self.known_helpers:
+            self.known_helpers[noun] = True  # while its own includes are looked at
+            included = re.findall(r'#\s*include\s*"quorlite/([^"]+)"', self.code[noun])
+            self.known_helpers[noun] = NOT_IN_A_HELPER.search(self.code[noun]) is None and all(
+                self.is_helper(self.noun(one))
+                for one in included
+                if not self.is_vocabulary(one) or one.endswith("_port.hpp")
+            )
+        return self.known_helpers[noun]
 
     def noun(self, name: str) -> str:
         """Of X.ipp the X.hpp beside it, or the one elsewhere that includes it."""
@@ -386,10 +417,12 @@ def count(journey: str, rounds: list[Round], tree: Tree) -> dict:
             "lines": len(lines[noun]),
             "rounds": seen[noun],
             "door": noun in tree.doors or "detail/" not in noun,
+            "helper": tree.is_helper(noun),
         }
         (left_out if tree.is_vocabulary(noun) else files).append(row)
     return {
         "count": len(files),
+        "without_helpers": sum(1 for row in files if not row["helper"]),
         "doors": sum(1 for row in files if row["door"]),
         "not_trivial": sum(1 for row in files if row["longer_functions"] > 0),
         "in_depth": sum(1 for row in files if row["lines"] >= LINES_IN_DEPTH),
@@ -406,14 +439,44 @@ def print_text(counted: dict) -> None:
         print(f"  {'functions':>9} {'longer':>6} {'lines':>5}  file")
         for row in one["files"]:
             numbers = f"{row['functions']:9} {row['longer_functions']:6} {row['lines']:5}"
-            print(f"  {numbers}  {row['file']}{' *' if row['rounds'] < rounds else ''}")
+            marks = " -" * row["helper"] + " *" * (row["rounds"] < rounds)
+            print(f"  {numbers}  {row['file']}{marks}")
         print(f"  left out: {' '.join(row['file'] for row in one['left_out'])}")
         print()
     smallest = f"{'not trivial':>11} {'in depth':>8} {'lines':>5}"
-    print(f"{'journey':12} {'files':>5} {'doors':>5} {smallest}")
+    print(f"{'journey':15} {'files':>5} {'no helpers':>10} {'doors':>5} {smallest}")
     for journey, one in counted["journeys"].items():
+        larger = f"{one['count']:5} {one['without_helpers']:10}"
         smaller = f"{one['doors']:5} {one['not_trivial']:11} {one['in_depth']:8}"
-        print(f"{journey:12} {one['count']:5} {smaller} {one['lines']:5}")
+        print(f"{journey:15} {larger} {smaller} {one['lines']:5}")
+
+
+# ---- what a document says ------------------------------------------------------------
+
+
+def named_in(document: str) -> dict[str, list[str]]:
+    """The headers that a document names in code font, by the journeys that a comment above them
+    tells, `<!-- journeys: restart, replay -->`, up to the next heading."""
+    named = {}
+    section = r"<!-- journeys: ([\w, ]+) -->\n(.*?)(?=^#|\Z)"
+    for part in re.finditer(section, document, re.MULTILINE | re.DOTALL):
+        files = re.findall(r"`([\w/]+\.[hi]pp)`", part.group(2))
+        named[part.group(1)] = sorted(set(files))
+    return named
+
+
+def not_run(document: pathlib.Path, counted: dict) -> list[str]:
+    """What the document names and did not run."""
+    found = []
+    for journeys, files in named_in(document.read_text(encoding="utf-8")).items():
+        ran = set()
+        for journey in journeys.split(", "):
+            one = counted["journeys"][journey]
+            ran.update(row["file"] for row in one["files"] + one["left_out"])
+        missing = [file for file in files if file not in ran]
+        found += [f"{document}: {journeys}: {file} did not run" for file in missing]
+        print(f"{journeys}: {len(files)} of {len(ran)} files are named", file=sys.stderr)
+    return found
 
 
 # ---- all of it -----------------------------------------------------------------------
@@ -447,6 +510,12 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
         metavar="FOLDER",
         help="keep the program there, and use it while no header is newer (default: build it anew)",
     )
+    parser.add_argument(
+        "--against",
+        type=resolved,
+        metavar="DOCUMENT",
+        help="fail if it names a header for a journey that did not run there",
+    )
     return parser.parse_args(arguments)
 
 
@@ -475,7 +544,10 @@ def main() -> int:
         print(json.dumps(counted, indent=2))
     else:
         print_text(counted)
-    return 0
+    wrong = not_run(options.against, counted) if options.against else []
+    for line in wrong:
+        print(line, file=sys.stderr)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// The test Raft on good and bad days, one rule at a time. Sections are those of the Raft paper
+// The test Raft with and without faults, one rule at a time. Sections are those of the Raft paper
 // (extended version) and of Ongaro's thesis.
 
 #include <algorithm>
@@ -425,7 +425,7 @@ TEST_CASE("a transfer to a server that is gone is given up") {
   CHECK(cluster.commit(leader) == outcome::committed);
 }
 
-TEST_CASE("stop answers everybody and announces the loss (requirement C3)") {
+TEST_CASE("stop answers everybody and announces the loss (requirement C2)") {
   recorded_cluster cluster;
   const server_id leader = cluster.elect();
   const proposal_token token = cluster.propose(leader);
@@ -469,7 +469,7 @@ struct counting_task final : background_task {
 
 }  // namespace
 
-TEST_CASE("a background task runs once, later, and before stop returns (requirement O4)") {
+TEST_CASE("a background task runs once, later, and before stop returns (law T1)") {
   recorded_cluster cluster;
   const server_id leader = cluster.elect();
   counting_task soon;
