@@ -3,42 +3,27 @@
 
 #include <sqlite3.h>
 
-#include <cstdint>
 #include <cstdio>
 
 #include "quorlite/quorlite.hpp"
-#include "quorlite/storage/memory.hpp"
-#include "quorlite/testing/test_raft.hpp"
+#include "quorlite/testing/cluster.hpp"
 
 static int print_row(void*, int, char** row, char**) { return std::puts(row[0]) < 0 ? 1 : 0; }
 
 // [readme]
-using quorlite::testing::test_raft;
-
-struct server {  // an engine, a place for the pages, and the replica that joins them
-  server(quorlite::testing::simulation& cluster, std::uint64_t id)
-      : raft{cluster, quorlite::server_id{id}},
-        replica{quorlite::replica::start(raft, storage).value()} {}
-  test_raft raft;
-  quorlite::memory_storage storage;
-  quorlite::replica replica;
-};
-
 int main() {
-  quorlite::testing::simulation cluster{{.replicas = 3}};  // a network in this thread
-  server servers[] = {{cluster, 1}, {cluster, 2}, {cluster, 3}};
-  cluster.run_until([&] { return cluster.leader().has_value(); }, quorlite::milliseconds{5000});
+  quorlite::testing::replica_cluster cluster{{.replicas = 3}};  // servers, network, all in here
+  const quorlite::server_id leader = cluster.wait_for_leader().value();
 
-  server& leader = servers[cluster.leader().value().value - 1];
-  quorlite::connection db = leader.replica.open("app.db").value();  // owns an ordinary sqlite3*
+  quorlite::connection db = cluster.connect(leader, "app.db");  // owns an ordinary sqlite3*
   const char* const sql = "CREATE TABLE note(text); INSERT INTO note VALUES('hello')";
   const int code = sqlite3_exec(db, sql, {}, {}, {});  // SQLITE_OK: two of the three have it
 
-  cluster.run_for(quorlite::milliseconds{100});  // the others hear of it
-  for (server& each : servers) {
-    quorlite::connection reader = each.replica.open("app.db").value();
+  const bool even = cluster.wait_until_even();  // the third has it, too
+  for (const quorlite::server_id server : cluster.servers()) {
+    quorlite::connection reader = cluster.connect(server, "app.db");
     sqlite3_exec(reader, "SELECT text FROM note", print_row, {}, {});
   }
-  return code == SQLITE_OK ? 0 : 1;
+  return code == SQLITE_OK && even ? 0 : 1;
 }
 // [/readme]

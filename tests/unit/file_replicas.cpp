@@ -20,6 +20,7 @@
 #include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/file.hpp"
+#include "quorlite/testing/cluster.hpp"
 #include "quorlite/testing/faulty_disk.hpp"
 #include "quorlite/testing/test_raft.hpp"
 #include "quorlite/transfer.hpp"
@@ -358,4 +359,22 @@ TEST_CASE("a file becomes a replicated database, and a replicated database a fil
   CHECK(export_database(db, place / "other.db") == errc::sqlite_failed);
   REQUIRE(run(db, "COMMIT") == SQLITE_OK);
   CHECK(ask(db, "SELECT count(*) FROM t") == "702");
+}
+
+TEST_CASE("a file that is larger than a write set may be is not imported, and nothing changes") {
+  const temporary_directory place;
+  const std::string source = place / "source.db";
+  {
+    const plain_file made(source, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+    REQUIRE(run(made.db, "CREATE TABLE t(k INTEGER PRIMARY KEY, v)") == SQLITE_OK);
+    REQUIRE(run(made.db, insert(100, 3000)) == SQLITE_OK);
+  }
+  replica_options small;
+  small.write_set_bytes = std::uint64_t{100} << 10U;
+  quorlite::testing::replica_cluster cluster({.replicas = 1}, small);
+  const server_id leader = cluster.wait_for_leader().value();
+  CHECK(import_database(cluster.replica(leader), "app.db", source) == errc::too_large);
+  connection db = cluster.connect(leader);
+  CHECK(ask(db, "SELECT count(*) FROM sqlite_schema") == "0");
+  CHECK(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
 }

@@ -1,5 +1,4 @@
-// A leader is a follower with an opinion: heads, proposals, answers, and what lost leadership
-// leaves.
+// What the machine of a leader does: heads, proposals, answers, and what lost leadership leaves.
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -232,7 +231,7 @@ TEST_CASE("R6: a loss that is announced after the later term was applied is cert
   CHECK(l.answer_of(patient) == proposal_state::not_applied);
 }
 
-TEST_CASE("R6: an engine that appends an entry again in a later term tells no lie") {
+TEST_CASE("R6: an entry that is appended again in a later term is no contradiction") {
   leading l;
   const auto made = l.send(pages_of_a(1), 1U << 20U, true);
   l.lose(1);

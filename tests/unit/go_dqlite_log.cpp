@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
+#include "quorlite/detail/file_storage/basic_file_storage.hpp"
+#include "quorlite/testing/faulty_disk.hpp"
 #include "support/go_dqlite_history.hpp"
 #include "support/sql.hpp"
 #include "support/started_replica.hpp"
@@ -107,6 +109,55 @@ TEST_CASE("the same log gives the same bytes, again and with a restart at every 
   }
 }
 
+TEST_CASE("a base that a crash tore is not mended by this log, and is not torn by double write") {
+  using quorlite::testing::faulty_disk;
+  using quorlite::testing::faulty_file_system;
+  using storage_type = basic_file_storage<faulty_file_system>;
+  using machine_type = fsm<manual_consensus, storage_type>;
+  const bool twice = GENERATE(false, true);
+  const mixed_history made;
+  const fsm_options options{.cluster_id = 7, .legacy = &go_dqlite_format()};
+  const auto play = [&made](machine_type& m, std::size_t end) {
+    for (std::size_t at = m.durable().index.value; at < end; ++at) {
+      if (m.apply({{log_index{at + 1}, term{1}}, made.log[at]}) == apply_result::halted) {
+        return;
+      }
+    }
+  };
+  std::uint64_t calls_before = 0;  // the second flush
+  const auto live = [&](faulty_disk& disk) {
+    storage_type storage(faulty_file_system(disk), {.double_write = twice});
+    machine_type m(storage, options);
+    REQUIRE_FALSE(m.load());
+    play(m, made.log.size() / 2);
+    REQUIRE_FALSE(m.flush(m.applied().index));
+    play(m, made.log.size());
+    calls_before = disk.calls();
+    return m.flush(m.applied().index);
+  };
+  faulty_disk whole;
+  REQUIRE_FALSE(live(whole));
+  std::size_t torn = 0;
+  for (std::uint64_t at = calls_before + 1; at <= whole.calls(); ++at) {
+    faulty_disk disk;
+    disk.crash_at(at);
+    static_cast<void>(live(disk));
+    faulty_disk left =
+        disk.after_crash(std::vector(disk.pending(), quorlite::testing::unit_fate::survived));
+    storage_type storage(faulty_file_system(left), {.double_write = twice});
+    machine_type m(storage, options);
+    REQUIRE_FALSE(m.load());
+    play(m, made.log.size());
+    if (m.health().halted) {
+      CHECK(m.health().error == errc::corrupt);
+      ++torn;
+    } else {
+      CHECK((machine::content_of(*m.databases().find("db.bin")).image == made.image()));
+    }
+  }
+  CHECK((torn > 0) == !twice);
+}
+
 TEST_CASE("a native snapshot at any entry carries the frames that wait") {
   const mixed_history made;
   machine straight;
@@ -138,7 +189,7 @@ TEST_CASE("frames without a commit are visible to nobody until their commit") {
   CHECK(m->outcome_of({term{0}, 2}) == transaction_outcome::committed);
 }
 
-TEST_CASE("an undo drops what waits, twice is once, and nothing is a fine thing to undo") {
+TEST_CASE("an undo drops what waits, may come twice, and may name an unknown transaction") {
   opened m;
   const auto before = m.all();
   m.apply(frames(part(2, {plain(1, 1)})));
@@ -356,7 +407,8 @@ void check_even(cluster_of_two& both, std::string_view name) {
 
 }  // namespace
 
-TEST_CASE("a seed's database is read and written through SQLite, on leader and follower alike") {
+TEST_CASE(
+    "a database of go-dqlite is read and written through SQLite, on leader and follower alike") {
   history made("app.db", 4096, era::v1b, 2);
   some_sql(made);
   made.write_as(era::v2);
@@ -427,7 +479,7 @@ TEST_CASE("replicas that came to the same state by log and by snapshot take nati
   CHECK(cluster_of_two::held_by(both.follower, "app.db").version == version_number{3});
 }
 
-TEST_CASE("an entry of go-dqlite takes back what a native writer hoped for") {
+TEST_CASE("an entry of go-dqlite takes back what a native writer has pending") {
   history made("app.db", 512);
   some_sql(made);
   cluster_of_two both;

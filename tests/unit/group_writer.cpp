@@ -130,6 +130,21 @@ TEST_CASE("a writer of its own that sits there makes write() busy, and then it g
   CHECK(ask(idle, "SELECT x FROM t") == "2");
 }
 
+TEST_CASE("write() in a closure of write() on the same database waits for itself, and is busy") {
+  replica_options impatient;
+  impatient.group_timeout = milliseconds{50};
+  replica_cluster cluster({.seed = 27}, impatient);
+  const server_id leader = start(cluster);
+  write_result inner;
+  const write_result outer = cluster.replica(leader).write("app.db", [&](sqlite3* db) {
+    inner = insert(cluster, leader, 1);
+    return run(db, "INSERT INTO t VALUES(2)");
+  });
+  CHECK(inner.error == errc::busy);
+  CHECK(outer.ok());
+  CHECK(ask(cluster.connect(leader), "SELECT x FROM t") == "2");
+}
+
 TEST_CASE("closures that get no turn are busy in time, and too many are so at once") {
   struct bounds {
     std::size_t waiting;

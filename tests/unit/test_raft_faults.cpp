@@ -1,5 +1,5 @@
 // The test Raft while things go wrong: exact leadership_losses, crashes with clients inside, and
-// some hundred short random lives in which every law is watched.
+// some hundred short random runs in which every law is checked.
 //
 // A failing seed names the command that replays it, with QUORLITE_TEST_SEED in the environment.
 
@@ -171,7 +171,7 @@ TEST_CASE("a leadership_loss is exact in the middle of a batch") {
   }
 }
 
-TEST_CASE("a crash sends the clients of that server home, and only those") {
+TEST_CASE("a crash ends the waits of that server's clients, and only those") {
   for (const engine_kind engine : {engine_kind::fiber, engine_kind::handoff}) {
     recorded_cluster cluster{{.engine = engine}};
     const server_id leader = cluster.elect();
@@ -203,7 +203,7 @@ TEST_CASE("a crash sends the clients of that server home, and only those") {
   }
 }
 
-TEST_CASE("a crash inside propose leaves the proposer on its feet") {
+TEST_CASE("a proposer goes on after a crash inside propose") {
   recorded_cluster cluster;
   const server_id leader = cluster.elect();
   cluster.simulation.depose_leader_when(commit_phase::enqueued, 1, leadership_loss::crash);
@@ -356,7 +356,7 @@ random_life live(std::uint64_t seed) {
 
 }  // namespace
 
-TEST_CASE("random lives") {
+TEST_CASE("random runs keep every law") {
   const char* const only = std::getenv("QUORLITE_TEST_SEED");
   const bool is_short = support::is_short_profile();
   const std::uint64_t first = only != nullptr ? std::strtoull(only, nullptr, 10) : 1;

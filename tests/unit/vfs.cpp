@@ -227,6 +227,21 @@ TEST_CASE("readers never see what is only pending, writers build on it") {
   REQUIRE(w.host.replays_equal());
 }
 
+TEST_CASE("a transaction that begins to write and writes nothing is answered from the head") {
+  fixture w;
+  connection one = table_of(w);
+  connection two = w.open();
+  w.host.answer(local_host::answers::detached);
+  REQUIRE(run(one, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+  const std::size_t entries = w.host.entry_count();
+  REQUIRE(run(two, "BEGIN IMMEDIATE") == SQLITE_OK);
+  REQUIRE(ask(two, "SELECT count(*) FROM t") == "1");
+  REQUIRE(run(two, "COMMIT") == SQLITE_OK);
+  REQUIRE(w.host.entry_count() == entries);  // nobody was asked
+  w.host.lose();
+  REQUIRE(ask(two, "SELECT count(*) FROM t") == "0");
+}
+
 TEST_CASE("a failed upgrade followed by a plain read does not show the head") {
   fixture w;
   connection one = table_of(w);
@@ -369,7 +384,7 @@ TEST_CASE("a transaction that stands on a replaced store is told to start over")
   REQUIRE(ask(w.open(), "PRAGMA schema_version") == "1");
 }
 
-TEST_CASE("a version that was taken back under a reader's feet is an error, not bytes") {
+TEST_CASE("a version that is taken back while a reader stands on it is an error, not bytes") {
   fixture w;
   connection one = table_of(w);
   connection two = w.open();

@@ -199,6 +199,23 @@ TEST_CASE("an atomic commit of two databases with spilled pages, both outcomes, 
   }
 }
 
+TEST_CASE("with a main database in memory each attached one is committed by its own entry") {
+  fixture w;
+  connection db = w.open();
+  REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+  sqlite3* memory = nullptr;
+  REQUIRE(sqlite3_open(":memory:", &memory) == SQLITE_OK);
+  REQUIRE(run(memory,
+              "ATTACH 'file:a.db?vfs=vfs-sqlite' AS a; ATTACH 'file:b.db?vfs=vfs-sqlite' AS b;"
+              "CREATE TABLE b.t(x)") == SQLITE_OK);
+  const std::size_t before = w.host.entry_count();
+  REQUIRE(run(memory, "BEGIN; INSERT INTO a.t VALUES(1); INSERT INTO b.t VALUES(1); COMMIT") ==
+          SQLITE_OK);
+  REQUIRE(w.host.entry_count() == before + 2);
+  REQUIRE(sqlite3_close(memory) == SQLITE_OK);
+  REQUIRE(w.host.replays_equal());
+}
+
 TEST_CASE("an atomic commit follows early lock release in both databases") {
   fixture w;
   connection one = w.open("m.db");

@@ -408,6 +408,22 @@ TEST_CASE("what a closure leaves open or behind does not reach the next one") {
   CHECK(w.rows() == "1;2;3;4;5;6");
 }
 
+TEST_CASE("a group that writes nothing is answered from the head") {
+  fixture w;
+  connection db = w.open();
+  w.host.answer(local_host::answers::detached);
+  REQUIRE(run(db, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+  std::string seen;
+  const auto answers = w.answers_of({[&seen](sqlite3* in) {
+    seen = ask(in, "SELECT count(*) FROM t");
+    return SQLITE_OK;
+  }});
+  CHECK(answers[0].ok());
+  CHECK(seen == "1");
+  w.host.lose();
+  CHECK(w.rows().empty());
+}
+
 TEST_CASE("a group that writes nothing proposes nothing, and names no transaction") {
   fixture w;
   REQUIRE(w.answers_of({sql("INSERT INTO t VALUES(1)")})[0].id != transaction_id{});
