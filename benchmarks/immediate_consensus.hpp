@@ -1,5 +1,5 @@
 /// @file
-/// The fastest consensus there is: none. One replica, every entry is committed inside propose(), so
+/// No consensus at all: one replica, every entry is committed inside propose(), so
 /// that a benchmark sees what the library costs and nothing else. Followers may be fed the same
 /// entries. It has no log: after a restart it goes on where the storage stands, in a later term.
 #pragma once

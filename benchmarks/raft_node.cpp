@@ -1,4 +1,4 @@
-// libraft without anything on it: what any user of libraft can hope for at best.
+// libraft without anything on it: the most that a user of libraft can get.
 
 extern "C" {
 #include <raft.h>

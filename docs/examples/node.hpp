@@ -48,8 +48,8 @@ class node {
 
   /// Flushes now and then. Any thread.
   virtual void maintain() = 0;
-  /// Hands over, if it leads, leaves the cluster's business, so that whoever waits for a COMMIT is
-  /// answered, and flushes. Reads go on. Any thread, once.
+  /// Hands over, if it leads, stops its engine, so that whoever waits for a COMMIT is answered, and
+  /// flushes. Reads go on. Any thread, once.
   virtual void stop() = 0;
 };
 

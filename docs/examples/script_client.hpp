@@ -1,5 +1,5 @@
 /// @file
-/// A client that brings an SQL script home, however often it loses the leader under way.
+/// A client that runs an SQL script to its end, however often the leader is lost meanwhile.
 ///
 /// This is what any client of a replicated database does about failures, in four rules:
 /// 1. The answer "not applied" (10250): run the transaction again, from its BEGIN, on the new

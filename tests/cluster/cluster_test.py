@@ -1,4 +1,4 @@
-"""Three sql_node processes under load, and a calamity in each round: what was acknowledged stays.
+"""Three sql_node processes under load, and a fault in each round: what was acknowledged stays.
 
 A client that was told "done" finds its row once, one that was told "not done" does not find it, and
 all servers hold the same bytes in the end. A failing run prints the one command that repeats it;

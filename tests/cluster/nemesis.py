@@ -1,4 +1,4 @@
-"""What befalls a cluster in a round. Each of them leaves every server running and connected."""
+"""The faults of a round. Each of them leaves every server running and connected."""
 
 import random
 import signal

@@ -1,5 +1,5 @@
-// A small honest cluster in one process, and dishonest variants of it, for tests of the consensus
-// suite.
+// A small cluster in one process that keeps the laws, and variants of it that break one, for tests
+// of the consensus suite.
 //
 // There is one log for all servers; a server *holds* a prefix of it. The simulation advances in
 // steps, each the smallest thing that can happen next: an election, one entry to one server, one

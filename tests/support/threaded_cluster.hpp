@@ -1,6 +1,6 @@
 /// @file
 /// A small consensus with real threads, for stress tests: one log thread, one log, any number of
-/// replicas, and faults that are drawn from a seed. It keeps the laws; it survives nothing.
+/// replicas, and faults that are drawn from a seed. It keeps the laws, in memory only.
 #pragma once
 
 #include <condition_variable>

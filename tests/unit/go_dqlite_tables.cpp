@@ -346,7 +346,7 @@ TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction"
                                  lock_byte));
           }},
       row{"1: a zombie's, no commit", "replace by a surrogate, dry run", kept::as_it_was,
-          "staged as anywhere else; the pages that hoped for it left the head with leadership",
+          "staged as anywhere else; its pages left the head with leadership",
           [] {
             leading_machine m;
             machine other;

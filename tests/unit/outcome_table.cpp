@@ -1,5 +1,4 @@
-// The memory of recent commits: bounded, honest about what it forgot, and the same bytes
-// everywhere.
+// The memory of recent commits: bounded, says what it has forgotten, and the same bytes everywhere.
 #include <cstdint>
 
 #include "catch2_shim.hpp"

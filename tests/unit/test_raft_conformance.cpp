@@ -1,4 +1,4 @@
-// The consensus suite on the test Raft, with several seeds and on lazy disks.
+// The consensus suite on the test Raft, with several seeds and on disks that sync late.
 #include <cstddef>
 #include <cstdint>
 #include <memory>

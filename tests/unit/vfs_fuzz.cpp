@@ -296,7 +296,7 @@ class pipeline {
         ++sum.refused;  // what it stood on is gone: SQLite has rolled all of it back
         return;
       }
-      if (fuzz_.chance(2)) {  // under its feet
+      if (fuzz_.chance(2)) {  // in the middle of its transaction
         sum.lost += scripts_.size();
         scripts_.clear();
         host_.lose();
