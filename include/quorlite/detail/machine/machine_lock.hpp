@@ -20,18 +20,19 @@ class machine_lock {
   /// Holds the lock for as long as it lives. Tells what was said meanwhile.
   class holder {
    public:
-    explicit holder(machine_lock& of) : of_(of), lock_(of.mutex_) {}
+    explicit holder(machine_lock& of) : of_(of) { of_.mutex_.lock(); }
     holder(const holder&) = delete;
     holder& operator=(const holder&) = delete;
     ~holder() {
-      if (!of_.said_.empty()) {
-        of_.tell(lock_);
+      if (of_.has_news_) {
+        of_.unlock_and_tell();
+      } else {
+        of_.mutex_.unlock();
       }
     }
 
    private:
     machine_lock& of_;
-    std::unique_lock<std::mutex> lock_;
   };
 
   machine_lock(log_function log, void* context) noexcept : log_(log), context_(context) {}
@@ -42,6 +43,7 @@ class machine_lock {
   void say(const std::string& text) noexcept try {
     if (log_ != nullptr) {
       said_.push_back(text);
+      has_news_ = true;
     }
   } catch (const std::bad_alloc&) {  // then it stays unsaid
   }
@@ -51,20 +53,23 @@ class machine_lock {
     const std::lock_guard guard(mutex_);
     log_ = nullptr;
     said_.clear();
+    has_news_ = false;
   }
 
  private:
-  void tell(std::unique_lock<std::mutex>& held) noexcept {
+  void unlock_and_tell() noexcept {
     std::vector<std::string> lines;
     lines.swap(said_);
+    has_news_ = false;
     const log_function log = log_;
-    held.unlock();
+    mutex_.unlock();
     for (const std::string& line : lines) {
       log(context_, line);
     }
   }
 
   std::mutex mutex_;
+  bool has_news_ = false;
   std::vector<std::string> said_;
   log_function log_;
   void* const context_;
