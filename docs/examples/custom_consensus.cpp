@@ -17,9 +17,9 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/adapter_kit.hpp"
 #include "quorlite/quorlite.hpp"
 #include "quorlite/storage/memory.hpp"
-#include "quorlite/thread_signal.hpp"
 
 namespace ql = quorlite;
 

@@ -22,12 +22,12 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/adapter_kit.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/testing/consensus_conformance.hpp"
-#include "quorlite/thread_signal.hpp"
 
 namespace quorlite::tests {
 

@@ -13,9 +13,9 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/adapter_kit.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
-#include "quorlite/thread_signal.hpp"
 
 namespace support {
 
