@@ -5,33 +5,36 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/testing/consensus_conformance.hpp"
-#include "support/loop_consensus.hpp"
+#include "support/flawed_consensus.hpp"
 
 namespace {
 
 using quorlite::testing::conformance_report;
-using quorlite::tests::loop_flaw;
-using quorlite::tests::loop_harness;
-using quorlite::tests::threaded_loop_harness;
+using quorlite::testing::detail::model_harness;
+using quorlite::testing::detail::threaded_model_harness;
+using quorlite::tests::consensus_flaw;
+using quorlite::tests::flawed_harness;
 
-conformance_report examine(loop_flaw flaw) {
+conformance_report examine(consensus_flaw flaw) {
   conformance_report report;
   quorlite::testing::run_consensus_conformance(
-      [flaw](std::size_t servers) { return std::make_unique<loop_harness>(servers, flaw); },
+      [flaw](std::size_t servers) { return std::make_unique<flawed_harness>(servers, flaw); },
       report);
   return report;
 }
 
 // A server alone and without any fault to suffer: what cannot be checked must be named.
-struct poor_harness : loop_harness {
+struct poor_harness : model_harness<> {
   static constexpr quorlite::testing::harness_faults faults{};
-  using loop_harness::loop_harness;
+  using model_harness<>::model_harness;
 };
 
 }  // namespace
 
-TEST_CASE("an honest cluster keeps every law", "[consensus]") {
-  const conformance_report report = examine(loop_flaw::none);
+TEST_CASE("the model keeps every law", "[consensus]") {
+  conformance_report report;
+  quorlite::testing::run_consensus_conformance(
+      [](std::size_t servers) { return std::make_unique<model_harness<>>(servers); }, report);
   INFO(report.text());
   CHECK(report.clean());
   for (const char* law :
@@ -44,10 +47,11 @@ TEST_CASE("an honest cluster keeps every law", "[consensus]") {
   CHECK(report.skipped("P10"));
 }
 
-TEST_CASE("an honest cluster with threads keeps every law", "[consensus][threads]") {
+TEST_CASE("the model with threads keeps every law", "[consensus][threads]") {
   conformance_report report;
   quorlite::testing::run_consensus_conformance(
-      [](std::size_t servers) { return std::make_unique<threaded_loop_harness>(servers); }, report);
+      [](std::size_t servers) { return std::make_unique<threaded_model_harness>(servers); },
+      report);
   INFO(report.text());
   CHECK(report.clean());
   CHECK(report.passed("P10"));
@@ -69,29 +73,32 @@ TEST_CASE("what a harness cannot do is skipped by name", "[consensus]") {
 
 TEST_CASE("the consensus suite catches every flaw in its law", "[consensus]") {
   struct row {
-    loop_flaw flaw;
+    consensus_flaw flaw;
     const char* law;
   };
   const row rows[] = {
-      {loop_flaw::settles_twice, "P1"},       {loop_flaw::unsettled_stop, "P1"},
-      {loop_flaw::settles_on_propose, "P2"},  {loop_flaw::false_not_applied, "P3"},
-      {loop_flaw::damages_entries, "P4"},     {loop_flaw::reproposes, "P5"},
-      {loop_flaw::ignores_term, "P6"},        {loop_flaw::shuffles, "P7"},
-      {loop_flaw::forgets_empty, "P8"},       {loop_flaw::takes_any_size, "P8"},
-      {loop_flaw::keeps_span, "P9"},          {loop_flaw::forwards, "P11"},
-      {loop_flaw::commits_when_cut, "P12"},   {loop_flaw::overlaps_strand, "A3"},
-      {loop_flaw::calls_halted, "A4"},        {loop_flaw::commits_alone, "A5"},
-      {loop_flaw::skips_entries, "A6"},       {loop_flaw::announces_early, "L1"},
-      {loop_flaw::silent_stop, "L3"},         {loop_flaw::repeats_gain, "L3"},
-      {loop_flaw::reuses_term, "L4"},         {loop_flaw::forwards, "L5"},
-      {loop_flaw::replays_with_hole, "S1"},   {loop_flaw::replays_with_hole, "S2"},
-      {loop_flaw::gives_up_restores, "S5"},   {loop_flaw::gives_up_restores, "S6"},
-      {loop_flaw::installs_unfinished, "S6"}, {loop_flaw::compacts_too_far, "S7"},
-      {loop_flaw::waits_badly, "W1"},         {loop_flaw::waits_for_nothing, "W2"},
-      {loop_flaw::waits_badly, "W3"},         {loop_flaw::waits_badly, "W4"},
-      {loop_flaw::barrier_lies, "B1"},        {loop_flaw::barrier_lies, "B2"},
-      {loop_flaw::runs_tasks_twice, "T1"},
+      {consensus_flaw::settles_twice, "P1"},       {consensus_flaw::unsettled_stop, "P1"},
+      {consensus_flaw::settles_on_propose, "P2"},  {consensus_flaw::false_not_applied, "P3"},
+      {consensus_flaw::damages_entries, "P4"},     {consensus_flaw::reproposes, "P5"},
+      {consensus_flaw::ignores_term, "P6"},        {consensus_flaw::shuffles, "P7"},
+      {consensus_flaw::forgets_empty, "P8"},       {consensus_flaw::takes_any_size, "P8"},
+      {consensus_flaw::keeps_span, "P9"},          {consensus_flaw::forwards, "P11"},
+      {consensus_flaw::commits_when_cut, "P12"},   {consensus_flaw::overlaps_strand, "A3"},
+      {consensus_flaw::calls_halted, "A4"},        {consensus_flaw::commits_alone, "A5"},
+      {consensus_flaw::skips_entries, "A6"},       {consensus_flaw::announces_early, "L1"},
+      {consensus_flaw::silent_stop, "L3"},         {consensus_flaw::repeats_gain, "L3"},
+      {consensus_flaw::reuses_term, "L4"},         {consensus_flaw::forwards, "L5"},
+      {consensus_flaw::replays_with_hole, "S1"},   {consensus_flaw::replays_with_hole, "S2"},
+      {consensus_flaw::gives_up_restores, "S5"},   {consensus_flaw::gives_up_restores, "S6"},
+      {consensus_flaw::installs_unfinished, "S6"}, {consensus_flaw::compacts_too_far, "S7"},
+      {consensus_flaw::waits_badly, "W1"},         {consensus_flaw::waits_for_nothing, "W2"},
+      {consensus_flaw::waits_badly, "W3"},         {consensus_flaw::waits_badly, "W4"},
+      {consensus_flaw::barrier_lies, "B1"},        {consensus_flaw::barrier_lies, "B2"},
+      {consensus_flaw::runs_tasks_twice, "T1"},
   };
+  const conformance_report without = examine(consensus_flaw::none);
+  INFO(without.text());
+  CHECK(without.clean());
   for (const row& each : rows) {
     const conformance_report report = examine(each.flaw);
     INFO("flaw " << static_cast<int>(each.flaw) << " must break " << each.law << '\n'
