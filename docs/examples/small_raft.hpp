@@ -1,7 +1,7 @@
 /// @file
-/// A small Raft with threads, for small_raft_adapter.hpp to adapt: an engine as one finds them, with
-/// words, habits and traps of its own. It knows nothing of SQL and nothing of quorlite. Servers are
-/// in one process; messages can be held up; what a server writes stays in its `disk`.
+/// A small Raft with threads, for small_raft_adapter.hpp to adapt: an engine as one finds them,
+/// with words, habits and traps of its own. It knows nothing of SQL and nothing of quorlite. Its
+/// servers are in one process; messages can be held up; what one writes stays in its `disk`.
 ///
 /// All callbacks come on the server's thread with its lock held: never call the engine from inside.
 /// "I lead" is said at the election, before older entries are committed. A term begins with a blank
@@ -62,9 +62,9 @@ struct user {
   virtual void follows(number term, std::optional<std::size_t> leader) = 0;
   virtual void committed(place at, const entry& what) = 0;
   virtual std::unique_ptr<snapshot_source> snapshot() = 0;  ///< null: not now
-  /// A piece of somebody's snapshot; `offset` 0 begins a new one. @returns false: send it again, all
+  /// A piece of somebody's snapshot; `offset` 0 begins a new one. @returns false: all of it again
   virtual bool receive(number offset, const std::string& piece) = 0;
-  /// That was all of it, and the log begins after it now. @returns false: send it again, all
+  /// That was all of it, and the log begins after it now. @returns false: all of it again
   virtual bool received(place at) = 0;
 
  protected:
@@ -186,7 +186,7 @@ class server {
     wants_successor_ = true;
     net_.send(id_, nudge());
   }
-  /// It follows until it is started again, and does not apply any more. From any thread but its own.
+  /// It follows until it is started again, and does not apply any more. Not from a callback.
   void retire() {
     const std::lock_guard guard(mutex_);
     retired_ = true;

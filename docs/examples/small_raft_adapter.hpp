@@ -160,7 +160,7 @@ class small_raft_adapter final : private small_raft::user {
       return false;
     }
     pending_.jump(ql::log_index{at.index});
-    return !machine_->flush(ql::log_index{at.index});  // then the log may begin after it
+    return !machine_->flush(ql::log_index{at.index});  // an install alone is not durable
   }
   // [/snapshot]
 

@@ -231,8 +231,9 @@ class background_worker {
  public:
   void open() noexcept;
 
-  /// Never blocks while this is open and there is memory; otherwise the task runs on the caller,
-  /// which is off the strand, for so it is with every caller of `run()`.
+  /// Never blocks while this is open and there is memory; otherwise the task runs on the caller.
+  /// Callers of `run()` are off the strand. Tasks of your own that callbacks of the engine put are
+  /// not to run there: close this after the engine.
   void put(background_task& task) noexcept;
 
   /// The body of a thread: runs tasks as they come. @returns after close(), when none is left

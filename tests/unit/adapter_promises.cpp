@@ -1,4 +1,4 @@
-// What the how-to for adapters says of the library's side: of positions, snapshots, installs, starts.
+// What the how-to for adapters says of the library's side: positions, snapshots, installs, starts.
 #include <sqlite3.h>
 
 #include <cstddef>

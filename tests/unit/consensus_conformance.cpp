@@ -2,10 +2,12 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "catch2_shim.hpp"
 #include "quorlite/testing/consensus_conformance.hpp"
 #include "support/flawed_consensus.hpp"
+#include "support/heard_machine.hpp"
 
 namespace {
 
@@ -56,6 +58,23 @@ TEST_CASE("the model with threads keeps every law", "[consensus][threads]") {
   CHECK(report.clean());
   CHECK(report.passed("P10"));
   CHECK(report.passed("W3"));
+}
+
+TEST_CASE("the model refuses what comes after its stop, and starts again", "[consensus]") {
+  model_harness<> harness(1);
+  quorlite::tests::heard_machine machine;
+  REQUIRE(!harness.start(0, machine));
+  harness.pump();
+  harness.node(0).stop();
+  static_cast<void>(machine.heard());
+  harness.node(0).propose(quorlite::term{1}, quorlite::proposal_token{7}, {});
+  harness.node(0).read_barrier(quorlite::proposal_token{8});
+  harness.node(0).transfer_leadership();
+  CHECK(machine.heard() == std::vector<std::string>{"7 not_applied 8", "8 not_applied 8"});
+  REQUIRE(!harness.restart(0, machine));
+  harness.pump();
+  CHECK(machine.heard() == std::vector<std::string>{"skip 1", "skip 2", "gain 2 [server 0]"});
+  harness.node(0).stop();
 }
 
 TEST_CASE("what a harness cannot do is skipped by name", "[consensus]") {

@@ -1,5 +1,5 @@
-// The adapter that was written from the how-to alone, over an engine made for the purpose: the laws,
-// and replicas on top.
+// The adapter that was written from the how-to alone, over an engine made for it: the laws, and
+// replicas on top.
 #include "../../docs/examples/small_raft_adapter.hpp"
 
 #include <sqlite3.h>
@@ -26,6 +26,7 @@
 #include "quorlite/quorlite.hpp"
 #include "quorlite/storage/file.hpp"
 #include "quorlite/testing/consensus_conformance.hpp"
+#include "support/heard_machine.hpp"
 #include "support/profile.hpp"
 #include "support/sql.hpp"
 #include "support/temporary_directory.hpp"
@@ -246,6 +247,25 @@ TEST_CASE("the adapter for the small Raft keeps every law") {
     INFO(law);
     CHECK(report.passed(law));
   }
+}
+
+TEST_CASE("the adapter for the small Raft refuses what comes after its stop, and starts again") {
+  small_raft_harness harness(1);
+  quorlite::tests::heard_machine machine;
+  REQUIRE(!harness.start(0, machine));
+  REQUIRE(harness.run_until([&] { return machine.applied().index.value == 1; }));
+  small_raft_adapter& adapter = harness.node(0);
+  adapter.stop();
+  CHECK(machine.heard() == std::vector<std::string>{"skip 1", "gain 1 [server 0]", "loss 1 []"});
+  adapter.propose(ql::term{1}, ql::proposal_token{7}, {});
+  adapter.transfer_leadership();
+  CHECK(machine.heard() == std::vector<std::string>{"7 not_applied 8"});
+  quorlite::tests::heard_machine next;
+  REQUIRE(!adapter.start(next));
+  REQUIRE(harness.run_until([&] { return next.applied().index.value == 2; }));
+  adapter.stop();
+  CHECK(next.heard() ==
+        std::vector<std::string>{"skip 1", "skip 2", "gain 2 [server 0]", "loss 2 []"});
 }
 
 TEST_CASE("acknowledged rows survive everything that happens to servers of the small Raft") {

@@ -81,6 +81,7 @@ class model_cluster {
   virtual void end(model_boot& boot);
   [[nodiscard]] virtual std::uint64_t compactable(const model_server& server) const;
 
+  [[nodiscard]] static model_boot& latest(const model_server& server) noexcept;
   void forget(std::size_t server);
   bool elect_if_needed();
   bool elect_longest(std::optional<std::size_t> but);

@@ -88,6 +88,7 @@ QUORLITE_DECL void model_cluster::stop(std::size_t server) {
     boot->worker.close();
     boot->worker.serve();
     end(*boot);
+    servers_[server].ended = std::move(servers_[server].boot);
     forget(server);
   }
 }
@@ -99,12 +100,18 @@ QUORLITE_DECL void model_cluster::end(model_boot& boot) {
 
 // ---- what adapters ask
 
+/// Calls may come after a stop: the parts of that boot are closed, and refuse.
+QUORLITE_DECL model_boot& model_cluster::latest(const model_server& server) noexcept {
+  QUORLITE_ASSERT(server.boot != nullptr || server.ended != nullptr);
+  return server.boot != nullptr ? *server.boot : *server.ended;
+}
+
 QUORLITE_DECL void model_cluster::propose(std::size_t server, term expected, proposal_token token,
                                           bytes_view payload) {
   model_server& self = servers_[server];
-  model_boot& boot = *self.boot;
+  model_boot& boot = latest(self);
   if (!boot.pending.add(token)) {
-    return;
+    return;  // stopped
   }
   const auto refuse = [&](settle_reason why) {
     boot.pending.settle(token, outcome::not_applied, why);
@@ -127,7 +134,7 @@ QUORLITE_DECL void model_cluster::propose(std::size_t server, term expected, pro
 }
 
 QUORLITE_DECL void model_cluster::ask_barrier(std::size_t server, proposal_token token) {
-  model_boot& boot = *servers_[server].boot;
+  model_boot& boot = latest(servers_[server]);
   if (!boot.pending.add(token)) {
     return;
   }
@@ -145,7 +152,7 @@ QUORLITE_DECL void model_cluster::transfer(std::size_t server) {
 }
 
 QUORLITE_DECL void model_cluster::accept(std::size_t server, background_task& task) {
-  servers_[server].boot->worker.put(task);
+  latest(servers_[server]).worker.put(task);
 }
 
 QUORLITE_DECL bool model_cluster::wait(thread_signal& signal, milliseconds limit) {

@@ -91,7 +91,8 @@ struct model_server {
   bool isolated = false;
   bool log_fails = false;  ///< at the next proposal
 
-  std::unique_ptr<model_boot> boot;  ///< null: it does not run
+  std::unique_ptr<model_boot> boot;   ///< null: it does not run
+  std::unique_ptr<model_boot> ended;  ///< the last that was stopped, for calls that come too late
 };
 
 }  // namespace detail
