@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -61,6 +62,7 @@ class heard_machine final : public state_machine {
 
   std::atomic<bool> halts_next{false};
   std::atomic<bool> keeps_notes{true};
+  std::atomic<bool> lingers{false};  ///< in strand calls: room for another one
   std::atomic<std::uint64_t> settled_count{0};
   std::atomic<std::uint64_t> overlaps{0};  ///< strand calls that met another one
   std::atomic<std::uint64_t> strand_calls{0};
@@ -70,6 +72,9 @@ class heard_machine final : public state_machine {
     explicit strand_call(heard_machine& owner) : machine(owner) {
       machine.overlaps += machine.busy_.exchange(true) ? 1 : 0;
       ++machine.strand_calls;
+      if (machine.lingers) {
+        std::this_thread::yield();
+      }
     }
     ~strand_call() { machine.busy_ = false; }
     heard_machine& machine;

@@ -95,7 +95,7 @@ TEST_CASE("what an older and a newer leadership placed at one index is told apar
 
 TEST_CASE("a commit that comes before the place is remembered for it", "[adapter_kit]") {
   proposing p;
-  for (const std::uint64_t token : {1, 2, 3}) {
+  for (const std::uint64_t token : {1U, 2U, 3U}) {
     REQUIRE(p.pending.add(proposal_token{token}));
   }
   p.pending.commit(at(8, 2));
@@ -146,7 +146,8 @@ TEST_CASE("a loss settles all that is pending, with or without a place", "[adapt
 
 TEST_CASE("after a close proposals are refused, until the next open", "[adapter_kit]") {
   proposing p;
-  p.place(1, 5, 2);
+  p.place(1, 9, 2);
+  p.pending.commit(at(8, 2));
   p.pending.close();
   p.pending.close(settle_reason::log_failed);  // the first word counts
   CHECK(p.machine.heard() == notes{"1 unknown " + stopped});
@@ -315,6 +316,15 @@ TEST_CASE("no term is gained twice, and a gain that was overtaken is not told", 
   tracker.passed(at(9, 2));
   CHECK(tracker.next().value_or(leadership{}).term == term{4});
   CHECK(!tracker.next());
+  // News that a gain overtook are old.
+  leadership_tracker quick;
+  quick.restart({});
+  quick.follows(term{4}, "there");
+  quick.elected(term{5}, log_index{0});
+  REQUIRE(quick.next().value_or(leadership{}).leading);
+  quick.deposed();
+  REQUIRE(quick.next());
+  CHECK(!quick.next());
   // The same server leads again, and then the same other one: that is news again.
   tracker.elected(term{5}, log_index{9});
   REQUIRE(tracker.next());
@@ -394,14 +404,13 @@ TEST_CASE("a closed strand tells the loss once, and opens again", "[adapter_kit]
   CHECK(s.machine.heard() == notes{"gain 2 [here again]", "apply 1"});
 }
 
-TEST_CASE("strand calls of many threads do not overlap", "[adapter_kit][threads]") {
-  heard_machine machine;
-  machine.keeps_notes = false;
-  gated_strand strand;
-  strand.open(machine);
+namespace {
+
+/// Four threads that call whatever there is.
+std::vector<std::thread> use_from_threads(gated_strand& strand) {
   std::vector<std::thread> threads;
   for (std::uint64_t t = 0; t < 4; ++t) {
-    threads.emplace_back([&, t] {
+    threads.emplace_back([&strand, t] {
       for (std::uint64_t i = 1; i <= 2000; ++i) {
         switch ((i + t) % 4) {
           case 0: strand.apply(entry(i, i / 10)); break;
@@ -413,14 +422,35 @@ TEST_CASE("strand calls of many threads do not overlap", "[adapter_kit][threads]
       }
     });
   }
-  std::this_thread::yield();
-  strand.close();
-  const std::uint64_t calls = machine.strand_calls;
+  return threads;
+}
+
+}  // namespace
+
+TEST_CASE("strand calls of many threads do not overlap", "[adapter_kit][threads]") {
+  stranded s;
+  s.machine.keeps_notes = false;
+  s.machine.lingers = true;
+  for (std::thread& thread : use_from_threads(s.strand)) {
+    thread.join();
+  }
+  CHECK(s.machine.strand_calls >= 2000);
+  CHECK(s.machine.overlaps == 0);
+}
+
+TEST_CASE("when close has returned no strand call follows", "[adapter_kit][threads]") {
+  stranded s;
+  s.machine.keeps_notes = false;
+  std::vector<std::thread> threads = use_from_threads(s.strand);
+  while (s.machine.strand_calls < 100) {
+    std::this_thread::yield();
+  }
+  s.strand.close();
+  const std::uint64_t calls = s.machine.strand_calls;
   for (std::thread& thread : threads) {
     thread.join();
   }
-  CHECK(machine.strand_calls == calls);  // none after close() had returned
-  CHECK(machine.overlaps == 0);
+  CHECK(s.machine.strand_calls == calls);
 }
 
 // ---- background work
