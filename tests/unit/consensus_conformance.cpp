@@ -77,6 +77,29 @@ TEST_CASE("the model refuses what comes after its stop, and starts again", "[con
   harness.node(0).stop();
 }
 
+TEST_CASE("nobody hears of a server that crashed in a harness with threads", "[consensus]") {
+  quorlite::tests::heard_machine machine;
+  quorlite::testing::detail::muted_machine between(machine);
+  const quorlite::log_position at{quorlite::log_index{1}, quorlite::term{1}};
+  CHECK(between.apply({at, {}}) == quorlite::apply_result::applied);
+  between.leadership_changed({quorlite::term{1}, true, "here"});
+  CHECK(machine.heard() == std::vector<std::string>{"apply 1", "gain 1 [here]"});
+  between.mute();
+  between.leadership_changed({quorlite::term{1}, false, {}});
+  between.settled(quorlite::proposal_token{7}, quorlite::outcome::unknown,
+                  quorlite::settle_reason::stopped);
+  CHECK(between.apply({{quorlite::log_index{2}, quorlite::term{1}}, {}}) ==
+        quorlite::apply_result::already);
+  CHECK(between.skip({quorlite::log_index{3}, quorlite::term{1}}) ==
+        quorlite::apply_result::already);
+  CHECK(between.install(nullptr, at) == quorlite::apply_result::already);
+  CHECK(!between.take_snapshot());
+  CHECK(!between.begin_restore());
+  CHECK(between.flush(at.index) == quorlite::errc::halted);
+  CHECK(between.applied() == at);
+  CHECK(machine.heard().empty());
+}
+
 TEST_CASE("what a harness cannot do is skipped by name", "[consensus]") {
   conformance_report report;
   quorlite::testing::run_consensus_conformance(
