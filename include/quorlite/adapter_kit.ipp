@@ -87,7 +87,7 @@ QUORLITE_DECL bool pending_proposals::settle(proposal_token token, outcome how,
 QUORLITE_DECL void pending_proposals::tell(proposal_token token, outcome how,
                                            settle_reason why) noexcept {
   const auto found = pending_.find(token.value);
-  unplaced_ -= found->second.value == 0 ? 1 : 0;
+  unplaced_ -= found->second.value == 0 ? 1U : 0U;
   pending_.erase(found);
   if (unplaced_ == 0) {
     committed_unplaced_.clear();

@@ -65,19 +65,25 @@ class open_consensus {
   int tasks = 0;
 };
 
-using node = replica<open_consensus, file_storage>;
-
 struct server {
-  explicit server(const std::string& directory)
-      : storage(directory), replica(std::make_unique<node>(raft, storage)) {
-    REQUIRE(!replica->status());
+  explicit server(const std::string& directory) : storage(directory) { start(); }
+  void start(const replica_options& options = {}) {
+    node = replica::start(raft, storage, options).value();
   }
-  int run(const std::string& sql) { return ::run(replica->open("app.db").value(), sql); }
-  std::string ask(const std::string& sql) { return ::ask(replica->open("app.db").value(), sql); }
+  /// The engine stops and nothing is flushed, as after a crash.
+  void end() { node = {}; }
+  int run(const std::string& sql) {
+    const connection db = node.open("app.db").value();
+    return ::run(db, sql);
+  }
+  std::string ask(const std::string& sql) {
+    const connection db = node.open("app.db").value();
+    return ::ask(db, sql);
+  }
 
   open_consensus raft;
   file_storage storage;
-  std::unique_ptr<node> replica;
+  replica node;
 };
 
 bytes all_of(snapshot_reader& reader) {
@@ -113,10 +119,10 @@ TEST_CASE("a snapshot can be read when its machine is gone, as long as the stora
   quorlite::tests::temporary_directory folder;
   server one(folder / "one");
   REQUIRE(one.run(some_rows) == SQLITE_OK);
-  REQUIRE(!one.replica->flush());  // so that pages are read from the file
+  REQUIRE(!one.node.flush());  // so that pages are read from the file
   const auto reader = one.raft.strand.take_snapshot().value();
   const bytes before = all_of(*reader);
-  one.replica.reset();
+  one.end();
   CHECK(all_of(*reader) == before);
 }
 
@@ -131,15 +137,15 @@ TEST_CASE("an install is not durable before a flush") {
   CHECK(two.raft.machine->durable().index == log_index{0});
   CHECK(two.ask("SELECT count(*) FROM t") == "2");
 
-  two.replica = nullptr;  // as a crash would
-  two.replica = std::make_unique<node>(two.raft, two.storage);
+  two.end();
+  two.start();
   CHECK(two.raft.machine->applied().index == log_index{0});
 
   CHECK(send(*reader, two.raft, reader->at()) == apply_result::applied);
   REQUIRE(!two.raft.machine->flush(reader->at().index));
   CHECK(two.raft.machine->durable() == reader->at());
-  two.replica = nullptr;
-  two.replica = std::make_unique<node>(two.raft, two.storage);
+  two.end();
+  two.start();
   CHECK(two.raft.machine->applied() == reader->at());
   CHECK(two.ask("SELECT count(*) FROM t") == "2");
 }
@@ -162,13 +168,11 @@ TEST_CASE(
 TEST_CASE("maintain() hands a flush that is due to an adapter that does background work") {
   quorlite::tests::temporary_directory folder;
   server one(folder / "one");
-  one.replica = nullptr;
-  replica_options options;
-  options.flush_bytes = 1;
-  one.replica = std::make_unique<node>(one.raft, one.storage, options);
+  one.end();
+  one.start({.flush_bytes = 1});
   REQUIRE(one.run(some_rows) == SQLITE_OK);
   CHECK(one.raft.tasks == 0);  // nobody but the application asks for it
-  CHECK(!one.replica->maintain());
+  CHECK(!one.node.maintain());
   CHECK(one.raft.tasks == 1);
   CHECK(one.raft.machine->durable() == one.raft.at);
 }
@@ -177,11 +181,11 @@ TEST_CASE("a second replica starts the adapter that the first one stopped") {
   quorlite::tests::temporary_directory folder;
   server one(folder / "one");
   REQUIRE(one.run(some_rows) == SQLITE_OK);
-  CHECK(!one.replica->stop());
+  CHECK(!one.node.stop());
   CHECK(one.ask("SELECT count(*) FROM t") == "2");  // reads go on
   CHECK(one.run("INSERT INTO t VALUES(1)") == sqlite_not_leader);
-  one.replica = nullptr;
-  one.replica = std::make_unique<node>(one.raft, one.storage);
+  one.end();
+  one.start();
   CHECK(one.run("INSERT INTO t VALUES(1)") == SQLITE_OK);
   CHECK(one.ask("SELECT count(*) FROM t") == "3");
 }

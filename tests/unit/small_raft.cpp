@@ -71,8 +71,6 @@ class small_raft_harness : public ql::testing::threaded_harness<small_raft_adapt
 
 // ---- replicas on top
 
-using replica = quorlite::replica<small_raft_adapter, ql::file_storage>;
-
 bool wait_until(const std::function<bool()>& condition) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
   while (!condition()) {
@@ -102,7 +100,7 @@ class small_cluster {
 
   [[nodiscard]] std::size_t size() const { return servers_.size(); }
   [[nodiscard]] small_raft::network& net() { return net_; }
-  [[nodiscard]] replica& node(std::size_t i) { return *servers_[i].node; }
+  [[nodiscard]] ql::replica& node(std::size_t i) { return servers_[i].node; }
   [[nodiscard]] small_raft_adapter& raft(std::size_t i) { return *servers_[i].raft; }
 
   void start(std::size_t i) {
@@ -110,17 +108,16 @@ class small_cluster {
     const std::unique_lock alone(server.in_use);
     server.storage = std::make_unique<ql::file_storage>(folder_ / std::to_string(i));
     server.raft = std::make_unique<small_raft_adapter>(i, net_, server.disk, 50);
-    ql::replica_options options;
-    options.commits.commit_timeout = ql::milliseconds{2000};
-    server.node = std::make_unique<replica>(*server.raft, *server.storage, options);
-    REQUIRE(!server.node->status());
+    server.node = ql::replica::start(*server.raft, *server.storage,
+                                     {.commit_timeout = ql::milliseconds{2000}})
+                      .value();
   }
   /// While clients are at it: those who wait are answered, then nobody is there any more.
   void stop(std::size_t i, bool clean = false) {
     one& server = servers_[i];
-    clean ? static_cast<void>(server.node->stop()) : server.raft->stop();
+    clean ? static_cast<void>(server.node.stop()) : server.raft->stop();
     const std::unique_lock alone(server.in_use);
-    server.node.reset();
+    server.node = {};
     server.raft.reset();
     server.storage.reset();
   }
@@ -129,7 +126,7 @@ class small_cluster {
   bool with_leader(Use&& use) {
     for (std::size_t i = 0; i < servers_.size(); ++i) {
       const std::shared_lock together(servers_[i].in_use, std::try_to_lock);
-      if (together && servers_[i].node != nullptr && node(i).leader().leading) {
+      if (together && node(i).leader().leading) {
         use(i);
         return true;
       }
@@ -159,7 +156,7 @@ class small_cluster {
     small_raft::disk disk;
     std::unique_ptr<ql::file_storage> storage;
     std::unique_ptr<small_raft_adapter> raft;
-    std::unique_ptr<replica> node;
+    ql::replica node;
     std::shared_mutex in_use;
   };
   quorlite::tests::temporary_directory folder_;
@@ -314,7 +311,7 @@ TEST_CASE("acknowledged rows survive everything that happens to servers of the s
   CHECK(std::includes(known.begin(), known.end(), there.begin(), there.end()));
   for (std::size_t i = 0; i < cluster.size(); ++i) {
     CHECK(!cluster.node(i).health().halted);
-    CHECK(cluster.node(i).databases().at(0).state == cluster.node(0).databases().at(0).state);
+    CHECK(cluster.node(i).databases().at(0).hash == cluster.node(0).databases().at(0).hash);
   }
 }
 
@@ -337,7 +334,8 @@ TEST_CASE("a server of the small Raft that was sent a snapshot has it after a cr
     }
   }
   cluster.net().cut(behind, false);
-  REQUIRE(wait_until([&] { return cluster.node(behind).counters().snapshots_installed > 0; }));
+  REQUIRE(
+      wait_until([&] { return cluster.node(behind).metrics().machine.snapshots_installed > 0; }));
   const bool alone = GENERATE(false, true);
   cluster.stop(behind);
   if (alone) {  // the others cannot send it again
