@@ -415,23 +415,24 @@ def dedent(block: str) -> str:
     return "\n".join(line[indent:] for line in lines)
 
 
-def check_readme(root: pathlib.Path) -> None:
-    text = read(root, "README.md")
-    pattern = r"<!-- from: (\S+) -->\s*```cpp\n(.*?)```"
+def check_quotes(root: pathlib.Path, path: str, text: str) -> None:
+    """Code that a document quotes, `<!-- from: FILE [PART] -->`, is what stands between `// [PART]`
+    and `// [/PART]` in that file, which a test compiles. Without a name the part is `readme`."""
+    pattern = r"<!-- from: (\S+?)(?: \[(\w+)\])? -->\s*```cpp\n(.*?)```"
     for block in re.finditer(pattern, text, re.DOTALL):
-        line, source = line_of(text, block.start()), block.group(1)
+        line, source, part = line_of(text, block.start()), block[1], block[2] or "readme"
         if not (root / source).is_file():
-            report("README.md", line, f"quotes {source}: missing", "name a file that exists")
+            report(path, line, f"quotes {source}: missing", "name a file that exists")
             continue
         quoted = re.search(
-            r"^[ \t]*// \[readme\]\n(.*?)^[ \t]*// \[/readme\]",
+            rf"^[ \t]*// \[{part}\]\n(.*?)^[ \t]*// \[/{part}\]",
             read(root, source),
             re.DOTALL | re.MULTILINE,
         )
         if quoted is None:
-            report(source, 1, "has no // [readme] part", "mark it, up to // [/readme]")
-        elif dedent(quoted.group(1)) != dedent(block.group(2)):
-            report("README.md", line, f"differs from {source}", "copy the marked part again")
+            report(source, 1, f"has no // [{part}] part", f"mark it, up to // [/{part}]")
+        elif dedent(quoted[1]) != dedent(block[3]):
+            report(path, line, f"differs from [{part}] of {source}", "copy the marked part again")
 
 
 # ---- all of it -----------------------------------------------------------------------
@@ -453,10 +454,11 @@ def check_all(root: pathlib.Path) -> list[str]:
             check_form(path, text)
         if is_shell(path, text):
             check_shell(root, path)
+        if suffix == ".md":
+            check_quotes(root, path, text)
     check_include_tree(root, files)
     check_test_lists(root, files)
     check_version(root)
-    check_readme(root)
     return files
 
 

@@ -14,12 +14,11 @@
 #include <cstring>
 #include <mutex>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "quorlite/adapter_kit.hpp"
 #include "quorlite/quorlite.hpp"
 #include "quorlite/storage/memory.hpp"
-#include "quorlite/thread_signal.hpp"
 
 namespace ql = quorlite;
 
@@ -40,31 +39,39 @@ class log_file {
     if (file_ < 0 || ::flock(file_, LOCK_EX | LOCK_NB) != 0 || !read(log) || !append(log.back())) {
       return {errno, std::generic_category()};
     }
-    machine_ = &machine;
-    leading_ = std::all_of(log.begin(), log.end(), [this](const auto& one) { return apply(one); });
-    machine.leadership_changed({.term = last_.term, .leading = leading_, .leader_hint = "here"});
+    last_ = {};
+    pending_.open(machine);
+    strand_.open(machine, "here");
+    strand_.elected(ql::term{log.back().term});  // announced when its first record is applied
+    for (const record& one : log) {
+      apply(one);
+    }
     return {};
   }
 
-  // C2: with the mutex in hand, no call into the machine is under way; and none will follow.
+  // C2: the loss is announced, what is left is settled, and no call into the machine will follow.
   void stop() noexcept {
-    const std::lock_guard strand(mutex_);
-    step_down();
+    const std::lock_guard guard(mutex_);
+    strand_.close();
+    pending_.close();
   }
 
-  // C3: any thread. The mutex is the strand: what it guards never overlaps. Then C4 and C5.
+  // C3: any thread. The mutex keeps the order of the log. Then C4 and C5.
   void propose(ql::term expected, ql::proposal_token token, ql::bytes_view entry) noexcept {
-    const std::lock_guard strand(mutex_);
+    const std::lock_guard guard(mutex_);
+    if (!pending_.add(token)) {
+      return;
+    }
     const record one{expected.value, {entry.begin(), entry.end()}};
-    if (const bool fits = entry.size() <= max_entry_bytes();
-        !fits || !leading_ || expected != last_.term) {
-      machine_->settled(token, ql::outcome::not_applied,
-                        fits ? ql::settle_reason::stale_term : ql::settle_reason::too_large);
+    const ql::settle_reason refusal =
+        entry.size() > max_entry_bytes() ? ql::settle_reason::too_large : strand_.refusal(expected);
+    if (refusal != ql::settle_reason::none) {
+      pending_.settle(token, ql::outcome::not_applied, refusal);
     } else if (append(one) && apply(one)) {
-      machine_->settled(token, ql::outcome::committed, ql::settle_reason::none);
+      pending_.settle(token, ql::outcome::committed);
     } else {
-      step_down();  // after a failed write or sync, only a new start knows what the file holds
-      machine_->settled(token, ql::outcome::unknown, ql::settle_reason::log_failed);
+      strand_.close();  // after a failed write or sync, only a new start knows what the file holds
+      pending_.settle(token, ql::outcome::unknown, ql::settle_reason::log_failed);
     }
   }
 
@@ -119,27 +126,22 @@ class log_file {
   bool apply(const record& one) {
     const bool opens = one.term != last_.term.value;
     last_ = {last_.index.next(), ql::term{one.term}};
-    const auto answer = opens ? machine_->skip(last_) : machine_->apply({last_, one.command});
+    const auto answer = opens ? strand_.skip(last_) : strand_.apply({last_, one.command});
     return answer != ql::apply_result::halted;
   }
 
-  void step_down() {
-    if (std::exchange(leading_, false)) {
-      machine_->leadership_changed({.term = last_.term, .leading = false, .leader_hint = {}});
-    }
-  }
-
   const int file_;
-  ql::state_machine* machine_ = nullptr;
   std::mutex mutex_;
-  bool leading_ = false;
+  ql::gated_strand strand_;
+  ql::pending_proposals pending_;
   ql::log_position last_;  // the record applied last; its term is ours
 };
+
 int main(int count, char** arguments) {
   log_file log(std::string(count == 2 ? arguments[1] : "no directory is named") + "/app.log");
   ql::memory_storage storage;  // a cache of the log, here
-  ql::replica replica = ql::replica::start(log, storage).value();
-  const auto db = replica.open("app.db");
+  ql::result<ql::replica> replica = ql::replica::start(log, storage);
+  const auto db = replica.and_then([](ql::replica& one) { return one.open("app.db"); });
   const char* const sql =
       "CREATE TABLE IF NOT EXISTS run (id INTEGER PRIMARY KEY); INSERT INTO run DEFAULT VALUES";
   if (!db || sqlite3_exec(*db, sql, nullptr, nullptr, nullptr) != SQLITE_OK) {

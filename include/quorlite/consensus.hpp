@@ -94,15 +94,16 @@ enum class settle_reason : std::uint8_t {
 
 /// A change of leadership, or news of who holds it.
 struct leadership {
-  quorlite::term term;  ///< of whoever leads
+  quorlite::term term;  ///< of a gain: ours; of a loss: the one that is lost; of news: the leader's
   bool leading =
       false;  ///< true: propose(term, …) is open, and all entries of older terms are applied here
   std::string_view
       leader_hint;  ///< for redirects: opaque text, may be empty; valid during the call
 };
 
-/// A state of the machine, pinned. Any thread may read, several at once. Lives as long as you like;
-/// it holds memory.
+/// A state of the machine, pinned. Any thread may read, several at once. Lives as long as you like,
+/// beyond the machine too, but not beyond the storage, nor the start of another machine on it. It
+/// holds memory.
 class snapshot_reader {
  public:
   snapshot_reader() = default;
@@ -110,7 +111,7 @@ class snapshot_reader {
   snapshot_reader& operator=(const snapshot_reader&) = delete;
   virtual ~snapshot_reader() = default;
 
-  /// The last entry that the snapshot contains.
+  /// Where the machine stood: after its last entry, skip or install, with the term that was told.
   [[nodiscard]] virtual log_position at() const noexcept = 0;
   /// All of it, in bytes. Known from the start.
   [[nodiscard]] virtual std::uint64_t size_bytes() const noexcept = 0;
@@ -156,8 +157,8 @@ class state_machine {
   virtual void leadership_changed(const leadership& now) noexcept = 0;
   /// Pins the state as of applied(). O(databases).
   [[nodiscard]] virtual result<std::unique_ptr<snapshot_reader>> take_snapshot() noexcept = 0;
-  /// Swaps in a finished stage. O(databases). `engine_at`: where the engine says it stands; index
-  /// 0: not told.
+  /// Swaps in a finished stage. O(databases). Not durable before a flush(). `engine_at`: where the
+  /// engine says it stands; index 0: not told.
   virtual apply_result install(std::unique_ptr<snapshot_stage> finished,
                                log_position engine_at) noexcept = 0;
 
@@ -174,8 +175,8 @@ class state_machine {
 
   // ---- any thread but the strand; blocks on the storage
 
-  /// Makes the state durable at least up to `upto` (or as far as it is applied). One at a time;
-  /// others wait.
+  /// Makes the state durable at least up to `upto` (or as far as it is applied), but for parts of a
+  /// transaction that wait for the rest: durable() says how far. One at a time; others wait.
   /// @returns errc::storage_full (try again later) or errc::storage_broken (the replica halts)
   [[nodiscard]] virtual std::error_code flush(log_index upto) noexcept = 0;
 
@@ -218,8 +219,10 @@ concept declares_abilities = requires {
 };
 
 /// C1 `start`: from here on the adapter may call the machine (also from inside start). An error:
-/// nothing was called and nothing will be. C2 `stop`: on return no call into the machine runs or
-/// will run, every unsettled proposal was settled, and a loss was announced if it was leading.
+/// nothing was called and nothing will be. Another machine may be started after a stop; an adapter
+/// that cannot says an error. C2 `stop`: on return no call into the machine runs or will run, every
+/// unsettled proposal was settled, and a loss was announced if it was leading. Other members may be
+/// called at the same time, and later: a proposal that comes too late is settled not_applied.
 template <class C>
 concept runs_a_state_machine = requires(C& consensus, state_machine& machine) {
   { consensus.start(machine) }

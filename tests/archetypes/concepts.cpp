@@ -2,9 +2,9 @@
 // time.
 #include "archetypes/consensus_archetype.hpp"
 #include "archetypes/storage_archetype.hpp"
+#include "quorlite/adapter_kit.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/storage.hpp"
-#include "quorlite/thread_signal.hpp"
 
 namespace quorlite::tests {
 

@@ -1,7 +1,7 @@
 // A declared ability must exist: the compiler names the part of the concept that is missing.
 // expected-error: reads_behind_a_barrier
+#include "quorlite/adapter_kit.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/thread_signal.hpp"
 
 struct adapter {
   static constexpr quorlite::consensus_abilities abilities{.read_barrier = true};

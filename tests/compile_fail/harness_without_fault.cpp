@@ -2,8 +2,8 @@
 // expected-error: partitions
 #include <cstddef>
 
+#include "quorlite/adapter_kit.hpp"
 #include "quorlite/testing/consensus_conformance.hpp"
-#include "quorlite/thread_signal.hpp"
 
 struct adapter {
   static constexpr quorlite::consensus_abilities abilities{};

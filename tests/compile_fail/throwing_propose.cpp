@@ -1,7 +1,7 @@
 // C engines call through adapters: a function that may throw is refused.
 // expected-error: proposes
+#include "quorlite/adapter_kit.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/thread_signal.hpp"
 
 struct adapter {
   static constexpr quorlite::consensus_abilities abilities{};

@@ -12,10 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/adapter_kit.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/core.hpp"
 #include "quorlite/testing/consensus_conformance.hpp"
-#include "quorlite/thread_signal.hpp"
 #include "support/libraft_disk.hpp"
 
 extern "C" {

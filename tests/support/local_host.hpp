@@ -20,9 +20,9 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/adapter_kit.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/commit/vfs_host.hpp"
-#include "quorlite/thread_signal.hpp"
 
 namespace quorlite_test {
 

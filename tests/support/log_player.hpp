@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
+#include "quorlite/adapter_kit.hpp"
 #include "quorlite/quorlite.hpp"
 #include "quorlite/storage/memory.hpp"
-#include "quorlite/thread_signal.hpp"
 #include "support/golden.hpp"
 #include "support/started_replica.hpp"
 

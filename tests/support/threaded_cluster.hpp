@@ -9,13 +9,13 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
+#include "quorlite/adapter_kit.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
-#include "quorlite/thread_signal.hpp"
 
 namespace support {
 
@@ -51,8 +51,11 @@ class threaded_consensus {
   }
 
  private:
+  friend class threaded_cluster;
   threaded_cluster& cluster_;
   std::size_t id_;
+  quorlite::gated_strand strand_;
+  quorlite::pending_proposals pending_;
 };
 
 /// The log and its thread. Replica 0 leads, again and again. All replicas must have started before
@@ -60,10 +63,7 @@ class threaded_consensus {
 class threaded_cluster {
  public:
   explicit threaded_cluster(threaded_cluster_options options)
-      : options_(options),
-        random_(options.seed),
-        machines_(options.replicas),
-        halted_(options.replicas) {
+      : options_(options), random_(options.seed) {
     for (std::size_t id = 0; id < options.replicas; ++id) {
       adapters_.push_back(std::make_unique<threaded_consensus>(*this, id));
     }
@@ -118,53 +118,50 @@ class threaded_cluster {
         }
       }
     }
-    announce(false);
+    adapters_[0]->strand_.deposed();
   }
 
   void commit(const waiting& one) {
-    if (!leading_ || one.expected != term_) {
-      machines_[0]->settled(one.token, quorlite::outcome::not_applied,
-                            quorlite::settle_reason::stale_term);
+    using quorlite::outcome;
+    using quorlite::settle_reason;
+    quorlite::pending_proposals& pending = adapters_[0]->pending_;
+    const settle_reason refusal = adapters_[0]->strand_.refusal(one.expected);
+    if (refusal != settle_reason::none) {
+      pending.settle(one.token, outcome::not_applied, refusal);
     } else if (random_.below(1000) < options_.refuse_per_1000) {
-      machines_[0]->settled(one.token, quorlite::outcome::not_applied,
-                            quorlite::settle_reason::busy);
+      pending.settle(one.token, outcome::not_applied, settle_reason::busy);
     } else {
       // The answer may come on either side of the apply.
-      const bool early = random_.below(1000) < options_.early_per_1000;
-      if (early) {
-        machines_[0]->settled(one.token, quorlite::outcome::committed,
-                              quorlite::settle_reason::none);
+      if (random_.below(1000) < options_.early_per_1000) {
+        pending.settle(one.token, outcome::committed);
       }
       append(one);
-      if (!early) {
-        machines_[0]->settled(
-            one.token, halted_[0] ? quorlite::outcome::unknown : quorlite::outcome::committed,
-            halted_[0] ? quorlite::settle_reason::stopped : quorlite::settle_reason::none);
+      if (adapters_[0]->strand_.halted()) {
+        pending.settle(one.token, outcome::unknown, settle_reason::stopped);
       }
-      if (halted_[0] && leading_) {
-        announce(false);
-      }
+      pending.settle(one.token, outcome::committed);
     }
   }
 
   void append(const waiting& one) {
     index_ = index_.next();
-    for (std::size_t id = 0; id < machines_.size(); ++id) {
-      halted_[id] = halted_[id] || machines_[id]->apply({{index_, term_}, one.bytes}) ==
-                                       quorlite::apply_result::halted;
+    for (const auto& adapter : adapters_) {
+      adapter->strand_.apply({{index_, term_}, one.bytes});
     }
   }
 
   /// Leadership goes; of what was on its way some was in the log already, the rest never will be.
   void lose(const std::deque<waiting>& batch) {
+    using quorlite::outcome;
+    using quorlite::settle_reason;
     ++losses_;
-    announce(false);
+    adapters_[0]->strand_.deposed();
     const std::uint64_t kept = random_.below(batch.size() + 1);
     for (std::size_t i = 0; i < batch.size(); ++i) {
       const bool stale = batch[i].expected != term_;
-      machines_[0]->settled(
-          batch[i].token, stale ? quorlite::outcome::not_applied : quorlite::outcome::unknown,
-          stale ? quorlite::settle_reason::stale_term : quorlite::settle_reason::leadership_lost);
+      adapters_[0]->pending_.settle(
+          batch[i].token, stale ? outcome::not_applied : outcome::unknown,
+          stale ? settle_reason::stale_term : settle_reason::leadership_lost);
       if (!stale && i < kept) {
         append(batch[i]);
       }
@@ -174,32 +171,22 @@ class threaded_cluster {
   void gain() {
     term_ = term_.next();
     index_ = index_.next();
-    for (std::size_t id = 0; id < machines_.size(); ++id) {
-      halted_[id] =
-          halted_[id] || machines_[id]->skip({index_, term_}) == quorlite::apply_result::halted;
-    }
-    announce(!halted_[0]);
-  }
-
-  void announce(bool leading) {
-    if (!leading && !std::exchange(leading_, leading)) {
-      return;
-    }
-    leading_ = leading;
-    for (std::size_t id = 0; id < machines_.size(); ++id) {
-      machines_[id]->leadership_changed({term_, leading && id == 0, "replica 0"});
+    for (const auto& adapter : adapters_) {
+      if (adapter == adapters_[0]) {
+        adapter->strand_.elected(term_);  // announced when its first entry, this one, is applied
+      } else {
+        adapter->strand_.follows(term_, "replica 0");
+      }
+      adapter->strand_.skip({index_, term_});
     }
   }
 
   const threaded_cluster_options options_;
   quorlite::testing::detail::random random_;  // of the log thread
-  std::vector<quorlite::state_machine*> machines_;
   std::vector<std::unique_ptr<threaded_consensus>> adapters_;
   quorlite::term term_;
   quorlite::log_index index_;
   std::uint64_t losses_ = 0;
-  std::vector<bool> halted_;  // left alone from then on, but for the loss of leadership
-  bool leading_ = false;
 
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -209,27 +196,31 @@ class threaded_cluster {
 };
 
 inline std::error_code threaded_consensus::start(quorlite::state_machine& machine) noexcept {
-  cluster_.machines_[id_] = &machine;
+  pending_.open(machine);
+  strand_.open(machine, "replica " + std::to_string(id_));
   return {};
 }
 
-inline void threaded_consensus::stop() noexcept { cluster_.halt(); }
+inline void threaded_consensus::stop() noexcept {
+  cluster_.halt();
+  strand_.close();
+  pending_.close();
+}
 
 inline void threaded_consensus::propose(quorlite::term expected, quorlite::proposal_token token,
                                         quorlite::bytes_view entry) noexcept {
   const std::lock_guard guard(cluster_.mutex_);
+  if (!pending_.add(token)) {
+    return;
+  }
   if (entry.size() > max_entry_bytes()) {
-    cluster_.machines_[id_]->settled(token, quorlite::outcome::not_applied,
-                                     quorlite::settle_reason::too_large);
-    return;
+    pending_.settle(token, quorlite::outcome::not_applied, quorlite::settle_reason::too_large);
+  } else if (cluster_.stopping_ || id_ != 0) {
+    pending_.settle(token, quorlite::outcome::not_applied, quorlite::settle_reason::not_leader);
+  } else {
+    cluster_.queue_.push_back({expected, token, {entry.begin(), entry.end()}});
+    cluster_.wake_.notify_one();
   }
-  if (cluster_.stopping_ || id_ != 0) {
-    cluster_.machines_[id_]->settled(token, quorlite::outcome::not_applied,
-                                     quorlite::settle_reason::not_leader);
-    return;
-  }
-  cluster_.queue_.push_back({expected, token, {entry.begin(), entry.end()}});
-  cluster_.wake_.notify_one();
 }
 
 static_assert(quorlite::consensus<threaded_consensus>);

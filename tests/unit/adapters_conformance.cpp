@@ -6,84 +6,46 @@
 
 #include <chrono>
 #include <cstddef>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <system_error>
 #include <thread>
+#include <vector>
 
 #include "../../benchmarks/immediate_consensus.hpp"
 #include "catch2_shim.hpp"
 #include "quorlite/testing/consensus_conformance.hpp"
+#include "support/heard_machine.hpp"
+#include "support/temporary_directory.hpp"
 #include "support/threaded_cluster.hpp"
 
 namespace {
 
 /// A folder of its own for each cluster, which is one server: this engine knows no other size.
-class log_file_harness {
+/// Whatever is proposed is applied before propose() returns, so there is nothing to wait for.
+class log_file_harness : public quorlite::testing::threaded_harness<log_file> {
  public:
-  using adapter_type = log_file;
-  static constexpr quorlite::testing::harness_faults faults{.restart = true};
+  static constexpr quorlite::testing::harness_faults faults{.restart = true, .threads = true};
 
-  explicit log_file_harness(std::size_t) {
-    char folder[] = "/tmp/quorlite-log-XXXXXX";
-    REQUIRE(mkdtemp(folder) != nullptr);
-    folder_ = folder;
-    open();
-  }
-  log_file_harness(const log_file_harness&) = delete;
-  log_file_harness& operator=(const log_file_harness&) = delete;
-  ~log_file_harness() {
-    log_.reset();
-    static_cast<void>(::unlink((folder_ + "/app.log").c_str()));
-    static_cast<void>(::rmdir(folder_.c_str()));
-  }
-
-  [[nodiscard]] std::size_t size() const noexcept { return 1; }
-  [[nodiscard]] log_file& node(std::size_t) noexcept { return *log_; }
-  std::error_code start(std::size_t, quorlite::state_machine& machine) {
-    return log_->start(machine);
-  }
-  std::error_code restart(std::size_t, quorlite::state_machine& machine) {
-    open();
-    return log_->start(machine);
-  }
-  void pump() {}  // whatever is proposed is applied before propose() returns
-  template <class Condition>
-  bool run_until(Condition condition) {
-    return condition();
-  }
+  explicit log_file_harness(std::size_t)
+      : threaded_harness(
+            1, [this](std::size_t) { return std::make_unique<log_file>(folder_ / "app.log"); },
+            {.quiet = std::chrono::milliseconds(0)}) {}
+  ~log_file_harness() { end_all(); }
 
  private:
-  void open() {
-    log_.reset();
-    log_ = std::make_unique<log_file>(folder_ + "/app.log");
-  }
-
-  std::string folder_;
-  std::unique_ptr<log_file> log_;
+  quorlite::tests::temporary_directory folder_;
 };
 
-/// Everything happens inside propose().
-class immediate_harness {
+/// Everything happens inside propose(), on one thread.
+class immediate_harness : public quorlite::testing::threaded_harness<bench::immediate_consensus> {
  public:
-  using adapter_type = bench::immediate_consensus;
   static constexpr quorlite::testing::harness_faults faults{};
 
-  explicit immediate_harness(std::size_t) {}
-  [[nodiscard]] std::size_t size() const noexcept { return 1; }
-  [[nodiscard]] adapter_type& node(std::size_t) noexcept { return node_; }
-  std::error_code start(std::size_t, quorlite::state_machine& machine) {
-    return node_.start(machine);
-  }
-  void pump() {}
-  template <class Condition>
-  bool run_until(Condition condition) {
-    return condition();
-  }
-
- private:
-  adapter_type node_;
+  explicit immediate_harness(std::size_t)
+      : threaded_harness(1,
+                         [](std::size_t) { return std::make_unique<bench::immediate_consensus>(); },
+                         {.quiet = std::chrono::milliseconds(0)}) {}
 };
 
 /// A log thread of its own, running from the start.
@@ -130,6 +92,22 @@ void check_laws_of_one_server() {
 
 TEST_CASE("the example's log file keeps every law that a server alone can keep") {
   check_laws_of_one_server<log_file_harness>();
+}
+
+TEST_CASE("the example's log file is started again after a stop, and brings back its entries") {
+  quorlite::tests::temporary_directory folder;
+  quorlite::tests::heard_machine first;
+  log_file log(folder / "app.log");
+  REQUIRE(!log.start(first));
+  log.propose(quorlite::term{1}, quorlite::proposal_token{7}, {});
+  log.stop();
+  log.propose(quorlite::term{1}, quorlite::proposal_token{8}, {});
+  CHECK(first.heard() == std::vector<std::string>{"skip 1", "gain 1 [here]", "apply 2",
+                                                  "7 committed 0", "loss 1 []", "8 not_applied 8"});
+  quorlite::tests::heard_machine second;
+  REQUIRE(!log.start(second));
+  CHECK(second.heard() == std::vector<std::string>{"skip 1", "apply 2", "skip 3", "gain 2 [here]"});
+  log.stop();
 }
 
 TEST_CASE("the benchmarks' consensus keeps every law that a server alone can keep") {

@@ -2,36 +2,41 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "catch2_shim.hpp"
 #include "quorlite/testing/consensus_conformance.hpp"
-#include "support/loop_consensus.hpp"
+#include "support/flawed_consensus.hpp"
+#include "support/heard_machine.hpp"
 
 namespace {
 
 using quorlite::testing::conformance_report;
-using quorlite::tests::loop_flaw;
-using quorlite::tests::loop_harness;
-using quorlite::tests::threaded_loop_harness;
+using quorlite::testing::detail::model_harness;
+using quorlite::testing::detail::threaded_model_harness;
+using quorlite::tests::consensus_flaw;
+using quorlite::tests::flawed_harness;
 
-conformance_report examine(loop_flaw flaw) {
+conformance_report examine(consensus_flaw flaw) {
   conformance_report report;
   quorlite::testing::run_consensus_conformance(
-      [flaw](std::size_t servers) { return std::make_unique<loop_harness>(servers, flaw); },
+      [flaw](std::size_t servers) { return std::make_unique<flawed_harness>(servers, flaw); },
       report);
   return report;
 }
 
 // A server alone and without any fault to suffer: what cannot be checked must be named.
-struct poor_harness : loop_harness {
+struct poor_harness : model_harness<> {
   static constexpr quorlite::testing::harness_faults faults{};
-  using loop_harness::loop_harness;
+  using model_harness<>::model_harness;
 };
 
 }  // namespace
 
-TEST_CASE("an honest cluster keeps every law", "[consensus]") {
-  const conformance_report report = examine(loop_flaw::none);
+TEST_CASE("the model keeps every law", "[consensus]") {
+  conformance_report report;
+  quorlite::testing::run_consensus_conformance(
+      [](std::size_t servers) { return std::make_unique<model_harness<>>(servers); }, report);
   INFO(report.text());
   CHECK(report.clean());
   for (const char* law :
@@ -44,14 +49,55 @@ TEST_CASE("an honest cluster keeps every law", "[consensus]") {
   CHECK(report.skipped("P10"));
 }
 
-TEST_CASE("an honest cluster with threads keeps every law", "[consensus][threads]") {
+TEST_CASE("the model with threads keeps every law", "[consensus][threads]") {
   conformance_report report;
   quorlite::testing::run_consensus_conformance(
-      [](std::size_t servers) { return std::make_unique<threaded_loop_harness>(servers); }, report);
+      [](std::size_t servers) { return std::make_unique<threaded_model_harness>(servers); },
+      report);
   INFO(report.text());
   CHECK(report.clean());
   CHECK(report.passed("P10"));
   CHECK(report.passed("W3"));
+}
+
+TEST_CASE("the model refuses what comes after its stop, and starts again", "[consensus]") {
+  model_harness<> harness(1);
+  quorlite::tests::heard_machine machine;
+  REQUIRE(!harness.start(0, machine));
+  harness.pump();
+  harness.node(0).stop();
+  static_cast<void>(machine.heard());
+  harness.node(0).propose(quorlite::term{1}, quorlite::proposal_token{7}, {});
+  harness.node(0).read_barrier(quorlite::proposal_token{8});
+  harness.node(0).transfer_leadership();
+  CHECK(machine.heard() == std::vector<std::string>{"7 not_applied 8", "8 not_applied 8"});
+  REQUIRE(!harness.restart(0, machine));
+  harness.pump();
+  CHECK(machine.heard() == std::vector<std::string>{"skip 1", "skip 2", "gain 2 [server 0]"});
+  harness.node(0).stop();
+}
+
+TEST_CASE("nobody hears of a server that crashed in a harness with threads", "[consensus]") {
+  quorlite::tests::heard_machine machine;
+  quorlite::testing::detail::muted_machine between(machine);
+  const quorlite::log_position at{quorlite::log_index{1}, quorlite::term{1}};
+  CHECK(between.apply({at, {}}) == quorlite::apply_result::applied);
+  between.leadership_changed({quorlite::term{1}, true, "here"});
+  CHECK(machine.heard() == std::vector<std::string>{"apply 1", "gain 1 [here]"});
+  between.mute();
+  between.leadership_changed({quorlite::term{1}, false, {}});
+  between.settled(quorlite::proposal_token{7}, quorlite::outcome::unknown,
+                  quorlite::settle_reason::stopped);
+  CHECK(between.apply({{quorlite::log_index{2}, quorlite::term{1}}, {}}) ==
+        quorlite::apply_result::already);
+  CHECK(between.skip({quorlite::log_index{3}, quorlite::term{1}}) ==
+        quorlite::apply_result::already);
+  CHECK(between.install(nullptr, at) == quorlite::apply_result::already);
+  CHECK(!between.take_snapshot());
+  CHECK(!between.begin_restore());
+  CHECK(between.flush(at.index) == quorlite::errc::halted);
+  CHECK(between.applied() == at);
+  CHECK(machine.heard().empty());
 }
 
 TEST_CASE("what a harness cannot do is skipped by name", "[consensus]") {
@@ -69,29 +115,32 @@ TEST_CASE("what a harness cannot do is skipped by name", "[consensus]") {
 
 TEST_CASE("the consensus suite catches every flaw in its law", "[consensus]") {
   struct row {
-    loop_flaw flaw;
+    consensus_flaw flaw;
     const char* law;
   };
   const row rows[] = {
-      {loop_flaw::settles_twice, "P1"},       {loop_flaw::unsettled_stop, "P1"},
-      {loop_flaw::settles_on_propose, "P2"},  {loop_flaw::false_not_applied, "P3"},
-      {loop_flaw::damages_entries, "P4"},     {loop_flaw::reproposes, "P5"},
-      {loop_flaw::ignores_term, "P6"},        {loop_flaw::shuffles, "P7"},
-      {loop_flaw::forgets_empty, "P8"},       {loop_flaw::takes_any_size, "P8"},
-      {loop_flaw::keeps_span, "P9"},          {loop_flaw::forwards, "P11"},
-      {loop_flaw::commits_when_cut, "P12"},   {loop_flaw::overlaps_strand, "A3"},
-      {loop_flaw::calls_halted, "A4"},        {loop_flaw::commits_alone, "A5"},
-      {loop_flaw::skips_entries, "A6"},       {loop_flaw::announces_early, "L1"},
-      {loop_flaw::silent_stop, "L3"},         {loop_flaw::repeats_gain, "L3"},
-      {loop_flaw::reuses_term, "L4"},         {loop_flaw::forwards, "L5"},
-      {loop_flaw::replays_with_hole, "S1"},   {loop_flaw::replays_with_hole, "S2"},
-      {loop_flaw::gives_up_restores, "S5"},   {loop_flaw::gives_up_restores, "S6"},
-      {loop_flaw::installs_unfinished, "S6"}, {loop_flaw::compacts_too_far, "S7"},
-      {loop_flaw::waits_badly, "W1"},         {loop_flaw::waits_for_nothing, "W2"},
-      {loop_flaw::waits_badly, "W3"},         {loop_flaw::waits_badly, "W4"},
-      {loop_flaw::barrier_lies, "B1"},        {loop_flaw::barrier_lies, "B2"},
-      {loop_flaw::runs_tasks_twice, "T1"},
+      {consensus_flaw::settles_twice, "P1"},       {consensus_flaw::unsettled_stop, "P1"},
+      {consensus_flaw::settles_on_propose, "P2"},  {consensus_flaw::false_not_applied, "P3"},
+      {consensus_flaw::damages_entries, "P4"},     {consensus_flaw::reproposes, "P5"},
+      {consensus_flaw::ignores_term, "P6"},        {consensus_flaw::shuffles, "P7"},
+      {consensus_flaw::forgets_empty, "P8"},       {consensus_flaw::takes_any_size, "P8"},
+      {consensus_flaw::keeps_span, "P9"},          {consensus_flaw::forwards, "P11"},
+      {consensus_flaw::commits_when_cut, "P12"},   {consensus_flaw::overlaps_strand, "A3"},
+      {consensus_flaw::calls_halted, "A4"},        {consensus_flaw::commits_alone, "A5"},
+      {consensus_flaw::skips_entries, "A6"},       {consensus_flaw::announces_early, "L1"},
+      {consensus_flaw::silent_stop, "L3"},         {consensus_flaw::repeats_gain, "L3"},
+      {consensus_flaw::reuses_term, "L4"},         {consensus_flaw::forwards, "L5"},
+      {consensus_flaw::replays_with_hole, "S1"},   {consensus_flaw::replays_with_hole, "S2"},
+      {consensus_flaw::gives_up_restores, "S5"},   {consensus_flaw::gives_up_restores, "S6"},
+      {consensus_flaw::installs_unfinished, "S6"}, {consensus_flaw::compacts_too_far, "S7"},
+      {consensus_flaw::waits_badly, "W1"},         {consensus_flaw::waits_for_nothing, "W2"},
+      {consensus_flaw::waits_badly, "W3"},         {consensus_flaw::waits_badly, "W4"},
+      {consensus_flaw::barrier_lies, "B1"},        {consensus_flaw::barrier_lies, "B2"},
+      {consensus_flaw::runs_tasks_twice, "T1"},
   };
+  const conformance_report without = examine(consensus_flaw::none);
+  INFO(without.text());
+  CHECK(without.clean());
   for (const row& each : rows) {
     const conformance_report report = examine(each.flaw);
     INFO("flaw " << static_cast<int>(each.flaw) << " must break " << each.law << '\n'

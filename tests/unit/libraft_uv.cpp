@@ -22,7 +22,6 @@
 #include "quorlite/storage/memory.hpp"
 #include "quorlite/testing/consensus_conformance.hpp"
 #include "support/libraft_cluster.hpp"
-#include "support/libraft_fixture.hpp"
 #include "support/seen_closes.hpp"
 #include "support/started_replica.hpp"
 
@@ -367,68 +366,35 @@ TEST_CASE("options of libraft that cannot be are an answer of start()") {
 
 namespace {
 
-/// The real adapter in the hands of the suite: threads, files and sockets. A crash is a stop that
-/// nobody hears of.
-class uv_harness {
+/// The real adapter in the hands of the suite: threads, files and sockets.
+class uv_harness : public quorlite::testing::threaded_harness<libraft> {
  public:
-  using adapter_type = libraft;
   static constexpr quorlite::testing::harness_faults faults{
       .crash = true, .restart = true, .compact = true, .threads = true};
 
-  explicit uv_harness(std::size_t servers) : places_(servers), nodes_(servers) {
-    for (std::size_t i = 0; i < servers; ++i) {
-      make(i);
-    }
-  }
-  uv_harness(const uv_harness&) = delete;
-  uv_harness& operator=(const uv_harness&) = delete;
-  ~uv_harness() { nodes_.clear(); }
+  explicit uv_harness(std::size_t servers)
+      : threaded_harness(servers, [this](std::size_t server) { return make(server); },
+                         {.quiet = std::chrono::milliseconds(300)}),
+        places_(servers) {}
+  ~uv_harness() { end_all(); }
 
-  [[nodiscard]] std::size_t size() const noexcept { return nodes_.size(); }
-  [[nodiscard]] libraft& node(std::size_t server) { return *nodes_[server].raft; }
-  std::error_code start(std::size_t server, state_machine& machine) {
-    nodes_[server].between->set(machine);
-    return node(server).start(*nodes_[server].between);
-  }
-  void pump() { std::this_thread::sleep_for(std::chrono::milliseconds(300)); }
-  template <class Condition>
-  bool run_until(Condition condition) {
-    return wait_until(condition);
-  }
-  void crash(std::size_t server) {
-    nodes_[server].between->go();
-    node(server).stop();
-  }
-  std::error_code restart(std::size_t server, state_machine& machine) {
-    former_.push_back(std::move(nodes_[server]));
-    make(server);
-    return start(server, machine);
-  }
   /// Those that follow do it at their next entry, which the leader appends for this.
   void compact(std::size_t server) {
     node(server).compact();
-    for (one& each : nodes_) {
-      each.raft->compact();
+    for (std::size_t each = 0; each < size(); ++each) {
+      node(each).compact();
     }
     pump();
   }
 
  private:
-  struct one {
-    std::unique_ptr<quorlite::tests::flawed_machine> between;
-    std::unique_ptr<libraft> raft;
-  };
-  void make(std::size_t server) {
+  std::unique_ptr<libraft> make(std::size_t server) {
     libraft_options options = places_.options(server);
     options.entry_bytes = std::size_t{256} << 10U;
-    nodes_[server].between =
-        std::make_unique<quorlite::tests::flawed_machine>(quorlite::tests::fixture_flaw::none);
-    nodes_[server].raft = std::make_unique<libraft>(options);
+    return std::make_unique<libraft>(options);
   }
 
   libraft_places places_;
-  std::vector<one> nodes_;
-  std::vector<one> former_;
 };
 
 }  // namespace

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/thread_signal.hpp"
+#include "quorlite/adapter_kit.hpp"
 
 namespace {
 

@@ -18,12 +18,12 @@
 #include <string>
 #include <system_error>
 
+#include "quorlite/adapter_kit.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/raft/libraft_options.hpp"
-#include "quorlite/thread_signal.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {

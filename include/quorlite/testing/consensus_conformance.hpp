@@ -24,6 +24,7 @@
 #include "quorlite/testing/detail/laws/consensus_laws_propose.hpp"
 #include "quorlite/testing/detail/laws/consensus_laws_snapshot.hpp"
 #include "quorlite/testing/detail/laws/consensus_laws_wait.hpp"
+#include "quorlite/testing/detail/laws/threaded_harness.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
@@ -36,6 +37,10 @@ using detail::law_result;
 /// What you write, and what it can do to its servers: see detail/laws/consensus_harness.hpp.
 using detail::consensus_harness;
 using detail::harness_faults;
+
+/// What harnesses with threads have in common: see detail/laws/threaded_harness.hpp.
+using detail::harness_pace;
+using detail::threaded_harness;
 
 /// Runs every law that the harness allows, each on fresh clusters of one, three or five servers.
 /// @param make called with a number of servers; gives a `std::unique_ptr` of a harness with nothing

@@ -5,6 +5,7 @@
 #error "this unit belongs to the compiled library, which defines QUORLITE_SEPARATE_COMPILATION"
 #endif
 
+#include "quorlite/adapter_kit.ipp"
 #include "quorlite/detail/codec/native.ipp"
 #include "quorlite/detail/codec/native_payload.ipp"
 #include "quorlite/detail/codec/native_rules.ipp"
@@ -16,4 +17,3 @@
 #include "quorlite/detail/codec/snapshot_parser.ipp"
 #include "quorlite/detail/core/crc32c.ipp"
 #include "quorlite/error.ipp"
-#include "quorlite/thread_signal.ipp"

@@ -8,11 +8,11 @@
 #include <system_error>
 #include <utility>
 
+#include "quorlite/adapter_kit.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
-#include "quorlite/thread_signal.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {

@@ -11,13 +11,13 @@
 #include <type_traits>
 #include <utility>
 
+#include "quorlite/adapter_kit.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/core.hpp"
 #include "quorlite/detail/libraft/transport.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/raft/libraft_options.hpp"
-#include "quorlite/thread_signal.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {

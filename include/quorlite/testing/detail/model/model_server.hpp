@@ -1,0 +1,100 @@
+/// @file
+/// One server of the model cluster (model_cluster.hpp): what it has while it runs, and what a crash
+/// leaves.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <system_error>
+#include <vector>
+
+#include "quorlite/adapter_kit.hpp"
+#include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
+#include "quorlite/ids.hpp"
+
+namespace quorlite::testing {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+class model_cluster;
+
+/// The adapter of one server: all it does is to pass on, for the cluster is the engine. Any thread,
+/// if the cluster's simulation runs in a thread of its own.
+class model_consensus {
+ public:
+  static constexpr consensus_abilities abilities{.entry_terms = true,
+                                                 .contiguous = true,
+                                                 .read_barrier = true,
+                                                 .leadership_transfer = true,
+                                                 .background_work = true};
+  using signal_type = thread_signal;
+
+  model_consensus(model_cluster& cluster, std::size_t server)
+      : cluster_(cluster), server_(server) {}
+
+  std::error_code start(state_machine& machine) noexcept;
+  void stop() noexcept;
+  void propose(term expected, proposal_token token, bytes_view entry) noexcept;
+  [[nodiscard]] std::size_t max_entry_bytes() const noexcept { return std::size_t{1} << 16U; }
+  bool wait(signal_type& signal, milliseconds limit) noexcept;
+  void read_barrier(proposal_token token) noexcept;
+  void transfer_leadership() noexcept;
+  void run(background_task& task) noexcept;
+
+ private:
+  model_cluster& cluster_;
+  std::size_t server_;
+};
+
+static_assert(consensus<model_consensus>);
+
+struct model_entry {
+  quorlite::term term;
+  bool no_op = false;
+  bytes payload;
+  proposal_token token;
+  std::size_t proposer = 0;
+};
+
+/// From start to stop or crash. Destroyed without a stop it tells nobody anything, as a crash.
+struct model_boot {
+  explicit model_boot(state_machine& its_machine) : machine(its_machine) {}
+
+  struct barrier {
+    proposal_token token;
+    std::uint64_t target = 0;  ///< what was committed when it was asked
+  };
+
+  state_machine& machine;
+  gated_strand strand;
+  pending_proposals pending;  ///< barriers, too
+  background_worker worker;
+  std::uint64_t committed = 0;  ///< entries that it knows to be
+  std::uint64_t applied = 0;
+  quorlite::term heard;                         ///< the latest leadership that it was told of
+  std::map<std::uint64_t, model_entry> strays;  ///< by token: proposals that wait for a quorum
+  std::vector<barrier> barriers;
+  std::unique_ptr<snapshot_reader> reader;  ///< of the leader: a snapshot is on its way here
+  std::unique_ptr<snapshot_stage> stage;
+  std::uint64_t sent_bytes = 0;
+};
+
+struct model_server {
+  // its disk
+  std::uint64_t held = 0;       ///< entries of the log that it holds
+  std::uint64_t compacted = 0;  ///< of these, no longer there
+  // what a test does to it
+  bool isolated = false;
+  bool log_fails = false;  ///< at the next proposal
+
+  std::unique_ptr<model_boot> boot;   ///< null: it does not run
+  std::unique_ptr<model_boot> ended;  ///< the last that was stopped, for calls that come too late
+};
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite::testing
