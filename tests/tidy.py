@@ -132,7 +132,8 @@ def check_header(path: str, code: str) -> None:
 
 
 CLASS_HEAD = re.compile(
-    r"^(?:template <[^{};]*>\n)?(?:class|struct)\s+(?:\[\[\w+\]\]\s+|alignas\(\w+\)\s+)?"
+    r"^(?:template <[^{};]*>\n)?(?:class|struct)\s+"
+    r"(?:\[\[\w+\]\]\s+|alignas\(\w+\)\s+|QUORLITE_API\s+)?"
     r"(?P<name>[\w:]+)(?:\s+final)?[^;{()]*\{",
     re.MULTILINE,
 )

@@ -13,12 +13,19 @@
 /// then headers only declare, and the bodies (.ipp) are compiled once, in the library that one
 /// links. A type has another name in each mode (QUORLITE_ABI), so objects of both modes in one
 /// program are strangers to each other: what passes between them does not link.
+///
+/// QUORLITE_API marks the classes and functions that object files of users may refer to: the public
+/// ones, and of the others those that public templates and inline functions call. The rest of a
+/// compiled library is hidden, so a shared one exports nothing else. It stands before a class's
+/// name, or before QUORLITE_DECL where a function is declared.
 #if defined(QUORLITE_SEPARATE_COMPILATION)
 #define QUORLITE_DECL
 #define QUORLITE_ABI v0
+#define QUORLITE_API __attribute__((visibility("default")))
 #else
 #define QUORLITE_DECL inline
 #define QUORLITE_ABI v0_header_only
+#define QUORLITE_API
 #endif
 
 namespace quorlite {

@@ -12,7 +12,7 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 
 /// A sticky flag with a blocking wait. Any thread may raise it, any number may wait.
-class thread_signal {
+class QUORLITE_API thread_signal {
  public:
   void raise() noexcept;
 

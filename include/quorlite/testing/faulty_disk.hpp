@@ -57,7 +57,7 @@ using detail::crash_options;
 
 /// Outlives every faulty_file_system on it. Any thread; nothing blocks for long. Copying is cheap:
 /// files share what they have in common.
-class faulty_disk {
+class QUORLITE_API faulty_disk {
  public:
   faulty_disk();
   /// What the next process finds when the last one was killed and the power stayed on: all that was
@@ -176,7 +176,7 @@ class faulty_file {
 };
 
 /// One process. Destroying it gives up its locks, nothing else. The disk outlives it and its files.
-class faulty_file_system {
+class QUORLITE_API faulty_file_system {
  public:
   using file_type = faulty_file;
 
