@@ -326,6 +326,7 @@ def check_include_tree(root: pathlib.Path, files: list[str]) -> None:
     includes = {}
     public = []
     bodies, compiled = set(), set()
+    units, listed = set(), set()
     for path in files:
         if not path.startswith("include/") or not path.endswith((".hpp", ".ipp", ".cpp")):
             continue
@@ -333,6 +334,7 @@ def check_include_tree(root: pathlib.Path, files: list[str]) -> None:
         code = without_comments(read(root, path))
         if path.endswith(".cpp"):
             compiled.update(found.group(2) for found in INCLUDE.finditer(code))
+            units.add("quorlite/" + header)
         else:
             check_header(path, code)
             check_functions(path, without_literals(code))
@@ -340,6 +342,8 @@ def check_include_tree(root: pathlib.Path, files: list[str]) -> None:
         if path.endswith(".hpp"):
             check_interfaces(path, without_literals(code))
             names = [found.group(2) for found in INCLUDE.finditer(code)]
+            if header.startswith("src"):
+                listed.update(names)
             includes["quorlite/" + header] = [
                 n for n in names if n.startswith("quorlite/") and n.endswith(".hpp")
             ]
@@ -349,6 +353,8 @@ def check_include_tree(root: pathlib.Path, files: list[str]) -> None:
             bodies.add("quorlite/" + header)
     for name in sorted(bodies - compiled):
         report(f"include/{name}", 1, "is compiled in no unit", "include it in its room's .cpp")
+    for name in sorted(units - listed):
+        report(f"include/{name}", 1, "is in no build", "include it in src.hpp or its like")
     check_cycles(includes)
     if len(public) > PUBLIC_HEADERS:
         report(ROOMS, 1, f"{len(public)} public headers", f"at most {PUBLIC_HEADERS}")
@@ -418,19 +424,19 @@ def dedent(block: str) -> str:
 
 def check_readme(root: pathlib.Path) -> None:
     text = read(root, "README.md")
-    pattern = r"<!-- from: (\S+) -->\s*```cpp\n(.*?)```"
+    pattern = r"<!-- from: (\S+) -->\s*```\w+\n(.*?)```"
     for block in re.finditer(pattern, text, re.DOTALL):
         line, source = line_of(text, block.start()), block.group(1)
         if not (root / source).is_file():
             report("README.md", line, f"quotes {source}: missing", "name a file that exists")
             continue
         quoted = re.search(
-            r"^[ \t]*// \[readme\]\n(.*?)^[ \t]*// \[/readme\]",
+            r"^[ \t]*(?://|#) \[readme\]\n(.*?)^[ \t]*(?://|#) \[/readme\]",
             read(root, source),
             re.DOTALL | re.MULTILINE,
         )
         if quoted is None:
-            report(source, 1, "has no // [readme] part", "mark it, up to // [/readme]")
+            report(source, 1, "has no [readme] part", "mark it, up to [/readme], in comments")
         elif dedent(quoted.group(1)) != dedent(block.group(2)):
             report("README.md", line, f"differs from {source}", "copy the marked part again")
 
