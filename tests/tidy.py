@@ -27,8 +27,8 @@ NOT_IN_LAYERS = {
     r"#\s*include\s*<(iostream|regex|ranges)>": "includes a costly header",
 }
 
-CODE_SUFFIXES = {".hpp", ".ipp", ".cpp", ".h", ".in", ".py", ".sh", ".build"}
-STYLED_FOLDERS = ("include", "tests", "benchmarks", "docs/examples")
+CODE_SUFFIXES = {".hpp", ".ipp", ".cpp", ".h", ".in", ".py", ".sh", ".build", ".cmake"}
+STYLED_FOLDERS = ("include", "tests", "benchmarks", "docs/examples", "packaging")
 
 # Spelled in two parts, so that this file does not contain them.
 FORBIDDEN = ["/wo" "rk/", "fa" "rm"]

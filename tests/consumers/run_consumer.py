@@ -2,7 +2,8 @@
 
 A consumer is a way to get at the library, with a standard, a compiler and flags of its own. They
 are chosen so that any two of these settings meet in one of them (`pairs` looks), and what costs
-most, compiling the library anew, is done twice. All treat warnings as errors.
+most, compiling the library anew, is done twice. All treat warnings as errors and hide what they
+have, as a library of their own would.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import tempfile
 SKIPPED = 77  # Meson's code for a test that could not run here
 
 HERE = pathlib.Path(__file__).resolve().parent
-WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
+STRICT = "-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -fvisibility=hidden".split()
 # What a checkout has and a build needs.
 TREE = ["CMakeLists.txt", "VERSION", "include", "meson.build", "meson_options.txt", "packaging"]
 
@@ -108,7 +109,7 @@ class Work:
         self.project = self.folder / "project"
         self.compiler = self.find_compiler(shlex.split(options.compiler), options.compiler_id)
         self.standard = {20: "-std=c++20", 23: "-std=c++2b"}[consumer.standard]
-        self.flags = [*WARNINGS, *([] if consumer.rtti else ["-fno-rtti"])]
+        self.flags = [*STRICT, *([] if consumer.rtti else ["-fno-rtti"])]
 
     def find_compiler(self, ours: list[str], ours_id: str) -> list[str]:
         """The one that the library was built with, if it is the kind; ccache as it has it."""
