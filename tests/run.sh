@@ -71,8 +71,9 @@ install_packages "${build_packages[@]}" "${test_packages[@]}"
 # Words of MESON_ARGS are arguments of their own.
 read -r -a meson_args <<<"${MESON_ARGS:-}"
 # Lightly optimised, without -g: compiling is most of the time. Benchmarks are no tests: .ci/run
-# builds them, and so does `meson compile` in a build folder of your own.
+# builds them. Both kinds of library: one links the objects of the other.
 setup=(meson setup "$build_dir" -Dtests=enabled -Dexamples=enabled -Dbenchmarks=disabled
+  -Ddefault_library=both
   -Dwerror="${WARNINGS_ARE_ERRORS:-false}" -Doptimization=1 -Ddebug=false)
 if [ -f "$build_dir/meson-private/coredata.dat" ]; then
   setup+=(--reconfigure)

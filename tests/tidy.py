@@ -27,8 +27,8 @@ NOT_IN_LAYERS = {
     r"#\s*include\s*<(iostream|regex|ranges)>": "includes a costly header",
 }
 
-CODE_SUFFIXES = {".hpp", ".ipp", ".cpp", ".h", ".in", ".py", ".sh", ".build"}
-STYLED_FOLDERS = ("include", "tests", "benchmarks", "docs/examples")
+CODE_SUFFIXES = {".hpp", ".ipp", ".cpp", ".h", ".in", ".py", ".sh", ".build", ".cmake"}
+STYLED_FOLDERS = ("include", "tests", "benchmarks", "docs/examples", "packaging")
 
 # Spelled in two parts, so that this file does not contain them.
 FORBIDDEN = ["/wo" "rk/", "fa" "rm"]
@@ -132,7 +132,8 @@ def check_header(path: str, code: str) -> None:
 
 
 CLASS_HEAD = re.compile(
-    r"^(?:template <[^{};]*>\n)?(?:class|struct)\s+(?:\[\[\w+\]\]\s+|alignas\(\w+\)\s+)?"
+    r"^(?:template <[^{};]*>\n)?(?:class|struct)\s+"
+    r"(?:\[\[\w+\]\]\s+|alignas\(\w+\)\s+|QUORLITE_API\s+)?"
     r"(?P<name>[\w:]+)(?:\s+final)?[^;{()]*\{",
     re.MULTILINE,
 )
@@ -325,6 +326,7 @@ def check_include_tree(root: pathlib.Path, files: list[str]) -> None:
     includes = {}
     public = []
     bodies, compiled = set(), set()
+    units, listed = set(), set()
     for path in files:
         if not path.startswith("include/") or not path.endswith((".hpp", ".ipp", ".cpp")):
             continue
@@ -332,6 +334,7 @@ def check_include_tree(root: pathlib.Path, files: list[str]) -> None:
         code = without_comments(read(root, path))
         if path.endswith(".cpp"):
             compiled.update(found.group(2) for found in INCLUDE.finditer(code))
+            units.add("quorlite/" + header)
         else:
             check_header(path, code)
             check_functions(path, without_literals(code))
@@ -339,6 +342,8 @@ def check_include_tree(root: pathlib.Path, files: list[str]) -> None:
         if path.endswith(".hpp"):
             check_interfaces(path, without_literals(code))
             names = [found.group(2) for found in INCLUDE.finditer(code)]
+            if header.startswith("src"):
+                listed.update(names)
             includes["quorlite/" + header] = [
                 n for n in names if n.startswith("quorlite/") and n.endswith(".hpp")
             ]
@@ -348,6 +353,8 @@ def check_include_tree(root: pathlib.Path, files: list[str]) -> None:
             bodies.add("quorlite/" + header)
     for name in sorted(bodies - compiled):
         report(f"include/{name}", 1, "is compiled in no unit", "include it in its room's .cpp")
+    for name in sorted(units - listed):
+        report(f"include/{name}", 1, "is in no build", "include it in src.hpp or its like")
     check_cycles(includes)
     if len(public) > PUBLIC_HEADERS:
         report(ROOMS, 1, f"{len(public)} public headers", f"at most {PUBLIC_HEADERS}")
@@ -417,20 +424,21 @@ def dedent(block: str) -> str:
 
 def check_quotes(root: pathlib.Path, path: str, text: str) -> None:
     """Code that a document quotes, `<!-- from: FILE [PART] -->`, is what stands between `// [PART]`
-    and `// [/PART]` in that file, which a test compiles. Without a name the part is `readme`."""
-    pattern = r"<!-- from: (\S+?)(?: \[(\w+)\])? -->\s*```cpp\n(.*?)```"
+    and `// [/PART]` (or `#`) in that file, which a test compiles or runs. Without a name the part
+    is `readme`."""
+    pattern = r"<!-- from: (\S+?)(?: \[(\w+)\])? -->\s*```\w+\n(.*?)```"
     for block in re.finditer(pattern, text, re.DOTALL):
         line, source, part = line_of(text, block.start()), block[1], block[2] or "readme"
         if not (root / source).is_file():
             report(path, line, f"quotes {source}: missing", "name a file that exists")
             continue
         quoted = re.search(
-            rf"^[ \t]*// \[{part}\]\n(.*?)^[ \t]*// \[/{part}\]",
+            rf"^[ \t]*(?://|#) \[{part}\]\n(.*?)^[ \t]*(?://|#) \[/{part}\]",
             read(root, source),
             re.DOTALL | re.MULTILINE,
         )
         if quoted is None:
-            report(source, 1, f"has no // [{part}] part", f"mark it, up to // [/{part}]")
+            report(source, 1, f"has no [{part}] part", f"mark it, up to [/{part}], in comments")
         elif dedent(quoted[1]) != dedent(block[3]):
             report(path, line, f"differs from [{part}] of {source}", "copy the marked part again")
 

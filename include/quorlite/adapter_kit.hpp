@@ -38,8 +38,9 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 
 /// A sticky flag with a blocking wait. Any thread may raise it, any number may wait.
-class thread_signal {
+class QUORLITE_API thread_signal {
  public:
+  /// Lets every wait return, those that come later too. Does not block.
   void raise() noexcept;
 
   /// Blocks the calling thread. @returns true once raised, false after `limit`
@@ -60,7 +61,7 @@ static_assert(raisable_signal<thread_signal>);
 /// Engines answer in one of two ways. Where the answer names the proposal (a callback that captured
 /// the token), call settle(). Where the engine only tells an index, tell place() what it gave the
 /// proposal, and commit() each entry that it commits; the two may come in either order.
-class pending_proposals {
+class QUORLITE_API pending_proposals {
  public:
   /// In start(): from here on proposals are taken. @pre nothing is pending @param machine outlives
   /// this, or the last call
@@ -95,6 +96,7 @@ class pending_proposals {
   /// class into the machine runs, and the only later one refuses a proposal that came too late.
   void close(settle_reason why = settle_reason::stopped) noexcept;
 
+  /// Proposals that are not settled yet.
   [[nodiscard]] std::size_t size() const noexcept;
 
  private:
@@ -123,7 +125,7 @@ class pending_proposals {
 /// only once every entry of older terms is applied, each in a higher term; a loss with the term
 /// that is lost; another leader with its own term, once. Plain state: one thread at a time.
 /// gated_strand has one; use it alone where the strand is the engine's loop.
-class leadership_tracker {
+class QUORLITE_API leadership_tracker {
  public:
   /// At start(). @param applied where the machine stands @param own_hint of gains
   void restart(log_position applied, std::string_view own_hint = {});
@@ -166,7 +168,7 @@ class leadership_tracker {
 /// gate. After the machine answered `halted`, or close(), nothing passes but the loss of leadership
 /// [A3, A4]; the loss is told in the same call. Any thread, several at once; calls wait for each
 /// other and for nothing else.
-class gated_strand {
+class QUORLITE_API gated_strand {
  public:
   /// In start(), before the engine runs. @param machine outlives the last call
   /// @param own_hint what clients are told of this server while it leads, e.g. its address
@@ -174,17 +176,24 @@ class gated_strand {
 
   // ---- as the machine's functions; `halted`: the gate is closed, stop the engine
 
+  /// state_machine::apply, alone in the machine.
   apply_result apply(const log_entry& entry) noexcept;
+  /// state_machine::skip, likewise.
   apply_result skip(log_position upto) noexcept;
+  /// state_machine::install, likewise.
   apply_result install(std::unique_ptr<snapshot_stage> finished, log_position engine_at) noexcept;
   /// @returns errors of the machine; errc::halted, errc::stopped: the gate is closed
   [[nodiscard]] result<std::unique_ptr<snapshot_reader>> take_snapshot() noexcept;
 
   // ---- as the tracker's functions; what is due is told before they return
 
+  /// The engine leads, and every entry of older terms is applied here.
   void elected(term now) noexcept;
+  /// The engine leads; the gain is announced once the entry at `behind` is applied.
   void elected(term now, log_index behind) noexcept;
+  /// The engine leads no more: the loss is announced, if a gain was.
   void deposed() noexcept;
+  /// The engine hears of a leader elsewhere. Ends a leadership of this server.
   void follows(term now, std::string_view leader_hint) noexcept;
 
   // ---- without waiting
@@ -194,6 +203,7 @@ class gated_strand {
   [[nodiscard]] settle_reason refusal(term expected) const noexcept;
   /// The term of the leadership that is announced; 0: none.
   [[nodiscard]] term announced() const noexcept;
+  /// The machine answered `halted`: stop the engine.
   [[nodiscard]] bool halted() const noexcept { return halted_.load(); }
 
   /// In stop(): announces the loss of what is announced. On return no strand call runs or will run.
@@ -227,8 +237,9 @@ class gated_strand {
 /// @endcode
 ///
 /// Any thread. Tasks run one after the other per thread that serves, and with no lock held.
-class background_worker {
+class QUORLITE_API background_worker {
  public:
+  /// In start(), before the first task: from here on tasks are kept for a thread that serves.
   void open() noexcept;
 
   /// Never blocks while this is open and there is memory; otherwise the task runs on the caller.

@@ -18,9 +18,15 @@
 #define QUORLITE_DECL
 /// The inline namespace around all types of the library: another one in each mode.
 #define QUORLITE_ABI v0
+/// Marks the classes and functions that object files of users may refer to: the public ones, and of
+/// the others those that public templates and inline functions call. The rest of a compiled library
+/// is hidden, so a shared one exports nothing else. Stands before a class's name, or before
+/// QUORLITE_DECL where a function is declared.
+#define QUORLITE_API __attribute__((visibility("default")))
 #else
 #define QUORLITE_DECL inline
 #define QUORLITE_ABI v0_header_only
+#define QUORLITE_API
 #endif
 
 namespace quorlite {

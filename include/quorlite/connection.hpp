@@ -48,7 +48,7 @@ class vfs;
 ///
 /// It may outlive its replica: then every call over it is answered with errc::stopped. An empty one
 /// (made by default, or moved from) is null, and its members say that no database is open.
-class connection {
+class QUORLITE_API connection {
  public:
   connection() noexcept;
   connection(connection&& other) noexcept;

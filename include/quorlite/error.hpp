@@ -68,9 +68,9 @@ enum class failure : int {
 };
 
 /// The category of quorlite's own codes. Any thread.
-[[nodiscard]] QUORLITE_DECL const std::error_category& quorlite_category() noexcept;
+[[nodiscard]] QUORLITE_API QUORLITE_DECL const std::error_category& quorlite_category() noexcept;
 /// The category of the conclusions. Any thread.
-[[nodiscard]] QUORLITE_DECL const std::error_category& failure_category() noexcept;
+[[nodiscard]] QUORLITE_API QUORLITE_DECL const std::error_category& failure_category() noexcept;
 
 /// Lets a std::error_code be made of, and compared with, an errc.
 [[nodiscard]] inline std::error_code make_error_code(errc code) noexcept {

@@ -42,11 +42,12 @@ struct joined_models {
 };
 
 /// What replica::start() does besides naming the models. @param keeps owns the others
-[[nodiscard]] QUORLITE_DECL result<std::shared_ptr<replica_core>> start_replica(
+[[nodiscard]] QUORLITE_API QUORLITE_DECL result<std::shared_ptr<replica_core>> start_replica(
     std::shared_ptr<void> keeps, consensus_port& engine, state_machine& applier,
     flush_port& flushes, machine_state& machine, const replica_options& options);
 
-[[nodiscard]] QUORLITE_DECL fsm_options machine_options(const replica_options& options) noexcept;
+[[nodiscard]] QUORLITE_API QUORLITE_DECL fsm_options
+machine_options(const replica_options& options) noexcept;
 
 }  // namespace detail
 
@@ -59,7 +60,7 @@ struct joined_models {
 /// with errc::stopped from then on (10250 in SQLite's words: nothing of it was applied), and keeps
 /// what it needs until it is closed. A call that runs on another thread while the destructor does
 /// is the caller's error; stop() first, which answers whoever waits, and join.
-class replica {
+class QUORLITE_API replica {
  public:
   /// Empty.
   replica() noexcept;

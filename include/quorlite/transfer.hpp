@@ -43,12 +43,12 @@ namespace detail {
 using watch_transfer = std::function<bool(transfer_progress)>;
 
 /// export_database() without its types.
-[[nodiscard]] QUORLITE_DECL std::error_code export_pages(sqlite3* from, const std::string& path,
-                                                         const export_options& options,
-                                                         const watch_transfer& progress);
+[[nodiscard]] QUORLITE_API QUORLITE_DECL std::error_code export_pages(
+    sqlite3* from, const std::string& path, const export_options& options,
+    const watch_transfer& progress);
 
 /// import_database() without its types. @param open asked once, after the file was found
-[[nodiscard]] QUORLITE_DECL std::error_code import_pages(
+[[nodiscard]] QUORLITE_API QUORLITE_DECL std::error_code import_pages(
     const std::function<result<connection>()>& open, const std::string& path,
     const watch_transfer& progress);
 

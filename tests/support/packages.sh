@@ -32,5 +32,5 @@ build_packages=(
 )
 
 # What the tests add: their framework, the engine whose adapter they examine, the shell that ours is
-# compared with, and networks to cut.
-test_packages=(catch2 libraft-dev libuv1-dev sqlite3 iproute2)
+# compared with, networks to cut, and another build system for the programs that use ours.
+test_packages=(catch2 libraft-dev libuv1-dev sqlite3 iproute2 cmake)

@@ -14,7 +14,7 @@ class legacy_format;
 /// For fsm_options::legacy, on every replica of the cluster: entries and snapshots of go-dqlite are
 /// taken beside native ones. Lives for ever; any thread. What each old entry does, and what is
 /// refused: docs/reference/go-dqlite-conformance.md.
-[[nodiscard]] QUORLITE_DECL const detail::legacy_format& go_dqlite_format() noexcept;
+[[nodiscard]] QUORLITE_API QUORLITE_DECL const detail::legacy_format& go_dqlite_format() noexcept;
 
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -35,7 +35,7 @@ struct libraft_request;
 
 /// One server. start() and stop() from one thread; everything else from any, at any time, but never
 /// from inside a call into the machine.
-class libraft {
+class QUORLITE_API libraft {
  public:
   /// All five.
   static constexpr consensus_abilities abilities{.entry_terms = true,

@@ -50,7 +50,7 @@ inline namespace QUORLITE_ABI {
 /// failure of the disk, and for every change after one, errc::invalid_name for a name that is not a
 /// database's, errc::malformed for anything else that the storage contract forbids the caller
 /// (nothing has changed).
-class file_storage {
+class QUORLITE_API file_storage {
  public:
   /// Hashes are kept beside the pages, so a start reads no page.
   static constexpr storage_abilities abilities{.page_hashes = true};

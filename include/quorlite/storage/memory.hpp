@@ -36,7 +36,7 @@ inline namespace QUORLITE_ABI {
 /// errc::invalid_name for a name that is not a database's, errc::malformed for anything else that
 /// the storage contract forbids the caller (nothing has changed), errc::storage_broken for a read
 /// of what is not stored.
-class memory_storage {
+class QUORLITE_API memory_storage {
  public:
   /// Hashes are kept with the pages.
   static constexpr storage_abilities abilities{.page_hashes = true};

@@ -19,7 +19,7 @@ inline namespace QUORLITE_ABI {
 
 /// Servers 1 … n of a simulation, each with a storage that survives crashes. One thread of control,
 /// as in the simulation. Time passes only while something waits or the simulation is run.
-class replica_cluster {
+class QUORLITE_API replica_cluster {
  public:
   /// Starts every replica. @pre the names of the options' files are left to the replicas
   explicit replica_cluster(simulation_options options, replica_options each = {});

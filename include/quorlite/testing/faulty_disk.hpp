@@ -57,7 +57,7 @@ using detail::crash_options;
 
 /// Outlives every faulty_file_system on it. Any thread; nothing blocks for long. Copying is cheap:
 /// files share what they have in common.
-class faulty_disk {
+class QUORLITE_API faulty_disk {
  public:
   /// An empty one: no file, no fault.
   faulty_disk();
@@ -194,7 +194,7 @@ class faulty_file {
 };
 
 /// One process. Destroying it gives up its locks, nothing else. The disk outlives it and its files.
-class faulty_file_system {
+class QUORLITE_API faulty_file_system {
  public:
   /// What open() gives.
   using file_type = faulty_file;

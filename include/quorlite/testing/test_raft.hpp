@@ -135,7 +135,7 @@ struct deposed_leader {
 /// Machines, adapters and what clients refer to may die before the simulation only after
 /// `finish_clients`, or when no client can touch them any more. The simulation outlives its
 /// adapters. One thread of control throughout.
-class simulation {
+class QUORLITE_API simulation {
  public:
   /// Nothing runs yet.
   explicit simulation(simulation_options options = {});
@@ -251,7 +251,7 @@ bool simulation::run_until(Predicate&& holds, milliseconds limit) {
 ///
 /// After a crash the adapter has no server: proposals are settled not_applied/stopped from
 /// inside propose and waits give false at once, so that the clients on their stacks can leave.
-class test_raft {
+class QUORLITE_API test_raft {
  public:
   /// All five.
   static constexpr consensus_abilities abilities{.entry_terms = true,

@@ -26,7 +26,8 @@ namespace detail {
 /// pages) is the caller's business: this function hashes whatever it is given.
 /// @param number counted from 1
 /// @param image the whole page
-[[nodiscard]] QUORLITE_DECL std::uint64_t page_hash(page_number number, bytes_view image) noexcept;
+[[nodiscard]] QUORLITE_API QUORLITE_DECL std::uint64_t page_hash(page_number number,
+                                                                 bytes_view image) noexcept;
 
 }  // namespace detail
 }  // namespace QUORLITE_ABI

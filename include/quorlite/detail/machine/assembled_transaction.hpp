@@ -21,7 +21,7 @@ class registry;
 
 /// All frames of one transaction that is being committed. The views point into the last entry and
 /// into `parts`.
-struct assembled_transaction {
+struct QUORLITE_API assembled_transaction {
   assembled_transaction();
   assembled_transaction(assembled_transaction&& other) noexcept;
   assembled_transaction& operator=(assembled_transaction&& other) noexcept;
@@ -32,7 +32,7 @@ struct assembled_transaction {
 };
 
 /// What a whole transaction commits, in every database that it touches, ready to be installed.
-class prepared_transaction {
+class QUORLITE_API prepared_transaction {
  public:
   prepared_transaction();
   prepared_transaction(const prepared_transaction&) = delete;

@@ -16,7 +16,7 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// A command, or why the entry holds none. Views point into the entry.
-class decoded_entry {
+class QUORLITE_API decoded_entry {
  public:
   /// @param entry borrowed for as long as this lives
   decoded_entry(bytes_view entry, std::uint64_t lock_byte);

@@ -47,7 +47,7 @@ struct restored_state;
 /// change of committed or uncommitted versions. It is a leaf for callers: adapters may hold their
 /// own locks while they call in, and nothing is called out with it held (signals are raised under
 /// it; they call nobody). What is said under it (machine_lock::say) is told after it.
-class machine_state {
+class QUORLITE_API machine_state {
  public:
   using row = std::shared_ptr<proposal>;
   using stores = std::vector<std::shared_ptr<page_store>>;

@@ -19,12 +19,12 @@ class stored_base;
 
 /// The native snapshot of a state. It keeps the pins; nothing of it is copied.
 /// @returns errc::too_large if the state has more than a snapshot can tell
-[[nodiscard]] QUORLITE_DECL result<std::unique_ptr<snapshot_reader>> snapshot_of(
+[[nodiscard]] QUORLITE_API QUORLITE_DECL result<std::unique_ptr<snapshot_reader>> snapshot_of(
     pinned_state&& state, std::uint64_t lock_byte);
 
 /// A restore beside the present state. It is a staged_restore, for machine_state::install().
 /// @param owner who may install it @param base takes the pages @returns errors of the storage
-[[nodiscard]] QUORLITE_DECL result<std::unique_ptr<snapshot_stage>> stage_restore(
+[[nodiscard]] QUORLITE_API QUORLITE_DECL result<std::unique_ptr<snapshot_stage>> stage_restore(
     const void* owner, stored_base& base, const fsm_options& options);
 
 }  // namespace detail

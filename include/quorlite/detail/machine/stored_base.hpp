@@ -30,7 +30,7 @@ class restore_target;
 class staged_base;
 
 /// What a start finds in the storage.
-struct loaded_base {
+struct QUORLITE_API loaded_base {
   loaded_base();
   loaded_base(loaded_base&& other) noexcept;
   ~loaded_base();
@@ -50,7 +50,7 @@ using stored_databases = std::map<std::string, stored_database, std::less<>>;
 
 /// Every call blocks on the storage. One at a time, but begin_restore(), which may be called
 /// whenever load() was.
-class stored_base {
+class QUORLITE_API stored_base {
  public:
   /// @param storage outlives every page store that was loaded from it
   stored_base(storage_port& storage, std::uint64_t lock_byte, std::shared_ptr<memory_gauge> gauge,

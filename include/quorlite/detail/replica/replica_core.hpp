@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "quorlite/config.hpp"
+#include "quorlite/connection.hpp"
 #include "quorlite/detail/commit/proposer.hpp"
 #include "quorlite/detail/core/consensus_port.hpp"
 #include "quorlite/detail/machine/flush_port.hpp"

@@ -15,7 +15,7 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// Lives on the stack of its caller, who waits. The one who runs it may be another thread.
-class write_task {
+class QUORLITE_API write_task {
  public:
   write_task() = default;
   write_task(const write_task&) = delete;

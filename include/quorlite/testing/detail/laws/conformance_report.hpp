@@ -34,7 +34,7 @@ struct law_finding {
 };
 
 /// Collects findings. One thread at a time. Derive from it to hear each finding as it comes.
-class conformance_report {
+class QUORLITE_API conformance_report {
  public:
   virtual ~conformance_report() = default;
 
@@ -87,7 +87,7 @@ class conformance_report {
 
 /// The checks of one law: reports once, when it goes: failed with the first broken expectation,
 /// passed if there was none. Without a single expectation it reports nothing.
-class law_check {
+class QUORLITE_API law_check {
  public:
   law_check(conformance_report& report, std::string_view law, std::string_view sentence)
       : report_(report), law_(law), sentence_(sentence) {}

@@ -55,7 +55,7 @@ struct recorded_entry {
 ///
 /// A payload names its proposal: it begins with the token, eight bytes, lowest first. Payloads too
 /// short for that, or made by somebody else, are only compared between servers.
-class consensus_ledger {
+class QUORLITE_API consensus_ledger {
  public:
   /// @param entry_terms what the adapter declares: terms in entries mean something
   explicit consensus_ledger(bool entry_terms) : entry_terms_(entry_terms) {}

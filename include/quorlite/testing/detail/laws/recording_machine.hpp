@@ -23,7 +23,7 @@ namespace detail {
 
 /// One server's machine. Any thread, as its base class says; the rest (hooks, questions) from any
 /// thread too.
-class recording_machine final : public state_machine {
+class QUORLITE_API recording_machine final : public state_machine {
  public:
   /// @param disk where it starts: what a former machine of this server had made durable
   recording_machine(std::size_t server, consensus_ledger& ledger, consensus_abilities abilities,

@@ -17,7 +17,7 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// Another content than sample_content: one name in common, with another page size and fewer pages.
-[[nodiscard]] QUORLITE_DECL model_content other_content(std::uint64_t index);
+[[nodiscard]] QUORLITE_API QUORLITE_DECL model_content other_content(std::uint64_t index);
 
 /// D14: after publish there is the stage, whole, and nothing else.
 template <storage_harness H>

@@ -41,7 +41,7 @@ concept storage_harness = storage<typename H::storage_type> &&
 
 /// What one database should hold. A page is known by the seed of its image; pages without one were
 /// never written.
-struct model_database {
+struct QUORLITE_API model_database {
   std::uint32_t page_size = 4096;
   std::uint64_t page_count = 0;
   std::uint64_t version = 0;
@@ -62,8 +62,8 @@ struct model_content {
 
 /// The image that `seed` stands for; another one for each page and each seed, without a repeated
 /// block.
-[[nodiscard]] QUORLITE_DECL bytes page_image(std::uint64_t seed, std::uint32_t number,
-                                             std::uint32_t page_size);
+[[nodiscard]] QUORLITE_API QUORLITE_DECL bytes page_image(std::uint64_t seed, std::uint32_t number,
+                                                          std::uint32_t page_size);
 
 /// Writes the pages of `next` that `old` has not, in two calls, so that the storage meets more than
 /// one.
@@ -90,7 +90,7 @@ template <class Writer, class Database>
 }
 
 /// A base position with the memory that it views.
-class model_position {
+class QUORLITE_API model_position {
  public:
   explicit model_position(const model_content& content);
   [[nodiscard]] base_position view() const noexcept {
@@ -106,9 +106,9 @@ class model_position {
 
 /// What a flush that knows the page size `page_size` finds under a name: nothing if it must begin
 /// anew.
-[[nodiscard]] QUORLITE_DECL model_database before_flush(const model_content& old,
-                                                        const std::string& name,
-                                                        std::uint32_t page_size);
+[[nodiscard]] QUORLITE_API QUORLITE_DECL model_database before_flush(const model_content& old,
+                                                                     const std::string& name,
+                                                                     std::uint32_t page_size);
 
 /// Moves `storage` from one content to the next: begins a flush and writes all that differs. A
 /// database whose page size changes is begun anew.
@@ -205,8 +205,8 @@ template <class S>
 }
 
 /// What differs between a recovery and the model; empty if nothing does.
-[[nodiscard]] QUORLITE_DECL std::string difference_in_position(const recovery& found,
-                                                               const model_content& content);
+[[nodiscard]] QUORLITE_API QUORLITE_DECL std::string difference_in_position(
+    const recovery& found, const model_content& content);
 
 /// Both of the above, after reopening. `ahead` must equal `at` where nothing was left unfinished.
 template <storage_harness H>
@@ -226,7 +226,8 @@ template <storage_harness H>
 }
 
 /// A content with two databases of several pages, standing at `index`.
-[[nodiscard]] QUORLITE_DECL model_content sample_content(std::uint64_t index, std::uint64_t seed);
+[[nodiscard]] QUORLITE_API QUORLITE_DECL model_content sample_content(std::uint64_t index,
+                                                                      std::uint64_t seed);
 
 }  // namespace detail
 }  // namespace QUORLITE_ABI

@@ -53,7 +53,9 @@ struct harness_pace {
 template <class Adapter>
 class threaded_harness {
  public:
+  /// What the suite asks for by this name.
   using adapter_type = Adapter;
+  /// Makes the adapter of one server.
   using maker = std::function<std::unique_ptr<Adapter>(std::size_t server)>;
 
   /// @param make is first called when a server is first looked at, so it may use members of yours
@@ -62,8 +64,10 @@ class threaded_harness {
   threaded_harness(const threaded_harness&) = delete;
   threaded_harness& operator=(const threaded_harness&) = delete;
 
+  /// Servers, whether they run or not.
   [[nodiscard]] std::size_t size() const noexcept { return servers_.size(); }
 
+  /// The adapter of a server, made if there is none yet.
   [[nodiscard]] Adapter& node(std::size_t server) {
     one& it = servers_[server];
     if (it.adapter == nullptr) {
@@ -72,11 +76,13 @@ class threaded_harness {
     return *it.adapter;
   }
 
+  /// Starts it with this machine. @returns what the adapter's start() does
   std::error_code start(std::size_t server, state_machine& machine) {
     servers_[server].between = std::make_unique<muted_machine>(machine);
     return node(server).start(*servers_[server].between);
   }
 
+  /// Ends it without another call into its machine.
   void crash(std::size_t server) {
     servers_[server].between->mute();
     node(server).stop();
@@ -88,8 +94,10 @@ class threaded_harness {
     return start(server, machine);
   }
 
+  /// Lets the cluster's own threads work for a while. Blocks.
   void pump() { std::this_thread::sleep_for(pace_.quiet); }
 
+  /// Blocks until the condition holds. @returns false: not within pace.timeout
   template <class Condition>
   bool run_until(Condition condition) {
     const auto end = std::chrono::steady_clock::now() + pace_.timeout;

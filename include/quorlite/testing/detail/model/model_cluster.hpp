@@ -30,7 +30,7 @@ namespace detail {
 
 /// All servers, and their engine. What is virtual is a step that one can get wrong: the tests of
 /// the suite do, one at a time, and see which law says so.
-class model_cluster {
+class QUORLITE_API model_cluster {
  public:
   /// @param threaded false: clients that wait make the steps; true: a thread makes them, see
   ///   model_harness.hpp

@@ -65,7 +65,7 @@ class model_harness {
 };
 
 /// The same cluster, driven by a thread of its own, as engines with threads are.
-class threaded_model_harness {
+class QUORLITE_API threaded_model_harness {
  public:
   using adapter_type = model_consensus;
   static constexpr harness_faults faults{

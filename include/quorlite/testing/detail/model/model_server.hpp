@@ -24,7 +24,7 @@ class model_cluster;
 
 /// The adapter of one server: all it does is to pass on, for the cluster is the engine. Any thread,
 /// if the cluster's simulation runs in a thread of its own.
-class model_consensus {
+class QUORLITE_API model_consensus {
  public:
   static constexpr consensus_abilities abilities{.entry_terms = true,
                                                  .contiguous = true,

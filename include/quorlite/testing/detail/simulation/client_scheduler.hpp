@@ -21,7 +21,7 @@ class client_scheduler;
 
 /// The flag that simulated clients wait for: sticky, any number may wait. Whoever waits inside it
 /// keeps it alive. Not for real threads: in a simulation one thing happens at a time.
-class client_signal {
+class QUORLITE_API client_signal {
  public:
   client_signal() = default;
   client_signal(const client_signal&) = delete;
