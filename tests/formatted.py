@@ -12,7 +12,6 @@ import sys
 
 import tidy
 
-SUFFIXES = {".hpp", ".ipp", ".cpp", ".h"}
 VERSION = "14"
 SKIPPED = 77  # what Meson takes as "skipped"
 PROCESSES = 2
@@ -50,7 +49,7 @@ def main() -> int:
     if program is None:
         print(f"skipped: needs clang-format {VERSION} (package clang-format-{VERSION})")
         return 1 if options.required else SKIPPED
-    files = [f for f in tidy.source_files(options.root) if pathlib.PurePath(f).suffix in SUFFIXES]
+    files = [f for f in tidy.source_files(options.root) if f.endswith(tuple(tidy.CPP_SUFFIXES))]
     if len(files) < 100:
         print(f"only {len(files)} sources below {options.root}: is it the top of the tree?")
         return 1
@@ -61,7 +60,8 @@ def main() -> int:
     for _, output in results:
         sys.stdout.write(output)
     failed = any(status != 0 for status, _ in results)
-    print(f"{len(files)} files" + ("; python3 tests/formatted.py --fix lays them out" if failed else ""))
+    remedy = "; python3 tests/formatted.py --fix lays them out"
+    print(f"{len(files)} files{remedy if failed else ''}")
     return 1 if failed else 0
 
 

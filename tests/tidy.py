@@ -28,6 +28,7 @@ NOT_IN_LAYERS = {
 }
 
 CODE_SUFFIXES = {".hpp", ".ipp", ".cpp", ".h", ".in", ".py", ".sh", ".build"}
+CPP_SUFFIXES = {".hpp", ".ipp", ".cpp", ".h"}
 STYLED_FOLDERS = ("include", "tests", "benchmarks", "docs/examples")
 
 # Spelled in two parts, so that this file does not contain them.
@@ -150,6 +151,33 @@ def check_interfaces(path: str, code: str) -> None:
                 line_of(code, head.start("name")),
                 f"{head['name']} has {lines} lines of declarations",
                 f"divide it by its nouns: at most {INTERFACE_LINES}",
+            )
+
+
+# What changes something when it is evaluated: assignments, ++ and --, calls of C (::f, raft_f),
+# and members that say by their name that they change what they are called on.
+CHANGES = re.compile(
+    r"\+\+|--|(?<![=!<>])=(?!=)|\bnew\b|\bdelete\b|(?<![\w>])::[a-z]\w*\s*\(|\braft_\w+\s*\(|"
+    r"\b(?:assign|clear|close|commit|drop|emplace\w*|erase|exchange|extract|fetch_\w+|insert\w*|"
+    r"open|pop\w*|publish|push\w*|read|release|reserve|reset|resize|run(?:_\w+)?|settle|start|stop|"
+    r"store|swap|take\w*|try_emplace|write)\s*\("
+)
+
+
+def check_assertions(path: str, code: str) -> None:
+    """An assertion asks and changes nothing: whoever reads it must be able to leave it out."""
+    for use in re.finditer(r"(?<!define )\bQUORLITE_ASSERT\(", code):
+        depth, end = 1, use.end()
+        while end < len(code) and depth > 0:
+            depth += {"(": 1, ")": -1}.get(code[end], 0)
+            end += 1
+        change = CHANGES.search(code, use.end(), end - 1)
+        if change is not None:
+            report(
+                path,
+                line_of(code, change.start()),
+                f"an assertion changes something: {change.group(0)}",
+                "do it first, assert what came of it",
             )
 
 
@@ -451,6 +479,8 @@ def check_all(root: pathlib.Path) -> list[str]:
         suffix = pathlib.PurePath(path).suffix
         if path.startswith(STYLED_FOLDERS) and suffix in CODE_SUFFIXES:
             check_form(path, text)
+        if suffix in CPP_SUFFIXES:
+            check_assertions(path, without_literals(without_comments(text)))
         if is_shell(path, text):
             check_shell(root, path)
     check_include_tree(root, files)
