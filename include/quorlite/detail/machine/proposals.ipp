@@ -175,7 +175,7 @@ QUORLITE_DECL void proposal_table::doubt(const row& doubted, settle_reason why) 
 
 QUORLITE_DECL void proposal_table::hand_over(const row& proposed) {
   proposed->handed_over = true;
-  if (proposed->lost && by_id_.count(proposed->id) != 0) {
+  if (proposed->lost && by_id_.contains(proposed->id)) {
     answer_lost(proposed, proposed->why == settle_reason::none ? settle_reason::leadership_lost
                                                                : proposed->why);
   }

@@ -177,6 +177,7 @@ QUORLITE_DECL void fiber_engine::retire(fiber& self) {
 
 QUORLITE_DECL void fiber_engine::enter(unsigned high, unsigned low) {
   const std::uint64_t address = (std::uint64_t{high} << 32U) | low;
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): makecontext passes ints only
   auto& engine = *reinterpret_cast<fiber_engine*>(static_cast<std::uintptr_t>(address));
   fiber& self = *engine.running_;
   engine.arrive(self);
