@@ -184,7 +184,7 @@ TEST_CASE("pages that a commit adds without carrying them are zeros, those beyon
   CHECK(image[3 * 512] == std::byte{0});  // not what it was before the shrink
 }
 
-TEST_CASE("W3: one txid on two databases is two transactions, and an undo of both is refused") {
+TEST_CASE("one txid on two databases is two transactions, and an undo of both is refused (W3)") {
   opened m;
   m.apply(open("u.db"));
   batch other{5, "u.db", 512, {plain(1, 7)}, 0, era::v2};
@@ -201,7 +201,7 @@ TEST_CASE("W3: one txid on two databases is two transactions, and an undo of bot
   CHECK(m.image("t.db")[0] == std::byte{2});
 }
 
-TEST_CASE("W7, W10: a second open and a checkpoint in mid-transaction change nothing") {
+TEST_CASE("a second open and a checkpoint in mid-transaction change nothing (W7, W10)") {
   opened m;
   m.apply(frames(part(2, {plain(1, 1)})));
   m.apply(open("t.db"));
@@ -211,7 +211,7 @@ TEST_CASE("W7, W10: a second open and a checkpoint in mid-transaction change not
   CHECK(refused(m) == 0);
 }
 
-TEST_CASE("W12, W13: what stopped go-dqlite's process is refused, and the log goes on") {
+TEST_CASE("what stopped go-dqlite's process is refused, and the log goes on (W12, W13)") {
   opened m;
   m.apply(frames(part(2, {plain(1, 1), plain(2, 1)}, 2)));
   must_refuse(m, codec_test::from_text("garbage"));

@@ -225,7 +225,7 @@ void check_records(std::string_view golden, std::uint64_t index,
 
 }  // namespace
 
-TEST_CASE("Golden snapshots: no database, one, two, an empty one") {
+TEST_CASE("golden snapshots: no database, one, two, an empty one") {
   const bytes first = from_text("DB");
   const bytes second = from_text("DB2");
   const bytes wal = from_text("W");
@@ -235,7 +235,7 @@ TEST_CASE("Golden snapshots: no database, one, two, an empty one") {
   check_records(golden_empty, 0x0102030405060708U, {{{}, {}, "test.db"}});
 }
 
-TEST_CASE("Golden snapshots of real databases are parsed and written") {
+TEST_CASE("golden snapshots of real databases are parsed and written") {
   database_list none;
   REQUIRE_FALSE(parse_databases(from_hex(golden_none), none));
   CHECK(none.databases.empty());
@@ -254,7 +254,7 @@ TEST_CASE("Golden snapshots of real databases are parsed and written") {
 }
 
 // go-dqlite could restore exactly one database: W2.
-TEST_CASE("Snapshots of one, two and many databases, with and without a WAL part") {
+TEST_CASE("snapshots of one, two and many databases, with and without a WAL part") {
   const temporary_directory folder;
   const auto page_size = GENERATE(512U, 4096U, 65536U);
   CAPTURE(page_size);
@@ -303,7 +303,7 @@ TEST_CASE("Snapshots of one, two and many databases, with and without a WAL part
   }
 }
 
-TEST_CASE("A snapshot that we wrote is restored to the byte") {
+TEST_CASE("a snapshot that we wrote is restored to the byte") {
   const temporary_directory folder;
   const database_files files = two_transactions(1024);
   const bytes folded = wal_test::what_sqlite_recovers(folder, files).value();
@@ -313,7 +313,7 @@ TEST_CASE("A snapshot that we wrote is restored to the byte") {
   CHECK(written_again(list) == snapshot);
 }
 
-TEST_CASE("The summary tells how far a WAL part counted") {
+TEST_CASE("the summary tells how far a WAL part counted") {
   const database_files files = two_transactions(512, true);
   const auto summary_of = [&](bytes_view wal) {
     database_list list;
@@ -331,7 +331,7 @@ TEST_CASE("The summary tells how far a WAL part counted") {
   CHECK(summary_of({}).state == wal_state::absent);
 }
 
-TEST_CASE("Pieces of any size give the same databases") {
+TEST_CASE("pieces of any size give the same databases") {
   const database_files files = two_transactions(512, true);
   const bytes snapshot = snapshot_of(
       3, {{files.database, files.wal, "a"}, {{}, {}, "b"}, {files.database, files.wal, "c"}});
@@ -350,7 +350,7 @@ TEST_CASE("Pieces of any size give the same databases") {
   }
 }
 
-TEST_CASE("A snapshot cut anywhere but between two records is refused") {
+TEST_CASE("a snapshot cut anywhere but between two records is refused") {
   const database_files files = two_transactions(512);
   const std::vector<record_parts> records{
       {files.database, files.wal, "first"}, {{}, {}, "second"}, {files.database, {}, "third"}};
@@ -368,7 +368,7 @@ TEST_CASE("A snapshot cut anywhere but between two records is refused") {
   }
 }
 
-TEST_CASE("A flipped bit is refused, or changes what SQLite would see") {
+TEST_CASE("a flipped bit is refused, or changes what SQLite would see") {
   const temporary_directory folder;
   const database_files files = two_transactions(512);
   const bytes snapshot = snapshot_of(3, {{files.database, files.wal, "a"}});
@@ -396,7 +396,7 @@ TEST_CASE("A flipped bit is refused, or changes what SQLite would see") {
   }
 }
 
-TEST_CASE("Sizes that are declared cost nothing") {
+TEST_CASE("sizes that are declared cost nothing") {
   const auto with_size = [](std::string_view database_size) {
     return from_hex("0700000000000000" + std::string{database_size} + "53514c69");
   };
@@ -409,7 +409,7 @@ TEST_CASE("Sizes that are declared cost nothing") {
   CHECK(refusal(from_hex("07000000000000000000000000000000ffffffffffffff7f00")) == too_large);
 }
 
-TEST_CASE("Names that are not ours are refused") {
+TEST_CASE("names that are not ours are refused") {
   const auto with_name = [](std::string_view name) {
     return refusal(snapshot_of(1, {{{}, {}, name}}));
   };
@@ -424,7 +424,7 @@ TEST_CASE("Names that are not ours are refused") {
         make_error_code(errc::malformed));
 }
 
-TEST_CASE("At most limits::databases of them") {
+TEST_CASE("at most limits::databases of them") {
   std::vector<std::string> names;
   for (std::size_t i = 0; i <= limits::databases; ++i) {
     names.push_back("d" + std::to_string(i));
@@ -438,7 +438,7 @@ TEST_CASE("At most limits::databases of them") {
   CHECK(refusal(snapshot_of(1, records)) == make_error_code(errc::too_large));
 }
 
-TEST_CASE("Database parts that are no SQLite file are refused") {
+TEST_CASE("database parts that are no SQLite file are refused") {
   const auto malformed = make_error_code(errc::malformed);
   const database_files files = two_transactions(512);
   const auto with = [](const bytes& database) {
@@ -490,7 +490,7 @@ TEST_CASE("WAL parts that SQLite would not read, or would lose a database over, 
   CHECK(with(files.database, no_database) == malformed);
 }
 
-TEST_CASE("Pages that a WAL adds without carrying them are zeros, and few") {
+TEST_CASE("pages that a WAL adds without carrying them are zeros, and few") {
   const database_files files = two_transactions(512);
   bytes wal = files.wal;
   const std::size_t last = wal.size() - 536;
@@ -516,7 +516,7 @@ TEST_CASE("Pages that a WAL adds without carrying them are zeros, and few") {
   CHECK(smaller.databases[0].page_count == 1);
 }
 
-TEST_CASE("The lock page is left out, and written as zeros") {
+TEST_CASE("the lock page is left out, and written as zeros") {
   constexpr std::uint64_t lock_byte = 512;  // page 2 of 512 bytes
   const database_files files = two_transactions(512);
   const temporary_directory folder;
@@ -541,7 +541,7 @@ TEST_CASE("The lock page is left out, and written as zeros") {
   CHECK(page == bytes(512));
 }
 
-TEST_CASE("Any range of a written snapshot has the bytes of the whole") {
+TEST_CASE("any range of a written snapshot has the bytes of the whole") {
   snapshot_header header;
   header.at.index = log_index{77};
   header.databases = {{"a", 512, 3, {}, 1}, {"b", 0, 0, {}, 0}, {"c.db", 1024, 2, {}, 1}};
@@ -575,7 +575,7 @@ TEST_CASE("Any range of a written snapshot has the bytes of the whole") {
   CHECK(layout->read(15, beyond, failing) == make_error_code(errc::storage_broken));
 }
 
-TEST_CASE("Headers that the format cannot hold are refused") {
+TEST_CASE("headers that the format cannot hold are refused") {
   const auto with = [](const auto& change) {
     snapshot_header header;
     header.databases = {{"a", 512, 3, {}, 1}, {"b", 0, 0, {}, 0}};
@@ -592,7 +592,7 @@ TEST_CASE("Headers that the format cannot hold are refused") {
         make_error_code(errc::unsupported));
 }
 
-TEST_CASE("An error of the sink ends the parse for good") {
+TEST_CASE("an error of the sink ends the parse for good") {
   const database_files files = two_transactions(512);
   const bytes snapshot = snapshot_of(1, {{files.database, files.wal, "a"}});
   snapshot_parser parser;

@@ -83,7 +83,7 @@ TEST_CASE("a snapshot of no database, and one of an empty database, are read and
   CHECK((m.seed_snapshot() == from_hex(golden)));
 }
 
-TEST_CASE("W2: snapshots of one, two and many databases, in any order, with and without a WAL") {
+TEST_CASE("snapshots of one, two and many databases, in any order, with and without a WAL (W2)") {
   const std::size_t count = GENERATE(1U, 2U, 9U);
   std::vector<std::pair<std::string, wal_test::database_files>> records;
   std::map<std::string, bytes> images;
@@ -153,7 +153,7 @@ TEST_CASE("a snapshot in the middle of the log and the rest of it give what the 
   CHECK((m.image("a.db") == made.image()));
 }
 
-TEST_CASE("I8: a snapshot cut anywhere but between records is refused, and nothing is lost") {
+TEST_CASE("a snapshot cut anywhere but between records is refused, and nothing is lost (I8)") {
   const made_database one("a.db");
   const made_database two("b.db");
   const bytes first = snapshot_of(50, {{"a.db", both_parts(one)}});
@@ -173,7 +173,7 @@ TEST_CASE("I8: a snapshot cut anywhere but between records is refused, and nothi
   REQUIRE_FALSE(m.restore(whole));
 }
 
-TEST_CASE("I8: what is no SQLite file, or is damaged where it can be seen, is refused") {
+TEST_CASE("what is no SQLite file, or is damaged where it can be seen, is refused (I8)") {
   const made_database made("a.db");
   const wal_test::database_files files = both_parts(made);
   must_refuse(from_hex("0700000000000000"
@@ -220,7 +220,8 @@ TEST_CASE("a snapshot of go-dqlite cannot be written while a transaction waits f
   CHECK(m.seed_snapshot().size() == 8 + 16 + 512 + 7);
 }
 
-TEST_CASE("W6: a restore takes everything away that was there, frames that wait and outcomes too") {
+TEST_CASE(
+    "a restore takes everything away that was there, frames that wait and outcomes too (W6)") {
   used_machine m;
   REQUIRE(m->outcome_of({term{0}, 1}) == transaction_outcome::committed);
   const made_database made("a.db");

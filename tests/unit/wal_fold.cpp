@@ -61,7 +61,7 @@ void check_same(const temporary_directory& folder, const database_files& files,
 
 }  // namespace
 
-TEST_CASE("A WAL of several transactions gives the database that SQLite recovers") {
+TEST_CASE("a WAL of several transactions gives the database that SQLite recovers") {
   const auto page_size = GENERATE(512U, 1024U, 4096U, 65536U);
   CAPTURE(page_size);
   const temporary_directory folder;
@@ -77,7 +77,7 @@ TEST_CASE("A WAL of several transactions gives the database that SQLite recovers
   CHECK(fold.summary().uncommitted_bytes == 0);
 }
 
-TEST_CASE("Frames of a transaction that is not committed do not count") {
+TEST_CASE("frames of a transaction that is not committed do not count") {
   const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
@@ -97,7 +97,7 @@ TEST_CASE("Frames of a transaction that is not committed do not count") {
   check_same(folder, db.files(), 512);
 }
 
-TEST_CASE("Frames of an earlier round of the WAL do not count") {
+TEST_CASE("frames of an earlier round of the WAL do not count") {
   const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
@@ -113,7 +113,7 @@ TEST_CASE("Frames of an earlier round of the WAL do not count") {
   CHECK(fold.summary().commits == 1);
 }
 
-TEST_CASE("A database that shrinks and grows again within one WAL") {
+TEST_CASE("a database that shrinks and grows again within one WAL") {
   const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
@@ -129,7 +129,7 @@ TEST_CASE("A database that shrinks and grows again within one WAL") {
   check_same(folder, shrunk, 512);
 }
 
-TEST_CASE("Checksums of either byte order count") {
+TEST_CASE("checksums of either byte order count") {
   const temporary_directory folder;
   const wal_database db{1024};
   some_history(db);
@@ -145,7 +145,7 @@ TEST_CASE("Checksums of either byte order count") {
   }
 }
 
-TEST_CASE("A WAL cut anywhere ends with its last whole commit") {
+TEST_CASE("a WAL cut anywhere ends with its last whole commit") {
   const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
@@ -167,7 +167,7 @@ TEST_CASE("A WAL cut anywhere ends with its last whole commit") {
   }
 }
 
-TEST_CASE("A flipped bit ends the WAL where SQLite ends it") {
+TEST_CASE("a flipped bit ends the WAL where SQLite ends it") {
   const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
@@ -185,7 +185,7 @@ TEST_CASE("A flipped bit ends the WAL where SQLite ends it") {
   }
 }
 
-TEST_CASE("Pieces of any size give the same") {
+TEST_CASE("pieces of any size give the same") {
   const wal_database db{512};
   some_history(db);
   spill(db);
@@ -197,7 +197,7 @@ TEST_CASE("Pieces of any size give the same") {
   }
 }
 
-TEST_CASE("A right header of another version or page size is an error") {
+TEST_CASE("a right header of another version or page size is an error") {
   const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
@@ -219,7 +219,7 @@ TEST_CASE("A right header of another version or page size is an error") {
   CHECK(nothing.summary().state == wal_state::absent);
 }
 
-TEST_CASE("Page sizes that SQLite does not have make no WAL") {
+TEST_CASE("page sizes that SQLite does not have make no WAL") {
   const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
@@ -235,7 +235,7 @@ TEST_CASE("Page sizes that SQLite does not have make no WAL") {
   }
 }
 
-TEST_CASE("Frames of page 0 end the WAL, checksum or not") {
+TEST_CASE("frames of page 0 end the WAL, checksum or not") {
   const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
@@ -245,7 +245,7 @@ TEST_CASE("Frames of page 0 end the WAL, checksum or not") {
   check_same(folder, files, 512);
 }
 
-TEST_CASE("Random bytes are taken as they come") {
+TEST_CASE("random bytes are taken as they come") {
   generator random{99};
   for (int i = 0; i < 2000; ++i) {
     bytes wal = random.some_bytes(random.below(4000));
