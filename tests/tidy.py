@@ -418,6 +418,17 @@ def check_configured(files: list[str], configured: list[str]) -> None:
                     report(path, 1, "is not compiled yet", "run `meson setup --reconfigure BUILD`")
 
 
+# A word with a capital that is no name like SQLite or WAL, or labels such as "W7, W10:".
+NO_SENTENCE = re.compile(r"[A-Z][a-z]*(?![\w])|(?:[A-Z]?\d+(?:\.\d+)?(?:, | to | and )?)+: ")
+
+
+def check_test_names(path: str, text: str) -> None:
+    for case in re.finditer(r'\bTEST_CASE\(\s*"((?:\\.|[^"\\])*)"', text):
+        if NO_SENTENCE.match(case.group(1)):
+            remedy = "begin with a small letter, and end with the label: … (W7)"
+            report(path, line_of(text, case.start()), f'a test called "{case.group(1)}"', remedy)
+
+
 def check_version(root: pathlib.Path) -> None:
     path = "include/quorlite/version.hpp"
     text = read(root, path)
@@ -481,6 +492,7 @@ def check_all(root: pathlib.Path) -> list[str]:
             check_form(path, text)
         if suffix in CPP_SUFFIXES:
             check_assertions(path, without_literals(without_comments(text)))
+            check_test_names(path, text)
         if is_shell(path, text):
             check_shell(root, path)
     check_include_tree(root, files)
