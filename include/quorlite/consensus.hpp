@@ -176,9 +176,9 @@ class state_machine {
 
   /// Makes the state durable at least up to `upto` (or as far as it is applied). One at a time;
   /// others wait.
-  /// @returns nothing: so much is durable, or nothing was due. errc::storage_full: nothing is lost,
-  ///   try again later. errc::storage_broken, errc::corrupt: the replica has halted with it.
-  ///   errc::halted: it had halted before
+  /// @returns nothing: so much is durable, or nothing was due. errc::storage_full or out_of_memory:
+  ///   nothing is lost, try again later. errc::storage_broken or corrupt: the replica has halted
+  ///   with it. errc::halted: it had halted before
   [[nodiscard]] virtual std::error_code flush(log_index upto) noexcept = 0;
 
  protected:

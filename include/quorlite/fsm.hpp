@@ -165,7 +165,7 @@ std::error_code fsm<Consensus, Storage>::load() {
 
 template <consensus Consensus, storage Storage>
 void fsm<Consensus, Storage>::leave_storage() noexcept {
-  board_->detach();
+  corruption_->detach();
   storage_.leave();
 }
 

@@ -112,9 +112,9 @@ class consensus_port_of final : public consensus_port {
   }
   void stop() noexcept override { engine_.stop(); }
   [[nodiscard]] signal_port* make_signal(signal_place& place) override {
-    // NOLINTNEXTLINE(misc-redundant-expression): so it is with a signal aligned to the utmost
-    if constexpr (alignof(signal) <= alignof(std::max_align_t) &&
-                  sizeof(signal) <= signal_place::size) {
+    // NOLINTNEXTLINE(misc-redundant-expression): it compares sizes, and some are just this
+    constexpr bool has_room = sizeof(signal) <= signal_place::size;
+    if constexpr (has_room && alignof(signal) <= alignof(std::max_align_t)) {
       return ::new (static_cast<void*>(place.bytes)) signal;
     } else {
       return new signal;

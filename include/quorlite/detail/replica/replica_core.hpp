@@ -46,7 +46,7 @@ class replica_core {
   [[nodiscard]] static result<std::shared_ptr<replica_core>> start(replica_models models,
                                                                    const replica_options& options);
 
-  replica_core(replica_models models, const replica_options& options);
+  replica_core(replica_models models, replica_options options);
   replica_core(const replica_core&) = delete;
   replica_core& operator=(const replica_core&) = delete;
   ~replica_core();
