@@ -21,12 +21,12 @@
 #include "quorlite/storage/memory.hpp"
 #include "support/started_replica.hpp"
 
-namespace crash {
+namespace quorlite::tests {
 
 /// A cluster of three, one of which is written down.
 class recorded_cluster {
  public:
-  using replica_type = quorlite::tests::started_replica<tapped_raft, memory_storage>;
+  using replica_type = started_replica<tapped_raft, memory_storage>;
 
   recorded_cluster(std::uint64_t seed, std::uint64_t snapshot_entries, std::size_t entry_bytes)
       : simulation_(
@@ -242,4 +242,4 @@ inline history record(const scenario& which, const variation& how) {
   return told;
 }
 
-}  // namespace crash
+}  // namespace quorlite::tests

@@ -13,7 +13,7 @@
 
 namespace {
 
-using namespace quorlite_tests;
+using namespace quorlite::tests;
 
 constexpr term one_term{1};
 

@@ -19,10 +19,6 @@
 #include "support/profile.hpp"
 #include "unit/codec_support.hpp"
 
-using codec_test::from_hex;
-using codec_test::from_text;
-using codec_test::generator;
-using codec_test::hex;
 using quorlite::bytes;
 using quorlite::bytes_view;
 using quorlite::errc;
@@ -35,6 +31,10 @@ using quorlite::detail::go_dqlite::end_command;
 using quorlite::detail::go_dqlite::frames_command;
 using quorlite::detail::go_dqlite::open_command;
 using quorlite::detail::go_dqlite::undo_command;
+using quorlite::tests::from_hex;
+using quorlite::tests::from_text;
+using quorlite::tests::generator;
+using quorlite::tests::hex;
 namespace go_dqlite = quorlite::detail::go_dqlite;
 namespace limits = quorlite::limits;
 
@@ -781,7 +781,7 @@ class loose_writer {
   generator* random_;
 };
 
-std::size_t property_cases() { return support::is_short_profile() ? 5000 : 100000; }
+std::size_t property_cases() { return quorlite::tests::is_short_profile() ? 5000 : 100000; }
 
 }  // namespace
 

@@ -15,10 +15,6 @@
 #include "unit/codec_support.hpp"
 #include "unit/wal_support.hpp"
 
-using codec_test::from_hex;
-using codec_test::from_text;
-using codec_test::generator;
-using codec_test::hex;
 using quorlite::bytes;
 using quorlite::bytes_span;
 using quorlite::bytes_view;
@@ -31,9 +27,13 @@ using quorlite::detail::go_dqlite::parsed_database;
 using quorlite::detail::go_dqlite::record_parts;
 using quorlite::detail::go_dqlite::snapshot_layout;
 using quorlite::detail::go_dqlite::snapshot_parser;
-using wal_test::database_files;
-using wal_test::temporary_directory;
-using wal_test::wal_database;
+using quorlite::tests::database_files;
+using quorlite::tests::from_hex;
+using quorlite::tests::from_text;
+using quorlite::tests::generator;
+using quorlite::tests::hex;
+using quorlite::tests::temporary_directory;
+using quorlite::tests::wal_database;
 namespace go_dqlite = quorlite::detail::go_dqlite;
 namespace limits = quorlite::limits;
 
@@ -262,7 +262,7 @@ TEST_CASE("snapshots of one, two and many databases, with and without a WAL part
   const database_files with_tail = two_transactions(page_size, true);
   const database_files other = two_transactions(1024);
   const auto recovered = [&](const database_files& files) {
-    return wal_test::what_sqlite_recovers(folder, files).value();
+    return quorlite::tests::what_sqlite_recovers(folder, files).value();
   };
   const bytes folded = recovered(with_wal);
   std::vector<record_parts> records{{with_wal.database, with_wal.wal, "w.db"},
@@ -306,7 +306,7 @@ TEST_CASE("snapshots of one, two and many databases, with and without a WAL part
 TEST_CASE("a snapshot that we wrote is restored to the byte") {
   const temporary_directory folder;
   const database_files files = two_transactions(1024);
-  const bytes folded = wal_test::what_sqlite_recovers(folder, files).value();
+  const bytes folded = quorlite::tests::what_sqlite_recovers(folder, files).value();
   const bytes snapshot = snapshot_of(9, {{folded, {}, "a"}, {{}, {}, "b"}, {folded, {}, "c"}});
   database_list list;
   REQUIRE_FALSE(parse_databases(snapshot, list));
@@ -390,7 +390,7 @@ TEST_CASE("a flipped bit is refused, or changes what SQLite would see") {
       const database_files damaged{files.database,
                                    {flipped.begin() + static_cast<std::ptrdiff_t>(wal_at),
                                     flipped.begin() + static_cast<std::ptrdiff_t>(wal_end)}};
-      REQUIRE(list.databases[0].image == wal_test::what_sqlite_recovers(folder, damaged));
+      REQUIRE(list.databases[0].image == quorlite::tests::what_sqlite_recovers(folder, damaged));
       REQUIRE(at >= wal_at + 32);  // a damaged header is not a matter of the tail
     }
   }
@@ -469,24 +469,24 @@ TEST_CASE("WAL parts that SQLite would not read, or would lose a database over, 
   };
   const auto malformed = make_error_code(errc::malformed);
   // SQLite throws the WAL of an empty database away, and all that it holds.
-  CHECK(wal_test::what_sqlite_recovers(folder, {{}, files.wal}) == bytes{});
+  CHECK(quorlite::tests::what_sqlite_recovers(folder, {{}, files.wal}) == bytes{});
   CHECK(with({}, files.wal) == malformed);
   CHECK(with({}, from_text("W")) == malformed);
 
   bytes damaged = files.wal;
   damaged[20] ^= std::byte{1};
-  CHECK(wal_test::what_sqlite_recovers(folder, {files.database, damaged}) == files.database);
+  CHECK(quorlite::tests::what_sqlite_recovers(folder, {files.database, damaged}) == files.database);
   CHECK(with(files.database, damaged) == make_error_code(errc::corrupt));
 
   const database_files other = two_transactions(1024);
   CHECK(with(files.database, other.wal) == malformed);
   bytes newer = files.wal;
-  wal_test::put_big_endian(newer, 4, 3007001);
-  wal_test::seal(newer, false);
+  quorlite::tests::put_big_endian(newer, 4, 3007001);
+  quorlite::tests::seal(newer, false);
   CHECK(with(files.database, newer) == malformed);
   bytes no_database = files.wal;
   no_database[32 + 24] ^= std::byte{1};  // page 1 of the WAL
-  wal_test::seal(no_database, false);
+  quorlite::tests::seal(no_database, false);
   CHECK(with(files.database, no_database) == malformed);
 }
 
@@ -495,11 +495,11 @@ TEST_CASE("pages that a WAL adds without carrying them are zeros, and few") {
   bytes wal = files.wal;
   const std::size_t last = wal.size() - 536;
   const auto with_count = [&](std::uint64_t count) {
-    wal_test::put_big_endian(wal, last + 4, static_cast<std::uint32_t>(count));
-    wal_test::seal(wal, true);
+    quorlite::tests::put_big_endian(wal, last + 4, static_cast<std::uint32_t>(count));
+    quorlite::tests::seal(wal, true);
     return snapshot_of(1, {{files.database, wal, "a"}});
   };
-  const std::uint64_t present = wal_test::big_endian_at(files.wal, last + 4);
+  const std::uint64_t present = quorlite::tests::big_endian_at(files.wal, last + 4);
   database_list list;
   REQUIRE_FALSE(parse_databases(with_count(present + 100), list));
   CHECK(list.databases[0].page_count == present + 100);
@@ -520,7 +520,7 @@ TEST_CASE("the lock page is left out, and written as zeros") {
   constexpr std::uint64_t lock_byte = 512;  // page 2 of 512 bytes
   const database_files files = two_transactions(512);
   const temporary_directory folder;
-  const bytes database = wal_test::what_sqlite_recovers(folder, files).value();
+  const bytes database = quorlite::tests::what_sqlite_recovers(folder, files).value();
   REQUIRE(database.size() >= 2 * 512);
   snapshot_parser parser{lock_byte};
   database_list list;

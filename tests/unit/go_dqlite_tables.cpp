@@ -24,9 +24,9 @@
 
 namespace {
 
-using namespace quorlite_tests;
+using namespace quorlite::tests;
 using enum transaction_state;
-using codec_test::from_hex;
+using quorlite::tests::from_hex;
 
 /// What a cell of go-dqlite is here.
 enum class kept : std::uint8_t {
@@ -533,7 +533,7 @@ TEST_CASE("every other entry (6.1 and 6.3)") {
           "refused and counted; the position moves on",
           [] {
             machine m;
-            CHECK(m.apply_next(codec_test::from_text("garbage"), first_term) ==
+            CHECK(m.apply_next(quorlite::tests::from_text("garbage"), first_term) ==
                   apply_result::applied);
             CHECK(m.refused() == 1);
           }},

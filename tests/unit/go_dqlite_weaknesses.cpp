@@ -30,9 +30,9 @@
 
 namespace {
 
-using namespace quorlite_tests;
-using codec_test::from_hex;
+using namespace quorlite::tests;
 using quorlite::detail::replica_access;
+using quorlite::tests::from_hex;
 using kind = ruling::kind;
 
 /// Of the only database there is.
@@ -379,7 +379,7 @@ TEST_CASE("a poisonous entry stops no replica, and a replica that differs stops 
   const auto first = leader.commit(pages_of("a.db"));
   const auto second = leader.commit(pages_of("a.db", 2));
   for (const bytes& poison :
-       {codec_test::from_text("garbage"), from_hex("22030a0131"), second.entries[0]}) {
+       {quorlite::tests::from_text("garbage"), from_hex("22030a0131"), second.entries[0]}) {
     CHECK(follower.apply_next(poison, first_term) == apply_result::applied);  // refused
   }
   CHECK(follower->counters().malformed == 2);
@@ -399,7 +399,7 @@ TEST_CASE("a poisonous entry stops no replica, and a replica that differs stops 
 TEST_CASE("what go-dqlite did not check is refused before anything is touched (W13)") {
   const auto frames = [](std::string_view content) {  // of transaction 5
     const std::string body = "0805" + std::string(content);
-    return "1a" + codec_test::hex(bytes{static_cast<std::byte>(body.size() / 2)}) + body;
+    return "1a" + quorlite::tests::hex(bytes{static_cast<std::byte>(body.size() / 2)}) + body;
   };
   const struct {
     std::string entry;
@@ -529,7 +529,7 @@ TEST_CASE("while one database waits for its quorum another one commits (W17)") {
 }
 
 TEST_CASE("what is committed stays so when this replica fails at it afterwards (W18)") {
-  quorlite_test::local_host host;
+  quorlite::tests::local_host host;
   vfs door{host, {.name = "vfs-w18"}};
   connection db = std::move(*open_connection(door, "a.db"));
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
