@@ -25,6 +25,9 @@
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
+
+class connection;
+
 namespace detail {
 
 /// The ports of the models, and the machine between them. `keeps` owns all of it.
