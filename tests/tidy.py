@@ -28,6 +28,7 @@ NOT_IN_LAYERS = {
 }
 
 CODE_SUFFIXES = {".hpp", ".ipp", ".cpp", ".h", ".in", ".py", ".sh", ".build", ".cmake"}
+CPP_SUFFIXES = {".hpp", ".ipp", ".cpp", ".h"}
 STYLED_FOLDERS = ("include", "tests", "benchmarks", "docs/examples", "packaging")
 
 # Spelled in two parts, so that this file does not contain them.
@@ -151,6 +152,33 @@ def check_interfaces(path: str, code: str) -> None:
                 line_of(code, head.start("name")),
                 f"{head['name']} has {lines} lines of declarations",
                 f"divide it by its nouns: at most {INTERFACE_LINES}",
+            )
+
+
+# What changes something when it is evaluated: assignments, ++ and --, calls of C (::f, raft_f),
+# and members that say by their name that they change what they are called on.
+CHANGES = re.compile(
+    r"\+\+|--|(?<![=!<>])=(?!=)|\bnew\b|\bdelete\b|(?<![\w>])::[a-z]\w*\s*\(|\braft_\w+\s*\(|"
+    r"\b(?:assign|clear|close|commit|drop|emplace\w*|erase|exchange|extract|fetch_\w+|insert\w*|"
+    r"open|pop\w*|publish|push\w*|read|release|reserve|reset|resize|run(?:_\w+)?|settle|start|stop|"
+    r"store|swap|take\w*|try_emplace|write)\s*\("
+)
+
+
+def check_assertions(path: str, code: str) -> None:
+    """An assertion asks and changes nothing: whoever reads it must be able to leave it out."""
+    for use in re.finditer(r"(?<!define )\bQUORLITE_ASSERT\(", code):
+        depth, end = 1, use.end()
+        while end < len(code) and depth > 0:
+            depth += {"(": 1, ")": -1}.get(code[end], 0)
+            end += 1
+        change = CHANGES.search(code, use.end(), end - 1)
+        if change is not None:
+            report(
+                path,
+                line_of(code, change.start()),
+                f"an assertion changes something: {change.group(0)}",
+                "do it first, assert what came of it",
             )
 
 
@@ -397,6 +425,17 @@ def check_configured(files: list[str], configured: list[str]) -> None:
                     report(path, 1, "is not compiled yet", "run `meson setup --reconfigure BUILD`")
 
 
+# A word with a capital that is no name like SQLite or WAL, or labels such as "W7, W10:".
+NO_SENTENCE = re.compile(r"[A-Z][a-z]*(?![\w])|(?:[A-Z]?\d+(?:\.\d+)?(?:, | to | and )?)+: ")
+
+
+def check_test_names(path: str, text: str) -> None:
+    for case in re.finditer(r'\bTEST_CASE\(\s*"((?:\\.|[^"\\])*)"', text):
+        if NO_SENTENCE.match(case.group(1)):
+            remedy = "begin with a small letter, and end with the label: … (W7)"
+            report(path, line_of(text, case.start()), f'a test called "{case.group(1)}"', remedy)
+
+
 def check_version(root: pathlib.Path) -> None:
     path = "include/quorlite/version.hpp"
     text = read(root, path)
@@ -460,6 +499,9 @@ def check_all(root: pathlib.Path) -> list[str]:
         suffix = pathlib.PurePath(path).suffix
         if path.startswith(STYLED_FOLDERS) and suffix in CODE_SUFFIXES:
             check_form(path, text)
+        if suffix in CPP_SUFFIXES:
+            check_assertions(path, without_literals(without_comments(text)))
+            check_test_names(path, text)
         if is_shell(path, text):
             check_shell(root, path)
         if suffix == ".md":

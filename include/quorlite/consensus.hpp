@@ -94,11 +94,12 @@ enum class settle_reason : std::uint8_t {
 
 /// A change of leadership, or news of who holds it.
 struct leadership {
-  quorlite::term term;  ///< of a gain: ours; of a loss: the one that is lost; of news: the leader's
-  bool leading =
-      false;  ///< true: propose(term, …) is open, and all entries of older terms are applied here
-  std::string_view
-      leader_hint;  ///< for redirects: opaque text, may be empty; valid during the call
+  /// Of a gain: ours; of a loss: the one that is lost; of news: the leader's
+  quorlite::term term;
+  /// True: propose(term, …) is open, and all entries of older terms are applied here
+  bool leading = false;
+  /// For redirects: opaque text, may be empty; valid during the call
+  std::string_view leader_hint;
 };
 
 /// A state of the machine, pinned. Any thread may read, several at once. Lives as long as you like,
@@ -165,7 +166,7 @@ class state_machine {
   // ---- any thread, at any time between start and stop, also from inside propose() and the strand
 
   /// The fate of a proposal, once per token. `committed` may come before or after the apply.
-  virtual void settled(proposal_token which, outcome how, settle_reason why) noexcept = 0;
+  virtual void settled(proposal_token token, outcome answer, settle_reason reason) noexcept = 0;
   /// Starts a restore beside the current state.
   [[nodiscard]] virtual result<std::unique_ptr<snapshot_stage>> begin_restore() noexcept = 0;
   /// The last entry, skip or snapshot that the state contains.
@@ -177,7 +178,9 @@ class state_machine {
 
   /// Makes the state durable at least up to `upto` (or as far as it is applied), but for parts of a
   /// transaction that wait for the rest: durable() says how far. One at a time; others wait.
-  /// @returns errc::storage_full (try again later) or errc::storage_broken (the replica halts)
+  /// @returns nothing: so much is durable, or nothing was due. errc::storage_full or out_of_memory:
+  ///   nothing is lost, try again later. errc::storage_broken or corrupt: the replica has halted
+  ///   with it. errc::halted: it had halted before
   [[nodiscard]] virtual std::error_code flush(log_index upto) noexcept = 0;
 
  protected:
@@ -202,13 +205,13 @@ class background_task {
 /// What an adapter declares, and is then held to at compile time. Name it `abilities`, static
 /// constexpr.
 struct consensus_abilities {
-  bool entry_terms =
-      false;  ///< apply() carries true terms: an unknown outcome can become "not applied"
+  /// apply() carries true terms: an unknown outcome can become "not applied"
+  bool entry_terms = false;
   bool contiguous = false;  ///< apply, skip and install together cover every index: a hole halts us
   bool read_barrier = false;         ///< linearizable reads without a log entry
   bool leadership_transfer = false;  ///< hand over to anyone fit
-  bool background_work =
-      false;  ///< runs the library's flushes; else the application calls maintain()
+  /// Runs the library's flushes; else the application calls maintain()
+  bool background_work = false;
 };
 
 /// Has `abilities`, as a constant.
@@ -220,9 +223,11 @@ concept declares_abilities = requires {
 
 /// C1 `start`: from here on the adapter may call the machine (also from inside start). An error:
 /// nothing was called and nothing will be. Another machine may be started after a stop; an adapter
-/// that cannot says an error. C2 `stop`: on return no call into the machine runs or will run, every
-/// unsettled proposal was settled, and a loss was announced if it was leading. Other members may be
-/// called at the same time, and later: a proposal that comes too late is settled not_applied.
+/// that cannot says an error.
+///
+/// C2 `stop`: on return no call into the machine runs or will run, every unsettled proposal was
+/// settled, and a loss was announced if it was leading. Other members may be called at the same
+/// time, and later: a proposal that comes too late is settled not_applied.
 template <class C>
 concept runs_a_state_machine = requires(C& consensus, state_machine& machine) {
   { consensus.start(machine) }
@@ -233,8 +238,9 @@ concept runs_a_state_machine = requires(C& consensus, state_machine& machine) {
 
 /// C3 `propose`: fenced by term, never blocks on a quorum, copies or consumes the bytes before it
 /// returns. Any thread, several at once. May call back (settled, even apply) before it returns.
-/// Every call is settled once. C4 `max_entry_bytes`: constant between start and stop; a larger
-/// proposal is settled too_large.
+/// Every call is settled once.
+///
+/// C4 `max_entry_bytes`: constant between start and stop; a larger proposal is settled too_large.
 template <class C>
 concept proposes = requires(C& consensus, const C& view, term expected, proposal_token token,
                             bytes_view entry) {

@@ -18,8 +18,8 @@ template <class T>
 using result = tl::expected<T, std::error_code>;
 
 /// Wraps an error for return from a function that gives a `result`.
-[[nodiscard]] inline tl::unexpected<std::error_code> fail(std::error_code why) noexcept {
-  return tl::unexpected<std::error_code>(why);
+[[nodiscard]] inline tl::unexpected<std::error_code> fail(std::error_code error) noexcept {
+  return tl::unexpected<std::error_code>(error);
 }
 
 /// What happened.
@@ -58,8 +58,8 @@ enum class errc : int {
   sqlite_failed,       ///< SQLite refused for a reason of its own
 };
 
-/// What the caller may conclude. Compare an error_code with it: `if (error == failure::not_applied)
-/// retry();`
+/// What the caller may conclude. Compare an error_code with it:
+/// `if (error == failure::not_applied) retry();`
 enum class failure : int {
   not_applied = 1,  ///< no replica has applied it or ever will: safe to run again
   outcome_unknown,  ///< it may be committed now or later: ask outcome(id) before running it again
@@ -82,16 +82,16 @@ enum class failure : int {
 }
 
 /// Wraps a code of ours for return from a function that gives a `result`.
-[[nodiscard]] inline tl::unexpected<std::error_code> fail(errc why) noexcept {
-  return tl::unexpected<std::error_code>(make_error_code(why));
+[[nodiscard]] inline tl::unexpected<std::error_code> fail(errc code) noexcept {
+  return tl::unexpected<std::error_code>(make_error_code(code));
 }
 
 /// Extended result codes that SQLite itself never makes. Their primary code is SQLITE_IOERR, which
 /// makes SQLite roll the transaction back; applications know the numbers from dqlite.
 inline constexpr int sqlite_not_leader = 10250;       ///< not applied
 inline constexpr int sqlite_outcome_unknown = 10506;  ///< it may have been applied
-/// An atomic commit of several databases found no room. Unlike plain SQLITE_BUSY it has
-/// rolled the transaction back: run all of it again.
+/// An atomic commit of several databases found no room. Unlike plain SQLITE_BUSY it has rolled the
+/// transaction back: run all of it again.
 inline constexpr int sqlite_busy_rolled_back = 10245;
 
 }  // namespace QUORLITE_ABI

@@ -1,11 +1,10 @@
 /// @file
 /// The replicated state machine: the one place where committed state changes.
 ///
-/// A leader's writers put versions on the heads of the databases
-/// and propose what they did; nothing of it is visible before consensus hands the entry back to
-/// `apply`, which then commits the version that is already there. Everybody else builds the same
-/// version from the entry. If leadership is lost, the heads are dropped; nothing that a reader saw
-/// has to be undone.
+/// A leader's writers put versions on the heads of the databases and propose what they did; nothing
+/// of it is visible before consensus hands the entry back to `apply`, which then commits the
+/// version that is already there. Everybody else builds the same version from the entry. If
+/// leadership is lost, the heads are dropped; nothing that a reader saw has to be undone.
 ///
 /// This template is the order of the steps, over any engine and any storage. The steps themselves
 /// depend on neither and are compiled once, in detail/machine: machine_state.hpp (what moves),
@@ -65,9 +64,10 @@ class fsm final : public state_machine, public detail::flush_port, private detai
   explicit fsm(Storage& storage, fsm_options options = {})
       : storage_(storage),
         state_(options, Consensus::abilities.entry_terms),
-        board_(std::make_shared<detail::corruption_report>(static_cast<damage_listener&>(*this))),
-        base_(storage_, options.lock_byte, state_.gauge(), board_) {}
-  ~fsm() { board_->detach(); }
+        corruption_(
+            std::make_shared<detail::corruption_report>(static_cast<damage_listener&>(*this))),
+        base_(storage_, options.lock_byte, state_.gauge(), corruption_) {}
+  ~fsm() { corruption_->detach(); }
 
   [[nodiscard]] std::error_code load() override;
   void leave_storage() noexcept override;
@@ -89,11 +89,13 @@ class fsm final : public state_machine, public detail::flush_port, private detai
 
   // ---- any thread
 
-  void settled(proposal_token which, outcome how, settle_reason why) noexcept override;
+  void settled(proposal_token token, outcome answer, settle_reason reason) noexcept override;
   [[nodiscard]] result<std::unique_ptr<snapshot_stage>> begin_restore() noexcept override;
   [[nodiscard]] log_position applied() const noexcept override;
   [[nodiscard]] log_position durable() const noexcept override;
+  /// Blocks on the storage, and on another flush that is under way.
   [[nodiscard]] std::error_code flush(log_index upto) noexcept override;
+  /// Blocks likewise. @returns as flush(); nothing if less than half of memory_bytes is dirty
   [[nodiscard]] std::error_code flush_if_crowded() noexcept override;
 
   /// Who leads, as the adapter told it last. A copy.
@@ -105,7 +107,9 @@ class fsm final : public state_machine, public detail::flush_port, private detai
   /// What is known of a transaction by its id. Exact on a replica that has applied an entry of a
   /// later term.
   [[nodiscard]] transaction_outcome outcome_of(transaction_id id) const;
-  /// The databases by name. Lives as long as the machine.
+  /// The names that this replica knows, and the store of each: for tools and tests that read pages
+  /// beside SQLite. Lives as long as the machine. A look-up takes the registry's own lock; the
+  /// committed states of a store are read without one.
   [[nodiscard]] detail::registry& databases() noexcept { return state_.databases(); }
   /// The plain part, for who proposes.
   [[nodiscard]] detail::machine_state& state() noexcept { return state_; }
@@ -143,7 +147,7 @@ class fsm final : public state_machine, public detail::flush_port, private detai
   detail::storage_port_of<Storage> storage_;
   detail::machine_state state_;
   std::atomic<bool> in_strand_{false};
-  std::shared_ptr<detail::corruption_report> board_;
+  std::shared_ptr<detail::corruption_report> corruption_;
   std::mutex flush_mutex_;
   detail::stored_base base_;  // under flush_mutex_, but for begin_restore()
 };
@@ -164,7 +168,7 @@ std::error_code fsm<Consensus, Storage>::load() {
 
 template <consensus Consensus, storage Storage>
 void fsm<Consensus, Storage>::leave_storage() noexcept {
-  board_->detach();
+  corruption_->detach();
   storage_.leave();
 }
 
@@ -290,10 +294,10 @@ void fsm<Consensus, Storage>::leadership_changed(const leadership& now) noexcept
 }
 
 template <consensus Consensus, storage Storage>
-void fsm<Consensus, Storage>::settled(proposal_token which, outcome how,
-                                      settle_reason why) noexcept {
+void fsm<Consensus, Storage>::settled(proposal_token token, outcome answer,
+                                      settle_reason reason) noexcept {
   const hold held = state_.hold();
-  state_.settle(which, how, why);
+  state_.settle(token, answer, reason);
 }
 
 // ---- how a state is captured, sent, and replaced

@@ -52,8 +52,8 @@ struct server_id : detail::strong_integer<server_id> {
 struct version_number : detail::strong_integer<version_number> {
   using strong_integer::strong_integer;
 };
-/// A version_history of one database on this replica. It grows whenever states that a connection
-/// may have seen are taken back (lost leadership) or replaced (restore, drop): local, never in the
+/// Counts the histories of one database on this replica: it grows whenever states that a connection
+/// may have seen are taken back (lost leadership) or replaced (restore, drop). Local, never in the
 /// log.
 struct history_number : detail::strong_integer<history_number> {
   using strong_integer::strong_integer;

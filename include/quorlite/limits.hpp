@@ -38,7 +38,7 @@ inline constexpr std::uint64_t growth_pages = 1U << 16U;
 /// Page images that one transaction may make, in bytes: a few bytes of an entry can stand for a
 /// whole page of zeros, so the size of the entry bounds nothing.
 inline constexpr std::uint64_t transaction_bytes = std::uint64_t{1} << 30U;
-/// Frames staged at a time, and for one transaction.
+/// Bytes of entries that wait for their commit, of all transactions together: so one has no more.
 inline constexpr std::uint64_t staged_bytes = std::uint64_t{1} << 30U;
 /// Transactions of several entries that may be staged at a time.
 inline constexpr std::size_t staged_transactions = 64;

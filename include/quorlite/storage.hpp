@@ -40,8 +40,8 @@ inline namespace QUORLITE_ABI {
 /// One page to store.
 struct page_view {
   page_number number;  ///< counted from 1
-  std::uint64_t hash =
-      0;  ///< of the image (page_hash.hpp); kept only by storages that declare page_hashes
+  /// Of the image (page_hash.hpp); kept only by storages that declare page_hashes
+  std::uint64_t hash = 0;
   bytes_view image;  ///< page_size bytes, valid during the call
 };
 
@@ -57,11 +57,11 @@ struct database_image {
 /// What commit() and publish() make true.
 struct base_position {
   log_position at;  ///< every page is as of this entry
-  log_index
-      replay_from;  ///< <= at.index: entries after this are still needed (staged transactions)
+  /// At most at.index: entries after this are still needed (staged transactions)
+  log_index replay_from;
   std::span<const database_image> databases;  ///< ascending by name; no other exists
-  bytes_view
-      notes;  ///< opaque, at most limits::notes_bytes: outcomes of recent transactions, cluster id
+  /// Opaque, at most limits::notes_bytes: outcomes of recent transactions, cluster id
+  bytes_view notes;
 };
 
 /// What recover() found. Owns everything.
@@ -113,9 +113,10 @@ concept reads_pages = std::movable<typename S::database_type> &&
   noexcept->std::same_as<std::error_code>;
 };
 
-/// Takes pages in ascending order, in any number of calls; a later call may bring a page again, and
-/// counts then. `page_count` is the database's after the
-/// flush. `open` begins a database without pages; if there is one of that name, then the commit (or
+/// `write` takes pages in ascending order, in any number of calls; a later call may bring a page
+/// again, and counts then. `page_count` is the database's after the flush.
+///
+/// `open` begins a database without pages; if there is one of that name, then the commit (or
 /// publish) puts the new one in its place. Its handle reads what was written as soon as all of it
 /// was, also before the commit.
 template <class W, class D>

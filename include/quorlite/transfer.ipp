@@ -47,10 +47,10 @@ class plain_database {
 /// A read transaction from beginning to end: a copy in steps then sees one state.
 class steady_reader {
  public:
-  explicit steady_reader(sqlite3* db) noexcept : db_(db) {
-    code_ =
-        sqlite3_exec(db_, "BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1", nullptr, nullptr, nullptr);
-  }
+  explicit steady_reader(sqlite3* db) noexcept
+      : db_(db),
+        code_(sqlite3_exec(db_, "BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1", nullptr, nullptr,
+                           nullptr)) {}
   steady_reader(const steady_reader&) = delete;
   steady_reader& operator=(const steady_reader&) = delete;
   ~steady_reader() {

@@ -1,7 +1,7 @@
 // A member that no ability declares would never be called: the compiler names what is missing.
 // expected-error: read_barrier_is_declared
-#include "quorlite/consensus.hpp"
 #include "quorlite/adapter_kit.hpp"
+#include "quorlite/consensus.hpp"
 
 struct adapter {
 #ifndef QUORLITE_WITHOUT_THE_FAULT

@@ -1,7 +1,7 @@
 // A declared ability whose member has another name: the compiler says which ability it is.
 // expected-error: leadership_transfer_has_its_member
-#include "quorlite/consensus.hpp"
 #include "quorlite/adapter_kit.hpp"
+#include "quorlite/consensus.hpp"
 
 struct adapter {
   static constexpr quorlite::consensus_abilities abilities{.leadership_transfer = true};

@@ -25,7 +25,7 @@
 
 namespace {
 
-using namespace crash;
+using namespace quorlite::tests;
 using quorlite::testing::crash_fates;
 using quorlite::testing::crash_images;
 using quorlite::testing::fault_duration;

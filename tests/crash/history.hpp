@@ -14,7 +14,7 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/testing/test_raft.hpp"
 
-namespace crash {
+namespace quorlite::tests {
 
 using namespace quorlite;
 
@@ -154,4 +154,4 @@ class tapped_raft {
 
 static_assert(consensus<tapped_raft>);
 
-}  // namespace crash
+}  // namespace quorlite::tests

@@ -21,12 +21,12 @@
 #include "quorlite/storage/memory.hpp"
 #include "support/started_replica.hpp"
 
-namespace crash {
+namespace quorlite::tests {
 
 /// A cluster of three, one of which is written down.
 class recorded_cluster {
  public:
-  using replica_type = quorlite::tests::started_replica<tapped_raft, memory_storage>;
+  using replica_type = started_replica<tapped_raft, memory_storage>;
 
   recorded_cluster(std::uint64_t seed, std::uint64_t snapshot_entries, std::size_t entry_bytes)
       : simulation_(
@@ -40,7 +40,8 @@ class recorded_cluster {
       one.replica.emplace(*one.raft, one.storage, each);
       QUORLITE_ASSERT(!one.replica->status());
     }
-    QUORLITE_ASSERT(simulation_.run_until([this] { return leader() != nullptr; }, timeout));
+    const bool elected = simulation_.run_until([this] { return leader() != nullptr; }, timeout);
+    QUORLITE_ASSERT(elected);
     victim_ = victim_ == led_by_ ? (led_by_ + 1) % 3 : victim_;
   }
   ~recorded_cluster() { simulation_.finish_clients(); }
@@ -53,7 +54,11 @@ class recorded_cluster {
     const int code = sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
     QUORLITE_ASSERT(code == SQLITE_OK);
   }
-  void drop(const std::string& database) { QUORLITE_ASSERT(!leader()->drop(database)); }
+  /// Drops a database. @pre it succeeds
+  void drop(const std::string& database) {
+    const std::error_code error = leader()->drop(database);
+    QUORLITE_ASSERT(!error);
+  }
   /// The victim hears nothing while `meanwhile` runs, long enough to need a snapshot after.
   template <class Work>
   void without_victim(Work meanwhile) {
@@ -63,14 +68,15 @@ class recorded_cluster {
     settle();
   }
   void settle() {
-    QUORLITE_ASSERT(simulation_.run_until(
+    const bool settled = simulation_.run_until(
         [this] {
           replica_type* const first = leader();
           return first != nullptr && servers_[0].replica->applied() == first->applied() &&
                  servers_[1].replica->applied() == first->applied() &&
                  servers_[2].replica->applied() == first->applied();
         },
-        timeout));
+        timeout);
+    QUORLITE_ASSERT(settled);
   }
   void note(event::kind what) { servers_[victim_].events.push_back({what, {}, {}}); }
 
@@ -236,4 +242,4 @@ inline history record(const scenario& which, const variation& how) {
   return told;
 }
 
-}  // namespace crash
+}  // namespace quorlite::tests

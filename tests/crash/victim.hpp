@@ -21,7 +21,7 @@
 #include "quorlite/testing/faulty_disk.hpp"
 #include "quorlite/testing/test_raft.hpp"
 
-namespace crash {
+namespace quorlite::tests {
 
 /// One process: a storage on the disk and a machine on the storage.
 class process {
@@ -206,4 +206,4 @@ class player {
   bool wrong_read_ = false;
 };
 
-}  // namespace crash
+}  // namespace quorlite::tests

@@ -15,7 +15,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
-namespace fuzz {
+namespace quorlite::tests {
 
 /// Ends the process, so that whoever drives the target keeps the input.
 inline void demand(bool holds, const char* promise) {
@@ -61,4 +61,4 @@ std::error_code parse_in_pieces(Parser& parser, Sink& sink, quorlite::bytes_view
   return parser.finish();
 }
 
-}  // namespace fuzz
+}  // namespace quorlite::tests

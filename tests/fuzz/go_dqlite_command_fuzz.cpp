@@ -4,14 +4,14 @@
 #include "fuzz/fuzz_support.hpp"
 #include "quorlite/detail/legacy/go_dqlite.hpp"
 
-using fuzz::demand;
 using quorlite::bytes;
 using quorlite::errc;
+using quorlite::tests::demand;
 namespace go_dqlite = quorlite::detail::go_dqlite;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   go_dqlite::decode_fault why;
-  const auto decoded = go_dqlite::decode(fuzz::view_of(data, size), &why);
+  const auto decoded = go_dqlite::decode(quorlite::tests::view_of(data, size), &why);
   if (!decoded) {
     demand(decoded.error() == errc::malformed || decoded.error() == errc::too_large,
            "the list of errors is closed");

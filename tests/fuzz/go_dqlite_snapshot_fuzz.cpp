@@ -10,12 +10,12 @@
 #include "quorlite/detail/core/wire.hpp"
 #include "quorlite/detail/legacy/go_dqlite_snapshot_parser.hpp"
 
-using fuzz::demand;
 using quorlite::bytes;
 using quorlite::bytes_span;
 using quorlite::bytes_view;
 using quorlite::log_index;
 using quorlite::page_number;
+using quorlite::tests::demand;
 namespace go_dqlite = quorlite::detail::go_dqlite;
 
 namespace {
@@ -24,7 +24,7 @@ namespace {
 struct collecting_sink {
   quorlite::detail::snapshot_header header;
   std::vector<std::map<page_number, bytes>> pages;
-  fuzz::event_sum events;
+  quorlite::tests::event_sum events;
 
   std::error_code on_index(log_index index) {
     events.add(index.value);
@@ -144,7 +144,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size == 0) {
     return 0;
   }
-  const bytes_view rest = fuzz::view_of(data + 1, size - 1);
+  const bytes_view rest = quorlite::tests::view_of(data + 1, size - 1);
   bytes input(rest.begin(), rest.end());
   if ((data[0] & 1U) != 0) {
     put_checksums_right(input);
@@ -154,10 +154,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
   collecting_sink whole;
   go_dqlite::snapshot_parser parser{lock_byte};
-  const std::error_code error = fuzz::parse_in_pieces(parser, whole, input, SIZE_MAX);
+  const std::error_code error = quorlite::tests::parse_in_pieces(parser, whole, input, SIZE_MAX);
   collecting_sink pieces;
   go_dqlite::snapshot_parser other{lock_byte};
-  const std::error_code again = fuzz::parse_in_pieces(other, pieces, input, piece_bytes);
+  const std::error_code again = quorlite::tests::parse_in_pieces(other, pieces, input, piece_bytes);
   demand(error == again && whole.events == pieces.events, "pieces make no difference");
   if (!error) {
     check_round_trip(whole, lock_byte);

@@ -23,13 +23,13 @@
 #include "unit/codec_support.hpp"
 #include "unit/wal_support.hpp"
 
-using codec_test::from_hex;
-using codec_test::from_text;
-using codec_test::generator;
 using quorlite::bytes;
 using quorlite::bytes_span;
 using quorlite::bytes_view;
 using quorlite::page_number;
+using quorlite::tests::from_hex;
+using quorlite::tests::from_text;
+using quorlite::tests::generator;
 namespace go_dqlite = quorlite::detail::go_dqlite;
 
 namespace {
@@ -45,7 +45,7 @@ void seed(std::string_view target, std::string_view name, bytes_view content, in
     all.push_back(static_cast<std::byte>(mode));
   }
   all.insert(all.end(), content.begin(), content.end());
-  wal_test::write_file(folder / name, all);
+  quorlite::tests::write_file(folder / name, all);
 }
 
 void go_dqlite_commands() {
@@ -93,18 +93,18 @@ void go_dqlite_commands() {
 }
 
 /// A small database with a WAL of two transactions; equal bytes in every run.
-wal_test::database_files small_database() {
-  const wal_test::wal_database db{512};
+quorlite::tests::database_files small_database() {
+  const quorlite::tests::wal_database db{512};
   db.execute("CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
   db.execute("INSERT INTO t VALUES(1, hex(zeroblob(300)))");
-  wal_test::database_files files = db.files();
+  quorlite::tests::database_files files = db.files();
   for (std::size_t at = 16; at < 24; ++at) {
     files.wal[at] = static_cast<std::byte>(at);
   }
   for (std::size_t at = 32; at < files.wal.size(); at += 24 + 512) {
     std::copy_n(files.wal.begin() + 16, 8, files.wal.begin() + static_cast<std::ptrdiff_t>(at + 8));
   }
-  wal_test::seal(files.wal, false);
+  quorlite::tests::seal(files.wal, false);
   return files;
 }
 
@@ -125,7 +125,7 @@ void go_dqlite_snapshots() {
                 "0000000000000000"
                 "746573742e646200"),
        0);
-  const wal_test::database_files files = small_database();
+  const quorlite::tests::database_files files = small_database();
   const auto snapshot = [](const std::vector<go_dqlite::record_parts>& records) {
     bytes out;
     go_dqlite::append_index(quorlite::log_index{7}, out);
@@ -141,8 +141,8 @@ void go_dqlite_snapshots() {
        snapshot({{files.database, files.wal, "b"}, {{}, {}, "a"}, {files.database, {}, "c"}}), 5);
   const bytes_view wal{files.wal};
   seed(target, "wal_cut", snapshot({{files.database, wal.first(wal.size() - 100), "a"}}), 0);
-  wal_test::database_files big = files;
-  wal_test::seal(big.wal, true);
+  quorlite::tests::database_files big = files;
+  quorlite::tests::seal(big.wal, true);
   seed(target, "big_endian_wal", snapshot({{big.database, big.wal, "a"}}), 1);
 }
 

@@ -4,10 +4,10 @@
 #include "quorlite/detail/codec/native.hpp"
 #include "quorlite/detail/core/crc32c.hpp"
 
-using fuzz::demand;
 using quorlite::bytes;
 using quorlite::bytes_view;
 using quorlite::errc;
+using quorlite::tests::demand;
 namespace native = quorlite::detail::native;
 
 namespace {
@@ -29,7 +29,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size == 0) {
     return 0;
   }
-  const bytes_view input = fuzz::view_of(data + 1, size - 1);
+  const bytes_view input = quorlite::tests::view_of(data + 1, size - 1);
   bytes entry(input.begin(), input.end());
   if ((data[0] & 1U) != 0) {
     put_checksum_right(entry);

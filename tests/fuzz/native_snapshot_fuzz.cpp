@@ -6,16 +6,16 @@
 #include "quorlite/detail/core/crc32c.hpp"
 #include "quorlite/detail/core/wire.hpp"
 
-using fuzz::demand;
 using quorlite::bytes;
 using quorlite::bytes_view;
 using quorlite::page_number;
 using quorlite::detail::snapshot_header;
+using quorlite::tests::demand;
 
 namespace {
 
 struct summing_sink {
-  fuzz::event_sum events;
+  quorlite::tests::event_sum events;
   std::size_t databases = 0;
 
   std::error_code on_header(const snapshot_header& header) {
@@ -86,7 +86,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size == 0) {
     return 0;
   }
-  const bytes_view rest = fuzz::view_of(data + 1, size - 1);
+  const bytes_view rest = quorlite::tests::view_of(data + 1, size - 1);
   bytes input(rest.begin(), rest.end());
   if ((data[0] & 1U) != 0) {
     put_checksums_right(input);
@@ -96,10 +96,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
   summing_sink whole;
   quorlite::detail::snapshot_parser parser{lock_byte};
-  const std::error_code error = fuzz::parse_in_pieces(parser, whole, input, SIZE_MAX);
+  const std::error_code error = quorlite::tests::parse_in_pieces(parser, whole, input, SIZE_MAX);
   summing_sink pieces;
   quorlite::detail::snapshot_parser other{lock_byte};
-  const std::error_code again = fuzz::parse_in_pieces(other, pieces, input, piece_bytes);
+  const std::error_code again = quorlite::tests::parse_in_pieces(other, pieces, input, piece_bytes);
   demand(error == again && whole.events == pieces.events, "pieces make no difference");
   return 0;
 }

@@ -26,7 +26,8 @@ namespace {
 
 using quorlite::connection;
 using quorlite::memory_storage;
-using replica = quorlite::tests::started_replica<support::threaded_consensus, memory_storage>;
+using replica =
+    quorlite::tests::started_replica<quorlite::tests::threaded_consensus, memory_storage>;
 
 constexpr int not_applied_code = SQLITE_IOERR | (40 << 8);
 constexpr int unknown_code = SQLITE_IOERR | (41 << 8);
@@ -115,11 +116,11 @@ void run(way_to_write way, std::uint64_t seed, std::uint32_t refuse_per_1000,
          std::uint32_t lose_per_1000) {
   INFO("seed " << seed);
   const int threads = 64;
-  const int rows = support::is_short_profile() ? 10 : 60;
-  support::threaded_cluster cluster({.replicas = 3,
-                                     .seed = seed,
-                                     .refuse_per_1000 = refuse_per_1000,
-                                     .lose_per_1000 = lose_per_1000});
+  const int rows = quorlite::tests::is_short_profile() ? 10 : 60;
+  quorlite::tests::threaded_cluster cluster({.replicas = 3,
+                                             .seed = seed,
+                                             .refuse_per_1000 = refuse_per_1000,
+                                             .lose_per_1000 = lose_per_1000});
   std::vector<std::unique_ptr<memory_storage>> storages;
   std::vector<std::unique_ptr<replica>> replicas;
   for (std::size_t id = 0; id < 3; ++id) {

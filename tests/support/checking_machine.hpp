@@ -18,7 +18,7 @@
 #include "quorlite/testing/detail/raft/node.hpp"
 #include "quorlite/testing/test_raft.hpp"
 
-namespace quorlite_tests {
+namespace quorlite::tests {
 
 using namespace quorlite;  // NOLINT: tests of this library only
 
@@ -432,4 +432,4 @@ class recorded_cluster {
   std::vector<replica> buried_;
 };
 
-}  // namespace quorlite_tests
+}  // namespace quorlite::tests

@@ -22,12 +22,9 @@
 #include "support/manual_consensus.hpp"
 #include "unit/wal_support.hpp"
 
-namespace seed {
-
-using namespace quorlite;  // NOLINT: tests of this library only
+namespace quorlite::tests {
 
 using namespace quorlite::detail;  // NOLINT: tests of this library only
-using quorlite_tests::manual_consensus;
 
 inline bytes encoded(const go_dqlite::command& what) {
   bytes out;
@@ -105,11 +102,11 @@ class history {
   }
   void write_as(era written) { era_ = written; }
 
-  [[nodiscard]] wal_test::database_files files() const { return made_.files(); }
+  [[nodiscard]] database_files files() const { return made_.files(); }
   /// What the database is once its WAL is in it.
   [[nodiscard]] bytes image() const {
-    const wal_test::temporary_directory folder;
-    return wal_test::what_sqlite_recovers(folder, made_.files()).value();
+    const temporary_directory folder;
+    return what_sqlite_recovers(folder, made_.files()).value();
   }
 
   std::vector<bytes> log;
@@ -120,8 +117,8 @@ class history {
     for (std::size_t at = 32 + read_ * (24 + page_size_); at + 24 + page_size_ <= wal.size();
          at += 24 + page_size_, ++read_) {
       const bytes_view image = bytes_view{wal}.subspan(at + 24, page_size_);
-      waiting_.push_back({wal_test::big_endian_at(wal, at), bytes(image.begin(), image.end())});
-      if (const std::uint32_t count = wal_test::big_endian_at(wal, at + 4); count != 0) {
+      waiting_.push_back({big_endian_at(wal, at), bytes(image.begin(), image.end())});
+      if (const std::uint32_t count = big_endian_at(wal, at + 4); count != 0) {
         write_transaction(count);
       }
     }
@@ -146,7 +143,7 @@ class history {
 
   std::string name_;
   std::uint32_t page_size_;
-  wal_test::wal_database made_;
+  wal_database made_;
   era era_;
   std::size_t batch_pages_;
   std::size_t read_ = 0;
@@ -257,4 +254,4 @@ class machine {
   std::unique_ptr<machine_type> machine_;
 };
 
-}  // namespace seed
+}  // namespace quorlite::tests

@@ -33,8 +33,9 @@ inline std::vector<std::string> free_addresses(std::size_t count) {
     name.sin_family = AF_INET;
     name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof name;
-    QUORLITE_ASSERT(one >= 0 && ::bind(one, reinterpret_cast<sockaddr*>(&name), size) == 0 &&
-                    ::getsockname(one, reinterpret_cast<sockaddr*>(&name), &size) == 0);
+    const bool bound = one >= 0 && ::bind(one, reinterpret_cast<sockaddr*>(&name), size) == 0 &&
+                       ::getsockname(one, reinterpret_cast<sockaddr*>(&name), &size) == 0;
+    QUORLITE_ASSERT(bound);
     addresses.push_back("127.0.0.1:" + std::to_string(ntohs(name.sin_port)));
     sockets.push_back(one);
   }

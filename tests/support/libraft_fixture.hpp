@@ -280,16 +280,18 @@ class fixture_simulation {
       nodes_.push_back(make_node(i));
       raft_io& io = fixture_.servers[i].io;
       io.version = 2;  // it has what that asks for, and does not say so
-      QUORLITE_ASSERT(raft_fixture_grow(&fixture_, nodes_[i]->core().fsm()) == 0);
+      const int code = raft_fixture_grow(&fixture_, nodes_[i]->core().fsm());
+      QUORLITE_ASSERT(code == 0);
       raft_set_pre_vote(engine(i), true);
       disks_.push_back(std::make_unique<fixture_disk>(10));
       disks_[i]->attach(io);
       io_.push_back(io);
     }
     raft_configuration members;
-    QUORLITE_ASSERT(
-        raft_fixture_configuration(&fixture_, static_cast<unsigned>(servers), &members) == 0);
-    QUORLITE_ASSERT(raft_fixture_bootstrap(&fixture_, &members) == 0);
+    int code = raft_fixture_configuration(&fixture_, static_cast<unsigned>(servers), &members);
+    QUORLITE_ASSERT(code == 0);
+    code = raft_fixture_bootstrap(&fixture_, &members);
+    QUORLITE_ASSERT(code == 0);
     raft_configuration_close(&members);
   }
   fixture_simulation(const fixture_simulation&) = delete;
@@ -329,7 +331,8 @@ class fixture_simulation {
     }
     running_ = --waiting_ == 0;
     for (std::size_t i = 0; running_ && i < size(); ++i) {
-      QUORLITE_ASSERT(raft_start(engine(i)) == 0);
+      const int code = raft_start(engine(i));
+      QUORLITE_ASSERT(code == 0);
     }
     return {};
   }
@@ -392,8 +395,9 @@ class fixture_simulation {
     place.io = io_[server];
     former_.push_back(std::exchange(nodes_[server], make_node(server)));
     disks_[server]->thaw();
-    QUORLITE_ASSERT(
-        raft_init(&place.raft, &place.io, node(server).core().fsm(), place.id, place.address) == 0);
+    const int code =
+        raft_init(&place.raft, &place.io, node(server).core().fsm(), place.id, place.address);
+    QUORLITE_ASSERT(code == 0);
     raft_set_pre_vote(&place.raft, true);
     const std::error_code error = start(server, machine);
     if (!error) {

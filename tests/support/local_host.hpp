@@ -24,7 +24,7 @@
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/commit/vfs_host.hpp"
 
-namespace quorlite_test {
+namespace quorlite::tests {
 
 using namespace quorlite;
 
@@ -401,4 +401,4 @@ class local_host final : public vfs_host {
   writer_queue writers_{engine_};
 };
 
-}  // namespace quorlite_test
+}  // namespace quorlite::tests

@@ -136,7 +136,7 @@ inline golden_content content_of_snapshot(const bytes& snapshot,
                                           const std::vector<golden_entry>& kept = {}) {
   log_player player({}, snapshot);
   memory_storage storage;
-  quorlite::tests::started_replica<log_player, memory_storage> in(player, storage);
+  started_replica<log_player, memory_storage> in(player, storage);
   REQUIRE_FALSE(in.status());
   for (const golden_entry& one : kept) {
     player.append(one);

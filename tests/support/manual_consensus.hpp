@@ -26,7 +26,7 @@
 #include "quorlite/fsm.hpp"
 #include "quorlite/storage/memory.hpp"
 
-namespace quorlite_tests {
+namespace quorlite::tests {
 
 using namespace quorlite;  // NOLINT: tests of this library only
 
@@ -410,4 +410,4 @@ class basic_bench {
 
 using bench = basic_bench<>;
 
-}  // namespace quorlite_tests
+}  // namespace quorlite::tests

@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <string_view>
 
-namespace support {
+namespace quorlite::tests {
 
 /// QUORLITE_TEST_PROFILE=short: do less. Unset means full.
 inline bool is_short_profile() {
@@ -14,4 +14,4 @@ inline bool is_short_profile() {
   return profile != nullptr && std::string_view(profile) == "short";
 }
 
-}  // namespace support
+}  // namespace quorlite::tests

@@ -17,7 +17,7 @@
 #include "support/sql.hpp"
 #include "support/started_replica.hpp"
 
-namespace quorlite_tests {
+namespace quorlite::tests {
 
 /// What the engine does with one frames entry.
 struct ruling {
@@ -43,7 +43,7 @@ inline replica_options impatient(std::size_t entry_bytes = 65536) {
 /// Leads in term 1 from the start. Entries for which there is no ruling are committed at once.
 class scripted_replica {
  public:
-  using replica_type = quorlite::tests::started_replica<manual_consensus, memory_storage>;
+  using replica_type = started_replica<manual_consensus, memory_storage>;
   using proposed_entry = manual_consensus::proposed_entry;
 
   explicit scripted_replica(replica_options options = impatient())
@@ -162,4 +162,4 @@ class scripted_replica {
   std::vector<std::pair<proposal_token, settle_reason>> doubts_;
 };
 
-}  // namespace quorlite_tests
+}  // namespace quorlite::tests

@@ -17,7 +17,7 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
 
-namespace support {
+namespace quorlite::tests {
 
 struct threaded_cluster_options {
   std::size_t replicas = 3;
@@ -225,4 +225,4 @@ inline void threaded_consensus::propose(quorlite::term expected, quorlite::propo
 
 static_assert(quorlite::consensus<threaded_consensus>);
 
-}  // namespace support
+}  // namespace quorlite::tests

@@ -51,7 +51,7 @@ class immediate_harness : public quorlite::testing::threaded_harness<bench::imme
 /// A log thread of its own, running from the start.
 class threaded_harness {
  public:
-  using adapter_type = support::threaded_consensus;
+  using adapter_type = quorlite::tests::threaded_consensus;
   static constexpr quorlite::testing::harness_faults faults{.threads = true};
 
   explicit threaded_harness(std::size_t) : cluster_({.replicas = 1, .early_per_1000 = 0}) {}
@@ -72,7 +72,7 @@ class threaded_harness {
   }
 
  private:
-  support::threaded_cluster cluster_;
+  quorlite::tests::threaded_cluster cluster_;
 };
 
 template <class Harness>

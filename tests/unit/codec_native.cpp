@@ -17,9 +17,6 @@
 #include "quorlite/detail/core/wire.hpp"
 #include "unit/codec_support.hpp"
 
-using codec_test::from_hex;
-using codec_test::generator;
-using codec_test::hex;
 using quorlite::bytes;
 using quorlite::bytes_view;
 using quorlite::errc;
@@ -32,6 +29,9 @@ using quorlite::detail::database_write_set;
 using quorlite::detail::page_encoding;
 using quorlite::detail::page_record;
 using quorlite::detail::write_set_command;
+using quorlite::tests::from_hex;
+using quorlite::tests::generator;
+using quorlite::tests::hex;
 namespace limits = quorlite::limits;
 namespace native = quorlite::detail::native;
 

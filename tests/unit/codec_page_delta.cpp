@@ -9,15 +9,15 @@
 #include "quorlite/limits.hpp"
 #include "unit/codec_support.hpp"
 
-using codec_test::from_hex;
-using codec_test::generator;
-using codec_test::hex;
 using quorlite::bytes;
 using quorlite::bytes_view;
 using quorlite::errc;
 using quorlite::detail::apply_delta;
 using quorlite::detail::check_delta;
 using quorlite::detail::encode_delta;
+using quorlite::tests::from_hex;
+using quorlite::tests::generator;
+using quorlite::tests::hex;
 
 namespace {
 

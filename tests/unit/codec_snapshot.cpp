@@ -15,9 +15,6 @@
 #include "quorlite/detail/core/wire.hpp"
 #include "unit/codec_support.hpp"
 
-using codec_test::from_hex;
-using codec_test::generator;
-using codec_test::hex;
 using quorlite::bytes;
 using quorlite::bytes_span;
 using quorlite::bytes_view;
@@ -28,6 +25,9 @@ using quorlite::detail::snapshot_database;
 using quorlite::detail::snapshot_header;
 using quorlite::detail::snapshot_layout;
 using quorlite::detail::snapshot_parser;
+using quorlite::tests::from_hex;
+using quorlite::tests::generator;
+using quorlite::tests::hex;
 namespace limits = quorlite::limits;
 
 namespace {

@@ -8,7 +8,7 @@
 
 #include "quorlite/bytes.hpp"
 
-namespace codec_test {
+namespace quorlite::tests {
 
 /// SplitMix64: small, and the same on every platform.
 class generator {
@@ -69,4 +69,4 @@ inline quorlite::bytes from_text(std::string_view text) {
   return data;
 }
 
-}  // namespace codec_test
+}  // namespace quorlite::tests

@@ -10,14 +10,14 @@
 #include "quorlite/detail/core/wire.hpp"
 #include "unit/codec_support.hpp"
 
-using codec_test::from_hex;
-using codec_test::from_text;
-using codec_test::generator;
-using codec_test::hex;
 using quorlite::bytes;
 using quorlite::bytes_view;
 using quorlite::detail::wire_reader;
 using quorlite::detail::wire_writer;
+using quorlite::tests::from_hex;
+using quorlite::tests::from_text;
+using quorlite::tests::generator;
+using quorlite::tests::hex;
 
 TEST_CASE("integers are written little-endian and read back") {
   bytes written;

@@ -14,7 +14,7 @@
 
 namespace {
 
-using namespace quorlite_tests;
+using namespace quorlite::tests;
 
 constexpr term first_term{1};
 
@@ -181,7 +181,7 @@ TEST_CASE("a damaged entry halts the replica before it changes anything") {
 
 TEST_CASE("bytes that are not ours are refused and counted") {
   pair p;
-  CHECK(p.follower.apply_next(codec_test::from_text("not an entry at all"), first_term) ==
+  CHECK(p.follower.apply_next(quorlite::tests::from_text("not an entry at all"), first_term) ==
         apply_result::applied);
   CHECK(p.follower->counters().malformed == 1);
   CHECK(p.follower->applied().index == log_index{3});
@@ -499,7 +499,7 @@ TEST_CASE("the outcome of a transaction is exact once a later term was applied")
 
 TEST_CASE("hostile bytes at the end of a log never move a database") {
   const std::uint64_t seed = 77;
-  codec_test::generator random{seed};
+  quorlite::tests::generator random{seed};
   bench leader;
   leader.lead(1);
   leader.open("a.db");

@@ -12,7 +12,7 @@
 
 namespace {
 
-using namespace quorlite_tests;
+using namespace quorlite::tests;
 
 constexpr term one_term{1};
 
@@ -39,7 +39,7 @@ struct leading : bench {
 
 // ---- R1 … R8
 
-TEST_CASE("R1: the apply of its own entry answers a transaction") {
+TEST_CASE("the apply of its own entry answers a transaction (R1)") {
   leading l;
   const auto made = l.send(pages_of_a(1));
   CHECK(l.answer_of(made) == proposal_state::waiting);
@@ -51,7 +51,7 @@ TEST_CASE("R1: the apply of its own entry answers a transaction") {
   CHECK(l->outcome_of(made.id) == transaction_outcome::committed);
 }
 
-TEST_CASE("R1: an entry that was refused answers conflict") {
+TEST_CASE("an entry that was refused answers conflict (R1)") {
   leading l;
   const auto lost = l.send(pages_of_a(1));
   const auto built_on_it = l.send(pages_of_a(2));
@@ -62,7 +62,7 @@ TEST_CASE("R1: an entry that was refused answers conflict") {
   CHECK(l.answer_of(lost) == proposal_state::waiting);
 }
 
-TEST_CASE("R1: an entry that is applied before propose has returned") {
+TEST_CASE("an entry that is applied before propose has returned (R1)") {
   leading l;
   l.engine.on_propose = [&](const auto& one) {
     CHECK(l.apply_next(one.entry, one.expected) == apply_result::applied);
@@ -76,7 +76,7 @@ TEST_CASE("R1: an entry that is applied before propose has returned") {
   CHECK(l.answer_of(many) == proposal_state::applied);
 }
 
-TEST_CASE("R2: a refused proposal is not applied, and its pages leave the head") {
+TEST_CASE("a refused proposal is not applied, and its pages leave the head (R2)") {
   leading l;
   const auto why =
       GENERATE(settle_reason::busy, settle_reason::not_leader, settle_reason::too_large);
@@ -88,7 +88,7 @@ TEST_CASE("R2: a refused proposal is not applied, and its pages leave the head")
   CHECK(l.head("a.db") == version_number{0});
 }
 
-TEST_CASE("R2: a refusal from inside propose") {
+TEST_CASE("a refusal from inside propose (R2)") {
   leading l;
   l.engine.on_propose = [&](const auto& one) {
     l->settled(one.token, outcome::not_applied, settle_reason::busy);
@@ -98,7 +98,7 @@ TEST_CASE("R2: a refusal from inside propose") {
   CHECK(l.head("a.db") == version_number{0});
 }
 
-TEST_CASE("R2: what was pipelined behind a refused proposal ends in conflict") {
+TEST_CASE("what was pipelined behind a refused proposal ends in conflict (R2)") {
   leading l;
   const auto first = l.send(pages_of_a(1));
   const auto second = l.send(pages_of_a(2));
@@ -115,7 +115,7 @@ TEST_CASE("R2: what was pipelined behind a refused proposal ends in conflict") {
   CHECK(l.is_sound());
 }
 
-TEST_CASE("R2: a refusal behind a part that was doubted still takes the pages off the head") {
+TEST_CASE("a refusal behind a part that was doubted still takes the pages off the head (R2)") {
   leading l;
   const auto made = l.send(pages_of_a(1), 700);
   REQUIRE(made.entries.size() == 2);
@@ -127,7 +127,7 @@ TEST_CASE("R2: a refusal behind a part that was doubted still takes the pages of
   CHECK(l.head("a.db") == version_number{0});
 }
 
-TEST_CASE("R3: a doubtful proposal is unknown, and may be committed all the same") {
+TEST_CASE("a doubtful proposal is unknown, and may be committed all the same (R3)") {
   leading l;
   const auto made = l.send(pages_of_a(1));
   l.settle(made, outcome::unknown, settle_reason::log_failed);
@@ -140,7 +140,7 @@ TEST_CASE("R3: a doubtful proposal is unknown, and may be committed all the same
   CHECK(l.committed("a.db") == version_number{1});
 }
 
-TEST_CASE("R4: good news alone answers nobody, before or after the apply") {
+TEST_CASE("good news alone answers nobody, before or after the apply (R4)") {
   leading l;
   const auto early = l.send(pages_of_a(1));
   l.settle(early, outcome::committed);
@@ -154,7 +154,7 @@ TEST_CASE("R4: good news alone answers nobody, before or after the apply") {
   CHECK(l.answer_of(late) == proposal_state::applied);
 }
 
-TEST_CASE("R5: lost leadership makes everything on its way unknown") {
+TEST_CASE("lost leadership makes everything on its way unknown (R5)") {
   leading l;
   const auto first = l.send(pages_of_a(1));
   const auto second = l.send({{"b.db", {{1, 1}}}});
@@ -169,7 +169,7 @@ TEST_CASE("R5: lost leadership makes everything on its way unknown") {
   CHECK(l.answer_of(first) == proposal_state::unknown);
 }
 
-TEST_CASE("R5: a loss while inside propose waits for what propose says") {
+TEST_CASE("a loss while inside propose waits for what propose says (R5)") {
   leading l;
   l.engine.on_propose = [&](const auto& one) {
     l.lose(1);
@@ -180,7 +180,7 @@ TEST_CASE("R5: a loss while inside propose waits for what propose says") {
   CHECK(l.why_of(made) == settle_reason::stale_term);
 }
 
-TEST_CASE("R5: a loss while inside propose, of which propose says nothing, is unknown") {
+TEST_CASE("a loss while inside propose, of which propose says nothing, is unknown (R5)") {
   leading l;
   l.engine.on_propose = [&](const auto&) { l.lose(1); };
   const auto made = l.send(pages_of_a(1));
@@ -188,7 +188,7 @@ TEST_CASE("R5: a loss while inside propose, of which propose says nothing, is un
   CHECK(l.why_of(made) == settle_reason::leadership_lost);
 }
 
-TEST_CASE("R5: a gain of a later term is a loss of the former") {
+TEST_CASE("a gain of a later term is a loss of the former (R5)") {
   leading l;
   const auto made = l.send(pages_of_a(1));
   l.lead(2);
@@ -197,7 +197,7 @@ TEST_CASE("R5: a gain of a later term is a loss of the former") {
   CHECK(l->leader().leading);
 }
 
-TEST_CASE("R6: who waits until it is certain learns it from an entry of a later term") {
+TEST_CASE("who waits until it is certain learns it from an entry of a later term (R6)") {
   leading l;
   const auto made = l.send(pages_of_a(1), 1U << 20U, true);
   l.lose(1);
@@ -209,7 +209,7 @@ TEST_CASE("R6: who waits until it is certain learns it from an entry of a later 
   CHECK(l->outcome_of(made.id) == transaction_outcome::not_committed);
 }
 
-TEST_CASE("R6: who waits until it is certain may learn that it was committed") {
+TEST_CASE("who waits until it is certain may learn that it was committed (R6)") {
   leading l;
   const auto made = l.send(pages_of_a(1), 1U << 20U, true);
   l.settle(made, outcome::unknown, settle_reason::leadership_lost);
@@ -220,7 +220,7 @@ TEST_CASE("R6: who waits until it is certain may learn that it was committed") {
   CHECK(l.committed("a.db") == version_number{1});
 }
 
-TEST_CASE("R6: a loss that is announced after the later term was applied is certain at once") {
+TEST_CASE("a loss that is announced after the later term was applied is certain at once (R6)") {
   leading l;
   const auto hasty = l.send(pages_of_a(1));
   const auto patient = l.send(pages_of_a(2), 1U << 20U, true);
@@ -231,7 +231,7 @@ TEST_CASE("R6: a loss that is announced after the later term was applied is cert
   CHECK(l.answer_of(patient) == proposal_state::not_applied);
 }
 
-TEST_CASE("R6: an entry that is appended again in a later term is no contradiction") {
+TEST_CASE("an entry that is appended again in a later term is no contradiction (R6)") {
   leading l;
   const auto made = l.send(pages_of_a(1), 1U << 20U, true);
   l.lose(1);
@@ -239,7 +239,7 @@ TEST_CASE("R6: an entry that is appended again in a later term is no contradicti
   CHECK(l.answer_of(made) == proposal_state::applied);
 }
 
-TEST_CASE("R6: without terms an unknown stays one") {
+TEST_CASE("without terms an unknown stays one (R6)") {
   basic_bench<basic_manual_consensus<false, true>> l;
   l.open("a.db");
   l.lead(1);
@@ -249,7 +249,7 @@ TEST_CASE("R6: without terms an unknown stays one") {
   CHECK(l.answer_of(made) == proposal_state::waiting);
 }
 
-TEST_CASE("R7: a waiter that leaves without an answer leaves its row behind") {
+TEST_CASE("a waiter that leaves without an answer leaves its row behind (R7)") {
   leading l;
   const auto made = l.send(pages_of_a(1));
   CHECK(l.answer_of(made) == proposal_state::waiting);
@@ -259,7 +259,7 @@ TEST_CASE("R7: a waiter that leaves without an answer leaves its row behind") {
   CHECK(l.store("a.db")->epoch() == history_number{1});  // it was committed, not built again
 }
 
-TEST_CASE("R8: an installed snapshot answers what it contains") {
+TEST_CASE("an installed snapshot answers what it contains (R8)") {
   leading l;
   const auto in_it = l.send(pages_of_a(1));
   const auto not_in_it = l.send({{"b.db", {{1, 1}}}});
@@ -279,7 +279,7 @@ TEST_CASE("R8: an installed snapshot answers what it contains") {
   CHECK(l.all() == other.all());
 }
 
-TEST_CASE("R8: what a snapshot has forgotten stays unknown") {
+TEST_CASE("what a snapshot has forgotten stays unknown (R8)") {
   leading l;
   const auto old = l.send(pages_of_a(1), 1U << 20U, true);
   bench other;

@@ -27,7 +27,7 @@
 
 namespace {
 
-using namespace quorlite_tests;
+using namespace quorlite::tests;
 
 constexpr term one_term{1};
 constexpr std::size_t one_page_an_entry = 700;
@@ -166,7 +166,7 @@ TEST_CASE("a snapshot that is cut off anywhere leaves the old state") {
   bench to;
   to.open("old.db");
   const auto before = to.all();
-  codec_test::generator random{5};
+  quorlite::tests::generator random{5};
   for (std::size_t n = 0; n < 400; ++n) {
     const std::size_t size = n < 100 ? n : static_cast<std::size_t>(random.below(sent.size()));
     CAPTURE(size);
@@ -186,7 +186,7 @@ TEST_CASE("a snapshot with a flipped bit anywhere leaves the old state") {
   bench to;
   to.open("old.db");
   const auto before = to.all();
-  codec_test::generator random{6};
+  quorlite::tests::generator random{6};
   for (std::size_t n = 0; n < 400; ++n) {
     const std::size_t at = n < 150 ? n : static_cast<std::size_t>(random.below(sent.size()));
     const auto bit = static_cast<std::byte>(1U << random.below(8));
@@ -235,8 +235,10 @@ TEST_CASE("a snapshot that only a damaged or hostile replica would send is refus
     header.databases.push_back(
         {"a.db", page_bytes, 1, version_number{~std::uint64_t{0}}, zero_pages});
   }
-  SECTION("outcomes that are none") { header.notes = codec_test::from_text("no table"); }
-  SECTION("a staged entry that is none") { header.staged = {codec_test::from_text("nothing")}; }
+  SECTION("outcomes that are none") { header.notes = quorlite::tests::from_text("no table"); }
+  SECTION("a staged entry that is none") {
+    header.staged = {quorlite::tests::from_text("nothing")};
+  }
   SECTION("a staged entry that commits") { header.staged = {full_page}; }
   SECTION("a staged entry whose first part is missing") { header.staged = {parts[1]}; }
   SECTION("a staged entry twice") { header.staged = {parts[0], parts[0]}; }
@@ -647,7 +649,7 @@ class author {
     REQUIRE(said == apply_result::applied);
   }
 
-  codec_test::generator random_;
+  quorlite::tests::generator random_;
   bench machine_;
   std::uint64_t term_ = 1;
   std::uint64_t sent_ = 0;
@@ -692,7 +694,7 @@ struct reading {
 
 void run_three_machines(std::uint64_t seed) {
   CAPTURE(seed);
-  codec_test::generator random{seed};
+  quorlite::tests::generator random{seed};
   author writer{random.next()};
   std::array<reading, 3> readers;
   std::map<std::uint64_t, bytes> seen;  // applied index to snapshot
@@ -736,7 +738,7 @@ TEST_CASE("machines that applied the same have the same bytes, through restarts 
   if (const char* const given = std::getenv("QUORLITE_TEST_SEED")) {
     first = std::strtoull(given, nullptr, 10);
   }
-  const std::uint64_t count = support::is_short_profile() ? 3 : 20;
+  const std::uint64_t count = quorlite::tests::is_short_profile() ? 3 : 20;
   for (std::uint64_t seed = first; seed < first + count; ++seed) {
     run_three_machines(seed);
   }
@@ -847,7 +849,7 @@ TEST_CASE("a strand, a writer, four readers and a flusher do not disturb each ot
   threads.emplace_back([&] { write_until(m, done); });
   threads.emplace_back([&] { flush_until(m, done, faults); });
   const std::vector<log_line> log =
-      apply_until(m, entries, support::is_short_profile() ? 300 : 1500, faults);
+      apply_until(m, entries, quorlite::tests::is_short_profile() ? 300 : 1500, faults);
   done = true;
   for (std::thread& one : threads) {
     one.join();

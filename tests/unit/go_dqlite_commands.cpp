@@ -19,10 +19,6 @@
 #include "support/profile.hpp"
 #include "unit/codec_support.hpp"
 
-using codec_test::from_hex;
-using codec_test::from_text;
-using codec_test::generator;
-using codec_test::hex;
 using quorlite::bytes;
 using quorlite::bytes_view;
 using quorlite::errc;
@@ -35,6 +31,10 @@ using quorlite::detail::go_dqlite::end_command;
 using quorlite::detail::go_dqlite::frames_command;
 using quorlite::detail::go_dqlite::open_command;
 using quorlite::detail::go_dqlite::undo_command;
+using quorlite::tests::from_hex;
+using quorlite::tests::from_text;
+using quorlite::tests::generator;
+using quorlite::tests::hex;
 namespace go_dqlite = quorlite::detail::go_dqlite;
 namespace limits = quorlite::limits;
 
@@ -149,7 +149,7 @@ const std::vector<std::uint32_t> one_two{1, 2};
 
 }  // namespace
 
-TEST_CASE("G01 to G06: open, begin, undo, end, checkpoint") {
+TEST_CASE("open, begin, undo, end, checkpoint (G01 to G06)") {
   golden<open_command>("0a090a07746573742e6462",
                        [](const open_command& open) { CHECK(open.name == "test.db"); });
   golden<begin_command>("1208087b120474657374", [](const begin_command& begin) {
@@ -164,7 +164,7 @@ TEST_CASE("G01 to G06: open, begin, undo, end, checkpoint") {
   });
 }
 
-TEST_CASE("G07: frames v2") {
+TEST_CASE("frames v2 (G07)") {
   golden<frames_command>("1a1a08051004200128013a07746573742e64624201014a04deadbeef",
                          [](const frames_command& frames) {
                            CHECK(frames.txid == 5);
@@ -177,7 +177,7 @@ TEST_CASE("G07: frames v2") {
                          });
 }
 
-TEST_CASE("G08: frames v2 with large varints") {
+TEST_CASE("frames v2 with large varints (G08)") {
   golden<frames_command>(
       "1a280885808080808080808001100220ac023a04612e6462420801ac02ffffffff0f4a06010203040506",
       [](const frames_command& frames) {
@@ -191,7 +191,7 @@ TEST_CASE("G08: frames v2 with large varints") {
       });
 }
 
-TEST_CASE("G09: frames v2 without a file name are for db.bin") {
+TEST_CASE("frames v2 without a file name are for db.bin (G09)") {
   golden<frames_command>("1a1108071004200228014201024a0400000000",
                          [](const frames_command& frames) {
                            CHECK(frames.txid == 7);
@@ -203,7 +203,7 @@ TEST_CASE("G09: frames v2 without a file name are for db.bin") {
                          });
 }
 
-TEST_CASE("G10: frames v1") {
+TEST_CASE("frames v1 (G10)") {
   golden<frames_command>(
       "1a2a087b10041a0a0a0401020304100118011a0a0a0405060708100118022002280130023a0664622e62696e",
       [](const frames_command& frames) {
@@ -218,7 +218,7 @@ TEST_CASE("G10: frames v1") {
       });
 }
 
-TEST_CASE("G11: frames v1a, a long page is cut and a short one padded") {
+TEST_CASE("frames v1a, a long page is cut and a short one padded (G11)") {
   golden<frames_command>("1a1d080910041a090a0501020304ee18011a060a0205061802200228013002",
                          [](const frames_command& frames) {
                            CHECK(frames.database_name() == "db.bin");
@@ -229,7 +229,7 @@ TEST_CASE("G11: frames v1a, a long page is cut and a short one padded") {
                          });
 }
 
-TEST_CASE("G12: unpacked page numbers become packed") {
+TEST_CASE("unpacked page numbers become packed (G12)") {
   golden<frames_command>("1a1908051002200128013a04612e6462400140ac024a0409080706",
                          "1a1908051002200128013a04612e6462420301ac024a0409080706",
                          [](const frames_command& frames) {
@@ -238,7 +238,7 @@ TEST_CASE("G12: unpacked page numbers become packed") {
                          });
 }
 
-TEST_CASE("G13 to G15: unknown fields, several commands, one command twice") {
+TEST_CASE("unknown fields, several commands, one command twice (G13 to G15)") {
   golden<undo_command>("2204087b7801a2060178", "2202087b",
                        [](const undo_command& undo) { CHECK(undo.txid == 123); });
   golden<undo_command>("0a030a016122020805", "22020805",
@@ -249,7 +249,7 @@ TEST_CASE("G13 to G15: unknown fields, several commands, one command twice") {
   });
 }
 
-TEST_CASE("G16: a negative is_commit does not commit") {
+TEST_CASE("a negative is_commit does not commit (G16)") {
   golden<frames_command>("1a1d08011004200128ffffffffffffffffff013a01744201014a0400000000",
                          [](const frames_command& frames) {
                            CHECK(frames.is_commit == -1);
@@ -257,21 +257,21 @@ TEST_CASE("G16: a negative is_commit does not commit") {
                          });
 }
 
-TEST_CASE("G17: v1 and v2 pages in one entry are refused") {
+TEST_CASE("v1 and v2 pages in one entry are refused (G17)") {
   refused("1a1e080110041a080a04000000001801200128013a01744201014a0400000000",
           "unexpected data mix between v1 and v2");
 }
 
-TEST_CASE("G18: the largest txid") {
+TEST_CASE("the largest txid (G18)") {
   golden<undo_command>("220b08ffffffffffffffffff01",
                        [](const undo_command& undo) { CHECK(undo.txid == UINT64_MAX); });
 }
 
-TEST_CASE("G19: frames without a page are refused") {
+TEST_CASE("frames without a page are refused (G19)") {
   refused("1a0c0801108020200128013a0174", "frames without a page");
 }
 
-TEST_CASE("G20: two real pages") {
+TEST_CASE("two real pages (G20)") {
   bytes pages;
   for (unsigned i = 0; i < 512; ++i) {
     pages.push_back(static_cast<std::byte>((7 * i + 3) & 255U));
@@ -300,7 +300,7 @@ TEST_CASE("G20: two real pages") {
   CHECK_FALSE(go_dqlite::validate(*decoded));
 }
 
-TEST_CASE("The nine negative vectors") {
+TEST_CASE("the nine negative vectors") {
   refused(hex(from_text("garbage")), protobuf_failure + "proto: illegal wireType 7");
   refused("0a090a0774", protobuf_failure + "unexpected EOF");
   refused("207b", protobuf_failure + "proto: wrong wireType = 0 for field Undo");
@@ -312,7 +312,7 @@ TEST_CASE("The nine negative vectors") {
   refused("7801", "unknown command");
 }
 
-TEST_CASE("Unknown fields of every wire type are skipped at any depth") {
+TEST_CASE("unknown fields of every wire type are skipped at any depth") {
   const std::string undo = "2202087b";
   const std::vector<std::string> unknown{
       "7801",                    // varint
@@ -340,7 +340,7 @@ TEST_CASE("Unknown fields of every wire type are skipped at any depth") {
   golden<undo_command>(hex(groups) + undo, undo, [](const undo_command&) {});
 }
 
-TEST_CASE("Unknown fields that are not whole are refused") {
+TEST_CASE("unknown fields that are not whole are refused") {
   const std::string end_of_input = protobuf_failure + "unexpected EOF";
   for (const std::string_view one : {"78", "7880", "7901020304050607", "7a02aa", "7a", "7d010203",
                                      "7b", "7b7801", "7b7b7c", "7b7a05aa7c"}) {
@@ -356,7 +356,7 @@ TEST_CASE("Unknown fields that are not whole are refused") {
   refused("7affffffffffffffff7f", protobuf_failure + "unexpected EOF");  // 2^63 - 1
 }
 
-TEST_CASE("Field numbers are 32 bits with a sign") {
+TEST_CASE("field numbers are 32 bits with a sign") {
   refused("02"
           "00",
           protobuf_failure + "proto: illegal tag");
@@ -371,7 +371,7 @@ TEST_CASE("Field numbers are 32 bits with a sign") {
                        "2202087b", [](const undo_command& undo) { CHECK(undo.txid == 123); });
 }
 
-TEST_CASE("Known fields of another wire type are refused, however deep") {
+TEST_CASE("known fields of another wire type are refused, however deep") {
   refused("0801", protobuf_failure + "proto: wrong wireType = 0 for field Open");
   refused("15"
           "00000000",
@@ -401,7 +401,7 @@ TEST_CASE("Known fields of another wire type are refused, however deep") {
           protobuf_failure + "proto: wrong wireType = 0 for field Name");
 }
 
-TEST_CASE("The last of several values counts, and 32-bit fields take their low bits") {
+TEST_CASE("the last of several values counts, and 32-bit fields take their low bits") {
   golden<begin_command>(message("12", "0801 120161 0802 1200"), "12020802",
                         [](const begin_command& begin) {
                           CHECK(begin.txid == 2);
@@ -421,7 +421,7 @@ TEST_CASE("The last of several values counts, and 32-bit fields take their low b
   });
 }
 
-TEST_CASE("Page numbers packed, unpacked and both are appended in their order") {
+TEST_CASE("page numbers packed, unpacked and both are appended in their order") {
   golden<frames_command>(message("1a", "1001 4001 42020203 4200 4004 4a0401020304 0801"),
                          message("1a", "0801 1001 420401020304 4a0401020304"),
                          [](const frames_command& frames) {
@@ -430,7 +430,7 @@ TEST_CASE("Page numbers packed, unpacked and both are appended in their order") 
 }
 
 // go-dqlite crashed, read beyond its buffers or went on with nonsense on each of these.
-TEST_CASE("W13: what go-dqlite did not look at is refused") {
+TEST_CASE("what go-dqlite did not look at is refused (W13)") {
   const auto frames = [](std::string_view body) { return message("1a", body); };
   const std::string_view size = "frames with an impossible page size";
   refused(frames("4201014a0400000000"), size);
@@ -455,7 +455,7 @@ TEST_CASE("W13: what go-dqlite did not look at is refused") {
   refused(frames("1004 420201804a0400000000"), protobuf_failure + "packed number beyond its block");
 }
 
-TEST_CASE("W13: page counts are bounded before anything grows") {
+TEST_CASE("page counts are bounded before anything grows (W13)") {
   const auto entry_of = [](std::size_t pages, std::uint32_t page_size) {
     bytes body;
     wire_writer writer{body};
@@ -554,7 +554,7 @@ TEST_CASE("validate() knows what a database can take") {
   CHECK(go_dqlite::validate(open_command{"test.db"}) == fine);
 }
 
-TEST_CASE("Commands have names") {
+TEST_CASE("commands have names") {
   const std::vector<command> all{open_command{}, begin_command{}, frames_command{},
                                  undo_command{}, end_command{},   checkpoint_command{}};
   std::string names;
@@ -564,7 +564,7 @@ TEST_CASE("Commands have names") {
   CHECK(names == "open begin frames undo end checkpoint ");
 }
 
-TEST_CASE("Native entries and ours are never taken for each other") {
+TEST_CASE("native entries and ours are never taken for each other") {
   for (const unsigned first : {0x0AU, 0x12U, 0x1AU, 0x22U, 0x2AU, 0x32U}) {
     for (unsigned rest = 0; rest < 65536; rest += 13) {
       const bytes entry{std::byte(first), std::byte(rest & 255U), std::byte(rest >> 8U),
@@ -781,11 +781,11 @@ class loose_writer {
   generator* random_;
 };
 
-std::size_t property_cases() { return support::is_short_profile() ? 5000 : 100000; }
+std::size_t property_cases() { return quorlite::tests::is_short_profile() ? 5000 : 100000; }
 
 }  // namespace
 
-TEST_CASE("Random commands round-trip, and every other form of them means the same") {
+TEST_CASE("random commands round-trip, and every other form of them means the same") {
   generator random{20180730};
   loose_writer loose{random};
   for (std::size_t i = 0; i < property_cases(); ++i) {
@@ -810,7 +810,7 @@ TEST_CASE("Random commands round-trip, and every other form of them means the sa
 }
 
 TEST_CASE(
-    "Every truncation of an entry is refused; every flipped bit is, or means something whole") {
+    "every truncation of an entry is refused; every flipped bit is, or means something whole") {
   generator random{20190322};
   const std::size_t entries = property_cases() / 200;
   for (std::size_t i = 0; i < entries; ++i) {

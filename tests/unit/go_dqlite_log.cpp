@@ -18,7 +18,7 @@
 
 namespace {
 
-using namespace seed;  // NOLINT: tests of this library only
+using namespace quorlite::tests;  // NOLINT: tests of this library only
 
 constexpr const char* some_rows =
     "WITH RECURSIVE row(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM row WHERE i < 60) "
@@ -235,7 +235,7 @@ TEST_CASE("pages that a commit adds without carrying them are zeros, those beyon
   CHECK(image[3 * 512] == std::byte{0});  // not what it was before the shrink
 }
 
-TEST_CASE("W3: one txid on two databases is two transactions, and an undo of both is refused") {
+TEST_CASE("one txid on two databases is two transactions, and an undo of both is refused (W3)") {
   opened m;
   m.apply(open("u.db"));
   batch other{5, "u.db", 512, {plain(1, 7)}, 0, era::v2};
@@ -252,7 +252,7 @@ TEST_CASE("W3: one txid on two databases is two transactions, and an undo of bot
   CHECK(m.image("t.db")[0] == std::byte{2});
 }
 
-TEST_CASE("W7, W10: a second open and a checkpoint in mid-transaction change nothing") {
+TEST_CASE("a second open and a checkpoint in mid-transaction change nothing (W7, W10)") {
   opened m;
   m.apply(frames(part(2, {plain(1, 1)})));
   m.apply(open("t.db"));
@@ -262,20 +262,20 @@ TEST_CASE("W7, W10: a second open and a checkpoint in mid-transaction change not
   CHECK(refused(m) == 0);
 }
 
-TEST_CASE("W12, W13: what stopped go-dqlite's process is refused, and the log goes on") {
+TEST_CASE("what stopped go-dqlite's process is refused, and the log goes on (W12, W13)") {
   opened m;
   m.apply(frames(part(2, {plain(1, 1), plain(2, 1)}, 2)));
-  must_refuse(m, codec_test::from_text("garbage"));
-  must_refuse(m, codec_test::from_hex("7801"));                             // no command
-  must_refuse(m, codec_test::from_hex("1a0c0801108020200128013a0174"));     // no page
-  must_refuse(m, frames({3, "other.db", 512, {plain(1, 1)}, 1, era::v2}));  // never opened
+  must_refuse(m, quorlite::tests::from_text("garbage"));
+  must_refuse(m, quorlite::tests::from_hex("7801"));                          // no command
+  must_refuse(m, quorlite::tests::from_hex("1a0c0801108020200128013a0174"));  // no page
+  must_refuse(m, frames({3, "other.db", 512, {plain(1, 1)}, 1, era::v2}));    // never opened
   must_refuse(m, frames({3, "other.db", 512, {plain(1, 1)}, 0, era::v2}));
   must_refuse(m, checkpoint("other.db"));
   must_refuse(m, open("../x"));
   must_refuse(m, frames({3, "t.db", 1024, {plain(1, 1, 1024)}, 1, era::v2}));  // another page size
   must_refuse(m, frames({3, "t.db", 100, {plain(1, 1, 100)}, 1, era::v2}));
   must_refuse(m, frames(part(3, {plain(1, 1)}, 4'000'000'000U)));  // more growth than pages
-  must_refuse(m, codec_test::from_hex(                             // v1 and v2 pages at once
+  must_refuse(m, quorlite::tests::from_hex(                        // v1 and v2 pages at once
                      "1a1e080110041a080a04000000001801200128013a01744201014a0400000000"));
   CHECK_FALSE(m->health().halted);
   m.apply(frames(part(20, {plain(1, 9)}, 1)));

@@ -15,10 +15,6 @@
 #include "unit/codec_support.hpp"
 #include "unit/wal_support.hpp"
 
-using codec_test::from_hex;
-using codec_test::from_text;
-using codec_test::generator;
-using codec_test::hex;
 using quorlite::bytes;
 using quorlite::bytes_span;
 using quorlite::bytes_view;
@@ -31,9 +27,13 @@ using quorlite::detail::go_dqlite::parsed_database;
 using quorlite::detail::go_dqlite::record_parts;
 using quorlite::detail::go_dqlite::snapshot_layout;
 using quorlite::detail::go_dqlite::snapshot_parser;
-using wal_test::database_files;
-using wal_test::temporary_directory;
-using wal_test::wal_database;
+using quorlite::tests::database_files;
+using quorlite::tests::from_hex;
+using quorlite::tests::from_text;
+using quorlite::tests::generator;
+using quorlite::tests::hex;
+using quorlite::tests::temporary_directory;
+using quorlite::tests::wal_database;
 namespace go_dqlite = quorlite::detail::go_dqlite;
 namespace limits = quorlite::limits;
 
@@ -225,7 +225,7 @@ void check_records(std::string_view golden, std::uint64_t index,
 
 }  // namespace
 
-TEST_CASE("Golden snapshots: no database, one, two, an empty one") {
+TEST_CASE("golden snapshots: no database, one, two, an empty one") {
   const bytes first = from_text("DB");
   const bytes second = from_text("DB2");
   const bytes wal = from_text("W");
@@ -235,7 +235,7 @@ TEST_CASE("Golden snapshots: no database, one, two, an empty one") {
   check_records(golden_empty, 0x0102030405060708U, {{{}, {}, "test.db"}});
 }
 
-TEST_CASE("Golden snapshots of real databases are parsed and written") {
+TEST_CASE("golden snapshots of real databases are parsed and written") {
   database_list none;
   REQUIRE_FALSE(parse_databases(from_hex(golden_none), none));
   CHECK(none.databases.empty());
@@ -254,7 +254,7 @@ TEST_CASE("Golden snapshots of real databases are parsed and written") {
 }
 
 // go-dqlite could restore exactly one database: W2.
-TEST_CASE("Snapshots of one, two and many databases, with and without a WAL part") {
+TEST_CASE("snapshots of one, two and many databases, with and without a WAL part") {
   const temporary_directory folder;
   const auto page_size = GENERATE(512U, 4096U, 65536U);
   CAPTURE(page_size);
@@ -262,7 +262,7 @@ TEST_CASE("Snapshots of one, two and many databases, with and without a WAL part
   const database_files with_tail = two_transactions(page_size, true);
   const database_files other = two_transactions(1024);
   const auto recovered = [&](const database_files& files) {
-    return wal_test::what_sqlite_recovers(folder, files).value();
+    return quorlite::tests::what_sqlite_recovers(folder, files).value();
   };
   const bytes folded = recovered(with_wal);
   std::vector<record_parts> records{{with_wal.database, with_wal.wal, "w.db"},
@@ -303,17 +303,17 @@ TEST_CASE("Snapshots of one, two and many databases, with and without a WAL part
   }
 }
 
-TEST_CASE("A snapshot that we wrote is restored to the byte") {
+TEST_CASE("a snapshot that we wrote is restored to the byte") {
   const temporary_directory folder;
   const database_files files = two_transactions(1024);
-  const bytes folded = wal_test::what_sqlite_recovers(folder, files).value();
+  const bytes folded = quorlite::tests::what_sqlite_recovers(folder, files).value();
   const bytes snapshot = snapshot_of(9, {{folded, {}, "a"}, {{}, {}, "b"}, {folded, {}, "c"}});
   database_list list;
   REQUIRE_FALSE(parse_databases(snapshot, list));
   CHECK(written_again(list) == snapshot);
 }
 
-TEST_CASE("The summary tells how far a WAL part counted") {
+TEST_CASE("the summary tells how far a WAL part counted") {
   const database_files files = two_transactions(512, true);
   const auto summary_of = [&](bytes_view wal) {
     database_list list;
@@ -331,7 +331,7 @@ TEST_CASE("The summary tells how far a WAL part counted") {
   CHECK(summary_of({}).state == wal_state::absent);
 }
 
-TEST_CASE("Pieces of any size give the same databases") {
+TEST_CASE("pieces of any size give the same databases") {
   const database_files files = two_transactions(512, true);
   const bytes snapshot = snapshot_of(
       3, {{files.database, files.wal, "a"}, {{}, {}, "b"}, {files.database, files.wal, "c"}});
@@ -350,7 +350,7 @@ TEST_CASE("Pieces of any size give the same databases") {
   }
 }
 
-TEST_CASE("A snapshot cut anywhere but between two records is refused") {
+TEST_CASE("a snapshot cut anywhere but between two records is refused") {
   const database_files files = two_transactions(512);
   const std::vector<record_parts> records{
       {files.database, files.wal, "first"}, {{}, {}, "second"}, {files.database, {}, "third"}};
@@ -368,7 +368,7 @@ TEST_CASE("A snapshot cut anywhere but between two records is refused") {
   }
 }
 
-TEST_CASE("A flipped bit is refused, or changes what SQLite would see") {
+TEST_CASE("a flipped bit is refused, or changes what SQLite would see") {
   const temporary_directory folder;
   const database_files files = two_transactions(512);
   const bytes snapshot = snapshot_of(3, {{files.database, files.wal, "a"}});
@@ -390,13 +390,13 @@ TEST_CASE("A flipped bit is refused, or changes what SQLite would see") {
       const database_files damaged{files.database,
                                    {flipped.begin() + static_cast<std::ptrdiff_t>(wal_at),
                                     flipped.begin() + static_cast<std::ptrdiff_t>(wal_end)}};
-      REQUIRE(list.databases[0].image == wal_test::what_sqlite_recovers(folder, damaged));
+      REQUIRE(list.databases[0].image == quorlite::tests::what_sqlite_recovers(folder, damaged));
       REQUIRE(at >= wal_at + 32);  // a damaged header is not a matter of the tail
     }
   }
 }
 
-TEST_CASE("Sizes that are declared cost nothing") {
+TEST_CASE("sizes that are declared cost nothing") {
   const auto with_size = [](std::string_view database_size) {
     return from_hex("0700000000000000" + std::string{database_size} + "53514c69");
   };
@@ -409,7 +409,7 @@ TEST_CASE("Sizes that are declared cost nothing") {
   CHECK(refusal(from_hex("07000000000000000000000000000000ffffffffffffff7f00")) == too_large);
 }
 
-TEST_CASE("Names that are not ours are refused") {
+TEST_CASE("names that are not ours are refused") {
   const auto with_name = [](std::string_view name) {
     return refusal(snapshot_of(1, {{{}, {}, name}}));
   };
@@ -424,7 +424,7 @@ TEST_CASE("Names that are not ours are refused") {
         make_error_code(errc::malformed));
 }
 
-TEST_CASE("At most limits::databases of them") {
+TEST_CASE("at most limits::databases of them") {
   std::vector<std::string> names;
   for (std::size_t i = 0; i <= limits::databases; ++i) {
     names.push_back("d" + std::to_string(i));
@@ -438,7 +438,7 @@ TEST_CASE("At most limits::databases of them") {
   CHECK(refusal(snapshot_of(1, records)) == make_error_code(errc::too_large));
 }
 
-TEST_CASE("Database parts that are no SQLite file are refused") {
+TEST_CASE("database parts that are no SQLite file are refused") {
   const auto malformed = make_error_code(errc::malformed);
   const database_files files = two_transactions(512);
   const auto with = [](const bytes& database) {
@@ -469,37 +469,37 @@ TEST_CASE("WAL parts that SQLite would not read, or would lose a database over, 
   };
   const auto malformed = make_error_code(errc::malformed);
   // SQLite throws the WAL of an empty database away, and all that it holds.
-  CHECK(wal_test::what_sqlite_recovers(folder, {{}, files.wal}) == bytes{});
+  CHECK(quorlite::tests::what_sqlite_recovers(folder, {{}, files.wal}) == bytes{});
   CHECK(with({}, files.wal) == malformed);
   CHECK(with({}, from_text("W")) == malformed);
 
   bytes damaged = files.wal;
   damaged[20] ^= std::byte{1};
-  CHECK(wal_test::what_sqlite_recovers(folder, {files.database, damaged}) == files.database);
+  CHECK(quorlite::tests::what_sqlite_recovers(folder, {files.database, damaged}) == files.database);
   CHECK(with(files.database, damaged) == make_error_code(errc::corrupt));
 
   const database_files other = two_transactions(1024);
   CHECK(with(files.database, other.wal) == malformed);
   bytes newer = files.wal;
-  wal_test::put_big_endian(newer, 4, 3007001);
-  wal_test::seal(newer, false);
+  quorlite::tests::put_big_endian(newer, 4, 3007001);
+  quorlite::tests::seal(newer, false);
   CHECK(with(files.database, newer) == malformed);
   bytes no_database = files.wal;
   no_database[32 + 24] ^= std::byte{1};  // page 1 of the WAL
-  wal_test::seal(no_database, false);
+  quorlite::tests::seal(no_database, false);
   CHECK(with(files.database, no_database) == malformed);
 }
 
-TEST_CASE("Pages that a WAL adds without carrying them are zeros, and few") {
+TEST_CASE("pages that a WAL adds without carrying them are zeros, and few") {
   const database_files files = two_transactions(512);
   bytes wal = files.wal;
   const std::size_t last = wal.size() - 536;
   const auto with_count = [&](std::uint64_t count) {
-    wal_test::put_big_endian(wal, last + 4, static_cast<std::uint32_t>(count));
-    wal_test::seal(wal, true);
+    quorlite::tests::put_big_endian(wal, last + 4, static_cast<std::uint32_t>(count));
+    quorlite::tests::seal(wal, true);
     return snapshot_of(1, {{files.database, wal, "a"}});
   };
-  const std::uint64_t present = wal_test::big_endian_at(files.wal, last + 4);
+  const std::uint64_t present = quorlite::tests::big_endian_at(files.wal, last + 4);
   database_list list;
   REQUIRE_FALSE(parse_databases(with_count(present + 100), list));
   CHECK(list.databases[0].page_count == present + 100);
@@ -516,11 +516,11 @@ TEST_CASE("Pages that a WAL adds without carrying them are zeros, and few") {
   CHECK(smaller.databases[0].page_count == 1);
 }
 
-TEST_CASE("The lock page is left out, and written as zeros") {
+TEST_CASE("the lock page is left out, and written as zeros") {
   constexpr std::uint64_t lock_byte = 512;  // page 2 of 512 bytes
   const database_files files = two_transactions(512);
   const temporary_directory folder;
-  const bytes database = wal_test::what_sqlite_recovers(folder, files).value();
+  const bytes database = quorlite::tests::what_sqlite_recovers(folder, files).value();
   REQUIRE(database.size() >= 2 * 512);
   snapshot_parser parser{lock_byte};
   database_list list;
@@ -541,7 +541,7 @@ TEST_CASE("The lock page is left out, and written as zeros") {
   CHECK(page == bytes(512));
 }
 
-TEST_CASE("Any range of a written snapshot has the bytes of the whole") {
+TEST_CASE("any range of a written snapshot has the bytes of the whole") {
   snapshot_header header;
   header.at.index = log_index{77};
   header.databases = {{"a", 512, 3, {}, 1}, {"b", 0, 0, {}, 0}, {"c.db", 1024, 2, {}, 1}};
@@ -575,7 +575,7 @@ TEST_CASE("Any range of a written snapshot has the bytes of the whole") {
   CHECK(layout->read(15, beyond, failing) == make_error_code(errc::storage_broken));
 }
 
-TEST_CASE("Headers that the format cannot hold are refused") {
+TEST_CASE("headers that the format cannot hold are refused") {
   const auto with = [](const auto& change) {
     snapshot_header header;
     header.databases = {{"a", 512, 3, {}, 1}, {"b", 0, 0, {}, 0}};
@@ -592,7 +592,7 @@ TEST_CASE("Headers that the format cannot hold are refused") {
         make_error_code(errc::unsupported));
 }
 
-TEST_CASE("An error of the sink ends the parse for good") {
+TEST_CASE("an error of the sink ends the parse for good") {
   const database_files files = two_transactions(512);
   const bytes snapshot = snapshot_of(1, {{files.database, files.wal, "a"}});
   snapshot_parser parser;

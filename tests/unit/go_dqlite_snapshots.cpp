@@ -17,8 +17,8 @@
 
 namespace {
 
-using namespace seed;  // NOLINT: tests of this library only
-using codec_test::from_hex;
+using namespace quorlite::tests;  // NOLINT: tests of this library only
+using quorlite::tests::from_hex;
 
 constexpr const char* some_rows =
     "WITH RECURSIVE row(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM row WHERE i < 40) "
@@ -35,14 +35,15 @@ struct made_database : history {
 };
 
 /// As SQLite leaves a database that was checkpointed: all of it in the database file, no WAL.
-wal_test::database_files checkpointed(const history& made) { return {made.image(), {}}; }
+quorlite::tests::database_files checkpointed(const history& made) { return {made.image(), {}}; }
 /// The first transactions in the database file, all of them in the WAL besides.
-wal_test::database_files both_parts(const history& made) {
+quorlite::tests::database_files both_parts(const history& made) {
   return {made.image(), made.files().wal};
 }
 
-bytes snapshot_of(std::uint64_t index,
-                  const std::vector<std::pair<std::string, wal_test::database_files>>& databases) {
+bytes snapshot_of(
+    std::uint64_t index,
+    const std::vector<std::pair<std::string, quorlite::tests::database_files>>& databases) {
   bytes out;
   go_dqlite::append_index(log_index{index}, out);
   for (const auto& [name, files] : databases) {
@@ -83,9 +84,9 @@ TEST_CASE("a snapshot of no database, and one of an empty database, are read and
   CHECK((m.seed_snapshot() == from_hex(golden)));
 }
 
-TEST_CASE("W2: snapshots of one, two and many databases, in any order, with and without a WAL") {
+TEST_CASE("snapshots of one, two and many databases, in any order, with and without a WAL (W2)") {
   const std::size_t count = GENERATE(1U, 2U, 9U);
-  std::vector<std::pair<std::string, wal_test::database_files>> records;
+  std::vector<std::pair<std::string, quorlite::tests::database_files>> records;
   std::map<std::string, bytes> images;
   for (std::size_t n = 0; n < count; ++n) {
     const std::string name = "db" + std::to_string((n * 7) % count) + ".bin";
@@ -121,7 +122,8 @@ TEST_CASE("transactions that stand in the WAL part only are folded into the page
   made_database made("a.db");
   // The file as a first checkpoint might have left it: one page.
   const bytes image = made.image();
-  const wal_test::database_files start{bytes(image.begin(), image.begin() + 512), made.files().wal};
+  const quorlite::tests::database_files start{bytes(image.begin(), image.begin() + 512),
+                                              made.files().wal};
   machine m;
   REQUIRE_FALSE(m.restore(snapshot_of(9, {{"a.db", start}})));
   CHECK((m.image("a.db") == image));
@@ -130,7 +132,8 @@ TEST_CASE("transactions that stand in the WAL part only are folded into the page
   const bytes before = other.image();
   const std::size_t so_far = other.files().wal.size();
   other.execute(some_rows);
-  wal_test::database_files torn{bytes(before.begin(), before.begin() + 512), other.files().wal};
+  quorlite::tests::database_files torn{bytes(before.begin(), before.begin() + 512),
+                                       other.files().wal};
   torn.wal.resize(so_far + 100);
   machine n;
   REQUIRE_FALSE(n.restore(snapshot_of(9, {{"b.db", torn}})));
@@ -140,7 +143,7 @@ TEST_CASE("transactions that stand in the WAL part only are folded into the page
 TEST_CASE("a snapshot in the middle of the log and the rest of it give what the whole log gives") {
   made_database made("a.db");
   const std::size_t middle = made.log.size();
-  const wal_test::database_files then = both_parts(made);
+  const quorlite::tests::database_files then = both_parts(made);
   made.execute(some_rows);
   made.execute("DELETE FROM t WHERE a % 2 = 0");
   machine straight;
@@ -153,7 +156,7 @@ TEST_CASE("a snapshot in the middle of the log and the rest of it give what the 
   CHECK((m.image("a.db") == made.image()));
 }
 
-TEST_CASE("I8: a snapshot cut anywhere but between records is refused, and nothing is lost") {
+TEST_CASE("a snapshot cut anywhere but between records is refused, and nothing is lost (I8)") {
   const made_database one("a.db");
   const made_database two("b.db");
   const bytes first = snapshot_of(50, {{"a.db", both_parts(one)}});
@@ -173,9 +176,9 @@ TEST_CASE("I8: a snapshot cut anywhere but between records is refused, and nothi
   REQUIRE_FALSE(m.restore(whole));
 }
 
-TEST_CASE("I8: what is no SQLite file, or is damaged where it can be seen, is refused") {
+TEST_CASE("what is no SQLite file, or is damaged where it can be seen, is refused (I8)") {
   const made_database made("a.db");
-  const wal_test::database_files files = both_parts(made);
+  const quorlite::tests::database_files files = both_parts(made);
   must_refuse(from_hex("0700000000000000"
                        "02000000000000004442010000000000000057"
                        "6100"));  // go-dqlite's own golden: its parts are letters
@@ -185,7 +188,7 @@ TEST_CASE("I8: what is no SQLite file, or is damaged where it can be seen, is re
     damaged[at] ^= std::byte{0x40};
     must_refuse(damaged);
   }
-  wal_test::database_files other = files;
+  quorlite::tests::database_files other = files;
   other.wal[3] ^= std::byte{0x40};
   must_refuse(snapshot_of(50, {{"a.db", other}}));
   must_refuse(snapshot_of(50, {{"a.db", {{}, files.wal}}}));
@@ -220,7 +223,8 @@ TEST_CASE("a snapshot of go-dqlite cannot be written while a transaction waits f
   CHECK(m.seed_snapshot().size() == 8 + 16 + 512 + 7);
 }
 
-TEST_CASE("W6: a restore takes everything away that was there, frames that wait and outcomes too") {
+TEST_CASE(
+    "a restore takes everything away that was there, frames that wait and outcomes too (W6)") {
   used_machine m;
   REQUIRE(m->outcome_of({term{0}, 1}) == transaction_outcome::committed);
   const made_database made("a.db");
@@ -267,8 +271,8 @@ TEST_CASE("stock SQLite opens what is written, natively changed pages included")
 
   const std::uint64_t size =
       machine::content_of(*node.machine().databases().find("a.db")).image.size();
-  const wal_test::temporary_directory folder;
-  wal_test::write_file(folder / "a.db", bytes_view{written}.subspan(16, size));
+  const quorlite::tests::temporary_directory folder;
+  quorlite::tests::write_file(folder / "a.db", bytes_view{written}.subspan(16, size));
   sqlite3* stock = nullptr;
   REQUIRE(sqlite3_open((folder / "a.db").c_str(), &stock) == SQLITE_OK);
   CHECK(ask(stock, "PRAGMA integrity_check") == "ok");

@@ -24,9 +24,9 @@
 
 namespace {
 
-using namespace quorlite_tests;
+using namespace quorlite::tests;
 using enum transaction_state;
-using codec_test::from_hex;
+using quorlite::tests::from_hex;
 
 /// What a cell of go-dqlite is here.
 enum class kept : std::uint8_t {
@@ -211,7 +211,7 @@ void carry_out(const transition& row, role as, bytes& left_behind) {
 
 }  // namespace
 
-TEST_CASE("3.1: frames and undo in every state, one table for leader, follower and surrogate") {
+TEST_CASE("frames and undo in every state, one table for leader, follower and surrogate (3.1)") {
   for (const transition& row : transitions) {
     INFO(name_of(row.from) << ", seed's follower: " << row.follower << ", leader: " << row.leader);
     const bool panics = stopped_the_seed(row.follower);
@@ -231,7 +231,7 @@ TEST_CASE("3.1: frames and undo in every state, one table for leader, follower a
   }
 }
 
-TEST_CASE("3.1: the marks that go-dqlite put on transactions, and their guards") {
+TEST_CASE("the marks that go-dqlite put on transactions, and their guards (3.1)") {
   static constexpr std::array rows{
       row{"Leader() twice", "PANIC transaction is already marked as leader", kept::cannot_exist,
           "transactions have no role; leadership that is told twice is no news",
@@ -328,7 +328,7 @@ std::error_code legacy_refusal(std::string_view hex, std::string_view says) {
 
 }  // namespace
 
-TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction") {
+TEST_CASE("what frames do, whatever the machine knows of their transaction (6.2)") {
   static constexpr std::array rows{
       row{"0: no file name", "file := db.bin", kept::as_it_was,
           "entries of go-dqlite mean db.bin; our own must name their databases",
@@ -487,7 +487,7 @@ TEST_CASE("6.2: what frames do, whatever the machine knows of their transaction"
   check_rows(rows);
 }
 
-TEST_CASE("6.2: what is wrong with the frames themselves") {
+TEST_CASE("what is wrong with the frames themselves (6.2)") {
   static constexpr std::array rows{
       row{"v1 and v2 pages in one entry", "PANIC unexpected data mix between v1 and v2",
           kept::refused_alike, "the decoder refuses it before anything is touched",
@@ -527,13 +527,13 @@ TEST_CASE("6.2: what is wrong with the frames themselves") {
 
 // ---- 6.1 and 6.3 --------------------------------------------------------------------------------
 
-TEST_CASE("6.1 and 6.3: every other entry") {
+TEST_CASE("every other entry (6.1 and 6.3)") {
   static constexpr std::array rows{
       row{"bytes that are no command", "PANIC corrupted command data", kept::refused_alike,
           "refused and counted; the position moves on",
           [] {
             machine m;
-            CHECK(m.apply_next(codec_test::from_text("garbage"), first_term) ==
+            CHECK(m.apply_next(quorlite::tests::from_text("garbage"), first_term) ==
                   apply_result::applied);
             CHECK(m.refused() == 1);
           }},
@@ -740,7 +740,7 @@ const std::string spilling =
 
 }  // namespace
 
-TEST_CASE("5: what the engine says becomes one code, one error, one conclusion") {
+TEST_CASE("what the engine says becomes one code, one error, one conclusion (5)") {
   const bool several = GENERATE(false, true);
   for (const mapping& row : mappings) {
     INFO(row.outcome << ": " << row.seed);
@@ -780,7 +780,7 @@ TEST_CASE("5: what the engine says becomes one code, one error, one conclusion")
   }
 }
 
-TEST_CASE("5.1: BEGIN, that is the first statement that writes") {
+TEST_CASE("BEGIN, that is the first statement that writes (5.1)") {
   static constexpr std::array rows{
       row{"not leader", "NOT_LEADER, nothing changed", kept::as_it_was, "10250 at once",
           [] {
@@ -853,7 +853,7 @@ TEST_CASE("5.1: BEGIN, that is the first statement that writes") {
   check_rows(rows);
 }
 
-TEST_CASE("5.2 to 5.5: abort, frames, undo and end") {
+TEST_CASE("abort, frames, undo and end (5.2 to 5.5)") {
   static constexpr std::array rows{
       row{"5.2 Abort without a transaction", "PANIC no in-progress transaction", kept::cannot_exist,
           "a lock that is not got leaves no record behind",
@@ -936,7 +936,7 @@ TEST_CASE("5.2 to 5.5: abort, frames, undo and end") {
   check_rows(rows);
 }
 
-TEST_CASE("5.7 to 5.9: recovery, concurrency, checkpoints") {
+TEST_CASE("recovery, concurrency, checkpoints (5.7 to 5.9)") {
   static constexpr std::array rows{
       row{"5.7 Recover(token)", "a stub that says yes", kept::better, "committed, or not, or open",
           [] {
@@ -980,7 +980,7 @@ TEST_CASE("5.7 to 5.9: recovery, concurrency, checkpoints") {
   check_rows(rows);
 }
 
-TEST_CASE("5.6: the fates of a commit whose leadership is lost, in a whole cluster") {
+TEST_CASE("the fates of a commit whose leadership is lost, in a whole cluster (5.6)") {
   using quorlite::testing::commit_phase;
   using quorlite::testing::leadership_loss;
   using quorlite::testing::replica_cluster;

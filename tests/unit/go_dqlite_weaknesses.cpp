@@ -30,9 +30,9 @@
 
 namespace {
 
-using namespace quorlite_tests;
-using codec_test::from_hex;
+using namespace quorlite::tests;
 using quorlite::detail::replica_access;
+using quorlite::tests::from_hex;
 using kind = ruling::kind;
 
 /// Of the only database there is.
@@ -116,7 +116,7 @@ std::error_code decoded(std::string_view hex) {
 
 }  // namespace
 
-TEST_CASE("W1: an undo after lost leadership works wherever and however often it is applied") {
+TEST_CASE("an undo after lost leadership works wherever and however often it is applied (W1)") {
   unfinished u;
   REQUIRE(u.are_equal());
   // The next leader undoes what it found; so does one after it; so does one who found nothing.
@@ -138,7 +138,7 @@ TEST_CASE("W1: an undo after lost leadership works wherever and however often it
   CHECK(again.other.version("a.db") == 1);
 }
 
-TEST_CASE("W2: a snapshot of none, one or many databases is restored whole or not at all") {
+TEST_CASE("a snapshot of none, one or many databases is restored whole or not at all (W2)") {
   for (const int count : {0, 1, 2, 9}) {
     CAPTURE(count);
     bench from;
@@ -170,7 +170,7 @@ TEST_CASE("W2: a snapshot of none, one or many databases is restored whole or no
   }
 }
 
-TEST_CASE("W2: snapshots that go-dqlite could write and not read are read") {
+TEST_CASE("snapshots that go-dqlite could write and not read are read (W2)") {
   struct counting {
     std::vector<std::string> names;
     std::error_code on_index(log_index) { return {}; }
@@ -197,7 +197,7 @@ TEST_CASE("W2: snapshots that go-dqlite could write and not read are read") {
   CHECK(parsed("0700000000000000ffffffffffffff6e", sized) == errc::too_large);
 }
 
-TEST_CASE("W3: transactions of two databases that begin at one log index are never confused") {
+TEST_CASE("transactions of two databases that begin at one log index are never confused (W3)") {
   machine leader(true);
   machine follower;
   const log_position began = leader->applied();
@@ -229,7 +229,7 @@ TEST_CASE("W3: transactions of two databases that begin at one log index are nev
   CHECK(fooled.version("b.db") == 0);
 }
 
-TEST_CASE("W4: after A, then B, then A again the connection that lost its commit writes on") {
+TEST_CASE("after A, then B, then A again the connection that lost its commit writes on (W4)") {
   leadership_holder a;
   const transaction_id id = a.lose("INSERT INTO t VALUES('lost')");
   a.on.follow(2);  // B: the lost entry is truncated
@@ -239,7 +239,7 @@ TEST_CASE("W4: after A, then B, then A again the connection that lost its commit
   CHECK(a.on->outcome(id) == transaction_outcome::not_committed);
 }
 
-TEST_CASE("W5: a transaction whose leadership is lost holds its database for nobody") {
+TEST_CASE("a transaction whose leadership is lost holds its database for nobody (W5)") {
   const bool closes = GENERATE(false, true);
   leadership_holder a;
   connection next = a.on.connect();
@@ -261,7 +261,7 @@ TEST_CASE("W5: a transaction whose leadership is lost holds its database for nob
   CHECK(run(next, "INSERT INTO t VALUES('more')") == SQLITE_OK);
 }
 
-TEST_CASE("W6: a restore leaves nothing of the old state, and open connections see the new one") {
+TEST_CASE("a restore leaves nothing of the old state, and open connections see the new one (W6)") {
   leadership_holder from;
   REQUIRE(run(from.db, "INSERT INTO t VALUES('new')") == SQLITE_OK);
   const transaction_id known = from.db.last_transaction();
@@ -287,7 +287,7 @@ TEST_CASE("W6: a restore leaves nothing of the old state, and open connections s
   CHECK(to.snapshot() == sent);
 }
 
-TEST_CASE("W7: a second Open changes nothing, with a transaction in flight as well") {
+TEST_CASE("a second Open changes nothing, with a transaction in flight as well (W7)") {
   machine m(true);
   m.commit(pages_of("a.db"));
   const auto in_flight = m.send(pages_of("a.db", 2));
@@ -299,7 +299,7 @@ TEST_CASE("W7: a second Open changes nothing, with a transaction in flight as we
   CHECK(m.answer_of(in_flight) == proposal_state::applied);
 }
 
-TEST_CASE("W8: whether a lost commit was committed is answered exactly, and the answer is kept") {
+TEST_CASE("whether a lost commit was committed is answered exactly, and the answer is kept (W8)") {
   leadership_holder a;
   const bool commits = GENERATE(false, true);
   const transaction_id id = a.lose("INSERT INTO t VALUES(1)");
@@ -318,7 +318,7 @@ TEST_CASE("W8: whether a lost commit was committed is answered exactly, and the 
   CHECK(other->outcome({}) == transaction_outcome::expired);  // go-dqlite: 0 was always found
 }
 
-TEST_CASE("W9: a snapshot is taken with transactions in flight, and they go on behind it") {
+TEST_CASE("a snapshot is taken with transactions in flight, and they go on behind it (W9)") {
   unfinished u;
   machine second(true);
   const bytes sent = u.other.snapshot();
@@ -332,7 +332,7 @@ TEST_CASE("W9: a snapshot is taken with transactions in flight, and they go on b
   CHECK(u.other.version("a.db") == 1);
 }
 
-TEST_CASE("W10: a checkpoint is a hint: readers and writers of any kind are no reason to stop") {
+TEST_CASE("a checkpoint is a hint: readers and writers of any kind are no reason to stop (W10)") {
   unfinished u;  // staged on followers, with a zombie on the deposed leader
   machine m(true);
   m.commit(pages_of("a.db"));
@@ -349,7 +349,7 @@ TEST_CASE("W10: a checkpoint is a hint: readers and writers of any kind are no r
   CHECK_FALSE(m->health().halted);
 }
 
-TEST_CASE("W11: entries of others that come before one's own hold up nobody") {
+TEST_CASE("entries of others that come before one's own hold up nobody (W11)") {
   leadership_holder a;
   a.on.rule({{kind::is_silent, settle_reason::none}});
   int foreign = 0;
@@ -373,13 +373,13 @@ TEST_CASE("W11: entries of others that come before one's own hold up nobody") {
   CHECK(a.on->counters().conflicts == 1);
 }
 
-TEST_CASE("W12: a poisonous entry stops no replica, and a replica that differs stops alone") {
+TEST_CASE("a poisonous entry stops no replica, and a replica that differs stops alone (W12)") {
   machine leader(true);
   machine follower;
   const auto first = leader.commit(pages_of("a.db"));
   const auto second = leader.commit(pages_of("a.db", 2));
   for (const bytes& poison :
-       {codec_test::from_text("garbage"), from_hex("22030a0131"), second.entries[0]}) {
+       {quorlite::tests::from_text("garbage"), from_hex("22030a0131"), second.entries[0]}) {
     CHECK(follower.apply_next(poison, first_term) == apply_result::applied);  // refused
   }
   CHECK(follower->counters().malformed == 2);
@@ -396,10 +396,10 @@ TEST_CASE("W12: a poisonous entry stops no replica, and a replica that differs s
   CHECK(alone->health().what.find("a.db") != std::string::npos);
 }
 
-TEST_CASE("W13: what go-dqlite did not check is refused before anything is touched") {
+TEST_CASE("what go-dqlite did not check is refused before anything is touched (W13)") {
   const auto frames = [](std::string_view content) {  // of transaction 5
     const std::string body = "0805" + std::string(content);
-    return "1a" + codec_test::hex(bytes{static_cast<std::byte>(body.size() / 2)}) + body;
+    return "1a" + quorlite::tests::hex(bytes{static_cast<std::byte>(body.size() / 2)}) + body;
   };
   const struct {
     std::string entry;
@@ -445,7 +445,7 @@ TEST_CASE("W13: what go-dqlite did not check is refused before anything is touch
 }
 
 TEST_CASE(
-    "W14: any number of staged batches is replayed as one transaction, and they are bounded") {
+    "any number of staged batches is replayed as one transaction, and they are bounded (W14)") {
   machine leader(true);
   machine follower;
   change many{"a.db", {}, 0};
@@ -475,7 +475,7 @@ TEST_CASE(
   CHECK_FALSE(staged.has_room_for(1, true));
 }
 
-TEST_CASE("W15: what the machine answers reaches the client") {
+TEST_CASE("what the machine answers reaches the client (W15)") {
   leadership_holder a;
   a.on.rule({{kind::is_silent, settle_reason::none}});
   a.on.engine().on_wait = [&] {  // the database is gone when the entry is applied
@@ -489,7 +489,7 @@ TEST_CASE("W15: what the machine answers reaches the client") {
   CHECK(a.db.last_error() == failure::not_applied);
 }
 
-TEST_CASE("W16: an answer that does not come in time is unknown, with an id to ask about") {
+TEST_CASE("an answer that does not come in time is unknown, with an id to ask about (W16)") {
   const bool commits = GENERATE(false, true);
   leadership_holder a;
   a.on.rule({{kind::is_silent, settle_reason::none}});
@@ -509,7 +509,7 @@ TEST_CASE("W16: an answer that does not come in time is unknown, with an id to a
   CHECK(a.rows() == (commits ? "1;2" : "2"));
 }
 
-TEST_CASE("W17: while one database waits for its quorum another one commits") {
+TEST_CASE("while one database waits for its quorum another one commits (W17)") {
   leadership_holder a;
   connection b = a.on.connect("b.db");
   REQUIRE(run(b, "CREATE TABLE t(x)") == SQLITE_OK);
@@ -528,8 +528,8 @@ TEST_CASE("W17: while one database waits for its quorum another one commits") {
   CHECK(ask(b, "SELECT count(*) FROM t") == "1");
 }
 
-TEST_CASE("W18: what is committed stays so when this replica fails at it afterwards") {
-  quorlite_test::local_host host;
+TEST_CASE("what is committed stays so when this replica fails at it afterwards (W18)") {
+  quorlite::tests::local_host host;
   vfs door{host, {.name = "vfs-w18"}};
   connection db = std::move(*open_connection(door, "a.db"));
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
@@ -542,7 +542,7 @@ TEST_CASE("W18: what is committed stays so when this replica fails at it afterwa
   CHECK(host.replays_equal());
 }
 
-TEST_CASE("W19: entries say their version and database, and no flipped bit of one is accepted") {
+TEST_CASE("entries say their version and database, and no flipped bit of one is accepted (W19)") {
   machine m(true);
   const auto sent = m.send(pages_of("a.db"), one_page_an_entry);
   const auto as_sent = native::decode(sent.entries[0], lock_byte);
@@ -566,7 +566,7 @@ TEST_CASE("W19: entries say their version and database, and no flipped bit of on
   CHECK(other.version("b.db") == 1);
 }
 
-TEST_CASE("W20: databases can be dropped, and attached ones commit together") {
+TEST_CASE("databases can be dropped, and attached ones commit together (W20)") {
   leadership_holder a;
   REQUIRE(run(a.db, "ATTACH 'two.db' AS two; CREATE TABLE two.t(x)") == SQLITE_OK);
   const std::uint64_t before = a.on->counters().transactions;
@@ -580,7 +580,7 @@ TEST_CASE("W20: databases can be dropped, and attached ones commit together") {
   CHECK(a.rows() == "1");
 }
 
-TEST_CASE("W21: connections that come, fail, lose their commits and go leave nothing behind") {
+TEST_CASE("connections that come, fail, lose their commits and go leave nothing behind (W21)") {
   leadership_holder a;
   std::optional<sqlite3_int64> memory;
   std::optional<std::size_t> versions;
@@ -604,7 +604,7 @@ TEST_CASE("W21: connections that come, fail, lose their commits and go leave not
   CHECK(store_of(a.on)->usage().images <= *versions);
 }
 
-TEST_CASE("W22: a snapshot shares its pages with the database and holds up no write") {
+TEST_CASE("a snapshot shares its pages with the database and holds up no write (W22)") {
   machine m(true);
   m.commit({{"a.db", {{1, 1}}, 300}});
   const bytes as_of_then = m.snapshot();
@@ -624,7 +624,7 @@ TEST_CASE("W22: a snapshot shares its pages with the database and holds up no wr
   CHECK(m.store("a.db")->usage().images <= before + 2 * 3);
 }
 
-TEST_CASE("W23: equality is checked byte by byte, with two databases and leadership going round") {
+TEST_CASE("equality is checked byte by byte, with two databases and leadership going round (W23)") {
   using quorlite::testing::commit_phase;
   using quorlite::testing::leadership_loss;
   using quorlite::testing::replica_cluster;
@@ -669,7 +669,7 @@ TEST_CASE("W23: equality is checked byte by byte, with two databases and leaders
   CHECK(events_of(231) != events_of(232));
 }
 
-TEST_CASE("W24: an undo is right whatever began before it, across snapshots as well") {
+TEST_CASE("an undo is right whatever began before it, across snapshots as well (W24)") {
   // Two databases interleave, as a v1 leader may have logged them: Begin 1, Begin 2, Undo 1.
   for (const std::string_view hex : {"120608011202612e", "120608021202622e", "22020801"}) {
     CHECK_FALSE(decoded(hex));

@@ -127,7 +127,7 @@ TEST_CASE("a table that names a transaction twice is refused") {
 }
 
 TEST_CASE("random bytes are refused or make a table that encodes to themselves") {
-  codec_test::generator random{2026};
+  quorlite::tests::generator random{2026};
   for (int round = 0; round < 20'000; ++round) {
     bytes hostile = random.some_bytes(random.below(200));
     if (hostile.size() >= 32 && random.below(2) == 0) {

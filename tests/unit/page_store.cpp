@@ -407,7 +407,7 @@ TEST_CASE("pages far apart are found, counted and visited") {
 
 TEST_CASE("one long pin costs one version more of each page, however long it stays") {
   constexpr std::uint32_t count = 512;
-  const std::size_t installs = support::is_short_profile() ? 3000 : 20000;
+  const std::size_t installs = quorlite::tests::is_short_profile() ? 3000 : 20000;
   const auto store = page_store::make();
   std::vector<page_block> all;
   for (std::uint32_t number = 1; number <= count; ++number) {
@@ -679,7 +679,7 @@ class model {
 TEST_CASE("random calls leave a store as they leave the model") {
   const char* const given = std::getenv("QUORLITE_TEST_SEED");
   const std::uint64_t first = given == nullptr ? 1 : std::strtoull(given, nullptr, 10);
-  const std::uint64_t seeds = given != nullptr ? 1 : support::is_short_profile() ? 20 : 200;
+  const std::uint64_t seeds = given != nullptr ? 1 : quorlite::tests::is_short_profile() ? 20 : 200;
   std::printf("page_store model: seeds %llu to %llu (QUORLITE_TEST_SEED=n runs one)\n",
               static_cast<unsigned long long>(first),
               static_cast<unsigned long long>(first + seeds - 1));

@@ -471,7 +471,7 @@ TEST_CASE("readers get their state while entries, flushes and evictions go on in
   others.emplace_back([&] { store.flush_on(); });
   others.emplace_back([&] { store.read_on(); });
   others.emplace_back([&] { store.read_on(); });
-  store.apply(support::is_short_profile() ? 1500 : 8000);
+  store.apply(quorlite::tests::is_short_profile() ? 1500 : 8000);
   for (std::thread& one : others) {
     one.join();
   }
@@ -482,7 +482,9 @@ TEST_CASE("readers get their state while entries, flushes and evictions go on in
 TEST_CASE("every pin reads its own state, whatever flushes do to the base") {
   const char* const chosen = std::getenv("QUORLITE_TEST_SEED");
   const std::uint64_t first = chosen == nullptr ? 1 : std::strtoull(chosen, nullptr, 10);
-  const std::uint64_t last = chosen != nullptr ? first : support::is_short_profile() ? 300 : 4000;
+  const std::uint64_t last = chosen != nullptr                     ? first
+                             : quorlite::tests::is_short_profile() ? 300
+                                                                   : 4000;
   std::printf("base model: seeds %llu to %llu (QUORLITE_TEST_SEED=n runs one)\n",
               static_cast<unsigned long long>(first), static_cast<unsigned long long>(last));
   for (std::uint64_t seed = first; seed <= last; ++seed) {

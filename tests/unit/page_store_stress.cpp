@@ -92,7 +92,7 @@ bool whole(const std::uint64_t (&image)[page_size / 8], words& says) {
 }
 
 std::uint64_t versions_most() {
-  const bool fast = support::is_short_profile();
+  const bool fast = quorlite::tests::is_short_profile();
   return QUORLITE_TEST_SLOW != 0 ? (fast ? 3000 : 20000) : (fast ? 6000 : 60000);
 }
 

@@ -36,7 +36,7 @@ struct plain_harness {
 static_assert(quorlite::testing::faulty_storage_harness<plain_harness>);
 
 fault_sweep sweep_of_this_run() {
-  return support::is_short_profile() ? fault_sweep{16, 500} : fault_sweep{};
+  return quorlite::tests::is_short_profile() ? fault_sweep{16, 500} : fault_sweep{};
 }
 
 void expect_caught(plain_flaw flaw, const std::string& law) {

@@ -12,7 +12,7 @@
 #include "catch2_shim.hpp"
 #include "support/checking_machine.hpp"
 
-using namespace quorlite_tests;
+using namespace quorlite::tests;
 using quorlite::testing::commit_phase;
 using quorlite::testing::engine_kind;
 using quorlite::testing::leadership_loss;

@@ -14,7 +14,7 @@
 #include "support/checking_machine.hpp"
 #include "support/profile.hpp"
 
-using namespace quorlite_tests;
+using namespace quorlite::tests;
 using generator = quorlite::testing::detail::random;
 using quorlite::testing::commit_phase;
 using quorlite::testing::engine_kind;
@@ -358,13 +358,14 @@ random_life live(std::uint64_t seed) {
 
 TEST_CASE("random runs keep every law") {
   const char* const only = std::getenv("QUORLITE_TEST_SEED");
-  const bool is_short = support::is_short_profile();
+  const bool is_short = quorlite::tests::is_short_profile();
   const std::uint64_t first = only != nullptr ? std::strtoull(only, nullptr, 10) : 1;
   const std::uint64_t last = only != nullptr ? first : is_short ? 60 : 400;
   std::size_t committed = 0;
   std::size_t installs = 0;
   for (std::uint64_t seed = first; seed <= last; ++seed) {
-    INFO("replay: QUORLITE_TEST_SEED=" << seed << " unit_test_raft_faults \"random lives\"");
+    INFO("replay: QUORLITE_TEST_SEED=" << seed
+                                       << " unit_test_raft_faults \"random runs keep every law\"");
     const random_life life = live(seed);
     CHECK(life.faults == std::vector<std::string>{});
     CHECK(life.converged);

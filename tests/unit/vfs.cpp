@@ -20,7 +20,7 @@ namespace {
 using namespace quorlite;
 
 using namespace quorlite::detail;
-using quorlite_test::local_host;
+using quorlite::tests::local_host;
 
 struct fixture {
   local_host host;

@@ -24,8 +24,8 @@ namespace {
 using namespace quorlite;
 
 using namespace quorlite::detail;
-using quorlite_test::follower;
-using quorlite_test::local_host;
+using quorlite::tests::follower;
+using quorlite::tests::local_host;
 
 std::uint64_t first_seed() {
   const char* const seed = std::getenv("QUORLITE_TEST_SEED");
@@ -204,8 +204,8 @@ totals fuzz_commits(const setup& how, std::uint64_t seed, int transactions) {
     for (const auto& entry : entries) {
       REQUIRE(replica.apply(entry));
     }
-    REQUIRE(quorlite_test::committed_image(host.store("f.db")) ==
-            quorlite_test::committed_image(replica.of("f.db")));
+    REQUIRE(quorlite::tests::committed_image(host.store("f.db")) ==
+            quorlite::tests::committed_image(replica.of("f.db")));
     if (round % 5 == 0) {
       const std::string expected = ask(oracle, content_of_all);
       REQUIRE(ask(db[0], content_of_all) == expected);
@@ -331,7 +331,7 @@ class pipeline {
 }  // namespace
 
 TEST_CASE("random transactions with refusals equal an ordinary SQLite and a follower") {
-  const int transactions = support::is_short_profile() ? 40 : 150;
+  const int transactions = quorlite::tests::is_short_profile() ? 40 : 150;
   std::uint64_t seed = first_seed() * 1000;
   totals sum;
   for (const std::uint32_t page_size : {512U, 1024U, 4096U, 16384U, 65536U}) {
@@ -352,7 +352,7 @@ TEST_CASE("random transactions with refusals equal an ordinary SQLite and a foll
 }
 
 TEST_CASE("random pipelined transactions with losses equal an ordinary SQLite and a follower") {
-  const int steps = support::is_short_profile() ? 200 : 1500;
+  const int steps = quorlite::tests::is_short_profile() ? 200 : 1500;
   std::uint64_t seed = first_seed() * 1000;
   totals sum;
   for (const std::uint32_t page_size : {512U, 4096U}) {

@@ -23,7 +23,7 @@ namespace {
 using namespace quorlite;
 
 using namespace quorlite::detail;
-using quorlite_test::local_host;
+using quorlite::tests::local_host;
 
 struct fixture {
   local_host host;
@@ -80,7 +80,7 @@ struct raw_handle {
 
 }  // namespace
 
-TEST_CASE("F1: the rollback of a spilled transaction proposes nothing") {
+TEST_CASE("the rollback of a spilled transaction proposes nothing (F1)") {
   fixture w;
   connection db = w.open();
   REQUIRE(run(db, "PRAGMA cache_size=5; CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
@@ -95,7 +95,7 @@ TEST_CASE("F1: the rollback of a spilled transaction proposes nothing") {
   REQUIRE(ask(db, "SELECT count(*) FROM t") == "1");
 }
 
-TEST_CASE("F1: a refused commit is not proposed again by its own rollback") {
+TEST_CASE("a refused commit is not proposed again by its own rollback (F1)") {
   fixture w;
   connection db = w.open();
   REQUIRE(run(db, "PRAGMA cache_size=5; CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
@@ -111,7 +111,7 @@ TEST_CASE("F1: a refused commit is not proposed again by its own rollback") {
   REQUIRE(w.host.replays_equal());
 }
 
-TEST_CASE("F1: what is written and synced after a refusal, until the lock is gone, is nothing") {
+TEST_CASE("what is written and synced after a refusal, until the lock is gone, is nothing (F1)") {
   local_host host;
   raw_handle raw{host};
   for (const errc why : {errc::not_leader, errc::leadership_lost}) {
@@ -129,7 +129,7 @@ TEST_CASE("F1: what is written and synced after a refusal, until the lock is gon
   REQUIRE(host.entry_count() == 0);
 }
 
-TEST_CASE("F1: an unknown outcome that is committed is not taken back by the rollback") {
+TEST_CASE("an unknown outcome that is committed is not taken back by the rollback (F1)") {
   fixture w;
   connection db = w.open();
   REQUIRE(run(db, "PRAGMA cache_size=5; CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
@@ -141,7 +141,7 @@ TEST_CASE("F1: an unknown outcome that is committed is not taken back by the rol
   REQUIRE(w.host.replays_equal());
 }
 
-TEST_CASE("F1: attached to a plain main database, neither side commits") {
+TEST_CASE("attached to a plain main database, neither side commits (F1)") {
   fixture w;
   const plain_file plain;
   connection replicated = w.open();
@@ -161,7 +161,7 @@ TEST_CASE("F1: attached to a plain main database, neither side commits") {
   REQUIRE(sqlite3_close(db) == SQLITE_OK);
 }
 
-TEST_CASE("F2: a handle that stood on a lost state reads other schema cookies for ever after") {
+TEST_CASE("a handle that stood on a lost state reads other schema cookies for ever after (F2)") {
   local_host host;
   raw_handle one{host};
   raw_handle two{host};
@@ -205,7 +205,7 @@ TEST_CASE("F2: a handle that stood on a lost state reads other schema cookies fo
   REQUIRE(cookie(three) == 7);
 }
 
-TEST_CASE("F2: a schema that is only pending is never used on another history") {
+TEST_CASE("a schema that is only pending is never used on another history (F2)") {
   fixture w;
   connection a = w.open();
   connection b = w.open("a.db", {.busy_timeout = milliseconds{20}});
@@ -228,7 +228,7 @@ TEST_CASE("F2: a schema that is only pending is never used on another history") 
   REQUIRE(w.host.replays_equal());
 }
 
-TEST_CASE("F2: writers wait for a pending change of the schema and then go on by themselves") {
+TEST_CASE("writers wait for a pending change of the schema and then go on by themselves (F2)") {
   fixture w;
   connection a = w.open();
   connection b = w.open();
@@ -251,7 +251,7 @@ TEST_CASE("F2: writers wait for a pending change of the schema and then go on by
   REQUIRE(ask(b, "SELECT i, j FROM t") == "1|");
 }
 
-TEST_CASE("F2: a page cache of a lost state is dropped although the change counter repeats") {
+TEST_CASE("a page cache of a lost state is dropped although the change counter repeats (F2)") {
   fixture w;
   connection a = w.open();
   connection b = w.open();
@@ -268,7 +268,7 @@ TEST_CASE("F2: a page cache of a lost state is dropped although the change count
   REQUIRE(ask(b, "SELECT x FROM t") == "kept");
 }
 
-TEST_CASE("F2: no handle that only read committed states pays for a loss") {
+TEST_CASE("no handle that only read committed states pays for a loss (F2)") {
   fixture w;
   connection a = w.open();
   connection b = w.open();
@@ -282,7 +282,7 @@ TEST_CASE("F2: no handle that only read committed states pays for a loss") {
   REQUIRE(ask(b, "PRAGMA schema_version") == "1");
 }
 
-TEST_CASE("F3: a refused commit that would have shrunk the file leaves it as long as it was") {
+TEST_CASE("a refused commit that would have shrunk the file leaves it as long as it was (F3)") {
   for (const std::string mode : {"FULL", "INCREMENTAL"}) {
     fixture w;
     connection db = w.open();
@@ -311,7 +311,8 @@ TEST_CASE("F3: a refused commit that would have shrunk the file leaves it as lon
   }
 }
 
-TEST_CASE("F3: the header of page 1 gives the entry its size, and the handle only once committed") {
+TEST_CASE(
+    "the header of page 1 gives the entry its size, and the handle only once committed (F3)") {
   local_host host;
   raw_handle raw{host};
   const auto size_of = [&raw] {
@@ -342,7 +343,7 @@ TEST_CASE("F3: the header of page 1 gives the entry its size, and the handle onl
   REQUIRE(host.entries().back().changes[0].page_count == 2);
 }
 
-TEST_CASE("F4: pages that a transaction adds and does not write are zeros in the entry") {
+TEST_CASE("pages that a transaction adds and does not write are zeros in the entry (F4)") {
   local_host host;
   raw_handle raw{host};
   const bytes noise(4096, std::byte{0xAB});
@@ -375,7 +376,7 @@ TEST_CASE("F4: pages that a transaction adds and does not write are zeros in the
   REQUIRE(host.replays_equal());
 }
 
-TEST_CASE("F5: a backup of another page size into a replicated database fails and harms nothing") {
+TEST_CASE("a backup of another page size into a replicated database fails and harms nothing (F5)") {
   fixture w;
   connection into = w.open();
   REQUIRE(run(into, "CREATE TABLE t(x); " + many_rows) == SQLITE_OK);
@@ -397,7 +398,7 @@ TEST_CASE("F5: a backup of another page size into a replicated database fails an
   REQUIRE(w.host.entry_count() == 2);
 }
 
-TEST_CASE("F5: whole pages of the database's size only, under a header that says so") {
+TEST_CASE("whole pages of the database's size only, under a header that says so (F5)") {
   local_host host;
   raw_handle raw{host};
   const auto begun = [&] { return raw.begin() == SQLITE_OK; };
@@ -429,7 +430,7 @@ TEST_CASE("F5: whole pages of the database's size only, under a header that says
   REQUIRE(host.entry_count() == 1);
 }
 
-TEST_CASE("F9: a refused first transaction leaves neither a page size nor a cache behind") {
+TEST_CASE("a refused first transaction leaves neither a page size nor a cache behind (F9)") {
   fixture w;
   connection small = w.open("a.db", {.page_size = 1024});
   connection large = w.open("a.db", {.page_size = 8192});
@@ -442,7 +443,7 @@ TEST_CASE("F9: a refused first transaction leaves neither a page size nor a cach
   REQUIRE(w.host.replays_equal());
 }
 
-TEST_CASE("F6: waiting for an idle writer ends with the caller's timeout") {
+TEST_CASE("waiting for an idle writer ends with the caller's timeout (F6)") {
   fixture w;
   connection a = w.open();
   REQUIRE(run(a, "CREATE TABLE t(x)") == SQLITE_OK);
@@ -457,7 +458,7 @@ TEST_CASE("F6: waiting for an idle writer ends with the caller's timeout") {
   REQUIRE(run(b, "INSERT INTO t VALUES(2)") == SQLITE_OK);
 }
 
-TEST_CASE("F6: a writer that waits gets its turn when the other one ends") {
+TEST_CASE("a writer that waits gets its turn when the other one ends (F6)") {
   fixture w;
   connection a = w.open();
   REQUIRE(run(a, "CREATE TABLE t(x); BEGIN IMMEDIATE; INSERT INTO t VALUES(1)") == SQLITE_OK);
@@ -473,7 +474,7 @@ TEST_CASE("F6: a writer that waits gets its turn when the other one ends") {
   REQUIRE(ask(a, "SELECT x FROM t") == "1;2");
 }
 
-TEST_CASE("F7: an atomic commit of several databases is refused or committed as a whole") {
+TEST_CASE("an atomic commit of several databases is refused or committed as a whole (F7)") {
   fixture w;
   connection db = w.open("m.db");
   REQUIRE(run(db, "PRAGMA cache_size=5; ATTACH 'z.db' AS z; ATTACH 'b.db' AS b;"
@@ -509,7 +510,7 @@ TEST_CASE("F7: an atomic commit of several databases is refused or committed as 
   REQUIRE(w.host.replays_equal());
 }
 
-TEST_CASE("F7: a super-journal that was refused exists until its last member has rolled back") {
+TEST_CASE("a super-journal that was refused exists until its last member has rolled back (F7)") {
   using fate = detail::super_journals::fate;
   local_host host;
   raw_handle one{host};
@@ -539,7 +540,7 @@ TEST_CASE("F7: a super-journal that was refused exists until its last member has
   REQUIRE(supers.remove("m.db-mj1", true, inside) == fate::refused);
 }
 
-TEST_CASE("F7: nobody takes the journal of a writer for a hot one") {
+TEST_CASE("nobody takes the journal of a writer for a hot one (F7)") {
   fixture w;
   connection db = w.open("m.db");
   REQUIRE(run(db, "ATTACH 'b.db' AS b; CREATE TABLE t(x); CREATE TABLE b.t(x)") == SQLITE_OK);
@@ -560,7 +561,7 @@ TEST_CASE("F7: nobody takes the journal of a writer for a hot one") {
   REQUIRE(ask(reader, "SELECT count(*) FROM t") == "2");
 }
 
-TEST_CASE("F7: a plain file in the same transaction follows the decision") {
+TEST_CASE("a plain file in the same transaction follows the decision (F7)") {
   fixture w;
   const plain_file plain;
   connection db = w.open("m.db");
@@ -590,7 +591,7 @@ TEST_CASE("F7: a plain file in the same transaction follows the decision") {
 
 // The pager has marked the journal as complete. It would write its next header over a record, and
 // a rollback would then stop in the middle.
-TEST_CASE("F8: a transaction that goes on after a commit without room can still be rolled back") {
+TEST_CASE("a transaction that goes on after a commit without room can still be rolled back (F8)") {
   for (const std::string mode : {"NONE", "FULL", "INCREMENTAL"}) {
     fixture w;
     connection db = w.open();

@@ -21,7 +21,7 @@ namespace {
 using namespace quorlite;
 
 using namespace quorlite::detail;
-using quorlite_test::local_host;
+using quorlite::tests::local_host;
 
 struct fixture {
   local_host host;
@@ -268,7 +268,7 @@ TEST_CASE("backup and serialize give the committed image, a backup into is one c
   sqlite3_close(memory);
   sqlite3_int64 size = 0;
   unsigned char* const image = sqlite3_serialize(db, "main", &size, 0);
-  const bytes committed = quorlite_test::committed_image(w.host.store("a.db"));
+  const bytes committed = quorlite::tests::committed_image(w.host.store("a.db"));
   REQUIRE(image != nullptr);
   REQUIRE(static_cast<std::size_t>(size) == committed.size());
   REQUIRE(std::memcmp(image, committed.data(), committed.size()) == 0);

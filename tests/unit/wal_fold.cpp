@@ -10,18 +10,18 @@
 #include "unit/codec_support.hpp"
 #include "unit/wal_support.hpp"
 
-using codec_test::generator;
 using quorlite::bytes;
 using quorlite::bytes_view;
 using quorlite::errc;
 using quorlite::detail::wal_fold;
 using quorlite::detail::wal_state;
-using wal_test::database_files;
-using wal_test::seal;
-using wal_test::temporary_directory;
-using wal_test::wal_database;
-using wal_test::what_sqlite_recovers;
-using wal_test::what_we_fold;
+using quorlite::tests::database_files;
+using quorlite::tests::generator;
+using quorlite::tests::seal;
+using quorlite::tests::temporary_directory;
+using quorlite::tests::wal_database;
+using quorlite::tests::what_sqlite_recovers;
+using quorlite::tests::what_we_fold;
 
 namespace {
 
@@ -61,7 +61,7 @@ void check_same(const temporary_directory& folder, const database_files& files,
 
 }  // namespace
 
-TEST_CASE("A WAL of several transactions gives the database that SQLite recovers") {
+TEST_CASE("a WAL of several transactions gives the database that SQLite recovers") {
   const auto page_size = GENERATE(512U, 1024U, 4096U, 65536U);
   CAPTURE(page_size);
   const temporary_directory folder;
@@ -77,7 +77,7 @@ TEST_CASE("A WAL of several transactions gives the database that SQLite recovers
   CHECK(fold.summary().uncommitted_bytes == 0);
 }
 
-TEST_CASE("Frames of a transaction that is not committed do not count") {
+TEST_CASE("frames of a transaction that is not committed do not count") {
   const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
@@ -97,7 +97,7 @@ TEST_CASE("Frames of a transaction that is not committed do not count") {
   check_same(folder, db.files(), 512);
 }
 
-TEST_CASE("Frames of an earlier round of the WAL do not count") {
+TEST_CASE("frames of an earlier round of the WAL do not count") {
   const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
@@ -113,7 +113,7 @@ TEST_CASE("Frames of an earlier round of the WAL do not count") {
   CHECK(fold.summary().commits == 1);
 }
 
-TEST_CASE("A database that shrinks and grows again within one WAL") {
+TEST_CASE("a database that shrinks and grows again within one WAL") {
   const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
@@ -129,7 +129,7 @@ TEST_CASE("A database that shrinks and grows again within one WAL") {
   check_same(folder, shrunk, 512);
 }
 
-TEST_CASE("Checksums of either byte order count") {
+TEST_CASE("checksums of either byte order count") {
   const temporary_directory folder;
   const wal_database db{1024};
   some_history(db);
@@ -145,7 +145,7 @@ TEST_CASE("Checksums of either byte order count") {
   }
 }
 
-TEST_CASE("A WAL cut anywhere ends with its last whole commit") {
+TEST_CASE("a WAL cut anywhere ends with its last whole commit") {
   const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
@@ -167,7 +167,7 @@ TEST_CASE("A WAL cut anywhere ends with its last whole commit") {
   }
 }
 
-TEST_CASE("A flipped bit ends the WAL where SQLite ends it") {
+TEST_CASE("a flipped bit ends the WAL where SQLite ends it") {
   const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
@@ -185,7 +185,7 @@ TEST_CASE("A flipped bit ends the WAL where SQLite ends it") {
   }
 }
 
-TEST_CASE("Pieces of any size give the same") {
+TEST_CASE("pieces of any size give the same") {
   const wal_database db{512};
   some_history(db);
   spill(db);
@@ -197,19 +197,19 @@ TEST_CASE("Pieces of any size give the same") {
   }
 }
 
-TEST_CASE("A right header of another version or page size is an error") {
+TEST_CASE("a right header of another version or page size is an error") {
   const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
   database_files files = db.files();
-  wal_test::put_big_endian(files.wal, 4, 3007001);
+  quorlite::tests::put_big_endian(files.wal, 4, 3007001);
   seal(files.wal, false);
   CHECK(what_sqlite_recovers(folder, files) == std::nullopt);
   wal_fold newer{512};
   CHECK(newer.append(files.wal) == make_error_code(errc::malformed));
   CHECK(newer.append(files.wal) == make_error_code(errc::malformed));
 
-  wal_test::put_big_endian(files.wal, 4, 3007000);
+  quorlite::tests::put_big_endian(files.wal, 4, 3007000);
   seal(files.wal, false);
   wal_fold larger{1024};
   CHECK(larger.append(files.wal) == make_error_code(errc::malformed));
@@ -219,14 +219,14 @@ TEST_CASE("A right header of another version or page size is an error") {
   CHECK(nothing.summary().state == wal_state::absent);
 }
 
-TEST_CASE("Page sizes that SQLite does not have make no WAL") {
+TEST_CASE("page sizes that SQLite does not have make no WAL") {
   const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
   for (const std::uint32_t page_size : {0U, 1U, 256U, 513U, 131072U, 0x80000000U}) {
     CAPTURE(page_size);
     database_files files = db.files();
-    wal_test::put_big_endian(files.wal, 8, page_size);
+    quorlite::tests::put_big_endian(files.wal, 8, page_size);
     bytes header(files.wal.begin(), files.wal.begin() + header_bytes);
     seal(header, false);
     std::copy(header.begin(), header.end(), files.wal.begin());
@@ -235,28 +235,28 @@ TEST_CASE("Page sizes that SQLite does not have make no WAL") {
   }
 }
 
-TEST_CASE("Frames of page 0 end the WAL, checksum or not") {
+TEST_CASE("frames of page 0 end the WAL, checksum or not") {
   const temporary_directory folder;
   const wal_database db{512};
   some_history(db);
   database_files files = db.files();
-  wal_test::put_big_endian(files.wal, header_bytes + 3 * frame_bytes(512), 0);
+  quorlite::tests::put_big_endian(files.wal, header_bytes + 3 * frame_bytes(512), 0);
   seal(files.wal, false);
   check_same(folder, files, 512);
 }
 
-TEST_CASE("Random bytes are taken as they come") {
+TEST_CASE("random bytes are taken as they come") {
   generator random{99};
   for (int i = 0; i < 2000; ++i) {
     bytes wal = random.some_bytes(random.below(4000));
     if (wal.size() > header_bytes && random.below(4) != 0) {
-      wal_test::put_big_endian(wal, 4, 3007000);
-      wal_test::put_big_endian(wal, 8, 512);
+      quorlite::tests::put_big_endian(wal, 4, 3007000);
+      quorlite::tests::put_big_endian(wal, 8, 512);
       for (std::size_t at = 32; at + frame_bytes(512) <= wal.size(); at += frame_bytes(512)) {
         if (random.below(10) != 0) {
           std::copy_n(wal.begin() + 16, 8, wal.begin() + static_cast<std::ptrdiff_t>(at + 8));
         }
-        wal_test::put_big_endian(wal, at + 4, random.below(3) == 0 ? 1 : 0);
+        quorlite::tests::put_big_endian(wal, at + 4, random.below(3) == 0 ? 1 : 0);
       }
       seal(wal, random.below(2) == 0);
     }

@@ -20,11 +20,10 @@
 #include "support/sql.hpp"
 #include "support/temporary_directory.hpp"
 
-namespace wal_test {
+namespace quorlite::tests {
 
 using quorlite::bytes;
 using quorlite::bytes_view;
-using quorlite::tests::temporary_directory;
 
 inline bytes read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -148,4 +147,4 @@ inline void seal(bytes& wal, bool big_endian) {
   }
 }
 
-}  // namespace wal_test
+}  // namespace quorlite::tests

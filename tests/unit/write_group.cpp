@@ -21,7 +21,7 @@ namespace {
 using namespace quorlite;
 
 using namespace quorlite::detail;
-using quorlite_test::local_host;
+using quorlite::tests::local_host;
 using closure = std::function<int(sqlite3*)>;
 using task = detail::closure_task<closure>;
 

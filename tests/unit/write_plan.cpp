@@ -15,7 +15,7 @@
 
 namespace {
 
-using namespace quorlite_tests;
+using namespace quorlite::tests;
 
 /// A database with a history, and a second view of it as a follower has it.
 struct twin {
@@ -306,7 +306,7 @@ TEST_CASE("pages that an entry adds without carrying them become zero pages") {
 TEST_CASE("random changes in random cuts give the same databases") {
   const std::uint64_t seed = 20261123;
   CAPTURE(seed);
-  codec_test::generator random{seed};
+  quorlite::tests::generator random{seed};
   const std::vector<twin> twins{twin_named("a.db"), twin_named("b.db")};
   for (int round = 0; round < 300; ++round) {
     CAPTURE(round);

@@ -67,8 +67,8 @@ class QUORLITE_API libraft {
   /// Blocks until the disk is quiet and every task has run. Idempotent.
   void stop() noexcept;
 
-  /// Whatever waits when the loop wakes up becomes one entry.
-  /// Settled busy beyond in_flight_bytes, or while the log in memory is at log_bytes.
+  /// Whatever waits when the loop wakes up becomes one entry. Settled busy beyond in_flight_bytes,
+  /// or while the log in memory is at log_bytes.
   /// @pre started once
   void propose(term expected, proposal_token token, bytes_view entry) noexcept;
 

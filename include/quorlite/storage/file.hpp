@@ -105,8 +105,8 @@ class QUORLITE_API file_storage {
   /// Makes the written pages and the position durable together; blocks until they are. Databases
   /// that the position does not list are gone. After an error the position is the old one, or (only
   /// with errc::storage_broken) the new one.
-  /// @returns errc::malformed also for a position before the current one, one that
-  /// contradicts itself or the pages, or pages for a content that is not the name's any more
+  /// @returns errc::malformed also for a position before the current one, one that contradicts
+  /// itself or the pages, or pages for a content that is not the name's any more
   [[nodiscard]] std::error_code commit(flush_type flush, const base_position& position) noexcept;
 
   /// A stage starts empty, whatever the storage holds.
@@ -149,10 +149,10 @@ class file_storage::writer {
   /// errc::corrupt if somebody else's file has the name, errc::storage_full, errc::storage_broken
   [[nodiscard]] result<database_type> open(std::string_view name, std::uint32_t page_size) noexcept;
 
-  /// Writes pages; durable with the commit or the publish. Pages ascend; a later call may
-  /// bring a page again. Blocks. A failure of the disk leaves the pages of the call torn, until
-  /// they are written again, and makes all that follows in this flush fail; so it does in a stage,
-  /// unless it was only errc::storage_full.
+  /// Writes pages; durable with the commit or the publish. Pages ascend; a later call may bring a
+  /// page again. Blocks. A failure of the disk leaves the pages of the call torn, until they are
+  /// written again, and makes all that follows in this flush fail; so it does in a stage, unless it
+  /// was only errc::storage_full.
   /// @param page_count the database's pages afterwards; the last call's counts
   /// @returns errc::malformed for pages out of order, out of `page_count` or of another size, and
   /// for a handle on a content that cannot be written here (nothing has changed); errc::corrupt as

@@ -26,6 +26,9 @@ struct file_storage::content {
 struct file_storage::pages {
   using writer_type = detail::file_writer<detail::posix_file_system>;
 
+  explicit pages(place::type::flush_type begun) noexcept : held(std::move(begun)) {}
+  explicit pages(place::type::stage_type begun) noexcept : held(std::move(begun)) {}
+
   [[nodiscard]] writer_type& any() noexcept {
     return std::visit([](auto& one) -> writer_type& { return one; }, held);
   }
@@ -104,7 +107,7 @@ QUORLITE_DECL result<file_storage::flush_type> file_storage::begin_flush(log_ind
   if (!begun) {
     return fail(begun.error());
   }
-  return flush_type(std::unique_ptr<pages>(new pages{std::move(*begun)}));
+  return flush_type(std::make_unique<pages>(std::move(*begun)));
 } catch (const std::bad_alloc&) {
   return fail(errc::out_of_memory);
 }
@@ -121,7 +124,7 @@ QUORLITE_DECL result<file_storage::stage_type> file_storage::begin_stage() noexc
   if (!begun) {
     return fail(begun.error());
   }
-  return stage_type(std::unique_ptr<pages>(new pages{std::move(*begun)}));
+  return stage_type(std::make_unique<pages>(std::move(*begun)));
 } catch (const std::bad_alloc&) {
   return fail(errc::out_of_memory);
 }

@@ -1,7 +1,6 @@
 /// @file
 /// What a storage in files asks of a file system: few calls, so that a test can fail, tear, lose or
-/// fill every one of them. `posix_file_system` is the real one; testing/faulty_disk.hpp the
-/// other.
+/// fill every one of them. `posix_file_system` is the real one; testing/faulty_disk.hpp the other.
 ///
 /// Paths are relative to the root that the file system was made with, parts separated by '/'. No
 /// call follows a symbolic link below the root. No call waits for anybody but the disk.
@@ -41,10 +40,13 @@ enum class open_mode : std::uint8_t {
 };
 
 /// An open file. Closing it (the destructor) makes nothing durable and tells no error.
-/// `read`: fills `into` from `offset` on; returns fewer bytes only where the file ends.
-/// `write`: all parts, one behind the other, from `offset` on; after an error some may be written.
-/// `resize`: cuts, or adds zeros. `sync`: bytes and size are durable (fdatasync); after an error
-/// nothing is known about what is.
+///
+/// - `read` fills `into` from `offset` on; returns fewer bytes only where the file ends.
+/// - `write` puts all parts, one behind the other, from `offset` on; after an error some may be
+///   written.
+/// - `resize` cuts, or adds zeros.
+/// - `sync` makes bytes and size durable (fdatasync); after an error nothing is known about what
+///   is.
 template <class F>
 concept file = std::movable<F> && requires(F& file, const F& view, std::uint64_t offset,
                                            bytes_span into, std::span<const bytes_view> parts) {
@@ -61,11 +63,13 @@ concept file = std::movable<F> && requires(F& file, const F& view, std::uint64_t
 };
 
 /// A root directory and what is below it.
-/// `lock`: takes the file `path` (made if need be) for this object alone, until that is destroyed;
-/// std::errc::device_or_resource_busy if another process, or another object here, has it.
-/// `make_directory`, `remove`: what is there, or gone, already is no error. `remove` takes files
-/// and empty directories. `rename` replaces the target in one step. `list`: the names in a
-/// directory, ascending, without "." and ".."; "" is the root.
+///
+/// - `lock` takes the file `path` (made if need be) for this object alone, until that is destroyed;
+///   std::errc::device_or_resource_busy if another process, or another object here, has it.
+/// - `make_directory` and `remove` call it no error if the name is there, or gone, already.
+///   `remove` takes files and empty directories.
+/// - `rename` replaces the target in one step.
+/// - `list` gives the names in a directory, ascending, without "." and ".."; "" is the root.
 template <class S>
 concept file_system = file<typename S::file_type> &&
     requires(S& files, std::string_view path, std::string_view other, open_mode mode) {

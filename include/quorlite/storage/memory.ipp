@@ -27,13 +27,15 @@ struct memory_storage::page_set {
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   void become(const database_image& image, page_set* written) noexcept;
 
-  const std::string name_;
   mutable std::shared_mutex mutex;  // guards what follows
   std::uint32_t page_size = 0;
   std::uint64_t page_count = 0;
   std::uint64_t hash = 0;
   version_number version;
   std::unordered_map<std::uint32_t, stored_page> pages;
+
+ private:
+  const std::string name_;
 };
 
 /// Moves nodes only: room was made before, so nothing here can fail.

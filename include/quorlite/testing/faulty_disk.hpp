@@ -73,12 +73,12 @@ class QUORLITE_API faulty_disk {
   [[nodiscard]] std::uint64_t calls() const;
   /// @param ordinal 1 … calls()
   [[nodiscard]] disk_call call(std::uint64_t ordinal) const;
-  /// The call with this ordinal does nothing and gives `why`; a sync loses what it was for.
-  void fail_at(std::uint64_t ordinal, std::errc why,
+  /// The call with this ordinal does nothing and gives `error`; a sync loses what it was for.
+  void fail_at(std::uint64_t ordinal, std::errc error,
                fault_duration how_long = fault_duration::once);
-  /// A write with this ordinal writes the first half of its bytes and gives `why`; any other call
+  /// A write with this ordinal writes the first half of its bytes and gives `error`; any other call
   /// fails.
-  void short_write_at(std::uint64_t ordinal, std::errc why = std::errc::no_space_on_device);
+  void short_write_at(std::uint64_t ordinal, std::errc error = std::errc::no_space_on_device);
   /// From this call on there is no room: everything that may need some fails, until heal().
   void full_from(std::uint64_t ordinal);
   /// A read with this ordinal gives one wrong byte; the disk is as before.

@@ -105,15 +105,15 @@ QUORLITE_DECL disk_call faulty_disk::call(std::uint64_t ordinal) const {
   return state_->faults.calls().at(static_cast<std::size_t>(ordinal - 1));
 }
 
-QUORLITE_DECL void faulty_disk::fail_at(std::uint64_t ordinal, std::errc why,
+QUORLITE_DECL void faulty_disk::fail_at(std::uint64_t ordinal, std::errc error,
                                         fault_duration how_long) {
   const std::lock_guard lock(state_->mutex);
-  state_->faults.fail_at(ordinal, why, how_long);
+  state_->faults.fail_at(ordinal, error, how_long);
 }
 
-QUORLITE_DECL void faulty_disk::short_write_at(std::uint64_t ordinal, std::errc why) {
+QUORLITE_DECL void faulty_disk::short_write_at(std::uint64_t ordinal, std::errc error) {
   const std::lock_guard lock(state_->mutex);
-  state_->faults.short_write_at(ordinal, why);
+  state_->faults.short_write_at(ordinal, error);
 }
 
 QUORLITE_DECL void faulty_disk::full_from(std::uint64_t ordinal) {

@@ -62,8 +62,8 @@ struct network_options {
 
 /// The protocol's own settings.
 struct raft_options {
-  milliseconds election_timeout_min{
-      150};  ///< each server draws from [min, max] anew (Raft paper, 5.2)
+  /// Each server draws from [min, max] anew (Raft paper, 5.2)
+  milliseconds election_timeout_min{150};
   milliseconds election_timeout_max{300};               ///< at least the minimum
   milliseconds heartbeat_interval{50};                  ///< well below election_timeout_min
   std::size_t max_entry_bytes = std::size_t{1} << 20U;  ///< a larger proposal is too_large
@@ -77,10 +77,10 @@ struct raft_options {
 /// When a server takes a snapshot of its machine, and how much log it keeps below it.
 struct compaction_options {
   std::uint64_t threshold_entries = 0;  ///< applied since the last snapshot. 0: never
-  std::uint64_t trailing_entries =
-      16;  ///< kept below the snapshot, for followers that are a little behind
-  std::size_t read_bytes =
-      4096;  ///< read from the pinned snapshot per event; writes go on in between
+  /// Kept below the snapshot, for followers that are a little behind
+  std::uint64_t trailing_entries = 16;
+  /// Read from the pinned snapshot per event; writes go on in between
+  std::size_t read_bytes = 4096;
 };
 
 /// How long an append takes to be durable. At 0 it is at once; else a crash loses entries that are
@@ -201,7 +201,7 @@ class QUORLITE_API simulation {
   void transfer(server_id to);
   /// Deposes whoever leads when its `ordinal`-th command of the term (counted from 1, no-ops not
   /// counted) is at the commit phase, before anything else happens. Once; several may be set.
-  void depose_leader_when(commit_phase what, std::uint64_t ordinal,
+  void depose_leader_when(commit_phase phase, std::uint64_t ordinal,
                           leadership_loss way = leadership_loss::step_down);
   /// Those that were carried out, in order.
   [[nodiscard]] const std::vector<deposed_leader>& leadership_losses() const noexcept;
@@ -246,8 +246,8 @@ bool simulation::run_until(Predicate&& holds, milliseconds limit) {
   return true;
 }
 
-/// One replica's way into a simulation. Made before or between boots of its server; one
-/// boot each: for a restart make another. One thread of control, as everything in that simulation.
+/// One replica's way into a simulation. Made before or between boots of its server, for one boot: a
+/// restart needs another. One thread of control, as everything in that simulation.
 ///
 /// After a crash the adapter has no server: proposals are settled not_applied/stopped from
 /// inside propose and waits give false at once, so that the clients on their stacks can leave.

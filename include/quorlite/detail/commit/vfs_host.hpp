@@ -37,8 +37,8 @@ class vfs_host {
   vfs_host(const vfs_host&) = delete;
   vfs_host& operator=(const vfs_host&) = delete;
 
-  /// The object behind a name; does not block. @returns errc::invalid_name,
-  /// errc::too_many_databases
+  /// The object behind a name; does not block.
+  /// @returns errc::invalid_name, errc::too_many_databases
   [[nodiscard]] virtual result<std::shared_ptr<database>> database_named(
       std::string_view name) noexcept = 0;
 
@@ -55,10 +55,14 @@ class vfs_host {
 
   /// Proposes all changes as one transaction and blocks until it is answered. The writer slots are
   /// released as soon as the entry is on its way, so that the next writer builds on this one.
-  /// @returns error errc::busy: nothing was touched, pages and slots are still the caller's, try
-  /// again.
-  ///   Any other: the slots were released and the pages are gone. failure::not_applied,
-  ///   failure::outcome_unknown, failure::fatal, errc::too_large.
+  ///
+  /// @param changes one for each database, filled as far as database_write says "writer"; pages and
+  ///   slots are taken away, except with errc::busy
+  /// @returns in `error`: nothing: a quorum has committed it, and it is applied here.
+  ///   errc::busy: nothing was touched, pages and slots are still the caller's; try again.
+  ///   Any other: the slots were released and the pages are gone. failure::not_applied: run the
+  ///   transaction again; failure::outcome_unknown: ask outcome(id) first; failure::fatal: this
+  ///   replica cannot go on; errc::too_large: it never fits.
   [[nodiscard]] virtual commit_result commit(std::span<database_write> changes) noexcept = 0;
 
   /// A sentence for people: what went wrong and what to do, with the leader's name where it is

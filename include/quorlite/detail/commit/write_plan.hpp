@@ -19,8 +19,8 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-/// The frames of one transaction. Owns the payloads that its records point to, so it stays where it
-/// is.
+/// The page records of one transaction, database by database, and the entries that carry them. Owns
+/// the payloads that its records point to, so it stays where it is. One thread.
 class write_plan {
  public:
   write_plan() = default;
@@ -30,18 +30,20 @@ class write_plan {
   /// What the same pages are in full, in bytes.
   [[nodiscard]] std::uint64_t full_page_bytes() const noexcept { return full_page_bytes_; }
 
-  /// Adds one database. Sets the hash of each page, of the result, and the version it makes; pages
-  /// that are what they were are taken out, but for one if there is no other: a commit is a
-  /// version, whatever it changes. Reads pages of the base that are not in memory.
+  /// Adds one database. Sets in `write` the hash of each page, the hash of the result, and the
+  /// version that the commit makes. Pages that are what they were are taken out, except for one if
+  /// there is no other: a commit is a version, whatever it changes.
+  ///
+  /// Blocks on the storage where a page of the base is not in memory.
   /// @pre at least one page, images filled; called ascending by name
-  /// @returns errors of page_store::reader::image(), errc::stale_term for a doomed base among them:
-  ///   the plan is of no use then
+  /// @returns errors of page_store::reader::image(); errc::stale_term means that the base was taken
+  ///   back. After any error the plan is of no use.
   [[nodiscard]] std::error_code add(database_write& write);
 
   /// The entries, in order; the last one commits.
   /// @param at_most bytes of one entry
-  /// @returns errc::too_large: a page does not fit into an entry, or all of it not into
-  ///   limits::staged_bytes; errc::malformed: a rule of the format is broken
+  /// @returns errc::too_large: a page does not fit into one entry, or all entries together do not
+  ///   fit into limits::staged_bytes; errc::malformed: a rule of the format is broken
   [[nodiscard]] result<std::vector<bytes>> entries(transaction_id id, std::size_t at_most,
                                                    std::uint64_t lock_byte);
 

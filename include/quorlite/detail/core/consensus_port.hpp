@@ -75,6 +75,7 @@ class consensus_port {
 /// A signal of one port: raised once, by any thread; waited for through the port.
 class port_signal {
  public:
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): place_ is memory, not a value
   explicit port_signal(consensus_port& port) : signal_(port.make_signal(place_)) {}
   port_signal(const port_signal&) = delete;
   port_signal& operator=(const port_signal&) = delete;
@@ -111,8 +112,9 @@ class consensus_port_of final : public consensus_port {
   }
   void stop() noexcept override { engine_.stop(); }
   [[nodiscard]] signal_port* make_signal(signal_place& place) override {
-    if constexpr (sizeof(signal) <= signal_place::size &&
-                  alignof(signal) <= alignof(std::max_align_t)) {
+    // NOLINTNEXTLINE(misc-redundant-expression): it compares sizes, and some are just this
+    constexpr bool has_room = sizeof(signal) <= signal_place::size;
+    if constexpr (has_room && alignof(signal) <= alignof(std::max_align_t)) {
       return ::new (static_cast<void*>(place.bytes)) signal;
     } else {
       return new signal;

@@ -249,7 +249,7 @@ std::error_code database_files<FileSystem>::write_run(std::span<const page_view>
   hashes.clear();
   if (begins_with_first) {
     parts.push_back(run.front().image.first(database_layout::guard_offset));
-    parts.push_back({&database_layout::guard, 1});
+    parts.emplace_back(&database_layout::guard, 1);
     parts.push_back(run.front().image.subspan(database_layout::guard_offset + 1));
     wire_writer(hashes).u64(head_with(run.front().image[database_layout::guard_offset]));
   }

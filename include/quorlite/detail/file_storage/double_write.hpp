@@ -99,7 +99,10 @@ class double_write_file {
   }
   /// What the superblock needs to know; nothing without records.
   [[nodiscard]] std::optional<double_write_extent> extent() const noexcept {
-    return extent_.length == 0 ? std::nullopt : std::optional(extent_);
+    if (extent_.length == 0) {
+      return {};
+    }
+    return extent_;
   }
 
   /// Calls `std::error_code visit(kind, name, page_size, std::span<const page_view>)` for each

@@ -72,7 +72,7 @@ QUORLITE_DECL std::string_view double_write_record::name() const noexcept {
 
 QUORLITE_DECL result<std::vector<page_view>> double_write_record::decode(
     double_write_extent& seen) const {
-  const std::size_t head = static_cast<std::size_t>(head_bytes());
+  const auto head = static_cast<std::size_t>(head_bytes());
   add_to(seen, record_.first(head));
   wire_reader fields(record_.first(head));
   static_cast<void>(fields.take(fixed_bytes + name().size()));

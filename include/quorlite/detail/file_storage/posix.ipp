@@ -307,6 +307,7 @@ QUORLITE_DECL result<std::vector<std::string>> posix_file_system::list(
   try {
     std::vector<std::string> names;
     errno = 0;
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else reads this stream
     while (const ::dirent* const entry = ::readdir(stream.get())) {
       const std::string_view name = entry->d_name;
       if (name != "." && name != "..") {
@@ -366,7 +367,7 @@ QUORLITE_DECL result<posix_file_system::location> posix_file_system::find(
   }
   location place;
   place.root = root_.number();
-  for (auto slash = path.find('/'); slash != path.npos; slash = path.find('/')) {
+  for (auto slash = path.find('/'); slash != std::string_view::npos; slash = path.find('/')) {
     if (const std::error_code error = copy_name(path.substr(0, slash), place.name)) {
       return fail(error);
     }

@@ -10,20 +10,26 @@
 ///         16      8  sequence number: the greater of two whole records counts
 ///         24      8  length of the body
 ///         32      8  XXH3-64 of the body, seeded by the XXH3-64 of bytes 0 … 31
-///         40         the body:
-///          0      8    position: index      8      8    position: term
-///         16      8    replay_from         24      8    ahead
-///         32      8    the next generation
-///         40      8    flags: 1 closed in good order, 2 the double-write file is to be copied
-///         48      8    length of the double-write file, 0 without flag 2
-///         56      8    its checksum (double_write.hpp), 0 without flag 2
-///         64      4    number of databases
-///         68      4    number of removals
-///         72      8    length of the notes
-///         80           databases, ascending by name:
-///            8 page count, 8 hash, 8 version, 8 generation, 4 page size, 2 length of name, name
-///                      removals, ascending by name: 8 generation, 2 length of name, name
-///                      the notes
+///         40         the body
+///
+/// The body, its offsets counted from its own start:
+///
+///     offset  bytes
+///          0      8  index of the position
+///          8      8  term of the position
+///         16      8  replay_from
+///         24      8  ahead
+///         32      8  the next generation
+///         40      8  flags: 1 closed in good order, 2 the double-write file is to be copied
+///         48      8  length of the double-write file, 0 without flag 2
+///         56      8  its checksum (double_write.hpp), 0 without flag 2
+///         64      4  number of databases
+///         68      4  number of removals
+///         72      8  length of the notes
+///         80         databases, ascending by name; each: 8 page count, 8 hash, 8 version,
+///                    8 generation, 4 page size, 2 length of name, name
+///                    removals, ascending by name; each: 8 generation, 2 length of name, name
+///                    the notes
 #pragma once
 
 #include <array>

@@ -2,19 +2,20 @@
 /// Frames of the 2018 format that wait for their commit.
 ///
 /// That format's ids are unique per database at best, and grow there; an undo names no database.
-/// So there is at most one transaction a database, found by the database's name:
+/// So at most one transaction waits for each database, found by the database's name. What the log
+/// brings next decides about it:
 ///
-/// | next in the log, where {id} waits              | outcome                                     |
-/// |------------------------------------------------|---------------------------------------------|
-/// | frames of the same id                          | added; or committed, all together           |
-/// | frames of a larger id                          | what waits is dropped: its leader is gone   |
-/// | frames of a smaller id                         | refused; what waits stays                   |
-/// | frames that are refused                        | the transaction is doomed: no later part of |
-/// |                                                | it may commit alone                         |
-/// | undo of that id                                | dropped; but refused if two databases have  |
-/// |                                                | the same id waiting                         |
-/// | undo of another id                             | nothing                                     |
-/// | a native transaction, a drop of the database   | dropped                                     |
+/// | next in the log                        | what becomes of the transaction that waits       |
+/// |----------------------------------------|--------------------------------------------------|
+/// | frames of its id                       | they are added; or all of it is committed        |
+/// | frames of a larger id                  | dropped: its leader is gone                      |
+/// | frames of a smaller id                 | stays; they are refused                          |
+/// | refused frames of its id, no commit    | doomed: no later part of it may commit alone     |
+/// | refused frames of its id, with commit  | dropped                                          |
+/// | undo of its id, if no other has the id | dropped                                          |
+/// | undo of an id that waits twice         | stays; the undo is refused                       |
+/// | undo of another id                     | stays                                            |
+/// | native transaction, drop of the name   | dropped                                          |
 #pragma once
 
 #include <cstddef>

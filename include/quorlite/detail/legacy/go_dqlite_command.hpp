@@ -6,23 +6,28 @@
 ///
 /// | message     | field        | no. | type       | byte  | notes |
 /// |-------------|--------------|-----|------------|-------|-------|
-/// | Command     | open         | 1   | Open       | 0a    | of these six the last one given counts
-/// | |             | begin        | 2   | Begin      | 12    | legacy: changes nothing | | | frames
-/// | 3   | Frames     | 1a    | | |             | undo         | 4   | Undo       | 22    | | | |
-/// end          | 5   | End        | 2a    | legacy: changes nothing | |             | checkpoint
-/// | 6   | Checkpoint | 32    | | | Open        | name         | 1   | string     | 0a    | | |
-/// Begin       | txid         | 1   | uint64     | 08    | | |             | name         | 2   |
-/// string     | 12    | | | Frames      | txid         | 1   | uint64     | 08    | | | | page_size
-/// | 2   | int32      | 10    | bytes | |             | pages        | 3   | FramesPage | 1a    |
-/// v1 only; repeated | |             | truncate     | 4   | uint32     | 20    | pages of the
-/// database after a commit | |             | is_commit    | 5   | int32      | 28    | commits if
-/// above 0 | |             | sync_flags   | 6   | uint32     | 30    | v1 only, without effect | |
-/// | filename     | 7   | string     | 3a    | empty (as in v1a): "db.bin" | |             |
-/// page_numbers | 8   | uint32     | 42/40 | v2 only; repeated, packed or not | |             |
-/// page_data    | 9   | bytes      | 4a    | v2 only; the pages one after another | | FramesPage  |
-/// data         | 1   | bytes      | 0a    | zeros follow a short one, a long one is cut | | |
-/// flags        | 2   | uint32     | 10    | without effect | |             | number       | 3   |
-/// uint32     | 18    | page number | | Undo, End   | txid         | 1   | uint64     | 08    | |
+/// | Command     | open         | 1   | Open       | 0a    | of these six the last one counts |
+/// |             | begin        | 2   | Begin      | 12    | legacy: changes nothing |
+/// |             | frames       | 3   | Frames     | 1a    | |
+/// |             | undo         | 4   | Undo       | 22    | |
+/// |             | end          | 5   | End        | 2a    | legacy: changes nothing |
+/// |             | checkpoint   | 6   | Checkpoint | 32    | |
+/// | Open        | name         | 1   | string     | 0a    | |
+/// | Begin       | txid         | 1   | uint64     | 08    | |
+/// |             | name         | 2   | string     | 12    | |
+/// | Frames      | txid         | 1   | uint64     | 08    | |
+/// |             | page_size    | 2   | int32      | 10    | bytes |
+/// |             | pages        | 3   | FramesPage | 1a    | v1 only; repeated |
+/// |             | truncate     | 4   | uint32     | 20    | pages of the database after a commit |
+/// |             | is_commit    | 5   | int32      | 28    | commits if above 0 |
+/// |             | sync_flags   | 6   | uint32     | 30    | v1 only, without effect |
+/// |             | filename     | 7   | string     | 3a    | empty (as in v1a): "db.bin" |
+/// |             | page_numbers | 8   | uint32     | 42/40 | v2 only; repeated, packed or not |
+/// |             | page_data    | 9   | bytes      | 4a    | v2 only; the pages one after another |
+/// | FramesPage  | data         | 1   | bytes      | 0a    | filled with zeros, or cut |
+/// |             | flags        | 2   | uint32     | 10    | without effect |
+/// |             | number       | 3   | uint32     | 18    | page number |
+/// | Undo, End   | txid         | 1   | uint64     | 08    | |
 /// | Checkpoint  | name         | 1   | string     | 0a    | |
 ///
 /// | era | since   | what entries hold |

@@ -74,10 +74,12 @@ inline void encode_mark(const foreign_mark& mark, bytes& out) {
 
 }  // namespace go_dqlite
 
-/// The same for a transaction of a foreign format: its pages replace those of the committed state,
-/// whatever that is. The last image of a page counts; those beyond the page count are left out.
+/// Builds what a transaction of a foreign format makes of `target` (as prepare_frames() does with a
+/// native one): its pages replace those of the committed state, whatever that is. The last image of
+/// a page counts; those beyond the page count are left out.
 ///
-/// @param earlier frames that waited, in the order of the log @param last those that commit
+/// @param earlier frames that waited, in the order of the log
+/// @param last those that commit
 /// @returns errc::malformed: another page size than the database's, or more growth than pages for
 ///   it; the same on every replica
 [[nodiscard]] QUORLITE_DECL result<database_write> prepare_foreign(

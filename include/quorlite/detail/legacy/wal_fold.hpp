@@ -17,8 +17,10 @@
 /// | 0      | 4     | page number |
 /// | 4      | 4     | pages of the database after the commit; 0: no commit frame |
 /// | 8      | 8     | salt, as in the header |
-/// | 16     | 8     | checksum: goes on from that of the frame before (the header) over bytes 0–7
-/// and | |        |       | the page | | 24     |       | the page |
+/// | 16     | 8     | checksum of bytes 0–7 and the page, begun with that of the frame before |
+/// | 24     |       | the page |
+///
+/// The checksum of the first frame begins with that of the header.
 ///
 /// | log | outcome, as in SQLite |
 /// |-----|-----------------------|

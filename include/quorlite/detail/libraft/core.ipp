@@ -43,8 +43,8 @@ QUORLITE_DECL void libraft_core::attach(::raft& engine, state_machine& machine) 
 QUORLITE_DECL void libraft_core::carry_out(libraft_mail& mail) noexcept {
   leadership_.notice_loss();
   proposals_.submit(leadership_.open(), std::move(mail.proposals), std::move(mail.barriers));
-  for (std::shared_ptr<libraft_request>& one : mail.requests) {
-    members_.carry_out(std::move(one));
+  for (const std::shared_ptr<libraft_request>& one : mail.requests) {
+    members_.carry_out(one);
   }
   if (mail.transfer) {
     members_.transfer_to_anyone();

@@ -37,8 +37,9 @@ namespace detail {
   return {static_cast<const std::byte*>(buffer.base), buffer.len};
 }
 
-/// 32 bits that change with any single byte (FNV-1a). The commands have checksums of their own; it
-/// guards the few bytes that tell where they begin.
+/// 32 bits that change with any single byte (FNV-1a, not the CRC32C or XXH3 of other formats: it is
+/// in the logs and snapshots that exist, see libraft_batch and libraft_snapshot_header). The
+/// commands have checksums of their own; it guards the few bytes that tell where they begin.
 [[nodiscard]] QUORLITE_DECL std::uint32_t libraft_check(bytes_view of,
                                                         std::uint32_t start = 2166136261U) noexcept;
 

@@ -20,9 +20,9 @@ namespace detail {
 
 /// One write of the engine.
 struct libraft_io::append {
-  raft_io_append request;
-  libraft_io* owner;
-  raft_io_append* asked;            // the engine's; none once it was answered
+  raft_io_append request{};
+  libraft_io* owner = nullptr;
+  raft_io_append* asked = nullptr;  // the engine's; none once it was answered
   std::vector<raft_entry> entries;  // a copy of the array: a refused one may still be read
   std::list<append>::iterator self;
 };

@@ -34,8 +34,8 @@ class libraft_leadership {
 
  private:
   struct barrier {
-    struct raft_barrier request;
-    libraft_leadership* owner;
+    struct raft_barrier request {};
+    libraft_leadership* owner = nullptr;
     term asked;
   };
 

@@ -42,7 +42,7 @@ class libraft_members {
   void attach(::raft& engine) noexcept { engine_ = &engine; }
 
   /// Starts it, or answers it at once.
-  void carry_out(request_type asked) noexcept;
+  void carry_out(const request_type& asked) noexcept;
 
   /// Starts to hand leadership to anyone fit; nobody waits for the answer.
   void transfer_to_anyone() noexcept;
@@ -57,11 +57,11 @@ class libraft_members {
     libraft_members* owner;
   };
 
-  void change(request_type asked) noexcept;
+  void change(const request_type& asked) noexcept;
 
   static void on_change(raft_change* request, int status) noexcept;
 
-  void transfer(request_type asked) noexcept;
+  void transfer(const request_type& asked) noexcept;
 
   /// It does not say how it went: see who leads.
   static void on_transfer(struct raft_transfer* request) noexcept;

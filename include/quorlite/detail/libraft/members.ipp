@@ -23,11 +23,11 @@ QUORLITE_DECL void libraft_request::end(std::error_code with) noexcept {
   done.raise();
 }
 
-QUORLITE_DECL void libraft_members::carry_out(request_type asked) noexcept {
+QUORLITE_DECL void libraft_members::carry_out(const request_type& asked) noexcept {
   if (asked->what == libraft_request::kind::transfer) {
-    transfer(std::move(asked));
+    transfer(asked);
   } else {
-    change(std::move(asked));
+    change(asked);
   }
 }
 
@@ -41,7 +41,7 @@ QUORLITE_DECL void libraft_members::sweep() noexcept {
   answer(transfer_, make_error_code(errc::stopped_in_flight));
 }
 
-QUORLITE_DECL void libraft_members::change(request_type asked) noexcept {
+QUORLITE_DECL void libraft_members::change(const request_type& asked) noexcept {
   if (change_ != nullptr) {
     asked->end(make_error_code(errc::busy));
     return;
@@ -70,10 +70,10 @@ QUORLITE_DECL void libraft_members::on_change(raft_change* request, int status) 
   auto* const one = static_cast<call<raft_change>*>(request->data);
   libraft_members* const self = one->owner;
   delete one;
-  self->answer(self->change_, libraft_error(status));
+  answer(self->change_, libraft_error(status));
 }
 
-QUORLITE_DECL void libraft_members::transfer(request_type asked) noexcept {
+QUORLITE_DECL void libraft_members::transfer(const request_type& asked) noexcept {
   if (transfer_ != nullptr) {
     asked->end(make_error_code(errc::busy));
     return;
@@ -98,7 +98,7 @@ QUORLITE_DECL void libraft_members::on_transfer(struct raft_transfer* request) n
   const bool moved = leader != 0 && leader != self->engine_->id &&
                      (self->transfer_ == nullptr || self->transfer_->id.value == 0 ||
                       self->transfer_->id.value == leader);
-  self->answer(self->transfer_, moved ? std::error_code{} : make_error_code(errc::busy));
+  answer(self->transfer_, moved ? std::error_code{} : make_error_code(errc::busy));
 }
 
 QUORLITE_DECL void libraft_members::answer(request_type& asked, std::error_code with) noexcept {

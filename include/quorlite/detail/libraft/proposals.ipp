@@ -59,16 +59,16 @@ struct libraft_proposals::waiting {
 };
 
 struct libraft_proposals::batch {
-  struct raft_apply request;
-  libraft_proposals* owner;
+  struct raft_apply request {};
+  libraft_proposals* owner = nullptr;
   std::vector<waiting> proposals;
   std::vector<proposal_token> barriers;
   std::list<batch>::iterator self;
 };
 
 struct libraft_proposals::barrier {
-  struct raft_barrier request;
-  libraft_proposals* owner;
+  struct raft_barrier request {};
+  libraft_proposals* owner = nullptr;
   std::vector<proposal_token> tokens;
   std::list<barrier>::iterator self;
 };

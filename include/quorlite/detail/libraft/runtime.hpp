@@ -26,12 +26,12 @@ namespace detail {
 /// Any thread puts, the loop takes all at once.
 class libraft_inbox {
  public:
-  /// @param put what to do with the mail; it must not block
-  /// @returns whether the loop is to be woken; nothing if it is gone, and `put` was not called
+  /// What became of a call of post().
   struct posted {
-    bool taken = false;
-    bool wake = false;
+    bool taken = false;  ///< false: the loop is gone, and nothing was put
+    bool wake = false;   ///< the loop is to be woken
   };
+  /// @param put what to do with the mail; it must not block
   template <class Put>
   posted post(Put&& put) noexcept {
     const std::lock_guard guard(mutex_);
@@ -61,7 +61,7 @@ class libraft_inbox {
 /// once, and keeps the loop until stop().
 class libraft_runtime {
  public:
-  explicit libraft_runtime(const libraft_options& options);
+  explicit libraft_runtime(libraft_options options);
   libraft_runtime(const libraft_runtime&) = delete;
   libraft_runtime& operator=(const libraft_runtime&) = delete;
   ~libraft_runtime() { stop(); }

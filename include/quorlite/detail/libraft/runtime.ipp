@@ -5,9 +5,9 @@
 #include "quorlite/detail/libraft/runtime.hpp"
 
 #include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 #include <uv.h>
+#include <csignal>
 
 #include <memory>
 #include <mutex>
@@ -68,8 +68,8 @@ struct libraft_runtime::hooks {
   }
 };
 
-QUORLITE_DECL libraft_runtime::libraft_runtime(const libraft_options& options)
-    : options_(options), core_(options_), engine_{{}, this} {}
+QUORLITE_DECL libraft_runtime::libraft_runtime(libraft_options options)
+    : options_(std::move(options)), core_(options_), engine_{{}, this} {}
 
 QUORLITE_DECL std::error_code libraft_runtime::start(state_machine& machine) noexcept {
   machine_ = &machine;
@@ -202,7 +202,7 @@ QUORLITE_DECL std::error_code libraft_runtime::bootstrap() noexcept {
   if (fresh && machine_->durable().index.value != 0) {
     return make_error_code(errc::diverged);  // a new log would count from 1 again
   }
-  raft_configuration members;
+  raft_configuration members{};
   raft_configuration_init(&members);
   int code = 0;
   for (const libraft_server& one : options_.bootstrap) {

@@ -53,13 +53,13 @@ struct libraft_snapshot_header {
   }
 };
 
-/// Memory of the engine that holds a snapshot: the header, then parts of 1 MiB.
-/// Filling takes as much memory as the snapshot is long: so 0.15 wants it.
+/// Memory of the engine that holds a snapshot: the header, then parts of 1 MiB. Filling takes as
+/// much memory as the snapshot is long: so 0.15 wants it.
 struct libraft_snapshot_buffers {
   static constexpr std::size_t part_bytes = std::size_t{1} << 20U;
 
-  /// Any thread. @returns RAFT_NOMEM, RAFT_TOOBIG, RAFT_IOERR; `bufs` and `count` are to be
-  /// released
+  /// Any thread.
+  /// @returns RAFT_NOMEM, RAFT_TOOBIG, RAFT_IOERR; `bufs` and `count` are to be released
   [[nodiscard]] static int fill(snapshot_reader& from, const libraft_cursor& at, raft_buffer*& bufs,
                                 unsigned& count) noexcept;
 

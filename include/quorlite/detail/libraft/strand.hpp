@@ -4,8 +4,8 @@
 /// An entry of libraft holds several commands, and some entries are libraft's own, so its indices
 /// are not ours. Ours are counted as entries are applied: a batch moves on by its commands, any
 /// other entry (a barrier, a configuration) by one. The count is a function of the log alone, hence
-/// the same on every server; a snapshot carries it (snapshot.hpp). So there is no hole in
-/// what the machine sees, and it can tell if there ever is one.
+/// the same on every server; a snapshot carries it (snapshot.hpp). So there is no hole in what the
+/// machine sees, and it can tell if there ever is one.
 #pragma once
 
 #include <cstdint>

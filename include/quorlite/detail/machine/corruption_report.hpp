@@ -13,7 +13,7 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-/// Hears of damage. Called on any thread, with no lock of the library held but the board's.
+/// Hears of damage. Called on any thread, with no lock of the library held but the report's.
 class damage_listener {
  public:
   damage_listener(const damage_listener&) = delete;

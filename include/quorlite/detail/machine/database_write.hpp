@@ -24,7 +24,9 @@ struct write_ticket {
   history_number epoch;
 };
 
-/// Movable. Who fills a member stands beside it; a proposal on its way keeps all but the pages.
+/// What a transaction does to one database. Who fills a member stands beside it: the writer, then
+/// the plan (write_plan), then the install. A proposal on its way keeps all of it but the pages.
+/// Movable.
 struct database_write {
   std::shared_ptr<database> target;
   std::shared_ptr<page_store> store;      ///< the content that the transaction was built on

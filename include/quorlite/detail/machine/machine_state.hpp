@@ -123,9 +123,9 @@ class QUORLITE_API machine_state {
   [[nodiscard]] std::shared_ptr<pinned_state> capture() const;
   /// For a snapshot. @returns errc::halted; errc::busy: a replay has not brought everything back
   [[nodiscard]] result<std::shared_ptr<pinned_state>> capture_whole();
-  /// @param stage one of stage_restore(), finished @param replaced out: freed after the hold, for
-  ///   that takes a while
-  apply_result install(snapshot_stage& stage, const void* owner, log_position engine_at,
+  /// @param finished one of stage_restore()
+  /// @param replaced out: to be freed after the hold, for that takes a while
+  apply_result install(snapshot_stage& finished, const void* owner, log_position engine_at,
                        stores& replaced);
   /// @param unless_dirty no flush if less than this is dirty; 0: whatever is dirty
   [[nodiscard]] bool is_flush_due(log_index upto, std::size_t unless_dirty) const;
@@ -137,7 +137,7 @@ class QUORLITE_API machine_state {
   struct parts;
 
   [[nodiscard]] bool commit_own(transaction_id id, const assembled_transaction& whole);
-  void drop_writes(const proposal& lost);
+  static void drop_writes(const proposal& lost);
   void swap_in(restored_state state, stores& replaced);
 
   const fsm_options options_;

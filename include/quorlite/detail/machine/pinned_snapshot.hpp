@@ -41,7 +41,7 @@ class pinned_snapshot final : public snapshot_reader {
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return layout_.size_bytes(); }
 
   [[nodiscard]] std::error_code read(std::uint64_t offset, bytes_span into) noexcept override {
-    // One epoch slot per call and database: several threads may read at once.
+    // One reader slot per call and database: several threads may read at once.
     std::optional<page_store::reader> reader;
     std::size_t of = state_.databases.size();
     return layout_.read(offset, into,

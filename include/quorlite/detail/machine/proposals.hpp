@@ -43,8 +43,8 @@ struct proposal {
   transaction_id id;
   std::vector<database_write> writes;  ///< the versions on the heads, once they are installed
   bool barrier = false;                ///< a read barrier: the engine's good news is its answer
-  bool wait_until_certain =
-      false;  ///< the waiter would rather wait than hear `unknown` of lost leadership
+  /// The waiter would rather wait than hear `unknown` of lost leadership
+  bool wait_until_certain = false;
   bool handed_over = false;  ///< propose() has returned for every entry
   bool lost = false;         ///< its leadership is gone
   proposal_state state = proposal_state::waiting;

@@ -113,7 +113,7 @@ QUORLITE_DECL proposal_token proposal_table::add(const row& added, std::uint32_t
     for (std::uint64_t token = first.value; token < next_token_; ++token) {
       by_token_.erase(token);
     }
-    throw;
+    throw std::bad_alloc();  // clang-tidy takes a bare `throw` for any exception
   }
   return first;
 }
@@ -175,7 +175,7 @@ QUORLITE_DECL void proposal_table::doubt(const row& doubted, settle_reason why) 
 
 QUORLITE_DECL void proposal_table::hand_over(const row& proposed) {
   proposed->handed_over = true;
-  if (proposed->lost && by_id_.count(proposed->id) != 0) {
+  if (proposed->lost && by_id_.contains(proposed->id)) {
     answer_lost(proposed, proposed->why == settle_reason::none ? settle_reason::leadership_lost
                                                                : proposed->why);
   }

@@ -54,11 +54,12 @@ class QUORLITE_API stored_base {
  public:
   /// @param storage outlives every page store that was loaded from it
   stored_base(storage_port& storage, std::uint64_t lock_byte, std::shared_ptr<memory_gauge> gauge,
-              std::shared_ptr<corruption_report> board) noexcept;
+              std::shared_ptr<corruption_report> corruption) noexcept;
   ~stored_base();
 
   /// Finds the base. Reads no page if the storage keeps their hashes, else each once. What does not
-  /// have the hashes of the position is reported to the board, with the page where it can be told.
+  /// have the hashes of the position goes to the corruption report, with the page where that is
+  /// known.
   /// @returns errc::corrupt if a database is not what the position says; errors of the storage
   [[nodiscard]] result<loaded_base> load();
 
@@ -89,13 +90,14 @@ class QUORLITE_API stored_base {
   [[nodiscard]] const stored_database* known(const captured_database& of) const;
   [[nodiscard]] std::error_code fill(content_writer& writer, const pinned_state& state,
                                      stored_databases& next);
-  [[nodiscard]] std::error_code write_changed(content_writer& writer, const stored_database& line,
-                                              const captured_database& from);
+  [[nodiscard]] static std::error_code write_changed(content_writer& writer,
+                                                     const stored_database& line,
+                                                     const captured_database& from);
 
   storage_port& storage_;
   const std::uint64_t lock_byte_;
   std::shared_ptr<memory_gauge> gauge_;
-  std::shared_ptr<corruption_report> board_;
+  std::shared_ptr<corruption_report> corruption_;
   stored_databases stored_;
   std::unique_ptr<staged_base> replacement_;  // installed, not in the position yet
 };

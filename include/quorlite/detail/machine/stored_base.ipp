@@ -30,33 +30,33 @@ namespace detail {
 class stored_pages final : public page_source {
  public:
   stored_pages(std::shared_ptr<const stored_content> from, std::string name,
-               std::shared_ptr<corruption_report> board)
-      : from_(std::move(from)), name_(std::move(name)), board_(std::move(board)) {}
+               std::shared_ptr<corruption_report> corruption)
+      : from_(std::move(from)), name_(std::move(name)), corruption_(std::move(corruption)) {}
 
   [[nodiscard]] std::error_code read(page_number number, bytes_span into) const noexcept override {
     return from_->read(number, into);
   }
   void damaged(page_number number, std::error_code why) const noexcept override {
     if (why != errc::storage_full && why != errc::out_of_memory && why != errc::stopped) {
-      board_->report(name_, number, why);
+      corruption_->report(name_, number, why);
     }
   }
 
  private:
   const std::shared_ptr<const stored_content> from_;
   const std::string name_;
-  const std::shared_ptr<corruption_report> board_;
+  const std::shared_ptr<corruption_report> corruption_;
 };
 
 /// A stage of the storage, filled by a snapshot.
 class staged_base final : public restore_target {
  public:
   staged_base(std::unique_ptr<content_writer> stage, std::uint64_t lock_byte,
-              std::shared_ptr<memory_gauge> gauge, std::shared_ptr<corruption_report> board)
+              std::shared_ptr<memory_gauge> gauge, std::shared_ptr<corruption_report> corruption)
       : stage_(std::move(stage)),
         lock_byte_(lock_byte),
         gauge_(std::move(gauge)),
-        board_(std::move(board)) {}
+        corruption_(std::move(corruption)) {}
 
   [[nodiscard]] result<std::shared_ptr<page_store>> begin(std::string_view name,
                                                           const page_store::state& at) override {
@@ -72,7 +72,8 @@ class staged_base final : public restore_target {
         return fail(opened.error());
       }
       line.content = std::move(*opened);
-      store->set_base(std::make_shared<stored_pages>(line.content, own, board_), at.page_count);
+      store->set_base(std::make_shared<stored_pages>(line.content, own, corruption_),
+                      at.page_count);
     }
     filling_ = store;
     current_ = &stored_.insert_or_assign(std::move(own), std::move(line)).first->second;
@@ -110,7 +111,7 @@ class staged_base final : public restore_target {
   std::unique_ptr<content_writer> stage_;
   const std::uint64_t lock_byte_;
   std::shared_ptr<memory_gauge> gauge_;
-  std::shared_ptr<corruption_report> board_;
+  std::shared_ptr<corruption_report> corruption_;
   stored_databases stored_;
   stored_database* current_ = nullptr;
   std::shared_ptr<page_store> filling_;
@@ -124,11 +125,11 @@ QUORLITE_DECL loaded_base::~loaded_base() = default;
 
 QUORLITE_DECL stored_base::stored_base(storage_port& storage, std::uint64_t lock_byte,
                                        std::shared_ptr<memory_gauge> gauge,
-                                       std::shared_ptr<corruption_report> board) noexcept
+                                       std::shared_ptr<corruption_report> corruption) noexcept
     : storage_(storage),
       lock_byte_(lock_byte),
       gauge_(std::move(gauge)),
-      board_(std::move(board)) {}
+      corruption_(std::move(corruption)) {}
 QUORLITE_DECL stored_base::~stored_base() = default;
 
 // ---- the start
@@ -172,7 +173,7 @@ QUORLITE_DECL result<std::shared_ptr<page_store>> stored_base::load(const recove
     if (const std::error_code error = load_hashes(line, *known.content, *store, exact)) {
       return fail(error);
     }
-    store->set_base(std::make_shared<stored_pages>(known.content, line.name, board_),
+    store->set_base(std::make_shared<stored_pages>(known.content, line.name, corruption_),
                     line.page_count);
   }
   stored_[line.name] = std::move(known);
@@ -203,7 +204,7 @@ QUORLITE_DECL std::error_code stored_base::load_hashes(const recovery::database&
   if (!exact || sum == line.hash) {
     return {};
   }
-  board_->report(line.name, find_damage(line, content, store), make_error_code(errc::corrupt));
+  corruption_->report(line.name, find_damage(line, content, store), make_error_code(errc::corrupt));
   return make_error_code(errc::corrupt);
 }
 
@@ -250,7 +251,7 @@ QUORLITE_DECL std::unique_ptr<restore_target> stored_base::begin_restore(std::er
     error = stage.error();
     return nullptr;
   }
-  return std::make_unique<staged_base>(std::move(*stage), lock_byte_, gauge_, board_);
+  return std::make_unique<staged_base>(std::move(*stage), lock_byte_, gauge_, corruption_);
 }
 
 QUORLITE_DECL void stored_base::replace_with(std::unique_ptr<restore_target> filled) {
@@ -294,7 +295,7 @@ QUORLITE_DECL std::error_code stored_base::flush(const pinned_state& state) {
     const stored_database& line = next.find(of.name)->second;
     if (line.content) {
       if (!of.store->has_base()) {
-        of.store->set_base(std::make_shared<stored_pages>(line.content, of.name, board_),
+        of.store->set_base(std::make_shared<stored_pages>(line.content, of.name, corruption_),
                            of.pin.page_count());
       }
       const stored_database* const before = known(of);

@@ -32,7 +32,7 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-/// The page versions of one database, of one version_history.
+/// The page versions of one database, of one history.
 ///
 /// `committed` is what consensus confirmed; `head` is at or above it. Versions in (committed, head]
 /// are *pending*: the leader's writer installed them, and they are committed in order (commit_next)
@@ -44,6 +44,7 @@ namespace detail {
 /// Every call may be made on any thread. One mutex orders whatever changes something and is held
 /// for O(pages of the call) at most; reading a page takes no lock. No call waits for a reader, and
 /// none but page_store::reader::image() reads the base.
+///
 /// Memory: the versions that the base does not hold, those of its own that evict() left, and what
 /// the pins see beyond them; 16 bytes for each page that ever was.
 ///
@@ -156,8 +157,8 @@ class page_store : public std::enable_shared_from_this<page_store> {
                          std::uint64_t hash, bool restart = false);
 
   /// Leadership was lost: everything above committed is taken back, and the next epoch starts. Its
-  /// version numbers will be used again; pins above committed are doomed for ever.
-  /// O(pages taken back).
+  /// version numbers will be used again; pins above committed are doomed for ever. O(pages taken
+  /// back).
   void discard_head() noexcept;
 
   /// Calls `visit(const page_version&)` for every page of the state of `at` that changed after

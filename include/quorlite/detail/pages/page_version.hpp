@@ -42,6 +42,7 @@ using page_block = std::unique_ptr<page_version, page_deleter>;
 ///
 /// Outside of a store its holder fills image and hash. Inside, it never changes: any thread that
 /// found it (page_store::reader) may read it, for as long as the guard or the pin lasts.
+///
 /// A *tombstone* has no image: from its version on, the page was cut off. A *patch* has none
 /// either, but a delta (page_delta.hpp) that makes it out of the page in the base: an entry
 /// is applied without reading a page that is not in memory.

@@ -25,8 +25,8 @@ struct pin_record {
   node_list held;  // superseded versions that this record keeps, each in one record only
 };
 
-/// The pinned states of one version_history, ascending by version, and the doomed ones apart from
-/// them. Under the store's mutex.
+/// The pinned states of one history, ascending by version, and the doomed ones apart from them.
+/// Under the store's mutex.
 class pin_ledger {
  public:
   pin_ledger() = default;

@@ -18,8 +18,8 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-/// The states of one version_history on top of their chains: committed, and the pending ones above
-/// it. Under the store's mutex.
+/// The states of one history on top of their chains: committed, and the pending ones above it.
+/// Under the store's mutex.
 class version_history {
  public:
   version_history(const database_state& from, std::uint64_t lock_byte, reclaimer& limbo);

@@ -26,6 +26,9 @@
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
+
+class connection;
+
 namespace detail {
 
 /// The ports of the models, and the machine between them. `keeps` owns all of it.
@@ -47,7 +50,7 @@ class replica_core {
   [[nodiscard]] static result<std::shared_ptr<replica_core>> start(replica_models models,
                                                                    const replica_options& options);
 
-  replica_core(replica_models models, const replica_options& options);
+  replica_core(replica_models models, replica_options options);
   replica_core(const replica_core&) = delete;
   replica_core& operator=(const replica_core&) = delete;
   ~replica_core();

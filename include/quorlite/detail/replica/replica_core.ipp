@@ -83,8 +83,8 @@ QUORLITE_DECL result<std::shared_ptr<replica_core>> replica_core::start(
   return core;
 }
 
-QUORLITE_DECL replica_core::replica_core(replica_models models, const replica_options& options)
-    : models_(std::move(models)), options_(options) {}
+QUORLITE_DECL replica_core::replica_core(replica_models models, replica_options options)
+    : models_(std::move(models)), options_(std::move(options)) {}
 
 QUORLITE_DECL replica_core::~replica_core() = default;
 

@@ -28,7 +28,8 @@ namespace detail {
 
 struct vfs_core;
 
-/// What a file handle remembers of its last answers: error, text, transaction. One thread.
+/// What a file handle remembers of its last answers: the last failure, its text, and what was
+/// proposed last. One thread.
 class answer_record {
  public:
   explicit answer_record(vfs_core& core) noexcept : core_(core) {}
@@ -61,7 +62,7 @@ class answer_record {
 ///
 /// The commit point is sync(): every synchronous mode calls it, and SQLite honours what it answers.
 /// It is also called at the end of a rollback, where it must do nothing: after a refusal the handle
-/// is *over* until its write lock is gone, and dirty pages whose page 1 is that of the base has
+/// is *over* until its write lock is gone, and dirty pages whose page 1 is that of the base have
 /// nothing to commit.
 class database_file {
  public:
@@ -103,15 +104,14 @@ class database_file {
   /// Commits all `files` as one transaction, in the order of their names.
   static int commit(vfs_core& core, std::span<database_file* const> files);
 
-  // ---- what people ask
+  // ---- what callers ask
 
   [[nodiscard]] answer_record& answers() noexcept { return answers_; }
   [[nodiscard]] const answer_record& answers() const noexcept { return answers_; }
   /// The committed state, whatever this handle stands on.
   [[nodiscard]] page_store::state committed() const { return view_.target().store()->committed(); }
 
-  /// The connection's timeout in milliseconds, where `PRAGMA busy_timeout` finds it; or
-  /// nullptr.
+  /// The connection's timeout in milliseconds, where `PRAGMA busy_timeout` finds it; or nullptr.
   [[nodiscard]] std::atomic<std::uint64_t>* timeout() const noexcept { return timeout_; }
   void set_timeout(std::atomic<std::uint64_t>* timeout) noexcept { timeout_ = timeout; }
 

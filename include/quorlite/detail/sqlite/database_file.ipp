@@ -100,9 +100,11 @@ QUORLITE_DECL int database_file::read(bytes_span into, std::uint64_t from) {
 QUORLITE_DECL int database_file::file_size(sqlite3_int64& size) {
   if (level_ == SQLITE_LOCK_NONE) {
     const page_store::state now = view_.target().store()->committed();
-    size = static_cast<sqlite3_int64>(now.page_count * now.page_size);
+    const std::uint64_t bytes = now.page_count * now.page_size;
+    size = static_cast<sqlite3_int64>(bytes);
   } else {
-    size = static_cast<sqlite3_int64>(page_count() * page_size());
+    const std::uint64_t bytes = page_count() * page_size();
+    size = static_cast<sqlite3_int64>(bytes);
   }
   return SQLITE_OK;
 }

@@ -168,10 +168,11 @@ QUORLITE_DECL int vfs::full_name(sqlite3_vfs* self, const char* name, int size,
     sqlite3_vfs* const base = base_of(self);
     return base->xFullPathname(base, name, size, full);
   }
-  if (std::strlen(name) >= static_cast<std::size_t>(size)) {
+  const std::size_t length = std::strlen(name);
+  if (length >= static_cast<std::size_t>(size)) {
     return SQLITE_CANTOPEN;
   }
-  std::strcpy(full, name);
+  std::memcpy(full, name, length + 1);
   return SQLITE_OK;
 }
 

@@ -40,7 +40,7 @@ struct vfs_door {
   void close() noexcept;
 
   /// The core, for an open. nullptr: it is gone. Any thread.
-  [[nodiscard]] std::shared_ptr<vfs_core> enter() noexcept;
+  [[nodiscard]] std::shared_ptr<vfs_core> enter() const noexcept;
 };
 
 }  // namespace detail

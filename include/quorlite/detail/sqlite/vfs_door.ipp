@@ -96,7 +96,7 @@ QUORLITE_DECL void vfs_door::close() noexcept {
   free_doors().push_back(this);
 }
 
-QUORLITE_DECL std::shared_ptr<vfs_core> vfs_door::enter() noexcept {
+QUORLITE_DECL std::shared_ptr<vfs_core> vfs_door::enter() const noexcept {
   const doors_lock held;
   return current.lock();
 }

@@ -26,8 +26,8 @@ struct crash_options {
 
 /// Ways for `pending` units to survive a crash or not. All of them if there are at most `at_most`;
 /// else `at_most` different ones: nothing survives, everything does, the first few do (each number
-/// of them, or with little room evenly spread numbers), and random ones.
-/// The same for the same arguments, on every machine.
+/// of them, or with little room evenly spread numbers), and random ones. The same for the same
+/// arguments, on every machine.
 [[nodiscard]] QUORLITE_DECL std::vector<crash_fates> choose_crash_fates(std::size_t pending,
                                                                         std::size_t at_most,
                                                                         crash_options options = {});

@@ -46,7 +46,7 @@ class sparse_bytes {
 
   /// True if this part of the file takes no room: it was never written, or cut.
   [[nodiscard]] bool is_hole(std::uint64_t offset) const noexcept {
-    return blocks_.count(offset / block_bytes) == 0;
+    return !blocks_.contains(offset / block_bytes);
   }
 
  private:

@@ -58,7 +58,7 @@ QUORLITE_DECL void sparse_bytes::resize(std::uint64_t size) {
   if (size < size_) {
     blocks_.erase(blocks_.lower_bound((size + block_bytes - 1) / block_bytes), blocks_.end());
     const piece last(size, block_bytes);
-    if (last.start != 0 && blocks_.count(last.block) != 0) {
+    if (last.start != 0 && blocks_.contains(last.block)) {
       block& cut = own(last.block);
       std::fill(cut.begin() + last.start, cut.end(), std::byte{});  // must not come back
     }
@@ -86,9 +86,9 @@ QUORLITE_DECL result<disk_tree::location> disk_tree::find(std::string_view path)
   place.node = root_node;
   for (bool more = true; more;) {
     const std::size_t slash = path.find('/');
-    more = slash != path.npos;
+    more = slash != std::string_view::npos;
     const std::string_view part = path.substr(0, slash);
-    if (part.empty() || part == "." || part == ".." || part.find('\0') != part.npos) {
+    if (part.empty() || part == "." || part == ".." || part.find('\0') != std::string_view::npos) {
       return refused(std::errc::invalid_argument);
     }
     if (place.node == 0) {
@@ -164,7 +164,7 @@ QUORLITE_DECL void disk_tree::reach(node_id start, std::set<node_id>& reached) c
 QUORLITE_DECL void disk_tree::forget_nameless() {
   std::set<node_id> reached;
   reach(root_node, reached);
-  std::erase_if(nodes_, [&](const auto& entry) { return reached.count(entry.first) == 0; });
+  std::erase_if(nodes_, [&](const auto& entry) { return !reached.contains(entry.first); });
 }
 
 QUORLITE_DECL void disk_tree::collect(node_id directory, const std::string& prefix,
@@ -266,7 +266,7 @@ QUORLITE_DECL void unsynced_tree::forget_unreachable() {
       durable_.reach(unit.target, reached);
     }
   }
-  std::erase_if(pending_, [&](const pending_unit& unit) { return reached.count(unit.node) == 0; });
+  std::erase_if(pending_, [&](const pending_unit& unit) { return !reached.contains(unit.node); });
 }
 
 }  // namespace detail

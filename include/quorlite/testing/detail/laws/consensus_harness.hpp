@@ -22,14 +22,14 @@ namespace detail {
 /// What a harness can do. Name it `faults`, static constexpr. What is declared must exist.
 struct harness_faults {
   bool partition = false;  ///< isolate(i), heal()
-  bool crash =
-      false;  ///< crash(i): no more calls into the machine, not even settled; only the disk stays
-  bool restart =
-      false;  ///< restart(i, machine), after crash(i) or node(i).stop(): comes back from the disk
+  /// crash(i): no more calls into the machine, not even settled; only the disk stays
+  bool crash = false;
+  /// restart(i, machine), after crash(i) or node(i).stop(): comes back from the disk
+  bool restart = false;
   bool compact = false;  ///< compact(i): server i drops as much of its log as its machine lets it
   bool fail_log_write = false;  ///< fail_log_write(i): the next append to the log of server i fails
-  bool threads =
-      false;  ///< the adapter is made for many threads, and the simulation goes on by itself
+  /// The adapter is made for many threads, and the simulation goes on by itself
+  bool threads = false;
   bool clients = false;  ///< spawn(body): code that waits must run inside a client of the harness
 };
 
@@ -70,12 +70,14 @@ concept spawns_clients = requires(H& harness, std::function<void()> body) {
   { harness.spawn(std::move(body)) } -> std::same_as<void>;
 };
 
-/// H1 `size()`: how many servers. H2 `node(i)`: the adapter of server i, counted from 0. H3
-/// `start(i, machine)`: makes server i run `machine` for the first time; usually
-/// `node(i).start(machine)`. H4 `pump()`: lets the simulation go on until all that is under way
-/// without further faults has arrived. H5 `run_until(condition)`: lets it go on until the
-/// condition, which is cheap and asked often, holds; gives up in bounded time and says whether it
-/// holds.
+/// - H1 `size()`: how many servers.
+/// - H2 `node(i)`: the adapter of server i, counted from 0.
+/// - H3 `start(i, machine)`: makes server i run `machine` for the first time; usually
+///   `node(i).start(machine)`.
+/// - H4 `pump()`: lets the simulation go on until all that is under way without further faults has
+///   arrived.
+/// - H5 `run_until(condition)`: lets it go on until the condition, which is cheap and asked often,
+///   holds; gives up in bounded time and says whether it holds.
 ///
 /// A harness with threads pumps by sleeping. Its destructor ends what still runs; every adapter was
 /// stopped or crashed before.

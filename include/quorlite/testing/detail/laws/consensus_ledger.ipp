@@ -139,7 +139,7 @@ QUORLITE_DECL std::vector<proposal_token> consensus_ledger::unsettled() const {
   std::vector<proposal_token> tokens;
   for (const auto& [token, proposal] : proposals_) {
     if (!proposal.answer) {
-      tokens.push_back(proposal_token{token});
+      tokens.emplace_back(token);
     }
   }
   return tokens;

@@ -184,8 +184,8 @@ template <consensus_harness H>
 proposal_token consensus_scene<H>::propose(std::size_t server, quorlite::term expected,
                                            std::size_t bytes_count) {
   const proposal_token token = ledger_.begin(server, expected, bytes_count);
-  bytes& buffer =
-      buffers_.emplace_back(ledger_.payload_of(token));  // stays, so that a late look is no crash
+  // stays, so that a late look is no crash
+  bytes& buffer = buffers_.emplace_back(ledger_.payload_of(token));
   harness_->node(server).propose(expected, token, buffer);
   ledger_.returned();
   std::fill(buffer.begin(), buffer.end(), std::byte{0xEE});

@@ -17,7 +17,7 @@ QUORLITE_DECL void law_checks::conclude(const examination& found, const std::str
   for (auto& [law, check] : checks_) {
     check.expect(law != found.law, found.broken + " (" + where + ")");
   }
-  if (!found.law.empty() && checks_.count(found.law) == 0) {
+  if (!found.law.empty() && !checks_.contains(found.law)) {
     report_.fail(found.law, found.broken + " (" + where + ")");
   }
 }

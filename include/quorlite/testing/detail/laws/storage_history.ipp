@@ -77,7 +77,7 @@ QUORLITE_DECL bool history_progress::is_touched(const std::string& name, std::ui
     const auto database = flight.databases.find(name);
     if (database != flight.databases.end() &&
         database->second.page_size == settled.databases.at(name).page_size &&
-        database->second.seeds.count(page) != 0 &&
+        database->second.seeds.contains(page) &&
         database->second.seeds.at(page) != settled.databases.at(name).seeds.at(page)) {
       return true;
     }

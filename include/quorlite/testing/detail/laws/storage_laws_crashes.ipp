@@ -15,7 +15,7 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 QUORLITE_DECL std::string text_of_call(const faulty_disk& disk, std::uint64_t ordinal) {
-  const std::string number = "call " + std::to_string(ordinal);
+  std::string number = "call " + std::to_string(ordinal);
   if (ordinal == 0 || ordinal > disk.calls()) {
     return number;
   }

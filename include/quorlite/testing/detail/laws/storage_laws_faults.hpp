@@ -66,16 +66,15 @@ class failing_call {
   const std::vector<history_step>& steps_;
   faulty_disk disk_;
   history_progress progress_;
-  call_failure how_{};
+  call_failure how_;
   std::uint64_t ordinal_;
 };
 
 template <faulty_storage_harness H>
 failing_call<H>::failing_call(H& harness, const std::vector<history_step>& steps, call_failure how,
                               std::uint64_t ordinal)
-    : harness_(harness), steps_(steps), ordinal_(ordinal) {
+    : harness_(harness), steps_(steps), how_(how), ordinal_(ordinal) {
   plan_failure(disk_, how, ordinal);
-  how_ = how;
 }
 
 template <faulty_storage_harness H>
@@ -254,7 +253,7 @@ template <faulty_storage_harness H>
   progress.settled = committed[0];
   progress.flights = {committed[1]};
   const model_content& now = found->at == committed[1].at ? committed[1] : committed[0];
-  const std::string difference = difference_in_position(*found, now);
+  std::string difference = difference_in_position(*found, now);
   if (!difference.empty()) {
     return difference;
   }

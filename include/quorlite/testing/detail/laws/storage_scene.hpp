@@ -27,10 +27,11 @@ namespace detail {
 
 /// What you write to have a storage examined.
 ///
-/// `storage_type`: the storage. `atomic`: true if a flush without commit leaves no trace, whatever
-/// happens (law D7). `make()`: a storage on an empty place of its own. `reopen(old)`: ends `old` as
-/// a process would end, and opens the same place again; a storage in memory may simply return what
-/// it was given.
+/// - `storage_type`: the storage.
+/// - `atomic`: true if a flush without commit leaves no trace, whatever happens (law D7).
+/// - `make()`: a storage on an empty place of its own.
+/// - `reopen(old)`: ends `old` as a process would end, and opens the same place again; a storage in
+///   memory may simply return what it was given.
 template <class H>
 concept storage_harness = storage<typename H::storage_type> &&
     requires(H& harness, std::unique_ptr<typename H::storage_type> old) {
@@ -92,7 +93,7 @@ template <class Writer, class Database>
 /// A base position with the memory that it views.
 class QUORLITE_API model_position {
  public:
-  explicit model_position(const model_content& content);
+  explicit model_position(model_content content);
   [[nodiscard]] base_position view() const noexcept {
     return {content_.at, content_.replay_from, lines_, content_.notes};
   }

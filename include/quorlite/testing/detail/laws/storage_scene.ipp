@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
@@ -44,7 +45,7 @@ QUORLITE_DECL bytes page_image(std::uint64_t seed, std::uint32_t number, std::ui
   return image;
 }
 
-QUORLITE_DECL model_position::model_position(const model_content& content) : content_(content) {
+QUORLITE_DECL model_position::model_position(model_content content) : content_(std::move(content)) {
   for (const auto& [name, database] : content_.databases) {
     lines_.push_back({name, database.page_size, database.page_count, hash_of(database),
                       version_number{database.version}});

@@ -23,7 +23,7 @@ QUORLITE_DECL node_state::node_state(server_id self, const simulation_options& o
       environment_(environment),
       random_(source) {
   for (std::uint64_t id = 1; id <= options.replicas; ++id) {
-    servers_.push_back(server_id{id});
+    servers_.emplace_back(id);
   }
 }
 

@@ -83,8 +83,8 @@ struct server_disk {
   quorlite::term term;  ///< the latest seen
   server_id voted_for;  ///< in `term`; 0: nobody
   raft_log log;
-  std::shared_ptr<const stored_snapshot>
-      snapshot;  ///< of this server only; a transfer keeps an old one alive
+  /// Of this server only; a transfer keeps an old one alive
+  std::shared_ptr<const stored_snapshot> snapshot;
 };
 
 }  // namespace detail

@@ -160,7 +160,7 @@ class raft_node final : public node_state {
             random source)
       : node_state(self, options, environment, source) {}
 
-  // ---- life
+  // ---- start, stop and crash
   /// Restores this server's snapshot if the machine is behind it, then takes part.
   /// @returns what begin_restore, append or finish returned; errc::halted if the machine refused to
   /// go on
@@ -219,7 +219,7 @@ class raft_node final : public node_state {
   void announce_if_due();
   void settle_barriers();
   void continue_transfer();
-  /// Ends this life by itself.
+  /// Ends this boot by itself.
   void halt();
 
   // snapshots

@@ -78,7 +78,7 @@ struct simulation::state final : detail::node_environment {
   bool wait(detail::client_signal& signal, milliseconds limit, std::uint64_t boot_started,
             server_id id);
   void trace_event(const char* what, std::uint64_t first, std::uint64_t second,
-                   std::uint64_t third);
+                   std::uint64_t third) const;
 
   [[nodiscard]] result<std::uint64_t> begin_boot(server_id id, state_machine& machine);
   void end_boot(server_id id);

@@ -115,12 +115,12 @@ QUORLITE_DECL void simulation::state::run_in_background(server_id id, background
       detail::task_start{.server = id, .boot = boot.boot});
 }
 
-// ---- leadership_losses
+// ---- lost leaderships
 
-QUORLITE_DECL void simulation::depose_leader_when(commit_phase what, std::uint64_t ordinal,
+QUORLITE_DECL void simulation::depose_leader_when(commit_phase phase, std::uint64_t ordinal,
                                                   leadership_loss way) {
   QUORLITE_ASSERT(ordinal > 0);
-  state_->armed.push_back({.what = what, .ordinal = ordinal, .way = way});
+  state_->armed.push_back({.what = phase, .ordinal = ordinal, .way = way});
 }
 
 QUORLITE_DECL const std::vector<deposed_leader>& simulation::leadership_losses() const noexcept {
@@ -199,7 +199,7 @@ QUORLITE_DECL void simulation::state::trace_line(server_id whom, const char* tex
 }
 
 QUORLITE_DECL void simulation::state::trace_event(const char* what, std::uint64_t first,
-                                                  std::uint64_t second, std::uint64_t third) {
+                                                  std::uint64_t second, std::uint64_t third) const {
   char line[240];
   const int length = std::snprintf(
       line, sizeof line, "%10.3f ms  %s %llu %llu %llu", static_cast<double>(now) / 1000.0, what,

@@ -43,7 +43,7 @@ enum class engine_kind : std::uint8_t {
 /// thread.
 ///
 /// 1. `spawn(body)` makes a client and does not run it yet. From the main stack or from inside a
-/// client.
+///    client.
 /// 2. `resume(id)` runs it until it yields or ends. Main stack only, so clients never nest.
 /// 3. `yield()` goes back to the `resume` that was called last. Inside a client only.
 /// 4. `finished(id)`: the body has returned or thrown; its stack is gone.

@@ -58,7 +58,8 @@ class fiber_stack {
     map_ = ::mmap(nullptr, guard_bytes_ + size_bytes, PROT_READ | PROT_WRITE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     QUORLITE_ASSERT(map_ != MAP_FAILED);
-    QUORLITE_ASSERT(::mprotect(map_, guard_bytes_, PROT_NONE) == 0);
+    const int code = ::mprotect(map_, guard_bytes_, PROT_NONE);
+    QUORLITE_ASSERT(code == 0);
   }
   fiber_stack(const fiber_stack&) = delete;
   fiber_stack& operator=(const fiber_stack&) = delete;
@@ -150,7 +151,8 @@ QUORLITE_DECL void fiber_engine::prepare(fiber& self) {
   }
   self.stack_bottom = self.stack->bottom();
   self.stack_bytes = fiber_stack::size_bytes;
-  QUORLITE_ASSERT(::getcontext(&self.context) == 0);
+  const int code = ::getcontext(&self.context);
+  QUORLITE_ASSERT(code == 0);
   self.context.uc_stack.ss_sp = self.stack->bottom();
   self.context.uc_stack.ss_size = fiber_stack::size_bytes;
   self.context.uc_link = nullptr;
@@ -175,6 +177,7 @@ QUORLITE_DECL void fiber_engine::retire(fiber& self) {
 
 QUORLITE_DECL void fiber_engine::enter(unsigned high, unsigned low) {
   const std::uint64_t address = (std::uint64_t{high} << 32U) | low;
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): makecontext passes ints only
   auto& engine = *reinterpret_cast<fiber_engine*>(static_cast<std::uintptr_t>(address));
   fiber& self = *engine.running_;
   engine.arrive(self);

@@ -53,8 +53,8 @@ class random {
   /// Evenly one of 0 … bound-1. @pre bound > 0
   constexpr std::uint64_t below(std::uint64_t bound) noexcept {
     QUORLITE_ASSERT(bound > 0);
-    const std::uint64_t uneven =
-        (0 - bound) % bound;  // 2^64 mod bound: so many values are too many
+    // 2^64 mod bound: so many values are too many
+    const std::uint64_t uneven = (0 - bound) % bound;
     std::uint64_t drawn = next();
     while (drawn < uneven) {
       drawn = next();

@@ -27,9 +27,10 @@ class unique_function<Result(Arguments...)> {
   template <class Callable>
   requires(!std::is_same_v<std::remove_cvref_t<Callable>, unique_function> &&
            std::is_invocable_r_v<Result, std::remove_cvref_t<Callable>&, Arguments...>)
-      unique_function(
-          Callable&& callable)  // NOLINT: implicit, so that a lambda can be passed as it is
-      : held_(new holder<std::remove_cvref_t<Callable>>(std::forward<Callable>(callable))) {}
+      // NOLINTNEXTLINE: implicit, so that a lambda can be passed as it is; not for one of our own
+      unique_function(Callable&& callable)
+      : held_(new holder<std::remove_cvref_t<Callable>>(std::in_place,
+                                                        std::forward<Callable>(callable))) {}
 
   [[nodiscard]] explicit operator bool() const noexcept { return held_ != nullptr; }
 
@@ -51,7 +52,8 @@ class unique_function<Result(Arguments...)> {
   template <class Callable>
   struct holder final : base {
     template <class Source>
-    explicit holder(Source&& source) : callable(std::forward<Source>(source)) {}
+    explicit holder(std::in_place_t /*of the callable*/, Source&& source)
+        : callable(std::forward<Source>(source)) {}
     Result call(Arguments... arguments) override {
       return callable(std::forward<Arguments>(arguments)...);
     }
