@@ -130,10 +130,24 @@ class writer {
   void choose_work(transaction& one) {
     const workload& work = all_.options().work;
     std::vector<std::string> sql;
-    if (dice_.chance(0.01 * work.large_percent)) {
+    if (one.other) {
+      one.key = make_.key();
+      one.other_key = make_.key();
+      const std::string number = std::to_string(one.number);
+      const auto set = [&](const char* where, std::uint64_t key) {
+        return std::string("INSERT OR REPLACE INTO ") + where + "registers VALUES(" +
+               std::to_string(key) + ", " + number + ")";
+      };
+      sql.push_back(set("", one.key));
+      one.statements.push_back({set("o.", one.other_key), SQLITE_OK, {}, true});
+      one.statements.push_back({"INSERT INTO o.log(txn) VALUES(" + number + ")", SQLITE_OK, {}, true});
+    } else if (dice_.chance(0.01 * work.large_percent)) {
       sql = make_.large(dice_.between(20'000, 200'000));
     } else if (dice_.chance(0.01 * work.statements_percent)) {
       sql = make_.any();
+      // SQLite looks at a stale schema for some errors (a column that is there already), but not
+      // once a statement has run.
+      sql.insert(sql.begin(), "SELECT 1 FROM sqlite_schema");
       one.may_fail = true;
     } else if (dice_.chance(0.3)) {
       one.key = make_.key();
@@ -144,7 +158,7 @@ class writer {
     }
     sql.push_back("INSERT INTO log(txn) VALUES(" + std::to_string(one.number) + ")");
     for (std::string& each : sql) {
-      one.statements.push_back({std::move(each), SQLITE_OK, {}});
+      one.statements.push_back({std::move(each), SQLITE_OK, {}, false});
     }
   }
   /// Runs it up to its end, which is not its COMMIT. @returns SQLITE_OK, or what ended it early
@@ -168,7 +182,12 @@ class writer {
       all_.sleep(dice_.between(5, 50));
       return;
     }
+    if (dice_.chance(0.02) && run(to.db, "VACUUM") != SQLITE_OK) {
+      check_code(sqlite3_extended_errcode(to.db), to.db);
+    }
+    const std::optional<std::size_t> other = attach(to, database);
     transaction& one = all_.record.begin(database);
+    one.other = other;
     choose_work(one);
     // A statement that fails to be prepared begins no transaction: behind a plain BEGIN it would
     // tell of an earlier state than the rest.
@@ -193,12 +212,23 @@ class writer {
     }
     static_cast<void>(run(to.db, "ROLLBACK"));
     require(sqlite3_get_autocommit(to.db) != 0, "C14 typed errors", "a transaction does not end");
-    if (one.fate != fate::acknowledged || dice_.chance(0.1)) {
+    if (one.fate != fate::acknowledged || one.other || dice_.chance(0.1)) {
       lines_.clear();
     }
     if (one.fate == fate::unknown && dice_.chance(0.5)) {
       resolve(one);
     }
+  }
+  /// Another database beside this one, for a commit of both.
+  [[nodiscard]] std::optional<std::size_t> attach(const line& to, std::size_t database) {
+    const std::uint32_t all = all_.options().work.databases;
+    if (all < 2 || !dice_.chance(0.01 * all_.options().work.attach_percent)) {
+      return std::nullopt;
+    }
+    const std::size_t other = (database + 1 + dice_.below(all - 1)) % all;
+    return run(to.db, "ATTACH '" + shared::name_of(other) + "' AS o") == SQLITE_OK
+               ? std::optional{other}
+               : std::nullopt;
   }
   void finish(transaction& one, int code, const line& to, bool was_proposed) {
     if (code == SQLITE_OK) {

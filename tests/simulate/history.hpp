@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -37,7 +38,8 @@ enum class fate { running, acknowledged, refused, unknown };
 struct statement {
   std::string sql;
   int code = 0;
-  std::string said;  ///< SQLite's message, if it failed
+  std::string said;    ///< SQLite's message, if it failed
+  bool other = false;  ///< it writes to the attached database, which it calls `o`
 };
 
 /// One transaction of a client. It writes its number into the table `log` of its database, so that
@@ -45,6 +47,7 @@ struct statement {
 struct transaction {
   std::uint64_t number = 0;
   std::size_t database = 0;
+  std::optional<std::size_t> other;  ///< attached, and written to as well
   std::uint64_t begun = 0;  ///< moments are counted, not timed
   std::uint64_t ended = 0;
   simulate::fate fate = simulate::fate::running;
@@ -52,8 +55,13 @@ struct transaction {
   quorlite::transaction_id id;
   bool grouped = false;
   std::uint64_t key = 0;  ///< the register that it writes its number to; 0: none
+  std::uint64_t other_key = 0;  ///< the same in the attached database
   bool may_fail = false;  ///< its statements may have no table to work on
   std::vector<statement> statements;
+
+  [[nodiscard]] bool writes_to(std::size_t which) const noexcept {
+    return database == which || other == which;
+  }
 };
 
 /// What a read that began and ended at these moments saw of one database.
@@ -96,11 +104,14 @@ class history {
     done.ended = moment();
     if (how == fate::acknowledged) {
       ++acknowledged_[done.database];
+      if (done.other) {
+        ++acknowledged_[*done.other];
+      }
     }
   }
 
   /// C2, C4, C5: `order` is the log of a database at the end, the numbers of its transactions.
-  void check(std::size_t database, const std::vector<std::uint64_t>& order) const {
+  void check(std::size_t database, const std::vector<std::uint64_t>& order) {
     std::map<std::uint64_t, std::uint64_t> place;
     for (std::size_t i = 0; i < order.size(); ++i) {
       require(order[i] >= 1 && order[i] <= transactions_.size(), "C2 acknowledged is durable",
@@ -109,8 +120,11 @@ class history {
               "transaction " + std::to_string(order[i]) + " was applied twice");
     }
     for (const transaction& one : transactions_) {
-      if (one.database == database) {
+      if (one.writes_to(database)) {
         check_fate(one, place.contains(one.number));
+        if (one.other) {
+          both_[one.number] += place.contains(one.number) ? 1 : 2;
+        }
       }
     }
     check_real_time(database, place);
@@ -131,6 +145,16 @@ class history {
                 (is_there ? "" : "not ") + "there, and its outcome was told otherwise");
   }
 
+  /// C4: a transaction over two databases is in both or in neither. After check() of all of them.
+ public:
+  void check_both() const {
+    for (const auto& [number, seen] : both_) {
+      require(seen == 2 || seen == 4, "C4 atomic and isolated",
+              "transaction " + std::to_string(number) + " is in one of its two databases");
+    }
+  }
+
+ private:
   /// What ended before something else began comes before it.
   void check_real_time(std::size_t database,
                        const std::map<std::uint64_t, std::uint64_t>& place) const {
@@ -141,7 +165,7 @@ class history {
     std::sort(in_order.begin(), in_order.end());
     std::uint64_t latest_begin = 0;
     for (const auto& [at, one] : in_order) {
-      require(one->database == database, "C4 atomic and isolated",
+      require(one->writes_to(database), "C4 atomic and isolated",
               "transaction " + std::to_string(one->number) + " stands in another database");
       require(one->fate != fate::acknowledged || one->ended > latest_begin, "C5 linearizable",
               "transaction " + std::to_string(one->number) +
@@ -191,7 +215,8 @@ class history {
       std::uint64_t expected = 0;
       for (std::uint64_t i = seen.prefix; i > 0 && expected == 0; --i) {
         const transaction& one = at(order[static_cast<std::size_t>(i - 1)]);
-        expected = one.key == key ? one.number : 0;
+        const std::uint64_t written = seen.database == one.database ? one.key : one.other_key;
+        expected = written == key ? one.number : 0;
       }
       require(value == expected, "C4 atomic and isolated",
               "register " + std::to_string(key) + " was read as " + std::to_string(value) +
@@ -204,6 +229,7 @@ class history {
   std::deque<transaction> transactions_;
   std::vector<observation> observations_;
   std::map<std::size_t, std::uint64_t> acknowledged_;
+  std::map<std::uint64_t, int> both_;  ///< 1 for each database that has it, 2 for each that has not
 };
 
 }  // namespace simulate

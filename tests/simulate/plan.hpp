@@ -39,6 +39,7 @@ struct workload {
   std::uint32_t databases = 1;
   std::uint32_t groups_percent = 0;      ///< of the transactions, by write()
   std::uint32_t statements_percent = 0;  ///< of the transactions, random SQL
+  std::uint32_t attach_percent = 0;      ///< of the transactions, two databases in one
   std::uint32_t large_percent = 0;       ///< of the transactions, larger than an entry
 };
 
@@ -109,6 +110,7 @@ struct plan {
       {"databases", text(w.databases)},
       {"groups_percent", text(w.groups_percent)},
       {"statements_percent", text(w.statements_percent)},
+      {"attach_percent", text(w.attach_percent)},
       {"large_percent", text(w.large_percent)},
   };
 }
@@ -188,6 +190,7 @@ struct plan {
   work.statements_percent =
       dice.chance(full ? 0.2 : 0.5) ? 0 : static_cast<std::uint32_t>(dice.between(5, 60));
   work.large_percent = dice.chance(0.6) ? 0 : static_cast<std::uint32_t>(dice.between(1, 5));
+  work.attach_percent = dice.chance(0.4) ? 0 : static_cast<std::uint32_t>(dice.between(5, 40));
   return out;
 }
 
