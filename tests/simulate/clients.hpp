@@ -36,9 +36,10 @@ struct shared {
   void sleep(std::uint64_t span) { cluster.world().sleep(milliseconds{span}); }
 };
 
-/// A connection, and the process that it goes to, which lives as long.
+/// A connection, and the process that it goes to. Whoever makes calls holds the process meanwhile:
+/// it must not be destroyed while a call is inside.
 struct line {
-  std::shared_ptr<process> to;
+  std::weak_ptr<process> to;  ///< may end before the connection is closed
   connection db;
   std::error_code why;  ///< it is not open
 
@@ -51,14 +52,15 @@ struct line {
 
 [[nodiscard]] inline line connect(shared& all, server_id id, std::size_t database) {
   line made;
-  made.to = all.cluster.running(id);
-  if (!made.to) {
+  const std::shared_ptr<process> here = all.cluster.running(id);
+  made.to = here;
+  if (!here) {
     return made;
   }
   quorlite::connection_options options;
   options.page_size = all.options().page_size;
   options.busy_timeout = milliseconds{300};
-  if (auto opened = made.to->open(shared::name_of(database), options)) {
+  if (auto opened = here->replica().open(shared::name_of(database), options)) {
     made.db = std::move(*opened);
     static_cast<void>(
         run(made.db, "PRAGMA cache_size=" + std::to_string(all.options().cache_pages)));
@@ -140,7 +142,8 @@ class writer {
       };
       sql.push_back(set("", one.key));
       one.statements.push_back({set("o.", one.other_key), SQLITE_OK, {}, true});
-      one.statements.push_back({"INSERT INTO o.log(txn) VALUES(" + number + ")", SQLITE_OK, {}, true});
+      one.statements.push_back(
+          {"INSERT INTO o.log(txn) VALUES(" + number + ")", SQLITE_OK, {}, true});
     } else if (dice_.chance(0.01 * work.large_percent)) {
       sql = make_.large(dice_.between(20'000, 200'000));
     } else if (dice_.chance(0.01 * work.statements_percent)) {
@@ -178,7 +181,8 @@ class writer {
 
   void over_connection(server_id leader, std::size_t database) {
     line& to = line_to(leader, database);
-    if (!to.is_open()) {
+    const std::shared_ptr<process> here = to.to.lock();
+    if (!here || !to.is_open()) {
       all_.sleep(dice_.between(5, 50));
       return;
     }
@@ -244,7 +248,7 @@ class writer {
   }
   [[nodiscard]] line& line_to(server_id leader, std::size_t database) {
     line& to = lines_[{leader.value, database}];
-    if (!to.is_open() || to.to != all_.cluster.running(leader)) {
+    if (!to.is_open() || to.to.lock() != all_.cluster.running(leader)) {
       to.close();
       to = connect(all_, leader, database);
     }
@@ -258,7 +262,7 @@ class writer {
     transaction& one = all_.record.begin(database);
     one.grouped = true;
     choose_work(one);
-    const quorlite::write_result told = here->write(
+    const quorlite::write_result told = here->replica().write(
         shared::name_of(database), [&one](sqlite3* db) { return run_statements(db, one); });
     one.id = told.id;
     if (told.ok()) {
@@ -278,9 +282,9 @@ class writer {
     for (int attempt = 0; attempt < 50; ++attempt) {
       const std::optional<server_id> leader = all_.cluster.leader();
       const std::shared_ptr<process> here = leader ? all_.cluster.running(*leader) : nullptr;
-      if (here && here->leader().leading && here->leader().term > one.id.term &&
-          !here->read_barrier()) {
-        switch (here->outcome(one.id)) {
+      if (here && here->replica().leader().leading && here->replica().leader().term > one.id.term &&
+          !here->replica().read_barrier(milliseconds{3000})) {
+        switch (here->replica().outcome(one.id)) {
           case quorlite::transaction_outcome::committed:
             one.resolved = fate::acknowledged;
             ++all_.resolved;
@@ -313,7 +317,7 @@ class reader {
       const std::vector<server_id> ids = all_.cluster.ids();
       const server_id id = ids[dice_.below(ids.size())];
       const auto database = static_cast<std::size_t>(dice_.below(all_.options().work.databases));
-      if (!line_.is_open() || line_.to != all_.cluster.running(at_) || dice_.chance(0.3)) {
+      if (!line_.is_open() || line_.to.lock() != all_.cluster.running(at_) || dice_.chance(0.3)) {
         line_.close();
         line_ = connect(all_, id, database);
         at_ = id;
@@ -329,11 +333,15 @@ class reader {
 
  private:
   void look() {
+    const std::shared_ptr<process> here = line_.to.lock();
+    if (!here) {
+      return;
+    }
     observation seen;
     seen.database = database_;
     seen.begun = all_.record.moment();
     const std::uint64_t acknowledged = all_.record.acknowledged(database_);
-    seen.linearizable = dice_.chance(0.5) && !line_.to->read_barrier();
+    seen.linearizable = dice_.chance(0.5) && !here->replica().read_barrier(milliseconds{3000});
     if (run(line_.db, "BEGIN") != SQLITE_OK || !look_once(seen)) {
       line_.close();
       return;

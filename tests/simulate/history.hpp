@@ -48,15 +48,15 @@ struct transaction {
   std::uint64_t number = 0;
   std::size_t database = 0;
   std::optional<std::size_t> other;  ///< attached, and written to as well
-  std::uint64_t begun = 0;  ///< moments are counted, not timed
+  std::uint64_t begun = 0;           ///< moments are counted, not timed
   std::uint64_t ended = 0;
   simulate::fate fate = simulate::fate::running;
   simulate::fate resolved = simulate::fate::running;  ///< what the cluster said when asked later
   quorlite::transaction_id id;
   bool grouped = false;
-  std::uint64_t key = 0;  ///< the register that it writes its number to; 0: none
+  std::uint64_t key = 0;        ///< the register that it writes its number to; 0: none
   std::uint64_t other_key = 0;  ///< the same in the attached database
-  bool may_fail = false;  ///< its statements may have no table to work on
+  bool may_fail = false;        ///< its statements may have no table to work on
   std::vector<statement> statements;
 
   [[nodiscard]] bool writes_to(std::size_t which) const noexcept {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -12,7 +11,6 @@
 #include "history.hpp"
 #include "plan.hpp"
 #include "quorlite/detail/file_storage/basic_file_storage.hpp"
-#include "quorlite/detail/pages/database_state.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "quorlite/testing/faulty_disk.hpp"
@@ -24,8 +22,17 @@ using quorlite::log_position;
 using quorlite::milliseconds;
 using quorlite::server_id;
 
+/// What one database is; equal on all replicas that stand at one entry.
+struct database_content {
+  std::uint64_t version = 0;
+  std::uint64_t page_count = 0;
+  std::uint64_t hash = 0;
+  std::uint32_t page_size = 0;
+
+  friend bool operator==(const database_content&, const database_content&) = default;
+};
 /// What the databases of a replica are, by name.
-using content = std::map<std::string, quorlite::detail::database_state>;
+using content = std::map<std::string, database_content>;
 
 /// Told of everything that moves a machine.
 class watcher {
@@ -119,78 +126,41 @@ class watched_raft {
 };
 static_assert(quorlite::consensus<watched_raft>);
 
-/// A replica whose storage's type is forgotten.
+/// What runs on a server between a start and a crash. Its connections may outlive it.
 class process {
  public:
-  process() = default;
+  /// @param storage the replica's own; its type is forgotten
+  template <class Storage>
+  process(quorlite::testing::simulation& world, server_id self, watcher& watching,
+          std::shared_ptr<Storage> storage, const quorlite::replica_options& options)
+      : storage_(storage), raft_(world, self, watching) {
+    if (auto started = quorlite::replica::start(raft_, *storage, options)) {
+      replica_ = std::move(*started);
+    } else {
+      why_not_ = started.error();
+    }
+  }
   process(const process&) = delete;
   process& operator=(const process&) = delete;
-  virtual ~process() = default;
 
-  [[nodiscard]] virtual std::error_code status() const = 0;
-  [[nodiscard]] virtual quorlite::result<quorlite::connection> open(
-      const std::string& name, quorlite::connection_options options) = 0;
-  [[nodiscard]] virtual quorlite::write_result write(
-      const std::string& name, const std::function<int(sqlite3*)>& closure) = 0;
-  [[nodiscard]] virtual std::error_code read_barrier() = 0;
-  [[nodiscard]] virtual quorlite::transaction_outcome outcome(quorlite::transaction_id id) = 0;
-  [[nodiscard]] virtual quorlite::health health() = 0;
-  [[nodiscard]] virtual quorlite::leader_info leader() = 0;
-  [[nodiscard]] virtual log_position applied() = 0;
-  [[nodiscard]] virtual log_position durable() = 0;
-  [[nodiscard]] virtual simulate::content content() = 0;
-  [[nodiscard]] virtual std::vector<quorlite::detail::page_store_usage> usage() = 0;
-  virtual std::error_code maintain() = 0;
-};
+  /// Why it does not run, if so.
+  [[nodiscard]] std::error_code status() const noexcept { return why_not_; }
+  [[nodiscard]] quorlite::replica& replica() noexcept { return replica_; }
 
-template <class Storage>
-class process_on final : public process {
- public:
-  template <class MakeStorage>
-  process_on(quorlite::testing::simulation& world, server_id self, watcher& watching,
-             const quorlite::replica_options& options, MakeStorage&& make)
-      : storage_(make()), raft_(world, self, watching), replica_(raft_, *storage_, options) {}
-
-  std::error_code status() const override { return replica_.status(); }
-  quorlite::result<quorlite::connection> open(const std::string& name,
-                                              quorlite::connection_options options) override {
-    return replica_.open(name, options);
-  }
-  quorlite::write_result write(const std::string& name,
-                               const std::function<int(sqlite3*)>& closure) override {
-    return replica_.write(name, closure);
-  }
-  std::error_code read_barrier() override { return replica_.read_barrier(milliseconds{3000}); }
-  quorlite::transaction_outcome outcome(quorlite::transaction_id id) override {
-    return replica_.outcome(id);
-  }
-  quorlite::health health() override { return replica_.health(); }
-  quorlite::leader_info leader() override { return replica_.leader(); }
-  log_position applied() override { return replica_.applied(); }
-  log_position durable() override { return replica_.machine().durable(); }
-  simulate::content content() override {
+  [[nodiscard]] simulate::content content() const {
     simulate::content all;
-    for (const auto& one : replica_.databases()) {
-      quorlite::detail::database_state state = one.state;
-      state.version = state.counted();  // the rest of the number is the replica's own business
-      state.uncounted = 0;
-      all.emplace(one.name, state);
+    for (quorlite::database_status& one : replica_.databases()) {
+      all.emplace(std::move(one.name),
+                  database_content{one.version.value, one.page_count, one.hash, one.page_size});
     }
     return all;
   }
-  std::vector<quorlite::detail::page_store_usage> usage() override {
-    std::vector<quorlite::detail::page_store_usage> all;
-    for (const auto& one : replica_.databases()) {
-      all.push_back(one.memory);
-    }
-    return all;
-  }
-  std::error_code maintain() override { return replica_.maintain(); }
 
  private:
-  std::unique_ptr<Storage> storage_;
+  std::shared_ptr<void> storage_;
   watched_raft raft_;
-  quorlite::replica<watched_raft, Storage> replica_;
+  quorlite::replica replica_;
+  std::error_code why_not_;
 };
 
 }  // namespace simulate

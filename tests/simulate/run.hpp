@@ -219,8 +219,9 @@ class one_run {
         require(code == each.code, "C1 as plain SQLite",
                 "transaction " + std::to_string(number) +
                     (record_.at(number).grouped ? " (in a group)" : "") + " of " +
-                    shared::name_of(database) + " got " + std::to_string(each.code) + " (" + each.said + ") for `" +
-                    each.sql.substr(0, 120) + "`, plain SQLite gives " + std::to_string(code));
+                    shared::name_of(database) + " got " + std::to_string(each.code) + " (" +
+                    each.said + ") for `" + each.sql.substr(0, 120) + "`, plain SQLite gives " +
+                    std::to_string(code));
       }
       static_cast<void>(run(db, "COMMIT"));
     }

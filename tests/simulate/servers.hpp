@@ -94,14 +94,14 @@ class servers final : public watcher {
       bury(one);
       return;
     }
-    check_monotonic(id, made->durable(), made->applied());
+    check_monotonic(id, made->replica().metrics().durable, made->replica().applied());
     one.running = std::move(made);
   }
   /// What the application does now and then: a look whether a flush is due. A halted replica is
   /// restarted, as an operator would.
   void maintain(server_id id) {
     if (const std::shared_ptr<process> here = running(id)) {
-      const quorlite::health health = here->health();
+      const quorlite::health health = here->replica().health();
       if (health.halted) {
         require(at(id).had_disk_fault || at(id).disk->crashed(), "C14 typed errors",
                 name_of(id) + " halted without a fault: " + health.error.message() + ", " +
@@ -110,7 +110,7 @@ class servers final : public watcher {
         crash(id, at(id).disk->crashed(), false);
         return;
       }
-      static_cast<void>(here->maintain());
+      static_cast<void>(here->replica().maintain());
       check_memory(id, *here);
     }
   }
@@ -137,9 +137,9 @@ class servers final : public watcher {
       text += "; " + name_of(id) + " term " + std::to_string(node.term().value) + " commit " +
               std::to_string(node.commit_index().value);
       if (here) {
-        const quorlite::health health = here->health();
-        text += " applied " + std::to_string(here->applied().index.value) +
-                (here->leader().leading ? " leads" : "") +
+        const quorlite::health health = here->replica().health();
+        text += " applied " + std::to_string(here->replica().applied().index.value) +
+                (here->replica().leader().leading ? " leads" : "") +
                 (health.halted ? " halted: " + health.error.message() + ", " + health.what : "");
       } else {
         text += " is down";
@@ -157,7 +157,7 @@ class servers final : public watcher {
     }
     for (const server_id id : ids()) {
       const std::shared_ptr<process> here = running(id);
-      if (!here || here->applied() != running(*first)->applied() ||
+      if (!here || here->replica().applied() != running(*first)->replica().applied() ||
           world_.node(id).commit_index() != world_.node(*first).commit_index()) {
         return false;
       }
@@ -199,7 +199,7 @@ class servers final : public watcher {
       one.loses_power = true;
     }
     if (one.running && !world_.running(id)) {
-      one.durable = one.running->durable();
+      one.durable = one.running->replica().metrics().durable;
       bury(one);
     }
   }
@@ -234,25 +234,24 @@ class servers final : public watcher {
 
   [[nodiscard]] quorlite::replica_options replica_options_of() const {
     quorlite::replica_options each;
-    each.machine.lock_byte = plan_.lock_byte;
-    each.machine.memory_bytes = plan_.memory_bytes;
+    each.lock_byte = plan_.lock_byte;
+    each.memory_bytes = plan_.memory_bytes;
     each.flush_bytes = plan_.flush_bytes;
-    each.commits.entry_bytes = plan_.entry_bytes;
-    each.commits.commit_timeout = milliseconds{5000};
-    each.commits.wait_until_certain = plan_.wait_until_certain;
+    each.entry_bytes = plan_.entry_bytes;
+    each.commit_timeout = milliseconds{5000};
+    each.wait_until_certain = plan_.wait_until_certain;
     return each;
   }
   [[nodiscard]] std::shared_ptr<process> make(server_id id) {
     if (plan_.storage == storage_kind::memory) {
-      return std::make_shared<process_on<quorlite::memory_storage>>(
-          world_, id, *this, replica_options_of(),
-          [] { return std::make_unique<quorlite::memory_storage>(); });
+      return std::make_shared<process>(
+          world_, id, *this, std::make_shared<quorlite::memory_storage>(), replica_options_of());
     }
     const quorlite::file_options options{.double_write =
                                              plan_.storage == storage_kind::double_write};
-    return std::make_shared<process_on<kept_files>>(world_, id, *this, replica_options_of(), [&] {
-      return std::make_unique<kept_files>(at(id).disk, options);
-    });
+    return std::make_shared<process>(world_, id, *this,
+                                     std::make_shared<kept_files>(at(id).disk, options),
+                                     replica_options_of());
   }
   struct disk_holder {
     std::shared_ptr<faulty_disk> kept;
@@ -305,17 +304,16 @@ class servers final : public watcher {
   }
   /// C13: pages beyond the limit are those that somebody stands on, or that wait for a flush.
   void check_memory(server_id id, process& here) {
-    for (const quorlite::detail::page_store_usage& usage : here.usage()) {
-      require(usage.pins < 1000, "C13 resources",
-              name_of(id) + " holds " + std::to_string(usage.pins) + " pins");
+    for (const quorlite::database_status& one : here.replica().databases()) {
+      require(one.readers < 1000, "C13 resources",
+              name_of(id) + " has " + std::to_string(one.readers) + " readers of " + one.name);
     }
   }
   [[nodiscard]] static std::string text_of(const content& of) {
     std::string text = "{";
     for (const auto& [name, state] : of) {
-      text += name + " v" + std::to_string(state.version.value) + " " +
-              std::to_string(state.page_count) + " pages, hash " + std::to_string(state.hash) +
-              "; ";
+      text += name + " v" + std::to_string(state.version) + " " + std::to_string(state.page_count) +
+              " pages, hash " + std::to_string(state.hash) + "; ";
     }
     return text + "}";
   }
