@@ -143,6 +143,7 @@ class fsm final : public state_machine, public detail::flush_port, private detai
   [[nodiscard]] std::error_code flush_now(log_index upto, std::size_t unless_dirty) noexcept;
   void on_damage(const std::string& database, page_number number,
                  std::error_code why) noexcept override;
+  void on_broken_storage(std::error_code why) noexcept override;
 
   detail::storage_port_of<Storage> storage_;
   detail::machine_state state_;
@@ -449,6 +450,13 @@ void fsm<Consensus, Storage>::on_damage(const std::string& database, page_number
       static_cast<errc>(why.value()),
       why.message() + ": page " + std::to_string(number.value) + " of '" + database + "' at",
       state_.applied().index);
+}
+
+template <consensus Consensus, storage Storage>
+void fsm<Consensus, Storage>::on_broken_storage(std::error_code why) noexcept {
+  const hold held = state_.hold();
+  state_.halt(static_cast<errc>(why.value()), "a restore cannot be stored, at",
+              state_.applied().index);
 }
 
 }  // namespace QUORLITE_ABI

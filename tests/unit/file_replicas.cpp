@@ -304,6 +304,31 @@ TEST_CASE("a failed sync halts the replica, and what was committed is there afte
   CHECK_FALSE(one->flush());
 }
 
+TEST_CASE("a replica whose storage breaks during a restore halts and says so") {
+  faulty_disk disk;
+  faulty_single one(std::size_t{64} << 20U, disk);
+  {
+    connection db = one.open();
+    REQUIRE(run(db, "CREATE TABLE t(v)") == SQLITE_OK);
+    REQUIRE(run(db, insert(50, 1000)) == SQLITE_OK);
+  }
+  auto snapshot = one->machine().take_snapshot();
+  REQUIRE(snapshot);
+  bytes content(static_cast<std::size_t>((**snapshot).size_bytes()));
+  REQUIRE_FALSE((**snapshot).read(0, content));
+
+  disk.fail_at(disk.calls() + 6, std::errc::io_error);
+  bool has_failed = false;
+  for (int attempt = 0; attempt < 3 && !has_failed; ++attempt) {
+    auto stage = one->machine().begin_restore();
+    has_failed = !stage || (**stage).append(content) || (**stage).finish();
+  }
+  REQUIRE(has_failed);
+  CHECK(one->health().halted);
+  CHECK(one->health().error == errc::storage_broken);
+  CHECK(one->health().what.find("restore") != std::string::npos);
+}
+
 TEST_CASE("a file becomes a replicated database, and a replicated database a file") {
   const char* const mode = GENERATE("DELETE", "WAL");
   CAPTURE(mode);

@@ -197,12 +197,18 @@ class QUORLITE_API simulation {
   /// As the adapter's stop(): in good order.
   void stop(server_id id);
 
+  /// The process is stopped for so long, as by SIGSTOP: what is sent to it waits, its timers and
+  /// background tasks too, and what its clients make it send leaves afterwards.
+  void pause(server_id id, milliseconds span);
+
   /// Asks the leader, if there is one, to hand over. Best effort.
   void transfer(server_id to);
   /// Deposes whoever leads when its `ordinal`-th command of the term (counted from 1, no-ops not
   /// counted) is at the commit phase, before anything else happens. Once; several may be set.
   void depose_leader_when(commit_phase phase, std::uint64_t ordinal,
                           leadership_loss way = leadership_loss::step_down);
+  /// Nobody is deposed any more, but by what is set from now on.
+  void depose_nobody() noexcept;
   /// Those that were carried out, in order.
   [[nodiscard]] const std::vector<deposed_leader>& leadership_losses() const noexcept;
 

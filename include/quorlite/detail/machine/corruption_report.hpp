@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "quorlite/config.hpp"
+#include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 
 namespace quorlite {
@@ -20,6 +21,7 @@ class damage_listener {
   damage_listener& operator=(const damage_listener&) = delete;
   virtual void on_damage(const std::string& database, page_number number,
                          std::error_code why) noexcept = 0;
+  virtual void on_broken_storage(std::error_code why) noexcept = 0;
 
  protected:
   damage_listener() = default;
@@ -43,6 +45,16 @@ class corruption_report {
     if (listener_ != nullptr) {
       listener_->on_damage(database, number, why);
     }
+  }
+
+  /// For what the storage answers while no flush is under way: a broken promise is kept for ever, so
+  /// this replica can neither store its state nor take another. @returns `said`
+  std::error_code told(std::error_code said) noexcept {
+    const std::lock_guard guard(mutex_);
+    if (said == errc::storage_broken && listener_ != nullptr) {
+      listener_->on_broken_storage(said);
+    }
+    return said;
   }
 
  private:

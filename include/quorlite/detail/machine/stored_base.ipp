@@ -69,7 +69,7 @@ class staged_base final : public restore_target {
     if (at.page_size != 0) {
       auto opened = stage_->open(name, at.page_size);
       if (!opened) {
-        return fail(opened.error());
+        return fail(board_->told(opened.error()));
       }
       line.content = std::move(*opened);
       store->set_base(std::make_shared<stored_pages>(line.content, own, corruption_),
@@ -96,7 +96,8 @@ class staged_base final : public restore_target {
     for (std::size_t i = 0; i < batch_.size(); ++i) {
       batch_[i].image = bytes_view(images_).subspan(i * page_size, page_size);
     }
-    const std::error_code error = stage_->write(*current_->content, batch_, current_->page_count);
+    const std::error_code error =
+        board_->told(stage_->write(*current_->content, batch_, current_->page_count));
     batch_.clear();
     images_.clear();
     return error;
@@ -248,7 +249,7 @@ QUORLITE_DECL page_number stored_base::find_damage(const recovery::database& lin
 QUORLITE_DECL std::unique_ptr<restore_target> stored_base::begin_restore(std::error_code& error) {
   auto stage = storage_.begin_stage();
   if (!stage) {
-    error = stage.error();
+    error = board_->told(stage.error());
     return nullptr;
   }
   return std::make_unique<staged_base>(std::move(*stage), lock_byte_, gauge_, corruption_);

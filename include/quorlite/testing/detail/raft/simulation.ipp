@@ -55,6 +55,7 @@ using simulation_event =
 struct server_boot {
   std::uint64_t boot = 0;  // 0: none
   std::deque<background_task*> tasks;
+  std::uint64_t paused_until_us = 0;
 };
 
 struct armed_leadership_loss {
@@ -84,6 +85,9 @@ struct simulation::state final : detail::node_environment {
   void end_boot(server_id id);
   void crash(server_id id);
   void run_in_background(server_id id, background_task& task);
+  /// Posts an event that has come for a paused server once more, for when it goes on.
+  template <class Event>
+  [[nodiscard]] bool is_put_off(server_id whom, Event& what);
   [[nodiscard]] bool is_alive(server_id id, std::uint64_t boot) noexcept {
     return boot != 0 && boot_of(id).boot == boot && node(id).running();
   }
@@ -193,7 +197,19 @@ QUORLITE_DECL void simulation::after(milliseconds span, detail::unique_function<
                      detail::test_callback{.run = std::move(callback)});
 }
 
+template <class Event>
+bool simulation::state::is_put_off(server_id whom, Event& what) {
+  const std::uint64_t until_us = boot_of(whom).paused_until_us;
+  if (now < until_us) {
+    queue.post(until_us, std::move(what));
+  }
+  return now < until_us;
+}
+
 QUORLITE_DECL void simulation::state::happen(detail::message& what) {
+  if (is_put_off(what.to, what)) {
+    return;
+  }
   const detail::message_digest digest = detail::digest(what);
   hash.add(now, what.body.index(), what.from.value, what.to.value, what.term.value, digest.at,
            digest.details);
@@ -206,6 +222,9 @@ QUORLITE_DECL void simulation::state::happen(detail::message& what) {
 }
 
 QUORLITE_DECL void simulation::state::happen(detail::node_wake& what) {
+  if (is_put_off(what.server, what)) {
+    return;
+  }
   detail::raft_node& woken = node(what.server);
   hash.add(now, 0x3A6E, what.server.value, static_cast<std::uint64_t>(what.kind),
            woken.term().value, woken.commit_index().value);
@@ -219,6 +238,9 @@ QUORLITE_DECL void simulation::state::happen(detail::client_deadline& what) {
 }
 
 QUORLITE_DECL void simulation::state::happen(detail::task_start& what) {
+  if (is_put_off(what.server, what)) {
+    return;
+  }
   detail::server_boot& boot = boot_of(what.server);
   if (boot.boot == what.boot && !boot.tasks.empty()) {
     hash.add(now, 0x7A5C, what.server.value);

@@ -55,6 +55,7 @@ QUORLITE_DECL result<std::uint64_t> simulation::state::begin_boot(server_id id,
   QUORLITE_ASSERT(!node(id).running());
   const std::uint64_t boot = ++boots_begun;
   boot_of(id).boot = boot;
+  boot_of(id).paused_until_us = 0;
   if (const std::error_code error = node(id).start(machine)) {
     boot_of(id).boot = 0;
     return fail(error);
@@ -101,6 +102,12 @@ QUORLITE_DECL void simulation::stop(server_id id) {
   }
 }
 
+QUORLITE_DECL void simulation::pause(server_id id, milliseconds span) {
+  std::uint64_t& until_us = state_->boot_of(id).paused_until_us;
+  until_us = std::max(until_us, state_->now + span.value * 1000);
+  state_->hash.add(state_->now, 0x9A05E, id.value, until_us);
+}
+
 QUORLITE_DECL void simulation::transfer(server_id to) {
   if (const std::optional<server_id> from = leader()) {
     state_->node(*from).transfer_leadership(to);
@@ -122,6 +129,8 @@ QUORLITE_DECL void simulation::depose_leader_when(commit_phase phase, std::uint6
   QUORLITE_ASSERT(ordinal > 0);
   state_->armed.push_back({.what = phase, .ordinal = ordinal, .way = way});
 }
+
+QUORLITE_DECL void simulation::depose_nobody() noexcept { state_->armed.clear(); }
 
 QUORLITE_DECL const std::vector<deposed_leader>& simulation::leadership_losses() const noexcept {
   return state_->deposed;
@@ -176,7 +185,8 @@ QUORLITE_DECL void simulation::trace(detail::unique_function<void(std::string_vi
 // ---- what nodes ask for
 
 QUORLITE_DECL void simulation::state::send(detail::message what) {
-  const detail::simulated_network::arrivals arrivals = network.send(what.from, what.to, now);
+  const std::uint64_t leaves_us = std::max(now, boot_of(what.from).paused_until_us);
+  const detail::simulated_network::arrivals arrivals = network.send(what.from, what.to, leaves_us);
   if (arrivals.count == 2) {
     queue.post(arrivals.at_us[1], what);
   }

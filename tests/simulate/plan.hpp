@@ -1,0 +1,197 @@
+// What a seed stands for: every choice about a simulated cluster, drawn once and printed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "quorlite/ids.hpp"
+#include "quorlite/testing/test_raft.hpp"
+
+namespace simulate {
+
+using quorlite::testing::random;
+
+enum class profile { lite, full };
+enum class storage_kind { memory, files, double_write };
+
+/// How often something befalls the cluster, in mean milliseconds between two; 0: never.
+struct fault_rates {
+  std::uint64_t crash = 0;       ///< a process killed; what it had not synced is the disk's choice
+  std::uint64_t power = 0;       ///< all servers at once
+  std::uint64_t disk_crash = 0;  ///< power lost during a call of the file system
+  std::uint64_t lost_storage = 0;  ///< the state's folder is empty after a crash; the log stays
+  std::uint64_t pause = 0;         ///< a process stopped, and continued
+  std::uint64_t partition = 0;     ///< two sides
+  std::uint64_t one_way = 0;       ///< a link that carries one direction only
+  std::uint64_t depose = 0;        ///< a leader deposed at a phase of a commit
+  std::uint64_t transfer = 0;      ///< leadership handed over
+  std::uint64_t disk_full = 0;     ///< no room for a while
+  std::uint64_t disk_error = 0;    ///< one call fails
+};
+
+/// What the clients do.
+struct workload {
+  std::uint32_t writers = 3;
+  std::uint32_t readers = 2;
+  std::uint32_t transactions = 200;  ///< of all writers together
+  std::uint32_t databases = 1;
+  std::uint32_t groups_percent = 0;      ///< of the transactions, by write()
+  std::uint32_t statements_percent = 0;  ///< of the transactions, random SQL
+  std::uint32_t attach_percent = 0;      ///< of the transactions, two databases in one
+  std::uint32_t large_percent = 0;       ///< of the transactions, larger than an entry
+};
+
+struct plan {
+  std::uint64_t seed = 1;
+  simulate::profile profile = profile::lite;
+  quorlite::testing::simulation_options world;
+  storage_kind storage = storage_kind::memory;
+  std::uint32_t page_size = 4096;
+  std::uint32_t auto_vacuum = 0;
+  std::int32_t cache_pages = 100;  ///< small ones spill
+  std::uint64_t lock_byte = 0;
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t flush_bytes = 0;
+  std::size_t entry_bytes = 0;
+  bool wait_until_certain = false;
+  fault_rates faults;
+  simulate::workload work;
+};
+
+/// Every option of a plan, in order, for the report of a failing seed.
+[[nodiscard]] inline std::vector<std::pair<std::string, std::string>> options_of(const plan& of) {
+  const auto& net = of.world.network;
+  const auto& raft = of.world.raft;
+  const auto& log = of.world.compaction;
+  const auto& f = of.faults;
+  const auto& w = of.work;
+  const char* const kinds[] = {"memory", "files", "files with double write"};
+  const auto text = [](auto value) { return std::to_string(value); };
+  return {
+      {"replicas", text(of.world.replicas)},
+      {"delay_us", text(net.delay_min_us) + "-" + text(net.delay_max_us)},
+      {"drop", text(net.drop)},
+      {"duplicate", text(net.duplicate)},
+      {"reorder", text(net.reorder)},
+      {"election_ms",
+       text(raft.election_timeout_min.value) + "-" + text(raft.election_timeout_max.value)},
+      {"in_flight", text(raft.max_in_flight)},
+      {"raft_entry_bytes", text(raft.max_entry_bytes)},
+      {"window", text(raft.window_entries)},
+      {"chunk_bytes", text(raft.chunk_bytes)},
+      {"snapshot_every", text(log.threshold_entries)},
+      {"trailing", text(log.trailing_entries)},
+      {"log_sync_us", text(of.world.disk.sync_min_us) + "-" + text(of.world.disk.sync_max_us)},
+      {"storage", kinds[static_cast<int>(of.storage)]},
+      {"page_size", text(of.page_size)},
+      {"auto_vacuum", text(of.auto_vacuum)},
+      {"cache_pages", text(of.cache_pages)},
+      {"lock_byte", text(of.lock_byte)},
+      {"memory_bytes", text(of.memory_bytes)},
+      {"flush_bytes", text(of.flush_bytes)},
+      {"entry_bytes", text(of.entry_bytes)},
+      {"wait_until_certain", text(of.wait_until_certain)},
+      {"mean_ms crash", text(f.crash)},
+      {"mean_ms power", text(f.power)},
+      {"mean_ms disk_crash", text(f.disk_crash)},
+      {"mean_ms lost_storage", text(f.lost_storage)},
+      {"mean_ms pause", text(f.pause)},
+      {"mean_ms partition", text(f.partition)},
+      {"mean_ms one_way", text(f.one_way)},
+      {"mean_ms depose", text(f.depose)},
+      {"mean_ms transfer", text(f.transfer)},
+      {"mean_ms disk_full", text(f.disk_full)},
+      {"mean_ms disk_error", text(f.disk_error)},
+      {"writers", text(w.writers)},
+      {"readers", text(w.readers)},
+      {"transactions", text(w.transactions)},
+      {"databases", text(w.databases)},
+      {"groups_percent", text(w.groups_percent)},
+      {"statements_percent", text(w.statements_percent)},
+      {"attach_percent", text(w.attach_percent)},
+      {"large_percent", text(w.large_percent)},
+  };
+}
+
+/// Draws a plan: each feature and fault is on or off first, then as strong as drawn, so that seeds
+/// differ in kind and not only in order (swarm testing: Groce and others, ISSTA 2012).
+[[nodiscard]] inline plan draw_plan(std::uint64_t seed, profile kind) {
+  plan out;
+  out.seed = seed;
+  out.profile = kind;
+  random dice = random{seed}.fork(0x91A7);
+  const bool full = kind == profile::full;
+
+  auto& world = out.world;
+  world.seed = seed;
+  world.replicas = dice.chance(0.75) ? 3 : full && dice.chance(0.5) ? 5 : dice.chance(0.5) ? 1 : 4;
+  world.network.delay_min_us = dice.between(50, 2000);
+  world.network.delay_max_us = world.network.delay_min_us + dice.between(0, 20'000);
+  world.network.drop = dice.chance(0.5) ? 0.0 : 0.01 * static_cast<double>(dice.below(20));
+  world.network.duplicate = dice.chance(0.5) ? 0.0 : 0.01 * static_cast<double>(dice.below(30));
+  world.network.reorder = dice.chance(0.5) ? 0.0 : 0.01 * static_cast<double>(dice.below(50));
+  world.raft.max_in_flight = dice.chance(0.8) ? 0 : 1 + static_cast<std::size_t>(dice.below(4));
+  world.raft.chunk_bytes = std::size_t{1} << dice.between(9, 16);
+  world.raft.window_entries = dice.chance(0.7) ? 512 : 1 + static_cast<std::size_t>(dice.below(4));
+  world.compaction.threshold_entries = dice.chance(0.25) ? 0 : dice.between(5, 120);
+  world.compaction.trailing_entries = dice.below(6);
+  world.compaction.read_bytes = std::size_t{1} << dice.between(9, 16);
+  if (dice.chance(0.5)) {
+    world.disk.sync_max_us = dice.between(1, 20'000);
+    world.disk.sync_min_us = dice.below(world.disk.sync_max_us);
+  }
+  world.background_max_us = dice.between(1, 5000);
+
+  out.storage = dice.chance(0.35)   ? storage_kind::memory
+                : dice.chance(0.75) ? storage_kind::files
+                                    : storage_kind::double_write;
+  const std::uint32_t sizes[] = {512, 1024, 4096, 4096, 8192, 65536};
+  out.page_size = sizes[dice.below(full ? 6 : 5)];
+  out.auto_vacuum = dice.chance(0.7) ? 0 : static_cast<std::uint32_t>(dice.between(1, 2));
+  out.cache_pages = dice.chance(0.6) ? 200 : static_cast<std::int32_t>(dice.between(1, 20));
+  // A page that holds no data: with the usual byte no test would ever reach it.
+  out.lock_byte = std::uint64_t{0x10000};
+  out.memory_bytes = dice.chance(0.6) ? std::uint64_t{64} << 20U : std::uint64_t{256} << 10U;
+  out.flush_bytes = dice.chance(0.4) ? std::uint64_t{64} << 20U : dice.between(1000, 60'000);
+  out.entry_bytes = dice.chance(0.7) ? std::size_t{1} << 20U : std::size_t{20'000} + out.page_size;
+  out.wait_until_certain = dice.chance(0.3);
+
+  const auto rate = [&](double on, std::uint64_t least, std::uint64_t most) {
+    const bool is_on = dice.chance(on);
+    const std::uint64_t mean = dice.between(least, most);
+    return is_on ? mean : 0;
+  };
+  auto& faults = out.faults;
+  const bool alone = world.replicas == 1;
+  faults.crash = rate(0.6, 500, 4000);
+  faults.power = rate(0.15, 3000, 8000);
+  faults.pause = rate(0.3, 800, 4000);
+  faults.partition = alone ? 0 : rate(0.4, 800, 4000);
+  faults.one_way = alone ? 0 : rate(0.3, 800, 4000);
+  faults.depose = rate(0.5, 300, 3000);
+  faults.transfer = alone ? 0 : rate(0.3, 500, 4000);
+  if (out.storage != storage_kind::memory) {
+    faults.disk_crash = rate(0.4, 800, 5000);
+    faults.lost_storage = rate(0.2, 3000, 9000);
+    faults.disk_full = rate(0.25, 1500, 6000);
+    faults.disk_error = rate(0.2, 2000, 8000);
+  } else {
+    faults.lost_storage = 1;  // every crash
+  }
+
+  auto& work = out.work;
+  work.transactions = full ? 1000 : 200;
+  work.writers = static_cast<std::uint32_t>(dice.between(1, full ? 8 : 5));
+  work.readers = static_cast<std::uint32_t>(dice.between(1, 3));
+  work.databases = dice.chance(0.6) ? 1 : static_cast<std::uint32_t>(dice.between(2, full ? 6 : 3));
+  work.groups_percent = dice.chance(0.5) ? 0 : static_cast<std::uint32_t>(dice.between(5, 60));
+  work.statements_percent =
+      dice.chance(full ? 0.2 : 0.5) ? 0 : static_cast<std::uint32_t>(dice.between(5, 60));
+  work.large_percent = dice.chance(0.6) ? 0 : static_cast<std::uint32_t>(dice.between(1, 5));
+  work.attach_percent = dice.chance(0.4) ? 0 : static_cast<std::uint32_t>(dice.between(5, 40));
+  return out;
+}
+
+}  // namespace simulate

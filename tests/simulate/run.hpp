@@ -1,0 +1,265 @@
+// One seed: a cluster, its clients and faults, and what must hold at the end.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "clients.hpp"
+#include "faults.hpp"
+#include "history.hpp"
+#include "plan.hpp"
+#include "servers.hpp"
+
+namespace simulate {
+
+struct report {
+  std::uint64_t seed = 0;
+  std::string checker;  ///< empty: all held
+  std::string what;
+  std::uint64_t event_hash = 0;
+  std::uint64_t events = 0;
+  std::uint64_t virtual_ms = 0;
+  std::uint64_t transactions = 0;
+  std::uint64_t acknowledged = 0;
+  std::uint64_t unknown = 0;
+  std::uint64_t resolved = 0;
+  std::uint64_t reads = 0;
+  std::uint64_t boots = 0;
+  std::uint64_t halts = 0;
+  std::uint64_t installs = 0;
+
+  [[nodiscard]] bool ok() const noexcept { return checker.empty(); }
+};
+
+struct run_options {
+  std::function<void(std::string_view)> trace;
+  std::uint64_t until_event = ~std::uint64_t{0};
+};
+
+class one_run {
+ public:
+  one_run(const plan& chosen, const run_options& options)
+      : plan_(chosen), options_(options), cluster_(chosen), faults_(cluster_) {
+    if (options.trace) {
+      cluster_.world().trace([&](std::string_view line) { options_.trace(line); });
+    }
+  }
+
+  [[nodiscard]] report operator()() {
+    report out;
+    out.seed = plan_.seed;
+    try {
+      set_up();
+      work();
+      settle();
+      examine();
+    } catch (const violation& found) {
+      out.checker = found.checker();
+      out.what = found.what();
+    } catch (const std::exception& found) {
+      out.checker = "unexpected";
+      out.what = found.what();
+    }
+    faults_.end();
+    cluster_.world().finish_clients();
+    out.event_hash = cluster_.world().event_hash();
+    out.events = cluster_.world().events();
+    out.virtual_ms = cluster_.world().now().value;
+    out.boots = cluster_.boots();
+    out.halts = cluster_.halts();
+    out.installs = cluster_.installs();
+    out.reads = all_.reads;
+    out.resolved = all_.resolved;
+    for (const transaction& one : record_.transactions()) {
+      ++out.transactions;
+      out.acknowledged += one.fate == fate::acknowledged ? 1 : 0;
+      out.unknown += one.fate == fate::unknown ? 1 : 0;
+    }
+    return out;
+  }
+
+ private:
+  template <class Predicate>
+  bool run_until(Predicate&& holds, std::uint64_t limit_ms) {
+    const bool held = cluster_.world().run_until(
+        [&] {
+          cluster_.throw_if_broken();
+          if (cluster_.world().events() >= options_.until_event) {
+            throw violation("stopped", "as --until said");
+          }
+          return holds();
+        },
+        milliseconds{limit_ms});
+    cluster_.throw_if_broken();
+    return held;
+  }
+
+  /// The schema, before anything goes wrong but on the wires.
+  void set_up() {
+    bool done = false;
+    cluster_.world().spawn([&] {
+      for (std::size_t database = 0; database < plan_.work.databases; ++database) {
+        while (!is_set_up(database)) {
+          all_.sleep(50);
+        }
+      }
+      done = true;
+    });
+    require(run_until([&] { return done; }, 300'000), "L1 liveness",
+            "a healthy cluster takes no transaction");
+  }
+  [[nodiscard]] bool is_set_up(std::size_t database) {
+    const std::optional<server_id> leader = cluster_.leader();
+    line to = leader ? connect(all_, *leader, database) : line{};
+    if (!to.is_open() || run(to.db, "BEGIN IMMEDIATE") != SQLITE_OK) {
+      return false;
+    }
+    for (const std::string& sql : schema()) {
+      if (run(to.db, sql) != SQLITE_OK) {
+        return false;
+      }
+    }
+    return run(to.db, "COMMIT") == SQLITE_OK;
+  }
+
+  void work() {
+    for (std::uint64_t i = 0; i < plan_.work.writers; ++i) {
+      cluster_.world().spawn([mine = std::make_shared<writer>(all_, i)] { (*mine)(); });
+    }
+    for (std::uint64_t i = 0; i < plan_.work.readers; ++i) {
+      cluster_.world().spawn([mine = std::make_shared<reader>(all_, i)] { (*mine)(); });
+    }
+    faults_.begin();
+    static_cast<void>(
+        run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 60'000));
+    all_.transactions_left = 0;  // some plans leave no time for all of them
+  }
+
+  /// L1: faults end; whoever waits is answered, and all replicas come to the same state.
+  void settle() {
+    faults_.end();
+    cluster_.heal_everything();
+    require(run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 120'000),
+            "L1 liveness", "clients still wait after everything was healed");
+    const bool settled = run_until([&] { return is_settled(); }, 120'000);
+    require(settled, "L1 liveness",
+            "the replicas do not come to the same state" + cluster_.status());
+  }
+  [[nodiscard]] bool is_settled() {
+    for (const server_id id : cluster_.ids()) {
+      cluster_.start(id);
+      cluster_.maintain(id);
+    }
+    return cluster_.is_even();
+  }
+
+  void examine() {
+    std::map<std::uint64_t, std::string> contents;
+    for (std::size_t database = 0; database < plan_.work.databases; ++database) {
+      std::string expected;
+      for (const server_id id : cluster_.ids()) {
+        line to = connect(all_, id, database);
+        require(to.is_open(), "C7 opens after a crash",
+                servers::name_of(id) + " opens nothing: " + to.why.message());
+        const std::string sound = ask(to.db, "PRAGMA integrity_check");
+        require(sound == "ok", "C7 opens after a crash",
+                servers::name_of(id) + ": integrity_check says " + sound);
+        if (expected.empty()) {
+          const std::vector<std::uint64_t> order = log_of(to.db);
+          record_.check(database, order);
+          expected = plain_sqlite(database, order);
+        }
+        const std::string here = dump(to.db);
+        require(here == expected, "C1 as plain SQLite",
+                servers::name_of(id) + ", " + shared::name_of(database) + ": " +
+                    first_difference(here, expected));
+      }
+    }
+    record_.check_both();
+  }
+  [[nodiscard]] static std::vector<std::uint64_t> log_of(sqlite3* db) {
+    std::vector<std::uint64_t> order;
+    const std::string rows = ask(db, "SELECT txn FROM log ORDER BY n");
+    for (std::size_t at = 0; at < rows.size();) {
+      std::size_t used = 0;
+      order.push_back(std::stoull(rows.substr(at), &used));
+      at += used + 1;
+    }
+    return order;
+  }
+  /// The same transactions, one after the other, on SQLite without us.
+  [[nodiscard]] std::string plain_sqlite(std::size_t database,
+                                         const std::vector<std::uint64_t>& order) {
+    sqlite3* db = nullptr;
+    static_cast<void>(
+        sqlite3_open_v2(":memory:", &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr));
+    const std::unique_ptr<sqlite3, int (*)(sqlite3*)> owned(db, &sqlite3_close);
+    static_cast<void>(run(db, "PRAGMA page_size=" + std::to_string(plan_.page_size) +
+                                  ";PRAGMA auto_vacuum=" + std::to_string(plan_.auto_vacuum)));
+    for (const std::string& sql : schema()) {
+      static_cast<void>(run(db, sql));
+    }
+    for (const std::uint64_t number : order) {
+      static_cast<void>(run(db, "BEGIN"));
+      for (const statement& each : record_.at(number).statements) {
+        const bool is_here = each.other == (record_.at(number).database != database);
+        if (!is_here) {
+          continue;
+        }
+        std::string sql = each.sql;
+        if (each.other) {
+          sql.erase(sql.find(" o."), 3).insert(sql.find("INTO") + 4, " ");
+        }
+        const int code = run(db, sql);
+        require(code == each.code, "C1 as plain SQLite",
+                "transaction " + std::to_string(number) +
+                    (record_.at(number).grouped ? " (in a group)" : "") + " of " +
+                    shared::name_of(database) + " got " + std::to_string(each.code) + " (" +
+                    each.said + ") for `" + each.sql.substr(0, 120) + "`, plain SQLite gives " +
+                    std::to_string(code));
+      }
+      static_cast<void>(run(db, "COMMIT"));
+    }
+    return dump(db);
+  }
+  /// Schema and rows, in an order of their own; without sqlite_sequence, which VACUUM may drop, and
+  /// statistics.
+  [[nodiscard]] static std::string dump(sqlite3* db) {
+    std::string all = ask(db, "PRAGMA user_version") + "\n" +
+                      ask(db, "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE "
+                              "'sqlite_s%' ORDER BY 1, 2");
+    const std::string tables =
+        ask(db, "SELECT name FROM sqlite_schema WHERE type='table' AND name NOT "
+                "LIKE 'sqlite_s%' AND name NOT LIKE 'words_%' ORDER BY 1");
+    for (std::size_t at = 0; at < tables.size();) {
+      const std::size_t end = std::min(tables.find(';', at), tables.size());
+      const std::string name = tables.substr(at, end - at);
+      all += "\n" + name + ": " + ask(db, "SELECT * FROM \"" + name + "\" ORDER BY 1");
+      at = end + 1;
+    }
+    return all;
+  }
+  [[nodiscard]] static std::string first_difference(const std::string& here,
+                                                    const std::string& expected) {
+    std::size_t at = 0;
+    while (at < here.size() && at < expected.size() && here[at] == expected[at]) {
+      ++at;
+    }
+    const std::size_t from = at < 60 ? 0 : at - 60;
+    return "`" + here.substr(from, 120) + "` instead of `" + expected.substr(from, 120) + "`";
+  }
+
+  const plan plan_;
+  const run_options& options_;
+  servers cluster_;
+  faults faults_;
+  history record_;
+  shared all_{cluster_, record_, plan_.work.transactions};
+};
+
+}  // namespace simulate
