@@ -74,7 +74,7 @@ struct line {
   return made;
 }
 
-/// C14: what may go wrong has a code of ours, or one that SQLite has for it.
+/// What may go wrong has a code of ours, or one that SQLite has for it.
 inline void check_code(int code, const connection& db) {
   switch (code & 0xFF) {
     case SQLITE_BUSY:
@@ -85,7 +85,7 @@ inline void check_code(int code, const connection& db) {
     case SQLITE_CANTOPEN:
     case SQLITE_SCHEMA: return;
     default:
-      throw violation("C14 typed errors",
+      throw violation("typed errors",
                       "SQLite said " + std::to_string(code) + ": " + db.error_message());
   }
 }
@@ -215,7 +215,7 @@ class writer {
       }
     }
     static_cast<void>(run(to.db, "ROLLBACK"));
-    require(sqlite3_get_autocommit(to.db) != 0, "C14 typed errors", "a transaction does not end");
+    require(sqlite3_get_autocommit(to.db) != 0, "typed errors", "a transaction does not end");
     if (one.fate != fate::acknowledged || one.other || dice_.chance(0.1)) {
       lines_.clear();
     }
@@ -241,7 +241,7 @@ class writer {
     }
     check_code(code, to.db);
     const std::error_code error = to.db.last_error();
-    require(static_cast<bool>(error), "C14 typed errors",
+    require(static_cast<bool>(error), "typed errors",
             "a COMMIT failed with " + std::to_string(code) + " and has no error");
     all_.record.end(one, was_proposed ? fate_of(error) : fate::refused);
     ++all_.refused;
@@ -347,21 +347,21 @@ class reader {
       return;
     }
     seen.ended = all_.record.moment();
-    require(!seen.linearizable || seen.prefix >= acknowledged, "C5 linearizable",
+    require(!seen.linearizable || seen.prefix >= acknowledged, "linearizable",
             servers::name_of(at_) + " read " + std::to_string(seen.prefix) + " transactions of " +
                 shared::name_of(database_) + " behind a barrier, and " +
                 std::to_string(acknowledged) + " were acknowledged before");
-    require(seen.prefix >= prefix_, "C10 monotonic",
+    require(seen.prefix >= prefix_, "monotonic",
             "a connection saw " + std::to_string(prefix_) + " transactions, then " +
                 std::to_string(seen.prefix));
     prefix_ = seen.prefix;
     ++all_.reads;
-    if (dice_.chance(0.2)) {  // C8: what an open transaction reads stays
+    if (dice_.chance(0.2)) {  // What an open transaction reads stays
       all_.sleep(dice_.between(10, 1500));
       observation again;
       if (look_once(again)) {
         require(again.prefix == seen.prefix && again.registers == seen.registers,
-                "C8 readers are stable", "an open transaction saw two states");
+                "readers are stable", "an open transaction saw two states");
       }
     }
     all_.record.add(std::move(seen));
@@ -374,14 +374,13 @@ class reader {
     }
     seen.prefix = std::stoull(counted);
     require(counted == std::to_string(seen.prefix) + "|" + std::to_string(seen.prefix),
-            "C4 atomic and isolated",
-            "the log of " + shared::name_of(database_) + " is " + counted);
+            "atomic and isolated", "the log of " + shared::name_of(database_) + " is " + counted);
     const std::string sum = ask(line_.db, "SELECT count(*), sum(balance) FROM accounts");
     if (sum[0] == '!') {
       return is_excused(sum);
     }
     require(sum == std::to_string(accounts) + "|" + std::to_string(accounts * opening_balance),
-            "C4 atomic and isolated", "the accounts of " + shared::name_of(database_) + ": " + sum);
+            "atomic and isolated", "the accounts of " + shared::name_of(database_) + ": " + sum);
     for (int key = 1; key <= registers; ++key) {
       const std::string value =
           ask(line_.db, "SELECT txn FROM registers WHERE key=" + std::to_string(key));

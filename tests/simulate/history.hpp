@@ -110,13 +110,13 @@ class history {
     }
   }
 
-  /// C2, C4, C5: `order` is the log of a database at the end, the numbers of its transactions.
+  /// `order` is the log of a database at the end, the numbers of its transactions.
   void check(std::size_t database, const std::vector<std::uint64_t>& order) {
     std::map<std::uint64_t, std::uint64_t> place;
     for (std::size_t i = 0; i < order.size(); ++i) {
-      require(order[i] >= 1 && order[i] <= transactions_.size(), "C2 acknowledged is durable",
+      require(order[i] >= 1 && order[i] <= transactions_.size(), "acknowledged is durable",
               "the log names transaction " + std::to_string(order[i]) + ", which nobody ran");
-      require(place.emplace(order[i], i + 1).second, "C2 acknowledged is durable",
+      require(place.emplace(order[i], i + 1).second, "acknowledged is durable",
               "transaction " + std::to_string(order[i]) + " was applied twice");
     }
     for (const transaction& one : transactions_) {
@@ -134,22 +134,22 @@ class history {
  private:
   static void check_fate(const transaction& one, bool is_there) {
     const std::string name = "transaction " + std::to_string(one.number);
-    require(one.fate != fate::acknowledged || is_there, "C2 acknowledged is durable",
+    require(one.fate != fate::acknowledged || is_there, "acknowledged is durable",
             name + " was acknowledged and is not there");
-    require(one.fate != fate::refused || !is_there, "C2 acknowledged is durable",
+    require(one.fate != fate::refused || !is_there, "acknowledged is durable",
             name + " was answered `not applied` and is there");
     require(one.resolved == fate::running || is_there == (one.resolved == fate::acknowledged),
-            "C9 outcomes are true",
+            "outcomes are true",
             name + " (id " + std::to_string(one.id.term.value) + "." +
                 std::to_string(one.id.sequence) + (one.grouped ? ", in a group" : "") + ") is " +
                 (is_there ? "" : "not ") + "there, and its outcome was told otherwise");
   }
 
-  /// C4: a transaction over two databases is in both or in neither. After check() of all of them.
+  /// A transaction over two databases is in both or in neither. After check() of all of them.
  public:
   void check_both() const {
     for (const auto& [number, seen] : both_) {
-      require(seen == 2 || seen == 4, "C4 atomic and isolated",
+      require(seen == 2 || seen == 4, "atomic and isolated",
               "transaction " + std::to_string(number) + " is in one of its two databases");
     }
   }
@@ -165,9 +165,9 @@ class history {
     std::sort(in_order.begin(), in_order.end());
     std::uint64_t latest_begin = 0;
     for (const auto& [at, one] : in_order) {
-      require(one->writes_to(database), "C4 atomic and isolated",
+      require(one->writes_to(database), "atomic and isolated",
               "transaction " + std::to_string(one->number) + " stands in another database");
-      require(one->fate != fate::acknowledged || one->ended > latest_begin, "C5 linearizable",
+      require(one->fate != fate::acknowledged || one->ended > latest_begin, "linearizable",
               "transaction " + std::to_string(one->number) +
                   " ended before one began that comes before it");
       latest_begin = std::max(latest_begin, one->begun);
@@ -178,7 +178,7 @@ class history {
     std::vector<const observation*> seen;
     for (const observation& one : observations_) {
       if (one.database == database) {
-        require(one.prefix <= order.size(), "C4 atomic and isolated",
+        require(one.prefix <= order.size(), "atomic and isolated",
                 "a reader saw " + std::to_string(one.prefix) + " transactions of " +
                     std::to_string(order.size()));
         check_registers(one, order);
@@ -203,7 +203,7 @@ class history {
       while (next < by_end.size() && by_end[next]->ended < one->begun) {
         least = std::max(least, by_end[next++]->prefix);
       }
-      require(one->prefix >= least, "C5 linearizable",
+      require(one->prefix >= least, "linearizable",
               "a read saw " + std::to_string(one->prefix) + " transactions, an earlier one " +
                   std::to_string(least));
     }
@@ -218,7 +218,7 @@ class history {
         const std::uint64_t written = seen.database == one.database ? one.key : one.other_key;
         expected = written == key ? one.number : 0;
       }
-      require(value == expected, "C4 atomic and isolated",
+      require(value == expected, "atomic and isolated",
               "register " + std::to_string(key) + " was read as " + std::to_string(value) +
                   " behind " + std::to_string(seen.prefix) + " transactions, not " +
                   std::to_string(expected));

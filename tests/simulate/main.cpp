@@ -186,8 +186,8 @@ int main(int count, char** values) {
     if (one.ok() && asked.twice != 0 && seed % asked.twice == 0) {
       const simulate::report again = run_seed(seed, asked, {});
       if (again.event_hash != one.event_hash) {
-        one.checker = "D4 determinism";
-        one.what = "D4 determinism: two runs of one seed differ";
+        one.checker = "determinism";
+        one.what = "determinism: two runs of one seed differ";
       }
     }
     print(one, asked);

@@ -110,7 +110,7 @@ class one_run {
       }
       done = true;
     });
-    require(run_until([&] { return done; }, 300'000), "L1 liveness",
+    require(run_until([&] { return done; }, 300'000), "liveness",
             "a healthy cluster takes no transaction");
   }
   [[nodiscard]] bool is_set_up(std::size_t database) {
@@ -140,15 +140,14 @@ class one_run {
     all_.transactions_left = 0;  // some plans leave no time for all of them
   }
 
-  /// L1: faults end; whoever waits is answered, and all replicas come to the same state.
+  /// Faults end; whoever waits is answered, and all replicas come to the same state.
   void settle() {
     faults_.end();
     cluster_.heal_everything();
     require(run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 120'000),
-            "L1 liveness", "clients still wait after everything was healed");
+            "liveness", "clients still wait after everything was healed");
     const bool settled = run_until([&] { return is_settled(); }, 120'000);
-    require(settled, "L1 liveness",
-            "the replicas do not come to the same state" + cluster_.status());
+    require(settled, "liveness", "the replicas do not come to the same state" + cluster_.status());
   }
   [[nodiscard]] bool is_settled() {
     for (const server_id id : cluster_.ids()) {
@@ -164,10 +163,10 @@ class one_run {
       std::string expected;
       for (const server_id id : cluster_.ids()) {
         line to = connect(all_, id, database);
-        require(to.is_open(), "C7 opens after a crash",
+        require(to.is_open(), "opens after a crash",
                 servers::name_of(id) + " opens nothing: " + to.why.message());
         const std::string sound = ask(to.db, "PRAGMA integrity_check");
-        require(sound == "ok", "C7 opens after a crash",
+        require(sound == "ok", "opens after a crash",
                 servers::name_of(id) + ": integrity_check says " + sound);
         if (expected.empty()) {
           const std::vector<std::uint64_t> order = log_of(to.db);
@@ -175,7 +174,7 @@ class one_run {
           expected = plain_sqlite(database, order);
         }
         const std::string here = dump(to.db);
-        require(here == expected, "C1 as plain SQLite",
+        require(here == expected, "as plain SQLite",
                 servers::name_of(id) + ", " + shared::name_of(database) + ": " +
                     first_difference(here, expected));
       }
@@ -216,7 +215,7 @@ class one_run {
           sql.erase(sql.find(" o."), 3).insert(sql.find("INTO") + 4, " ");
         }
         const int code = run(db, sql);
-        require(code == each.code, "C1 as plain SQLite",
+        require(code == each.code, "as plain SQLite",
                 "transaction " + std::to_string(number) +
                     (record_.at(number).grouped ? " (in a group)" : "") + " of " +
                     shared::name_of(database) + " got " + std::to_string(each.code) + " (" +

@@ -88,7 +88,7 @@ class servers final : public watcher {
     ++boots_;
     if (const std::error_code error = made->status()) {
       // Only a disk that fails or is full may keep a server from starting.
-      require(one.had_disk_fault || one.disk->crashed(), "C7 opens after a crash",
+      require(one.had_disk_fault || one.disk->crashed(), "opens after a crash",
               name_of(id) + " does not start: " + error.message());
       one.must_reset = one.disk->crashed();
       bury(one);
@@ -103,7 +103,7 @@ class servers final : public watcher {
     if (const std::shared_ptr<process> here = running(id)) {
       const quorlite::health health = here->replica().health();
       if (health.halted) {
-        require(at(id).had_disk_fault || at(id).disk->crashed(), "C14 typed errors",
+        require(at(id).had_disk_fault || at(id).disk->crashed(), "typed errors",
                 name_of(id) + " halted without a fault: " + health.error.message() + ", " +
                     health.what);
         ++halts_;
@@ -274,7 +274,7 @@ class servers final : public watcher {
       if (!one.running) {
         return;  // still starting: what it loads is compared with the next entry
       }
-      require(to.index >= one.applied.index, "C10 monotonic",
+      require(to.index >= one.applied.index, "monotonic",
               name_of(id) + " went back from " + std::to_string(one.applied.index.value) + " to " +
                   std::to_string(to.index.value));
       one.applied = to;
@@ -285,27 +285,27 @@ class servers final : public watcher {
   }
   void installed(server_id, log_position) override { ++installs_; }
 
-  /// C1, I1: one content for each index, whoever has it.
+  /// One content for each index, whoever has it.
   void check_equal(server_id id, log_position at_position, content here) {
     const auto [known, is_new] = contents_.try_emplace(at_position.index.value, here);
     if (!is_new && known->second != here) {
-      throw violation("C1 replicas are equal",
+      throw violation("replicas are equal",
                       name_of(id) + " differs at entry " + std::to_string(at_position.index.value) +
                           ": " + text_of(here) + " instead of " + text_of(known->second));
     }
   }
   void check_monotonic(server_id id, log_position durable, log_position applied) {
     server& one = at(id);
-    require(durable.index >= one.durable.index, "C3 position and pages",
+    require(durable.index >= one.durable.index, "position and pages",
             name_of(id) + " found " + std::to_string(durable.index.value) +
                 " after a crash, and had made " + std::to_string(one.durable.index.value) +
                 " durable");
     one.applied = applied;
   }
-  /// C13: pages beyond the limit are those that somebody stands on, or that wait for a flush.
+  /// Pages beyond the limit are those that somebody stands on, or that wait for a flush.
   void check_memory(server_id id, process& here) {
     for (const quorlite::database_status& one : here.replica().databases()) {
-      require(one.readers < 1000, "C13 resources",
+      require(one.readers < 1000, "resources",
               name_of(id) + " has " + std::to_string(one.readers) + " readers of " + one.name);
     }
   }

@@ -47,7 +47,7 @@ class corruption_report {
     }
   }
 
-  /// For what the storage answers while no flush is under way: a broken promise is kept for ever, so
+  /// For what the storage answers while no flush is under way. A broken promise is kept for ever:
   /// this replica can neither store its state nor take another. @returns `said`
   std::error_code told(std::error_code said) noexcept {
     const std::lock_guard guard(mutex_);
