@@ -69,7 +69,7 @@ class staged_base final : public restore_target {
     if (at.page_size != 0) {
       auto opened = stage_->open(name, at.page_size);
       if (!opened) {
-        return fail(board_->told(opened.error()));
+        return fail(corruption_->told(opened.error()));
       }
       line.content = std::move(*opened);
       store->set_base(std::make_shared<stored_pages>(line.content, own, corruption_),
@@ -97,7 +97,7 @@ class staged_base final : public restore_target {
       batch_[i].image = bytes_view(images_).subspan(i * page_size, page_size);
     }
     const std::error_code error =
-        board_->told(stage_->write(*current_->content, batch_, current_->page_count));
+        corruption_->told(stage_->write(*current_->content, batch_, current_->page_count));
     batch_.clear();
     images_.clear();
     return error;
@@ -249,7 +249,7 @@ QUORLITE_DECL page_number stored_base::find_damage(const recovery::database& lin
 QUORLITE_DECL std::unique_ptr<restore_target> stored_base::begin_restore(std::error_code& error) {
   auto stage = storage_.begin_stage();
   if (!stage) {
-    error = board_->told(stage.error());
+    error = corruption_->told(stage.error());
     return nullptr;
   }
   return std::make_unique<staged_base>(std::move(*stage), lock_byte_, gauge_, corruption_);
