@@ -278,7 +278,7 @@ TEST_CASE("acknowledged rows survive everything that happens to servers of the s
   for (int client = 0; client < 4; ++client) {
     clients.emplace_back([&, client] { write_rows(cluster, client, ending, told); });
   }
-  const int rounds = support::is_short_profile() ? 10 : 30;
+  const int rounds = quorlite::tests::is_short_profile() ? 10 : 30;
   for (int round = 0; round < rounds; ++round) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
     disturb(cluster, round);
