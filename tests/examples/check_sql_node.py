@@ -145,7 +145,7 @@ def wrong_commands(program: str, folder: str) -> None:
         ".nonsense": "unknown command",
         ".": "unknown command",
         ".backup": "unknown command or invalid arguments",
-        ".backup /nowhere/file": "SQLite cannot make a file there",
+        ".backup /nowhere/file": "cannot write '/nowhere/file'",
         ".restore": "unknown command or invalid arguments",
         ".restore /nowhere/file": "No such file",
         ".read /nowhere/file": "cannot open",
