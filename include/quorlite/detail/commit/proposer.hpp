@@ -61,6 +61,7 @@ class proposer final : public vfs_host {
                                                  const page_store::pin& base) noexcept override;
   [[nodiscard]] writer_queue& writers() noexcept override { return writers_; }
   void wait_for_quiet(database& target, milliseconds slice) noexcept override;
+  // NOLINTNEXTLINE(bugprone-exception-escape): a mutex that cannot be locked ends the process
   [[nodiscard]] commit_result commit(std::span<database_write> writes) noexcept override;
   [[nodiscard]] std::string explain(std::error_code error) const override;
 
@@ -77,6 +78,7 @@ class proposer final : public vfs_host {
   using row = machine_state::row;
 
   [[nodiscard]] row make_row() const;
+  // NOLINTNEXTLINE(bugprone-exception-escape): a mutex that cannot be locked ends the process
   [[nodiscard]] std::error_code try_to_send(std::span<database_write> writes, row& own,
                                             std::size_t& sent) noexcept;
   void release(std::span<database_write> writes) noexcept;

@@ -74,6 +74,7 @@ QUORLITE_DECL proposer::row proposer::make_row() const {
   return own;
 }
 
+// NOLINTNEXTLINE(bugprone-exception-escape): a mutex that cannot be locked ends the process
 QUORLITE_DECL commit_result proposer::commit(std::span<database_write> writes) noexcept {
   row own;
   std::size_t sent = 0;
@@ -96,6 +97,7 @@ QUORLITE_DECL void proposer::release(std::span<database_write> writes) noexcept 
 }
 
 /// @returns errc::busy: nothing was touched
+// NOLINTNEXTLINE(bugprone-exception-escape): a mutex that cannot be locked ends the process
 QUORLITE_DECL std::error_code proposer::try_to_send(std::span<database_write> writes, row& own,
                                                     std::size_t& sent) noexcept try {
   std::sort(writes.begin(), writes.end(), [](const database_write& a, const database_write& b) {
