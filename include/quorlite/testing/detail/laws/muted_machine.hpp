@@ -17,7 +17,7 @@ namespace detail {
 
 /// Passes everything on until it is muted; from then on nothing, not even an answer to a proposal.
 /// So a stop after it looks like a crash to everybody who held the machine: nobody heard of it.
-class muted_machine final : public state_machine {
+class QUORLITE_API muted_machine final : public state_machine {
  public:
   explicit muted_machine(state_machine& real) noexcept : real_(real) {}
 
