@@ -123,8 +123,8 @@ class QUORLITE_API replica {
   /// @param closure int(sqlite3*), borrowed for the call: SQLITE_OK keeps what it did, all else
   ///   undoes it
   /// @returns errc::sqlite_failed: a statement failed, or the closure gave up; code and message of
-  ///   the answer say why. errc::busy: no turn within the timeout, or another writer sits
-  ///   there. Errors of open(). Else what a COMMIT says: failure::not_applied,
+  ///   the answer say why. errc::busy: no turn within the timeout, or another writer keeps the
+  ///   database. Errors of open(). Else what a COMMIT says: failure::not_applied,
   ///   failure::outcome_unknown (ask outcome() about the answer's id), failure::fatal. A group that
   ///   writes nothing is answered from the head, see docs/reference/limits.md
   template <class Closure>
