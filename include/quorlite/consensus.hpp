@@ -261,7 +261,9 @@ concept raisable_signal = std::default_initializable<S> && std::destructible<S> 
 
 /// C5 `wait`: true once the signal is raised, false after `limit` of the adapter's clock. A
 /// threaded adapter blocks the caller, a deterministic one runs its simulation meanwhile. Called
-/// with no lock of the library held.
+/// with no lock of the library held. Behind a stop it may give false before the limit; an engine
+/// whose callers take turns on one thread lets the others have theirs even then, for some calls
+/// must go on waiting: for who runs their part of a group.
 template <class C>
 concept waits = raisable_signal<typename C::signal_type> &&
     requires(C& consensus, typename C::signal_type& signal, milliseconds limit) {

@@ -239,6 +239,60 @@ TEST_CASE("a dropped database is gone on every replica, and its name starts afre
   CHECK(cluster.are_identical());
 }
 
+TEST_CASE("a connection that nobody uses keeps no page of a database that was dropped") {
+  replica_cluster cluster({.seed = 21, .replicas = 1});
+  const server_id leader = cluster.wait_for_leader().value();
+  quorlite::replica& on = cluster.replica(leader);
+  connection idle = cluster.connect(leader);
+  REQUIRE(run(idle, "CREATE TABLE t(x); INSERT INTO t VALUES(zeroblob(1000000))") == SQLITE_OK);
+  CHECK(on.metrics().memory_bytes > 1'000'000);
+  REQUIRE(!on.drop("app.db"));
+  CHECK(on.metrics().memory_bytes < 100'000);
+  CHECK(number(idle, "SELECT count(*) FROM sqlite_schema") == 0);
+}
+
+TEST_CASE("a connection that nobody uses keeps no page of a state that a restore has replaced") {
+  replica_cluster cluster(
+      {.seed = 22, .compaction = {.threshold_entries = 8, .trailing_entries = 1}});
+  const server_id leader = cluster.wait_for_leader().value();
+  const server_id away = other_than(cluster, leader);
+  connection db = cluster.connect(leader);
+  REQUIRE(run(db, "CREATE TABLE t(x); INSERT INTO t VALUES(randomblob(1000000))") == SQLITE_OK);
+  REQUIRE(cluster.wait_until_even());
+  connection idle = cluster.connect(away);
+  REQUIRE(number(idle, "SELECT count(*) FROM t") == 1);
+  cluster.simulation().isolate(away);
+  REQUIRE(run(db, "DELETE FROM t; VACUUM") == SQLITE_OK);
+  for (int i = 0; i < 20; ++i) {
+    REQUIRE(run(db, "INSERT INTO t VALUES(2)") == SQLITE_OK);
+  }
+  cluster.simulation().heal();
+  REQUIRE(cluster.wait_until_even());
+  REQUIRE(cluster.replica(away).metrics().machine.snapshots_installed > 0);
+  CHECK(cluster.replica(away).metrics().memory_bytes < 500'000);
+  CHECK(number(idle, "SELECT count(*) FROM t") == 20);
+}
+
+TEST_CASE("whoever waits in write() is answered when the server crashes, whatever group it is in") {
+  for (std::uint64_t crash_after = 0; crash_after < 12; ++crash_after) {
+    replica_cluster cluster({.seed = 23});
+    const server_id leader = cluster.wait_for_leader().value();
+    connection db = cluster.connect(leader);
+    REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+    int answered = 0;
+    for (int client = 0; client < 12; ++client) {
+      cluster.simulation().spawn([&] {
+        static_cast<void>(cluster.replica(leader).write("app.db", [](sqlite3* in) {
+          return sqlite3_exec(in, "INSERT INTO t VALUES(1)", nullptr, nullptr, nullptr);
+        }));
+        ++answered;
+      });
+    }
+    cluster.simulation().after(milliseconds{crash_after}, [&] { cluster.crash(leader); });
+    REQUIRE(cluster.simulation().run_until([&] { return answered == 12; }, milliseconds{60'000}));
+  }
+}
+
 TEST_CASE("64 clients in COMMIT at once interleave alike on fibers and on threads, for one seed") {
   const auto events_of = [](std::uint64_t seed, engine_kind engine) {
     replica_cluster cluster({.seed = seed, .engine = engine});

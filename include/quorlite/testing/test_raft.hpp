@@ -256,7 +256,8 @@ bool simulation::run_until(Predicate&& holds, milliseconds limit) {
 /// restart needs another. One thread of control, as everything in that simulation.
 ///
 /// After a crash the adapter has no server: proposals are settled not_applied/stopped from
-/// inside propose and waits give false at once, so that the clients on their stacks can leave.
+/// inside propose and waits give false after a microsecond, so that the clients on their stacks can
+/// leave.
 class QUORLITE_API test_raft {
  public:
   /// All five.

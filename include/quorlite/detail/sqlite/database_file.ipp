@@ -271,6 +271,7 @@ QUORLITE_DECL int database_file::lock_shared() {
       return SQLITE_OK;
     }
     if (!turn_.is_refused(view_.store()->pin_head())) {
+      view_.step_off();
       return SQLITE_BUSY;  // and still wants the head
     }
     turn_.stop_wanting();  // not the leader any more: the write lock will say so

@@ -30,7 +30,9 @@ inline constexpr std::size_t format_versions_at = 18;
 inline constexpr std::byte rollback_format{1};
 inline constexpr std::byte wal_format{2};
 
-/// Stands on one version at a time, between SQLite's lock and unlock. One thread.
+/// Stands on one version at a time, between SQLite's lock and unlock. One thread. In between it
+/// holds nothing: a connection that nobody uses must not keep the pages of a content that a drop or
+/// a restore has replaced.
 ///
 /// Page caches above a view outlive its lock. SQLite tells a stale cache by bytes 24..39 of the
 /// header, and a stale schema by the cookie at 40..43. Both are counters, and after a lost
@@ -52,8 +54,8 @@ class database_view {
   [[nodiscard]] std::uint64_t page_count() const noexcept { return pin_ ? pin_.page_count() : 0; }
   [[nodiscard]] std::uint32_t page_size() const noexcept { return pin_ ? pin_.page_size() : 0; }
 
-  /// Looks at what the name contains now. A drop or a restore may have replaced the store: another
-  /// history, whose counters mean nothing here.
+  /// Looks at what the name contains now, and holds it until step_off(). A drop or a restore may
+  /// have replaced the store: another history, whose counters mean nothing here.
   void turn_to_current();
   [[nodiscard]] bool is_current() const { return target_->store() == store_; }
 
@@ -119,6 +121,7 @@ class database_view {
   void shift_cookie(bytes_view image, std::size_t within, bytes_span out) const noexcept;
 
   const std::shared_ptr<database> target_;
+  std::weak_ptr<page_store> seen_;  // tells whether the store is another than last time
   std::shared_ptr<page_store> store_;
   std::optional<page_store::reader> reader_;
   page_store::pin pin_;

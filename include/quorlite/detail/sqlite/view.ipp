@@ -37,20 +37,25 @@ QUORLITE_DECL void set_header_number(bytes_span page_one, std::size_t at,
 }
 
 QUORLITE_DECL database_view::database_view(std::shared_ptr<database> target)
-    : target_(std::move(target)),
-      store_(target_->store()),
-      reader_(std::in_place, store_),
-      seen_epoch_(store_->epoch()) {}
+    : target_(std::move(target)) {
+  const std::shared_ptr<page_store> now = target_->store();
+  seen_ = now;
+  seen_epoch_ = now->epoch();
+}
 
 QUORLITE_DECL void database_view::turn_to_current() {
   std::shared_ptr<page_store> now = target_->store();
-  if (now != store_) {
-    pin_.reset();
-    reader_.reset();
-    store_ = std::move(now);
-    reader_.emplace(store_);
+  if (now == store_) {
+    return;
+  }
+  pin_.reset();
+  reader_.reset();
+  store_ = std::move(now);
+  reader_.emplace(store_);
+  if (store_.owner_before(seen_) || seen_.owner_before(store_)) {
     forget_what_was_read(saw_pages_);
     seen_epoch_ = store_->epoch();
+    seen_ = store_;
   }
 }
 
@@ -82,6 +87,8 @@ QUORLITE_DECL bool database_view::is_schema_pending() {
 
 QUORLITE_DECL void database_view::step_off() noexcept {
   pin_.reset();
+  reader_.reset();
+  store_.reset();
   lost_ = false;
 }
 

@@ -279,14 +279,16 @@ QUORLITE_DECL bool simulation::state::wait(detail::client_signal& signal, millis
   const auto given_up = [&] {
     return finishing || (boot_started != 0 && !is_alive(id, boot_started));
   };
-  if (signal.raised() || given_up()) {
-    return signal.raised();
+  if (signal.raised()) {
+    return true;
   }
-  // Even a wait for nothing lets time pass: else a client that polls would stop the clock for ever.
-  const std::uint64_t deadline_us = now + std::max<std::uint64_t>(limit.value * 1000, 1);
+  // Even a wait for nothing lets time pass and others run: else a client that polls would stop the
+  // clock for ever, or wait for somebody who never gets a turn.
+  const std::uint64_t span_us = given_up() ? 0 : limit.value * 1000;
+  const std::uint64_t deadline_us = now + std::max<std::uint64_t>(span_us, 1);
   if (!clients.inside_client()) {
     QUORLITE_ASSERT(!inside_event);  // the strand, a task and a callback must not wait
-    while (!signal.raised() && !given_up() && step_until(deadline_us)) {
+    while (!signal.raised() && step_until(deadline_us) && !given_up()) {
     }
     return signal.raised();
   }
