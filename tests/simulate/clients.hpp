@@ -4,6 +4,7 @@
 #include <sqlite3.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -36,6 +37,24 @@ struct shared {
   void sleep(std::uint64_t span) { cluster.world().sleep(milliseconds{span}); }
 };
 
+/// A call that has a limit answers: not much later than the limit, the longest pause of a process
+/// and the longest delay on the wires allow.
+class in_time {
+ public:
+  in_time(shared& all, const char* call)
+      : world_(all.cluster.world()), call_(call), begun_(world_.now().value) {}
+  void check() const {
+    const std::uint64_t took = world_.now().value - begun_;
+    require(took <= 20'000, "answers in time",
+            std::string(call_) + " took " + std::to_string(took) + " ms");
+  }
+
+ private:
+  quorlite::testing::simulation& world_;
+  const char* call_;
+  std::uint64_t begun_;
+};
+
 /// A connection, and the process that it goes to. Whoever makes calls holds the process meanwhile:
 /// it must not be destroyed while a call is inside.
 struct line {
@@ -64,10 +83,6 @@ struct line {
     made.db = std::move(*opened);
     static_cast<void>(
         run(made.db, "PRAGMA cache_size=" + std::to_string(all.options().cache_pages)));
-    if (all.options().auto_vacuum != 0) {
-      static_cast<void>(
-          run(made.db, "PRAGMA auto_vacuum=" + std::to_string(all.options().auto_vacuum)));
-    }
   } else {
     made.why = opened.error();
   }
@@ -115,9 +130,12 @@ class writer {
       --all_.transactions_left;
       const auto database = static_cast<std::size_t>(dice_.below(all_.options().work.databases));
       if (dice_.chance(0.01 * all_.options().work.groups_percent)) {
-        in_group(*leader, database);
+        static_cast<void>(in_group(*leader, database));
       } else {
-        over_connection(*leader, database);
+        static_cast<void>(over_connection(*leader, database));
+      }
+      if (dice_.chance(0.03)) {
+        scratch(*leader);
       }
       if (dice_.chance(0.3)) {
         all_.sleep(dice_.between(1, 60));
@@ -126,13 +144,36 @@ class writer {
     lines_.clear();
   }
 
+  /// With nothing in the way, a database takes a transaction over a connection and one in a group.
+  /// @returns false: not of this server, or not in time
+  [[nodiscard]] bool is_welcome(server_id leader, std::size_t database) {
+    plain_ = true;
+    bool over = false;
+    bool grouped = false;
+    for (int attempt = 0; attempt < 20 && !(over && grouped); ++attempt) {
+      if (all_.cluster.leader() != leader) {
+        break;
+      }
+      over = over || over_connection(leader, database);
+      grouped = grouped || in_group(leader, database);
+      if (!over || !grouped) {
+        all_.sleep(200);
+      }
+    }
+    lines_.clear();
+    plain_ = false;
+    return over && grouped;
+  }
+
  private:
   // ---- what a transaction does
 
   void choose_work(transaction& one) {
     const workload& work = all_.options().work;
     std::vector<std::string> sql;
-    if (one.other) {
+    if (plain_) {
+      sql = make_.transfer();
+    } else if (one.other) {
       one.key = make_.key();
       one.other_key = make_.key();
       const std::string number = std::to_string(one.number);
@@ -179,12 +220,13 @@ class writer {
 
   // ---- over a connection
 
-  void over_connection(server_id leader, std::size_t database) {
+  /// @returns true: acknowledged
+  [[nodiscard]] bool over_connection(server_id leader, std::size_t database) {
     line& to = line_to(leader, database);
     const std::shared_ptr<process> here = to.to.lock();
     if (!here || !to.is_open()) {
       all_.sleep(dice_.between(5, 50));
-      return;
+      return false;
     }
     if (dice_.chance(0.02) && run(to.db, "VACUUM") != SQLITE_OK) {
       check_code(sqlite3_extended_errcode(to.db), to.db);
@@ -204,7 +246,11 @@ class writer {
     }
     if (code == SQLITE_OK && dice_.chance(0.95)) {
       const quorlite::transaction_id before = to.db.last_transaction();
+      const in_time limit(all_, "COMMIT");
       code = run(to.db, "COMMIT");
+      if (!all_.options().wait_until_certain) {
+        limit.check();
+      }
       one.id = to.db.last_transaction();
       finish(one, code, to, one.id != before);
     } else {
@@ -219,14 +265,16 @@ class writer {
     if (one.fate != fate::acknowledged || one.other || dice_.chance(0.1)) {
       lines_.clear();
     }
+    ask_anybody(one);
     if (one.fate == fate::unknown && dice_.chance(0.5)) {
       resolve(one);
     }
+    return one.fate == fate::acknowledged;
   }
   /// Another database beside this one, for a commit of both.
   [[nodiscard]] std::optional<std::size_t> attach(const line& to, std::size_t database) {
     const std::uint32_t all = all_.options().work.databases;
-    if (all < 2 || !dice_.chance(0.01 * all_.options().work.attach_percent)) {
+    if (plain_ || all < 2 || !dice_.chance(0.01 * all_.options().work.attach_percent)) {
       return std::nullopt;
     }
     const std::size_t other = (database + 1 + dice_.below(all - 1)) % all;
@@ -257,8 +305,12 @@ class writer {
 
   // ---- in a group
 
-  void in_group(server_id leader, std::size_t database) {
+  /// @returns true: acknowledged
+  [[nodiscard]] bool in_group(server_id leader, std::size_t database) {
     const std::shared_ptr<process> here = all_.cluster.running(leader);
+    if (!here) {
+      return false;
+    }
     transaction& one = all_.record.begin(database);
     one.grouped = true;
     choose_work(one);
@@ -267,15 +319,56 @@ class writer {
     one.id = told.id;
     if (told.ok()) {
       all_.record.end(one, fate::acknowledged);
-      return;
+      return true;
     }
     all_.record.end(one, fate_of(told.error));
     ++all_.refused;
+    ask_anybody(one);
     if (one.fate == fate::unknown && dice_.chance(0.5)) {
       resolve(one);
     }
+    return false;
   }
 
+  // ---- a database that comes and goes
+
+  /// What is in it is compared by the replicas alone.
+  void scratch(server_id leader) {
+    const std::shared_ptr<process> here = all_.cluster.running(leader);
+    if (!here) {
+      return;
+    }
+    const std::string name = "scratch" + std::to_string(dice_.below(2)) + ".sqlite";
+    if (dice_.chance(0.4)) {
+      const std::error_code error = here->replica().drop(name);
+      require(!error || fate_of(error) == fate::refused ||
+                  error == quorlite::failure::outcome_unknown || error == quorlite::failure::fatal,
+              "typed errors", "drop() says " + error.message());
+      return;
+    }
+    if (auto opened = here->replica().open(name)) {
+      static_cast<void>(run(*opened, "CREATE TABLE IF NOT EXISTS s(a, b)"));
+      static_cast<void>(run(*opened, "INSERT INTO s VALUES(randomblob(0), zeroblob(" +
+                                         std::to_string(dice_.below(20'000)) + "))"));
+    }
+  }
+
+  /// Whoever is asked about a transaction may not know; what is said must be so.
+  void ask_anybody(transaction& one) {
+    if (one.id == quorlite::transaction_id{} || one.fate == fate::refused || !dice_.chance(0.2)) {
+      return;
+    }
+    const std::vector<server_id> ids = all_.cluster.ids();
+    const std::shared_ptr<process> here = all_.cluster.running(ids[dice_.below(ids.size())]);
+    if (!here) {
+      return;
+    }
+    switch (here->replica().outcome(one.id)) {
+      case quorlite::transaction_outcome::committed: one.told.push_back(fate::acknowledged); break;
+      case quorlite::transaction_outcome::not_committed: one.told.push_back(fate::refused); break;
+      default: break;
+    }
+  }
   /// Asks a leader of a later term, behind a barrier: it knows.
   void resolve(transaction& one) {
     lines_.clear();
@@ -303,6 +396,7 @@ class writer {
   shared& all_;
   random dice_;
   statement_maker make_;
+  bool plain_ = false;  ///< nothing but transfers
   std::map<std::pair<std::uint64_t, std::size_t>, line> lines_;
 };
 
@@ -341,8 +435,11 @@ class reader {
     seen.database = database_;
     seen.begun = all_.record.moment();
     const std::uint64_t acknowledged = all_.record.acknowledged(database_);
+    const in_time limit(all_, "read_barrier");
     seen.linearizable = dice_.chance(0.5) && !here->replica().read_barrier(milliseconds{3000});
-    if (run(line_.db, "BEGIN") != SQLITE_OK || !look_once(seen)) {
+    limit.check();
+    const bool in_copy = dice_.chance(0.05);
+    if (!(in_copy ? look_at_copy(seen) : look_at_database(seen))) {
       line_.close();
       return;
     }
@@ -356,10 +453,10 @@ class reader {
                 std::to_string(seen.prefix));
     prefix_ = seen.prefix;
     ++all_.reads;
-    if (dice_.chance(0.2)) {  // What an open transaction reads stays
+    if (!in_copy && dice_.chance(0.2)) {  // What an open transaction reads stays
       all_.sleep(dice_.between(10, 1500));
       observation again;
-      if (look_once(again)) {
+      if (look_once(line_.db, again)) {
         require(again.prefix == seen.prefix && again.registers == seen.registers,
                 "readers are stable", "an open transaction saw two states");
       }
@@ -367,15 +464,42 @@ class reader {
     all_.record.add(std::move(seen));
     static_cast<void>(run(line_.db, "ROLLBACK"));
   }
-  [[nodiscard]] bool look_once(observation& seen) {
-    const std::string counted = ask(line_.db, "SELECT count(*), ifnull(max(n),0) FROM log");
+  [[nodiscard]] bool look_at_database(observation& seen) {
+    return run(line_.db, "BEGIN") == SQLITE_OK && look_once(line_.db, seen);
+  }
+  /// A backup is one state as well.
+  [[nodiscard]] bool look_at_copy(observation& seen) {
+    sqlite3* copy = nullptr;
+    static_cast<void>(sqlite3_open(":memory:", &copy));
+    const std::unique_ptr<sqlite3, int (*)(sqlite3*)> owned(copy, &sqlite3_close);
+    sqlite3_backup* const steps = sqlite3_backup_init(copy, "main", line_.db.get(), "main");
+    if (steps == nullptr) {
+      check_code(sqlite3_extended_errcode(copy), line_.db);
+      return false;
+    }
+    int code = SQLITE_OK;
+    for (int step = 0; code == SQLITE_OK; ++step) {  // a commit in between begins it anew
+      code = sqlite3_backup_step(steps, step < 20 ? 3 : -1);
+      all_.sleep(dice_.between(0, 30));
+    }
+    static_cast<void>(sqlite3_backup_finish(steps));
+    if (code != SQLITE_DONE) {
+      check_code(code, line_.db);
+      return false;
+    }
+    const std::string sound = ask(copy, "PRAGMA quick_check");
+    require(sound == "ok", "atomic and isolated", "a backup is not sound: " + sound);
+    return look_once(copy, seen);
+  }
+  [[nodiscard]] bool look_once(sqlite3* db, observation& seen) {
+    const std::string counted = ask(db, "SELECT count(*), ifnull(max(n),0) FROM log");
     if (counted.empty() || counted[0] == '!') {
       return is_excused(counted);
     }
     seen.prefix = std::stoull(counted);
     require(counted == std::to_string(seen.prefix) + "|" + std::to_string(seen.prefix),
             "atomic and isolated", "the log of " + shared::name_of(database_) + " is " + counted);
-    const std::string sum = ask(line_.db, "SELECT count(*), sum(balance) FROM accounts");
+    const std::string sum = ask(db, "SELECT count(*), sum(balance) FROM accounts");
     if (sum[0] == '!') {
       return is_excused(sum);
     }
@@ -383,7 +507,7 @@ class reader {
             "atomic and isolated", "the accounts of " + shared::name_of(database_) + ": " + sum);
     for (int key = 1; key <= registers; ++key) {
       const std::string value =
-          ask(line_.db, "SELECT txn FROM registers WHERE key=" + std::to_string(key));
+          ask(db, "SELECT txn FROM registers WHERE key=" + std::to_string(key));
       if (!value.empty() && value[0] == '!') {
         return is_excused(value);
       }

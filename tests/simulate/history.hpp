@@ -52,6 +52,7 @@ struct transaction {
   std::uint64_t ended = 0;
   simulate::fate fate = simulate::fate::running;
   simulate::fate resolved = simulate::fate::running;  ///< what the cluster said when asked later
+  std::vector<simulate::fate> told;                   ///< what single replicas said of it
   quorlite::transaction_id id;
   bool grouped = false;
   std::uint64_t key = 0;        ///< the register that it writes its number to; 0: none
@@ -143,6 +144,11 @@ class history {
             name + " (id " + std::to_string(one.id.term.value) + "." +
                 std::to_string(one.id.sequence) + (one.grouped ? ", in a group" : "") + ") is " +
                 (is_there ? "" : "not ") + "there, and its outcome was told otherwise");
+    for (const simulate::fate said : one.told) {
+      require(is_there == (said == fate::acknowledged), "outcomes are true",
+              name + " is " + (is_there ? "" : "not ") +
+                  "there, and some replica told its outcome otherwise");
+    }
   }
 
   /// A transaction over two databases is in both or in neither. After check() of all of them.

@@ -34,6 +34,15 @@ struct database_content {
 /// What the databases of a replica are, by name.
 using content = std::map<std::string, database_content>;
 
+[[nodiscard]] inline std::string text_of(const content& of) {
+  std::string text = "{";
+  for (const auto& [name, state] : of) {
+    text += name + " v" + std::to_string(state.version) + " " + std::to_string(state.page_count) +
+            " pages, hash " + std::to_string(state.hash) + "; ";
+  }
+  return text + "}";
+}
+
 /// Told of everything that moves a machine.
 class watcher {
  public:

@@ -57,7 +57,11 @@ class one_run {
       set_up();
       work();
       settle();
+      try_everyone();
+      settle();
+      look_for_leftovers();
       examine();
+      start_anew();
     } catch (const violation& found) {
       out.checker = found.checker();
       out.what = found.what();
@@ -116,7 +120,10 @@ class one_run {
   [[nodiscard]] bool is_set_up(std::size_t database) {
     const std::optional<server_id> leader = cluster_.leader();
     line to = leader ? connect(all_, *leader, database) : line{};
-    if (!to.is_open() || run(to.db, "BEGIN IMMEDIATE") != SQLITE_OK) {
+    // Set again on a database that has it, it is a transaction of its own.
+    if (!to.is_open() ||
+        run(to.db, "PRAGMA auto_vacuum=" + std::to_string(plan_.auto_vacuum)) != SQLITE_OK ||
+        run(to.db, "BEGIN IMMEDIATE") != SQLITE_OK) {
       return false;
     }
     for (const std::string& sql : schema()) {
@@ -144,6 +151,7 @@ class one_run {
   void settle() {
     faults_.end();
     cluster_.heal_everything();
+    cluster_.world().network().set_all({});  // else a large snapshot takes minutes over some wires
     require(run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 120'000),
             "liveness", "clients still wait after everything was healed");
     const bool settled = run_until([&] { return is_settled(); }, 120'000);
@@ -155,6 +163,95 @@ class one_run {
       cluster_.maintain(id);
     }
     return cluster_.is_even();
+  }
+
+  /// Whoever leads, each database takes a transaction: nothing that was taken for good is missing
+  /// (room for entries under way, the turn of a writer).
+  void try_everyone() {
+    for (const server_id id : cluster_.ids()) {
+      bool welcome = false;
+      bool asks = false;
+      const bool held = run_until(
+          [&] {
+            if (!asks && !welcome) {
+              asks = true;
+              cluster_.world().spawn([&] {
+                welcome = everything_is_taken(id);
+                asks = false;
+              });
+            }
+            return welcome && !asks;
+          },
+          120'000);
+      require(held, "liveness",
+              "with " + servers::name_of(id) + " at the head no transaction succeeds" +
+                  cluster_.status());
+    }
+  }
+  [[nodiscard]] bool everything_is_taken(server_id id) {
+    for (int attempt = 0; attempt < 20 && cluster_.leader() != id; ++attempt) {
+      cluster_.world().transfer(id);
+      all_.sleep(100);
+    }
+    writer asks(all_, plan_.work.writers + id.value);
+    for (std::size_t database = 0; database < plan_.work.databases; ++database) {
+      if (!asks.is_welcome(id, database)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /// With everybody gone, nothing is held for them; a flush makes all of it durable.
+  void look_for_leftovers() {
+    for (const server_id id : cluster_.ids()) {
+      quorlite::replica& here = cluster_.running(id)->replica();
+      std::string left = "nothing";
+      for (int attempt = 0; attempt < 20 && !left.empty(); ++attempt) {
+        const std::error_code error = here.flush();
+        require(!error, "resources", servers::name_of(id) + " cannot flush: " + error.message());
+        left = leftovers(here);
+        cluster_.world().run_for(milliseconds{100});  // a snapshot may be under way
+      }
+      require(left.empty(), "resources", servers::name_of(id) + " keeps " + left);
+    }
+  }
+  [[nodiscard]] std::string leftovers(quorlite::replica& here) const {
+    const quorlite::replica_metrics now = here.metrics();
+    // write() keeps two connections to each database that it was used for.
+    const std::uint64_t kept = std::uint64_t{plan_.work.databases} * 2;
+    std::string left;
+    const auto add = [&left](bool is_left, std::uint64_t count, const std::string& what) {
+      left += is_left ? std::to_string(count) + " " + what + "; " : "";
+    };
+    add(now.durable != now.applied, now.durable.index.value,
+        "as its durable index of " + std::to_string(now.applied.index.value));
+    add(now.dirty_bytes != 0, now.dirty_bytes, "dirty bytes");
+    add(now.open_files > kept, now.open_files, "open files");
+    for (const quorlite::database_status& one : here.databases()) {
+      add(one.readers != 0, one.readers, "readers of " + one.name);
+      add(one.dirty_bytes != 0, one.dirty_bytes, "dirty bytes of " + one.name);
+    }
+    return left;
+  }
+
+  /// All of them lose their power at once, and are what they were.
+  void start_anew() {
+    std::map<std::uint64_t, content> before;
+    for (const server_id id : cluster_.ids()) {
+      before.emplace(id.value, cluster_.running(id)->content());
+    }
+    for (const server_id id : cluster_.ids()) {
+      cluster_.crash(id, true, false);
+    }
+    require(run_until([&] { return is_settled(); }, 120'000), "liveness",
+            "the replicas do not come back after all of them lost their power" + cluster_.status());
+    for (const server_id id : cluster_.ids()) {
+      const content now = cluster_.running(id)->content();
+      require(now == before.at(id.value), "opens after a crash",
+              servers::name_of(id) + " was " + text_of(before.at(id.value)) +
+                  " before its power was lost, and is " + text_of(now));
+    }
   }
 
   void examine() {

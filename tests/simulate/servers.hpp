@@ -158,7 +158,8 @@ class servers final : public watcher {
     for (const server_id id : ids()) {
       const std::shared_ptr<process> here = running(id);
       if (!here || here->replica().applied() != running(*first)->replica().applied() ||
-          world_.node(id).commit_index() != world_.node(*first).commit_index()) {
+          world_.node(id).commit_index() != world_.node(*first).commit_index() ||
+          world_.node(id).disk().log.last_index() != world_.node(id).commit_index()) {
         return false;
       }
     }
@@ -309,15 +310,6 @@ class servers final : public watcher {
               name_of(id) + " has " + std::to_string(one.readers) + " readers of " + one.name);
     }
   }
-  [[nodiscard]] static std::string text_of(const content& of) {
-    std::string text = "{";
-    for (const auto& [name, state] : of) {
-      text += name + " v" + std::to_string(state.version) + " " + std::to_string(state.page_count) +
-              " pages, hash " + std::to_string(state.hash) + "; ";
-    }
-    return text + "}";
-  }
-
   const plan plan_;
   quorlite::testing::simulation world_;
   random dice_;
