@@ -9,7 +9,7 @@
 #include <string>
 
 #include "quorlite/quorlite.hpp"
-#include "quorlite/testing/cluster.hpp"
+#include "quorlite/testing/simulation.hpp"
 
 namespace {
 

@@ -6,7 +6,7 @@
 #include <cstdio>
 
 #include "quorlite/quorlite.hpp"
-#include "quorlite/testing/cluster.hpp"
+#include "quorlite/testing/simulation.hpp"
 
 static int print_row(void*, int, char** row, char**) { return std::puts(row[0]) < 0 ? 1 : 0; }
 

@@ -11,8 +11,8 @@
 #include <system_error>
 
 #include "quorlite/quorlite.hpp"
-#include "quorlite/testing/cluster.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
+#include "quorlite/testing/simulation.hpp"
 #include "quorlite/testing/test_raft.hpp"
 
 namespace {

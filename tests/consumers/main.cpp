@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <optional>
 #include <quorlite/quorlite.hpp>
-#include <quorlite/testing/cluster.hpp>
+#include <quorlite/testing/simulation.hpp>
 
 int main() {
   quorlite::testing::replica_cluster cluster({.seed = 1, .replicas = 3});

@@ -19,16 +19,21 @@ class faults {
 
   void begin() {
     const fault_rates& rates = cluster_.options().faults;
-    const bool volatile_storage = cluster_.options().storage == storage_kind::memory;
-    every(rates.crash, [this] { crash_one(dice_.chance(0.5), false); });
+    const bool volatile_storage = cluster_.options().storage == storage_kind::volatile_memory;
+    every(rates.crash,
+          [this] { crash_one(dice_.chance(0.5) ? crash_kind::power_lost : crash_kind::killed); });
     every(rates.power, [this] {
       for (const server_id id : cluster_.ids()) {
-        cluster_.crash(id, true, false);
+        cluster_.crash(id, crash_kind::power_lost);
         come_back(id);
       }
     });
-    every(rates.disk_crash, [this] { cluster_.crash_during_disk_call(any(), dice_.below(40)); });
-    every(volatile_storage ? 0 : rates.lost_storage, [this] { crash_one(true, true); });
+    every(rates.disk_crash, [this] {
+      const server_id id = any();
+      cluster_.cluster().crash_during_disk_call(id, dice_.below(40));
+    });
+    every(volatile_storage ? 0 : rates.lost_storage,
+          [this] { crash_one(crash_kind::storage_lost); });
     every(rates.pause,
           [this] { cluster_.world().pause(any(), milliseconds{dice_.between(10, 3000)}); });
     every(rates.partition, [this] { split(); });
@@ -41,10 +46,15 @@ class faults {
     every(rates.transfer, [this] { cluster_.world().transfer(any()); });
     every(rates.disk_full, [this] {
       const server_id id = any();
-      cluster_.fill_disk(id);
-      after(dice_.between(50, 3000), [this, id] { cluster_.heal_disk(id); });
+      cluster_.cluster().fill_disk(id);
+      cluster_.had_disk_fault(id);
+      after(dice_.between(50, 3000), [this, id] { cluster_.cluster().heal_disk(id); });
     });
-    every(rates.disk_error, [this] { cluster_.fail_disk_call(any(), dice_.below(30)); });
+    every(rates.disk_error, [this] {
+      const server_id id = any();
+      cluster_.cluster().fail_disk_call(id, dice_.below(30));
+      cluster_.had_disk_fault(id);
+    });
     every(20, [this] { look_after_all(); });
   }
   /// From now on nothing new befalls them, but servers that are down still come back.
@@ -74,9 +84,9 @@ class faults {
     return ids[dice_.below(ids.size())];
   }
 
-  void crash_one(bool power, bool lose_storage) {
+  void crash_one(crash_kind how) {
     const server_id id = any();
-    cluster_.crash(id, power, lose_storage);
+    cluster_.crash(id, how);
     come_back(id);
   }
   void come_back(server_id id) {

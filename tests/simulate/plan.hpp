@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "quorlite/ids.hpp"
+#include "quorlite/testing/simulation.hpp"
 #include "quorlite/testing/test_raft.hpp"
 
 namespace simulate {
@@ -14,7 +15,7 @@ namespace simulate {
 using quorlite::testing::random;
 
 enum class profile { lite, full };
-enum class storage_kind { memory, files, double_write };
+using storage_kind = quorlite::testing::server_storage;
 
 /// How often something befalls the cluster, in mean milliseconds between two; 0: never.
 struct fault_rates {
@@ -47,7 +48,7 @@ struct plan {
   std::uint64_t seed = 1;
   simulate::profile profile = profile::lite;
   quorlite::testing::simulation_options world;
-  storage_kind storage = storage_kind::memory;
+  storage_kind storage = storage_kind::volatile_memory;
   std::uint32_t page_size = 4096;
   std::uint32_t auto_vacuum = 0;
   std::int32_t cache_pages = 100;  ///< small ones spill
@@ -67,7 +68,7 @@ struct plan {
   const auto& log = of.world.compaction;
   const auto& f = of.faults;
   const auto& w = of.work;
-  const char* const kinds[] = {"memory", "files", "files with double write"};
+  const char* const kinds[] = {"memory", "volatile memory", "files", "files with double write"};
   const auto text = [](auto value) { return std::to_string(value); };
   return {
       {"replicas", text(of.world.replicas)},
@@ -144,7 +145,7 @@ struct plan {
   }
   world.background_max_us = dice.between(1, 5000);
 
-  out.storage = dice.chance(0.35)   ? storage_kind::memory
+  out.storage = dice.chance(0.35)   ? storage_kind::volatile_memory
                 : dice.chance(0.75) ? storage_kind::files
                                     : storage_kind::double_write;
   const std::uint32_t sizes[] = {512, 1024, 4096, 4096, 8192, 65536};
@@ -172,7 +173,7 @@ struct plan {
   faults.one_way = alone ? 0 : rate(0.3, 800, 4000);
   faults.depose = rate(0.5, 300, 3000);
   faults.transfer = alone ? 0 : rate(0.3, 500, 4000);
-  if (out.storage != storage_kind::memory) {
+  if (out.storage != storage_kind::volatile_memory) {
     faults.disk_crash = rate(0.4, 800, 5000);
     faults.lost_storage = rate(0.2, 3000, 9000);
     faults.disk_full = rate(0.25, 1500, 6000);

@@ -242,7 +242,7 @@ class one_run {
       before.emplace(id.value, cluster_.running(id)->content());
     }
     for (const server_id id : cluster_.ids()) {
-      cluster_.crash(id, true, false);
+      cluster_.crash(id, crash_kind::power_lost);
     }
     require(run_until([&] { return is_settled(); }, 120'000), "liveness",
             "the replicas do not come back after all of them lost their power" + cluster_.status());

@@ -1,101 +1,128 @@
-// The servers of a simulated cluster: their disks, their processes, and what befalls them.
+// The servers of a simulated cluster, and the checkers that stand beside every replica.
 #pragma once
 
+#include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "process.hpp"
+#include "history.hpp"
+#include "plan.hpp"
+#include "quorlite/replica.hpp"
 #include "quorlite/testing/detail/raft/network.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
+#include "quorlite/testing/simulation.hpp"
 
 namespace simulate {
 
-using quorlite::testing::faulty_disk;
-using quorlite::testing::faulty_file_system;
+using quorlite::log_position;
+using quorlite::milliseconds;
+using quorlite::server_id;
+using quorlite::testing::crash_kind;
+using quorlite::testing::server_phase;
 
-class servers final : public watcher {
+/// What one database is; equal on all replicas that stand at one entry.
+struct database_content {
+  std::uint64_t version = 0;
+  std::uint64_t page_count = 0;
+  std::uint64_t hash = 0;
+  std::uint32_t page_size = 0;
+
+  friend bool operator==(const database_content&, const database_content&) = default;
+};
+/// What the databases of a replica are, by name.
+using content = std::map<std::string, database_content>;
+
+[[nodiscard]] inline std::string text_of(const content& of) {
+  std::string text = "{";
+  for (const auto& [name, state] : of) {
+    text += name + " v" + std::to_string(state.version) + " " + std::to_string(state.page_count) +
+            " pages, hash " + std::to_string(state.hash) + "; ";
+  }
+  return text + "}";
+}
+
+/// What runs on a server between a start and a crash. Its connections may outlive it.
+class process {
+ public:
+  explicit process(std::shared_ptr<quorlite::replica> kept) : kept_(std::move(kept)) {}
+  [[nodiscard]] quorlite::replica& replica() noexcept { return *kept_; }
+  [[nodiscard]] simulate::content content() const {
+    simulate::content all;
+    for (quorlite::database_status& one : kept_->databases()) {
+      all.emplace(std::move(one.name),
+                  database_content{one.version.value, one.page_count, one.hash, one.page_size});
+    }
+    return all;
+  }
+
+ private:
+  std::shared_ptr<quorlite::replica> kept_;
+};
+
+class servers final : public quorlite::testing::cluster_observer {
  public:
   explicit servers(const plan& chosen)
-      : plan_(chosen), world_(chosen.world), dice_(random{chosen.seed}.fork(0xD15C)) {
-    servers_.resize(chosen.world.replicas);
-    for (server& each : servers_) {
-      each.disk = std::make_shared<faulty_disk>();
-    }
-    for (const server_id id : world_.servers()) {
-      start(id);
+      : plan_(chosen),
+        servers_(chosen.world.replicas),
+        cluster_(chosen.world, replica_options_of(chosen), {chosen.storage, this}) {
+    for (const server_id id : ids()) {
+      keep(id);
     }
   }
   /// Clients must have ended.
-  ~servers() override { world_.finish_clients(); }
-  servers(const servers&) = delete;
-  servers& operator=(const servers&) = delete;
+  ~servers() override { world().finish_clients(); }
 
-  [[nodiscard]] quorlite::testing::simulation& world() noexcept { return world_; }
-  [[nodiscard]] std::vector<server_id> ids() const { return world_.servers(); }
+  [[nodiscard]] quorlite::testing::simulation& world() noexcept { return cluster_.simulation(); }
+  [[nodiscard]] quorlite::testing::replica_cluster& cluster() noexcept { return cluster_; }
+  [[nodiscard]] std::vector<server_id> ids() const { return cluster_.servers(); }
   [[nodiscard]] const plan& options() const noexcept { return plan_; }
 
   /// Whoever holds it keeps the process's memory; it is dead all the same once the server crashed.
   [[nodiscard]] std::shared_ptr<process> running(server_id id) {
-    bury_if_dead(id);
+    drop_if_dead(id);
     return at(id).running;
   }
   [[nodiscard]] std::optional<server_id> leader() {
-    const std::optional<server_id> id = world_.leader();
+    const std::optional<server_id> id = world().leader();
     return id && running(*id) ? id : std::nullopt;
   }
 
-  // ---- what befalls them
+  // ---- what befalls them, besides what replica_cluster has for it
 
-  /// The process is killed; if the power goes too, what was not synced is lost or kept, unit by
-  /// unit.
-  void crash(server_id id, bool power, bool lose_storage) {
-    server& one = at(id);
-    world_.crash(id);
-    one.loses_power = one.loses_power || power;
-    one.loses_storage = one.loses_storage || lose_storage;
-    bury_if_dead(id);
+  void crash(server_id id, crash_kind how) {
+    crash_at_phase(id, how);
+    drop_if_dead(id);
   }
-  /// The power of this server goes in the middle of the call of its disk that comes `after` calls
-  /// from now.
-  void crash_during_disk_call(server_id id, std::uint64_t after) {
-    faulty_disk& disk = *at(id).disk;
-    disk.crash_at(disk.calls() + 1 + after);
+  /// From inside a call of the process, which must be left before anybody destroys it.
+  void crash_at_phase(server_id id, crash_kind how) {
+    cluster_.crash(id, how);
+    at(id).was_crashed = true;
+    if (how == crash_kind::storage_lost) {
+      at(id).loses_storage = true;
+      at(id).durable = {};
+    }
   }
-  void fill_disk(server_id id) {
-    faulty_disk& disk = *at(id).disk;
-    disk.full_from(disk.calls() + 1);
-    at(id).had_disk_fault = true;
-  }
-  void fail_disk_call(server_id id, std::uint64_t after) {
-    faulty_disk& disk = *at(id).disk;
-    disk.fail_at(disk.calls() + 1 + after, std::errc::io_error);
-    at(id).had_disk_fault = true;
-  }
-  void heal_disk(server_id id) { at(id).disk->heal(); }
-  /// A crash that was to come does not.
-  void disarm_disk(server_id id) { at(id).disk->crash_at(~std::uint64_t{0}); }
+  void had_disk_fault(server_id id) { at(id).had_disk_fault = true; }
   void start(server_id id) {
-    bury_if_dead(id);
-    server& one = at(id);
-    if (one.running) {
+    drop_if_dead(id);
+    if (cluster_.is_up(id)) {
       return;
     }
-    std::shared_ptr<process> made = make(id);
+    const std::error_code error = cluster_.start(id);
     ++boots_;
-    if (const std::error_code error = made->status()) {
-      // Only a disk that fails or is full may keep a server from starting.
-      require(one.had_disk_fault || one.disk->crashed(), "opens after a crash",
-              name_of(id) + " does not start: " + error.message());
-      one.must_reset = one.disk->crashed();
-      bury(one);
+    if (!error) {
+      keep(id);
       return;
     }
-    check_monotonic(id, made->replica().metrics().durable, made->replica().applied());
-    one.running = std::move(made);
+    // Only a disk that fails or is full may keep a server from starting, or another crash.
+    require(at(id).had_disk_fault || error == quorlite::errc::stopped, "opens after a crash",
+            name_of(id) + " does not start: " + error.message());
+    at(id).had_disk_fault = false;
   }
   /// What the application does now and then: a look whether a flush is due. A halted replica is
   /// restarted, as an operator would.
@@ -103,11 +130,8 @@ class servers final : public watcher {
     if (const std::shared_ptr<process> here = running(id)) {
       const quorlite::health health = here->replica().health();
       if (health.halted) {
-        require(at(id).had_disk_fault || at(id).disk->crashed(), "typed errors",
-                name_of(id) + " halted without a fault: " + health.error.message() + ", " +
-                    health.what);
-        ++halts_;
-        crash(id, at(id).disk->crashed(), false);
+        check_halt(id, health);
+        crash(id, crash_kind::killed);
         return;
       }
       static_cast<void>(here->replica().maintain());
@@ -115,13 +139,9 @@ class servers final : public watcher {
     }
   }
   void heal_everything() {
-    world_.heal();
-    world_.depose_nobody();
+    cluster_.heal();
     for (const server_id id : ids()) {
-      bury_if_dead(id);
-      heal_disk(id);
-      disarm_disk(id);
-      at(id).had_disk_fault = true;  // of calls before now, which may be answered yet
+      had_disk_fault(id);  // by calls before now, which may be answered yet
       start(id);
     }
   }
@@ -132,7 +152,7 @@ class servers final : public watcher {
   [[nodiscard]] std::string status() {
     std::string text;
     for (const server_id id : ids()) {
-      const auto& node = world_.node(id);
+      const auto& node = world().node(id);
       const std::shared_ptr<process> here = running(id);
       text += "; " + name_of(id) + " term " + std::to_string(node.term().value) + " commit " +
               std::to_string(node.commit_index().value);
@@ -158,8 +178,8 @@ class servers final : public watcher {
     for (const server_id id : ids()) {
       const std::shared_ptr<process> here = running(id);
       if (!here || here->replica().applied() != running(*first)->replica().applied() ||
-          world_.node(id).commit_index() != world_.node(*first).commit_index() ||
-          world_.node(id).disk().log.last_index() != world_.node(id).commit_index()) {
+          world().node(id).commit_index() != world().node(*first).commit_index() ||
+          world().node(id).disk().log.last_index() != world().node(id).commit_index()) {
         return false;
       }
     }
@@ -177,12 +197,10 @@ class servers final : public watcher {
 
  private:
   struct server {
-    std::shared_ptr<faulty_disk> disk;  // a process that died may still write to its own
     std::shared_ptr<process> running;
-    bool loses_power = false;
     bool loses_storage = false;
     bool had_disk_fault = false;
-    bool must_reset = false;
+    bool was_crashed = false;
     log_position durable;  ///< of the process that ran last
     log_position applied;
   };
@@ -190,91 +208,51 @@ class servers final : public watcher {
   [[nodiscard]] server& at(server_id id) {
     return servers_[static_cast<std::size_t>(id.value - 1)];
   }
-
-  // ---- a process ends
-
-  void bury_if_dead(server_id id) {
-    server& one = at(id);
-    if (one.running && one.disk->crashed() && world_.running(id)) {
-      world_.crash(id);
-      one.loses_power = true;
-    }
-    if (one.running && !world_.running(id)) {
-      one.durable = one.running->replica().metrics().durable;
-      bury(one);
-    }
-  }
-  /// The disk is what the next process finds of it; clients may hold the old process for a while,
-  /// which keeps the disk that it had.
-  void bury(server& one) {
-    one.running.reset();
-    if (one.loses_storage) {
-      one.disk = std::make_shared<faulty_disk>();
-      one.durable = {};
-    } else if (one.loses_power || one.disk->crashed()) {
-      quorlite::testing::crash_fates fates;
-      const std::size_t pending = one.disk->pending();
-      const double survives = 0.25 * static_cast<double>(dice_.below(5));
-      for (std::size_t i = 0; i < pending; ++i) {
-        fates.push_back(dice_.chance(survives) ? quorlite::testing::unit_fate::survived
-                                               : quorlite::testing::unit_fate::lost);
-      }
-      one.disk = std::make_shared<faulty_disk>(one.disk->after_crash(fates, dice_.next()));
-    } else {
-      one.disk = std::make_shared<faulty_disk>(*one.disk);
-    }
-    if (plan_.storage == storage_kind::memory) {
-      one.durable = {};
-    }
-    one.loses_power = false;
-    one.loses_storage = false;
-    one.had_disk_fault = false;
-  }
-
-  // ---- a process begins
-
-  [[nodiscard]] quorlite::replica_options replica_options_of() const {
+  [[nodiscard]] static quorlite::replica_options replica_options_of(const plan& chosen) {
     quorlite::replica_options each;
-    each.lock_byte = plan_.lock_byte;
-    each.memory_bytes = plan_.memory_bytes;
-    each.flush_bytes = plan_.flush_bytes;
-    each.entry_bytes = plan_.entry_bytes;
+    each.lock_byte = chosen.lock_byte;
+    each.memory_bytes = chosen.memory_bytes;
+    each.flush_bytes = chosen.flush_bytes;
+    each.entry_bytes = chosen.entry_bytes;
     each.commit_timeout = milliseconds{5000};
-    each.wait_until_certain = plan_.wait_until_certain;
+    each.wait_until_certain = chosen.wait_until_certain;
     return each;
   }
-  [[nodiscard]] std::shared_ptr<process> make(server_id id) {
-    if (plan_.storage == storage_kind::memory) {
-      return std::make_shared<process>(
-          world_, id, *this, std::make_shared<quorlite::memory_storage>(), replica_options_of());
-    }
-    const quorlite::file_options options{.double_write =
-                                             plan_.storage == storage_kind::double_write};
-    return std::make_shared<process>(world_, id, *this,
-                                     std::make_shared<kept_files>(at(id).disk, options),
-                                     replica_options_of());
+  void keep(server_id id) {
+    at(id).running = std::make_shared<process>(cluster_.hold(id));
+    check_monotonic(id, at(id).running->replica());
   }
-  struct disk_holder {
-    std::shared_ptr<faulty_disk> kept;
-  };
-  struct kept_files : disk_holder, quorlite::detail::basic_file_storage<faulty_file_system> {
-    kept_files(std::shared_ptr<faulty_disk> disk, const quorlite::file_options& options)
-        : disk_holder{std::move(disk)},
-          quorlite::detail::basic_file_storage<faulty_file_system>(faulty_file_system(*kept),
-                                                                   options) {}
-  };
+  /// Clients may hold the old process for a while.
+  void drop_if_dead(server_id id) {
+    server& one = at(id);
+    if (!one.running || cluster_.is_up(id)) {
+      return;
+    }
+    const std::shared_ptr<process> gone = std::exchange(one.running, nullptr);
+    one.durable = gone->replica().metrics().durable;
+    if (one.loses_storage || plan_.storage == storage_kind::volatile_memory) {
+      one.durable = {};
+    }
+    const bool was_crashed = std::exchange(one.was_crashed, false);
+    const bool had_disk_fault = std::exchange(one.had_disk_fault, false);
+    one.loses_storage = false;
+    cluster_.take_down(id);
+    const quorlite::health health = gone->replica().health();
+    if (health.halted && !was_crashed && health.error != quorlite::errc::storage_broken) {
+      one.had_disk_fault = had_disk_fault;
+      check_halt(id, health);
+      one.had_disk_fault = false;
+    }
+  }
 
   // ---- checkers
 
-  void moved(server_id id, log_position to) override {
-    if (broken_) {
-      return;
+  void moved(server_id id, log_position to) noexcept override {
+    server& one = at(id);
+    if (broken_ || !one.running) {
+      return;  // still starting: what it loads is compared with the next entry
     }
     try {
-      server& one = at(id);
-      if (!one.running) {
-        return;  // still starting: what it loads is compared with the next entry
-      }
       require(to.index >= one.applied.index, "monotonic",
               name_of(id) + " went back from " + std::to_string(one.applied.index.value) + " to " +
                   std::to_string(to.index.value));
@@ -284,7 +262,7 @@ class servers final : public watcher {
       broken_ = found;
     }
   }
-  void installed(server_id, log_position) override { ++installs_; }
+  void installed(server_id /*id*/, log_position /*to*/) noexcept override { ++installs_; }
 
   /// One content for each index, whoever has it.
   void check_equal(server_id id, log_position at_position, content here) {
@@ -295,13 +273,21 @@ class servers final : public watcher {
                           ": " + text_of(here) + " instead of " + text_of(known->second));
     }
   }
-  void check_monotonic(server_id id, log_position durable, log_position applied) {
+  void check_monotonic(server_id id, quorlite::replica& started) {
     server& one = at(id);
+    const log_position durable = started.metrics().durable;
     require(durable.index >= one.durable.index, "position and pages",
             name_of(id) + " found " + std::to_string(durable.index.value) +
                 " after a crash, and had made " + std::to_string(one.durable.index.value) +
                 " durable");
-    one.applied = applied;
+    one.applied = started.applied();
+  }
+  /// Only a disk that fails may halt a replica.
+  void check_halt(server_id id, const quorlite::health& health) {
+    require(
+        at(id).had_disk_fault, "typed errors",
+        name_of(id) + " halted without a fault: " + health.error.message() + ", " + health.what);
+    ++halts_;
   }
   /// Pages beyond the limit are those that somebody stands on, or that wait for a flush.
   void check_memory(server_id id, process& here) {
@@ -311,14 +297,13 @@ class servers final : public watcher {
     }
   }
   const plan plan_;
-  quorlite::testing::simulation world_;
-  random dice_;
   std::deque<server> servers_;
   std::map<std::uint64_t, content> contents_;
   std::optional<violation> broken_;
   std::uint64_t boots_ = 0;
   std::uint64_t halts_ = 0;
   std::uint64_t installs_ = 0;
+  quorlite::testing::replica_cluster cluster_;  // last: it tells this until it is gone
 };
 
 }  // namespace simulate

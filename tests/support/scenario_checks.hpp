@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "quorlite/testing/cluster.hpp"
+#include "quorlite/testing/simulation.hpp"
 #include "support/sql.hpp"
 
 namespace quorlite::tests {

@@ -7,9 +7,9 @@
 #include <optional>
 #include <vector>
 
-#include "quorlite/testing/cluster.hpp"
 #include "quorlite/testing/detail/raft/network.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
+#include "quorlite/testing/simulation.hpp"
 
 namespace quorlite::tests {
 

@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "quorlite/error.hpp"
-#include "quorlite/testing/cluster.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
+#include "quorlite/testing/simulation.hpp"
 #include "support/scenario_checks.hpp"
 #include "support/scenario_elections.hpp"
 #include "support/sql.hpp"

@@ -17,8 +17,8 @@
 #include "quorlite/detail/legacy/go_dqlite.hpp"
 #include "quorlite/detail/machine/transaction.hpp"
 #include "quorlite/detail/pages/registry.hpp"
-#include "quorlite/testing/cluster.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
+#include "quorlite/testing/simulation.hpp"
 #include "support/manual_consensus.hpp"
 #include "support/scripted_replica.hpp"
 

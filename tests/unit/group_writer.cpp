@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
-#include "quorlite/testing/cluster.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
+#include "quorlite/testing/simulation.hpp"
 #include "support/sql.hpp"
 
 namespace {

@@ -371,7 +371,7 @@ QUORLITE_DECL void raft_node::apply_committed() {
   settle_barriers();
 }
 
-/// @returns false if the machine halted
+/// @returns false if the machine halted, or the server crashed meanwhile
 QUORLITE_DECL bool raft_node::apply_next() {
   const log_index at{applied_.value + 1};
   const stored_entry& entry = disk_.log.at(at);
@@ -394,7 +394,7 @@ QUORLITE_DECL bool raft_node::apply_next() {
   }
   announce_if_due();
   take_snapshot_if_due();
-  return true;
+  return running();
 }
 
 }  // namespace detail

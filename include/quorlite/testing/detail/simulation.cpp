@@ -4,4 +4,5 @@
 #error "this unit belongs to the compiled library: define QUORLITE_SEPARATE_COMPILATION"
 #endif
 
-#include "quorlite/testing/cluster.ipp"
+#include "quorlite/testing/simulation.ipp"
+#include "quorlite/testing/detail/simulation/watched_machine.ipp"
