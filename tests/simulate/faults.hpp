@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -55,10 +56,24 @@ class faults {
       cluster_.cluster().fail_disk_call(id, dice_.below(30));
       cluster_.had_disk_fault(id);
     });
+    every(rates.disk_slow, [this] {
+      const server_id id = any();
+      cluster_.cluster().slow_disk(id, dice_.between(50, 5000));
+      after(dice_.between(100, 3000), [this, id] { cluster_.cluster().slow_disk(id, 0); });
+    });
+    every(rates.at_phase, [this] { wait_for_phase(); });
     every(20, [this] { look_after_all(); });
   }
-  /// From now on nothing new befalls them, but servers that are down still come back.
+  /// From now on nothing befalls them, nor does anybody restart or mend anything.
   void end() noexcept { calm_ = true; }
+
+  /// As many servers as a quorum has.
+  [[nodiscard]] std::vector<server_id> draw_majority() {
+    std::vector<server_id> ids = cluster_.ids();
+    dice_.shuffle(ids);
+    ids.resize(ids.size() / 2 + 1);
+    return ids;
+  }
 
  private:
   void after(std::uint64_t span, std::function<void()> what) {
@@ -90,7 +105,11 @@ class faults {
     come_back(id);
   }
   void come_back(server_id id) {
-    after(dice_.between(1, 1500), [this, id] { cluster_.start(id); });
+    after(dice_.between(1, 1500), [this, id] {
+      if (!calm_) {
+        cluster_.start(id);
+      }
+    });
   }
   void split() {
     std::vector<server_id> ids = cluster_.ids();
@@ -100,7 +119,11 @@ class faults {
     heal_later();
   }
   void heal_later() {
-    after(dice_.between(100, 2500), [this] { cluster_.world().heal(); });
+    after(dice_.between(100, 2500), [this] {
+      if (!calm_) {
+        cluster_.world().heal();
+      }
+    });
   }
   void depose() {
     if (const std::optional<server_id> leader = cluster_.world().leader()) {
@@ -111,6 +134,42 @@ class faults {
       cluster_.world().depose_leader_when(static_cast<commit_phase>(dice_.below(3)), next,
                                           static_cast<leadership_loss>(dice_.below(3)));
     }
+  }
+  /// Something befalls a server exactly when it is at a phase of a flush, a snapshot or a restore.
+  void wait_for_phase() {
+    constexpr std::uint64_t phases =
+        static_cast<std::uint64_t>(server_phase::restore_installed) + 1;
+    const auto phase = static_cast<server_phase>(dice_.below(phases));
+    const bool has_parts =
+        phase == server_phase::snapshot_read || phase == server_phase::restore_appended;
+    const std::uint64_t ordinal = 1 + dice_.below(has_parts ? 12 : 3);
+    const std::uint64_t what = dice_.below(6);
+    cluster_.cluster().when(
+        phase, [this, what](server_id id) { strike(id, what); }, ordinal,
+        dice_.chance(0.5) ? std::optional{any()} : std::nullopt);
+  }
+  void strike(server_id id, std::uint64_t what) {
+    cluster_.note_struck();
+    switch (what) {
+      case 0: crash_at_phase(id, crash_kind::killed); return;
+      case 1: crash_at_phase(id, crash_kind::power_lost); return;
+      case 2:
+        cluster_.world().network().isolate(id);
+        heal_later();
+        return;
+      case 3: after(0, [this] { cluster_.world().transfer(any()); }); return;
+      case 4: depose(); return;
+      default:
+        if (cluster_.options().storage == storage_kind::volatile_memory) {
+          crash_at_phase(id, crash_kind::killed);
+        } else {
+          cluster_.cluster().crash_during_disk_call(id, dice_.below(8));
+        }
+    }
+  }
+  void crash_at_phase(server_id id, crash_kind how) {
+    cluster_.crash_at_phase(id, how);
+    come_back(id);
   }
   /// What an operator and the applications do: flush, restart what is down, mend the wires that a
   /// deposed leader was cut off by.

@@ -30,6 +30,8 @@ struct fault_rates {
   std::uint64_t transfer = 0;      ///< leadership handed over
   std::uint64_t disk_full = 0;     ///< no room for a while
   std::uint64_t disk_error = 0;    ///< one call fails
+  std::uint64_t disk_slow = 0;     ///< each call takes its time, for a while
+  std::uint64_t at_phase = 0;      ///< one of these, at a phase of a flush, snapshot or restore
 };
 
 /// What the clients do.
@@ -42,6 +44,7 @@ struct workload {
   std::uint32_t statements_percent = 0;  ///< of the transactions, random SQL
   std::uint32_t attach_percent = 0;      ///< of the transactions, two databases in one
   std::uint32_t large_percent = 0;       ///< of the transactions, larger than an entry
+  std::uint32_t long_readers = 0;        ///< who keep a transaction open over many commits
 };
 
 struct plan {
@@ -57,6 +60,8 @@ struct plan {
   std::uint64_t flush_bytes = 0;
   std::size_t entry_bytes = 0;
   bool wait_until_certain = false;
+  bool majority_first = false;  ///< in the end a majority must do alone before the rest is healed
+  bool others_down = false;     ///< meanwhile, else they are cut off
   fault_rates faults;
   simulate::workload work;
 };
@@ -105,6 +110,8 @@ struct plan {
       {"mean_ms transfer", text(f.transfer)},
       {"mean_ms disk_full", text(f.disk_full)},
       {"mean_ms disk_error", text(f.disk_error)},
+      {"mean_ms disk_slow", text(f.disk_slow)},
+      {"mean_ms at_phase", text(f.at_phase)},
       {"writers", text(w.writers)},
       {"readers", text(w.readers)},
       {"transactions", text(w.transactions)},
@@ -113,6 +120,9 @@ struct plan {
       {"statements_percent", text(w.statements_percent)},
       {"attach_percent", text(w.attach_percent)},
       {"large_percent", text(w.large_percent)},
+      {"long_readers", text(w.long_readers)},
+      {"majority_first", text(of.majority_first)},
+      {"others_down", text(of.others_down)},
   };
 }
 
@@ -192,6 +202,16 @@ struct plan {
       dice.chance(full ? 0.2 : 0.5) ? 0 : static_cast<std::uint32_t>(dice.between(5, 60));
   work.large_percent = dice.chance(0.6) ? 0 : static_cast<std::uint32_t>(dice.between(1, 5));
   work.attach_percent = dice.chance(0.4) ? 0 : static_cast<std::uint32_t>(dice.between(5, 40));
+
+  // What came later draws later: the rest of a seed stays what it was.
+  faults.at_phase = rate(0.5, 200, 2000);
+  faults.disk_slow = rate(0.25, 1000, 5000);
+  if (out.storage == storage_kind::volatile_memory) {
+    faults.disk_slow = 0;
+  }
+  work.long_readers = dice.chance(0.5) ? 0 : static_cast<std::uint32_t>(dice.between(1, 2));
+  out.majority_first = dice.chance(0.5);
+  out.others_down = dice.chance(0.5);
   return out;
 }
 

@@ -12,6 +12,7 @@
 #include "clients.hpp"
 #include "faults.hpp"
 #include "history.hpp"
+#include "long_reader.hpp"
 #include "plan.hpp"
 #include "servers.hpp"
 
@@ -32,6 +33,7 @@ struct report {
   std::uint64_t boots = 0;
   std::uint64_t halts = 0;
   std::uint64_t installs = 0;
+  std::uint64_t at_phases = 0;  ///< faults that came at a phase
 
   [[nodiscard]] bool ok() const noexcept { return checker.empty(); }
 };
@@ -56,6 +58,9 @@ class one_run {
     try {
       set_up();
       work();
+      if (plan_.majority_first) {
+        settle_majority();
+      }
       settle();
       try_everyone();
       settle();
@@ -77,6 +82,7 @@ class one_run {
     out.boots = cluster_.boots();
     out.halts = cluster_.halts();
     out.installs = cluster_.installs();
+    out.at_phases = cluster_.struck();
     out.reads = all_.reads;
     out.resolved = all_.resolved;
     for (const transaction& one : record_.transactions()) {
@@ -141,28 +147,63 @@ class one_run {
     for (std::uint64_t i = 0; i < plan_.work.readers; ++i) {
       cluster_.world().spawn([mine = std::make_shared<reader>(all_, i)] { (*mine)(); });
     }
+    for (std::uint64_t i = 0; i < plan_.work.long_readers; ++i) {
+      cluster_.world().spawn([mine = std::make_shared<long_reader>(all_, i)] { (*mine)(); });
+    }
     faults_.begin();
     static_cast<void>(
         run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 60'000));
     all_.transactions_left = 0;  // some plans leave no time for all of them
   }
 
+  /// Faults end, and a random majority is healed: whoever waits is answered, and those come to the
+  /// same state and take transactions by themselves, while the others stay down or cut off.
+  void settle_majority() {
+    faults_.end();
+    const std::vector<server_id> core = faults_.draw_majority();
+    cluster_.heal_only(core, plan_.others_down);
+    come_to_one_state(core, "a majority");
+    bool welcome = false;
+    const auto answer = [&] {
+      writer asks(all_, plan_.work.writers + 100);
+      for (int attempt = 0; attempt < 50 && !welcome; ++attempt) {
+        const std::optional<server_id> leader = cluster_.leader();
+        welcome = leader && asks.is_welcome(*leader, 0);
+        all_.sleep(100);
+      }
+    };
+    cluster_.world().spawn(answer);
+    require(run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 120'000) && welcome,
+            "liveness", "a majority takes no transaction" + cluster_.status());
+    come_to_one_state(core, "a majority");
+    const std::uint64_t acknowledged = record_.acknowledged(0);
+    for (const server_id id : core) {
+      const std::string found = ask(connect(all_, id, 0).db, "SELECT count(*) FROM log");
+      require(found[0] != '!' && std::stoull(found) >= acknowledged, "liveness",
+              servers::name_of(id) + " of a majority shows " + found + " transactions of " +
+                  std::to_string(acknowledged));
+    }
+  }
   /// Faults end; whoever waits is answered, and all replicas come to the same state.
   void settle() {
     faults_.end();
     cluster_.heal_everything();
+    come_to_one_state(cluster_.ids(), "the cluster");
+  }
+  void come_to_one_state(const std::vector<server_id>& among, const std::string& who) {
     cluster_.world().network().set_all({});  // else a large snapshot takes minutes over some wires
     require(run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 120'000),
-            "liveness", "clients still wait after everything was healed");
-    const bool settled = run_until([&] { return is_settled(); }, 120'000);
-    require(settled, "liveness", "the replicas do not come to the same state" + cluster_.status());
+            "liveness", "clients still wait after " + who + " was healed");
+    const bool settled = run_until([&] { return is_settled(among); }, 120'000);
+    require(settled, "liveness",
+            "the replicas of " + who + " do not come to the same state" + cluster_.status());
   }
-  [[nodiscard]] bool is_settled() {
-    for (const server_id id : cluster_.ids()) {
+  [[nodiscard]] bool is_settled(const std::vector<server_id>& among) {
+    for (const server_id id : among) {
       cluster_.start(id);
       cluster_.maintain(id);
     }
-    return cluster_.is_even();
+    return cluster_.is_even(among);
   }
 
   /// Whoever leads, each database takes a transaction: nothing that was taken for good is missing
@@ -244,7 +285,7 @@ class one_run {
     for (const server_id id : cluster_.ids()) {
       cluster_.crash(id, crash_kind::power_lost);
     }
-    require(run_until([&] { return is_settled(); }, 120'000), "liveness",
+    require(run_until([&] { return is_settled(cluster_.ids()); }, 120'000), "liveness",
             "the replicas do not come back after all of them lost their power" + cluster_.status());
     for (const server_id id : cluster_.ids()) {
       const content now = cluster_.running(id)->content();

@@ -1,6 +1,7 @@
 // The servers of a simulated cluster, and the checkers that stand beside every replica.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -75,7 +76,12 @@ class servers final : public quorlite::testing::cluster_observer {
     }
   }
   /// Clients must have ended.
-  ~servers() override { world().finish_clients(); }
+  ~servers() override {
+    world().finish_clients();
+    for (server& each : servers_) {
+      each.running.reset();  // the cluster goes first
+    }
+  }
 
   [[nodiscard]] quorlite::testing::simulation& world() noexcept { return cluster_.simulation(); }
   [[nodiscard]] quorlite::testing::replica_cluster& cluster() noexcept { return cluster_; }
@@ -145,6 +151,19 @@ class servers final : public quorlite::testing::cluster_observer {
       start(id);
     }
   }
+  /// These, and nobody else: the others are down, or hear nobody and are heard by nobody.
+  void heal_only(const std::vector<server_id>& core, bool others_down) {
+    cluster_.heal();
+    for (const server_id id : ids()) {
+      had_disk_fault(id);
+      if (std::find(core.begin(), core.end(), id) != core.end()) {
+        start(id);
+      } else if (others_down) {
+        crash(id, crash_kind::killed);
+      }
+    }
+    world().partition(core, {});
+  }
 
   // ---- evidence
 
@@ -170,12 +189,15 @@ class servers final : public quorlite::testing::cluster_observer {
   [[nodiscard]] std::uint64_t boots() const noexcept { return boots_; }
   [[nodiscard]] std::uint64_t halts() const noexcept { return halts_; }
   [[nodiscard]] std::uint64_t installs() const noexcept { return installs_; }
-  [[nodiscard]] bool is_even() {
+  /// Faults that came at a phase.
+  [[nodiscard]] std::uint64_t struck() const noexcept { return struck_; }
+  void note_struck() noexcept { ++struck_; }
+  [[nodiscard]] bool is_even(const std::vector<server_id>& among) {
     const std::optional<server_id> first = leader();
-    if (!first) {
+    if (!first || std::find(among.begin(), among.end(), *first) == among.end()) {
       return false;
     }
-    for (const server_id id : ids()) {
+    for (const server_id id : among) {
       const std::shared_ptr<process> here = running(id);
       if (!here || here->replica().applied() != running(*first)->replica().applied() ||
           world().node(id).commit_index() != world().node(*first).commit_index() ||
@@ -303,6 +325,7 @@ class servers final : public quorlite::testing::cluster_observer {
   std::uint64_t boots_ = 0;
   std::uint64_t halts_ = 0;
   std::uint64_t installs_ = 0;
+  std::uint64_t struck_ = 0;
   quorlite::testing::replica_cluster cluster_;  // last: it tells this until it is gone
 };
 

@@ -101,7 +101,8 @@ class QUORLITE_API replica_cluster {
   /// @pre it was not taken down, nor failed to start
   [[nodiscard]] quorlite::replica& replica(server_id id);
   /// The replica of a process that runs; nullptr: none does. Whoever holds it keeps the memory of
-  /// that process. It is dead all the same once the server crashed: it answers errc::stopped.
+  /// that process, and lets go of it before the cluster ends. It is dead all the same once the
+  /// server crashed: it answers errc::stopped.
   [[nodiscard]] std::shared_ptr<quorlite::replica> hold(server_id id);
 
   // ---- what tests want all the time

@@ -235,6 +235,9 @@ QUORLITE_DECL replica_cluster::~replica_cluster() {
   state_->simulation.finish_clients();
   state_->servers_are.observer = nullptr;
   state_->awaited.clear();
+  for (const detail::simulated_server& each : state_->servers) {
+    QUORLITE_ASSERT(each.process.use_count() <= 1);  // whoever holds it would outlive the simulation
+  }
   state_->servers.clear();
 }
 
