@@ -113,7 +113,10 @@ class servers final : public quorlite::testing::cluster_observer {
       at(id).durable = {};
     }
   }
-  void had_disk_fault(server_id id) { at(id).had_disk_fault = true; }
+  void had_disk_fault(server_id id) {
+    drop_if_dead(id);
+    at(id).had_disk_fault = true;
+  }
   void start(server_id id) {
     drop_if_dead(id);
     if (cluster_.is_up(id)) {

@@ -236,7 +236,8 @@ QUORLITE_DECL replica_cluster::~replica_cluster() {
   state_->servers_are.observer = nullptr;
   state_->awaited.clear();
   for (const detail::simulated_server& each : state_->servers) {
-    QUORLITE_ASSERT(each.process.use_count() <= 1);  // whoever holds it would outlive the simulation
+    QUORLITE_ASSERT(each.process.use_count() <=
+                    1);  // whoever holds it would outlive the simulation
   }
   state_->servers.clear();
 }
@@ -350,6 +351,7 @@ QUORLITE_DECL void replica_cluster::restart(server_id id) {
 
 QUORLITE_DECL faulty_disk& replica_cluster::disk(server_id id) {
   QUORLITE_ASSERT(state_->has_files());
+  static_cast<void>(is_up(id));  // it may be another's by now
   return *state_->at(id).disk;
 }
 
