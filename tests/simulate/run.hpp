@@ -163,18 +163,18 @@ class one_run {
     const std::vector<server_id> core = faults_.draw_majority();
     cluster_.heal_only(core, plan_.others_down);
     come_to_one_state(core, "a majority");
-    bool welcome = false;
-    const auto answer = [&] {
+    const auto answer = [this] {
       writer asks(all_, plan_.work.writers + 100);
-      for (int attempt = 0; attempt < 50 && !welcome; ++attempt) {
+      for (int attempt = 0; attempt < 50 && !welcome_; ++attempt) {
         const std::optional<server_id> leader = cluster_.leader();
-        welcome = leader && asks.is_welcome(*leader, 0);
+        welcome_ = leader && asks.is_welcome(*leader, 0);
         all_.sleep(100);
       }
     };
     cluster_.world().spawn(answer);
-    require(run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 120'000) && welcome,
-            "liveness", "a majority takes no transaction" + cluster_.status());
+    require(
+        run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 120'000) && welcome_,
+        "liveness", "a majority takes no transaction" + cluster_.status());
     come_to_one_state(core, "a majority");
     const std::uint64_t acknowledged = record_.acknowledged(0);
     for (const server_id id : core) {
@@ -392,6 +392,7 @@ class one_run {
   }
 
   const plan plan_;
+  bool welcome_ = false;  ///< by a majority alone
   const run_options& options_;
   servers cluster_;
   faults faults_;

@@ -122,12 +122,12 @@ class QUORLITE_API replica_cluster {
 
   // ---- processes
 
-  /// The process is gone at once: take_down, start or restart it next, in a later event. Nothing
+  /// The process is gone at once: take_down, start or restart it next, but later. Nothing
   /// happens to one that is gone already, but that it may lose more. Not from an observer.
   void crash(server_id id, crash_kind how = crash_kind::killed);
   /// Destroys the replica of a server that crashed, unless somebody holds it. Its connections are
-  /// told so. @pre no client is inside a call of it, or it holds it. Once the simulation has gone
-  /// on after the crash none is: whoever waited there was let go at once
+  /// told so. @pre no client is inside a call of it, or it holds it. A millisecond after the crash
+  /// none is: whoever waited there was let go
   void take_down(server_id id);
   /// A new process on what the last one left, unless one runs.
   /// @returns why it does not run: what replica::start said, for faults of its disk; errc::stopped:
