@@ -68,9 +68,7 @@ class process {
 class servers final : public quorlite::testing::cluster_observer {
  public:
   explicit servers(const plan& chosen)
-      : plan_(chosen),
-        servers_(chosen.world.replicas),
-        cluster_(chosen.world, replica_options_of(chosen), {chosen.storage, this}) {
+      : plan_(chosen), cluster_(chosen.world, replica_options_of(chosen), {chosen.storage, this}) {
     for (const server_id id : ids()) {
       keep(id);
     }
@@ -231,6 +229,9 @@ class servers final : public quorlite::testing::cluster_observer {
   };
 
   [[nodiscard]] server& at(server_id id) {
+    while (servers_.size() < id.value) {
+      servers_.emplace_back();
+    }
     return servers_[static_cast<std::size_t>(id.value - 1)];
   }
   [[nodiscard]] static quorlite::replica_options replica_options_of(const plan& chosen) {
