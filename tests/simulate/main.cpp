@@ -1,14 +1,23 @@
 // simulate: whole clusters in one thread, a seed each, with everything that can go wrong.
+#include <poll.h>
 #include <sqlite3.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cinttypes>
+#include <csignal>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
+#include <ratio>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "plan.hpp"
@@ -26,9 +35,12 @@ faulty network, clients that keep a record, and checkers that are always on.
   --profile NAME     lite (200 transactions; default) or full (1000, larger clusters, more SQL)
   --minutes M        stop after so many minutes of real time, wherever that is
   --twice N          every N-th seed runs twice and must give the same event hash (default 50)
-  --trace FILE       a line for each event, of --seed; - is standard output
+  --jobs N           so many processes at a time (default 1)
+  --seed-seconds N   a seed that takes longer has failed (default 60)
+  --fail-fast        begin no other seed once one has failed
+  --trace FILE       of --seed: one JSON object a line for each event; - is standard output
   --until EVENT      stop before this event, with --trace to see how it came to it
-  --json             one JSON object in the end instead of text
+  --json             of many seeds: one JSON object in the end instead of text
   --help
 
 Exit status: 0 all held, 1 a seed failed, 2 the arguments are wrong.
@@ -41,6 +53,9 @@ struct arguments {
   simulate::profile profile = simulate::profile::lite;
   double minutes = 0;
   std::uint64_t twice = 50;
+  std::size_t jobs = 1;
+  std::uint64_t seed_seconds = 60;
+  bool fail_fast = false;
   std::string trace;
   std::uint64_t until = ~std::uint64_t{0};
   bool json = false;
@@ -92,6 +107,12 @@ arguments parse(int count, char** values) {
       out.minutes = std::atof(value().c_str());
     } else if (flag == "--twice") {
       out.twice = number_of(value());
+    } else if (flag == "--jobs") {
+      out.jobs = static_cast<std::size_t>(number_of(value()));
+    } else if (flag == "--seed-seconds") {
+      out.seed_seconds = number_of(value());
+    } else if (flag == "--fail-fast") {
+      out.fail_fast = true;
     } else if (flag == "--trace") {
       out.trace = value();
     } else if (flag == "--until") {
@@ -107,6 +128,12 @@ arguments parse(int count, char** values) {
   }
   if (out.first > out.last) {
     refuse("no seeds in this range");
+  }
+  if (out.jobs == 0 || out.jobs > 1024) {
+    refuse("--jobs needs 1 to 1024");
+  }
+  if (!out.single && (!out.trace.empty() || out.until != ~std::uint64_t{0})) {
+    refuse("--trace and --until go with --seed");
   }
   return out;
 }
@@ -150,18 +177,41 @@ void print(const simulate::report& one, const arguments& asked) {
                 one.acknowledged, one.unknown, one.resolved, one.reads, one.boots, one.halts,
                 one.installs);
   }
+  std::fflush(stdout);
 }
 
-}  // namespace
+void add(simulate::report& sum, const simulate::report& one) {
+  sum.transactions += one.transactions;
+  sum.acknowledged += one.acknowledged;
+  sum.unknown += one.unknown;
+  sum.resolved += one.resolved;
+  sum.reads += one.reads;
+  sum.boots += one.boots;
+  sum.halts += one.halts;
+  sum.installs += one.installs;
+  sum.virtual_ms += one.virtual_ms;
+}
 
-int main(int count, char** values) {
-  const arguments asked = parse(count, values);
-  make_sqlite_deterministic();
+/// Once, or twice where both must be alike.
+simulate::report run_and_compare(std::uint64_t seed, const arguments& asked,
+                                 const simulate::run_options& options) {
+  simulate::report one = run_seed(seed, asked, options);
+  if (one.ok() && asked.twice != 0 && seed % asked.twice == 0) {
+    const simulate::report again = run_seed(seed, asked, {});
+    if (again.event_hash != one.event_hash) {
+      one.checker = "determinism";
+      one.what = "determinism: two runs of one seed differ";
+    }
+  }
+  return one;
+}
 
+/// One seed in this process, traced if that was asked for.
+simulate::report run_single(const arguments& asked) {
   std::FILE* trace = nullptr;
   simulate::run_options options;
   options.until_event = asked.until;
-  if (!asked.trace.empty() && asked.single) {
+  if (!asked.trace.empty()) {
     trace = asked.trace == "-" ? stdout : std::fopen(asked.trace.c_str(), "w");
     if (trace == nullptr) {
       refuse("cannot write " + asked.trace);
@@ -170,61 +220,236 @@ int main(int count, char** values) {
       std::fprintf(trace, "%.*s\n", static_cast<int>(line.size()), line.data());
     };
   }
-
-  const auto begun = std::chrono::steady_clock::now();
-  const auto seconds = [&] {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-  };
-  std::uint64_t runs = 0;
-  std::uint64_t failed = 0;
-  simulate::report sum;
-  for (std::uint64_t seed = asked.first; seed <= asked.last; ++seed) {
-    if (asked.minutes > 0 && seconds() > asked.minutes * 60) {
-      break;
-    }
-    simulate::report one = run_seed(seed, asked, options);
-    if (one.ok() && asked.twice != 0 && seed % asked.twice == 0) {
-      const simulate::report again = run_seed(seed, asked, {});
-      if (again.event_hash != one.event_hash) {
-        one.checker = "determinism";
-        one.what = "determinism: two runs of one seed differ";
-      }
-    }
-    print(one, asked);
-    std::fflush(stdout);
-    ++runs;
-    failed += one.ok() ? 0 : 1;
-    sum.transactions += one.transactions;
-    sum.acknowledged += one.acknowledged;
-    sum.unknown += one.unknown;
-    sum.resolved += one.resolved;
-    sum.reads += one.reads;
-    sum.boots += one.boots;
-    sum.halts += one.halts;
-    sum.installs += one.installs;
-    sum.virtual_ms += one.virtual_ms;
-  }
-  const double took = seconds();
+  simulate::report one = run_and_compare(asked.first, asked, options);
   if (trace != nullptr && trace != stdout) {
     std::fclose(trace);
   }
+  return one;
+}
+
+/// Many seeds, in processes of their own: one that falls or hangs is a seed that failed.
+class campaign {
+ public:
+  explicit campaign(const arguments& asked) : asked_(asked), next_(asked.first) {
+    if (asked.minutes > 0) {
+      const std::chrono::duration<double, std::ratio<60>> span(asked.minutes);
+      end_ = begun_ + std::chrono::duration_cast<std::chrono::steady_clock::duration>(span);
+    }
+  }
+
+  void run() {
+    while (workers_.size() < asked_.jobs && begin_worker()) {
+    }
+    while (!workers_.empty()) {
+      std::vector<pollfd> ready;
+      for (const worker& each : workers_) {
+        ready.push_back({each.answers, POLLIN, 0});
+      }
+      static_cast<void>(poll(ready.data(), ready.size(), 1000));
+      for (std::size_t i = ready.size(); i-- > 0;) {
+        if (ready[i].revents != 0) {
+          take_answer(i);
+        } else if (clock::now() - workers_[i].since > std::chrono::seconds(asked_.seed_seconds)) {
+          end_worker(i, "liveness: the run takes longer than " +
+                            std::to_string(asked_.seed_seconds) + " s");
+        }
+      }
+    }
+  }
+  [[nodiscard]] std::uint64_t runs() const noexcept { return runs_; }
+  [[nodiscard]] std::uint64_t failed() const noexcept { return failed_; }
+  [[nodiscard]] const simulate::report& sum() const noexcept { return sum_; }
+  [[nodiscard]] double seconds() const {
+    return std::chrono::duration<double>(clock::now() - begun_).count();
+  }
+
+ private:
+  using clock = std::chrono::steady_clock;
+  struct worker {
+    pid_t process = 0;
+    int orders = -1;   ///< seeds, 8 bytes each
+    int answers = -1;  ///< a report for each
+    std::uint64_t seed = 0;
+    clock::time_point since;
+  };
+  [[nodiscard]] std::optional<std::uint64_t> next_seed() {
+    if (next_ > asked_.last || (end_ && clock::now() > *end_)) {
+      return std::nullopt;
+    }
+    return next_++;
+  }
+  /// @returns false: there is nothing to do for it
+  bool begin_worker() {
+    const std::optional<std::uint64_t> seed = next_seed();
+    if (!seed) {
+      return false;
+    }
+    int orders[2];
+    int answers[2];
+    if (pipe(orders) != 0 || pipe(answers) != 0) {
+      refuse("no pipe for another process");
+    }
+    std::fflush(stdout);
+    const pid_t process = fork();
+    if (process < 0) {
+      refuse("no process for another job");
+    }
+    if (process == 0) {
+      for (const worker& other : workers_) {
+        close(other.orders);
+        close(other.answers);
+      }
+      close(orders[1]);
+      close(answers[0]);
+      serve(orders[0], answers[1]);
+    }
+    close(orders[0]);
+    close(answers[1]);
+    workers_.push_back({process, orders[1], answers[0], 0, {}});
+    give(workers_.back(), *seed);
+    return true;
+  }
+  static void give(worker& to, std::uint64_t seed) {
+    to.seed = seed;
+    to.since = clock::now();
+    static_cast<void>(!write(to.orders, &seed, sizeof seed));  // its end is seen by poll
+  }
+  [[noreturn]] void serve(int orders, int answers) const {
+    std::uint64_t seed = 0;
+    while (read(orders, &seed, sizeof seed) == sizeof seed) {
+      const simulate::report one = run_and_compare(seed, asked_, {});
+      std::string bytes = text_of(one);
+      if (write(answers, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) {
+        break;
+      }
+    }
+    std::_Exit(0);
+  }
+  /// Numbers, the checker and what it said: tabs in between, a zero at the end.
+  [[nodiscard]] static std::string text_of(const simulate::report& one) {
+    std::string text;
+    for (const std::uint64_t each :
+         {one.seed, one.event_hash, one.events, one.virtual_ms, one.transactions, one.acknowledged,
+          one.unknown, one.resolved, one.reads, one.boots, one.halts, one.installs}) {
+      text += std::to_string(each) + "\t";
+    }
+    return text + one.checker + "\t" + one.what + std::string(1, '\0');
+  }
+  [[nodiscard]] static simulate::report report_of(const std::string& text) {
+    simulate::report one;
+    std::size_t at = 0;
+    for (std::uint64_t* const each :
+         {&one.seed, &one.event_hash, &one.events, &one.virtual_ms, &one.transactions,
+          &one.acknowledged, &one.unknown, &one.resolved, &one.reads, &one.boots, &one.halts,
+          &one.installs}) {
+      const std::size_t tab = text.find('\t', at);
+      *each = std::stoull(text.substr(at, tab - at));
+      at = tab + 1;
+    }
+    const std::size_t tab = text.find('\t', at);
+    one.checker = text.substr(at, tab - at);
+    one.what = text.substr(tab + 1);
+    return one;
+  }
+  void take_answer(std::size_t place) {
+    std::string text;
+    char letter = 0;
+    ssize_t got = 0;
+    while ((got = read(workers_[place].answers, &letter, 1)) == 1 && letter != 0) {
+      text += letter;
+    }
+    if (got != 1) {
+      end_worker(place, "");
+      return;
+    }
+    count(report_of(text));
+    if (const std::optional<std::uint64_t> seed = next_seed()) {
+      give(workers_[place], *seed);
+    } else {
+      forget(place);
+    }
+  }
+  /// It fell, or is to be ended: the seed is to blame, and another process goes on.
+  void end_worker(std::size_t place, const std::string& why) {
+    worker& gone = workers_[place];
+    kill(gone.process, SIGKILL);
+    int status = 0;
+    waitpid(gone.process, &status, 0);
+    simulate::report one;
+    one.seed = gone.seed;
+    one.checker = why.empty() ? "typed errors" : why.substr(0, why.find(':'));
+    one.what = !why.empty()
+                   ? why
+                   : "typed errors: the process ended, with " +
+                         (WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status))
+                                              : "status " + std::to_string(WEXITSTATUS(status)));
+    close(gone.orders);
+    close(gone.answers);
+    workers_.erase(workers_.begin() + static_cast<std::ptrdiff_t>(place));
+    count(one);
+    begin_worker();
+  }
+  void forget(std::size_t place) {
+    close(workers_[place].orders);
+    close(workers_[place].answers);
+    waitpid(workers_[place].process, nullptr, 0);
+    workers_.erase(workers_.begin() + static_cast<std::ptrdiff_t>(place));
+  }
+  void count(const simulate::report& one) {
+    print(one, asked_);
+    ++runs_;
+    failed_ += one.ok() ? 0 : 1;
+    add(sum_, one);
+    if (!one.ok() && asked_.fail_fast) {
+      next_ = asked_.last + 1;
+    }
+  }
+
+  const arguments& asked_;
+  std::uint64_t next_;
+  const clock::time_point begun_ = clock::now();
+  std::optional<clock::time_point> end_;
+  std::vector<worker> workers_;
+  std::uint64_t runs_ = 0;
+  std::uint64_t failed_ = 0;
+  simulate::report sum_;
+};
+
+void print_sum(const campaign& all, const arguments& asked) {
+  const simulate::report& sum = all.sum();
+  const double rate = static_cast<double>(all.runs()) / all.seconds();
   if (asked.json) {
     std::printf("{\"seeds\": %" PRIu64 ", \"failed\": %" PRIu64
-                ", \"seconds\": %.3f, \"seeds_per_second\": %.2f, \"transactions\": %" PRIu64
-                ", \"acknowledged\": %" PRIu64 ", \"unknown\": %" PRIu64 ", \"resolved\": %" PRIu64
-                ", \"reads\": %" PRIu64 ", \"boots\": %" PRIu64 ", \"halts\": %" PRIu64
+                ", \"seconds\": %.3f, \"jobs\": %zu, \"seeds_per_second\": %.2f"
+                ", \"transactions\": %" PRIu64 ", \"acknowledged\": %" PRIu64
+                ", \"unknown\": %" PRIu64 ", \"resolved\": %" PRIu64 ", \"reads\": %" PRIu64
+                ", \"boots\": %" PRIu64 ", \"halts\": %" PRIu64
                 ", \"snapshots_installed\": %" PRIu64 ", \"virtual_seconds\": %.1f}\n",
-                runs, failed, took, static_cast<double>(runs) / took, sum.transactions,
+                all.runs(), all.failed(), all.seconds(), asked.jobs, rate, sum.transactions,
                 sum.acknowledged, sum.unknown, sum.resolved, sum.reads, sum.boots, sum.halts,
                 sum.installs, static_cast<double>(sum.virtual_ms) / 1000.0);
-  } else {
-    std::printf("%" PRIu64 " seeds, %" PRIu64 " failed, %.1f seeds/s; %" PRIu64
-                " transactions (%" PRIu64 " acknowledged, %" PRIu64 " unknown, %" PRIu64
-                " resolved), %" PRIu64 " reads, %" PRIu64 " boots, %" PRIu64 " halts, %" PRIu64
-                " snapshots installed, %.0f virtual seconds\n",
-                runs, failed, static_cast<double>(runs) / took, sum.transactions, sum.acknowledged,
-                sum.unknown, sum.resolved, sum.reads, sum.boots, sum.halts, sum.installs,
-                static_cast<double>(sum.virtual_ms) / 1000.0);
+    return;
   }
-  return failed == 0 ? 0 : 1;
+  std::printf(
+      "%" PRIu64 " seeds, %" PRIu64 " failed, %.1f seeds/s; %" PRIu64 " transactions (%" PRIu64
+      " acknowledged, %" PRIu64 " unknown, %" PRIu64 " resolved), %" PRIu64 " reads, %" PRIu64
+      " boots, %" PRIu64 " halts, %" PRIu64 " snapshots installed, %.0f virtual seconds\n",
+      all.runs(), all.failed(), rate, sum.transactions, sum.acknowledged, sum.unknown, sum.resolved,
+      sum.reads, sum.boots, sum.halts, sum.installs, static_cast<double>(sum.virtual_ms) / 1000.0);
+}
+
+}  // namespace
+
+int main(int count, char** values) {
+  const arguments asked = parse(count, values);
+  make_sqlite_deterministic();
+  if (asked.single) {
+    const simulate::report one = run_single(asked);
+    print(one, asked);
+    return one.ok() ? 0 : 1;
+  }
+  campaign all(asked);
+  all.run();
+  print_sum(all, asked);
+  return all.failed() == 0 ? 0 : 1;
 }
