@@ -246,6 +246,7 @@ class writer {
     }
     if (code == SQLITE_OK && dice_.chance(0.95)) {
       const quorlite::transaction_id before = to.db.last_transaction();
+      one.applied = here->replica().applied().index;
       const in_time limit(all_, "COMMIT");
       code = run(to.db, "COMMIT");
       if (!all_.options().wait_until_certain) {
@@ -314,6 +315,7 @@ class writer {
     transaction& one = all_.record.begin(database);
     one.grouped = true;
     choose_work(one);
+    one.applied = here->replica().applied().index;
     const quorlite::write_result told = here->replica().write(
         shared::name_of(database), [&one](sqlite3* db) { return run_statements(db, one); });
     one.id = told.id;
@@ -444,6 +446,7 @@ class reader {
       return;
     }
     seen.ended = all_.record.moment();
+    seen.applied = here->replica().applied().index;
     require(!seen.linearizable || seen.prefix >= acknowledged, "linearizable",
             servers::name_of(at_) + " read " + std::to_string(seen.prefix) + " transactions of " +
                 shared::name_of(database_) + " behind a barrier, and " +

@@ -61,6 +61,7 @@ class faults {
       cluster_.cluster().slow_disk(id, dice_.between(50, 5000));
       after(dice_.between(100, 3000), [this, id] { cluster_.cluster().slow_disk(id, 0); });
     });
+    every(rates.disk_rot, [this] { cluster_.rot(any(), dice_); });
     every(rates.at_phase, [this] { wait_for_phase(); });
     every(20, [this] { look_after_all(); });
   }

@@ -54,6 +54,7 @@ struct transaction {
   simulate::fate resolved = simulate::fate::running;  ///< what the cluster said when asked later
   std::vector<simulate::fate> told;                   ///< what single replicas said of it
   quorlite::transaction_id id;
+  quorlite::log_index applied;  ///< where it ran, before its COMMIT: its entry comes later
   bool grouped = false;
   std::uint64_t key = 0;        ///< the register that it writes its number to; 0: none
   std::uint64_t other_key = 0;  ///< the same in the attached database
@@ -70,7 +71,8 @@ struct observation {
   std::size_t database = 0;
   std::uint64_t begun = 0;
   std::uint64_t ended = 0;
-  std::uint64_t prefix = 0;  ///< transactions in the log that it saw
+  std::uint64_t prefix = 0;     ///< transactions in the log that it saw
+  quorlite::log_index applied;  ///< where it read, afterwards
   bool linearizable = false;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> registers;  ///< key, value
 };
@@ -188,6 +190,12 @@ class history {
                 "a reader saw " + std::to_string(one.prefix) + " transactions of " +
                     std::to_string(order.size()));
         check_registers(one, order);
+        if (one.prefix > 0) {
+          const transaction& last = at(order[static_cast<std::size_t>(one.prefix - 1)]);
+          require(last.applied < one.applied, "atomic and isolated",
+                  "a reader saw transaction " + std::to_string(last.number) + " at entry " +
+                      std::to_string(one.applied.value) + ", which was applied before its COMMIT");
+        }
         seen.push_back(&one);
       }
     }

@@ -31,6 +31,7 @@ struct fault_rates {
   std::uint64_t disk_full = 0;     ///< no room for a while
   std::uint64_t disk_error = 0;    ///< one call fails
   std::uint64_t disk_slow = 0;     ///< each call takes its time, for a while
+  std::uint64_t disk_rot = 0;      ///< a byte of a file changes by itself
   std::uint64_t at_phase = 0;      ///< one of these, at a phase of a flush, snapshot or restore
 };
 
@@ -111,6 +112,7 @@ struct plan {
       {"mean_ms disk_full", text(f.disk_full)},
       {"mean_ms disk_error", text(f.disk_error)},
       {"mean_ms disk_slow", text(f.disk_slow)},
+      {"mean_ms disk_rot", text(f.disk_rot)},
       {"mean_ms at_phase", text(f.at_phase)},
       {"writers", text(w.writers)},
       {"readers", text(w.readers)},
@@ -212,6 +214,10 @@ struct plan {
   work.long_readers = dice.chance(0.5) ? 0 : static_cast<std::uint32_t>(dice.between(1, 2));
   out.majority_first = dice.chance(0.5);
   out.others_down = dice.chance(0.5);
+  faults.disk_rot = rate(0.2, 500, 4000);
+  if (out.storage == storage_kind::volatile_memory) {
+    faults.disk_rot = 0;
+  }
   return out;
 }
 

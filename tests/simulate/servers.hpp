@@ -108,12 +108,30 @@ class servers final : public quorlite::testing::cluster_observer {
     at(id).was_crashed = true;
     if (how == crash_kind::storage_lost) {
       at(id).loses_storage = true;
+      at(id).rotten = false;
       at(id).durable = {};
     }
   }
   void had_disk_fault(server_id id) {
     drop_if_dead(id);
     at(id).had_disk_fault = true;
+  }
+  /// A byte of one of its files becomes another. From now on it may halt, or refuse to start; then
+  /// its operator gives it an empty folder.
+  void rot(server_id id, random& dice) {
+    drop_if_dead(id);
+    quorlite::testing::faulty_disk& disk = cluster_.disk(id);
+    const std::vector<std::string> files = disk.files();
+    if (files.empty()) {
+      return;
+    }
+    const std::string& file = files[dice.below(files.size())];
+    const std::uint64_t size = disk.content(file).size();
+    if (size != 0 &&
+        disk.damage(file, dice.below(size), static_cast<std::byte>(1U << dice.below(8)))) {
+      at(id).rotten = true;
+      at(id).durable = {};
+    }
   }
   void start(server_id id) {
     drop_if_dead(id);
@@ -127,8 +145,11 @@ class servers final : public quorlite::testing::cluster_observer {
       return;
     }
     // Only a disk that fails or is full may keep a server from starting, or another crash.
-    require(at(id).had_disk_fault || error == quorlite::errc::stopped, "opens after a crash",
+    require(may_fail(id) || error == quorlite::errc::stopped, "opens after a crash",
             name_of(id) + " does not start: " + error.message());
+    if (at(id).rotten) {
+      crash(id, crash_kind::storage_lost);
+    }
     at(id).had_disk_fault = false;
   }
   /// What the application does now and then: a look whether a flush is due. A halted replica is
@@ -138,7 +159,7 @@ class servers final : public quorlite::testing::cluster_observer {
       const quorlite::health health = here->replica().health();
       if (health.halted) {
         check_halt(id, health);
-        crash(id, crash_kind::killed);
+        crash(id, at(id).rotten ? crash_kind::storage_lost : crash_kind::killed);
         return;
       }
       static_cast<void>(here->replica().maintain());
@@ -148,6 +169,7 @@ class servers final : public quorlite::testing::cluster_observer {
   void heal_everything() {
     cluster_.heal();
     for (const server_id id : ids()) {
+      replace_if_rotten(id);
       had_disk_fault(id);  // by calls before now, which may be answered yet
       start(id);
     }
@@ -156,6 +178,7 @@ class servers final : public quorlite::testing::cluster_observer {
   void heal_only(const std::vector<server_id>& core, bool others_down) {
     cluster_.heal();
     for (const server_id id : ids()) {
+      replace_if_rotten(id);
       had_disk_fault(id);
       if (std::find(core.begin(), core.end(), id) != core.end()) {
         start(id);
@@ -224,6 +247,7 @@ class servers final : public quorlite::testing::cluster_observer {
     bool loses_storage = false;
     bool had_disk_fault = false;
     bool was_crashed = false;
+    bool rotten = false;
     log_position durable;  ///< of the process that ran last
     log_position applied;
   };
@@ -256,7 +280,7 @@ class servers final : public quorlite::testing::cluster_observer {
     }
     const std::shared_ptr<process> gone = std::exchange(one.running, nullptr);
     one.durable = gone->replica().metrics().durable;
-    if (one.loses_storage || plan_.storage == storage_kind::volatile_memory) {
+    if (one.loses_storage || one.rotten || plan_.storage == storage_kind::volatile_memory) {
       one.durable = {};
     }
     const bool was_crashed = std::exchange(one.was_crashed, false);
@@ -270,6 +294,13 @@ class servers final : public quorlite::testing::cluster_observer {
       one.had_disk_fault = false;
     }
   }
+
+  void replace_if_rotten(server_id id) {
+    if (at(id).rotten) {
+      crash(id, crash_kind::storage_lost);
+    }
+  }
+  [[nodiscard]] bool may_fail(server_id id) { return at(id).had_disk_fault || at(id).rotten; }
 
   // ---- checkers
 
@@ -311,7 +342,7 @@ class servers final : public quorlite::testing::cluster_observer {
   /// Only a disk that fails may halt a replica.
   void check_halt(server_id id, const quorlite::health& health) {
     require(
-        at(id).had_disk_fault, "typed errors",
+        may_fail(id), "typed errors",
         name_of(id) + " halted without a fault: " + health.error.message() + ", " + health.what);
     ++halts_;
   }
