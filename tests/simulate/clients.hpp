@@ -34,6 +34,20 @@ struct shared {
   [[nodiscard]] static std::string name_of(std::size_t database) {
     return "db" + std::to_string(database) + ".sqlite";
   }
+  /// Ends a transaction, and tells of it.
+  void end(transaction& one, fate how) {
+    record.end(one, how);
+    if (cluster.trace().is_read()) {
+      const char* const fates[] = {"running", "acknowledged", "refused", "unknown"};
+      cluster.trace().tell(
+          "client", "transaction ends",
+          {{"transaction", one.number},
+           {"database", name_of(one.database)},
+           {"fate", fates[static_cast<int>(how)]},
+           {"id", std::to_string(one.id.term.value) + "." + std::to_string(one.id.sequence)},
+           {"in_group", one.grouped}});
+    }
+  }
   void sleep(std::uint64_t span) { cluster.world().sleep(milliseconds{span}); }
 };
 
@@ -255,7 +269,7 @@ class writer {
       one.id = to.db.last_transaction();
       finish(one, code, to, one.id != before);
     } else {
-      all_.record.end(one, fate::refused);  // COMMIT was never said
+      all_.end(one, fate::refused);  // COMMIT was never said
       ++all_.refused;
       if (code != SQLITE_OK && !is_of_sql(code)) {
         check_code(code, to.db);
@@ -285,14 +299,14 @@ class writer {
   }
   void finish(transaction& one, int code, const line& to, bool was_proposed) {
     if (code == SQLITE_OK) {
-      all_.record.end(one, fate::acknowledged);
+      all_.end(one, fate::acknowledged);
       return;
     }
     check_code(code, to.db);
     const std::error_code error = to.db.last_error();
     require(static_cast<bool>(error), "typed errors",
             "a COMMIT failed with " + std::to_string(code) + " and has no error");
-    all_.record.end(one, was_proposed ? fate_of(error) : fate::refused);
+    all_.end(one, was_proposed ? fate_of(error) : fate::refused);
     ++all_.refused;
   }
   [[nodiscard]] line& line_to(server_id leader, std::size_t database) {
@@ -320,10 +334,10 @@ class writer {
         shared::name_of(database), [&one](sqlite3* db) { return run_statements(db, one); });
     one.id = told.id;
     if (told.ok()) {
-      all_.record.end(one, fate::acknowledged);
+      all_.end(one, fate::acknowledged);
       return true;
     }
-    all_.record.end(one, fate_of(told.error));
+    all_.end(one, fate_of(told.error));
     ++all_.refused;
     ask_anybody(one);
     if (one.fate == fate::unknown && dice_.chance(0.5)) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -21,49 +22,49 @@ class faults {
   void begin() {
     const fault_rates& rates = cluster_.options().faults;
     const bool volatile_storage = cluster_.options().storage == storage_kind::volatile_memory;
-    every(rates.crash,
+    every("crash", rates.crash,
           [this] { crash_one(dice_.chance(0.5) ? crash_kind::power_lost : crash_kind::killed); });
-    every(rates.power, [this] {
+    every("power", rates.power, [this] {
       for (const server_id id : cluster_.ids()) {
         cluster_.crash(id, crash_kind::power_lost);
         come_back(id);
       }
     });
-    every(rates.disk_crash, [this] {
+    every("disk_crash", rates.disk_crash, [this] {
       const server_id id = any();
       cluster_.cluster().crash_during_disk_call(id, dice_.below(40));
     });
-    every(volatile_storage ? 0 : rates.lost_storage,
+    every("lost_storage", volatile_storage ? 0 : rates.lost_storage,
           [this] { crash_one(crash_kind::storage_lost); });
-    every(rates.pause,
+    every("pause", rates.pause,
           [this] { cluster_.world().pause(any(), milliseconds{dice_.between(10, 3000)}); });
-    every(rates.partition, [this] { split(); });
-    every(rates.one_way, [this] {
+    every("partition", rates.partition, [this] { split(); });
+    every("one_way", rates.one_way, [this] {
       const server_id from = any();
       cluster_.world().network().cut(from, any());
       heal_later();
     });
-    every(rates.depose, [this] { depose(); });
-    every(rates.transfer, [this] { cluster_.world().transfer(any()); });
-    every(rates.disk_full, [this] {
+    every("depose", rates.depose, [this] { depose(); });
+    every("transfer", rates.transfer, [this] { cluster_.world().transfer(any()); });
+    every("disk_full", rates.disk_full, [this] {
       const server_id id = any();
       cluster_.cluster().fill_disk(id);
       cluster_.had_disk_fault(id);
       after(dice_.between(50, 3000), [this, id] { cluster_.cluster().heal_disk(id); });
     });
-    every(rates.disk_error, [this] {
+    every("disk_error", rates.disk_error, [this] {
       const server_id id = any();
       cluster_.cluster().fail_disk_call(id, dice_.below(30));
       cluster_.had_disk_fault(id);
     });
-    every(rates.disk_slow, [this] {
+    every("disk_slow", rates.disk_slow, [this] {
       const server_id id = any();
       cluster_.cluster().slow_disk(id, dice_.between(50, 5000));
       after(dice_.between(100, 3000), [this, id] { cluster_.cluster().slow_disk(id, 0); });
     });
-    every(rates.disk_rot, [this] { cluster_.rot(any(), dice_); });
-    every(rates.at_phase, [this] { wait_for_phase(); });
-    every(20, [this] { look_after_all(); });
+    every("disk_rot", rates.disk_rot, [this] { cluster_.rot(any(), dice_); });
+    every("at_phase", rates.at_phase, [this] { wait_for_phase(); });
+    every("", 20, [this] { look_after_all(); });
   }
   /// From now on nothing befalls them, nor does anybody restart or mend anything.
   void end() noexcept { calm_ = true; }
@@ -81,19 +82,24 @@ class faults {
     cluster_.world().after(milliseconds{span}, std::move(what));
   }
   /// At exponentially distributed times. 0: never.
-  void every(std::uint64_t mean, std::function<void()> what) {
+  /// @param name for the trace; empty: not worth a line
+  void every(std::string_view name, std::uint64_t mean, std::function<void()> what) {
     if (mean == 0) {
       return;
     }
     const double uniform = static_cast<double>(dice_.next() >> 11U) / 9007199254740992.0;
     const double drawn = -std::log(1.0 - uniform) * static_cast<double>(mean);
-    after(static_cast<std::uint64_t>(drawn) + 1, [this, mean, what = std::move(what)]() mutable {
-      if (calm_) {
-        return;
-      }
-      what();
-      every(mean, std::move(what));
-    });
+    after(static_cast<std::uint64_t>(drawn) + 1,
+          [this, name, mean, what = std::move(what)]() mutable {
+            if (calm_) {
+              return;
+            }
+            if (!name.empty()) {
+              cluster_.trace().tell("fault", std::string(name));
+            }
+            what();
+            every(name, mean, std::move(what));
+          });
   }
   [[nodiscard]] server_id any() {
     const std::vector<server_id> ids = cluster_.ids();

@@ -46,11 +46,7 @@ struct run_options {
 class one_run {
  public:
   one_run(const plan& chosen, const run_options& options)
-      : plan_(chosen), options_(options), cluster_(chosen), faults_(cluster_) {
-    if (options.trace) {
-      cluster_.world().trace([&](std::string_view line) { options_.trace(line); });
-    }
-  }
+      : plan_(chosen), options_(options), cluster_(chosen, options.trace), faults_(cluster_) {}
 
   [[nodiscard]] report operator()() {
     report out;
@@ -73,6 +69,9 @@ class one_run {
     } catch (const std::exception& found) {
       out.checker = "unexpected";
       out.what = found.what();
+    }
+    if (!out.ok()) {
+      cluster_.trace().tell("checker", out.what, {{"checker", out.checker}});
     }
     faults_.end();
     cluster_.world().finish_clients();
@@ -141,6 +140,7 @@ class one_run {
   }
 
   void work() {
+    cluster_.trace().tell("run", "clients and faults begin");
     for (std::uint64_t i = 0; i < plan_.work.writers; ++i) {
       cluster_.world().spawn([mine = std::make_shared<writer>(all_, i)] { (*mine)(); });
     }
@@ -187,6 +187,7 @@ class one_run {
   /// Faults end; whoever waits is answered, and all replicas come to the same state.
   void settle() {
     faults_.end();
+    cluster_.trace().tell("run", "everything is healed");
     cluster_.heal_everything();
     come_to_one_state(cluster_.ids(), "the cluster");
   }

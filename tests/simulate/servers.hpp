@@ -17,6 +17,7 @@
 #include "quorlite/testing/detail/raft/network.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
 #include "quorlite/testing/simulation.hpp"
+#include "trace.hpp"
 
 namespace simulate {
 
@@ -67,8 +68,11 @@ class process {
 
 class servers final : public quorlite::testing::cluster_observer {
  public:
-  explicit servers(const plan& chosen)
-      : plan_(chosen), cluster_(chosen.world, replica_options_of(chosen), {chosen.storage, this}) {
+  /// @param trace empty: nobody reads
+  explicit servers(const plan& chosen, tracer::sink trace = {})
+      : plan_(chosen),
+        cluster_(chosen.world, replica_options_of(chosen), {chosen.storage, this}),
+        trace_(world(), std::move(trace)) {
     for (const server_id id : ids()) {
       keep(id);
     }
@@ -85,6 +89,11 @@ class servers final : public quorlite::testing::cluster_observer {
   [[nodiscard]] quorlite::testing::replica_cluster& cluster() noexcept { return cluster_; }
   [[nodiscard]] std::vector<server_id> ids() const { return cluster_.servers(); }
   [[nodiscard]] const plan& options() const noexcept { return plan_; }
+  [[nodiscard]] tracer& trace() noexcept { return trace_; }
+  /// For the trace.
+  void tell(const char* of, const std::string& what, server_id id) {
+    trace_.tell(of, what, {{"server", id.value}});
+  }
 
   /// Whoever holds it keeps the process's memory; it is dead all the same once the server crashed.
   [[nodiscard]] std::shared_ptr<process> running(server_id id) {
@@ -104,6 +113,8 @@ class servers final : public quorlite::testing::cluster_observer {
   }
   /// From inside a call of the process, which must be left before anybody destroys it.
   void crash_at_phase(server_id id, crash_kind how) {
+    const char* const losses[] = {"killed", "loses its power", "loses its storage"};
+    tell("fault", losses[static_cast<int>(how)], id);
     cluster_.crash(id, how);
     at(id).was_crashed = true;
     if (how == crash_kind::storage_lost) {
@@ -129,6 +140,7 @@ class servers final : public quorlite::testing::cluster_observer {
     const std::uint64_t size = disk.content(file).size();
     if (size != 0 &&
         disk.damage(file, dice.below(size), static_cast<std::byte>(1U << dice.below(8)))) {
+      tell("fault", "a byte of " + file + " changes", id);
       at(id).rotten = true;
       at(id).durable = {};
     }
@@ -139,6 +151,7 @@ class servers final : public quorlite::testing::cluster_observer {
       return;
     }
     const std::error_code error = cluster_.start(id);
+    tell("server", error ? "does not start: " + error.message() : "starts", id);
     ++boots_;
     if (!error) {
       keep(id);
@@ -344,6 +357,7 @@ class servers final : public quorlite::testing::cluster_observer {
     require(
         may_fail(id), "typed errors",
         name_of(id) + " halted without a fault: " + health.error.message() + ", " + health.what);
+    tell("server", "has halted: " + health.error.message() + ", " + health.what, id);
     ++halts_;
   }
   /// Pages beyond the limit are those that somebody stands on, or that wait for a flush.
@@ -361,7 +375,8 @@ class servers final : public quorlite::testing::cluster_observer {
   std::uint64_t halts_ = 0;
   std::uint64_t installs_ = 0;
   std::uint64_t struck_ = 0;
-  quorlite::testing::replica_cluster cluster_;  // last: it tells this until it is gone
+  quorlite::testing::replica_cluster cluster_;  // behind the rest: it tells this until it is gone
+  tracer trace_;
 };
 
 }  // namespace simulate
