@@ -12,7 +12,7 @@
 
 namespace simulate {
 
-/// Every line has `event` (how many events there were: what --until takes), `us` (virtual
+/// Every line has `event` (how many there were: what --until takes), `us` (virtual
 /// microseconds), `of` (raft, run, fault, server, client, checker) and `what`; the others have more.
 class tracer {
  public:
