@@ -64,6 +64,12 @@ class proposer final : public vfs_host {
   // NOLINTNEXTLINE(bugprone-exception-escape): a mutex that cannot be locked ends the process
   [[nodiscard]] commit_result commit(std::span<database_write> writes) noexcept override;
   [[nodiscard]] std::string explain(std::error_code error) const override;
+  [[nodiscard]] const consensus_abilities& abilities() const noexcept override {
+    return engine_.abilities();
+  }
+  [[nodiscard]] clock_reading now() noexcept override { return engine_.now(); }
+  [[nodiscard]] std::uint64_t random() noexcept override { return engine_.random(); }
+  void sleep(milliseconds span) noexcept override;
 
   /// Proposes a command that changes no page, and waits until it is applied here.
   /// @returns failure::not_applied, failure::outcome_unknown, failure::fatal

@@ -66,6 +66,11 @@ QUORLITE_DECL void proposer::wait_for_quiet(database& target, milliseconds slice
   }
 }
 
+QUORLITE_DECL void proposer::sleep(milliseconds span) noexcept {
+  port_signal never(engine_);
+  static_cast<void>(never.wait(engine_, span));
+}
+
 // ---- a commit
 
 QUORLITE_DECL proposer::row proposer::make_row() const {

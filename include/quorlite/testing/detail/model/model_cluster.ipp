@@ -5,6 +5,7 @@
 #include "quorlite/testing/detail/model/model_cluster.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -21,6 +22,7 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/testing/detail/model/model_server.hpp"
+#include "quorlite/testing/detail/simulation/random.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
@@ -70,6 +72,10 @@ QUORLITE_DECL void model_consensus::run(background_task& task) noexcept {
   const std::lock_guard guard(cluster_.mutex_);
   cluster_.accept(server_, task);
 }
+
+QUORLITE_DECL clock_reading model_consensus::now() noexcept { return cluster_.now(server_); }
+
+QUORLITE_DECL std::uint64_t model_consensus::random() noexcept { return cluster_.random(server_); }
 
 // ---- from start to stop
 
@@ -160,12 +166,33 @@ QUORLITE_DECL bool model_cluster::wait(thread_signal& signal, milliseconds limit
     return signal.wait(limit);
   }
   for (std::uint64_t passed = 0; !signal.wait(milliseconds{0}); ++passed) {
-    if (passed >= limit.value || !step()) {  // a step is a millisecond
+    if (passed >= limit.value) {
+      return false;
+    }
+    if (!step()) {
+      passed_ms_ += limit.value - passed;  // nothing will happen any more: it is over at once
       return false;
     }
   }
   return true;
 }
+
+QUORLITE_DECL clock_reading model_cluster::now(std::size_t) {
+  constexpr std::uint64_t began_us = 1'577'836'800'000'000;  // 2020-01-01T00:00Z
+  const auto us_of = [](auto moment) {
+    const auto since = moment.time_since_epoch();
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::microseconds>(since).count());
+  };
+  if (threaded_) {
+    return {.steady_us = us_of(std::chrono::steady_clock::now()),
+            .utc_us = us_of(std::chrono::system_clock::now())};
+  }
+  const std::uint64_t passed_us = passed_ms_ * 1000;
+  return {.steady_us = passed_us, .utc_us = began_us + passed_us};
+}
+
+QUORLITE_DECL std::uint64_t model_cluster::random(std::size_t) { return mix_bits(++draws_); }
 
 // ---- what may happen to servers
 
@@ -219,7 +246,9 @@ QUORLITE_DECL void model_cluster::fail_log_write(std::size_t server) {
 
 QUORLITE_DECL bool model_cluster::step() {
   const std::lock_guard guard(mutex_);
-  return advance();
+  const bool happened = advance();
+  passed_ms_ += happened ? 1 : 0;
+  return happened;
 }
 
 QUORLITE_DECL bool model_cluster::advance() {

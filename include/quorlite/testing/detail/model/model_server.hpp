@@ -30,7 +30,9 @@ class QUORLITE_API model_consensus {
                                                  .contiguous = true,
                                                  .read_barrier = true,
                                                  .leadership_transfer = true,
-                                                 .background_work = true};
+                                                 .background_work = true,
+                                                 .now = true,
+                                                 .random = true};
   using signal_type = thread_signal;
 
   model_consensus(model_cluster& cluster, std::size_t server)
@@ -44,6 +46,8 @@ class QUORLITE_API model_consensus {
   void read_barrier(proposal_token token) noexcept;
   void transfer_leadership() noexcept;
   void run(background_task& task) noexcept;
+  [[nodiscard]] clock_reading now() noexcept;
+  [[nodiscard]] std::uint64_t random() noexcept;
 
  private:
   model_cluster& cluster_;
