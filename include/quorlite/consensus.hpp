@@ -380,8 +380,8 @@ concept random_is_declared = C::abilities.random || !requires(C & consensus) {
   consensus.random();
 };
 
-/// A consensus adapter. What the compiler cannot see (the laws P, A, L, S, W, B, T, N) is checked by
-/// testing/consensus_conformance.hpp: run it on yours.
+/// A consensus adapter. What the compiler cannot see (the laws P, A, L, S, W, B, T, N) is checked
+/// by testing/consensus_conformance.hpp: run it on yours.
 template <class C>
 concept consensus = declares_abilities<C> && runs_a_state_machine<C> && proposes<C> && waits<C> &&
     read_barrier_has_its_member<C> && leadership_transfer_has_its_member<C> &&

@@ -170,8 +170,8 @@ class local_host final : public vfs_host {
     leading_ = leading;
     term_ = term_.next();
   }
-  /// From now on it has a clock that stands, and draws `number`, then number + 1 and so on. Before a
-  /// VFS is made on it.
+  /// From now on it has a clock that stands, and draws `number`, then number + 1 and so on. Before
+  /// a VFS is made on it.
   void tell(clock_reading now, std::uint64_t number) {
     abilities_ = {.now = true, .random = true};
     now_ = now;

@@ -14,6 +14,7 @@
 #include "quorlite/testing/cluster.hpp"
 #include "support/local_host.hpp"
 #include "support/sql.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace {
 
@@ -112,6 +113,35 @@ TEST_CASE("a sleep of SQLite is a wait of the adapter, in whole milliseconds") {
   CHECK(w.host.slept_ms() == 2);
   CHECK(w.table().xSleep(&w.table(), 0) == 1);
   CHECK(w.host.slept_ms() == 2);
+}
+
+TEST_CASE("who waits for the lock of a plain file waits by the adapter's clock") {
+  quorlite::tests::temporary_directory folder;
+  told_fixture w(true);
+  const std::string plain = folder / "plain.db";
+  connection db = open_connection(w.door, "a.db", {.busy_timeout = milliseconds{40}}).value();
+  REQUIRE(run(db, "ATTACH '" + plain + "' AS plain; CREATE TABLE plain.t(x)") == SQLITE_OK);
+  sqlite3* other = nullptr;
+  REQUIRE(sqlite3_open(plain.c_str(), &other) == SQLITE_OK);
+  REQUIRE(run(other, "BEGIN EXCLUSIVE") == SQLITE_OK);
+  CHECK(run(db, "INSERT INTO plain.t VALUES(1)") == SQLITE_BUSY);
+  CHECK(w.host.slept_ms() == 40);
+  sqlite3_close(other);
+}
+
+TEST_CASE("how long COMMITs waited is counted by the adapter's clock") {
+  testing::replica_cluster cluster({.seed = 3});  // half a millisecond at least, each way
+  const server_id leader = cluster.wait_for_leader().value();
+  cluster.simulation().spawn([&] {
+    const connection db = cluster.connect(leader);
+    REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+    REQUIRE(run(db, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+  });
+  cluster.simulation().run_for(milliseconds{1000});
+  const replica_metrics counted = cluster.replica(leader).metrics();
+  CHECK(counted.proposed.transactions == 2);
+  CHECK(counted.proposed.waited_us >= 2 * 1000);
+  CHECK(counted.proposed.waited_us <= 2 * 100'000);
 }
 
 TEST_CASE("when its replica has ended, a connection is told the time by the VFS below") {

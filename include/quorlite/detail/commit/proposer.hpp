@@ -95,6 +95,7 @@ class proposer final : public vfs_host {
   [[nodiscard]] std::error_code send(term in_term, decltype(command::body) body, const row& own);
   [[nodiscard]] std::error_code propose(const row& own, std::span<database_write> writes,
                                         const std::vector<bytes>& entries);
+  void await_answer(const row& own) noexcept;
   void count(const std::vector<bytes>& entries, std::uint64_t full_page_bytes, std::size_t& sent);
   [[nodiscard]] std::error_code conclude(const row& own) const;
 
@@ -106,6 +107,7 @@ class proposer final : public vfs_host {
   writer_queue writers_;
   mutable std::mutex counters_mutex_;
   proposer_counters counters_;
+  std::atomic<std::uint64_t> waited_us_{0};
 };
 
 }  // namespace detail

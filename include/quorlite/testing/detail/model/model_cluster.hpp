@@ -4,11 +4,10 @@
 ///
 /// There is one log for all servers; a server *holds* a prefix of it. The simulation advances in
 /// steps, each the smallest thing that can happen next: an election, one entry to one server, one
-/// entry applied. No chance, and no clock but that each step takes a millisecond: the same calls give
-/// the same run. Whoever leads keeps leadership until it is moved, cut off or gone.
+/// entry applied. No chance, and no clock but that each step takes a millisecond: the same calls
+/// give the same run. Whoever leads keeps leadership until it is moved, cut off or gone.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -103,9 +102,8 @@ class QUORLITE_API model_cluster {
   bool run_a_task();
 
   [[nodiscard]] bool reachable(std::size_t server) const;
-  [[nodiscard]] std::size_t count_reachable() const;
+  [[nodiscard]] bool has_quorum() const;
   [[nodiscard]] bool leads(std::size_t server) const;
-  [[nodiscard]] std::size_t quorum() const noexcept { return servers_.size() / 2 + 1; }
 
   const bool threaded_;
   std::mutex mutex_;
@@ -115,8 +113,7 @@ class QUORLITE_API model_cluster {
   std::optional<std::size_t> leader_;
   quorlite::term term_;
   std::uint64_t commit_ = 0;
-  std::atomic<std::uint64_t> passed_ms_{0};
-  std::atomic<std::uint64_t> draws_{0};
+  model_outside outside_;
 };
 
 }  // namespace detail

@@ -170,7 +170,8 @@ QUORLITE_DECL bool model_cluster::wait(thread_signal& signal, milliseconds limit
       return false;
     }
     if (!step()) {
-      passed_ms_ += limit.value - passed;  // nothing will happen any more: it is over at once
+      outside_.passed_ms +=
+          limit.value - passed;  // nothing will happen any more: it is over at once
       return false;
     }
   }
@@ -188,11 +189,13 @@ QUORLITE_DECL clock_reading model_cluster::now(std::size_t) {
     return {.steady_us = us_of(std::chrono::steady_clock::now()),
             .utc_us = us_of(std::chrono::system_clock::now())};
   }
-  const std::uint64_t passed_us = passed_ms_ * 1000;
+  const std::uint64_t passed_us = outside_.passed_ms * 1000;
   return {.steady_us = passed_us, .utc_us = began_us + passed_us};
 }
 
-QUORLITE_DECL std::uint64_t model_cluster::random(std::size_t) { return mix_bits(++draws_); }
+QUORLITE_DECL std::uint64_t model_cluster::random(std::size_t) {
+  return mix_bits(++outside_.draws);
+}
 
 // ---- what may happen to servers
 
@@ -247,7 +250,7 @@ QUORLITE_DECL void model_cluster::fail_log_write(std::size_t server) {
 QUORLITE_DECL bool model_cluster::step() {
   const std::lock_guard guard(mutex_);
   const bool happened = advance();
-  passed_ms_ += happened ? 1 : 0;
+  outside_.passed_ms += happened ? 1 : 0;
   return happened;
 }
 
@@ -261,12 +264,13 @@ QUORLITE_DECL bool model_cluster::reachable(std::size_t server) const {
   return self.boot != nullptr && !self.isolated && !self.boot->strand.halted();
 }
 
-QUORLITE_DECL std::size_t model_cluster::count_reachable() const {
+/// True if a majority of all servers is reachable.
+QUORLITE_DECL bool model_cluster::has_quorum() const {
   std::size_t count = 0;
   for (std::size_t i = 0; i < servers_.size(); ++i) {
     count += reachable(i) ? 1U : 0U;
   }
-  return count;
+  return count > servers_.size() / 2;
 }
 
 QUORLITE_DECL bool model_cluster::leads(std::size_t server) const {
@@ -287,7 +291,7 @@ QUORLITE_DECL bool model_cluster::elect_longest(std::optional<std::size_t> but) 
       best = i;
     }
   }
-  if (!best || count_reachable() < quorum() || servers_[*best].held < commit_) {
+  if (!best || !has_quorum() || servers_[*best].held < commit_) {
     return false;
   }
   elect(*best);
@@ -373,7 +377,7 @@ QUORLITE_DECL void model_cluster::note_committed() {
     held.push_back(reachable(i) ? servers_[i].held : 0);
   }
   std::sort(held.rbegin(), held.rend());
-  commit_ = std::max(commit_, held[quorum() - 1]);
+  commit_ = std::max(commit_, held[servers_.size() / 2]);
   for (std::size_t i = 0; i < servers_.size(); ++i) {
     if (reachable(i)) {
       std::uint64_t& known = servers_[i].boot->committed;
@@ -485,7 +489,7 @@ QUORLITE_DECL bool model_cluster::settle_a_barrier() {
       continue;
     }
     model_boot& boot = *servers_[i].boot;
-    if (count_reachable() >= quorum() && boot.applied >= boot.barriers.front().target) {
+    if (has_quorum() && boot.applied >= boot.barriers.front().target) {
       const proposal_token token = boot.barriers.front().token;
       boot.barriers.erase(boot.barriers.begin());
       boot.pending.settle(token, outcome::committed);

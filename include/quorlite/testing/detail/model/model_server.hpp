@@ -3,6 +3,7 @@
 /// leaves.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -97,6 +98,13 @@ struct model_server {
 
   std::unique_ptr<model_boot> boot;   ///< null: it does not run
   std::unique_ptr<model_boot> ended;  ///< the last that was stopped, for calls that come too late
+};
+
+/// What all servers of a cluster get from outside of it. Any thread, also under the mutex of the
+/// cluster.
+struct model_outside {
+  std::atomic<std::uint64_t> passed_ms{0};
+  std::atomic<std::uint64_t> draws{0};  ///< numbers that were drawn so far
 };
 
 }  // namespace detail
