@@ -236,6 +236,8 @@ class local_host final : public vfs_host {
   [[nodiscard]] std::size_t commit_calls() const { return commit_calls_; }
   [[nodiscard]] std::size_t quiet_waits() const { return quiet_waits_; }
   [[nodiscard]] std::size_t writer_waits() const { return engine_.waits(); }
+  /// How often it was asked for the time or a number.
+  [[nodiscard]] std::uint64_t asked() const { return asked_; }
   /// How long it was slept, in milliseconds.
   [[nodiscard]] std::uint64_t slept_ms() const { return slept_ms_; }
   /// Blocks until so many transactions are pending.
@@ -338,8 +340,14 @@ class local_host final : public vfs_host {
   [[nodiscard]] const consensus_abilities& abilities() const noexcept override {
     return abilities_;
   }
-  [[nodiscard]] clock_reading now() noexcept override { return now_; }
-  [[nodiscard]] std::uint64_t random() noexcept override { return number_++; }
+  [[nodiscard]] clock_reading now() noexcept override {
+    ++asked_;
+    return now_;
+  }
+  [[nodiscard]] std::uint64_t random() noexcept override {
+    ++asked_;
+    return number_++;
+  }
   void sleep(milliseconds span) noexcept override { slept_ms_ += span.value; }
 
  private:
@@ -418,6 +426,7 @@ class local_host final : public vfs_host {
   consensus_abilities abilities_{};
   clock_reading now_{};
   std::atomic<std::uint64_t> number_{0};
+  std::atomic<std::uint64_t> asked_{0};
   std::atomic<std::uint64_t> slept_ms_{0};
   waiting_engine engine_;
   writer_queue writers_{engine_};

@@ -3,10 +3,13 @@
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "catch2_shim.hpp"
 #include "quorlite/connection.hpp"
@@ -151,6 +154,47 @@ TEST_CASE("when its replica has ended, a connection is told the time by the VFS 
   CHECK(ask(db, now_to_the_millisecond) == "1999-12-31 23:59:59.000");
   CHECK(w.drawn(3) == "***");
   CHECK(w.table().xSleep(&w.table(), 1500) == 1);
+}
+
+TEST_CASE("threads may ask for the time and for random bytes while a replica ends") {
+  plain_base base;
+  std::atomic<sqlite3_vfs*> table{nullptr};
+  std::atomic<bool> is_over{false};
+  std::atomic<std::uint64_t> answers{0};
+  std::thread asking([&] {
+    while (!is_over) {
+      if (sqlite3_vfs* const known = table) {  // it is never freed
+        sqlite3_int64 now = 0;
+        char bytes[8];
+        known->xCurrentTimeInt64(known, &now);
+        known->xRandomness(known, sizeof bytes, bytes);
+        ++answers;
+      }
+    }
+  });
+  for (int round = 0; round < 20; ++round) {
+    auto host = std::make_unique<local_host>();
+    host->tell({.steady_us = 5, .utc_us = 1'600'000'000'123'456}, 7);
+    auto door = std::make_unique<vfs>(*host, vfs_options{.name = "vfs-told", .base = &base.table});
+    table = sqlite3_vfs_find("vfs-told");
+    for (const std::uint64_t before = answers; answers < before + 3;) {
+      std::this_thread::yield();
+    }
+    door->close();
+    if (round % 2 == 0) {
+      door.reset();
+    }
+    const std::uint64_t asked = host->asked();
+    for (const std::uint64_t before = answers; answers < before + 3;) {
+      std::this_thread::yield();
+    }
+    CHECK(asked > 0);
+    CHECK(host->asked() == asked);
+    door.reset();
+    host.reset();
+  }
+  is_over = true;
+  asking.join();
 }
 
 TEST_CASE("the name of a VFS that ended is used again by one whose adapter has no clock") {
