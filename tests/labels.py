@@ -33,7 +33,7 @@ LAW = re.compile(
     re.MULTILINE,
 )
 SECTION = re.compile(r'TEST_CASE\(\s*"(\d(?:\.\d)?)[: ]')
-LAWS = "PALSWBTD"
+LAWS = "PALSWBTND"
 
 # What looks like one and is none.
 NO_LABELS = {

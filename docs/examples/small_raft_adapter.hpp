@@ -3,11 +3,13 @@
 /// written from docs/how-to/consensus_adapter.md.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <random>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -27,7 +29,9 @@ class small_raft_adapter final : private small_raft::user {
   static constexpr ql::consensus_abilities abilities{.entry_terms = true,
                                                      .contiguous = true,
                                                      .leadership_transfer = true,
-                                                     .background_work = true};
+                                                     .background_work = true,
+                                                     .now = true,
+                                                     .random = true};
   using signal_type = ql::thread_signal;
 
   /// @param net, disk outlive it
@@ -83,6 +87,24 @@ class small_raft_adapter final : private small_raft::user {
   bool wait(signal_type& signal, ql::milliseconds limit) noexcept { return signal.wait(limit); }
   void transfer_leadership() noexcept { engine_.hand_over(); }
   void run(ql::background_task& task) noexcept { worker_.put(task); }
+
+  // [time]
+  /// Two clocks: one that nobody sets, which thread_signal waits by too, and the time of day.
+  [[nodiscard]] ql::clock_reading now() noexcept {
+    const auto us_of = [](auto moment) {
+      const auto since = std::chrono::floor<std::chrono::microseconds>(moment.time_since_epoch());
+      return static_cast<std::uint64_t>(since.count());
+    };
+    return {.steady_us = us_of(std::chrono::steady_clock::now()),
+            .utc_us = us_of(std::chrono::system_clock::now())};
+  }
+
+  /// From the system: a generator of one's own would draw again what it drew before a restart.
+  [[nodiscard]] std::uint64_t random() noexcept {
+    std::random_device system;
+    return std::uint64_t{system()} << 32U | system();
+  }
+  // [/time]
 
   // [compact]
   /// Flush, then cut. Blocks on the storage; not from a callback of the engine.

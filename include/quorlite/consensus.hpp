@@ -59,6 +59,17 @@ struct milliseconds : detail::strong_integer<milliseconds> {
                                                             Duration::period::den)) {}
 };
 
+/// What an adapter's clock shows: two readings for two purposes, never to be mixed.
+struct clock_reading {
+  /// For spans: microseconds since a moment of the adapter's choice. Never goes back as long as the
+  /// process lives, whatever is done to the time of day; it is what `wait` counts. Readings of two
+  /// servers, or from before and after a restart, say nothing about each other
+  std::uint64_t steady_us = 0;
+  /// For people and SQL: microseconds since 1970-01-01T00:00Z, leap seconds not counted. May be
+  /// wrong, and may jump either way
+  std::uint64_t utc_us = 0;
+};
+
 /// One committed entry, handed to `state_machine::apply`.
 struct log_entry {
   log_position at;   ///< term 0 where abilities.entry_terms is false
@@ -212,6 +223,9 @@ struct consensus_abilities {
   bool leadership_transfer = false;  ///< hand over to anyone fit
   /// Runs the library's flushes; else the application calls maintain()
   bool background_work = false;
+  /// A clock for the library, and for SQL; else SQL asks the VFS below, and the library none
+  bool now = false;
+  bool random = false;  ///< random numbers for the library; else the VFS below is asked
 };
 
 /// Has `abilities`, as a constant.
@@ -292,6 +306,23 @@ concept works_in_the_background = requires(C& consensus, background_task& task) 
   noexcept->std::same_as<void>;
 };
 
+/// What the clock shows. Any thread, also from the strand; at any time from the construction on,
+/// before start() and after stop() too. Waits for nobody and calls nobody back, SQLite neither.
+template <class C>
+concept tells_the_time = requires(C& consensus) {
+  { consensus.now() }
+  noexcept->std::same_as<clock_reading>;
+};
+
+/// 64 bits that nobody can foretell: no two draws are alike, of one server or of two, before or
+/// after a restart. In a simulation a function of its seed, of the server and of how often it was
+/// started. Threads and times as for now().
+template <class C>
+concept draws_random_numbers = requires(C& consensus) {
+  { consensus.random() }
+  noexcept->std::same_as<std::uint64_t>;
+};
+
 /// Optional, and no ability: why the engine gave up, if it did; health() shows it. Any thread, also
 /// after stop().
 template <class C>
@@ -313,6 +344,12 @@ concept leadership_transfer_has_its_member =
 template <class C>
 concept background_work_has_its_member =
     !C::abilities.background_work || works_in_the_background<C>;
+/// True if the ability is not declared, or the member is there.
+template <class C>
+concept now_has_its_member = !C::abilities.now || tells_the_time<C>;
+/// True if the ability is not declared, or the member is there.
+template <class C>
+concept random_has_its_member = !C::abilities.random || draws_random_numbers<C>;
 
 /// A member named read_barrier that no ability declares would never be called.
 template <class C>
@@ -332,14 +369,25 @@ concept background_work_is_declared =
     C::abilities.background_work || !requires(C & consensus, background_task& task) {
   consensus.run(task);
 };
+/// The same for now.
+template <class C>
+concept now_is_declared = C::abilities.now || !requires(C & consensus) {
+  consensus.now();
+};
+/// The same for random.
+template <class C>
+concept random_is_declared = C::abilities.random || !requires(C & consensus) {
+  consensus.random();
+};
 
-/// A consensus adapter. What the compiler cannot see (the laws P, A, L, S, W, B) is checked by
-/// testing/consensus_conformance.hpp: run it on yours.
+/// A consensus adapter. What the compiler cannot see (the laws P, A, L, S, W, B, T, N) is checked
+/// by testing/consensus_conformance.hpp: run it on yours.
 template <class C>
 concept consensus = declares_abilities<C> && runs_a_state_machine<C> && proposes<C> && waits<C> &&
     read_barrier_has_its_member<C> && leadership_transfer_has_its_member<C> &&
-    background_work_has_its_member<C> && read_barrier_is_declared<C> &&
-    leadership_transfer_is_declared<C> && background_work_is_declared<C>;
+    background_work_has_its_member<C> && now_has_its_member<C> && random_has_its_member<C> &&
+    read_barrier_is_declared<C> && leadership_transfer_is_declared<C> &&
+    background_work_is_declared<C> && now_is_declared<C> && random_is_declared<C>;
 
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -76,7 +76,8 @@ struct replica_options {
   /// Under which SQLite knows the VFS (`vfs=` in URIs), unique in the process. Empty: "quorlite-1"
   /// or the next number that is free.
   std::string vfs_name{};
-  /// The VFS for plain and temporary files, for time and random numbers; nullptr: the default one.
+  /// The VFS for plain and temporary files, and for time and random numbers where the adapter has
+  /// no `now` or `random`; nullptr: the default one.
   sqlite3_vfs* base_vfs = nullptr;
 
   // ---- write()

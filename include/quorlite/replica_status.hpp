@@ -56,6 +56,9 @@ struct proposer_counters {
   std::uint64_t entries = 0;          ///< that they were cut into
   std::uint64_t entry_bytes = 0;      ///< of these entries
   std::uint64_t full_page_bytes = 0;  ///< what the pages of these entries are in full
+  /// That COMMITs waited for their answers, microseconds, all of them together; 0: the adapter has
+  /// no clock
+  std::uint64_t waited_us = 0;
 };
 
 /// Counted since the start.

@@ -14,6 +14,8 @@ using namespace quorlite::detail;  // NOLINT: tests of this library only
 
 static_assert(consensus<consensus_archetype>);
 static_assert(consensus<able_consensus_archetype>);
+static_assert(consensus<clock_archetype>);
+static_assert(consensus<random_archetype>);
 static_assert(raisable_signal<thread_signal>);
 
 namespace near_consensus {
@@ -34,6 +36,8 @@ struct own_abilities {
   bool read_barrier = false;
   bool leadership_transfer = false;
   bool background_work = false;
+  bool now = false;
+  bool random = false;
 };
 struct other_abilities : consensus_archetype {
   static constexpr own_abilities abilities{};
@@ -124,6 +128,18 @@ struct transfer_is_missing : consensus_archetype {
 struct work_is_missing : consensus_archetype {
   static constexpr consensus_abilities abilities{.background_work = true};
 };
+struct now_is_missing : consensus_archetype {
+  static constexpr consensus_abilities abilities{.now = true};
+};
+struct random_is_missing : consensus_archetype {
+  static constexpr consensus_abilities abilities{.random = true};
+};
+struct now_is_undeclared : consensus_archetype {
+  clock_reading now() noexcept;
+};
+struct random_is_undeclared : consensus_archetype {
+  std::uint64_t random() noexcept;
+};
 struct barrier_may_throw : able_consensus_archetype {
   void read_barrier(proposal_token token);
 };
@@ -141,6 +157,19 @@ struct run_may_throw : able_consensus_archetype {
 };
 struct run_takes_const : able_consensus_archetype {
   void run(background_task&& task) noexcept;
+};
+struct now_may_throw : able_consensus_archetype {
+  clock_reading now();
+};
+struct now_is_a_number : able_consensus_archetype {
+  std::uint64_t now() noexcept;
+};
+struct random_may_throw : able_consensus_archetype {
+  std::uint64_t random();
+};
+// What rand() and std::random_device give: half the bits.
+struct random_is_short : able_consensus_archetype {
+  std::uint32_t random() noexcept;
 };
 
 }  // namespace near_consensus
@@ -174,12 +203,20 @@ static_assert(!consensus<near_consensus::raise_says_bool>);
 static_assert(!consensus<near_consensus::barrier_is_missing>);
 static_assert(!consensus<near_consensus::transfer_is_missing>);
 static_assert(!consensus<near_consensus::work_is_missing>);
+static_assert(!consensus<near_consensus::now_is_missing>);
+static_assert(!consensus<near_consensus::random_is_missing>);
+static_assert(!consensus<near_consensus::now_is_undeclared>);
+static_assert(!consensus<near_consensus::random_is_undeclared>);
 static_assert(!consensus<near_consensus::barrier_may_throw>);
 static_assert(!consensus<near_consensus::barrier_answers>);
 static_assert(!consensus<near_consensus::transfer_may_throw>);
 static_assert(!consensus<near_consensus::transfer_answers>);
 static_assert(!consensus<near_consensus::run_may_throw>);
 static_assert(!consensus<near_consensus::run_takes_const>);
+static_assert(!consensus<near_consensus::now_may_throw>);
+static_assert(!consensus<near_consensus::now_is_a_number>);
+static_assert(!consensus<near_consensus::random_may_throw>);
+static_assert(!consensus<near_consensus::random_is_short>);
 static_assert(!consensus<int>);
 
 // ---- storage

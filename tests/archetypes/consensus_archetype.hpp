@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <system_error>
 
 #include "quorlite/consensus.hpp"
@@ -51,7 +52,9 @@ class able_consensus_archetype {
                                                  .contiguous = true,
                                                  .read_barrier = true,
                                                  .leadership_transfer = true,
-                                                 .background_work = true};
+                                                 .background_work = true,
+                                                 .now = true,
+                                                 .random = true};
   using signal_type = signal_archetype;
 
   able_consensus_archetype() = delete;
@@ -69,6 +72,20 @@ class able_consensus_archetype {
   void read_barrier(proposal_token token) noexcept;
   void transfer_leadership() noexcept;
   void run(background_task& task) noexcept;
+  clock_reading now() noexcept;
+  std::uint64_t random() noexcept;
+};
+
+// A clock without random numbers, and the reverse.
+class clock_archetype : public consensus_archetype {
+ public:
+  static constexpr consensus_abilities abilities{.now = true};
+  clock_reading now() noexcept;
+};
+class random_archetype : public consensus_archetype {
+ public:
+  static constexpr consensus_abilities abilities{.random = true};
+  std::uint64_t random() noexcept;
 };
 
 }  // namespace quorlite::tests

@@ -11,6 +11,8 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 template class consensus_port_of<tests::consensus_archetype>;
 template class consensus_port_of<tests::able_consensus_archetype>;
+template class consensus_port_of<tests::clock_archetype>;
+template class consensus_port_of<tests::random_archetype>;
 template class storage_port_of<tests::storage_archetype>;
 template class storage_port_of<tests::hashing_storage_archetype>;
 }  // namespace detail
@@ -18,6 +20,10 @@ template class storage_port_of<tests::hashing_storage_archetype>;
 template class fsm<tests::consensus_archetype, tests::storage_archetype>;
 template class fsm<tests::able_consensus_archetype, tests::hashing_storage_archetype>;
 template result<replica> replica::start(tests::consensus_archetype&, tests::storage_archetype&,
+                                        const replica_options&);
+template result<replica> replica::start(tests::clock_archetype&, tests::storage_archetype&,
+                                        const replica_options&);
+template result<replica> replica::start(tests::random_archetype&, tests::storage_archetype&,
                                         const replica_options&);
 template result<replica> replica::start(tests::able_consensus_archetype&,
                                         tests::hashing_storage_archetype&, const replica_options&);

@@ -146,6 +146,8 @@ class tapped_raft {
   void read_barrier(proposal_token token) noexcept { raft_.read_barrier(token); }
   void transfer_leadership() noexcept { raft_.transfer_leadership(); }
   void run(background_task& task) noexcept { raft_.run(task); }
+  [[nodiscard]] clock_reading now() noexcept { return raft_.now(); }
+  [[nodiscard]] std::uint64_t random() noexcept { return raft_.random(); }
 
  private:
   quorlite::testing::test_raft raft_;

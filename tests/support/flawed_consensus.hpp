@@ -18,6 +18,7 @@
 #include "quorlite/testing/consensus_conformance.hpp"
 #include "quorlite/testing/detail/model/model_cluster.hpp"
 #include "quorlite/testing/detail/model/model_harness.hpp"
+#include "quorlite/testing/detail/simulation/random.hpp"
 
 namespace quorlite::tests {
 
@@ -56,6 +57,16 @@ enum class consensus_flaw {
   runs_tasks_twice,
   commits_when_cut,  // a leader without a quorum says committed
   repeats_gain,
+  clock_goes_back,     // every second reading is older
+  clock_stands,        // what waits count is another clock
+  clock_counts_ms,     // of both clocks the unit is wrong
+  utc_from_the_start,  // instead of from 1970
+  draws_32_bits,
+  draws_twice,         // each number comes twice
+  draws_alike,         // on all servers
+  draws_anew,          // the same again after a restart
+  draws_from_outside,  // a simulation that is no function of its seed
+  clock_from_outside,  // the same
 };
 
 class flawed_cluster final : public model_cluster {
@@ -68,6 +79,9 @@ class flawed_cluster final : public model_cluster {
   void start(std::size_t server, state_machine& machine) override {
     model_cluster::start(server, machine);
     model_boot& boot = *servers_[server].boot;
+    if (flaw_ == consensus_flaw::draws_anew) {
+      draws_of_[server] = 0;
+    }
     if (flaw_ == consensus_flaw::replays_with_hole && boot.applied > 0) {
       ++boot.applied;
     }
@@ -137,6 +151,41 @@ class flawed_cluster final : public model_cluster {
       case consensus_flaw::waits_for_nothing: return true;
       default: return model_cluster::wait(signal, limit);
     }
+  }
+
+  clock_reading now(std::size_t server) override {
+    clock_reading shown = model_cluster::now(server);
+    switch (flaw_) {
+      case consensus_flaw::clock_goes_back:
+        shown.steady_us += 1'000'000 + (++readings_ % 2) * 5000;
+        break;
+      case consensus_flaw::clock_stands: shown.steady_us = 7; break;
+      case consensus_flaw::clock_counts_ms:
+        shown = {.steady_us = shown.steady_us / 1000, .utc_us = shown.utc_us / 1000};
+        break;
+      case consensus_flaw::utc_from_the_start: shown.utc_us = shown.steady_us; break;
+      case consensus_flaw::clock_from_outside: shown.utc_us += outside()++; break;
+      default: break;
+    }
+    return shown;
+  }
+
+  std::uint64_t random(std::size_t server) override {
+    const auto own_number = [&] { return mix_bits(++draws_of_[server]); };
+    switch (flaw_) {
+      case consensus_flaw::draws_32_bits: return model_cluster::random(server) >> 32U;
+      case consensus_flaw::draws_twice: return mix_bits(readings_++ / 2);
+      case consensus_flaw::draws_alike: return own_number();
+      case consensus_flaw::draws_anew: return own_number() ^ server;
+      case consensus_flaw::draws_from_outside: return mix_bits(outside()++);
+      default: return model_cluster::random(server);
+    }
+  }
+
+  // What lies outside of every simulation.
+  static std::uint64_t& outside() {
+    static std::uint64_t count = 0;
+    return count;
   }
 
   void end(model_boot& boot) override {
@@ -280,6 +329,8 @@ class flawed_cluster final : public model_cluster {
   const consensus_flaw flaw_;
   std::map<std::uint64_t, bytes_view> spans_;  // by token
   std::set<std::size_t> gave_up_;
+  std::map<std::size_t, std::uint64_t> draws_of_;  // by server
+  std::uint64_t readings_ = 0;
 };
 
 using flawed_harness = model_harness<flawed_cluster>;

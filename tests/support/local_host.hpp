@@ -48,6 +48,8 @@ class waiting_engine final : public consensus_port {
   void read_barrier(proposal_token) noexcept override {}
   void transfer_leadership() noexcept override {}
   void run(background_task&) noexcept override {}
+  [[nodiscard]] clock_reading now() noexcept override { return {}; }
+  [[nodiscard]] std::uint64_t random() noexcept override { return 0; }
 
   /// How often somebody waited.
   [[nodiscard]] std::size_t waits() const { return waits_; }
@@ -168,6 +170,13 @@ class local_host final : public vfs_host {
     leading_ = leading;
     term_ = term_.next();
   }
+  /// From now on it has a clock that stands, and draws `number`, then number + 1 and so on. Before
+  /// a VFS is made on it.
+  void tell(clock_reading now, std::uint64_t number) {
+    abilities_ = {.now = true, .random = true};
+    now_ = now;
+    number_ = number;
+  }
   /// Called inside every commit(), before anything is decided and without a lock.
   void during_commit(std::function<void()> what) { during_commit_ = std::move(what); }
   /// The oldest pending transaction is committed.
@@ -227,6 +236,10 @@ class local_host final : public vfs_host {
   [[nodiscard]] std::size_t commit_calls() const { return commit_calls_; }
   [[nodiscard]] std::size_t quiet_waits() const { return quiet_waits_; }
   [[nodiscard]] std::size_t writer_waits() const { return engine_.waits(); }
+  /// How often it was asked for the time or a number.
+  [[nodiscard]] std::uint64_t asked() const { return asked_; }
+  /// How long it was slept, in milliseconds.
+  [[nodiscard]] std::uint64_t slept_ms() const { return slept_ms_; }
   /// Blocks until so many transactions are pending.
   void await_pending(std::size_t count) {
     std::unique_lock lock(mutex_);
@@ -324,6 +337,19 @@ class local_host final : public vfs_host {
                                      : error.message();
   }
 
+  [[nodiscard]] const consensus_abilities& abilities() const noexcept override {
+    return abilities_;
+  }
+  [[nodiscard]] clock_reading now() noexcept override {
+    ++asked_;
+    return now_;
+  }
+  [[nodiscard]] std::uint64_t random() noexcept override {
+    ++asked_;
+    return number_++;
+  }
+  void sleep(milliseconds span) noexcept override { slept_ms_ += span.value; }
+
  private:
   struct in_flight {
     recorded_entry entry;
@@ -397,6 +423,11 @@ class local_host final : public vfs_host {
   bool leading_ = true;
   std::atomic<std::size_t> commit_calls_{0};
   std::atomic<std::size_t> quiet_waits_{0};
+  consensus_abilities abilities_{};
+  clock_reading now_{};
+  std::atomic<std::uint64_t> number_{0};
+  std::atomic<std::uint64_t> asked_{0};
+  std::atomic<std::uint64_t> slept_ms_{0};
   waiting_engine engine_;
   writer_queue writers_{engine_};
 };

@@ -34,8 +34,12 @@ inline testing::simulation_options harness_options(std::size_t servers, std::uin
 class test_raft_harness {
  public:
   using adapter_type = testing::test_raft;
-  static constexpr testing::harness_faults faults{
-      .partition = true, .crash = true, .restart = true, .compact = true, .clients = true};
+  static constexpr testing::harness_faults faults{.partition = true,
+                                                  .crash = true,
+                                                  .restart = true,
+                                                  .compact = true,
+                                                  .clients = true,
+                                                  .repeatable = true};
 
   explicit test_raft_harness(const testing::simulation_options& options)
       : simulation_(options), adapters_(options.replicas) {

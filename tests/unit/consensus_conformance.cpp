@@ -39,10 +39,10 @@ TEST_CASE("the model keeps every law", "[consensus]") {
       [](std::size_t servers) { return std::make_unique<model_harness<>>(servers); }, report);
   INFO(report.text());
   CHECK(report.clean());
-  for (const char* law :
-       {"P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P11", "P12", "A1", "A2",
-        "A3", "A4", "A5", "A6", "A7", "L1", "L2", "L3", "L4", "L5",  "L6",  "S1", "S2",
-        "S3", "S4", "S5", "S6", "S7", "W1", "W2", "W3", "W4", "B1",  "B2",  "T1"}) {
+  for (const char* law : {"P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P11", "P12", "A1",
+                          "A2", "A3", "A4", "A5", "A6", "A7", "L1", "L2", "L3", "L4",  "L5",  "L6",
+                          "S1", "S2", "S3", "S4", "S5", "S6", "S7", "W1", "W2", "W3",  "W4",  "B1",
+                          "B2", "T1", "N1", "N2", "N3", "N4", "N5", "N6", "N7"}) {
     INFO(law);
     CHECK(report.passed(law));
   }
@@ -56,8 +56,11 @@ TEST_CASE("the model with threads keeps every law", "[consensus][threads]") {
       report);
   INFO(report.text());
   CHECK(report.clean());
-  CHECK(report.passed("P10"));
-  CHECK(report.passed("W3"));
+  for (const char* law : {"P10", "W3", "N1", "N2", "N3", "N4", "N5", "N6"}) {
+    INFO(law);
+    CHECK(report.passed(law));
+  }
+  CHECK(report.skipped("N7"));
 }
 
 TEST_CASE("the model refuses what comes after its stop, and starts again", "[consensus]") {
@@ -106,7 +109,8 @@ TEST_CASE("what a harness cannot do is skipped by name", "[consensus]") {
       [](std::size_t servers) { return std::make_unique<poor_harness>(servers); }, report);
   INFO(report.text());
   CHECK(report.clean());
-  for (const char* law : {"P10", "P12", "A5", "S1", "S2", "S3", "S5", "S6", "S7", "B2"}) {
+  for (const char* law :
+       {"P10", "P12", "A5", "S1", "S2", "S3", "S5", "S6", "S7", "B2", "N6", "N7"}) {
     INFO(law);
     CHECK(report.skipped(law));
     CHECK(report.text().find(std::string(law) + " skipped: ") != std::string::npos);
@@ -136,7 +140,12 @@ TEST_CASE("the consensus suite catches every flaw in its law", "[consensus]") {
       {consensus_flaw::waits_badly, "W1"},         {consensus_flaw::waits_for_nothing, "W2"},
       {consensus_flaw::waits_badly, "W3"},         {consensus_flaw::waits_badly, "W4"},
       {consensus_flaw::barrier_lies, "B1"},        {consensus_flaw::barrier_lies, "B2"},
-      {consensus_flaw::runs_tasks_twice, "T1"},
+      {consensus_flaw::runs_tasks_twice, "T1"},    {consensus_flaw::clock_goes_back, "N1"},
+      {consensus_flaw::clock_stands, "N2"},        {consensus_flaw::clock_counts_ms, "N2"},
+      {consensus_flaw::clock_counts_ms, "N3"},     {consensus_flaw::utc_from_the_start, "N3"},
+      {consensus_flaw::draws_32_bits, "N4"},       {consensus_flaw::draws_twice, "N4"},
+      {consensus_flaw::draws_alike, "N5"},         {consensus_flaw::draws_anew, "N6"},
+      {consensus_flaw::draws_from_outside, "N7"},  {consensus_flaw::clock_from_outside, "N7"},
   };
   const conformance_report without = examine(consensus_flaw::none);
   INFO(without.text());

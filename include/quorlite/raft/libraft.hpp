@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <system_error>
@@ -37,12 +38,14 @@ struct libraft_request;
 /// from inside a call into the machine.
 class QUORLITE_API libraft {
  public:
-  /// All five.
+  /// All of them.
   static constexpr consensus_abilities abilities{.entry_terms = true,
                                                  .contiguous = true,
                                                  .read_barrier = true,
                                                  .leadership_transfer = true,
-                                                 .background_work = true};
+                                                 .background_work = true,
+                                                 .now = true,
+                                                 .random = true};
   /// A follower cannot ask libraft where the leader's log ends: read_barrier() there is refused.
   static constexpr bool supports_follower_read_barrier = false;
   /// Clients are threads: each blocks in wait().
@@ -90,6 +93,13 @@ class QUORLITE_API libraft {
 
   /// On libuv's thread pool, which the log uses too: one at a time.
   void run(background_task& task) noexcept;
+
+  /// The clocks of the computer: CLOCK_MONOTONIC, which the time of a suspended computer does not
+  /// move, and CLOCK_REALTIME.
+  [[nodiscard]] clock_reading now() noexcept;
+  /// From the kernel (getentropy), which waits only until it has been seeded after the computer's
+  /// start. A kernel that refuses ends the process: a number that came twice could harm a cluster.
+  [[nodiscard]] std::uint64_t random() noexcept;
 
   /// Asks for a snapshot soon, and for a log that keeps almost nothing before it. On a follower it
   /// is taken at the next entry.

@@ -6,11 +6,14 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
+#include <ctime>
 #include <memory>
 #include <new>
 #include <string>
@@ -118,6 +121,24 @@ QUORLITE_DECL void libraft::run(background_task& task) noexcept {
   if (!taken) {
     task.run();
   }
+}
+
+QUORLITE_DECL clock_reading libraft::now() noexcept {
+  const auto read = [](clockid_t which) noexcept {
+    timespec told{};
+    ::clock_gettime(which, &told);
+    return told.tv_sec < 0 ? std::uint64_t{0}
+                           : static_cast<std::uint64_t>(told.tv_sec) * 1'000'000 +
+                                 static_cast<std::uint64_t>(told.tv_nsec) / 1000;
+  };
+  return {.steady_us = read(CLOCK_MONOTONIC), .utc_us = read(CLOCK_REALTIME)};
+}
+
+QUORLITE_DECL std::uint64_t libraft::random() noexcept {
+  std::uint64_t drawn = 0;
+  const int failure = ::getentropy(&drawn, sizeof drawn);
+  QUORLITE_ASSERT(failure == 0);
+  return drawn;
 }
 
 QUORLITE_DECL void libraft::compact() noexcept {

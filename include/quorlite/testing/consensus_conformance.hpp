@@ -23,6 +23,7 @@
 #include "quorlite/testing/detail/laws/consensus_laws_apply.hpp"
 #include "quorlite/testing/detail/laws/consensus_laws_propose.hpp"
 #include "quorlite/testing/detail/laws/consensus_laws_snapshot.hpp"
+#include "quorlite/testing/detail/laws/consensus_laws_time.hpp"
 #include "quorlite/testing/detail/laws/consensus_laws_wait.hpp"
 #include "quorlite/testing/detail/laws/threaded_harness.hpp"
 
@@ -53,6 +54,7 @@ void run_consensus_conformance(Make&& make, conformance_report& report) {
   detail::run_apply_laws<harness_type>(make, report);
   detail::run_snapshot_laws<harness_type>(make, report);
   detail::run_wait_laws<harness_type>(make, report);
+  detail::run_time_laws<harness_type>(make, report);
 }
 
 }  // namespace QUORLITE_ABI

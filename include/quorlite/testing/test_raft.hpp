@@ -260,17 +260,19 @@ bool simulation::run_until(Predicate&& holds, milliseconds limit) {
 /// leave.
 class QUORLITE_API test_raft {
  public:
-  /// All five.
+  /// All of them.
   static constexpr consensus_abilities abilities{.entry_terms = true,
                                                  .contiguous = true,
                                                  .read_barrier = true,
                                                  .leadership_transfer = true,
-                                                 .background_work = true};
+                                                 .background_work = true,
+                                                 .now = true,
+                                                 .random = true};
   /// Lets other clients run while one waits.
   using signal_type = detail::client_signal;
 
   /// @param cluster outlives this
-  test_raft(simulation& cluster, server_id self) noexcept : simulation_(cluster), self_(self) {}
+  test_raft(simulation& cluster, server_id self) noexcept;
   test_raft(const test_raft&) = delete;
   test_raft& operator=(const test_raft&) = delete;
   /// Still started: the server crashes.
@@ -300,6 +302,12 @@ class QUORLITE_API test_raft {
   /// The task runs as an event. After a crash it never runs, as in a process that is gone.
   void run(background_task& task) noexcept;
 
+  /// The simulation's time, the same on all servers; it began on 2020-01-01 UTC.
+  [[nodiscard]] clock_reading now() noexcept;
+  /// A function of the seed, of the server, and of how many adapters it had before; nothing else in
+  /// the simulation draws from there.
+  [[nodiscard]] std::uint64_t random() noexcept { return numbers_.next(); }
+
   /// Its server.
   [[nodiscard]] server_id self() const noexcept { return self_; }
 
@@ -308,6 +316,7 @@ class QUORLITE_API test_raft {
 
   simulation& simulation_;
   const server_id self_;
+  detail::random numbers_;
   std::uint64_t boot_ = 0;
   state_machine* machine_ = nullptr;
 };

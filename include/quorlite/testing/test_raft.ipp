@@ -12,6 +12,9 @@
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
 
+QUORLITE_DECL test_raft::test_raft(simulation& cluster, server_id self) noexcept
+    : simulation_(cluster), self_(self), numbers_(cluster.state_->numbers_for_adapter(self)) {}
+
 QUORLITE_DECL test_raft::~test_raft() {
   if (is_alive()) {
     simulation_.crash(self_);
@@ -72,6 +75,12 @@ QUORLITE_DECL void test_raft::run(background_task& task) noexcept {
   if (is_alive()) {
     simulation_.state_->run_in_background(self_, task);
   }
+}
+
+QUORLITE_DECL clock_reading test_raft::now() noexcept {
+  constexpr std::uint64_t began_us = 1'577'836'800'000'000;  // 2020-01-01T00:00Z
+  const std::uint64_t passed_us = simulation_.now_us();
+  return {.steady_us = passed_us, .utc_us = began_us + passed_us};
 }
 
 QUORLITE_DECL bool test_raft::is_alive() const noexcept {

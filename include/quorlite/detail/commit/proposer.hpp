@@ -64,6 +64,12 @@ class proposer final : public vfs_host {
   // NOLINTNEXTLINE(bugprone-exception-escape): a mutex that cannot be locked ends the process
   [[nodiscard]] commit_result commit(std::span<database_write> writes) noexcept override;
   [[nodiscard]] std::string explain(std::error_code error) const override;
+  [[nodiscard]] const consensus_abilities& abilities() const noexcept override {
+    return engine_.abilities();
+  }
+  [[nodiscard]] clock_reading now() noexcept override { return engine_.now(); }
+  [[nodiscard]] std::uint64_t random() noexcept override { return engine_.random(); }
+  void sleep(milliseconds span) noexcept override;
 
   /// Proposes a command that changes no page, and waits until it is applied here.
   /// @returns failure::not_applied, failure::outcome_unknown, failure::fatal
@@ -89,6 +95,7 @@ class proposer final : public vfs_host {
   [[nodiscard]] std::error_code send(term in_term, decltype(command::body) body, const row& own);
   [[nodiscard]] std::error_code propose(const row& own, std::span<database_write> writes,
                                         const std::vector<bytes>& entries);
+  void await_answer(const row& own) noexcept;
   void count(const std::vector<bytes>& entries, std::uint64_t full_page_bytes, std::size_t& sent);
   [[nodiscard]] std::error_code conclude(const row& own) const;
 
@@ -100,6 +107,7 @@ class proposer final : public vfs_host {
   writer_queue writers_;
   mutable std::mutex counters_mutex_;
   proposer_counters counters_;
+  std::atomic<std::uint64_t> waited_us_{0};
 };
 
 }  // namespace detail

@@ -66,6 +66,11 @@ QUORLITE_DECL void proposer::wait_for_quiet(database& target, milliseconds slice
   }
 }
 
+QUORLITE_DECL void proposer::sleep(milliseconds span) noexcept {
+  port_signal never(engine_);
+  static_cast<void>(never.wait(engine_, span));
+}
+
 // ---- a commit
 
 QUORLITE_DECL proposer::row proposer::make_row() const {
@@ -85,9 +90,18 @@ QUORLITE_DECL commit_result proposer::commit(std::span<database_write> writes) n
     return {error, {}};
   }
   release(writes);
-  static_cast<void>(own->signal.wait(engine_, options_.commit_timeout));
+  await_answer(own);
   in_flight_.fetch_sub(sent);
   return {conclude(own), own->id};
+}
+
+QUORLITE_DECL void proposer::await_answer(const row& own) noexcept {
+  const auto steady_us = [this]() noexcept {
+    return engine_.abilities().now ? engine_.now().steady_us : 0;
+  };
+  const std::uint64_t begun_us = steady_us();
+  static_cast<void>(own->signal.wait(engine_, options_.commit_timeout));
+  waited_us_.fetch_add(steady_us() - begun_us);
 }
 
 QUORLITE_DECL void proposer::release(std::span<database_write> writes) noexcept {
@@ -332,7 +346,9 @@ QUORLITE_DECL void proposer::count(const std::vector<bytes>& entries, std::uint6
 
 QUORLITE_DECL proposer_counters proposer::counters() const {
   const std::lock_guard guard(counters_mutex_);
-  return counters_;
+  proposer_counters all = counters_;
+  all.waited_us = waited_us_.load();
+  return all;
 }
 
 }  // namespace detail

@@ -69,6 +69,17 @@ class vfs_host {
   /// known.
   [[nodiscard]] virtual std::string explain(std::error_code error) const = 0;
 
+  // ---- the adapter's clock and random numbers; any thread, a lock of the VFS may be held
+
+  /// What the adapter declares.
+  [[nodiscard]] virtual const consensus_abilities& abilities() const noexcept = 0;
+  /// See `tells_the_time`. @pre it declares now
+  [[nodiscard]] virtual clock_reading now() noexcept = 0;
+  /// See `draws_random_numbers`. @pre it declares random
+  [[nodiscard]] virtual std::uint64_t random() noexcept = 0;
+  /// Blocks the caller for so long, by the adapter's clock. No lock of the VFS is held.
+  virtual void sleep(milliseconds span) noexcept = 0;
+
  protected:
   ~vfs_host() = default;
 };

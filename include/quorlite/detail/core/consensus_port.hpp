@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <system_error>
@@ -66,6 +67,9 @@ class consensus_port {
   virtual void read_barrier(proposal_token token) noexcept = 0;
   virtual void transfer_leadership() noexcept = 0;
   virtual void run(background_task& task) noexcept = 0;
+  /// Also before start() and after stop(), as random(): see `tells_the_time`.
+  [[nodiscard]] virtual clock_reading now() noexcept = 0;
+  [[nodiscard]] virtual std::uint64_t random() noexcept = 0;
 
  protected:
   consensus_port() = default;
@@ -153,6 +157,22 @@ class consensus_port_of final : public consensus_port {
       engine_.run(task);
     } else {
       QUORLITE_ASSERT(Consensus::abilities.background_work);
+    }
+  }
+  [[nodiscard]] clock_reading now() noexcept override {
+    if constexpr (Consensus::abilities.now) {
+      return engine_.now();
+    } else {
+      QUORLITE_ASSERT(Consensus::abilities.now);
+      return {};
+    }
+  }
+  [[nodiscard]] std::uint64_t random() noexcept override {
+    if constexpr (Consensus::abilities.random) {
+      return engine_.random();
+    } else {
+      QUORLITE_ASSERT(Consensus::abilities.random);
+      return 0;
     }
   }
 

@@ -29,6 +29,7 @@ class busy_handler {
  private:
   static int ask(void* self, int retries) noexcept;
   [[nodiscard]] bool may_retry(std::uint64_t retries) noexcept;
+  void sleep(std::uint64_t span_ms) noexcept;
 
   sqlite3* db_ = nullptr;
   std::atomic<std::uint64_t> timeout_;  // milliseconds

@@ -47,9 +47,18 @@ QUORLITE_DECL bool busy_handler::may_retry(std::uint64_t retries) noexcept {
   if (!waiting && newest != nullptr) {
     newest->turn().want_head();
   } else if (!waiting) {
-    sqlite3_sleep(static_cast<int>(slice_ms));  // a plain file's lock: nobody else waits for that
+    sleep(slice_ms);  // a plain file's lock: nobody else waits for that
   }
   return true;
+}
+
+/// By the clock of our VFS, for which the writer that has the lock may have to wait, too.
+QUORLITE_DECL void busy_handler::sleep(std::uint64_t span_ms) noexcept {
+  sqlite3_vfs* files = nullptr;
+  sqlite3_file_control(db_, "main", SQLITE_FCNTL_VFS_POINTER, static_cast<void*>(&files));
+  if (files != nullptr) {
+    files->xSleep(files, static_cast<int>(span_ms * 1000));
+  }
 }
 
 }  // namespace detail

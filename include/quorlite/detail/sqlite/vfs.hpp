@@ -7,7 +7,9 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/commit/vfs_host.hpp"
@@ -66,8 +68,9 @@ class vfs {
   [[nodiscard]] vfs_host& host() const noexcept { return core_.host; }
   [[nodiscard]] std::uint64_t open_files() const noexcept { return core_.open_files.load(); }
 
-  /// The replica has ended. What is open stays open, and is told so by every call.
-  void close() noexcept { core_.is_closed.store(true); }
+  /// The replica has ended. What is open stays open, and is told so by every call. On return
+  /// nobody asks the host for time or random numbers any more.
+  void close() noexcept;
 
  private:
   static dirty_pages_limits bounds_of(const vfs_options& options) noexcept;
@@ -96,6 +99,22 @@ class vfs {
   static int access(sqlite3_vfs* self, const char* name, int flags, int* there) noexcept;
   static int full_name(sqlite3_vfs* self, const char* name, int size, char* full) noexcept;
 
+  // ---- time and random numbers: the adapter's, where it declares them; else the base's. SQLite
+  // asks the VFS of a connection for the time, but the default VFS for the seed of random(), which
+  // is one for the whole process.
+
+  /// What `question` says of the host, if there is one behind the door that may be asked.
+  template <class Question>
+  static auto ask_host(sqlite3_vfs* self, Question question)
+      -> std::optional<decltype(question(std::declval<vfs_host&>()))>;
+  /// Milliseconds of the Julian day, as SQLite counts; nothing: ask the base.
+  static std::optional<sqlite3_int64> adapter_time(sqlite3_vfs* self) noexcept;
+
+  static int random_bytes(sqlite3_vfs* self, int size, char* out) noexcept;
+  static int sleep(sqlite3_vfs* self, int microseconds) noexcept;
+  static int current_time(sqlite3_vfs* self, double* days) noexcept;
+  static int current_time_64(sqlite3_vfs* self, sqlite3_int64* now) noexcept;
+
   // ---- everything else is the business of the base
 
   static void* load(sqlite3_vfs* self, const char* name) noexcept;
@@ -103,10 +122,6 @@ class vfs {
   using symbol = void (*)();
   static symbol find_symbol(sqlite3_vfs* self, void* library, const char* name) noexcept;
   static void unload(sqlite3_vfs* self, void* library) noexcept;
-  static int random_bytes(sqlite3_vfs* self, int size, char* out) noexcept;
-  static int sleep(sqlite3_vfs* self, int microseconds) noexcept;
-  static int current_time(sqlite3_vfs* self, double* days) noexcept;
-  static int current_time_64(sqlite3_vfs* self, sqlite3_int64* now) noexcept;
   static int last_system_error(sqlite3_vfs* self, int size, char* text) noexcept;
 
   static void fill_table(vfs_door& door) noexcept;

@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -31,13 +33,26 @@ QUORLITE_DECL vfs::vfs(vfs_host& host, vfs_options options, const std::shared_pt
   QUORLITE_ASSERT(base != nullptr);
   const std::shared_ptr<vfs_core> shared(owner ? owner : own_, &core_);
   door_ = vfs_door::open(std::move(options.name), base, shared, &vfs::fill_table);
-  core_.name = door_ != nullptr ? door_->name : std::string{};
+  if (door_ != nullptr) {
+    core_.name = door_->name;
+    door_->is_asked_now.store(host.abilities().now);
+    door_->is_asked_random.store(host.abilities().random);
+  }
 }
 
 QUORLITE_DECL vfs::~vfs() {
   QUORLITE_ASSERT(core_.open_files.load() == 0);
   if (door_ != nullptr) {
     door_->close();
+  }
+}
+
+QUORLITE_DECL void vfs::close() noexcept {
+  core_.is_closed.store(true);
+  if (door_ != nullptr) {
+    door_->is_asked_now.store(false);
+    door_->is_asked_random.store(false);
+    const std::lock_guard nobody_asks(door_->asking);  // who asked before has been answered
   }
 }
 
@@ -193,19 +208,78 @@ QUORLITE_DECL void vfs::unload(sqlite3_vfs* self, void* library) noexcept {
   base_of(self)->xDlClose(base_of(self), library);
 }
 
+// ---- time and random numbers
+
+template <class Question>
+auto vfs::ask_host(sqlite3_vfs* self, Question question)
+    -> std::optional<decltype(question(std::declval<vfs_host&>()))> {
+  vfs_door& door = door_of(self);
+  const std::lock_guard it_stays(door.asking);
+  vfs_core* const core = door.core.load();
+  if (core == nullptr || core->is_closed.load()) {
+    return std::nullopt;
+  }
+  return question(core->host);
+}
+
 QUORLITE_DECL int vfs::random_bytes(sqlite3_vfs* self, int size, char* out) noexcept {
+  if (door_of(self).is_asked_random.load()) {
+    const auto filled = ask_host(self, [&](vfs_host& host) noexcept {
+      std::uint64_t drawn = 0;
+      for (int i = 0; i < size; ++i, drawn >>= 8U) {  // lowest byte first, on every machine
+        drawn = i % 8 == 0 ? host.random() : drawn;
+        out[i] = static_cast<char>(drawn & 0xFFU);
+      }
+      return size;
+    });
+    if (filled) {
+      return *filled;
+    }
+  }
   return base_of(self)->xRandomness(base_of(self), size, out);
 }
 
+/// A sleep is a wait for nobody: a clock that only waiting moves would stand still else.
 QUORLITE_DECL int vfs::sleep(sqlite3_vfs* self, int microseconds) noexcept {
+  vfs_door& door = door_of(self);
+  if (door.is_asked_now.load() && microseconds > 0) {
+    const std::shared_ptr<vfs_core> core = door.enter();
+    if (core != nullptr && !core->is_closed.load()) {
+      const std::uint64_t span = (static_cast<std::uint64_t>(microseconds) + 999) / 1000;
+      core->host.sleep(milliseconds{span});
+      return static_cast<int>(span * 1000);
+    }
+  }
   return base_of(self)->xSleep(base_of(self), microseconds);
 }
 
+QUORLITE_DECL std::optional<sqlite3_int64> vfs::adapter_time(sqlite3_vfs* self) noexcept {
+  constexpr std::uint64_t days_to_1970_ms = 210'866'760'000'000;  // from noon in 4714 BC
+  constexpr std::uint64_t last_ms = 253'402'300'799'999;          // of the year 9999
+  if (!door_of(self).is_asked_now.load()) {
+    return std::nullopt;
+  }
+  const auto reading = ask_host(self, [](vfs_host& host) noexcept { return host.now(); });
+  if (!reading) {
+    return std::nullopt;
+  }
+  const std::uint64_t utc_ms = std::min(reading->utc_us / 1000, last_ms);
+  return static_cast<sqlite3_int64>(days_to_1970_ms + utc_ms);
+}
+
 QUORLITE_DECL int vfs::current_time(sqlite3_vfs* self, double* days) noexcept {
+  if (const auto now = adapter_time(self)) {
+    *days = static_cast<double>(*now) / 86'400'000.0;
+    return SQLITE_OK;
+  }
   return base_of(self)->xCurrentTime(base_of(self), days);
 }
 
 QUORLITE_DECL int vfs::current_time_64(sqlite3_vfs* self, sqlite3_int64* now) noexcept {
+  if (const auto told = adapter_time(self)) {
+    *now = *told;
+    return SQLITE_OK;
+  }
   sqlite3_vfs* const base = base_of(self);
   if (base->iVersion >= 2 && base->xCurrentTimeInt64 != nullptr) {
     return base->xCurrentTimeInt64(base, now);
@@ -215,6 +289,8 @@ QUORLITE_DECL int vfs::current_time_64(sqlite3_vfs* self, sqlite3_int64* now) no
   *now = static_cast<sqlite3_int64>(days * 86400000.0);
   return code;
 }
+
+// ---- everything else
 
 QUORLITE_DECL int vfs::last_system_error(sqlite3_vfs* self, int size, char* text) noexcept {
   sqlite3_vfs* const base = base_of(self);

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "quorlite/config.hpp"
@@ -28,6 +29,12 @@ struct vfs_door {
   std::atomic<vfs_core*> core{nullptr};
   /// For opens. Under the lock of the doors.
   std::weak_ptr<vfs_core> current;
+  /// Held over questions to the core that need no open database, and while it goes: any connection
+  /// of the process may ask, at any time.
+  std::mutex asking;
+  /// What a core is asked, else the base is: whether its adapter declares it.
+  std::atomic<bool> is_asked_now{false};
+  std::atomic<bool> is_asked_random{false};
 
   /// Registers a door for `core`.
   /// @param name empty: the first free one of quorlite-1, quorlite-2, …

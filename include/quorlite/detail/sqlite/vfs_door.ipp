@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -91,7 +92,10 @@ QUORLITE_DECL vfs_door* vfs_door::open(std::string name, sqlite3_vfs* base,
 QUORLITE_DECL void vfs_door::close() noexcept {
   const doors_lock held;
   sqlite3_vfs_unregister(&table);
-  core.store(nullptr);
+  {
+    const std::lock_guard nobody_asks(asking);
+    core.store(nullptr);
+  }
   current.reset();
   free_doors().push_back(this);
 }

@@ -31,6 +31,7 @@ struct harness_faults {
   /// The adapter is made for many threads, and the simulation goes on by itself
   bool threads = false;
   bool clients = false;  ///< spawn(body): code that waits must run inside a client of the harness
+  bool repeatable = false;  ///< two that are made alike and treated alike run alike
 };
 
 template <class H>

@@ -64,7 +64,7 @@ class QUORLITE_API recording_machine final : public state_machine {
   [[nodiscard]] stage_counters& stages() noexcept { return *counters_; }
 
   /// Called at the end of each apply that moved the machine, on the strand. Must not call the
-  /// adapter.
+  /// adapter, but for now() and random().
   void on_apply(std::function<void(const log_entry&)> hook);
   /// The next entry is answered with `halted`.
   void halt_at_next();

@@ -4,8 +4,8 @@
 ///
 /// There is one log for all servers; a server *holds* a prefix of it. The simulation advances in
 /// steps, each the smallest thing that can happen next: an election, one entry to one server, one
-/// entry applied. No clock and no chance: the same calls give the same run. Whoever leads keeps
-/// leadership until it is moved, cut off or gone.
+/// entry applied. No chance, and no clock but that each step takes a millisecond: the same calls
+/// give the same run. Whoever leads keeps leadership until it is moved, cut off or gone.
 #pragma once
 
 #include <cstddef>
@@ -64,8 +64,14 @@ class QUORLITE_API model_cluster {
   virtual void ask_barrier(std::size_t server, proposal_token token);
   void transfer(std::size_t server);
   virtual void accept(std::size_t server, background_task& task);
-  /// Not under the mutex.
+
+  // ---- what they ask, not under the mutex
+
   virtual bool wait(thread_signal& signal, milliseconds limit);
+  /// Each step takes a millisecond; with a thread, the computer's clocks.
+  virtual clock_reading now(std::size_t server);
+  /// Numbers of one sequence for all servers, the same in every cluster.
+  virtual std::uint64_t random(std::size_t server);
 
   // ---- events
 
@@ -96,9 +102,8 @@ class QUORLITE_API model_cluster {
   bool run_a_task();
 
   [[nodiscard]] bool reachable(std::size_t server) const;
-  [[nodiscard]] std::size_t count_reachable() const;
+  [[nodiscard]] bool has_quorum() const;
   [[nodiscard]] bool leads(std::size_t server) const;
-  [[nodiscard]] std::size_t quorum() const noexcept { return servers_.size() / 2 + 1; }
 
   const bool threaded_;
   std::mutex mutex_;
@@ -108,6 +113,7 @@ class QUORLITE_API model_cluster {
   std::optional<std::size_t> leader_;
   quorlite::term term_;
   std::uint64_t commit_ = 0;
+  model_outside outside_;
 };
 
 }  // namespace detail

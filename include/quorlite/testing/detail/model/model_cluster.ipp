@@ -5,6 +5,7 @@
 #include "quorlite/testing/detail/model/model_cluster.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -21,6 +22,7 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/testing/detail/model/model_server.hpp"
+#include "quorlite/testing/detail/simulation/random.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
@@ -70,6 +72,10 @@ QUORLITE_DECL void model_consensus::run(background_task& task) noexcept {
   const std::lock_guard guard(cluster_.mutex_);
   cluster_.accept(server_, task);
 }
+
+QUORLITE_DECL clock_reading model_consensus::now() noexcept { return cluster_.now(server_); }
+
+QUORLITE_DECL std::uint64_t model_consensus::random() noexcept { return cluster_.random(server_); }
 
 // ---- from start to stop
 
@@ -160,11 +166,35 @@ QUORLITE_DECL bool model_cluster::wait(thread_signal& signal, milliseconds limit
     return signal.wait(limit);
   }
   for (std::uint64_t passed = 0; !signal.wait(milliseconds{0}); ++passed) {
-    if (passed >= limit.value || !step()) {  // a step is a millisecond
+    if (passed >= limit.value) {
+      return false;
+    }
+    if (!step()) {
+      outside_.passed_ms +=
+          limit.value - passed;  // nothing will happen any more: it is over at once
       return false;
     }
   }
   return true;
+}
+
+QUORLITE_DECL clock_reading model_cluster::now(std::size_t) {
+  constexpr std::uint64_t began_us = 1'577'836'800'000'000;  // 2020-01-01T00:00Z
+  const auto us_of = [](auto moment) {
+    const auto since = moment.time_since_epoch();
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::microseconds>(since).count());
+  };
+  if (threaded_) {
+    return {.steady_us = us_of(std::chrono::steady_clock::now()),
+            .utc_us = us_of(std::chrono::system_clock::now())};
+  }
+  const std::uint64_t passed_us = outside_.passed_ms * 1000;
+  return {.steady_us = passed_us, .utc_us = began_us + passed_us};
+}
+
+QUORLITE_DECL std::uint64_t model_cluster::random(std::size_t) {
+  return mix_bits(++outside_.draws);
 }
 
 // ---- what may happen to servers
@@ -219,7 +249,9 @@ QUORLITE_DECL void model_cluster::fail_log_write(std::size_t server) {
 
 QUORLITE_DECL bool model_cluster::step() {
   const std::lock_guard guard(mutex_);
-  return advance();
+  const bool happened = advance();
+  outside_.passed_ms += happened ? 1 : 0;
+  return happened;
 }
 
 QUORLITE_DECL bool model_cluster::advance() {
@@ -232,12 +264,13 @@ QUORLITE_DECL bool model_cluster::reachable(std::size_t server) const {
   return self.boot != nullptr && !self.isolated && !self.boot->strand.halted();
 }
 
-QUORLITE_DECL std::size_t model_cluster::count_reachable() const {
+/// True if a majority of all servers is reachable.
+QUORLITE_DECL bool model_cluster::has_quorum() const {
   std::size_t count = 0;
   for (std::size_t i = 0; i < servers_.size(); ++i) {
     count += reachable(i) ? 1U : 0U;
   }
-  return count;
+  return count > servers_.size() / 2;
 }
 
 QUORLITE_DECL bool model_cluster::leads(std::size_t server) const {
@@ -258,7 +291,7 @@ QUORLITE_DECL bool model_cluster::elect_longest(std::optional<std::size_t> but) 
       best = i;
     }
   }
-  if (!best || count_reachable() < quorum() || servers_[*best].held < commit_) {
+  if (!best || !has_quorum() || servers_[*best].held < commit_) {
     return false;
   }
   elect(*best);
@@ -344,7 +377,7 @@ QUORLITE_DECL void model_cluster::note_committed() {
     held.push_back(reachable(i) ? servers_[i].held : 0);
   }
   std::sort(held.rbegin(), held.rend());
-  commit_ = std::max(commit_, held[quorum() - 1]);
+  commit_ = std::max(commit_, held[servers_.size() / 2]);
   for (std::size_t i = 0; i < servers_.size(); ++i) {
     if (reachable(i)) {
       std::uint64_t& known = servers_[i].boot->committed;
@@ -456,7 +489,7 @@ QUORLITE_DECL bool model_cluster::settle_a_barrier() {
       continue;
     }
     model_boot& boot = *servers_[i].boot;
-    if (count_reachable() >= quorum() && boot.applied >= boot.barriers.front().target) {
+    if (has_quorum() && boot.applied >= boot.barriers.front().target) {
       const proposal_token token = boot.barriers.front().token;
       boot.barriers.erase(boot.barriers.begin());
       boot.pending.settle(token, outcome::committed);

@@ -24,8 +24,12 @@ template <class Cluster = model_cluster>
 class model_harness {
  public:
   using adapter_type = model_consensus;
-  static constexpr harness_faults faults{
-      .partition = true, .crash = true, .restart = true, .compact = true, .fail_log_write = true};
+  static constexpr harness_faults faults{.partition = true,
+                                         .crash = true,
+                                         .restart = true,
+                                         .compact = true,
+                                         .fail_log_write = true,
+                                         .repeatable = true};
 
   /// @param more for the constructor of the cluster
   template <class... More>

@@ -3,6 +3,7 @@
 /// leaves.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -30,7 +31,9 @@ class QUORLITE_API model_consensus {
                                                  .contiguous = true,
                                                  .read_barrier = true,
                                                  .leadership_transfer = true,
-                                                 .background_work = true};
+                                                 .background_work = true,
+                                                 .now = true,
+                                                 .random = true};
   using signal_type = thread_signal;
 
   model_consensus(model_cluster& cluster, std::size_t server)
@@ -44,6 +47,8 @@ class QUORLITE_API model_consensus {
   void read_barrier(proposal_token token) noexcept;
   void transfer_leadership() noexcept;
   void run(background_task& task) noexcept;
+  [[nodiscard]] clock_reading now() noexcept;
+  [[nodiscard]] std::uint64_t random() noexcept;
 
  private:
   model_cluster& cluster_;
@@ -93,6 +98,13 @@ struct model_server {
 
   std::unique_ptr<model_boot> boot;   ///< null: it does not run
   std::unique_ptr<model_boot> ended;  ///< the last that was stopped, for calls that come too late
+};
+
+/// What all servers of a cluster get from outside of it. Any thread, also under the mutex of the
+/// cluster.
+struct model_outside {
+  std::atomic<std::uint64_t> passed_ms{0};
+  std::atomic<std::uint64_t> draws{0};  ///< numbers that were drawn so far
 };
 
 }  // namespace detail

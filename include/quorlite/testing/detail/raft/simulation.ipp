@@ -24,7 +24,13 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// Labels of the parts that draw random numbers, each from a generator of its own.
-enum class randomness : std::uint64_t { network = 1, clients = 2, background = 3, server = 100 };
+enum class randomness : std::uint64_t {
+  network = 1,
+  clients = 2,
+  background = 3,
+  adapters = 4,
+  server = 100
+};
 
 [[nodiscard]] QUORLITE_DECL random random_for(std::uint64_t seed, randomness part,
                                               std::uint64_t which = 0) noexcept {
@@ -53,7 +59,8 @@ using simulation_event =
 
 /// A boot is one span of a server from start to crash or stop, and never comes again.
 struct server_boot {
-  std::uint64_t boot = 0;  // 0: none
+  std::uint64_t boot = 0;      // 0: none
+  std::uint64_t adapters = 0;  // that were made for it so far
   std::deque<background_task*> tasks;
   std::uint64_t paused_until_us = 0;
 };
@@ -83,6 +90,12 @@ struct simulation::state final : detail::node_environment {
 
   [[nodiscard]] result<std::uint64_t> begin_boot(server_id id, state_machine& machine);
   void end_boot(server_id id);
+  /// What the next adapter of the server draws from.
+  [[nodiscard]] detail::random numbers_for_adapter(server_id id) noexcept {
+    return detail::random_for(options.seed, detail::randomness::adapters)
+        .fork(id.value)
+        .fork(++boot_of(id).adapters);
+  }
   void crash(server_id id);
   void run_in_background(server_id id, background_task& task);
   /// Posts an event that has come for a paused server once more, for when it goes on.

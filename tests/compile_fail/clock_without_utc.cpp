@@ -1,0 +1,25 @@
+// A clock of one number cannot serve spans and people both: the compiler names the ability.
+// expected-error: now_has_its_member
+#include "quorlite/adapter_kit.hpp"
+#include "quorlite/consensus.hpp"
+
+struct adapter {
+  static constexpr quorlite::consensus_abilities abilities{.now = true};
+  using signal_type = quorlite::thread_signal;
+  std::error_code start(quorlite::state_machine& machine) noexcept;
+  void stop() noexcept;
+  void propose(quorlite::term expected, quorlite::proposal_token token,
+               quorlite::bytes_view entry) noexcept;
+  std::size_t max_entry_bytes() const noexcept;
+  bool wait(quorlite::thread_signal& signal, quorlite::milliseconds limit) noexcept;
+#ifndef QUORLITE_WITHOUT_THE_FAULT
+  std::uint64_t now() noexcept;
+#else
+  quorlite::clock_reading now() noexcept;
+#endif
+};
+
+template <quorlite::consensus C>
+void use(C& adapter);
+
+void try_it(adapter& mine) { use(mine); }
