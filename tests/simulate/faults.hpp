@@ -64,6 +64,7 @@ class faults {
     });
     every("disk_rot", rates.disk_rot, [this] { cluster_.rot(any(), dice_); });
     every("at_phase", rates.at_phase, [this] { wait_for_phase(); });
+    every("membership", rates.membership, [this] { change_members(); });
     every("", 20, [this] { look_after_all(); });
   }
   /// From now on nothing befalls them, nor does anybody restart or mend anything.
@@ -177,6 +178,31 @@ class faults {
   void crash_at_phase(server_id id, crash_kind how) {
     cluster_.crash_at_phase(id, how);
     come_back(id);
+  }
+  /// A step or two at once. Whatever is asked for, the last voter stays; what cannot be is refused.
+  void change_members() {
+    for (std::uint64_t steps = dice_.between(1, 2); steps > 0; --steps) {
+      const std::uint64_t step = dice_.below(5);
+      change_member(step, any(), 40);
+    }
+  }
+  /// Asked again while that may help, so that every election sees a new leader that is asked.
+  void change_member(std::uint64_t step, server_id id, int attempts) {
+    using quorlite::testing::change_result;
+    auto& world = cluster_.world();
+    const change_result said = step == 0   ? world.add_server(id)
+                               : step == 1 ? world.demote(id)
+                               : step == 2 ? world.remove_server(id)
+                                           : world.promote(id);
+    const bool may_come = said == change_result::not_leader || said == change_result::too_early ||
+                          said == change_result::pending || said == change_result::behind;
+    if (may_come && attempts > 0) {
+      after(dice_.between(1, 20), [this, step, id, attempts] {
+        if (!calm_) {
+          change_member(step, id, attempts - 1);
+        }
+      });
+    }
   }
   /// What an operator and the applications do: flush, restart what is down, mend the wires that a
   /// deposed leader was cut off by.

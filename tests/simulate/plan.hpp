@@ -33,6 +33,7 @@ struct fault_rates {
   std::uint64_t disk_slow = 0;     ///< each call takes its time, for a while
   std::uint64_t disk_rot = 0;      ///< a byte of a file changes by itself
   std::uint64_t at_phase = 0;      ///< one of these, at a phase of a flush, snapshot or restore
+  std::uint64_t membership = 0;    ///< a server joins, leaves, or gains or loses its vote
 };
 
 /// What the clients do.
@@ -78,6 +79,7 @@ struct plan {
   const auto text = [](auto value) { return std::to_string(value); };
   return {
       {"replicas", text(of.world.replicas)},
+      {"spares", text(of.world.spares)},
       {"delay_us", text(net.delay_min_us) + "-" + text(net.delay_max_us)},
       {"drop", text(net.drop)},
       {"duplicate", text(net.duplicate)},
@@ -114,6 +116,7 @@ struct plan {
       {"mean_ms disk_slow", text(f.disk_slow)},
       {"mean_ms disk_rot", text(f.disk_rot)},
       {"mean_ms at_phase", text(f.at_phase)},
+      {"mean_ms membership", text(f.membership)},
       {"writers", text(w.writers)},
       {"readers", text(w.readers)},
       {"transactions", text(w.transactions)},
@@ -217,6 +220,11 @@ struct plan {
   faults.disk_rot = rate(0.2, 500, 4000);
   if (out.storage == storage_kind::volatile_memory) {
     faults.disk_rot = 0;
+  }
+  faults.membership = rate(0.35, 200, 2500);
+  world.spares = faults.membership == 0 ? 0 : static_cast<std::uint32_t>(dice.between(1, 2));
+  if (faults.membership != 0) {
+    out.majority_first = false;  // of what, changes all the time
   }
   return out;
 }

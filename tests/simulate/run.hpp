@@ -74,6 +74,7 @@ class one_run {
       cluster_.trace().tell("checker", out.what, {{"checker", out.checker}});
     }
     faults_.end();
+    all_.transactions_left = 0;  // else clients that are not done would go on for ever
     cluster_.world().finish_clients();
     out.event_hash = cluster_.world().event_hash();
     out.events = cluster_.world().events();
@@ -113,7 +114,7 @@ class one_run {
     bool done = false;
     cluster_.world().spawn([&] {
       for (std::size_t database = 0; database < plan_.work.databases; ++database) {
-        while (!is_set_up(database)) {
+        while (all_.transactions_left > 0 && !is_set_up(database)) {
           all_.sleep(50);
         }
       }
@@ -204,27 +205,21 @@ class one_run {
       cluster_.start(id);
       cluster_.maintain(id);
     }
-    return cluster_.is_even(among);
+    const bool all_belong = plan_.faults.membership == 0 || cluster_.make_all_vote();
+    return all_belong && cluster_.is_even(among);
   }
 
   /// Whoever leads, each database takes a transaction: nothing that was taken for good is missing
   /// (room for entries under way, the turn of a writer).
   void try_everyone() {
     for (const server_id id : cluster_.ids()) {
-      bool welcome = false;
-      bool asks = false;
-      const bool held = run_until(
-          [&] {
-            if (!asks && !welcome) {
-              asks = true;
-              cluster_.world().spawn([&] {
-                welcome = everything_is_taken(id);
-                asks = false;
-              });
-            }
-            return welcome && !asks;
-          },
-          120'000);
+      bool held = false;
+      for (int attempt = 0; attempt < 20 && !held; ++attempt) {
+        is_taken_ = false;
+        cluster_.world().spawn([this, id] { is_taken_ = everything_is_taken(id); });
+        held = run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 120'000) &&
+               is_taken_;
+      }
       require(held, "liveness",
               "with " + servers::name_of(id) + " at the head no transaction succeeds" +
                   cluster_.status());
@@ -399,6 +394,7 @@ class one_run {
   faults faults_;
   history record_;
   shared all_{cluster_, record_, plan_.work.transactions};
+  bool is_taken_ = false;  // clients write to it: not on a stack that may be gone
 };
 
 }  // namespace simulate

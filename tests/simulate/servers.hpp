@@ -202,6 +202,17 @@ class servers final : public quorlite::testing::cluster_observer {
     world().partition(core, {});
   }
 
+  /// The next step towards a cluster in which every server votes. @returns whether it is one
+  [[nodiscard]] bool make_all_vote() {
+    for (const server_id id : ids()) {
+      if (!world().members().has_voter(id)) {
+        world().members().has_learner(id) ? world().promote(id) : world().add_server(id);
+        return false;
+      }
+    }
+    return true;
+  }
+
   // ---- evidence
 
   /// Who is where, for a report.
@@ -248,9 +259,12 @@ class servers final : public quorlite::testing::cluster_observer {
     return "server " + std::to_string(id.value);
   }
   /// A violation that was found where nothing may be thrown.
-  void throw_if_broken() const {
+  void throw_if_broken() {
     if (broken_) {
       throw violation(*broken_);
+    }
+    if (world().violation()) {
+      throw violation("what Raft promises", *world().violation());
     }
   }
 

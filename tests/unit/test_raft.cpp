@@ -11,19 +11,16 @@
 
 #include "catch2_shim.hpp"
 #include "support/checking_machine.hpp"
+#include "support/lone_environment.hpp"
 
 using namespace quorlite::tests;
-using quorlite::testing::commit_phase;
 using quorlite::testing::engine_kind;
-using quorlite::testing::leadership_loss;
 using quorlite::testing::detail::append_reply;
 using quorlite::testing::detail::append_request;
 using quorlite::testing::detail::entry_kind;
-using quorlite::testing::detail::message;
 using quorlite::testing::detail::raft_node;
 using quorlite::testing::detail::stored_entry;
 using quorlite::testing::detail::vote_reply;
-using quorlite::testing::detail::wake_kind;
 
 namespace {
 
@@ -147,47 +144,6 @@ TEST_CASE("a server that was cut off does not disturb the others when it returns
   CHECK(cluster.simulation.node(leader).term() == before);
 }
 
-namespace {
-
-// A node without a simulation: what it sends is kept, what it wants to be woken for is forgotten.
-class lone_environment final : public quorlite::testing::detail::node_environment {
- public:
-  std::uint64_t now_us() const noexcept override { return now; }
-  void send(message what) override { sent.push_back(std::move(what)); }
-  void wake_at(server_id /*whom*/, wake_kind kind, std::uint64_t at_us,
-               std::uint64_t stamp) override {
-    if (kind == wake_kind::timer) {
-      timer = {at_us, stamp};
-    } else if (kind == wake_kind::outbox) {
-      outbox = stamp;
-    }
-  }
-  bool is_any_armed() const noexcept override { return false; }
-  bool is_armed(commit_phase /*what*/, std::uint64_t /*ordinal*/) const noexcept override {
-    return false;
-  }
-  leadership_loss depose(server_id /*whom*/, commit_phase /*what*/, std::uint64_t /*ordinal*/,
-                         log_index /*at*/) override {
-    return leadership_loss::step_down;
-  }
-  void retired(server_id /*whom*/) override {}
-  bool is_traced() const noexcept override { return false; }
-  void trace_line(server_id /*whom*/, const char* /*text*/) override {}
-
-  void fire_timer(raft_node& node) {
-    const auto [at_us, stamp] = timer;
-    now = std::max(now, at_us);
-    node.wake(wake_kind::timer, stamp);
-  }
-
-  std::uint64_t now = 1;
-  std::vector<message> sent;
-  std::pair<std::uint64_t, std::uint64_t> timer;
-  std::uint64_t outbox = 0;
-};
-
-}  // namespace
-
 TEST_CASE("an entry of an older term is not committed by counting (paper, 5.4.2 and figure 8)") {
   lone_environment around;
   record shared;
@@ -265,6 +221,43 @@ TEST_CASE("a vote goes to one candidate a term, and only to a complete one (pape
   REQUIRE_FALSE(node.start(again));
   CHECK_FALSE(asks(2, 3, {log_index{5}, term{2}}));  // the vote survives a crash
   CHECK(asks(2, 4, {log_index{5}, term{2}}));
+  node.crash();
+}
+
+TEST_CASE("a follower answers for what this leader has shown it, no more (paper, figure 2)") {
+  lone_environment around;
+  record shared;
+  kept_state kept;
+  checking_machine machine{server_id{1}, shared, kept};
+  const simulation_options options{.replicas = 3};
+  raft_node node{server_id{1}, options, around, quorlite::testing::detail::random{1}};
+  REQUIRE_FALSE(node.start(machine));
+  const auto hear = [&](std::uint64_t leader, std::uint64_t in_term, append_request request) {
+    around.sent.clear();
+    node.receive({.from = server_id{leader},
+                  .to = server_id{1},
+                  .term = term{in_term},
+                  .body = std::move(request)});
+    REQUIRE(around.sent.size() == 1);
+    return std::get<append_reply>(around.sent.back().body);
+  };
+  append_request first;
+  for (std::uint64_t token = 1; token <= 3; ++token) {
+    first.entries.push_back({.term = term{1}, .payload = command_bytes(token)});
+  }
+  CHECK(hear(2, 1, first).match == log_index{3});
+  CHECK(node.commit_index() == log_index{0});
+  // The next leader has the first of them only, as far as is known, and has committed others.
+  append_request second;
+  second.previous = {log_index{1}, term{1}};
+  second.commit_index = log_index{3};
+  CHECK(hear(3, 2, second).match == log_index{1});
+  CHECK(node.commit_index() == log_index{1});
+  CHECK(machine.entries().size() == 1);
+  second.entries.push_back({.term = term{2}, .payload = command_bytes(4)});
+  CHECK(hear(3, 2, second).match == log_index{2});
+  CHECK(node.commit_index() == log_index{2});
+  CHECK(node.disk().log.last_index() == log_index{2});
   node.crash();
 }
 
