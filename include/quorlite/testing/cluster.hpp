@@ -61,7 +61,8 @@ class QUORLITE_API replica_cluster {
     return simulation_.run_until([this] { return is_even(); }, limit);
   }
 
-  /// True if all replicas that are up have the same databases: versions, page counts, hashes.
+  /// True if all replicas that are up have the same databases (versions, page counts, hashes) and
+  /// the test Raft kept what Raft promises.
   [[nodiscard]] bool are_identical();
 
  private:

@@ -22,7 +22,7 @@ namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
 
 QUORLITE_DECL replica_cluster::replica_cluster(simulation_options options, replica_options each)
-    : each_(std::move(each)), simulation_(options), servers_(options.replicas) {
+    : each_(std::move(each)), simulation_(options), servers_(options.replicas + options.spares) {
   for (const server_id id : simulation_.servers()) {
     start(id);
   }
@@ -57,6 +57,9 @@ QUORLITE_DECL void replica_cluster::restart(server_id id) {
 QUORLITE_DECL bool replica_cluster::are_identical() {
   using content =
       std::tuple<std::string, version_number, std::uint32_t, std::uint64_t, std::uint64_t>;
+  if (simulation_.violation()) {
+    return false;
+  }
   std::optional<std::vector<content>> first;
   for (const server_id id : servers()) {
     if (!is_up(id)) {

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <system_error>
 #include <vector>
@@ -26,6 +27,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
+#include "quorlite/testing/detail/raft/configuration.hpp"
 #include "quorlite/testing/detail/simulation/client_scheduler.hpp"
 #include "quorlite/testing/detail/simulation/engines.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
@@ -94,7 +96,8 @@ struct disk_options {
 /// A whole simulated cluster.
 struct simulation_options {
   std::uint64_t seed = 1;      ///< two states of it with equal options and equal clients run alike
-  std::uint32_t replicas = 3;  ///< servers 1 … replicas, all of them voters
+  std::uint32_t replicas = 3;  ///< servers 1 … replicas, the voters of the beginning
+  std::uint32_t spares = 0;    ///< servers after those, which are no members until they are added
   engine_kind engine = engine_kind::fiber;  ///< what runs the clients; the run is the same
   network_options network{};                ///< of every link
   raft_options raft{};                      ///< of every server
@@ -117,6 +120,11 @@ enum class leadership_loss : std::uint8_t {
               ///< commit phase
   crash,      ///< as simulation::crash
 };
+
+/// The members of a cluster: voters, and learners, which get the log and have no vote.
+using detail::configuration;
+/// What a server said when it was asked to change the members, and why.
+using detail::change_result;
 
 /// A leader that was deposed at a commit phase.
 struct deposed_leader {
@@ -201,7 +209,22 @@ class QUORLITE_API simulation {
   /// background tasks too, and what its clients make it send leaves afterwards.
   void pause(server_id id, milliseconds span);
 
-  /// Asks the leader, if there is one, to hand over. Best effort.
+  // ---- members (Raft thesis, 4)
+  /// Asks who leads in the highest term, announced or not, to begin with one step. It is in force
+  /// where it is known, which is at first the leader, and can be lost again with the leader, until
+  /// `members` tells of it. This one makes a server that is no member a learner.
+  change_result add_server(server_id id);
+  /// Makes a learner that has caught up a voter.
+  change_result promote(server_id id);
+  /// Makes a voter a learner. A leader leads until that is committed.
+  change_result demote(server_id id);
+  /// Of voters and learners. The server is told nothing any more; what it has, it keeps.
+  change_result remove_server(server_id id);
+  /// The newest configuration that some server knows to be committed, now or before it crashed.
+  /// What is in force at a server: `node(id).disk().log.configured()`.
+  [[nodiscard]] const configuration& members() const noexcept;
+
+  /// Asks the leader, if there is one, to hand over to a voter. Best effort.
   void transfer(server_id to);
   /// Deposes whoever leads when its `ordinal`-th command of the term (counted from 1, no-ops not
   /// counted) is at the commit phase, before anything else happens. Once; several may be set.
@@ -229,6 +252,10 @@ class QUORLITE_API simulation {
   [[nodiscard]] std::uint64_t event_hash() const noexcept;
   /// How many events there were.
   [[nodiscard]] std::uint64_t events() const noexcept;
+  /// The first breach of what Raft promises, as a sentence that begins with the property's name;
+  /// nothing: it was kept so far. Always looked for: see
+  /// quorlite/testing/detail/raft/safety_checker.hpp.
+  [[nodiscard]] const std::optional<std::string>& violation() const noexcept;
   /// A line for every event from now on, borrowed for the call. An empty function ends it.
   void trace(detail::unique_function<void(std::string_view)> reader);
 

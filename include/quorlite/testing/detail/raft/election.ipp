@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "quorlite/config.hpp"
@@ -52,8 +53,11 @@ QUORLITE_DECL void raft_node::on_timer() {
       trace("gives up the transfer to", leading_.transfer->successor.value);
       leading_.transfer.reset();
     }
+  } else if (now >= election_at_us_ && may_campaign()) {
+    ask_for_votes(election_kind::pre_vote);
   } else if (now >= election_at_us_) {
-    ask_for_votes(/*pre_vote=*/true);
+    leader_ = {};
+    restart_election_clock(false);
   }
   if (running()) {
     arm_timer();
@@ -85,8 +89,10 @@ QUORLITE_DECL void raft_node::rest_as_follower(quorlite::term seen, server_id le
 }
 
 /// A pre-vote asks who would vote, without disturbing anyone (thesis, 9.6); a quorum of consents is
-/// followed by the election proper.
-QUORLITE_DECL void raft_node::ask_for_votes(bool pre_vote) {
+/// followed by the election proper. Asked and counted are the voters of the configuration in force
+/// here; whoever is asked answers without looking whether it is one (thesis, 4.2.2).
+QUORLITE_DECL void raft_node::ask_for_votes(election_kind kind) {
+  const bool pre_vote = kind == election_kind::pre_vote;
   role_ = pre_vote ? raft_role::pre_candidate : raft_role::candidate;
   leader_ = {};
   if (!pre_vote) {
@@ -95,17 +101,20 @@ QUORLITE_DECL void raft_node::ask_for_votes(bool pre_vote) {
     verified_ = {};
     incoming_.reset();
   }
-  votes_.assign(1, self_);
+  votes_.assign(configured().members.has_voter(self_) ? 1 : 0, self_);
   restart_election_clock(true);
   trace(pre_vote ? "asks who would vote, last" : "campaigns, last", disk_.log.last_index().value);
   if (votes_.size() >= quorum()) {
-    pre_vote ? ask_for_votes(false) : become_leader();
+    pre_vote ? ask_for_votes(election_kind::vote) : become_leader();
     return;
   }
   const quorlite::term asked{disk_.term.value + (pre_vote ? 1 : 0)};
-  for (const server_id each : servers_) {
+  for (const server_id each : configured().members.voters) {
     if (each != self_) {
-      send(each, asked, vote_request{.pre_vote = pre_vote, .last = disk_.log.last()});
+      send(each, asked,
+           vote_request{.pre_vote = pre_vote,
+                        .last = disk_.log.last(),
+                        .handed_over = kind == election_kind::handed_over});
     }
   }
 }
@@ -120,11 +129,7 @@ QUORLITE_DECL bool raft_node::is_as_complete(log_position candidate) const noexc
 QUORLITE_DECL void raft_node::on_message(const message& envelope, const vote_request& ask) {
   bool granted = is_as_complete(ask.last);
   if (ask.pre_vote) {
-    const bool leader_is_fresh =
-        leads() ||
-        (leader_ != server_id{} &&
-         environment_.now_us() < leader_heard_us_ + options_.election_timeout_min.value * 1000);
-    granted = granted && envelope.term > disk_.term && !leader_is_fresh;
+    granted = granted && envelope.term > disk_.term && !hears_leader();
   } else {
     granted = granted && (disk_.voted_for == server_id{} || disk_.voted_for == envelope.from);
     if (granted) {
@@ -140,18 +145,19 @@ QUORLITE_DECL void raft_node::on_message(const message& envelope, const vote_rep
   const raft_role wanted = reply.pre_vote ? raft_role::pre_candidate : raft_role::candidate;
   const quorlite::term asked{disk_.term.value + (reply.pre_vote ? 1 : 0)};
   const bool counted = std::find(votes_.begin(), votes_.end(), envelope.from) != votes_.end();
-  if (!reply.granted || role_ != wanted || envelope.term != asked || counted) {
+  const bool votes = configured().members.has_voter(envelope.from);
+  if (!reply.granted || role_ != wanted || envelope.term != asked || counted || !votes) {
     return;
   }
   votes_.push_back(envelope.from);
   if (votes_.size() >= quorum()) {
-    reply.pre_vote ? ask_for_votes(false) : become_leader();
+    reply.pre_vote ? ask_for_votes(election_kind::vote) : become_leader();
   }
 }
 
 QUORLITE_DECL void raft_node::on_message(const message& envelope, const timeout_now& /*ask*/) {
-  if (role_ != raft_role::leader && envelope.term == disk_.term) {
-    ask_for_votes(/*pre_vote=*/false);  // the leader itself wants it: nobody need be asked first
+  if (role_ != raft_role::leader && envelope.term == disk_.term && may_campaign()) {
+    ask_for_votes(election_kind::handed_over);  // the leader wants it: nobody need be asked first
   }
 }
 
@@ -165,9 +171,9 @@ QUORLITE_DECL void raft_node::refuse_old_term(const message& envelope) {
   }
 }
 
-/// An append or a chunk of this term came: its sender is the term's only leader.
+/// An append or a chunk of this term came: its sender is the term's only leader. That there is
+/// another one, if this server leads, was seen at the election.
 QUORLITE_DECL void raft_node::hear_leader(server_id leader) {
-  QUORLITE_ASSERT(!leads());
   rest_as_follower(disk_.term, leader);
   leader_heard_us_ = environment_.now_us();
   restart_election_clock(false);
@@ -178,18 +184,12 @@ QUORLITE_DECL void raft_node::become_leader() {
   leader_ = self_;
   votes_.clear();
   leading_ = leader_state{};
-  for (const server_id each : servers_) {
-    if (each != self_) {
-      follower_progress progress;
-      progress.server = each;
-      progress.probe_from(log_index{disk_.log.last_index().value + 1});
-      leading_.followers.push_back(std::move(progress));
-    }
-  }
+  leading_.follow(configured().members, self_, disk_.log.last_index().next());
   const std::uint64_t now = environment_.now_us();
   leading_.heartbeat_at_us = now + options_.heartbeat_interval.value * 1000;
   leading_.count_quorum_at_us = now + options_.election_timeout_min.value * 1000;
   trace("is elected, last", disk_.log.last_index().value);
+  environment_.witness(*this, raft_event::elected, disk_.log.last_index());
   // Paper, 8: entries of older terms are committed only below one of its own, so it makes one.
   append_locally(entry_kind::no_op, {});
   arm_timer();
@@ -223,9 +223,9 @@ QUORLITE_DECL void raft_node::end_leadership() {
 /// Thesis, 6.2: a leader that cannot reach a quorum for an election timeout steps down, or its
 /// clients would wait for ever.
 QUORLITE_DECL void raft_node::count_quorum() {
-  std::size_t heard = 1;
+  std::size_t heard = leading_.votes ? 1 : 0;
   for (follower_progress& each : leading_.followers) {
-    heard += each.heard ? 1 : 0;
+    heard += each.heard && each.votes ? 1 : 0;
     each.heard = false;
   }
   leading_.count_quorum_at_us = environment_.now_us() + options_.election_timeout_min.value * 1000;
@@ -253,14 +253,18 @@ QUORLITE_DECL void raft_node::transfer_leadership(server_id successor) {
     return;
   }
   if (successor == server_id{}) {
-    const auto best = std::max_element(
-        leading_.followers.begin(), leading_.followers.end(),
-        [](const follower_progress& left, const follower_progress& right) {
-          return std::pair{left.heard, left.match} < std::pair{right.heard, right.match};
-        });
+    const auto best =
+        std::max_element(leading_.followers.begin(), leading_.followers.end(),
+                         [](const follower_progress& left, const follower_progress& right) {
+                           return std::tuple{left.votes, left.heard, left.match} <
+                                  std::tuple{right.votes, right.heard, right.match};
+                         });
     successor = best->server;
   }
-  QUORLITE_ASSERT(leading_.find(successor) != nullptr);
+  const follower_progress* const chosen = leading_.find(successor);
+  if (chosen == nullptr || !chosen->votes) {
+    return;  // no member, or a learner
+  }
   trace("hands over to", successor.value);
   leading_.transfer = leader_state::handover{
       .successor = successor,

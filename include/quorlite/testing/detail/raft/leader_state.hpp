@@ -12,13 +12,15 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
+#include "quorlite/testing/detail/raft/configuration.hpp"
 #include "quorlite/testing/detail/raft/log.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-/// What the leader knows of one follower (Raft paper, figure 2: nextIndex and matchIndex).
+/// What the leader knows of one follower or learner (Raft paper, figure 2: nextIndex and
+/// matchIndex).
 struct follower_progress {
   enum class mode : std::uint8_t {
     probe,      ///< it is not known where the logs meet: one message at a time
@@ -27,6 +29,7 @@ struct follower_progress {
   };
 
   server_id server;
+  bool votes = true;  ///< false: a learner, counted in no quorum
   mode how = mode::probe;
   log_index match;
   log_index next;
@@ -60,7 +63,8 @@ struct leader_state {
     bool asked = false;  ///< timeout_now is on its way
   };
 
-  std::vector<follower_progress> followers;
+  std::vector<follower_progress> followers;  ///< ascending; all members but itself
+  bool votes = true;               ///< false: the configuration in force has no vote for the leader
   std::deque<proposal> proposals;  ///< ascending, not yet applied here
   std::deque<barrier> barriers;    ///< ascending by round and by read index
   bool announced = false;          ///< the machine was told: proposals are taken
@@ -74,15 +78,23 @@ struct leader_state {
   std::optional<handover> transfer;
 
   [[nodiscard]] follower_progress* find(server_id server) noexcept;
+  /// A configuration comes into force: followers come and go with it, and votes. @param next where
+  /// to look first whether the log of a new one meets the leader's
+  void follow(const configuration& members, server_id self, log_index next);
 
-  /// The highest value that a quorum has reached: `own` and each follower's, sorted, the middle
-  /// one.
+  /// The highest value that a quorum has reached: those of all voters, sorted, the middle one. A
+  /// leader without a vote is not among them (Raft thesis, 4.2.2).
   template <class Value, class ValueOf>
   [[nodiscard]] Value reached_by_quorum(Value own, ValueOf value_of) const {
-    std::vector<Value> values{own};
+    std::vector<Value> values;
     values.reserve(followers.size() + 1);
+    if (votes) {
+      values.push_back(own);
+    }
     for (const follower_progress& each : followers) {
-      values.push_back(value_of(each));
+      if (each.votes) {
+        values.push_back(value_of(each));
+      }
     }
     const std::size_t position = (values.size() - 1) / 2;  // from below: so many may lag behind
     std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(position),

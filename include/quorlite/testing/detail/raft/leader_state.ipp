@@ -5,9 +5,12 @@
 #include "quorlite/testing/detail/raft/leader_state.hpp"
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
+#include "quorlite/testing/detail/raft/configuration.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
@@ -25,6 +28,30 @@ QUORLITE_DECL follower_progress* leader_state::find(server_id server) noexcept {
       std::find_if(followers.begin(), followers.end(),
                    [&](const follower_progress& each) { return each.server == server; });
   return found == followers.end() ? nullptr : &*found;
+}
+
+QUORLITE_DECL void leader_state::follow(const configuration& members, server_id self,
+                                        log_index next) {
+  votes = members.has_voter(self);
+  std::erase_if(followers,
+                [&](const follower_progress& each) { return !members.has(each.server); });
+  for (const std::vector<server_id>* const list : {&members.voters, &members.learners}) {
+    for (const server_id each : *list) {
+      if (each != self && find(each) == nullptr) {
+        follower_progress progress;
+        progress.server = each;
+        progress.probe_from(next);
+        followers.push_back(std::move(progress));
+      }
+    }
+  }
+  for (follower_progress& each : followers) {
+    each.votes = members.has_voter(each.server);
+  }
+  std::sort(followers.begin(), followers.end(),
+            [](const follower_progress& left, const follower_progress& right) {
+              return left.server < right.server;
+            });
 }
 
 }  // namespace detail

@@ -22,9 +22,7 @@ QUORLITE_DECL node_state::node_state(server_id self, const simulation_options& o
       disk_options_(options.disk),
       environment_(environment),
       random_(source) {
-  for (std::uint64_t id = 1; id <= options.replicas; ++id) {
-    servers_.emplace_back(id);
-  }
+  disk_.log = raft_log{configuration::of_voters(options.replicas)};
 }
 
 QUORLITE_DECL void node_state::forget_everything() {
@@ -125,6 +123,10 @@ QUORLITE_DECL void raft_node::receive(const message& what) {
   const auto* const consent = std::get_if<vote_reply>(&what.body);
   const bool is_only_a_question = (ask != nullptr && ask->pre_vote) ||
                                   (consent != nullptr && consent->pre_vote && consent->granted);
+  if (ask != nullptr && !is_only_a_question && !ask->handed_over &&
+      !configured().members.has_voter(what.from) && hears_leader()) {
+    return;  // thesis, 4.2.3: who was removed and was not told must not disturb those who stay
+  }
   if (what.term > disk_.term && !is_only_a_question) {
     rest_as_follower(what.term, server_id{});  // paper, 5.1: a newer term ends every role
   } else if (what.term < disk_.term) {

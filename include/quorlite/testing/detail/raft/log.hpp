@@ -6,10 +6,12 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <utility>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
+#include "quorlite/testing/detail/raft/configuration.hpp"
 #include "quorlite/testing/detail/raft/message.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
 
@@ -17,10 +19,23 @@ namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+/// A configuration and the entry that it stands in; 0: the first one, which stands in none.
+struct placed_configuration {
+  log_index at{};
+  configuration members{};
+};
+
 /// The entries after `base()`, which is where the compacted part ends. Every call is O(1) but for
 /// the entries that it removes, and `last_before_term`, which is logarithmic.
+///
+/// A configuration is in force from the moment its entry is here, and no longer once that entry is
+/// removed (Raft thesis, 4.1); the one of the compacted part is kept beside the entries.
 class raft_log {
  public:
+  raft_log() = default;
+  /// Before the first entry. @param members of the cluster when it was made
+  explicit raft_log(configuration members) : configurations_{{{}, std::move(members)}} {}
+
   /// The last compacted entry; {0, 0} before the first compaction.
   [[nodiscard]] log_position base() const noexcept { return base_; }
   [[nodiscard]] log_index first_index() const noexcept { return log_index{base_.index.value + 1}; }
@@ -48,8 +63,21 @@ class raft_log {
   /// Forgets everything up to `upto`. The caller has a snapshot that covers it.
   void compact_prefix(log_index upto);
 
-  /// Nothing but a snapshot is left.
-  void reset(log_position base);
+  /// Nothing but a snapshot is left. @param members in force at its position
+  void reset(log_position base, configuration members);
+
+  // ---- who belongs to the cluster
+
+  /// The one in force.
+  [[nodiscard]] const placed_configuration& configured() const noexcept {
+    return configurations_.back();
+  }
+  /// The one in force at an entry. @pre base().index <= at
+  [[nodiscard]] const placed_configuration& configured_at(log_index at) const noexcept;
+  /// Ascending; the first one is that of base().
+  [[nodiscard]] const std::deque<placed_configuration>& configurations() const noexcept {
+    return configurations_;
+  }
 
   // ---- durability
 
@@ -70,12 +98,14 @@ class raft_log {
   log_index synced_;
   std::uint64_t cuts_ = 0;
   std::deque<stored_entry> entries_;
+  std::deque<placed_configuration> configurations_ = std::deque<placed_configuration>(1);
 };
 
-/// A machine's state as bytes, and the entry it is as of.
+/// A machine's state as bytes, the entry it is as of, and who belonged to the cluster then.
 struct stored_snapshot {
   log_position at{};
   bytes content{};
+  configuration members{};
 };
 
 /// A server's disk.

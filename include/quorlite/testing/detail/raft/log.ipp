@@ -11,6 +11,7 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
+#include "quorlite/testing/detail/raft/configuration.hpp"
 #include "quorlite/testing/detail/raft/message.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
 
@@ -35,12 +36,25 @@ QUORLITE_DECL log_index raft_log::last_before_term(log_index at) const noexcept 
 QUORLITE_DECL void raft_log::append(stored_entry entry) {
   QUORLITE_ASSERT(entry.term >= term_at(last_index()));
   entries_.push_back(std::move(entry));
+  if (entries_.back().kind == entry_kind::members) {
+    configurations_.push_back({last_index(), decode_configuration(entries_.back().payload)});
+  }
+}
+
+QUORLITE_DECL const placed_configuration& raft_log::configured_at(log_index at) const noexcept {
+  QUORLITE_ASSERT(at >= base_.index);
+  const auto later = std::find_if(configurations_.begin() + 1, configurations_.end(),
+                                  [&](const placed_configuration& each) { return each.at > at; });
+  return *(later - 1);
 }
 
 QUORLITE_DECL void raft_log::truncate_suffix(log_index from) {
   QUORLITE_ASSERT(from > base_.index);
   if (from <= last_index()) {
     entries_.resize(static_cast<std::size_t>(from.value - base_.index.value - 1));
+    while (configurations_.size() > 1 && configurations_.back().at >= from) {
+      configurations_.pop_back();
+    }
     synced_ = std::min(synced_, last_index());
     ++cuts_;
   }
@@ -51,13 +65,17 @@ QUORLITE_DECL void raft_log::compact_prefix(log_index upto) {
     const quorlite::term term = term_at(upto);
     const auto count = static_cast<std::ptrdiff_t>(upto.value - base_.index.value);
     entries_.erase(entries_.begin(), entries_.begin() + count);
+    while (configurations_.size() > 1 && configurations_[1].at <= upto) {
+      configurations_.pop_front();
+    }
     base_ = {upto, term};
     synced_ = std::max(synced_, upto);
   }
 }
 
-QUORLITE_DECL void raft_log::reset(log_position base) {
+QUORLITE_DECL void raft_log::reset(log_position base, configuration members) {
   entries_.clear();
+  configurations_.assign(1, {base.index, std::move(members)});
   base_ = base;
   synced_ = base.index;
   ++cuts_;

@@ -10,6 +10,7 @@
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
+#include "quorlite/testing/detail/raft/configuration.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
@@ -18,6 +19,7 @@ namespace detail {
 enum class entry_kind : std::uint8_t {
   command,  ///< bytes that somebody proposed
   no_op,    ///< what a leader begins its term with (Raft paper, 8)
+  members,  ///< a configuration, encoded
 };
 
 /// An entry as a log keeps it. Its index is its place.
@@ -32,7 +34,8 @@ struct stored_entry {
 /// asker's (Raft thesis, 9.6): nobody's term changes.
 struct vote_request {
   bool pre_vote = false;
-  log_position last{};  ///< of the candidate's log
+  log_position last{};       ///< of the candidate's log
+  bool handed_over = false;  ///< the leader itself asked for this election (Raft thesis, 3.10)
 };
 struct vote_reply {
   bool pre_vote = false;
@@ -61,6 +64,7 @@ struct snapshot_request {
   std::uint64_t total_bytes = 0;
   std::uint64_t round = 0;
   bytes chunk{};
+  configuration members{};  ///< in force at that position, which tells it apart for a digest
 };
 struct snapshot_reply {
   log_index at{};

@@ -3,7 +3,7 @@
 ///
 /// It has no clock, no network and no thread: the simulation calls `receive` and `wake`, and the
 /// node answers through its environment. The machine's strand is the caller's stack. Bodies, a
-/// chapter each: lifecycle.ipp, election.ipp, replication.ipp, snapshots.ipp.
+/// chapter each: lifecycle.ipp, election.ipp, replication.ipp, membership.ipp, snapshots.ipp.
 ///
 /// Follows the Raft paper (Ongaro and Ousterhout, extended version) and, where it says "thesis",
 /// Ongaro's thesis.
@@ -19,6 +19,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
+#include "quorlite/testing/detail/raft/configuration.hpp"
 #include "quorlite/testing/detail/raft/leader_state.hpp"
 #include "quorlite/testing/detail/raft/log.hpp"
 #include "quorlite/testing/detail/raft/message.hpp"
@@ -35,6 +36,20 @@ enum class wake_kind : std::uint8_t {
   outbox,    ///< what was proposed at this instant goes out together
   disk,      ///< a sync has ended
   snapshot,  ///< the next part of a pinned snapshot can be read
+};
+
+class node_state;
+
+/// What happens to a server, told right behind it unless it says otherwise, for whoever checks that
+/// Raft keeps its properties.
+enum class raft_event : std::uint8_t {
+  elected,   ///< it leads from now on; at: its last entry
+  appended,  ///< at: the entry
+  removes,   ///< told before: at and what follows goes
+  counted,   ///< as the leader, that a quorum has everything up to at
+  commits,   ///< at is committed; told for each entry, ascending
+  applies,   ///< told before: at is next
+  installed  ///< a snapshot as of at
 };
 
 /// What a node sees of the simulation.
@@ -61,6 +76,8 @@ class node_environment {
   /// One line for people; only asked for when somebody reads.
   [[nodiscard]] virtual bool is_traced() const noexcept = 0;
   virtual void trace_line(server_id whom, const char* text) = 0;
+  /// Looks on. Nobody needs to.
+  virtual void witness(const node_state& /*whom*/, raft_event /*what*/, log_index /*at*/) {}
 
  protected:
   ~node_environment() = default;
@@ -80,6 +97,7 @@ struct incoming_snapshot {
 };
 
 enum class raft_role : std::uint8_t { follower, pre_candidate, candidate, leader };
+enum class election_kind : std::uint8_t { pre_vote, vote, handed_over };
 
 /// A server without what it does: its settings, its disk, and what a crash takes from it. Not
 /// movable: events name it. One thread of control.
@@ -109,8 +127,14 @@ class node_state {
 
   /// All that is lost in a crash.
   void forget_everything();
-  [[nodiscard]] std::size_t quorum() const noexcept { return servers_.size() / 2 + 1; }
+  [[nodiscard]] const placed_configuration& configured() const noexcept {
+    return disk_.log.configured();
+  }
+  [[nodiscard]] std::size_t quorum() const noexcept { return configured().members.quorum(); }
   [[nodiscard]] bool leads() const noexcept { return role_ == raft_role::leader; }
+  [[nodiscard]] bool hears_leader() const noexcept;
+  [[nodiscard]] bool may_campaign() const noexcept;
+  void commit_upto(log_index upto);
   void send(server_id to, quorlite::term term, decltype(message::body) body);
   void settle(proposal_token token, outcome how, settle_reason why) {
     machine_->settled(token, how, why);
@@ -119,7 +143,6 @@ class node_state {
 
   // ---- for good
   const server_id self_;
-  std::vector<server_id> servers_;
   const raft_options& options_;
   const compaction_options& compaction_;
   const disk_options& disk_options_;
@@ -175,6 +198,7 @@ class raft_node final : public node_state {
   void read_barrier(proposal_token token);
   /// @param successor 0: whoever is furthest
   void transfer_leadership(server_id successor);
+  [[nodiscard]] change_result change_configuration(configuration_change step);
   /// Gives up leadership without another word, and stays a follower of nobody.
   void step_down();
 
@@ -186,7 +210,7 @@ class raft_node final : public node_state {
   // election
   void on_timer();
   void rest_as_follower(quorlite::term seen, server_id leader);
-  void ask_for_votes(bool pre_vote);
+  void ask_for_votes(election_kind kind);
   void become_leader();
   void end_leadership();
   void count_quorum();
@@ -198,6 +222,7 @@ class raft_node final : public node_state {
   void refuse_old_term(const message& envelope);
   void hear_leader(server_id leader);
   [[nodiscard]] bool is_as_complete(log_position candidate) const noexcept;
+  void leave_if_removed();
 
   // replication
   void append_locally(entry_kind kind, bytes_view payload);
@@ -240,6 +265,7 @@ class raft_node final : public node_state {
 #if !defined(QUORLITE_SEPARATE_COMPILATION)
 #include "quorlite/testing/detail/raft/election.ipp"     // IWYU pragma: keep
 #include "quorlite/testing/detail/raft/lifecycle.ipp"    // IWYU pragma: keep
+#include "quorlite/testing/detail/raft/membership.ipp"   // IWYU pragma: keep
 #include "quorlite/testing/detail/raft/replication.ipp"  // IWYU pragma: keep
 #include "quorlite/testing/detail/raft/snapshots.ipp"    // IWYU pragma: keep
 #endif

@@ -82,6 +82,7 @@ QUORLITE_DECL void raft_node::append_locally(entry_kind kind, bytes_view payload
                     .kind = kind,
                     .payload_hash = hash_of_bytes(payload),
                     .payload = bytes(payload.begin(), payload.end())});
+  environment_.witness(*this, raft_event::appended, disk_.log.last_index());
   sync_if_needed();
 }
 
@@ -258,7 +259,6 @@ QUORLITE_DECL void raft_node::on_message(const message& envelope, const append_r
     return;
   }
   if (previous >= log.base().index && log.term_at(previous) != ask.previous.term) {
-    QUORLITE_ASSERT(previous > commit_);  // paper, figure 3: leader completeness
     const log_index hint = std::max(commit_, log.last_before_term(previous));
     send(envelope.from, disk_.term,
          append_reply{.rejected = previous, .hint = hint, .round = ask.round});
@@ -282,14 +282,15 @@ QUORLITE_DECL void raft_node::accept_entries(const append_request& ask) {
       continue;
     }
     if (at <= log.last_index()) {
-      QUORLITE_ASSERT(at > commit_);
+      environment_.witness(*this, raft_event::removes, at);
       trace("removes a suffix, from, last", at.value, log.last_index().value);
       log.truncate_suffix(at);
     }
     log.append(entry);
+    environment_.witness(*this, raft_event::appended, at);
   }
   sync_if_needed();
-  commit_ = std::max(commit_, std::min(ask.commit_index, at));
+  commit_upto(std::min(ask.commit_index, at));
   verified_ = std::max({verified_, at, commit_});
   apply_committed();
 }
@@ -308,15 +309,24 @@ QUORLITE_DECL void raft_node::advance_commit() {
   log_index candidate = leading_.reached_by_quorum(
       disk_.log.synced_index(), [](const follower_progress& each) { return each.match; });
   candidate = std::min(candidate, leading_.commit_ceiling);
-  if (candidate <= commit_ || disk_.log.term_at(candidate) != disk_.term) {
-    return;
+  const bool is_next = candidate > commit_ && disk_.log.term_at(candidate) == disk_.term;
+  if (is_next) {
+    environment_.witness(*this, raft_event::counted, candidate);
   }
-  if (depose_on_the_way_to(candidate)) {
-    return;
+  if (is_next && !depose_on_the_way_to(candidate)) {
+    commit_upto(candidate);
+    post_outbox();
+    apply_committed();
   }
-  commit_ = candidate;
-  post_outbox();
-  apply_committed();
+  leave_if_removed();
+}
+
+/// Never back: what is committed stays so.
+QUORLITE_DECL void node_state::commit_upto(log_index upto) {
+  while (commit_ < upto) {
+    commit_ = commit_.next();
+    environment_.witness(*this, raft_event::commits, commit_);
+  }
 }
 
 /// Looks for a leadership loss at a command in (commit, candidate]. What is below that command is
@@ -342,13 +352,13 @@ QUORLITE_DECL bool raft_node::depose_on_the_way_to(log_index candidate) {
   if (!what) {
     return false;
   }
-  commit_ = std::max(commit_, log_index{target.index.value - 1});
+  commit_upto(log_index{target.index.value - 1});
   apply_committed();
   if (!leads()) {
     return true;
   }
   if (what == commit_phase::committed) {
-    commit_ = target.index;
+    commit_upto(target.index);
   } else {
     leading_.commit_ceiling = log_index{target.index.value - 1};
   }
@@ -374,6 +384,7 @@ QUORLITE_DECL void raft_node::apply_committed() {
 /// @returns false if the machine halted
 QUORLITE_DECL bool raft_node::apply_next() {
   const log_index at{applied_.value + 1};
+  environment_.witness(*this, raft_event::applies, at);
   const stored_entry& entry = disk_.log.at(at);
   const log_position place{at, entry.term};
   const apply_result answer = entry.kind == entry_kind::command

@@ -14,6 +14,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/testing/detail/raft/network.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
+#include "quorlite/testing/detail/raft/safety_checker.hpp"
 #include "quorlite/testing/detail/simulation/event_hash.hpp"
 #include "quorlite/testing/detail/simulation/event_queue.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
@@ -85,6 +86,7 @@ struct simulation::state final : detail::node_environment {
   void end_boot(server_id id);
   void crash(server_id id);
   void run_in_background(server_id id, background_task& task);
+  [[nodiscard]] change_result change(detail::configuration_change step);
   /// Posts an event that has come for a paused server once more, for when it goes on.
   template <class Event>
   [[nodiscard]] bool is_put_off(server_id whom, Event& what);
@@ -104,6 +106,9 @@ struct simulation::state final : detail::node_environment {
   void retired(server_id whom) override { end_boot(whom); }
   [[nodiscard]] bool is_traced() const noexcept override { return static_cast<bool>(reader); }
   void trace_line(server_id whom, const char* text) override;
+  void witness(const detail::node_state& whom, detail::raft_event what, log_index at) override {
+    checker.witness(whom, what, at);
+  }
 
   [[nodiscard]] std::size_t place(server_id id) const noexcept {
     QUORLITE_ASSERT(id.value >= 1 && id.value <= nodes.size());
@@ -124,6 +129,7 @@ struct simulation::state final : detail::node_environment {
   detail::client_scheduler clients;
   detail::event_queue<detail::simulation_event> queue;
   std::deque<detail::raft_node> nodes;
+  detail::safety_checker checker;
   std::vector<detail::server_boot> lives;
   std::vector<detail::armed_leadership_loss> armed;
   std::vector<deposed_leader> deposed;
@@ -134,13 +140,14 @@ struct simulation::state final : detail::node_environment {
 QUORLITE_DECL simulation::state::state(const simulation_options& chosen)
     : options(chosen),
       background_random(detail::random_for(chosen.seed, detail::randomness::background)),
-      network(chosen.replicas, chosen.network,
+      network(chosen.replicas + chosen.spares, chosen.network,
               detail::random_for(chosen.seed, detail::randomness::network)),
       clients(chosen.engine, detail::random_for(chosen.seed, detail::randomness::clients)),
-      lives(chosen.replicas) {
+      checker(nodes, configuration::of_voters(chosen.replicas)),
+      lives(chosen.replicas + chosen.spares) {
   QUORLITE_ASSERT(chosen.replicas > 0);
   hash.add(chosen.seed);
-  for (std::uint64_t id = 1; id <= chosen.replicas; ++id) {
+  for (std::uint64_t id = 1; id <= chosen.replicas + chosen.spares; ++id) {
     nodes.emplace_back(server_id{id}, options, static_cast<detail::node_environment&>(*this),
                        detail::random_for(chosen.seed, detail::randomness::server, id));
   }

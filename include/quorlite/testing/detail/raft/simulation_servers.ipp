@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -122,6 +124,40 @@ QUORLITE_DECL void simulation::state::run_in_background(server_id id, background
       detail::task_start{.server = id, .boot = boot.boot});
 }
 
+// ---- members
+
+/// Of several leaders the one of the highest term; the others commit nothing any more.
+QUORLITE_DECL change_result simulation::state::change(detail::configuration_change step) {
+  QUORLITE_ASSERT(place(step.server) < nodes.size());
+  detail::raft_node* leader = nullptr;
+  for (detail::raft_node& each : nodes) {
+    const bool leads = each.role() == detail::raft_role::leader;
+    leader = leads && (leader == nullptr || each.term() > leader->term()) ? &each : leader;
+  }
+  const change_result said =
+      leader == nullptr ? change_result::not_leader : leader->change_configuration(step);
+  hash.add(now, 0xC0F16, static_cast<std::uint64_t>(step.kind), step.server.value,
+           static_cast<std::uint64_t>(said));
+  return said;
+}
+
+QUORLITE_DECL change_result simulation::add_server(server_id id) {
+  return state_->change({detail::change_kind::add, id});
+}
+QUORLITE_DECL change_result simulation::promote(server_id id) {
+  return state_->change({detail::change_kind::promote, id});
+}
+QUORLITE_DECL change_result simulation::demote(server_id id) {
+  return state_->change({detail::change_kind::demote, id});
+}
+QUORLITE_DECL change_result simulation::remove_server(server_id id) {
+  return state_->change({detail::change_kind::remove, id});
+}
+
+QUORLITE_DECL const configuration& simulation::members() const noexcept {
+  return state_->checker.members();
+}
+
 // ---- lost leaderships
 
 QUORLITE_DECL void simulation::depose_leader_when(commit_phase phase, std::uint64_t ordinal,
@@ -178,6 +214,9 @@ QUORLITE_DECL detail::simulated_network& simulation::network() noexcept { return
 
 QUORLITE_DECL std::uint64_t simulation::event_hash() const noexcept { return state_->hash.value(); }
 QUORLITE_DECL std::uint64_t simulation::events() const noexcept { return state_->events; }
+QUORLITE_DECL const std::optional<std::string>& simulation::violation() const noexcept {
+  return state_->checker.violation();
+}
 QUORLITE_DECL void simulation::trace(detail::unique_function<void(std::string_view)> reader) {
   state_->reader = std::move(reader);
 }
