@@ -342,7 +342,7 @@ class recorded_cluster {
   };
 
   explicit recorded_cluster(const simulation_options& options = {}, bool start_all = true)
-      : simulation(options), replicas(options.replicas) {
+      : simulation(options), replicas(options.replicas + options.spares) {
     simulation.on_restart([this](server_id id) { start(id); });
     if (start_all) {
       for (const server_id id : simulation.servers()) {
@@ -370,6 +370,7 @@ class recorded_cluster {
   // 0: none within the limit.
   server_id elect(milliseconds limit = milliseconds{10000}) {
     simulation.run_until([this] { return simulation.leader().has_value(); }, limit);
+    look_for_violation();
     return simulation.leader().value_or(server_id{});
   }
 
@@ -401,11 +402,13 @@ class recorded_cluster {
     return answer.how;
   }
 
-  // Every running machine has applied the same, and all that is committed.
+  // Every running machine of a member has applied the same, and all that is committed.
   bool converged() {
+    look_for_violation();
     const std::vector<applied_entry>* first = nullptr;
     for (const replica& each : replicas) {
-      if (each.raft == nullptr || !simulation.running(each.raft->self())) {
+      if (each.raft == nullptr || !simulation.running(each.raft->self()) ||
+          !simulation.members().has(each.raft->self())) {
         continue;
       }
       if (each.machine->entries().size() != shared.log.size() ||
@@ -429,6 +432,14 @@ class recorded_cluster {
   std::vector<replica> replicas;
 
  private:
+  void look_for_violation() {
+    if (simulation.violation() && !seen_violation_) {
+      seen_violation_ = true;
+      shared.fault(*simulation.violation());
+    }
+  }
+
+  bool seen_violation_ = false;
   std::vector<replica> buried_;
 };
 

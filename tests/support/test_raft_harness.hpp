@@ -45,7 +45,10 @@ class test_raft_harness {
   }
   test_raft_harness(const test_raft_harness&) = delete;
   test_raft_harness& operator=(const test_raft_harness&) = delete;
-  ~test_raft_harness() { simulation_.finish_clients(); }
+  ~test_raft_harness() {
+    simulation_.finish_clients();
+    QUORLITE_ASSERT(!simulation_.violation());
+  }
 
   [[nodiscard]] std::size_t size() const noexcept { return adapters_.size(); }
   [[nodiscard]] testing::test_raft& node(std::size_t server) noexcept { return *adapters_[server]; }

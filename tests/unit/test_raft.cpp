@@ -11,19 +11,16 @@
 
 #include "catch2_shim.hpp"
 #include "support/checking_machine.hpp"
+#include "support/lone_environment.hpp"
 
 using namespace quorlite::tests;
-using quorlite::testing::commit_phase;
 using quorlite::testing::engine_kind;
-using quorlite::testing::leadership_loss;
 using quorlite::testing::detail::append_reply;
 using quorlite::testing::detail::append_request;
 using quorlite::testing::detail::entry_kind;
-using quorlite::testing::detail::message;
 using quorlite::testing::detail::raft_node;
 using quorlite::testing::detail::stored_entry;
 using quorlite::testing::detail::vote_reply;
-using quorlite::testing::detail::wake_kind;
 
 namespace {
 
@@ -146,47 +143,6 @@ TEST_CASE("a server that was cut off does not disturb the others when it returns
   CHECK(cluster.simulation.leader() == leader);
   CHECK(cluster.simulation.node(leader).term() == before);
 }
-
-namespace {
-
-// A node without a simulation: what it sends is kept, what it wants to be woken for is forgotten.
-class lone_environment final : public quorlite::testing::detail::node_environment {
- public:
-  std::uint64_t now_us() const noexcept override { return now; }
-  void send(message what) override { sent.push_back(std::move(what)); }
-  void wake_at(server_id /*whom*/, wake_kind kind, std::uint64_t at_us,
-               std::uint64_t stamp) override {
-    if (kind == wake_kind::timer) {
-      timer = {at_us, stamp};
-    } else if (kind == wake_kind::outbox) {
-      outbox = stamp;
-    }
-  }
-  bool is_any_armed() const noexcept override { return false; }
-  bool is_armed(commit_phase /*what*/, std::uint64_t /*ordinal*/) const noexcept override {
-    return false;
-  }
-  leadership_loss depose(server_id /*whom*/, commit_phase /*what*/, std::uint64_t /*ordinal*/,
-                         log_index /*at*/) override {
-    return leadership_loss::step_down;
-  }
-  void retired(server_id /*whom*/) override {}
-  bool is_traced() const noexcept override { return false; }
-  void trace_line(server_id /*whom*/, const char* /*text*/) override {}
-
-  void fire_timer(raft_node& node) {
-    const auto [at_us, stamp] = timer;
-    now = std::max(now, at_us);
-    node.wake(wake_kind::timer, stamp);
-  }
-
-  std::uint64_t now = 1;
-  std::vector<message> sent;
-  std::pair<std::uint64_t, std::uint64_t> timer;
-  std::uint64_t outbox = 0;
-};
-
-}  // namespace
 
 TEST_CASE("an entry of an older term is not committed by counting (paper, 5.4.2 and figure 8)") {
   lone_environment around;
