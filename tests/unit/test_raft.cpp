@@ -224,6 +224,43 @@ TEST_CASE("a vote goes to one candidate a term, and only to a complete one (pape
   node.crash();
 }
 
+TEST_CASE("a follower answers for what this leader has shown it, no more (paper, figure 2)") {
+  lone_environment around;
+  record shared;
+  kept_state kept;
+  checking_machine machine{server_id{1}, shared, kept};
+  const simulation_options options{.replicas = 3};
+  raft_node node{server_id{1}, options, around, quorlite::testing::detail::random{1}};
+  REQUIRE_FALSE(node.start(machine));
+  const auto hear = [&](std::uint64_t leader, std::uint64_t in_term, append_request request) {
+    around.sent.clear();
+    node.receive({.from = server_id{leader},
+                  .to = server_id{1},
+                  .term = term{in_term},
+                  .body = std::move(request)});
+    REQUIRE(around.sent.size() == 1);
+    return std::get<append_reply>(around.sent.back().body);
+  };
+  append_request first;
+  for (std::uint64_t token = 1; token <= 3; ++token) {
+    first.entries.push_back({.term = term{1}, .payload = command_bytes(token)});
+  }
+  CHECK(hear(2, 1, first).match == log_index{3});
+  CHECK(node.commit_index() == log_index{0});
+  // The next leader has the first of them only, as far as is known, and has committed others.
+  append_request second;
+  second.previous = {log_index{1}, term{1}};
+  second.commit_index = log_index{3};
+  CHECK(hear(3, 2, second).match == log_index{1});
+  CHECK(node.commit_index() == log_index{1});
+  CHECK(machine.entries().size() == 1);
+  second.entries.push_back({.term = term{2}, .payload = command_bytes(4)});
+  CHECK(hear(3, 2, second).match == log_index{2});
+  CHECK(node.commit_index() == log_index{2});
+  CHECK(node.disk().log.last_index() == log_index{2});
+  node.crash();
+}
+
 TEST_CASE("a follower that fell behind compaction gets a snapshot (paper, 7)") {
   for (const std::uint64_t chunk : {64U, 1U << 20U}) {
     recorded_cluster cluster{

@@ -24,10 +24,12 @@ using quorlite::testing::detail::append_request;
 using quorlite::testing::detail::change_kind;
 using quorlite::testing::detail::entry_kind;
 using quorlite::testing::detail::raft_event;
+using quorlite::testing::detail::raft_log;
 using quorlite::testing::detail::raft_node;
 using quorlite::testing::detail::raft_role;
 using quorlite::testing::detail::safety_checker;
 using quorlite::testing::detail::server_disk;
+using quorlite::testing::detail::vote_reply;
 using quorlite::testing::detail::vote_request;
 using generator = quorlite::testing::detail::random;
 
@@ -308,6 +310,11 @@ TEST_CASE("a vote is not asked of those who hear a leader, but by members (thesi
     return around.sent.size();
   };
   CHECK(receive(2, 1, append_request{}) == 1);
+  const auto would_vote = [&] {
+    REQUIRE(receive(3, node.term().value + 1, vote_request{.pre_vote = true}) == 1);
+    return std::get<vote_reply>(around.sent.back().body).granted;
+  };
+  CHECK_FALSE(would_vote());  // not even for a member
   CHECK(receive(4, 5, vote_request{}) == 0);
   CHECK(node.term() == term{1});
   CHECK(node.known_leader() == server_id{2});
@@ -318,6 +325,7 @@ TEST_CASE("a vote is not asked of those who hear a leader, but by members (thesi
   CHECK(node.term() == term{8});
   CHECK(receive(2, 9, append_request{}) == 1);
   around.now += options.raft.election_timeout_min.value * 1000;
+  CHECK(would_vote());
   CHECK(receive(4, 10, vote_request{}) == 1);  // and anyone, once the leader is not heard
   CHECK(node.term() == term{10});
   node.crash();
@@ -359,6 +367,51 @@ TEST_CASE("a learner catches up by a snapshot, which has the configuration of it
   CHECK(cluster.commit(server_id{5}) == outcome::committed);
   REQUIRE(cluster.settle_down());
   CHECK(cluster.shared.faults.empty());
+}
+
+TEST_CASE("a snapshot has the configuration in force then, not what is on its way") {
+  recorded_cluster cluster{
+      {.replicas = 3, .spares = 1, .compaction = {.threshold_entries = 10, .trailing_entries = 2}}};
+  auto& simulation = cluster.simulation;
+  const server_id leader = cluster.elect();
+  while (simulation.node(leader).applied_index() < log_index{9}) {
+    REQUIRE(cluster.commit(leader) == outcome::committed);
+  }
+  static_cast<void>(cluster.propose(leader));
+  REQUIRE(simulation.add_server(server_id{4}) == change_result::taken);
+  REQUIRE(cluster.settle_down());
+  simulation.run_for(milliseconds{10});  // it is read in parts
+  const auto& snapshot = simulation.node(leader).disk().snapshot;
+  REQUIRE(snapshot != nullptr);
+  REQUIRE(snapshot->at.index == log_index{10});
+  CHECK(snapshot->members == members_of({1, 2, 3}));
+  CHECK(in_force(cluster, leader) == members_of({1, 2, 3}, {4}));
+}
+
+TEST_CASE("a log knows the configuration of each of its entries, compacted or cut off") {
+  raft_log log{members_of({1, 2, 3})};
+  const auto append = [&](const configuration& members) {
+    log.append({.term = term{1},
+                .kind = entry_kind::members,
+                .payload = quorlite::testing::detail::encode(members)});
+  };
+  log.append({.term = term{1}});
+  append(members_of({1, 2, 3}, {4}));
+  log.append({.term = term{1}});
+  append(members_of({1, 2, 3, 4}));
+  CHECK(log.configured_at(log_index{1}).members == members_of({1, 2, 3}));
+  CHECK(log.configured_at(log_index{2}).members == members_of({1, 2, 3}, {4}));
+  CHECK(log.configured_at(log_index{3}).members == members_of({1, 2, 3}, {4}));
+  CHECK(log.configured().members == members_of({1, 2, 3, 4}));
+  log.compact_prefix(log_index{1});
+  CHECK(log.configured_at(log_index{1}).members == members_of({1, 2, 3}));
+  log.compact_prefix(log_index{3});
+  CHECK(log.configured_at(log_index{3}).members == members_of({1, 2, 3}, {4}));
+  CHECK(log.configured().members == members_of({1, 2, 3, 4}));
+  log.truncate_suffix(log_index{4});
+  CHECK(log.configured().members == members_of({1, 2, 3}, {4}));
+  log.reset({log_index{9}, term{2}}, members_of({7}));
+  CHECK(log.configured_at(log_index{9}).members == members_of({7}));
 }
 
 TEST_CASE("leadership is handed to voters only") {
@@ -425,6 +478,7 @@ void change_at_random(std::uint64_t seed) {
   options.compaction.threshold_entries = dice.chance(0.5) ? 0 : 8;
   options.compaction.trailing_entries = dice.below(4);
   options.disk.sync_max_us = dice.chance(0.5) ? 0 : 5000;
+  options.raft.window_entries = dice.chance(0.5) ? 512 : dice.between(1, 3);
   recorded_cluster cluster{options};
   auto& simulation = cluster.simulation;
   const auto any = [&] { return server_id{dice.between(1, simulation.servers().size())}; };
@@ -444,10 +498,17 @@ void change_at_random(std::uint64_t seed) {
           simulation.restart(id);
         }
     }
-    if (simulation.leader()) {
-      static_cast<void>(cluster.propose(*simulation.leader()));
+    for (const server_id id : simulation.servers()) {  // to a deposed one as well
+      if (simulation.running(id) && cluster.machine(id).leading() && dice.chance(0.7)) {
+        static_cast<void>(cluster.propose(id));
+        static_cast<void>(cluster.propose(id));
+      }
     }
-    simulation.run_for(milliseconds{dice.between(0, 120)});
+    const auto is_broken = [&] { return simulation.violation().has_value(); };
+    if (simulation.run_until(is_broken, milliseconds{dice.between(0, 120)})) {
+      FAIL_CHECK(*simulation.violation());
+      return;
+    }
   }
   simulation.heal();
   for (const server_id id : simulation.servers()) {
@@ -638,6 +699,7 @@ TEST_CASE("the checker tells of what no quorum has on its disks") {
     forged.disk(2).term = term{1};
     forged.disk(2).log.append({.term = term{1}, .payload_hash = 7U});
   }
+  SECTION("not even itself") { forged.tell(1, raft_event::counted, 2); }
   forged.tell(1, raft_event::counted, 1);
   CHECK(forged.property() == "quorum");
 }

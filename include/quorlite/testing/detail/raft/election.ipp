@@ -145,8 +145,7 @@ QUORLITE_DECL void raft_node::on_message(const message& envelope, const vote_rep
   const raft_role wanted = reply.pre_vote ? raft_role::pre_candidate : raft_role::candidate;
   const quorlite::term asked{disk_.term.value + (reply.pre_vote ? 1 : 0)};
   const bool counted = std::find(votes_.begin(), votes_.end(), envelope.from) != votes_.end();
-  const bool votes = configured().members.has_voter(envelope.from);
-  if (!reply.granted || role_ != wanted || envelope.term != asked || counted || !votes) {
+  if (!reply.granted || role_ != wanted || envelope.term != asked || counted) {
     return;
   }
   votes_.push_back(envelope.from);

@@ -46,7 +46,7 @@ enum class raft_event : std::uint8_t {
   elected,   ///< it leads from now on; at: its last entry
   appended,  ///< at: the entry
   removes,   ///< told before: at and what follows goes
-  counted,   ///< as the leader, that a quorum has everything up to at
+  counted,   ///< as the leader, that a quorum has everything up to at, or what it has not itself
   commits,   ///< at is committed; told for each entry, ascending
   applies,   ///< told before: at is next
   installed  ///< a snapshot as of at

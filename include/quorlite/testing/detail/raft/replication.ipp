@@ -232,6 +232,10 @@ QUORLITE_DECL void raft_node::on_message(const message& envelope, const append_r
     settle_barriers();
     return;
   }
+  if (reply.match > disk_.log.last_index()) {
+    environment_.witness(*this, raft_event::counted, reply.match);
+    return;  // nobody can have what its leader has not
+  }
   from->match = std::max(from->match, reply.match);
   const bool has_caught_up = from->how == mode::snapshot && from->match >= from->sending->at.index;
   if (from->how == mode::probe || has_caught_up) {

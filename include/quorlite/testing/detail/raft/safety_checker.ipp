@@ -115,6 +115,10 @@ QUORLITE_DECL void safety_checker::check_change(const node_state& whom) {
 
 QUORLITE_DECL void safety_checker::counted(const node_state& whom, log_index at) {
   const raft_log& log = whom.disk().log;
+  require(at <= log.last_index(), "quorum", whom, "is told of what it has not", at);
+  if (at > log.last_index()) {
+    return;
+  }
   const configuration& members = log.configured().members;
   const log_position place{at, log.term_at(at)};
   const auto holders =
