@@ -45,6 +45,7 @@ class faults {
       after(dice_.between(50, 3000), [this, id] { cluster_.heal_disk(id); });
     });
     every(rates.disk_error, [this] { cluster_.fail_disk_call(any(), dice_.below(30)); });
+    every(rates.membership, [this] { change_members(); });
     every(20, [this] { look_after_all(); });
   }
   /// From now on nothing new befalls them, but servers that are down still come back.
@@ -100,6 +101,31 @@ class faults {
           cluster_.world().node(*leader).leading_state().commands + 1 + dice_.below(3);
       cluster_.world().depose_leader_when(static_cast<commit_phase>(dice_.below(3)), next,
                                           static_cast<leadership_loss>(dice_.below(3)));
+    }
+  }
+  /// A step or two at once. Whatever is asked for, the last voter stays; what cannot be is refused.
+  void change_members() {
+    for (std::uint64_t steps = dice_.between(1, 2); steps > 0; --steps) {
+      const std::uint64_t step = dice_.below(5);
+      change_member(step, any(), 40);
+    }
+  }
+  /// Asked again while that may help, so that every election sees a new leader that is asked.
+  void change_member(std::uint64_t step, server_id id, int attempts) {
+    using quorlite::testing::change_result;
+    auto& world = cluster_.world();
+    const change_result said = step == 0   ? world.add_server(id)
+                               : step == 1 ? world.demote(id)
+                               : step == 2 ? world.remove_server(id)
+                                           : world.promote(id);
+    const bool may_come = said == change_result::not_leader || said == change_result::too_early ||
+                          said == change_result::pending || said == change_result::behind;
+    if (may_come && attempts > 0) {
+      after(dice_.between(1, 20), [this, step, id, attempts] {
+        if (!calm_) {
+          change_member(step, id, attempts - 1);
+        }
+      });
     }
   }
   /// What an operator and the applications do: flush, restart what is down, mend the wires that a

@@ -29,6 +29,7 @@ struct fault_rates {
   std::uint64_t transfer = 0;      ///< leadership handed over
   std::uint64_t disk_full = 0;     ///< no room for a while
   std::uint64_t disk_error = 0;    ///< one call fails
+  std::uint64_t membership = 0;    ///< a server joins, leaves, or gains or loses its vote
 };
 
 /// What the clients do.
@@ -71,6 +72,7 @@ struct plan {
   const auto text = [](auto value) { return std::to_string(value); };
   return {
       {"replicas", text(of.world.replicas)},
+      {"spares", text(of.world.spares)},
       {"delay_us", text(net.delay_min_us) + "-" + text(net.delay_max_us)},
       {"drop", text(net.drop)},
       {"duplicate", text(net.duplicate)},
@@ -104,6 +106,7 @@ struct plan {
       {"mean_ms transfer", text(f.transfer)},
       {"mean_ms disk_full", text(f.disk_full)},
       {"mean_ms disk_error", text(f.disk_error)},
+      {"mean_ms membership", text(f.membership)},
       {"writers", text(w.writers)},
       {"readers", text(w.readers)},
       {"transactions", text(w.transactions)},
@@ -191,6 +194,10 @@ struct plan {
       dice.chance(full ? 0.2 : 0.5) ? 0 : static_cast<std::uint32_t>(dice.between(5, 60));
   work.large_percent = dice.chance(0.6) ? 0 : static_cast<std::uint32_t>(dice.between(1, 5));
   work.attach_percent = dice.chance(0.4) ? 0 : static_cast<std::uint32_t>(dice.between(5, 40));
+
+  // Drawn last: the rest of a seed stays what it was.
+  faults.membership = rate(0.35, 200, 2500);
+  world.spares = faults.membership == 0 ? 0 : static_cast<std::uint32_t>(dice.between(1, 2));
   return out;
 }
 

@@ -70,6 +70,7 @@ class one_run {
       out.what = found.what();
     }
     faults_.end();
+    all_.transactions_left = 0;  // else clients that are not done would go on for ever
     cluster_.world().finish_clients();
     out.event_hash = cluster_.world().event_hash();
     out.events = cluster_.world().events();
@@ -108,7 +109,7 @@ class one_run {
     bool done = false;
     cluster_.world().spawn([&] {
       for (std::size_t database = 0; database < plan_.work.databases; ++database) {
-        while (!is_set_up(database)) {
+        while (all_.transactions_left > 0 && !is_set_up(database)) {
           all_.sleep(50);
         }
       }
@@ -162,7 +163,8 @@ class one_run {
       cluster_.start(id);
       cluster_.maintain(id);
     }
-    return cluster_.is_even();
+    const bool all_belong = plan_.faults.membership == 0 || cluster_.make_all_vote();
+    return all_belong && cluster_.is_even();
   }
 
   /// Whoever leads, each database takes a transaction: nothing that was taken for good is missing

@@ -21,7 +21,7 @@ class servers final : public watcher {
  public:
   explicit servers(const plan& chosen)
       : plan_(chosen), world_(chosen.world), dice_(random{chosen.seed}.fork(0xD15C)) {
-    servers_.resize(chosen.world.replicas);
+    servers_.resize(chosen.world.replicas + chosen.world.spares);
     for (server& each : servers_) {
       each.disk = std::make_shared<faulty_disk>();
     }
@@ -126,6 +126,17 @@ class servers final : public watcher {
     }
   }
 
+  /// The next step towards a cluster in which every server votes. @returns whether it is one
+  [[nodiscard]] bool make_all_vote() {
+    for (const server_id id : ids()) {
+      if (!world_.members().has_voter(id)) {
+        world_.members().has_learner(id) ? world_.promote(id) : world_.add_server(id);
+        return false;
+      }
+    }
+    return true;
+  }
+
   // ---- evidence
 
   /// Who is where, for a report.
@@ -172,6 +183,9 @@ class servers final : public watcher {
   void throw_if_broken() const {
     if (broken_) {
       throw violation(*broken_);
+    }
+    if (world_.violation()) {
+      throw violation("what Raft promises", *world_.violation());
     }
   }
 
