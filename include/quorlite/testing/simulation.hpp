@@ -114,10 +114,11 @@ class QUORLITE_API replica_cluster {
   /// time
   [[nodiscard]] std::optional<server_id> wait_for_leader(
       std::optional<server_id> but = std::nullopt, milliseconds limit = milliseconds{20'000});
-  /// Runs the simulation until every replica that is up has applied the same and nothing is under
-  /// way. @returns false: not in time
+  /// Runs the simulation until every member whose replica is up has applied the same and nothing is
+  /// under way. @returns false: not in time
   [[nodiscard]] bool wait_until_even(milliseconds limit = milliseconds{60'000});
-  /// True if all replicas that are up have the same databases: versions, page counts, hashes.
+  /// True if all members whose replicas are up have the same databases (versions, page counts,
+  /// hashes), and the test Raft kept what Raft promises.
   [[nodiscard]] bool are_identical();
 
   // ---- processes

@@ -216,9 +216,11 @@ QUORLITE_DECL bool replica_cluster::state::is_even() {
   const auto stands = [&](server_id id) {
     return std::pair(at(id).process->replica().applied(), simulation.node(id).commit_index());
   };
+  const detail::configuration members = simulation.members();
   const std::vector<server_id> all = simulation.servers();
-  return std::all_of(all.begin(), all.end(),
-                     [&](server_id id) { return !is_up(id) || stands(id) == stands(*leader); });
+  return std::all_of(all.begin(), all.end(), [&](server_id id) {
+    return !members.has(id) || !is_up(id) || stands(id) == stands(*leader);
+  });
 }
 
 // ---- the cluster
@@ -283,11 +285,15 @@ QUORLITE_DECL bool replica_cluster::wait_until_even(milliseconds limit) {
 }
 
 QUORLITE_DECL bool replica_cluster::are_identical() {
+  if (state_->simulation.violation()) {
+    return false;
+  }
+  const detail::configuration members = state_->simulation.members();
   using content =
       std::tuple<std::string, version_number, std::uint32_t, std::uint64_t, std::uint64_t>;
   std::optional<std::vector<content>> first;
   for (const server_id id : servers()) {
-    if (!is_up(id)) {
+    if (!is_up(id) || !members.has(id)) {
       continue;
     }
     std::vector<content> here;

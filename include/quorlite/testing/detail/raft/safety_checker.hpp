@@ -34,8 +34,8 @@ enum class raft_event : std::uint8_t;
 /// - quorum: a leader commits what a quorum of the configuration in force has on its disks
 /// - committed in the current term: it counts for entries of its own term only (paper, 5.4.2)
 /// - single-server change: a configuration differs from the one before it by one server, follows a
-///   committed one, and is made by a leader that has committed an entry of its term; a snapshot has
-///   the configuration of its position (thesis, 4)
+///   committed one, and is made by a leader that has committed an entry of its term; a server goes
+///   by the newest in its log, and a snapshot has that of its position (thesis, 4)
 ///
 /// An event costs a look into a map, and for `counted` one at each voter. What it remembers grows
 /// by some ten words for each entry that there ever was.

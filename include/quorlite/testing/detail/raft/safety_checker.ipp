@@ -88,6 +88,9 @@ QUORLITE_DECL void safety_checker::appended(const node_state& whom, log_index at
   const auto [known, is_new] = entries_.try_emplace({at, entry.term}, here);
   require(known->second == here, "log matching", whom,
           "has another entry, or other entries before it", at);
+  require((log.configured().at == at) == (entry.kind == entry_kind::members),
+          "single-server change", whom, "goes by a configuration that is in no entry of its log",
+          at);
   if (whom.role() == raft_role::leader) {
     require(entry.term == whom.term(), "leader append-only", whom, "makes an entry of another term",
             at);
