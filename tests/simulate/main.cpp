@@ -31,7 +31,8 @@ Runs simulated clusters, one for each seed: production code over the test Raft, 
 faulty network, clients that keep a record, and checkers that are always on.
 
   --seed N           this seed; prints every option that it stands for
-  --seeds A-B        these seeds, and a line for each that fails (default: 1-100)
+  --seeds A-B        these seeds, and a line for each that fails (default: 1-500; with
+                     QUORLITE_TEST_PROFILE=short in the environment 1-40)
   --profile NAME     lite (200 transactions; default) or full (1000, larger clusters, more SQL)
   --minutes M        stop after so many minutes of real time, wherever that is
   --twice N          every N-th seed runs twice and must give the same event hash (default 50)
@@ -48,7 +49,7 @@ Exit status: 0 all held, 1 a seed failed, 2 the arguments are wrong.
 
 struct arguments {
   std::uint64_t first = 1;
-  std::uint64_t last = 100;
+  std::uint64_t last = 500;
   bool single = false;
   simulate::profile profile = simulate::profile::lite;
   double minutes = 0;
@@ -78,6 +79,10 @@ std::uint64_t number_of(const std::string& text) {
 
 arguments parse(int count, char** values) {
   arguments out;
+  const char* const profile = std::getenv("QUORLITE_TEST_PROFILE");
+  if (profile != nullptr && std::strcmp(profile, "short") == 0) {
+    out.last = 40;
+  }
   for (int i = 1; i < count; ++i) {
     const std::string flag = values[i];
     const auto value = [&]() -> std::string {
@@ -172,10 +177,10 @@ void print(const simulate::report& one, const arguments& asked) {
     std::printf("seed %" PRIu64 " %s: hash %016" PRIx64 ", %" PRIu64 " events, %" PRIu64
                 " ms; %" PRIu64 " transactions: %" PRIu64 " acknowledged, %" PRIu64
                 " unknown (%" PRIu64 " resolved); %" PRIu64 " reads, %" PRIu64 " boots, %" PRIu64
-                " halts, %" PRIu64 " snapshots installed\n",
+                " halts, %" PRIu64 " snapshots installed, %" PRIu64 " faults at a phase\n",
                 one.seed, name, one.event_hash, one.events, one.virtual_ms, one.transactions,
                 one.acknowledged, one.unknown, one.resolved, one.reads, one.boots, one.halts,
-                one.installs);
+                one.installs, one.at_phases);
   }
   std::fflush(stdout);
 }
@@ -189,6 +194,7 @@ void add(simulate::report& sum, const simulate::report& one) {
   sum.boots += one.boots;
   sum.halts += one.halts;
   sum.installs += one.installs;
+  sum.at_phases += one.at_phases;
   sum.virtual_ms += one.virtual_ms;
 }
 
@@ -330,7 +336,8 @@ class campaign {
     std::string text;
     for (const std::uint64_t each :
          {one.seed, one.event_hash, one.events, one.virtual_ms, one.transactions, one.acknowledged,
-          one.unknown, one.resolved, one.reads, one.boots, one.halts, one.installs}) {
+          one.unknown, one.resolved, one.reads, one.boots, one.halts, one.installs,
+          one.at_phases}) {
       text += std::to_string(each) + "\t";
     }
     return text + one.checker + "\t" + one.what + std::string(1, '\0');
@@ -341,7 +348,7 @@ class campaign {
     for (std::uint64_t* const each :
          {&one.seed, &one.event_hash, &one.events, &one.virtual_ms, &one.transactions,
           &one.acknowledged, &one.unknown, &one.resolved, &one.reads, &one.boots, &one.halts,
-          &one.installs}) {
+          &one.installs, &one.at_phases}) {
       const std::size_t tab = text.find('\t', at);
       *each = std::stoull(text.substr(at, tab - at));
       at = tab + 1;
@@ -424,18 +431,20 @@ void print_sum(const campaign& all, const arguments& asked) {
                 ", \"transactions\": %" PRIu64 ", \"acknowledged\": %" PRIu64
                 ", \"unknown\": %" PRIu64 ", \"resolved\": %" PRIu64 ", \"reads\": %" PRIu64
                 ", \"boots\": %" PRIu64 ", \"halts\": %" PRIu64
-                ", \"snapshots_installed\": %" PRIu64 ", \"virtual_seconds\": %.1f}\n",
+                ", \"snapshots_installed\": %" PRIu64 ", \"faults_at_a_phase\": %" PRIu64
+                ", \"virtual_seconds\": %.1f}\n",
                 all.runs(), all.failed(), all.seconds(), asked.jobs, rate, sum.transactions,
                 sum.acknowledged, sum.unknown, sum.resolved, sum.reads, sum.boots, sum.halts,
-                sum.installs, static_cast<double>(sum.virtual_ms) / 1000.0);
+                sum.installs, sum.at_phases, static_cast<double>(sum.virtual_ms) / 1000.0);
     return;
   }
-  std::printf(
-      "%" PRIu64 " seeds, %" PRIu64 " failed, %.1f seeds/s; %" PRIu64 " transactions (%" PRIu64
-      " acknowledged, %" PRIu64 " unknown, %" PRIu64 " resolved), %" PRIu64 " reads, %" PRIu64
-      " boots, %" PRIu64 " halts, %" PRIu64 " snapshots installed, %.0f virtual seconds\n",
-      all.runs(), all.failed(), rate, sum.transactions, sum.acknowledged, sum.unknown, sum.resolved,
-      sum.reads, sum.boots, sum.halts, sum.installs, static_cast<double>(sum.virtual_ms) / 1000.0);
+  std::printf("%" PRIu64 " seeds, %" PRIu64 " failed, %.1f seeds/s; %" PRIu64
+              " transactions (%" PRIu64 " acknowledged, %" PRIu64 " unknown, %" PRIu64
+              " resolved), %" PRIu64 " reads, %" PRIu64 " boots, %" PRIu64 " halts, %" PRIu64
+              " snapshots installed, %" PRIu64 " faults at a phase, %.0f virtual seconds\n",
+              all.runs(), all.failed(), rate, sum.transactions, sum.acknowledged, sum.unknown,
+              sum.resolved, sum.reads, sum.boots, sum.halts, sum.installs, sum.at_phases,
+              static_cast<double>(sum.virtual_ms) / 1000.0);
 }
 
 }  // namespace
