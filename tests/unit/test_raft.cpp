@@ -21,6 +21,7 @@ using quorlite::testing::detail::append_request;
 using quorlite::testing::detail::entry_kind;
 using quorlite::testing::detail::message;
 using quorlite::testing::detail::raft_node;
+using quorlite::testing::detail::raft_role;
 using quorlite::testing::detail::stored_entry;
 using quorlite::testing::detail::vote_reply;
 using quorlite::testing::detail::wake_kind;
@@ -335,6 +336,29 @@ TEST_CASE("a restarted server goes on from what its machine and its disk kept (l
   }
 }
 
+TEST_CASE("what is applied and not durable is replayed, from the log or the snapshot (law S1)") {
+  for (const std::uint64_t threshold : {0U, 8U}) {
+    INFO("threshold " << threshold);
+    recorded_cluster cluster{
+        {.replicas = 1, .compaction = {.threshold_entries = threshold, .trailing_entries = 1}}};
+    const server_id only = cluster.elect();
+    for (int i = 0; i < 10; ++i) {
+      REQUIRE(cluster.commit(only) == outcome::committed);
+    }
+    cluster.simulation.run_for(second);
+    REQUIRE_FALSE(cluster.machine(only).flush(log_index{100}));
+    cluster.at(only).kept.again = 5;
+    cluster.simulation.crash(only);
+    cluster.simulation.restart(only);
+    REQUIRE(cluster.machine(only).durable().index < cluster.machine(only).applied().index);
+    CHECK(cluster.machine(only).stages_begun == (threshold == 0 ? 0 : 1));
+    REQUIRE(cluster.elect() == only);
+    REQUIRE(cluster.settle_down());
+    CHECK(cluster.machine(only).replayed == (threshold == 0 ? 5 : 3));
+    CHECK(cluster.shared.faults.empty());
+  }
+}
+
 TEST_CASE("a whole cluster that loses power comes back with everything") {
   recorded_cluster cluster{{.replicas = 5}};
   const server_id leader = cluster.elect();
@@ -374,6 +398,29 @@ TEST_CASE("a read barrier sees everything that was committed before it (thesis, 
   const server_id follower = other_than(leader);
   cluster.raft(follower).read_barrier(proposal_token{++token});
   CHECK(cluster.shared.settled.at(token) == outcome::not_applied);
+}
+
+TEST_CASE("a barrier between election and announcement is refused (thesis, 6.4)") {
+  recorded_cluster cluster;
+  const server_id first = cluster.elect();
+  REQUIRE(cluster.commit(first) == outcome::committed);
+  cluster.simulation.isolate(first);
+  server_id elected;
+  REQUIRE(cluster.simulation.run_until(
+      [&] {
+        for (const server_id id : cluster.simulation.servers()) {
+          const raft_node& node = cluster.simulation.node(id);
+          elected =
+              id != first && node.role() == raft_role::leader && !node.announced() ? id : elected;
+        }
+        return elected != server_id{};
+      },
+      milliseconds{5000}));
+  CHECK_FALSE(cluster.machine(elected).leading());
+  cluster.raft(elected).read_barrier(proposal_token{888});
+  cluster.simulation.run_for(second);
+  CHECK(cluster.shared.settled.at(888) == outcome::not_applied);
+  CHECK(cluster.machine(elected).leading());
 }
 
 TEST_CASE("the barrier of a leader that was replaced is never committed (law B2)") {
