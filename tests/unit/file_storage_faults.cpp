@@ -104,15 +104,18 @@ std::string look(faulty_disk& disk, const model_content& content, bool twice) {
 // too.
 void tear_large_sectors(const faulty_disk& before, faulty_disk& image) {
   constexpr std::uint64_t large = 4096;
-  std::set<std::pair<std::string, std::uint64_t>> torn;
+  std::set<std::pair<std::uint64_t, std::uint64_t>> torn;  // a file, and which of its sectors
   for (const pending_unit& unit : before.pending_units()) {
     if (unit.kind == unit_kind::sector) {
-      torn.emplace(unit.path, unit.number * sector_bytes / large);
+      torn.emplace(unit.node, unit.number * sector_bytes / large);
     }
   }
-  for (const auto& [path, sector] : torn) {
-    for (std::uint64_t offset = 0; offset < large; offset += 61) {
-      static_cast<void>(image.damage(path, sector * large + offset, std::byte{0x55}));
+  for (const std::string& path : image.files()) {
+    const auto node = image.open(path, open_mode::existing).value().node;
+    for (const auto& [file, sector] : torn) {
+      for (std::uint64_t offset = 0; file == node && offset < large; offset += 61) {
+        static_cast<void>(image.damage(path, sector * large + offset, std::byte{0x55}));
+      }
     }
   }
 }
@@ -290,8 +293,14 @@ TEST_CASE("with double_write not even garbage in the sectors under way hurts", "
   CHECK(wrong == "");
 }
 
-TEST_CASE("with double_write torn sectors of 4096 bytes hurt nobody", "[file_storage]") {
-  const std::vector<history_step> steps = quorlite::testing::detail::make_history();
+TEST_CASE("with double_write torn sectors of 4096 bytes hurt no page of that size",
+          "[file_storage]") {
+  std::vector<history_step> steps = quorlite::testing::detail::make_history();
+  for (history_step& step : steps) {
+    for (auto& [name, database] : step.next.databases) {
+      database.page_size *= 8;  // from 512 and 1024 bytes
+    }
+  }
   std::uint64_t calls = 0;
   {
     faulty_disk disk;
@@ -322,6 +331,50 @@ TEST_CASE("with double_write torn sectors of 4096 bytes hurt nobody", "[file_sto
     }
   }
   CHECK(wrong == "");
+}
+
+TEST_CASE("with double_write a flush leaves sectors of 4096 bytes alone that have old pages",
+          "[file_storage]") {
+  faulty_disk disk;
+  const auto storage = mount(disk, true);
+  REQUIRE(storage->recover());
+  model_content old;
+  old.at = {log_index{5}, term{1}};
+  old.databases["a.db"].page_size = 512;
+  old.databases["a.db"].write(1, 6, 1);
+  REQUIRE(!commit_change(*storage, {}, old));
+  model_content next = old;
+  next.at.index = log_index{6};
+  next.databases["a.db"].write(7, 40, 2);
+  const auto flush = fill_flush(*storage, old, next);
+  REQUIRE(flush);
+  const auto data = disk.open("a.db", open_mode::existing).value().node;
+  std::size_t writes = 0;
+  for (const pending_unit& unit : disk.pending_units()) {
+    if (unit.node == data && unit.kind == unit_kind::sector) {
+      ++writes;
+      CHECK(unit.number * sector_bytes >= 4096);
+    }
+  }
+  CHECK(writes > 20);  // the others are written at once: a full disk is met before the commit
+}
+
+TEST_CASE("a publish takes away the files of databases that it does not have", "[file_storage]") {
+  faulty_disk disk;
+  const auto storage = mount_sample(disk);
+  model_content next = sample_content(9, 2);
+  next.databases.erase("logs_2.db");
+  auto stage = fill_stage(*storage, next);
+  REQUIRE(stage);
+  REQUIRE(!storage->publish(std::move(*stage), model_position(next).view()));
+  const auto left = disk.files();
+  const auto has = [&left](std::string_view name) {
+    return std::any_of(left.begin(), left.end(),
+                       [name](const std::string& path) { return path.ends_with(name); });
+  };
+  CHECK(has("app.db"));
+  CHECK(has("hashes/app.db"));
+  CHECK_FALSE(has("logs_2.db"));
 }
 
 TEST_CASE("a damaged double-write file is told, whatever is in it", "[file_storage]") {
