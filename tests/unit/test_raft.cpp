@@ -161,6 +161,8 @@ class lone_environment final : public quorlite::testing::detail::node_environmen
       timer = {at_us, stamp};
     } else if (kind == wake_kind::outbox) {
       outbox = stamp;
+    } else if (kind == wake_kind::disk) {
+      synced = stamp;
     }
   }
   bool is_any_armed() const noexcept override { return false; }
@@ -185,6 +187,7 @@ class lone_environment final : public quorlite::testing::detail::node_environmen
   std::vector<message> sent;
   std::pair<std::uint64_t, std::uint64_t> timer;
   std::uint64_t outbox = 0;
+  std::uint64_t synced = 0;
 };
 
 }  // namespace
@@ -233,6 +236,37 @@ TEST_CASE("an entry of an older term is not committed by counting (paper, 5.4.2 
   CHECK(shared.faults.empty());
   node.stop();
   CHECK_FALSE(machine.leading());
+}
+
+TEST_CASE("a sync that began before a cut does not count for what came after it (paper, 5.3)") {
+  lone_environment around;
+  record shared;
+  kept_state kept;
+  checking_machine machine{server_id{1}, shared, kept};
+  const simulation_options options{.replicas = 3, .disk = {.sync_min_us = 9, .sync_max_us = 9}};
+  raft_node node{server_id{1}, options, around, quorlite::testing::detail::random{1}};
+  REQUIRE_FALSE(node.start(machine));
+  const auto append = [&](std::uint64_t from, std::uint64_t in_term) {
+    append_request request;
+    for (std::uint64_t i = 1; i <= 3; ++i) {
+      request.entries.push_back(
+          {.term = term{in_term}, .payload = command_bytes(10 * in_term + i)});
+    }
+    node.receive(
+        {.from = server_id{from}, .to = server_id{1}, .term = term{in_term}, .body = request});
+  };
+  const auto end_sync = [&] {
+    around.sent.clear();
+    node.wake(wake_kind::disk, around.synced);
+    REQUIRE(around.sent.size() == 1);
+    return std::get<append_reply>(around.sent.back().body).match;
+  };
+  append(2, 1);  // on their way to the disk …
+  append(3, 2);  // … when others come in their place
+  REQUIRE(node.disk().log.term_at(log_index{1}) == term{2});
+  CHECK(end_sync() == log_index{0});
+  CHECK(end_sync() == log_index{3});
+  node.crash();
 }
 
 TEST_CASE("a vote goes to one candidate a term, and only to a complete one (paper, 5.2, 5.4.1)") {
