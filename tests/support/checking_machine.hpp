@@ -100,6 +100,8 @@ struct record {
 // What survives of a machine when its server crashes.
 struct kept_state {
   std::vector<applied_entry> entries;
+  std::size_t again =
+      0;  // so many of the last ones must be replayed: not all that they say is kept
 };
 
 // An answer that somebody waits for.
@@ -194,7 +196,12 @@ class checking_machine final : public state_machine {
     return std::make_unique<stage_of>(*this);
   }
   log_position applied() const noexcept override { return position(); }
-  log_position durable() const noexcept override { return position_of(kept_.entries); }
+  log_position durable() const noexcept override {
+    const std::size_t count = kept_.entries.size() - std::min(kept_.again, kept_.entries.size());
+    return count == 0 ? log_position{}
+                      : log_position{log_index{kept_.entries[count - 1].index},
+                                     term{kept_.entries[count - 1].term}};
+  }
   std::error_code flush(log_index /*upto*/) noexcept override {
     kept_.entries = entries_;
     return {};
@@ -211,6 +218,7 @@ class checking_machine final : public state_machine {
   int stages_begun = 0;
   int refuse_stages = 0;      // so many begin_restore fail
   int damage_stages = 0;      // so many finish() fail
+  int replayed = 0;           // entries that came again
   std::uint64_t halt_at = 0;  // answers halted at this index
 
  private:
@@ -272,6 +280,7 @@ class checking_machine final : public state_machine {
       if (entries_[entry.index - 1] != entry) {
         record_.fault("A2: a replay differs at " + std::to_string(entry.index));
       }
+      ++replayed;
       return apply_result::already;
     }
     if (entry.index == halt_at) {

@@ -88,7 +88,7 @@ class log_player {
     play(log_index{first_.value + log_.size() - 1}, log_.back());
   }
   [[nodiscard]] const std::vector<golden_entry>& log() const noexcept { return log_; }
-  [[nodiscard]] term now() const noexcept { return term_; }
+  [[nodiscard]] term present_term() const noexcept { return term_; }
 
  private:
   // With the term of leadership, if that is later: the terms of a log never fall.

@@ -22,6 +22,8 @@ class lone_environment final : public testing::detail::node_environment {
       timer = {at_us, stamp};
     } else if (kind == testing::detail::wake_kind::outbox) {
       outbox = stamp;
+    } else if (kind == testing::detail::wake_kind::disk) {
+      synced = stamp;
     }
   }
   bool is_any_armed() const noexcept override { return false; }
@@ -46,6 +48,7 @@ class lone_environment final : public testing::detail::node_environment {
   std::vector<testing::detail::message> sent;
   std::pair<std::uint64_t, std::uint64_t> timer;
   std::uint64_t outbox = 0;
+  std::uint64_t synced = 0;
 };
 
 }  // namespace quorlite::tests

@@ -14,7 +14,7 @@
 #include "catch2_shim.hpp"
 #include "quorlite/connection.hpp"
 #include "quorlite/detail/sqlite/vfs.hpp"
-#include "quorlite/testing/cluster.hpp"
+#include "quorlite/testing/simulation.hpp"
 #include "support/local_host.hpp"
 #include "support/sql.hpp"
 #include "support/temporary_directory.hpp"

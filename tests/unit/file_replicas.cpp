@@ -33,6 +33,7 @@ namespace {
 using namespace quorlite;
 
 using namespace quorlite::detail;
+using quorlite::testing::disk_call_kind;
 using quorlite::testing::faulty_disk;
 using quorlite::testing::faulty_file_system;
 using quorlite::testing::test_raft;
@@ -50,9 +51,10 @@ template <class Storage>
 class single {
  public:
   template <class Place>
-  explicit single(std::size_t memory_bytes, Place& place)
+  explicit single(std::size_t memory_bytes, Place& place, std::uint64_t flush_bytes = 0)
       : make_([&place] { return storage_on(place); }) {
     options_.memory_bytes = memory_bytes;
+    options_.flush_bytes = flush_bytes != 0 ? flush_bytes : options_.flush_bytes;
     options_.log_context = &said_;
     options_.log = [](void* said, std::string_view text) {
       static_cast<std::string*>(said)->append(text).append("\n");
@@ -87,6 +89,8 @@ class single {
   [[nodiscard]] quorlite::tests::started_replica<test_raft, Storage>* operator->() {
     return &*replica_;
   }
+  /// Time for what was handed to the engine.
+  void run_for(milliseconds span) { simulation_.run_for(span); }
   /// What the replicas told people.
   [[nodiscard]] const std::string& said() const noexcept { return said_; }
   [[nodiscard]] connection open(const std::string& name = "app.db") {
@@ -279,6 +283,81 @@ TEST_CASE(
   CHECK(ask(db, "SELECT count(*) FROM t") == std::to_string(26 + 5 * committed));
   CHECK_FALSE(one->flush());
   CHECK(one->machine().durable() == one->applied());
+}
+
+TEST_CASE("a commit that found no room leaves the turn to others") {
+  faulty_disk disk;
+  faulty_single one(std::size_t{512} << 10U, disk);
+  connection db = one.open();
+  connection other = one.open();
+  REQUIRE(run(db, "CREATE TABLE t(k INTEGER PRIMARY KEY, v)") == SQLITE_OK);
+  REQUIRE_FALSE(one->flush());
+  disk.full_from(disk.calls() + 1);
+  int code = SQLITE_OK;
+  for (int i = 0; i < 1000 && code == SQLITE_OK; ++i) {
+    code = run(db, insert(5, 900));
+  }
+  REQUIRE(code == SQLITE_FULL);
+  REQUIRE(db.last_error() == errc::storage_full);
+  disk.heal();
+  CHECK(run(other, insert(5, 900)) == SQLITE_OK);
+  CHECK(run(db, insert(5, 900)) == SQLITE_OK);
+}
+
+TEST_CASE("after a flush that found no room the next one is made when it is due") {
+  faulty_disk disk;
+  faulty_single one(std::size_t{64} << 20U, disk, 1000);
+  connection db = one.open();
+  REQUIRE(run(db, "CREATE TABLE t(k INTEGER PRIMARY KEY, v)") == SQLITE_OK);
+  const std::uint64_t before = one->counters().flushes;
+  disk.full_from(disk.calls() + 1);
+  REQUIRE(run(db, insert(5, 900)) == SQLITE_OK);
+  CHECK_FALSE(one->maintain());  // beside the strand: it is told in the log
+  one.run_for(milliseconds{1000});
+  CHECK(one->counters().flushes == before);
+  CHECK(one.said().find("a flush failed") != std::string::npos);
+  disk.heal();
+  REQUIRE(run(db, insert(5, 900)) == SQLITE_OK);
+  CHECK_FALSE(one->maintain());
+  one.run_for(milliseconds{1000});
+  CHECK(one->counters().flushes == before + 1);
+}
+
+TEST_CASE("a disk that is full in the middle of a restore ends it, wherever that is") {
+  faulty_disk disk;
+  faulty_single one(std::size_t{64} << 20U, disk);
+  connection db = one.open();
+  REQUIRE(run(db, "CREATE TABLE t(v)") == SQLITE_OK);
+  REQUIRE(run(db, insert(400, 1000)) == SQLITE_OK);  // more than goes to the disk at once
+  auto snapshot = one->machine().take_snapshot();
+  REQUIRE(snapshot);
+  bytes content(static_cast<std::size_t>((**snapshot).size_bytes()));
+  REQUIRE_FALSE((**snapshot).read(0, content));
+  const auto restore = [&]() -> std::error_code {
+    auto stage = one->machine().begin_restore();
+    if (!stage) {
+      return stage.error();
+    }
+    const std::error_code error = (**stage).append(content);
+    return error ? error : (**stage).finish();
+  };
+  const std::uint64_t begun = disk.calls();
+  REQUIRE_FALSE(restore());
+  const std::uint64_t calls = disk.calls() - begun;
+  REQUIRE(calls > 4);
+  for (std::uint64_t call = 1; call <= calls; ++call) {
+    CAPTURE(call, calls);
+    const std::uint64_t first = disk.calls() + 1;
+    disk.fail_at(first + call - 1, std::errc::no_space_on_device);
+    const std::error_code told = restore();
+    // What is taken away at the end of a stage may fail: it is gone after the next start.
+    const bool is_clean_up = disk.call(first + call - 1).kind == disk_call_kind::remove;
+    CHECK((told == errc::storage_full || is_clean_up));
+    disk.heal();
+  }
+  CHECK_FALSE(restore());
+  CHECK_FALSE(one->health().halted);
+  CHECK(ask(db, "SELECT count(*) FROM t") == "400");
 }
 
 TEST_CASE("a failed sync halts the replica, and what was committed is there after a restart") {

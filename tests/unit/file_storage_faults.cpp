@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,6 +28,10 @@ using quorlite::testing::disk_call_kind;
 using quorlite::testing::fault_duration;
 using quorlite::testing::faulty_disk;
 using quorlite::testing::faulty_file_system;
+using quorlite::testing::pending_unit;
+using quorlite::testing::sector_bytes;
+using quorlite::testing::unit_fate;
+using quorlite::testing::unit_kind;
 using quorlite::testing::detail::commit_change;
 using quorlite::testing::detail::difference_in_pages;
 using quorlite::testing::detail::difference_in_position;
@@ -93,6 +98,26 @@ std::string look(faulty_disk& disk, const model_content& content, bool twice) {
   }
   const std::string difference = difference_in_position(*found, content);
   return difference.empty() ? difference_in_pages(*storage, content) : difference;
+}
+
+// A disk whose sectors have 4096 bytes: with each small one that was on its way, its neighbours go
+// too.
+void tear_large_sectors(const faulty_disk& before, faulty_disk& image) {
+  constexpr std::uint64_t large = 4096;
+  std::set<std::pair<std::uint64_t, std::uint64_t>> torn;  // a file, and which of its sectors
+  for (const pending_unit& unit : before.pending_units()) {
+    if (unit.kind == unit_kind::sector) {
+      torn.emplace(unit.node, unit.number * sector_bytes / large);
+    }
+  }
+  for (const std::string& path : image.files()) {
+    const auto node = image.open(path, open_mode::existing).value().node;
+    for (const auto& [file, sector] : torn) {
+      for (std::uint64_t offset = 0; file == node && offset < large; offset += 61) {
+        static_cast<void>(image.damage(path, sector * large + offset, std::byte{0x55}));
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -266,6 +291,90 @@ TEST_CASE("with double_write not even garbage in the sectors under way hurts", "
                  {true, ordinal});
   }
   CHECK(wrong == "");
+}
+
+TEST_CASE("with double_write torn sectors of 4096 bytes hurt no page of that size",
+          "[file_storage]") {
+  std::vector<history_step> steps = quorlite::testing::detail::make_history();
+  for (history_step& step : steps) {
+    for (auto& [name, database] : step.next.databases) {
+      database.page_size *= 8;  // from 512 and 1024 bytes
+    }
+  }
+  std::uint64_t calls = 0;
+  {
+    faulty_disk disk;
+    history_progress progress;
+    const auto storage = mount(disk, true);
+    run_history(*storage, steps, progress);
+    REQUIRE(!progress.error);
+    calls = disk.calls();
+  }
+  std::string wrong;
+  for (std::uint64_t ordinal = 1; ordinal <= calls && wrong.empty(); ++ordinal) {
+    faulty_disk disk;
+    disk.crash_at(ordinal);
+    history_progress progress;
+    {
+      const auto storage = mount(disk, true);
+      run_history(*storage, steps, progress);
+    }
+    for (const bool survive : {false, true}) {
+      const crash_fates fates(disk.pending(), survive ? unit_fate::survived : unit_fate::lost);
+      faulty_disk image = disk.after_crash(fates);
+      tear_large_sectors(disk, image);
+      const auto storage = mount(image, true);
+      const auto found = examine(*storage, progress, true);
+      if (!found.law.empty()) {
+        wrong = found.law + ": " + found.broken + ", crash in call " + text_of_call(disk, ordinal);
+      }
+    }
+  }
+  CHECK(wrong == "");
+}
+
+TEST_CASE("with double_write a flush leaves sectors of 4096 bytes alone that have old pages",
+          "[file_storage]") {
+  faulty_disk disk;
+  const auto storage = mount(disk, true);
+  REQUIRE(storage->recover());
+  model_content old;
+  old.at = {log_index{5}, term{1}};
+  old.databases["a.db"].page_size = 512;
+  old.databases["a.db"].write(1, 6, 1);
+  REQUIRE(!commit_change(*storage, {}, old));
+  model_content next = old;
+  next.at.index = log_index{6};
+  next.databases["a.db"].write(7, 40, 2);
+  const auto flush = fill_flush(*storage, old, next);
+  REQUIRE(flush);
+  const auto data = disk.open("a.db", open_mode::existing).value().node;
+  std::size_t writes = 0;
+  for (const pending_unit& unit : disk.pending_units()) {
+    if (unit.node == data && unit.kind == unit_kind::sector) {
+      ++writes;
+      CHECK(unit.number * sector_bytes >= 4096);
+    }
+  }
+  CHECK(writes > 20);  // the others are written at once: a full disk is met before the commit
+}
+
+TEST_CASE("a publish takes away the files of databases that it does not have", "[file_storage]") {
+  faulty_disk disk;
+  const auto storage = mount_sample(disk);
+  model_content next = sample_content(9, 2);
+  next.databases.erase("logs_2.db");
+  auto stage = fill_stage(*storage, next);
+  REQUIRE(stage);
+  REQUIRE(!storage->publish(std::move(*stage), model_position(next).view()));
+  const auto left = disk.files();
+  const auto has = [&left](std::string_view name) {
+    return std::any_of(left.begin(), left.end(),
+                       [name](const std::string& path) { return path.ends_with(name); });
+  };
+  CHECK(has("app.db"));
+  CHECK(has("hashes/app.db"));
+  CHECK_FALSE(has("logs_2.db"));
 }
 
 TEST_CASE("a damaged double-write file is told, whatever is in it", "[file_storage]") {

@@ -503,6 +503,16 @@ TEST_CASE("a halted machine leads no more and answers everybody") {
   CHECK_FALSE(l->leader().leading);
 }
 
+TEST_CASE("a halt takes what is not committed off the heads") {
+  leading l;
+  static_cast<void>(l.send(pages_of_a(1)));
+  const page_store::pin on_head = l.store("a.db")->pin_head();
+  REQUIRE(l.head("a.db") == version_number{1});
+  CHECK(l->apply({{log_index{100}, one_term}, {}}) == apply_result::halted);
+  CHECK(l.head("a.db") == version_number{0});
+  CHECK(on_head.doomed());
+}
+
 TEST_CASE("a read barrier is answered by what the engine says of it") {
   leading l;
   const auto how = GENERATE(outcome::committed, outcome::not_applied, outcome::unknown);
@@ -630,6 +640,23 @@ TEST_CASE("too many bytes on their way make a commit busy and leave everything i
     p.apply_what_is_proposed();
   };
   CHECK_FALSE(p.commit({{"a.db", {{1, 1}}}}).error);
+}
+
+TEST_CASE("bytes are on their way until their commit is answered, whatever the answer") {
+  proposing p({.in_flight_bytes = 0});
+  const auto answer = [&] { p.apply_what_is_proposed(); };
+  p.l.engine.on_wait = answer;
+  CHECK_FALSE(p.commit({{"a.db", {{1, 1}}}}).error);
+  p.l.engine.on_wait = nullptr;  // nobody answers, and the limit passes
+  CHECK(p.commit({{"a.db", {{1, 2}}}}).error == errc::timed_out);
+  p.apply_what_is_proposed();
+  p.l.engine.on_wait = answer;
+  CHECK_FALSE(p.commit({{"a.db", {{1, 3}}}}).error);
+  p.l.engine.on_wait = [&] { p.l.lose(1); };
+  CHECK(p.commit({{"a.db", {{1, 4}}}}).error == errc::leadership_lost);
+  p.l.lead(2);
+  p.l.engine.on_wait = answer;
+  CHECK(p.commit({{"a.db", {{1, 5}}}}).error != errc::busy);
 }
 
 TEST_CASE("a commit is cut to what the engine takes") {

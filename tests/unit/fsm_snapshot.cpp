@@ -19,9 +19,11 @@
 #include "codec_support.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/codec/snapshot.hpp"
+#include "quorlite/detail/file_storage/basic_file_storage.hpp"
 #include "quorlite/detail/machine/outcome_table.hpp"
 #include "quorlite/detail/machine/transaction_assembly.hpp"
 #include "quorlite/detail/pages/registry.hpp"
+#include "quorlite/testing/faulty_disk.hpp"
 #include "support/manual_consensus.hpp"
 #include "support/profile.hpp"
 
@@ -340,6 +342,63 @@ TEST_CASE("a new machine on the same storage goes on from the flush") {
   replay(m, log);
   CHECK(m.snapshot() == after);
   CHECK(m.is_sound());
+}
+
+TEST_CASE("pages of a flush that a crash cut off are not taken for those of another log") {
+  using quorlite::testing::faulty_disk;
+  using quorlite::testing::faulty_file_system;
+  using storage_type = basic_file_storage<faulty_file_system>;
+  using machine_type = fsm<manual_consensus, storage_type>;
+  const std::vector<change> first{{"a.db", {{1, 1}, {2, 1}, {3, 1}}}};
+  bench leader;
+  leader.open("a.db");
+  leader.lead(1);
+  const auto begun = leader.send(first);
+  leader.apply_all(begun);
+  const bytes opened = bench::encoded({{one_term, 900'001}, open_command{"a.db"}});
+  const bytes flushed = begun.entries[0];
+  const bytes lost = leader.send({{"a.db", {{2, 2}}}}).entries[0];
+  leader.lose(1);
+  leader.lead(2);  // and in the place of what was lost, something else
+  const bytes kept = leader.send({{"a.db", {{3, 3}}}}).entries[0];
+
+  const auto live = [&](faulty_disk& disk, std::uint64_t& calls_before) {
+    storage_type storage(faulty_file_system(disk), {});
+    machine_type m(storage, {.cluster_id = 7, .lock_byte = lock_byte});
+    REQUIRE_FALSE(m.load());
+    static_cast<void>(m.apply({{log_index{1}, one_term}, opened}));
+    static_cast<void>(m.apply({{log_index{2}, one_term}, flushed}));
+    static_cast<void>(m.flush(log_index{2}));
+    static_cast<void>(m.apply({{log_index{3}, one_term}, lost}));
+    calls_before = disk.calls();
+    static_cast<void>(m.flush(log_index{3}));
+  };
+  faulty_disk whole;
+  std::uint64_t before = 0;
+  live(whole, before);
+  std::size_t halts = 0;
+  for (std::uint64_t call = before + 1; call <= whole.calls(); ++call) {
+    CAPTURE(call);
+    faulty_disk disk;
+    disk.crash_at(call);
+    std::uint64_t unused = 0;
+    live(disk, unused);
+    faulty_disk left =
+        disk.after_crash(std::vector(disk.pending(), quorlite::testing::unit_fate::survived));
+    storage_type storage(faulty_file_system(left), {});
+    machine_type m(storage, {.cluster_id = 7, .lock_byte = lock_byte});
+    REQUIRE_FALSE(m.load());
+    if (m.applied().index != log_index{2}) {
+      continue;  // the flush is whole
+    }
+    const apply_result said = m.apply({{log_index{3}, term{2}}, kept});
+    const auto store = m.databases().find("a.db")->store();
+    const bool right = store->sum_of_hashes() == store->committed().hash;
+    CHECK((right ? apply_result::applied : apply_result::halted) == said);
+    halts += said == apply_result::halted ? 1 : 0;
+    CHECK((said != apply_result::halted || m.health().error == errc::corrupt));
+  }
+  CHECK(halts > 0);
 }
 
 TEST_CASE("a flush writes what changed, and only once") {

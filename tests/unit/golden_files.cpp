@@ -141,7 +141,8 @@ log_player filled(std::uint32_t wide_page_size) {
   log_player log;
   memory_storage storage;
   memory_replica in(log, storage);
-  log.append({log.now(), encoded({{log.now(), own_sequence}, open_command{"empty.db"}})});
+  log.append({log.present_term(),
+              encoded({{log.present_term(), own_sequence}, open_command{"empty.db"}})});
   fill(in, wide_page_size);
   return log;
 }
@@ -460,7 +461,7 @@ TEST_CASE("writes native_log", "[.write]") {
   memory_replica in(log, storage, many_entries());
   std::uint64_t sequence = own_sequence;
   const auto put = [&](decltype(command::body) body) {
-    log.append({log.now(), encoded({{log.now(), ++sequence}, std::move(body)})});
+    log.append({log.present_term(), encoded({{log.present_term(), ++sequence}, std::move(body)})});
   };
   {
     connection both = open(in, "app.db", 0);
@@ -474,24 +475,25 @@ TEST_CASE("writes native_log", "[.write]") {
   put(checkpoint_command{});
   leave_staged(in, log);
   put(undo_command{native::decode(log.kept[0].content)->id});
-  log.lead_in(log.now().next());
+  log.lead_in(log.present_term().next());
   go_on(in);
   log.kept.clear();
   leave_staged(in, log);  // and overtaken by the next term
-  log.lead_in(log.now().next());
+  log.lead_in(log.present_term().next());
   put(barrier_command{});
   for (const golden_entry& late : log.kept) {
-    log.append({log.now(), late.content});
+    log.append({log.present_term(), late.content});
   }
   const std::vector<golden_entry> before = log.log();
   for (const golden_entry& one : before) {
     if (one.content.size() < 2000 && native::decode(one.content)->body.index() == 1) {
-      log.append({log.now(), one.content});  // built on a state that is gone: refused everywhere
+      log.append(
+          {log.present_term(), one.content});  // built on a state that is gone: refused everywhere
       break;
     }
   }
-  log.append({log.now(), {}});
-  log.append({log.now(), bytes(7, std::byte{'x'})});
+  log.append({log.present_term(), {}});
+  log.append({log.present_term(), bytes(7, std::byte{'x'})});
   {
     connection app = open(in, "app.db", 0);
     must(app, app_rows(41, 44));

@@ -205,6 +205,10 @@ TEST_CASE(
   CHECK_FALSE(scene.machine(*first).leading());
   const proposal_token early = scene.propose(*first, term{simulation.engine(*first)->current_term});
   CHECK(scene.answer_to(early).how == outcome::not_applied);
+  const proposal_token barrier = scene.ledger().begin(*first, term{}, 0, true);
+  simulation.node(*first).read_barrier(barrier);
+  scene.ledger().returned();
+  CHECK(scene.answer_to(barrier).how == outcome::not_applied);
   CHECK_FALSE(scene.machine(*first).leading());
   REQUIRE(simulation.run_until([&] { return scene.machine(*first).leading(); }));
   const raft_log& log = simulation.engine(*first)->log;

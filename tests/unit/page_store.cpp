@@ -185,6 +185,18 @@ TEST_CASE("pages that are cut off are gone, and come back as new pages") {
   CHECK(f.store->committed().hash == hash_of({{1, 7}, {2, 2}, {3, 8}, {4, 9}}));
 }
 
+TEST_CASE("what is dirty is what is there, where no base is") {
+  fixture f;
+  f.commit({1, 2, 3}, 3);
+  f.commit({1, 2}, 3);
+  f.install({2, 3}, 3);
+  f.store->discard_head();
+  const page_store_usage now = f.settled();
+  CHECK(now.images == 3);
+  CHECK(now.limbo == 0);
+  CHECK(now.dirty_bytes == 3 * filled(1, 1)->size_bytes());
+}
+
 TEST_CASE("nothing is left of pages that were cut off once nobody can see them") {
   fixture f;
   f.commit({1, 2, 3, 4, 5}, 5);

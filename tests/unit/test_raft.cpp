@@ -19,8 +19,10 @@ using quorlite::testing::detail::append_reply;
 using quorlite::testing::detail::append_request;
 using quorlite::testing::detail::entry_kind;
 using quorlite::testing::detail::raft_node;
+using quorlite::testing::detail::raft_role;
 using quorlite::testing::detail::stored_entry;
 using quorlite::testing::detail::vote_reply;
+using quorlite::testing::detail::wake_kind;
 
 namespace {
 
@@ -190,6 +192,37 @@ TEST_CASE("an entry of an older term is not committed by counting (paper, 5.4.2 
   CHECK_FALSE(machine.leading());
 }
 
+TEST_CASE("a sync that began before a cut does not count for what came after it (paper, 5.3)") {
+  lone_environment around;
+  record shared;
+  kept_state kept;
+  checking_machine machine{server_id{1}, shared, kept};
+  const simulation_options options{.replicas = 3, .disk = {.sync_min_us = 9, .sync_max_us = 9}};
+  raft_node node{server_id{1}, options, around, quorlite::testing::detail::random{1}};
+  REQUIRE_FALSE(node.start(machine));
+  const auto append = [&](std::uint64_t from, std::uint64_t in_term) {
+    append_request request;
+    for (std::uint64_t i = 1; i <= 3; ++i) {
+      request.entries.push_back(
+          {.term = term{in_term}, .payload = command_bytes(10 * in_term + i)});
+    }
+    node.receive(
+        {.from = server_id{from}, .to = server_id{1}, .term = term{in_term}, .body = request});
+  };
+  const auto end_sync = [&] {
+    around.sent.clear();
+    node.wake(wake_kind::disk, around.synced);
+    REQUIRE(around.sent.size() == 1);
+    return std::get<append_reply>(around.sent.back().body).match;
+  };
+  append(2, 1);  // on their way to the disk …
+  append(3, 2);  // … when others come in their place
+  REQUIRE(node.disk().log.term_at(log_index{1}) == term{2});
+  CHECK(end_sync() == log_index{0});
+  CHECK(end_sync() == log_index{3});
+  node.crash();
+}
+
 TEST_CASE("a vote goes to one candidate a term, and only to a complete one (paper, 5.2, 5.4.1)") {
   using quorlite::testing::detail::vote_request;
   lone_environment around;
@@ -328,6 +361,29 @@ TEST_CASE("a restarted server goes on from what its machine and its disk kept (l
   }
 }
 
+TEST_CASE("what is applied and not durable is replayed, from the log or the snapshot (law S1)") {
+  for (const std::uint64_t threshold : {0U, 8U}) {
+    INFO("threshold " << threshold);
+    recorded_cluster cluster{
+        {.replicas = 1, .compaction = {.threshold_entries = threshold, .trailing_entries = 1}}};
+    const server_id only = cluster.elect();
+    for (int i = 0; i < 10; ++i) {
+      REQUIRE(cluster.commit(only) == outcome::committed);
+    }
+    cluster.simulation.run_for(second);
+    REQUIRE_FALSE(cluster.machine(only).flush(log_index{100}));
+    cluster.at(only).kept.again = 5;
+    cluster.simulation.crash(only);
+    cluster.simulation.restart(only);
+    REQUIRE(cluster.machine(only).durable().index < cluster.machine(only).applied().index);
+    CHECK(cluster.machine(only).stages_begun == (threshold == 0 ? 0 : 1));
+    REQUIRE(cluster.elect() == only);
+    REQUIRE(cluster.settle_down());
+    CHECK(cluster.machine(only).replayed == (threshold == 0 ? 5 : 3));
+    CHECK(cluster.shared.faults.empty());
+  }
+}
+
 TEST_CASE("a whole cluster that loses power comes back with everything") {
   recorded_cluster cluster{{.replicas = 5}};
   const server_id leader = cluster.elect();
@@ -367,6 +423,29 @@ TEST_CASE("a read barrier sees everything that was committed before it (thesis, 
   const server_id follower = other_than(leader);
   cluster.raft(follower).read_barrier(proposal_token{++token});
   CHECK(cluster.shared.settled.at(token) == outcome::not_applied);
+}
+
+TEST_CASE("a barrier between election and announcement is refused (thesis, 6.4)") {
+  recorded_cluster cluster;
+  const server_id first = cluster.elect();
+  REQUIRE(cluster.commit(first) == outcome::committed);
+  cluster.simulation.isolate(first);
+  server_id elected;
+  REQUIRE(cluster.simulation.run_until(
+      [&] {
+        for (const server_id id : cluster.simulation.servers()) {
+          const raft_node& node = cluster.simulation.node(id);
+          elected =
+              id != first && node.role() == raft_role::leader && !node.announced() ? id : elected;
+        }
+        return elected != server_id{};
+      },
+      milliseconds{5000}));
+  CHECK_FALSE(cluster.machine(elected).leading());
+  cluster.raft(elected).read_barrier(proposal_token{888});
+  cluster.simulation.run_for(second);
+  CHECK(cluster.shared.settled.at(888) == outcome::not_applied);
+  CHECK(cluster.machine(elected).leading());
 }
 
 TEST_CASE("the barrier of a leader that was replaced is never committed (law B2)") {

@@ -203,6 +203,28 @@ TEST_CASE("a crash ends the waits of that server's clients, and only those") {
   }
 }
 
+TEST_CASE("who waits again and again on a server that is gone lets the others have their turn") {
+  recorded_cluster cluster;
+  const server_id leader = cluster.elect();
+  bool other_is_done = false;
+  bool seen = false;
+  client_signal never;
+  cluster.simulation.spawn([&] {
+    for (int i = 0; i < 1000 && !other_is_done; ++i) {
+      CHECK_FALSE(cluster.raft(leader).wait(never, second));
+    }
+    seen = other_is_done;
+  });
+  cluster.simulation.run_for(milliseconds{1});
+  cluster.simulation.crash(leader);
+  cluster.simulation.spawn([&] {
+    static_cast<void>(cluster.raft(leader).wait(never, second));
+    other_is_done = true;
+  });
+  cluster.simulation.run_for(second);
+  CHECK(seen);
+}
+
 TEST_CASE("a proposer goes on after a crash inside propose") {
   recorded_cluster cluster;
   const server_id leader = cluster.elect();

@@ -376,6 +376,65 @@ TEST_CASE("pages that a transaction adds and does not write are zeros in the ent
   REQUIRE(host.replays_equal());
 }
 
+TEST_CASE("a page that a transaction cuts off and adds again is zeros, at once and for ever (F4)") {
+  local_host host;
+  raw_handle raw{host};
+  const bytes noise(4096, std::byte{0xAB});
+  REQUIRE(raw.begin() == SQLITE_OK);
+  REQUIRE(raw.file.write(raw_handle::page_one(4096, 4, 1), 0) == SQLITE_OK);
+  for (std::uint64_t page = 1; page < 4; ++page) {
+    REQUIRE(raw.file.write(noise, page * 4096) == SQLITE_OK);
+  }
+  REQUIRE(raw.file.sync(nullptr) == SQLITE_OK);
+  raw.end();
+  REQUIRE(raw.begin() == SQLITE_OK);
+  REQUIRE(raw.file.truncate(4096) == SQLITE_OK);
+  REQUIRE(raw.file.write(noise, 3 * 4096) == SQLITE_OK);
+  bytes seen(4096, std::byte{1});
+  REQUIRE(raw.file.read(seen, 2 * 4096) == SQLITE_OK);
+  CHECK(seen == bytes(4096));
+  REQUIRE(raw.file.write(raw_handle::page_one(4096, 4, 2), 0) == SQLITE_OK);
+  REQUIRE(raw.file.sync(nullptr) == SQLITE_OK);
+  raw.end();
+  REQUIRE(raw.begin() == SQLITE_OK);
+  for (const std::uint64_t page : {1U, 2U}) {
+    REQUIRE(raw.file.read(seen, page * 4096) == SQLITE_OK);
+    CHECK(seen == bytes(4096));
+  }
+  raw.end();
+  CHECK(host.replays_equal());
+}
+
+TEST_CASE("a read that began on the uncommitted head begins again before it sees a row") {
+  local_host host;
+  raw_handle raw{host};
+  const bytes noise(4096, std::byte{0xAB});
+  REQUIRE(raw.begin() == SQLITE_OK);
+  REQUIRE(raw.file.write(raw_handle::page_one(4096, 2, 1), 0) == SQLITE_OK);
+  REQUIRE(raw.file.write(bytes(4096), 4096) == SQLITE_OK);
+  REQUIRE(raw.file.sync(nullptr) == SQLITE_OK);
+  raw.end();
+  host.answer(local_host::answers::detached);  // what follows is pending only
+  REQUIRE(raw.begin() == SQLITE_OK);
+  REQUIRE(raw.file.write(raw_handle::page_one(4096, 2, 2), 0) == SQLITE_OK);
+  REQUIRE(raw.file.write(noise, 4096) == SQLITE_OK);
+  REQUIRE(raw.file.sync(nullptr) == SQLITE_OK);
+  raw.end();
+
+  raw_handle reader{host};
+  bytes seen(4096);
+  reader.file.turn().want_head();  // as a writer does that was told to wait, and reads instead
+  REQUIRE(reader.file.lock(SQLITE_LOCK_SHARED) == SQLITE_OK);
+  REQUIRE(reader.file.read(seen, 0) == SQLITE_OK);
+  CHECK(reader.file.read(seen, 4096) != SQLITE_OK);
+  CHECK(seen != noise);
+  reader.end();
+  REQUIRE(reader.file.lock(SQLITE_LOCK_SHARED) == SQLITE_OK);
+  REQUIRE(reader.file.read(seen, 4096) == SQLITE_OK);
+  CHECK(seen == bytes(4096));
+  reader.end();
+}
+
 TEST_CASE("a backup of another page size into a replicated database fails and harms nothing (F5)") {
   fixture w;
   connection into = w.open();

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Is a bug found? A stand-in for sql_node with a bug, and the cluster test must say what it is.
 
-usage: planted_bugs.py BUG    runs the cluster test against the stand-in; BUG may be none
-       planted_bugs.py --id … is the stand-in
+usage: cluster_stand_ins.py BUG    runs the cluster test against the stand-in; BUG may be none
+       cluster_stand_ins.py --id … is the stand-in
 
 The stand-ins share one SQLite file, and whoever holds a lock on another leads: no replication that
 could fail on its own.
@@ -120,7 +120,7 @@ class StandIn:
 
 
 def run_cluster_test(bug: str) -> None:
-    test = pathlib.Path(__file__).with_name("cluster_test.py")
+    test = pathlib.Path(__file__).parent.parent / "cluster" / "cluster_test.py"
     command = [sys.executable, test, "--node", __file__, "--rounds", "1", "--json"]
     result = subprocess.run(
         [*command, "--nemesis", "transfer", "--limit", "5"],

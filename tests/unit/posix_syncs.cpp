@@ -1,0 +1,91 @@
+// What posix_file_system asks the system for when it is to make something durable. The calls are
+// this program's own, which counts them and hands them on.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "catch2_shim.hpp"
+#include "quorlite/bytes.hpp"
+#include "quorlite/detail/file_storage/posix.hpp"
+#include "support/temporary_directory.hpp"
+
+namespace {
+
+/// What a call was for, and what it is to answer.
+struct syncs {
+  std::vector<::ino_t> files;
+  std::vector<::ino_t> directories;
+  std::vector<int> answers;  ///< errno values for the next calls, the last one first
+};
+syncs seen;
+
+::ino_t number_of(int opened) {
+  struct ::stat about {};
+  return ::fstat(opened, &about) == 0 ? about.st_ino : 0;
+}
+::ino_t number_of(const std::string& path) {
+  struct ::stat about {};
+  return ::stat(path.c_str(), &about) == 0 ? about.st_ino : 0;
+}
+
+int answer(long call, int opened, std::vector<::ino_t>& into) {
+  into.push_back(number_of(opened));
+  if (!seen.answers.empty()) {
+    errno = seen.answers.back();
+    seen.answers.pop_back();
+    return -1;
+  }
+  return static_cast<int>(::syscall(call, opened));
+}
+
+}  // namespace
+
+extern "C" int fdatasync(int opened) { return answer(SYS_fdatasync, opened, seen.files); }
+extern "C" int fsync(int opened) { return answer(SYS_fsync, opened, seen.directories); }
+
+namespace {
+
+using quorlite::open_mode;
+using quorlite::detail::posix_file_system;
+using quorlite::tests::temporary_directory;
+
+}  // namespace
+
+TEST_CASE("a sync of a file reaches the system, and tells what the system says", "[files]") {
+  const temporary_directory place;
+  posix_file_system files(place / "root");
+  auto file = files.open("a", open_mode::or_create);
+  REQUIRE(file);
+  seen = {};
+  CHECK_FALSE(file->sync());
+  CHECK(seen.files == std::vector{number_of(place / "root/a")});
+
+  seen = {.files = {}, .directories = {}, .answers = {EIO}};
+  CHECK(file->sync() == std::errc::io_error);
+  CHECK(seen.files.size() == 1);
+
+  seen = {.files = {}, .directories = {}, .answers = {EINTR, EINTR}};
+  CHECK_FALSE(file->sync());
+  CHECK(seen.files.size() == 3);
+}
+
+TEST_CASE("a sync of a directory reaches the system, and tells what the system says", "[files]") {
+  const temporary_directory place;
+  posix_file_system files(place / "root");
+  REQUIRE(!files.make_directory("below"));
+  seen = {};
+  CHECK_FALSE(files.sync_directory("below"));
+  CHECK_FALSE(files.sync_directory(""));
+  CHECK(seen.directories ==
+        std::vector{number_of(place / "root/below"), number_of(place / "root")});
+
+  seen = {.files = {}, .directories = {}, .answers = {EIO}};
+  CHECK(files.sync_directory("below") == std::errc::io_error);
+  CHECK(seen.directories.size() == 1);
+}
