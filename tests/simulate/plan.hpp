@@ -33,6 +33,7 @@ struct fault_rates {
   std::uint64_t disk_slow = 0;     ///< each call takes its time, for a while
   std::uint64_t disk_rot = 0;      ///< a byte of a file changes by itself
   std::uint64_t at_phase = 0;      ///< one of these, at a phase of a flush, snapshot or restore
+  std::uint64_t isolate = 0;       ///< whoever leads hears nobody, and goes on
   std::uint64_t membership = 0;    ///< a server joins, leaves, or gains or loses its vote
 };
 
@@ -61,6 +62,7 @@ struct plan {
   std::uint64_t memory_bytes = 0;
   std::uint64_t flush_bytes = 0;
   std::size_t entry_bytes = 0;
+  std::size_t in_flight_bytes = 0;
   bool wait_until_certain = false;
   bool majority_first = false;  ///< in the end a majority must do alone before the rest is healed
   bool others_down = false;     ///< meanwhile, else they are cut off
@@ -101,6 +103,7 @@ struct plan {
       {"memory_bytes", text(of.memory_bytes)},
       {"flush_bytes", text(of.flush_bytes)},
       {"entry_bytes", text(of.entry_bytes)},
+      {"in_flight_bytes", text(of.in_flight_bytes)},
       {"wait_until_certain", text(of.wait_until_certain)},
       {"mean_ms crash", text(f.crash)},
       {"mean_ms power", text(f.power)},
@@ -116,6 +119,7 @@ struct plan {
       {"mean_ms disk_slow", text(f.disk_slow)},
       {"mean_ms disk_rot", text(f.disk_rot)},
       {"mean_ms at_phase", text(f.at_phase)},
+      {"mean_ms isolate", text(f.isolate)},
       {"mean_ms membership", text(f.membership)},
       {"writers", text(w.writers)},
       {"readers", text(w.readers)},
@@ -142,7 +146,7 @@ struct plan {
 
   auto& world = out.world;
   world.seed = seed;
-  world.replicas = dice.chance(0.75) ? 3 : full && dice.chance(0.5) ? 5 : dice.chance(0.5) ? 1 : 4;
+  world.replicas = dice.chance(0.75) ? 3 : dice.chance(0.5) ? 5 : dice.chance(0.5) ? 1 : 4;
   world.network.delay_min_us = dice.between(50, 2000);
   world.network.delay_max_us = world.network.delay_min_us + dice.between(0, 20'000);
   world.network.drop = dice.chance(0.5) ? 0.0 : 0.01 * static_cast<double>(dice.below(20));
@@ -169,9 +173,15 @@ struct plan {
   out.cache_pages = dice.chance(0.6) ? 200 : static_cast<std::int32_t>(dice.between(1, 20));
   // A page that holds no data: with the usual byte no test would ever reach it.
   out.lock_byte = std::uint64_t{0x10000};
-  out.memory_bytes = dice.chance(0.6) ? std::uint64_t{64} << 20U : std::uint64_t{256} << 10U;
+  out.memory_bytes = dice.chance(0.4)   ? std::uint64_t{64} << 20U
+                     : dice.chance(0.5) ? std::uint64_t{256} << 10U
+                                        : std::uint64_t{64} << 10U;
   out.flush_bytes = dice.chance(0.4) ? std::uint64_t{64} << 20U : dice.between(1000, 60'000);
-  out.entry_bytes = dice.chance(0.7) ? std::size_t{1} << 20U : std::size_t{20'000} + out.page_size;
+  out.entry_bytes = dice.chance(0.5) ? std::size_t{1} << 20U : std::size_t{20'000} + out.page_size;
+  out.in_flight_bytes = dice.chance(0.6) ? std::size_t{64} << 20U : 3 * out.entry_bytes;
+  if (out.entry_bytes < 100'000 && world.raft.max_in_flight != 0) {
+    world.raft.max_in_flight += 15;  // all parts of a transaction are on their way at once
+  }
   out.wait_until_certain = dice.chance(0.3);
 
   const auto rate = [&](double on, std::uint64_t least, std::uint64_t most) {
@@ -192,7 +202,7 @@ struct plan {
     faults.disk_crash = rate(0.4, 800, 5000);
     faults.lost_storage = rate(0.2, 3000, 9000);
     faults.disk_full = rate(0.25, 1500, 6000);
-    faults.disk_error = rate(0.2, 2000, 8000);
+    faults.disk_error = rate(0.3, 800, 6000);
   } else {
     faults.lost_storage = 1;  // every crash
   }
@@ -205,11 +215,11 @@ struct plan {
   work.groups_percent = dice.chance(0.5) ? 0 : static_cast<std::uint32_t>(dice.between(5, 60));
   work.statements_percent =
       dice.chance(full ? 0.2 : 0.5) ? 0 : static_cast<std::uint32_t>(dice.between(5, 60));
-  work.large_percent = dice.chance(0.6) ? 0 : static_cast<std::uint32_t>(dice.between(1, 5));
+  work.large_percent = dice.chance(0.5) ? 0 : static_cast<std::uint32_t>(dice.between(1, 8));
   work.attach_percent = dice.chance(0.4) ? 0 : static_cast<std::uint32_t>(dice.between(5, 40));
 
   // What came later draws later: the rest of a seed stays what it was.
-  faults.at_phase = rate(0.5, 200, 2000);
+  faults.at_phase = rate(0.6, 100, 1500);
   faults.disk_slow = rate(0.25, 1000, 5000);
   if (out.storage == storage_kind::volatile_memory) {
     faults.disk_slow = 0;
@@ -221,6 +231,7 @@ struct plan {
   if (out.storage == storage_kind::volatile_memory) {
     faults.disk_rot = 0;
   }
+  faults.isolate = alone ? 0 : rate(0.4, 500, 3000);
   faults.membership = rate(0.35, 200, 2500);
   world.spares = faults.membership == 0 ? 0 : static_cast<std::uint32_t>(dice.between(1, 2));
   if (faults.membership != 0) {

@@ -3,9 +3,11 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -243,17 +245,26 @@ class one_run {
   void look_for_leftovers() {
     for (const server_id id : cluster_.ids()) {
       quorlite::replica& here = cluster_.running(id)->replica();
+      const bool flushes = run_until(
+          [&] {
+            cluster_.maintain(id);
+            return here.metrics().dirty_bytes <= plan_.flush_bytes + plan_.memory_bytes / 4;
+          },
+          20'000);
+      require(flushes, "resources",
+              servers::name_of(id) + " does not flush any more: " +
+                  std::to_string(here.metrics().dirty_bytes) + " dirty bytes");
       std::string left = "nothing";
       for (int attempt = 0; attempt < 20 && !left.empty(); ++attempt) {
         const std::error_code error = here.flush();
         require(!error, "resources", servers::name_of(id) + " cannot flush: " + error.message());
-        left = leftovers(here);
+        left = leftovers(id, here);
         cluster_.world().run_for(milliseconds{100});  // a snapshot may be under way
       }
       require(left.empty(), "resources", servers::name_of(id) + " keeps " + left);
     }
   }
-  [[nodiscard]] std::string leftovers(quorlite::replica& here) const {
+  [[nodiscard]] std::string leftovers(server_id id, quorlite::replica& here) {
     const quorlite::replica_metrics now = here.metrics();
     // write() keeps two connections to each database that it was used for.
     const std::uint64_t kept = std::uint64_t{plan_.work.databases} * 2;
@@ -269,7 +280,47 @@ class one_run {
       add(one.readers != 0, one.readers, "readers of " + one.name);
       add(one.dirty_bytes != 0, one.dirty_bytes, "dirty bytes of " + one.name);
     }
+    left += files_left(id, here);
     return left;
+  }
+
+  /// A file of a database that does not exist.
+  [[nodiscard]] std::string files_left(server_id id, quorlite::replica& here) {
+    if (plan_.storage == storage_kind::volatile_memory) {
+      return {};
+    }
+    std::set<std::string> names;
+    for (const quorlite::database_status& one : here.databases()) {
+      names.insert(one.name);
+    }
+    for (const std::string& file : cluster_.cluster().disk(id).files()) {
+      const std::string name = file.substr(file.rfind('/') + 1);
+      if (name.ends_with(".sqlite") && !names.contains(name)) {
+        return "the file " + file + " of a database that does not exist; ";
+      }
+    }
+    return {};
+  }
+
+  /// What was acknowledged last is known everywhere, by its id.
+  void ask_for_outcomes(const char* when) {
+    std::vector<const transaction*> last;
+    for (const transaction& one : record_.transactions()) {
+      if (one.fate == fate::acknowledged) {
+        last.push_back(&one);
+      }
+    }
+    last.erase(last.begin(),
+               last.end() - static_cast<std::ptrdiff_t>(std::min<std::size_t>(last.size(), 20)));
+    for (const server_id id : cluster_.ids()) {
+      for (const transaction* one : last) {
+        require(cluster_.running(id)->replica().outcome(one->id) ==
+                    quorlite::transaction_outcome::committed,
+                "outcomes are true",
+                servers::name_of(id) + " does not know transaction " + std::to_string(one->number) +
+                    " " + when);
+      }
+    }
   }
 
   /// All of them lose their power at once, and are what they were.
@@ -289,6 +340,7 @@ class one_run {
               servers::name_of(id) + " was " + text_of(before.at(id.value)) +
                   " before its power was lost, and is " + text_of(now));
     }
+    ask_for_outcomes("after all of them lost their power");
   }
 
   void examine() {
@@ -314,6 +366,7 @@ class one_run {
       }
     }
     record_.check_both();
+    ask_for_outcomes("in the end");
   }
   [[nodiscard]] static std::vector<std::uint64_t> log_of(sqlite3* db) {
     std::vector<std::uint64_t> order;

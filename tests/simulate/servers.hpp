@@ -125,8 +125,12 @@ class servers final : public quorlite::testing::cluster_observer {
   }
   void had_disk_fault(server_id id) {
     drop_if_dead(id);
-    at(id).had_disk_fault = true;
+    will_have_disk_fault(id);
   }
+  /// Its process is gone, and nobody has looked after it yet.
+  [[nodiscard]] bool was_crashed(server_id id) { return at(id).was_crashed; }
+  /// From inside a call of the process, as crash_at_phase().
+  void will_have_disk_fault(server_id id) { at(id).had_disk_fault = true; }
   /// A byte of one of its files becomes another. From now on it may halt, or refuse to start; then
   /// its operator gives it an empty folder.
   void rot(server_id id, random& dice) {
@@ -150,6 +154,7 @@ class servers final : public quorlite::testing::cluster_observer {
     if (cluster_.is_up(id)) {
       return;
     }
+    at(id).was_crashed = false;
     const std::error_code error = cluster_.start(id);
     tell("server", error ? "does not start: " + error.message() : "starts", id);
     ++boots_;
@@ -163,7 +168,8 @@ class servers final : public quorlite::testing::cluster_observer {
     if (at(id).rotten) {
       crash(id, crash_kind::storage_lost);
     }
-    at(id).had_disk_fault = false;
+    // A disk that is full stays so for a while; other faults ended with this process.
+    at(id).had_disk_fault = at(id).had_disk_fault && error == quorlite::errc::storage_full;
   }
   /// What the application does now and then: a look whether a flush is due. A halted replica is
   /// restarted, as an operator would.
@@ -291,6 +297,7 @@ class servers final : public quorlite::testing::cluster_observer {
     each.memory_bytes = chosen.memory_bytes;
     each.flush_bytes = chosen.flush_bytes;
     each.entry_bytes = chosen.entry_bytes;
+    each.in_flight_bytes = chosen.in_flight_bytes;
     each.commit_timeout = milliseconds{5000};
     each.wait_until_certain = chosen.wait_until_certain;
     return each;

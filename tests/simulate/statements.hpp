@@ -33,14 +33,20 @@ class statement_maker {
     const std::string from = number(1, accounts);
     const std::string to = number(1, accounts);
     const std::string amount = number(1, 40);
-    return {"UPDATE accounts SET balance = balance - " + amount + " WHERE id = " + from,
-            "UPDATE accounts SET balance = balance + " + amount + " WHERE id = " + to};
+    std::vector<std::string> made = {
+        "UPDATE accounts SET balance = balance - " + amount + " WHERE id = " + from,
+        "UPDATE accounts SET balance = balance + " + amount + " WHERE id = " + to};
+    if (dice_.chance(0.1)) {  // pages that are written and stay what they were
+      made.push_back("UPDATE registers SET txn = txn");
+    }
+    return made;
   }
   [[nodiscard]] std::uint64_t key() { return dice_.between(1, registers); }
 
   /// More than an entry holds, with a small cache more than the cache holds.
   [[nodiscard]] std::vector<std::string> large(std::size_t bytes) {
-    return {"CREATE TABLE IF NOT EXISTS big(k INTEGER PRIMARY KEY, v BLOB)",
+    return {dice_.chance(0.3) ? "DROP TABLE IF EXISTS big" : "SELECT 1",
+            "CREATE TABLE IF NOT EXISTS big(k INTEGER PRIMARY KEY, v BLOB)",
             "WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM i LIMIT " +
                 std::to_string(bytes / 1000 + 1) + ") INSERT INTO big(v) SELECT " +
                 blob("n", 1000) + " FROM i",

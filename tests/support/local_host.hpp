@@ -228,6 +228,19 @@ class local_host final : public vfs_host {
     const std::lock_guard lock(mutex_);
     return entries_.size();
   }
+  /// The log of another leader brings a page 1.
+  void commit_from_elsewhere(std::string_view name, bytes_view page_one) {
+    const std::lock_guard lock(mutex_);
+    const auto store = registry_.find(name)->store();
+    std::vector<page_block> pages;
+    pages.push_back(make_page(page_number{1}, static_cast<std::uint32_t>(page_one.size())));
+    std::memcpy(pages[0]->image().data(), page_one.data(), page_one.size());
+    pages[0]->set_hash(page_hash(page_number{1}, page_one));
+    const std::uint64_t hash = store->hash_after(pages, 1, store->pin_committed());
+    QUORLITE_ASSERT(!store->install_head(store->epoch(), std::move(pages), 1, hash));
+    store->commit_next();
+  }
+
   [[nodiscard]] std::size_t pending_count() {
     const std::lock_guard lock(mutex_);
     return pending_.size();

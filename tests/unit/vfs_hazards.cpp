@@ -205,6 +205,32 @@ TEST_CASE("a handle that stood on a lost state reads other schema cookies for ev
   REQUIRE(cookie(three) == 7);
 }
 
+TEST_CASE("a commit on a state that was taken back is refused, whatever stands in its place (F2)") {
+  local_host host;
+  raw_handle one{host};
+  raw_handle two{host};
+  const auto change = [](raw_handle& raw, std::uint32_t counter) {
+    REQUIRE(raw.begin() == SQLITE_OK);
+    REQUIRE(raw.file.write(raw_handle::page_one(4096, 1, counter), 0) == SQLITE_OK);
+    REQUIRE(raw.file.sync(nullptr) == SQLITE_OK);
+    raw.end();
+  };
+  change(one, 1);
+  host.answer(local_host::answers::detached);
+  change(one, 2);
+  two.file.turn().want_head();
+  REQUIRE(two.begin() == SQLITE_OK);
+  REQUIRE(two.file.write(raw_handle::page_one(4096, 1, 3), 0) == SQLITE_OK);
+  host.lose();
+  host.answer(local_host::answers::at_once);
+  host.commit_from_elsewhere("a.db", raw_handle::page_one(4096, 1, 3));
+  // Page 1 is what it wants it to be. Its other pages are not there.
+  const std::size_t calls = host.commit_calls();
+  REQUIRE(two.file.sync(nullptr) == sqlite_not_leader);
+  REQUIRE(host.commit_calls() == calls);
+  two.end();
+}
+
 TEST_CASE("a schema that is only pending is never used on another history (F2)") {
   fixture w;
   connection a = w.open();

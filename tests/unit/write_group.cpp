@@ -341,6 +341,15 @@ TEST_CASE("a group whose outcome is unknown says so to all, with the id to ask a
   }
 }
 
+TEST_CASE("a closure that was undone is not applied, though the outcome of its group is unknown") {
+  fixture w;
+  w.host.lie_next(make_error_code(errc::leadership_lost));
+  const auto answers = w.answers_of({sql("INSERT INTO t VALUES(1)"), sql("INSERT INTO nowhere")});
+  CHECK(answers[0].error == failure::outcome_unknown);
+  CHECK(answers[1].error == failure::not_applied);
+  CHECK(answers[1].id == transaction_id{});  // its fate is not that of the others
+}
+
 TEST_CASE("on a replica that does not lead, nothing runs and no id is named") {
   fixture w;
   REQUIRE(w.answers_of({sql("INSERT INTO t VALUES(1)")})[0].id != transaction_id{});

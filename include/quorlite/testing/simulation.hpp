@@ -44,7 +44,8 @@ enum class server_storage : std::uint8_t {
 /// them.
 enum class crash_kind : std::uint8_t {
   killed,        ///< nothing but its memory: what it wrote is there for the next one
-  power_lost,    ///< each unit that was not synced survives or not, by a draw of the seed
+  power_lost,    ///< each unit that was not synced survives or not, by a draw of the seed; with
+                 ///< double write a sector may also hold garbage
   storage_lost,  ///< the storage: the next process finds an empty one
 };
 

@@ -181,8 +181,12 @@ QUORLITE_DECL void replica_cluster::state::lose(detail::simulated_server& one, c
     crash_fates fates;
     const std::size_t pending = one.disk->pending();
     const double survives = 0.25 * static_cast<double>(dice.below(5));
+    // Double write is for disks that leave garbage in a sector whose write the power cut short.
+    const double torn = servers_are.storage == server_storage::double_write ? 0.1 : 0.0;
     for (std::size_t i = 0; i < pending; ++i) {
-      fates.push_back(dice.chance(survives) ? unit_fate::survived : unit_fate::lost);
+      fates.push_back(torn > 0 && dice.chance(torn) ? unit_fate::garbage
+                      : dice.chance(survives)       ? unit_fate::survived
+                                                    : unit_fate::lost);
     }
     one.disk = std::make_shared<faulty_disk>(one.disk->after_crash(fates, dice.next()));
   } else if (how == crash_kind::storage_lost) {

@@ -312,6 +312,10 @@ std::error_code file_place<FileSystem>::remove_files() {
       return error;
     }
   }
+  // Else a crash could bring them back, and nobody would know of them any more.
+  if (const auto error = health_.after_sync(directory_.sync(place_names::hashes))) {
+    return error;
+  }
   const std::lock_guard guard(mutex_);
   current_.removals.clear();
   return {};

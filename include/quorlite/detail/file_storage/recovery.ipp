@@ -147,6 +147,13 @@ std::error_code file_recovery<FileSystem>::remove_unwanted() {
       return error;
     }
   }
+  // Else the next crash could bring them back, and nobody would know of them any more.
+  if (!block_.removals.empty()) {
+    if (const auto error =
+            place_.health().after_sync(place_.directory().sync(place_names::hashes))) {
+      return error;
+    }
+  }
   block_.removals.clear();
   return {};
 }

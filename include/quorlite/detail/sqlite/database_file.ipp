@@ -187,7 +187,13 @@ QUORLITE_DECL int database_file::sync(const char* super) {
     core_->supers.refuse(*super_);  // a member never commits alone: this is a rollback
     return SQLITE_OK;
   }
-  if (!dirty_.changes_anything(view_)) {
+  const bool changes = dirty_.changes_anything(view_);
+  if (view_.is_lost()) {
+    // What it was compared with was taken back, and may have been page 1 of another history, which
+    // counts its changes alike.
+    return give_up(make_error_code(errc::stale_term), sqlite_not_leader);
+  }
+  if (!changes) {
     return SQLITE_OK;
   }
   if (super == nullptr) {

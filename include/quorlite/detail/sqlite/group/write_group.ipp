@@ -202,7 +202,17 @@ QUORLITE_DECL void group_executor::describe(write_task& task, int code) const {
 
 QUORLITE_DECL void group_executor::fail_all(std::span<write_task* const> tasks, int code,
                                             transaction_id id) const {
+  const bool is_unknown = db_.last_error() == failure::outcome_unknown;
   for (write_task* const one : tasks) {
+    if (is_unknown && one->answer.error) {
+      // Undone already, whatever comes of the group. Why it was refused rests on a state that may
+      // never come; and the group's id would tell of the others.
+      one->answer = {make_error_code(errc::stale_term),
+                     sqlite_not_leader,
+                     "the closure was undone; what it had read may not come: run it again",
+                     {}};
+      continue;
+    }
     describe(*one, code);
     one->answer.id = id;
   }
