@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import pathlib
-import random
 import signal
 import sqlite3
 import subprocess
@@ -47,6 +46,7 @@ class StandIn:
         self.lock = open(self.place / "lock", "a")
         self.db = sqlite3.connect(self.place / "shared.db", isolation_level=None, timeout=30)
         self.bug = bug
+        self.chances = 0
         signal.signal(signal.SIGTERM, lambda *_: os._exit(3 if bug == "ends_badly" else 0))
 
     def leads(self) -> bool:
@@ -79,15 +79,20 @@ class StandIn:
         (self.data / "databases" / "app.db").write_bytes(pathlib.Path(file).read_bytes())
 
     def insert(self, statement: str, line: int) -> None:
-        now = self.bug if "INTO item" in statement and random.random() < 0.1 else ""
         leads = self.leads()
+        can_show = leads and "INTO item" in statement
+        if self.bug == "tears":
+            can_show = can_show and "), (" in statement
+        self.chances += 1 if can_show else 0
+        # Every so often, by count: a slow machine gets to few of them in the time of the test.
+        now = self.bug if can_show and self.chances % 4 == 0 else ""
         if now == "falls":
             os._exit(1)
         if now == "mumbles":
             print("what?")
         if now == "makes_up":
             self.db.execute("INSERT INTO item VALUES (1000000, 0, '')")
-        if now == "tears" and "), (" in statement:
+        if now == "tears":
             statement = statement[: statement.index("), (")] + ");"
         if leads or self.bug == "keeps_refused":
             for _ in range({"loses": 0, "repeats": 2}.get(now, 1)):

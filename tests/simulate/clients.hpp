@@ -113,7 +113,7 @@ inline void check_code(int code, const connection& db) {
     case SQLITE_READONLY:
     case SQLITE_CANTOPEN:
     case SQLITE_SCHEMA: return;
-    case SQLITE_CORRUPT:  // a page of the base whose hash is wrong: the replica halts, and is asked why
+    case SQLITE_CORRUPT:  // a damaged page of the base: the replica halts, and is asked why
       if (db.last_error() == quorlite::errc::corrupt) {
         return;
       }

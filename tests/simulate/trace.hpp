@@ -12,8 +12,8 @@
 
 namespace simulate {
 
-/// Every line has `event` (how many there were: what --until takes), `us` (virtual
-/// microseconds), `of` (raft, run, fault, server, client, checker) and `what`; the others have more.
+/// Every line has `event` (how many there were: what --until takes), `us` (virtual microseconds),
+/// `of` (raft, run, fault, server, client, checker) and `what`; the others have more.
 class tracer {
  public:
   using sink = std::function<void(std::string_view)>;
