@@ -36,8 +36,12 @@ class faults {
     });
     every("lost_storage", volatile_storage ? 0 : rates.lost_storage,
           [this] { crash_one(crash_kind::storage_lost); });
-    every("pause", rates.pause,
-          [this] { cluster_.world().pause(any(), milliseconds{dice_.between(10, 3000)}); });
+    every("pause", rates.pause, [this] {
+      // A leader that stands still is asked for barriers, while the others have another.
+      const std::optional<server_id> leader = cluster_.world().leader();
+      const server_id id = leader && dice_.chance(0.5) ? *leader : any();
+      cluster_.world().pause(id, milliseconds{dice_.between(10, 3000)});
+    });
     every("partition", rates.partition, [this] { split(); });
     every("one_way", rates.one_way, [this] {
       const server_id from = any();

@@ -50,7 +50,10 @@ class statement_maker {
             "WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM i LIMIT " +
                 std::to_string(bytes / 1000 + 1) + ") INSERT INTO big(v) SELECT " +
                 blob("n", 1000) + " FROM i",
-            "DELETE FROM big WHERE k % " + number(2, 5) + " = 0"};
+            "DELETE FROM big WHERE k % " + number(2, 5) + " = 0",
+            // Shrinks and grows again in one transaction, where auto_vacuum lets it.
+            "PRAGMA incremental_vacuum(" + number(1, 60) + ")",
+            "INSERT INTO big(v) SELECT zeroblob(" + number(1, 3000) + ") FROM accounts"};
   }
 
   /// Up to a dozen random statements; some fail, alike everywhere.
