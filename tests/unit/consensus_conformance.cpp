@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "catch2_shim.hpp"
@@ -31,7 +32,32 @@ struct poor_harness : model_harness<> {
   using model_harness<>::model_harness;
 };
 
+// No server ever hears of another: nobody is elected.
+struct leaderless_harness : model_harness<> {
+  using model_harness<>::model_harness;
+  std::error_code start(std::size_t server, quorlite::state_machine& machine) {
+    isolate(server);
+    return model_harness<>::start(server, machine);
+  }
+};
+
 }  // namespace
+
+TEST_CASE("where nobody ever leads, that is told, and no law waits for it in vain", "[consensus]") {
+  conformance_report report;
+  int clusters = 0;
+  quorlite::testing::run_consensus_conformance(
+      [&clusters](std::size_t servers) {
+        ++clusters;
+        return std::make_unique<leaderless_harness>(servers);
+      },
+      report);
+  INFO(report.text());
+  CHECK(report.failed("L6"));
+  CHECK(report.text().find("no other law was looked at") != std::string::npos);
+  CHECK(report.skipped("P1"));
+  CHECK(clusters == 1);
+}
 
 TEST_CASE("the model keeps every law", "[consensus]") {
   conformance_report report;
