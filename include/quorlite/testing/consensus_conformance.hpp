@@ -51,14 +51,16 @@ template <class Make>
 void run_consensus_conformance(Make&& make, conformance_report& report) {
   using harness_type = typename decltype(make(std::size_t{}))::element_type;
   static_assert(consensus_harness<harness_type>);
-  if (!detail::check_some_leader<harness_type>(make, report)) {
-    return;
+  if constexpr (consensus_harness<harness_type>) {  // else the line above has said it all
+    if (!detail::check_some_leader<harness_type>(make, report)) {
+      return;
+    }
+    detail::run_propose_laws<harness_type>(make, report);
+    detail::run_apply_laws<harness_type>(make, report);
+    detail::run_snapshot_laws<harness_type>(make, report);
+    detail::run_wait_laws<harness_type>(make, report);
+    detail::run_time_laws<harness_type>(make, report);
   }
-  detail::run_propose_laws<harness_type>(make, report);
-  detail::run_apply_laws<harness_type>(make, report);
-  detail::run_snapshot_laws<harness_type>(make, report);
-  detail::run_wait_laws<harness_type>(make, report);
-  detail::run_time_laws<harness_type>(make, report);
 }
 
 }  // namespace QUORLITE_ABI
