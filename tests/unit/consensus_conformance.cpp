@@ -129,6 +129,19 @@ TEST_CASE("nobody hears of a server that crashed in a harness with threads", "[c
   CHECK(machine.heard().empty());
 }
 
+// A real one knows no term where parts of a transaction wait for the rest: an adapter that relies
+// on one would skip what it must apply.
+TEST_CASE("the machine of the laws tells no term of its durable position", "[consensus]") {
+  quorlite::testing::detail::consensus_ledger ledger(true);
+  quorlite::testing::detail::recording_machine machine(0, ledger, {.entry_terms = true});
+  const quorlite::log_position at{quorlite::log_index{1}, quorlite::term{3}};
+  CHECK(machine.skip(at) == quorlite::apply_result::applied);
+  CHECK(!machine.flush(at.index));
+  CHECK(machine.applied() == at);
+  CHECK(machine.durable().index == at.index);
+  CHECK(machine.durable().term == quorlite::term{});
+}
+
 TEST_CASE("what a harness cannot do is skipped by name", "[consensus]") {
   conformance_report report;
   quorlite::testing::run_consensus_conformance(
