@@ -101,8 +101,9 @@ struct my_harness : ql::testing::threaded_harness<my_adapter> {
 // Says what was found as it is found: of a run that crashed or hangs it is all that there is.
 struct spoken_report final : ql::testing::conformance_report {
   void found(const ql::testing::law_finding& finding) override {
-    const bool failed = finding.result == ql::testing::law_result::failed;
-    std::fprintf(stderr, "%s %s\n", finding.law.c_str(), failed ? "FAILED" : "");
+    static constexpr const char* results[] = {"skipped", "passed", "FAILED"};
+    const char* const result = results[static_cast<int>(finding.result)];
+    std::fprintf(stderr, "%s %s\n", finding.law.c_str(), result);
   }
 };
 

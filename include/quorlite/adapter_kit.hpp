@@ -180,7 +180,7 @@ class QUORLITE_API gated_strand {
 
   /// state_machine::apply, alone in the machine. @pre the index is not 0: entries count from 1
   apply_result apply(const log_entry& entry) noexcept;
-  /// state_machine::skip, likewise.
+  /// state_machine::skip, likewise. @pre the same
   apply_result skip(log_position upto) noexcept;
   /// state_machine::install, likewise.
   apply_result install(std::unique_ptr<snapshot_stage> finished, log_position engine_at) noexcept;

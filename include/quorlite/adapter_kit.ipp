@@ -291,6 +291,7 @@ QUORLITE_DECL apply_result gated_strand::apply(const log_entry& entry) noexcept 
 }
 
 QUORLITE_DECL apply_result gated_strand::skip(log_position upto) noexcept {
+  QUORLITE_ASSERT(upto.index.value != 0);
   return pass(upto, [&] { return machine_->skip(upto); });
 }
 

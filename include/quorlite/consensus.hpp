@@ -257,6 +257,8 @@ concept runs_a_state_machine = requires(C& consensus, state_machine& machine) {
 /// Every call is settled once.
 ///
 /// C4 `max_entry_bytes`: constant between start and stop; a larger proposal is settled too_large.
+/// At least the largest page of a database and 1 KiB: a page is never cut up, and a COMMIT that
+/// writes one which fits in no entry is refused as too large.
 template <class C>
 concept proposes = requires(C& consensus, const C& view, term expected, proposal_token token,
                             bytes_view entry) {

@@ -551,5 +551,6 @@ TEST_CASE("what would otherwise wait in silence for a leader is asserted", "[ada
   gated_strand strand;
   strand.open(machine);
   CHECK(aborts([&] { strand.apply({at(0, 1), {}}); }));
+  CHECK(aborts([&] { strand.skip(at(0, 1)); }));
   CHECK(!aborts([&] { strand.apply({at(1, 1), {}}); }));
 }
