@@ -98,8 +98,17 @@ struct my_harness : ql::testing::threaded_harness<my_adapter> {
       : threaded_harness(1, [](std::size_t) { return std::make_unique<my_adapter>(); }) {}
 };
 
+// Says what was found as it is found: of a run that crashed or hangs it is all that there is.
+struct spoken_report final : ql::testing::conformance_report {
+  void found(const ql::testing::law_finding& finding) override {
+    static constexpr const char* results[] = {"skipped", "passed", "FAILED"};
+    const char* const result = results[static_cast<int>(finding.result)];
+    std::fprintf(stderr, "%s %s\n", finding.law.c_str(), result);
+  }
+};
+
 int main() {
-  ql::testing::conformance_report report;
+  spoken_report report;
   ql::testing::run_consensus_conformance(
       [](std::size_t servers) { return std::make_unique<my_harness>(servers); }, report);
   std::puts(report.text().c_str());

@@ -132,6 +132,8 @@ class QUORLITE_API leadership_tracker {
 
   /// The engine leads in `now`. The gain is due once an entry (or a skip) of that term is applied:
   /// for engines that begin a term with an entry of their own.
+  /// @pre now is not 0, and no term in which this server led before, in the last process neither:
+  ///   an engine that goes on in its old term after a restart must begin a new one first
   void elected(term now) noexcept;
   /// The same for engines that do not. @param behind the last index of the log at the election: the
   ///   gain is due once it is applied. 0: at once, for engines that say "leader" only then
@@ -167,7 +169,7 @@ class QUORLITE_API leadership_tracker {
 /// The strand of one machine: mutual exclusion for engines that call from several threads, and a
 /// gate. After the machine answered `halted`, or close(), nothing passes but the loss of leadership
 /// [A3, A4]; the loss is told in the same call. Any thread, several at once; calls wait for each
-/// other and for nothing else.
+/// other and for nothing else. @pre of whatever may call the machine: it was opened once.
 class QUORLITE_API gated_strand {
  public:
   /// In start(), before the engine runs. @param machine outlives the last call
@@ -176,9 +178,9 @@ class QUORLITE_API gated_strand {
 
   // ---- as the machine's functions; `halted`: the gate is closed, stop the engine
 
-  /// state_machine::apply, alone in the machine.
+  /// state_machine::apply, alone in the machine. @pre the index is not 0: entries count from 1
   apply_result apply(const log_entry& entry) noexcept;
-  /// state_machine::skip, likewise.
+  /// state_machine::skip, likewise. @pre the same
   apply_result skip(log_position upto) noexcept;
   /// state_machine::install, likewise.
   apply_result install(std::unique_ptr<snapshot_stage> finished, log_position engine_at) noexcept;

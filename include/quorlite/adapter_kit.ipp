@@ -203,11 +203,13 @@ QUORLITE_DECL void leadership_tracker::restart(log_position applied, std::string
 }
 
 QUORLITE_DECL void leadership_tracker::elected(term now) noexcept {
+  QUORLITE_ASSERT(now.value != 0);  // terms count from 1: add one where the engine's begin with 0
   elected_ = now;
   behind_.reset();
 }
 
 QUORLITE_DECL void leadership_tracker::elected(term now, log_index behind) noexcept {
+  QUORLITE_ASSERT(now.value != 0);
   elected_ = now;
   behind_ = behind;
 }
@@ -268,6 +270,7 @@ QUORLITE_DECL void gated_strand::open(state_machine& machine, std::string_view o
 template <class Call>
 apply_result gated_strand::pass(log_position upto, Call&& call) noexcept {
   const hold guard(mutex_);
+  QUORLITE_ASSERT(machine_ != nullptr);  // open() comes before the engine
   if (!open_) {
     return apply_result::halted;
   }
@@ -283,10 +286,12 @@ apply_result gated_strand::pass(log_position upto, Call&& call) noexcept {
 }
 
 QUORLITE_DECL apply_result gated_strand::apply(const log_entry& entry) noexcept {
+  QUORLITE_ASSERT(entry.at.index.value != 0);  // indices count from 1
   return pass(entry.at, [&] { return machine_->apply(entry); });
 }
 
 QUORLITE_DECL apply_result gated_strand::skip(log_position upto) noexcept {
+  QUORLITE_ASSERT(upto.index.value != 0);
   return pass(upto, [&] { return machine_->skip(upto); });
 }
 
@@ -310,6 +315,7 @@ QUORLITE_DECL result<std::unique_ptr<snapshot_reader>> gated_strand::take_snapsh
 template <class Change>
 void gated_strand::track(Change&& change) noexcept {
   const hold guard(mutex_);
+  QUORLITE_ASSERT(machine_ != nullptr);  // open() comes before the engine
   if (open_) {
     std::forward<Change>(change)();
     tell();

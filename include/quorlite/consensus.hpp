@@ -182,7 +182,9 @@ class state_machine {
   [[nodiscard]] virtual result<std::unique_ptr<snapshot_stage>> begin_restore() noexcept = 0;
   /// The last entry, skip or snapshot that the state contains.
   [[nodiscard]] virtual log_position applied() const noexcept = 0;
-  /// Replay after a restart may start after this entry; the log must be kept above it.
+  /// Replay after a restart may start after this entry; the log must be kept above it. Rely on the
+  /// index alone: the term is 0 where it is not known, while parts of a transaction wait for the
+  /// rest.
   [[nodiscard]] virtual log_position durable() const noexcept = 0;
 
   // ---- any thread but the strand; blocks on the storage
@@ -255,6 +257,8 @@ concept runs_a_state_machine = requires(C& consensus, state_machine& machine) {
 /// Every call is settled once.
 ///
 /// C4 `max_entry_bytes`: constant between start and stop; a larger proposal is settled too_large.
+/// At least the largest page of a database and 1 KiB: a page is never cut up, and a COMMIT that
+/// writes one which fits in no entry is refused as too large.
 template <class C>
 concept proposes = requires(C& consensus, const C& view, term expected, proposal_token token,
                             bytes_view entry) {

@@ -1,5 +1,5 @@
 // A harness that declares a fault must be able to make it.
-// expected-error: partitions
+// expected-error: partition_has_its_members
 #include <cstddef>
 
 #include "quorlite/adapter_kit.hpp"

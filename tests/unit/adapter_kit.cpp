@@ -1,14 +1,19 @@
 // The parts that adapters with threads have in common: alone, and with threads against each other.
 #include "quorlite/adapter_kit.hpp"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "catch2_shim.hpp"
@@ -51,6 +56,21 @@ struct stranded {
   heard_machine machine;
   gated_strand strand;
 };
+
+/// True if the call ends the process by an assertion: tried in a child.
+template <class Call>
+bool aborts(Call&& call) {
+  const ::pid_t child = ::fork();
+  if (child == 0) {
+    std::signal(SIGABRT, SIG_DFL);
+    ::close(STDERR_FILENO);
+    std::forward<Call>(call)();
+    ::_exit(0);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
 
 class counted_task final : public background_task {
  public:
@@ -517,4 +537,20 @@ TEST_CASE("without a thread, the adapter runs tasks where it likes", "[adapter_k
   CHECK(tasks[1].runs == 1);
   CHECK(tasks[2].runs == 1);
   CHECK(!worker.run_one());
+}
+
+TEST_CASE("what would otherwise wait in silence for a leader is asserted", "[adapter_kit]") {
+  leadership_tracker tracker;
+  CHECK(aborts([&] { tracker.elected(term{0}); }));
+  CHECK(aborts([&] { tracker.elected(term{0}, log_index{0}); }));
+  gated_strand forgotten;
+  CHECK(aborts([&] { forgotten.elected(term{1}); }));
+  CHECK(aborts([&] { forgotten.skip(at(1, 1)); }));
+  CHECK(!aborts([&] { forgotten.close(); }));
+  heard_machine machine;
+  gated_strand strand;
+  strand.open(machine);
+  CHECK(aborts([&] { strand.apply({at(0, 1), {}}); }));
+  CHECK(aborts([&] { strand.skip(at(0, 1)); }));
+  CHECK(!aborts([&] { strand.apply({at(1, 1), {}}); }));
 }

@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "catch2_shim.hpp"
@@ -31,7 +32,93 @@ struct poor_harness : model_harness<> {
   using model_harness<>::model_harness;
 };
 
+// Carries no page of SQLite's default size.
+class narrow_adapter {
+ public:
+  using model = quorlite::testing::detail::model_consensus;
+  using signal_type = model::signal_type;
+  static constexpr quorlite::consensus_abilities abilities{.entry_terms = true, .contiguous = true};
+
+  explicit narrow_adapter(model& wide) : wide_(wide) {}
+  std::error_code start(quorlite::state_machine& machine) noexcept { return wide_.start(machine); }
+  void stop() noexcept { wide_.stop(); }
+  void propose(quorlite::term expected, quorlite::proposal_token token,
+               quorlite::bytes_view entry) noexcept {
+    wide_.propose(expected, token, entry);
+  }
+  [[nodiscard]] std::size_t max_entry_bytes() const noexcept { return 4096; }
+  bool wait(signal_type& signal, quorlite::milliseconds limit) noexcept {
+    return wide_.wait(signal, limit);
+  }
+
+ private:
+  model& wide_;
+};
+
+struct narrow_harness : model_harness<> {
+  using adapter_type = narrow_adapter;
+  static constexpr quorlite::testing::harness_faults faults{};
+  explicit narrow_harness(std::size_t servers) : model_harness<>(servers) {
+    for (std::size_t i = 0; i < servers; ++i) {
+      nodes_.emplace_back(model_harness<>::node(i));
+    }
+  }
+  narrow_adapter& node(std::size_t server) noexcept { return nodes_[server]; }
+
+ private:
+  std::vector<narrow_adapter> nodes_;
+};
+
+// No server ever hears of another: nobody is elected.
+struct leaderless_harness : model_harness<> {
+  using model_harness<>::model_harness;
+  std::error_code start(std::size_t server, quorlite::state_machine& machine) {
+    isolate(server);
+    return model_harness<>::start(server, machine);
+  }
+};
+
 }  // namespace
+
+TEST_CASE("where nobody ever leads, that is told, and no law waits for it in vain", "[consensus]") {
+  conformance_report report;
+  int clusters = 0;
+  quorlite::testing::run_consensus_conformance(
+      [&clusters](std::size_t servers) {
+        ++clusters;
+        return std::make_unique<leaderless_harness>(servers);
+      },
+      report);
+  INFO(report.text());
+  CHECK(report.failed("L6"));
+  CHECK(report.text().find("no other law was looked at") != std::string::npos);
+  CHECK(report.skipped("P1"));
+  CHECK(clusters == 1);
+}
+
+TEST_CASE("entries that carry no page of a database break a law", "[consensus]") {
+  conformance_report report;
+  quorlite::testing::run_consensus_conformance(
+      [](std::size_t servers) { return std::make_unique<narrow_harness>(servers); }, report);
+  INFO(report.text());
+  CHECK(report.laws(quorlite::testing::law_result::failed) == std::vector<std::string>{"P8"});
+  CHECK(report.text().find("at least 5120") != std::string::npos);
+}
+
+TEST_CASE("a term that a server gains again is told with the server", "[consensus]") {
+  quorlite::testing::detail::consensus_ledger ledger(true);
+  ledger.gain(1, quorlite::term{4});
+  ledger.loss(1, quorlite::term{4});
+  ledger.gain(1, quorlite::term{4});
+  ledger.gain(2, quorlite::term{4});
+  conformance_report report;
+  ledger.drain(report);
+  INFO(report.text());
+  CHECK(report.text().find("L2 FAILED: term 4 was announced as gained twice, by server 1;") !=
+        std::string::npos);
+  CHECK(report.text().find("L4 FAILED: term 4 was announced as gained by server 1 and by "
+                           "server 2") != std::string::npos);
+}
 
 TEST_CASE("the model keeps every law", "[consensus]") {
   conformance_report report;
@@ -101,6 +188,19 @@ TEST_CASE("nobody hears of a server that crashed in a harness with threads", "[c
   CHECK(between.flush(at.index) == quorlite::errc::halted);
   CHECK(between.applied() == at);
   CHECK(machine.heard().empty());
+}
+
+// A real one knows no term where parts of a transaction wait for the rest: an adapter that relies
+// on one would skip what it must apply.
+TEST_CASE("the machine of the laws tells no term of its durable position", "[consensus]") {
+  quorlite::testing::detail::consensus_ledger ledger(true);
+  quorlite::testing::detail::recording_machine machine(0, ledger, {.entry_terms = true});
+  const quorlite::log_position at{quorlite::log_index{1}, quorlite::term{3}};
+  CHECK(machine.skip(at) == quorlite::apply_result::applied);
+  CHECK(!machine.flush(at.index));
+  CHECK(machine.applied() == at);
+  CHECK(machine.durable().index == at.index);
+  CHECK(machine.durable().term == quorlite::term{});
 }
 
 TEST_CASE("what a harness cannot do is skipped by name", "[consensus]") {

@@ -44,17 +44,23 @@ using detail::harness_pace;
 using detail::threaded_harness;
 
 /// Runs every law that the harness allows, each on fresh clusters of one, three or five servers.
+/// Where no server ever leads, only that is told (L6): each law would wait for one in vain.
 /// @param make called with a number of servers; gives a `std::unique_ptr` of a harness with nothing
 /// started
 template <class Make>
 void run_consensus_conformance(Make&& make, conformance_report& report) {
   using harness_type = typename decltype(make(std::size_t{}))::element_type;
   static_assert(consensus_harness<harness_type>);
-  detail::run_propose_laws<harness_type>(make, report);
-  detail::run_apply_laws<harness_type>(make, report);
-  detail::run_snapshot_laws<harness_type>(make, report);
-  detail::run_wait_laws<harness_type>(make, report);
-  detail::run_time_laws<harness_type>(make, report);
+  if constexpr (consensus_harness<harness_type>) {  // else the line above has said it all
+    if (!detail::check_some_leader<harness_type>(make, report)) {
+      return;
+    }
+    detail::run_propose_laws<harness_type>(make, report);
+    detail::run_apply_laws<harness_type>(make, report);
+    detail::run_snapshot_laws<harness_type>(make, report);
+    detail::run_wait_laws<harness_type>(make, report);
+    detail::run_time_laws<harness_type>(make, report);
+  }
 }
 
 }  // namespace QUORLITE_ABI

@@ -71,6 +71,27 @@ concept spawns_clients = requires(H& harness, std::function<void()> body) {
   { harness.spawn(std::move(body)) } -> std::same_as<void>;
 };
 
+// ---- a fault and its members go together: each has a name of its own, for the compiler to say
+
+/// True if the fault is not declared, or the members are there.
+template <class H>
+concept partition_has_its_members = !H::faults.partition || partitions<H>;
+/// The same for crash.
+template <class H>
+concept crash_has_its_member = !H::faults.crash || crashes<H>;
+/// The same for restart.
+template <class H>
+concept restart_has_its_member = !H::faults.restart || restarts<H>;
+/// The same for compact.
+template <class H>
+concept compact_has_its_member = !H::faults.compact || compacts<H>;
+/// The same for fail_log_write.
+template <class H>
+concept fail_log_write_has_its_member = !H::faults.fail_log_write || fails_log_writes<H>;
+/// The same for clients.
+template <class H>
+concept clients_has_its_member = !H::faults.clients || spawns_clients<H>;
+
 /// - H1 `size()`: how many servers.
 /// - H2 `node(i)`: the adapter of server i, counted from 0.
 /// - H3 `start(i, machine)`: makes server i run `machine` for the first time; usually
@@ -91,11 +112,8 @@ concept consensus_harness = consensus<typename H::adapter_type> && declares_faul
   { harness.start(server, machine) } -> std::same_as<std::error_code>;
   { harness.pump() } -> std::same_as<void>;
   { harness.run_until(condition) } -> std::same_as<bool>;
-} &&(!H::faults.partition || partitions<H>)&&(!H::faults.crash || crashes<H>)&&(
-    !H::faults.restart || restarts<H>)&&(!H::faults.compact ||
-                                         compacts<H>)&&(!H::faults.fail_log_write ||
-                                                        fails_log_writes<H>)&&(!H::faults.clients ||
-                                                                               spawns_clients<H>);
+} && partition_has_its_members<H> && crash_has_its_member<H> && restart_has_its_member<H> &&
+    compact_has_its_member<H> && fail_log_write_has_its_member<H> && clients_has_its_member<H>;
 
 }  // namespace detail
 }  // namespace QUORLITE_ABI

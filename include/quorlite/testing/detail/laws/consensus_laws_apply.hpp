@@ -142,6 +142,17 @@ void check_moving_leadership(Make& make, conformance_report& report) {
   }
 }
 
+/// L6, before all others, each of which would wait for a leader until the harness gives up.
+/// @returns false: there is none, and it was told
+template <consensus_harness H, class Make>
+bool check_some_leader(Make& make, conformance_report& report) {
+  law_check law(report, "L6", "some server gains leadership in bounded time");
+  consensus_scene<H> scene(make(3), report);
+  return law.expect(scene.harness().run_until([&] { return scene.leader().has_value(); }),
+                    "some server gains the first leadership in bounded time; without one no other "
+                    "law was looked at");
+}
+
 template <consensus_harness H, class Make>
 void run_apply_laws(Make& make, conformance_report& report) {
   check_strand<H>(make, report);

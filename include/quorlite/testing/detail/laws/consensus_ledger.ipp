@@ -104,9 +104,16 @@ QUORLITE_DECL void consensus_ledger::skip(log_index from, log_index upto) {
 
 QUORLITE_DECL void consensus_ledger::gain(std::size_t server, quorlite::term term) {
   const std::lock_guard guard(mutex_);
-  if (const auto [known, fresh] = leaders_.try_emplace(term.value, server); !fresh) {
-    broken(known->second == server ? "L2" : "L4",
-           "term " + std::to_string(term.value) + " was announced as gained twice");
+  const auto [known, fresh] = leaders_.try_emplace(term.value, server);
+  if (fresh) {
+    return;
+  }
+  const std::string gained = "term " + std::to_string(term.value) + " was announced as gained ";
+  const std::string who = "server " + std::to_string(server);
+  if (known->second == server) {
+    broken("L2", gained + "twice, by " + who + "; a term that was led in before a restart counts");
+  } else {
+    broken("L4", gained + "by server " + std::to_string(known->second) + " and by " + who);
   }
 }
 

@@ -161,7 +161,7 @@ QUORLITE_DECL log_position recording_machine::applied() const noexcept {
 
 QUORLITE_DECL log_position recording_machine::durable() const noexcept {
   const std::lock_guard guard(mutex_);
-  return disk_.at;
+  return {disk_.at.index, {}};  // no more than is promised: a real machine knows no term at times
 }
 
 QUORLITE_DECL std::error_code recording_machine::flush(log_index upto) noexcept {
