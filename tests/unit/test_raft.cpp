@@ -281,14 +281,14 @@ TEST_CASE("a follower answers for what this leader has shown it, no more (paper,
   CHECK(hear(2, 1, first).match == log_index{3});
   CHECK(node.commit_index() == log_index{0});
   // The next leader has the first of them only, as far as is known, and has committed others.
-  append_request second;
-  second.previous = {log_index{1}, term{1}};
-  second.commit_index = log_index{3};
-  CHECK(hear(3, 2, second).match == log_index{1});
+  append_request of_the_next;
+  of_the_next.previous = {log_index{1}, term{1}};
+  of_the_next.commit_index = log_index{3};
+  CHECK(hear(3, 2, of_the_next).match == log_index{1});
   CHECK(node.commit_index() == log_index{1});
   CHECK(machine.entries().size() == 1);
-  second.entries.push_back({.term = term{2}, .payload = command_bytes(4)});
-  CHECK(hear(3, 2, second).match == log_index{2});
+  of_the_next.entries.push_back({.term = term{2}, .payload = command_bytes(4)});
+  CHECK(hear(3, 2, of_the_next).match == log_index{2});
   CHECK(node.commit_index() == log_index{2});
   CHECK(node.disk().log.last_index() == log_index{2});
   node.crash();
