@@ -4,13 +4,14 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-usage: tests/run.sh [--short] [--suite NAME]... [--test NAME]... [--help]
+usage: tests/run.sh [--short] [--suite NAME]... [--test NAME]... [--without NAME]... [--help]
 
   --short        long tests do less (QUORLITE_TEST_PROFILE=short)
   --suite NAME   only this suite, and only what it needs is built; may be given more than once:
                  unit stress go_dqlite fuzz header archetype compile_fail tidy consumer example
                  cluster
   --test NAME    only this test, likewise; may be given more than once
+  --without NAME not this suite, though what it needs is built; may be given more than once
 
 environment:
   BUILD_DIR      where to build (default: build)
@@ -26,6 +27,7 @@ TEXT
 
 suites=()
 names=()
+left_out=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --short) export QUORLITE_TEST_PROFILE=short ;;
@@ -43,6 +45,14 @@ while [ $# -gt 0 ]; do
         exit 2
       fi
       names+=("$2")
+      shift
+      ;;
+    --without)
+      if [ $# -lt 2 ]; then
+        usage >&2
+        exit 2
+      fi
+      left_out+=(--no-suite "$2")
       shift
       ;;
     --help | -h)
@@ -92,6 +102,7 @@ log=$build_dir/meson-logs/testlog.json
 rm -f "$log"
 
 run_tests=(meson test -C "$build_dir" --print-errorlogs)
+run_tests+=("${left_out[@]}")
 run_tests+=(--timeout-multiplier "${TEST_TIMEOUT_MULTIPLIER:-1}")
 # One more than there are processors: some wait for a clock. Those that need them all run alone.
 run_tests+=(--num-processes "$(($(nproc) + 1))")

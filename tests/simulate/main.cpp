@@ -32,7 +32,7 @@ faulty network, clients that keep a record, and checkers that are always on.
 
   --seed N           this seed; prints every option that it stands for
   --seeds A-B        these seeds, and a line for each that fails (default: 1-500; with
-                     QUORLITE_TEST_PROFILE=short in the environment 1-40)
+                     QUORLITE_TEST_PROFILE=short in the environment 1-20)
   --profile NAME     lite (200 transactions; default) or full (1000, larger clusters, more SQL)
   --minutes M        stop after so many minutes of real time, wherever that is
   --twice N          every N-th seed runs twice and must give the same event hash (default 50)
@@ -81,7 +81,7 @@ arguments parse(int count, char** values) {
   arguments out;
   const char* const profile = std::getenv("QUORLITE_TEST_PROFILE");
   if (profile != nullptr && std::strcmp(profile, "short") == 0) {
-    out.last = 40;
+    out.last = 20;
   }
   for (int i = 1; i < count; ++i) {
     const std::string flag = values[i];
