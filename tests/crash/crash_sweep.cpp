@@ -269,7 +269,7 @@ constexpr std::string_view help = R"(usage: crash_sweep [options]
 Six scenarios of three replicas (rows, shrink, databases, behind, parts, restarts), each in three
 variations. One replica has its databases in files on a simulated disk.
   --json             the result as JSON on standard output
-  --short            one variation, fewer subsets: for CI
+  --short            one variation, fewer subsets; as with QUORLITE_TEST_PROFILE=short
   --scenario NAME    only this one
   --call N           only a crash or fault at this call: what a failure says
   --images N         subsets of the unsynced writes for each call, at most (256)
@@ -279,17 +279,25 @@ variations. One replica has its databases in files on a simulated disk.
 Exit status: 0 if nothing failed, 1 if something did, 2 for a wrong argument.
 )";
 
+void shorten(options& chosen) {
+  chosen.shorter = true;
+  chosen.images = 16;
+  chosen.nested_every = 8;
+}
+
 std::optional<options> parse(int count, char** words) {
   options chosen;
+  const char* const profile = std::getenv("QUORLITE_TEST_PROFILE");
+  if (profile != nullptr && std::string_view(profile) == "short") {
+    shorten(chosen);
+  }
   for (int i = 1; i < count; ++i) {
     const std::string_view word = words[i];
     const bool has_value = i + 1 < count;
     if (word == "--json") {
       chosen.json = true;
     } else if (word == "--short") {
-      chosen.shorter = true;
-      chosen.images = 16;
-      chosen.nested_every = 8;
+      shorten(chosen);
     } else if (word == "--no-faults") {
       chosen.faults = false;
     } else if (word == "--no-crashes") {
