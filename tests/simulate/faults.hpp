@@ -205,7 +205,9 @@ class faults {
       crash_at_phase(id, crash_kind::killed);
       return;
     }
-    // The disk of the process that is at the phase: this must not end it.
+    if (!cluster_.cluster().is_up(id)) {
+      return;  // its disk has ended it meanwhile, or it is still starting: this is the next one's
+    }
     quorlite::testing::faulty_disk& disk = cluster_.cluster().disk(id);
     const std::uint64_t next = disk.calls() + 1 + dice_.below(8);
     if (what == 5) {
