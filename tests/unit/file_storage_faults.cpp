@@ -257,40 +257,52 @@ TEST_CASE("a crash in opening or closing keeps every page", "[file_storage]") {
   CHECK(wrong == "");
 }
 
-TEST_CASE("with double_write not even garbage in the sectors under way hurts", "[file_storage]") {
-  const std::vector<history_step> steps = quorlite::testing::detail::make_history();
-  std::uint64_t calls = 0;
-  {
-    faulty_disk disk;
+namespace {
+
+/// Runs a history with double write, the power lost in each of its calls.
+/// @param look what is wrong with the disk that is left; empty: nothing
+template <class Look>
+void lose_power_in_each_call(const std::vector<history_step>& steps, Look look) {
+  const auto run_on = [&](faulty_disk& disk) {
     history_progress progress;
-    {
-      const auto storage = mount(disk, true);
-      run_history(*storage, steps, progress);
-      REQUIRE(!progress.error);
-    }
-    calls = disk.calls();
-  }
+    const auto storage = mount(disk, true);
+    run_history(*storage, steps, progress);
+    return progress;
+  };
+  faulty_disk whole;
+  REQUIRE(!run_on(whole).error);
   std::string wrong;
-  for (std::uint64_t ordinal = 1; ordinal <= calls && wrong.empty(); ++ordinal) {
+  for (std::uint64_t ordinal = 1; ordinal <= whole.calls() && wrong.empty(); ++ordinal) {
     faulty_disk disk;
     disk.crash_at(ordinal);
-    history_progress progress;
-    {
-      const auto storage = mount(disk, true);
-      run_history(*storage, steps, progress);
-    }
-    crash_images(disk, 24,
-                 [&](faulty_disk& image, const crash_fates& fates) {
-                   const auto storage = mount(image, true);
-                   const auto found = examine(*storage, progress, true);
-                   if (!found.law.empty()) {
-                     wrong = found.law + ": " + found.broken + ", crash in call " +
-                             text_of_call(disk, ordinal) + ": " + text_of(fates);
-                   }
-                 },
-                 {true, ordinal});
+    const history_progress progress = run_on(disk);
+    wrong = look(disk, progress, ordinal);
+    wrong += wrong.empty() ? "" : ", crash in call " + text_of_call(disk, ordinal);
   }
   CHECK(wrong == "");
+}
+
+std::string what_is_wrong(faulty_disk& image, const history_progress& progress) {
+  const auto storage = mount(image, true);
+  const auto found = examine(*storage, progress, true);
+  return found.law.empty() ? "" : found.law + ": " + found.broken;
+}
+
+}  // namespace
+
+TEST_CASE("with double_write not even garbage in the sectors under way hurts", "[file_storage]") {
+  lose_power_in_each_call(
+      quorlite::testing::detail::make_history(),
+      [](const faulty_disk& disk, const history_progress& progress, std::uint64_t ordinal) {
+        std::string wrong;
+        crash_images(disk, 24,
+                     [&](faulty_disk& image, const crash_fates& fates) {
+                       const std::string found = what_is_wrong(image, progress);
+                       wrong = found.empty() ? wrong : found + ", " + text_of(fates);
+                     },
+                     {true, ordinal});
+        return wrong;
+      });
 }
 
 TEST_CASE("with double_write torn sectors of 4096 bytes hurt no page of that size",
@@ -301,36 +313,18 @@ TEST_CASE("with double_write torn sectors of 4096 bytes hurt no page of that siz
       database.page_size *= 8;  // from 512 and 1024 bytes
     }
   }
-  std::uint64_t calls = 0;
-  {
-    faulty_disk disk;
-    history_progress progress;
-    const auto storage = mount(disk, true);
-    run_history(*storage, steps, progress);
-    REQUIRE(!progress.error);
-    calls = disk.calls();
-  }
-  std::string wrong;
-  for (std::uint64_t ordinal = 1; ordinal <= calls && wrong.empty(); ++ordinal) {
-    faulty_disk disk;
-    disk.crash_at(ordinal);
-    history_progress progress;
-    {
-      const auto storage = mount(disk, true);
-      run_history(*storage, steps, progress);
-    }
+  lose_power_in_each_call(steps, [](const faulty_disk& disk, const history_progress& progress,
+                                    std::uint64_t /*ordinal*/) {
+    std::string wrong;
     for (const bool survive : {false, true}) {
       const crash_fates fates(disk.pending(), survive ? unit_fate::survived : unit_fate::lost);
       faulty_disk image = disk.after_crash(fates);
       tear_large_sectors(disk, image);
-      const auto storage = mount(image, true);
-      const auto found = examine(*storage, progress, true);
-      if (!found.law.empty()) {
-        wrong = found.law + ": " + found.broken + ", crash in call " + text_of_call(disk, ordinal);
-      }
+      const std::string found = what_is_wrong(image, progress);
+      wrong = found.empty() ? wrong : found;
     }
-  }
-  CHECK(wrong == "");
+    return wrong;
+  });
 }
 
 TEST_CASE("with double_write a flush leaves sectors of 4096 bytes alone that have old pages",
