@@ -406,3 +406,38 @@ TEST_CASE("one seed is one run, with disks, crashes and phases") {
   CHECK(run_once(19) == first);
   CHECK(run_once(20) != first);
 }
+
+TEST_CASE("a dropped database leaves no file behind, whenever the power goes") {
+  const auto files_of_it = [](replica_cluster& cluster, server_id id) {
+    std::string left;
+    for (const std::string& file : cluster.disk(id).files()) {
+      left += file.ends_with("gone.db") ? file + " " : "";
+    }
+    return left;
+  };
+  const server_id alone{1};
+  for (std::uint64_t calls = 0; calls < 60; ++calls) {
+    INFO("power lost in disk call " << calls << " of the drop, and again");
+    replica_cluster cluster({.seed = calls + 1, .replicas = 1}, {},
+                            {.storage = server_storage::files});
+    write_rows(cluster, 1);
+    REQUIRE(run(cluster.connect(alone, "gone.db"), "CREATE TABLE g(x)") == SQLITE_OK);
+    REQUIRE_FALSE(cluster.replica(alone).flush());
+    REQUIRE(files_of_it(cluster, alone) != "");
+    REQUIRE_FALSE(cluster.replica(alone).drop("gone.db"));
+    cluster.crash_during_disk_call(alone, calls);
+    static_cast<void>(cluster.replica(alone).flush());
+    if (cluster.is_up(alone)) {  // the next flush forgets that there was something to remove
+      write_rows(cluster, 1);
+      static_cast<void>(cluster.replica(alone).flush());
+    }
+    for (int again = 0; again < 2; ++again) {
+      cluster.crash(alone, crash_kind::power_lost);
+      cluster.simulation().run_for(milliseconds{10});
+      cluster.restart(alone);
+      write_rows(cluster, 1);
+      REQUIRE_FALSE(cluster.replica(alone).flush());
+    }
+    CHECK(files_of_it(cluster, alone) == "");
+  }
+}

@@ -149,6 +149,20 @@ TEST_CASE("deposed when the third command is committed: nobody else knows it") {
   }
 }
 
+TEST_CASE("a lone voter that is to be deposed by isolation steps down, and commits again") {
+  recorded_cluster cluster({.replicas = 1});
+  const server_id leader = cluster.elect();
+  cluster.simulation.depose_leader_when(commit_phase::appended, 1, leadership_loss::isolate);
+  static_cast<void>(cluster.propose(leader));
+  REQUIRE(cluster.simulation.run_until(
+      [&] { return !cluster.simulation.leadership_losses().empty(); }, second));
+  cluster.simulation.heal();
+  REQUIRE(cluster.settle_down());
+  const auto& node = cluster.simulation.node(leader);
+  CHECK(node.commit_index() == node.disk().log.last_index());
+  CHECK(cluster.shared.faults.empty());
+}
+
 TEST_CASE("a leadership_loss is exact in the middle of a batch") {
   for (const commit_phase what : {commit_phase::appended, commit_phase::committed}) {
     recorded_cluster cluster;

@@ -117,7 +117,7 @@ enum class commit_phase : std::uint8_t {
 enum class leadership_loss : std::uint8_t {
   step_down,  ///< it becomes a follower at once and stays connected; it may win again
   isolate,    ///< it is cut off and steps down when it notices; it commits nothing beyond the
-              ///< commit phase
+              ///< commit phase. One that is a quorum by itself would never notice: step_down
   crash,      ///< as simulation::crash
 };
 

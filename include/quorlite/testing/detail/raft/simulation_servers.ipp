@@ -186,7 +186,10 @@ QUORLITE_DECL leadership_loss simulation::state::depose(server_id whom, commit_p
         return each.what == what && each.ordinal == ordinal;
       });
   QUORLITE_ASSERT(found != armed.end());
-  const leadership_loss way = found->way;
+  // Who is a quorum by itself would lead on for ever, and commit nothing.
+  const bool is_alone = node(whom).disk().log.configured().members.quorum() == 1;
+  const leadership_loss way =
+      found->way == leadership_loss::isolate && is_alone ? leadership_loss::step_down : found->way;
   armed.erase(found);
   deposed.push_back({.server = whom, .term = node(whom).term(), .command = at});
   hash.add(now, 0xDE90, whom.value, at.value, static_cast<std::uint64_t>(way));
