@@ -182,7 +182,6 @@ class servers final : public quorlite::testing::cluster_observer {
         return;
       }
       static_cast<void>(here->replica().maintain());
-      check_memory(id, *here);
     }
   }
   void heal_everything() {
@@ -381,13 +380,7 @@ class servers final : public quorlite::testing::cluster_observer {
     tell("server", "has halted: " + health.error.message() + ", " + health.what, id);
     ++halts_;
   }
-  /// Pages beyond the limit are those that somebody stands on, or that wait for a flush.
-  void check_memory(server_id id, process& here) {
-    for (const quorlite::database_status& one : here.replica().databases()) {
-      require(one.readers < 1000, "resources",
-              name_of(id) + " has " + std::to_string(one.readers) + " readers of " + one.name);
-    }
-  }
+
   const plan plan_;
   std::deque<server> servers_;
   std::map<std::uint64_t, content> contents_;
