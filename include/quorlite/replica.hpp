@@ -125,8 +125,9 @@ class QUORLITE_API replica {
   /// @returns errc::sqlite_failed: a statement failed, or the closure gave up; code and message of
   ///   the answer say why. errc::busy: no turn within the timeout, or another writer keeps the
   ///   database. Errors of open(). Else what a COMMIT says: failure::not_applied,
-  ///   failure::outcome_unknown (ask outcome() about the answer's id), failure::fatal. A group that
-  ///   writes nothing is answered from the head, see docs/reference/limits.md
+  ///   failure::outcome_unknown (ask outcome() about the answer's id), failure::fatal. A closure
+  ///   that gave up in a group whose outcome is unknown: failure::not_applied, without an id. A
+  ///   group that writes nothing is answered from the head, see docs/reference/limits.md
   template <class Closure>
   [[nodiscard]] write_result write(std::string_view name, Closure&& closure) {
     detail::closure_task task(closure);
