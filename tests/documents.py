@@ -138,7 +138,8 @@ class Tree:
             self.aliases.update(re.findall(r"\bnamespace (\w+) = quorlite\b", code))
             if path.suffix in (".hpp", ".ipp"):
                 self.add_members(code)
-                if "/quorlite/" in path.as_posix() and "/testing/" not in path.as_posix():
+                inside = path.relative_to(root).as_posix()  # the clone may be called quorlite too
+                if "/quorlite/" in inside and "/testing/" not in inside:
                     self.add_locks(code)
             if path.name == "meson.build":
                 self.builds.append(text)

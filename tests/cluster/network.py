@@ -16,9 +16,15 @@ def unavailable() -> str | None:
     if shutil.which("ip") is None:
         return "network namespaces need ip (iproute2)"
     name = f"quorlite-{os.getpid()}-try"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True)
-    subprocess.run(["ip", "netns", "delete", name], capture_output=True)
-    return None if made.returncode == 0 else f"ip netns add: {made.stderr.strip()}"
+    try:
+        ip("netns", "add", name)
+        ip("-n", name, "link", "add", "bridge", "type", "bridge")
+        ip("netns", "exec", name, "true")
+        return None
+    except subprocess.CalledProcessError as failed:
+        return f"{' '.join(failed.cmd)}: {failed.stderr.strip()}"
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], capture_output=True)
 
 
 def ip(*arguments: str) -> None:

@@ -31,7 +31,7 @@ Runs simulated clusters, one for each seed: production code over the test Raft, 
 faulty network, clients that keep a record, and checkers that are always on.
 
   --seed N           this seed; prints every option that it stands for
-  --seeds A-B        these seeds, and a line for each that fails (default: 1-500; with
+  --seeds A-B        these seeds, and a line for each that fails (default: 1-100; with
                      QUORLITE_TEST_PROFILE=short in the environment 1-20)
   --profile NAME     lite (200 transactions; default) or full (1000, larger clusters, more SQL)
   --minutes M        stop after so many minutes of real time, wherever that is
@@ -49,7 +49,7 @@ Exit status: 0 all held, 1 a seed failed, 2 the arguments are wrong.
 
 struct arguments {
   std::uint64_t first = 1;
-  std::uint64_t last = 500;
+  std::uint64_t last = 100;
   bool single = false;
   simulate::profile profile = simulate::profile::lite;
   double minutes = 0;
