@@ -257,7 +257,7 @@ def parsed() -> argparse.Namespace:
 def main() -> int:
     options = parsed()
     if options.netns and (reason := network.unavailable()):
-        say(f"skipped: {reason}")
+        print(f"skipped: {reason}")
         return SKIPPED
     folder = pathlib.Path(options.keep or tempfile.mkdtemp(prefix="cluster_test_"))
     folder.mkdir(parents=True, exist_ok=True)
