@@ -109,8 +109,8 @@ rm -f "$log"
 run_tests=(meson test -C "$build_dir" --print-errorlogs)
 run_tests+=("${left_out[@]}")
 run_tests+=(--timeout-multiplier "${TEST_TIMEOUT_MULTIPLIER:-1}")
-# One more than there are processors: some wait for a clock. Those that need them all run alone.
-run_tests+=(--num-processes "$(($(nproc) + 1))")
+# Two more than there are processors: some wait for a clock.
+run_tests+=(--num-processes "$(($(nproc) + 2))")
 
 if [ ${#suites[@]} -eq 0 ] && [ ${#names[@]} -eq 0 ]; then
   meson compile -C "$build_dir" || fail_build
