@@ -4,6 +4,7 @@
 /// entries. It has no log: after a restart it goes on where the storage stands, in a later term.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <system_error>
 #include <utility>
@@ -28,6 +29,7 @@ class immediate_consensus {
   std::error_code start(quorlite::state_machine& machine) noexcept {
     machine_ = &machine;
     leading_ = true;
+    withdrawn_ = false;
     at_ = machine.applied().index;
     term_ = machine.applied().term.next();
     machine.leadership_changed({.term = term_, .leading = true, .leader_hint = {}});
@@ -40,6 +42,9 @@ class immediate_consensus {
   }
   void propose(quorlite::term expected, quorlite::proposal_token token,
                quorlite::bytes_view entry) noexcept {
+    if (withdrawn_) {
+      stop();
+    }
     const bool fits = entry.size() <= max_entry_bytes();
     if (!fits || !leading_ || expected != term_) {
       machine_->settled(
@@ -54,12 +59,13 @@ class immediate_consensus {
     const bool halted = machine_->apply({{at_, term_}, entry}) == quorlite::apply_result::halted;
     machine_->settled(token, halted ? quorlite::outcome::unknown : quorlite::outcome::committed,
                       halted ? quorlite::settle_reason::stopped : quorlite::settle_reason::none);
-    if (halted) {
+    if (halted || withdrawn_) {
       stop();
     }
   }
   [[nodiscard]] std::size_t max_entry_bytes() const noexcept { return std::size_t{1} << 24U; }
   bool wait(signal_type& signal, quorlite::milliseconds) noexcept { return signal.raised; }
+  void withdraw() noexcept { withdrawn_ = true; }  // the next proposal finds out
 
   bool recording = false;
   std::vector<quorlite::bytes> log;  ///< what was proposed while recording
@@ -69,6 +75,7 @@ class immediate_consensus {
   quorlite::term term_;
   quorlite::log_index at_;
   bool leading_ = false;
+  std::atomic<bool> withdrawn_{false};
 };
 
 static_assert(quorlite::consensus<immediate_consensus>);

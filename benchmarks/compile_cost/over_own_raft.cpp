@@ -32,7 +32,7 @@ class own_raft {
   }
   void propose(quorlite::term expected, quorlite::proposal_token token,
                quorlite::bytes_view entry) noexcept {
-    if (!leading_ || expected != term_) {
+    if (!leading_ || withdrawn_ || expected != term_) {
       machine_->settled(token, quorlite::outcome::not_applied, quorlite::settle_reason::stale_term);
       return;
     }
@@ -43,12 +43,14 @@ class own_raft {
   }
   std::size_t max_entry_bytes() const noexcept { return std::size_t{1} << 24U; }
   bool wait(signal_type& signal, quorlite::milliseconds) noexcept { return signal.raised; }
+  void withdraw() noexcept { withdrawn_ = true; }
 
  private:
   quorlite::state_machine* machine_ = nullptr;
   quorlite::term term_;
   quorlite::log_index at_;
   bool leading_ = false;
+  bool withdrawn_ = false;
 };
 
 }  // namespace

@@ -60,10 +60,20 @@ class my_adapter final : private engine_of_one::listener {
 
   bool wait(signal_type& signal, ql::milliseconds limit) noexcept { return signal.wait(limit); }
 
+  void withdraw() noexcept {  // the machine has halted; from any thread, and from inside its calls
+    strand_.withdraw();
+    engine_.retire();  // hand over first, if others can lead, and then be silent
+  }
+
  private:
   // What the engine calls.
 
   void on_leader(std::uint64_t term) override { strand_.elected(ql::term{term}); }
+
+  void on_deposed() override {
+    strand_.deposed();
+    pending_.lose();
+  }
 
   void on_commit(engine_of_one::place at, const std::string& text, bool is_no_op) override {
     const ql::log_position position = position_of(at);
@@ -72,7 +82,9 @@ class my_adapter final : private engine_of_one::listener {
         is_no_op ? strand_.skip(position) : strand_.apply({position, {first, text.size()}});
     if (result != ql::apply_result::halted) {
       pending_.commit(position);
-    }  // else this server is done: give up leadership here, if others can lead
+    } else {
+      engine_.retire();  // this server is done
+    }
   }
 
   static ql::log_position position_of(engine_of_one::place at) {

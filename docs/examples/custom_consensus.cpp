@@ -78,6 +78,9 @@ class log_file {
   std::size_t max_entry_bytes() const noexcept { return ql::limits::entry_bytes; }
   bool wait(signal_type& signal, ql::milliseconds limit) noexcept { return signal.wait(limit); }
 
+  // C6: the machine has halted, perhaps inside a call of ours, with the mutex held.
+  void withdraw() noexcept { strand_.withdraw(); }
+
  private:
   struct record {
     std::uint64_t term;

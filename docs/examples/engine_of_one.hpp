@@ -20,6 +20,7 @@ class engine_of_one {
   };
   struct listener {  // on the engine's thread
     virtual void on_leader(std::uint64_t term) = 0;
+    virtual void on_deposed() = 0;
     virtual void on_commit(place at, const std::string& bytes, bool is_no_op) = 0;
 
    protected:
@@ -32,6 +33,7 @@ class engine_of_one {
   void start(listener& told, std::uint64_t first) {
     const std::lock_guard guard(mutex_);
     running_ = true;
+    leads_ = true;
     ++term_;
     log_.push_back({term_, {}, true});
     thread_ = std::thread([this, &told, first] { live(told, first); });
@@ -49,10 +51,17 @@ class engine_of_one {
     }
   }
 
+  /// Leads no more, and commits nothing, until it is started again. Any thread, callbacks too.
+  void retire() {
+    const std::lock_guard guard(mutex_);
+    leads_ = false;
+    wake_.notify_all();
+  }
+
   /// Any thread. Nothing: it does not lead in that term, and nothing was appended.
   std::optional<place> append(std::uint64_t term, std::string bytes) {
     const std::lock_guard guard(mutex_);
-    if (!running_ || term != term_) {
+    if (!running_ || !leads_ || term != term_) {
       return {};
     }
     log_.push_back({term_, std::move(bytes), false});
@@ -74,14 +83,18 @@ class engine_of_one {
     told.on_leader(term);  // before older entries are applied, as most engines do
     lock.lock();
     for (std::uint64_t index = first;; ++index) {
-      wake_.wait(lock, [&] { return !running_ || index <= log_.size(); });
-      if (!running_) {
-        return;
+      wake_.wait(lock, [&] { return !running_ || !leads_ || index <= log_.size(); });
+      if (!running_ || !leads_) {
+        break;
       }
       const entry one = log_[index - 1];
       lock.unlock();
       told.on_commit({index, one.term}, one.bytes, one.is_no_op);
       lock.lock();
+    }
+    if (running_) {
+      lock.unlock();
+      told.on_deposed();
     }
   }
 
@@ -90,5 +103,6 @@ class engine_of_one {
   std::vector<entry> log_;  // survives stop()
   std::uint64_t term_ = 0;
   bool running_ = false;
+  bool leads_ = false;
   std::thread thread_;
 };

@@ -137,10 +137,12 @@ class shell_commands {
     const std::error_code error =
         quorlite::export_database(shell_.db_, given[1], std::cref(report));
     if (error) {
-      shell_.fail(fmt::format("Error: cannot write '{}': {}", given[1],
-                              error == quorlite::errc::sqlite_failed
+      const std::string why = error == quorlite::errc::sqlite_failed
                                   ? "SQLite cannot make a file there"
-                                  : error.message()));
+                              : error == std::errc::operation_not_permitted
+                                  ? "it leads into the data folder of this server"
+                                  : error.message();
+      shell_.fail(fmt::format("Error: cannot write '{}': {}", given[1], why));
     }
   }
 

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -186,9 +187,9 @@ class server {
     wants_successor_ = true;
     net_.send(id_, nudge());
   }
-  /// It follows until it is started again, and does not apply any more. Not from a callback.
+  /// It leads no more, having handed over if somebody has all of its log, and says nothing to
+  /// anybody until it is started again. From callbacks too.
   void retire() {
-    const std::lock_guard guard(mutex_);
     retired_ = true;
     net_.send(id_, nudge());
   }
@@ -220,10 +221,11 @@ class server {
       if (!running_) {
         return;
       }
-      if (got && got->what != kind::nudge) {
-        hear(*got);
-      }
       step_aside();
+      if (got && got->what != kind::nudge && !retired_) {
+        hear(*got);
+        step_aside();
+      }
       if (steady::now() >= next_) {
         role_ == role::leader ? beat_now() : campaign(true);
       }
@@ -551,7 +553,7 @@ class server {
   number applied_ = 0;
   number piece_at_ = 0;  // of the snapshot that comes in
   bool running_ = false;
-  bool retired_ = false;
+  std::atomic<bool> retired_{false};
   bool wants_successor_ = false;
   bool write_fails_ = false;
 };

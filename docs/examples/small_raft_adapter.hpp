@@ -86,6 +86,15 @@ class small_raft_adapter final : private small_raft::user {
   [[nodiscard]] std::size_t max_entry_bytes() const noexcept { return std::size_t{1} << 20U; }
   bool wait(signal_type& signal, ql::milliseconds limit) noexcept { return signal.wait(limit); }
   void transfer_leadership() noexcept { engine_.hand_over(); }
+
+  // [halted]
+  /// The machine has halted. Any thread, and from inside its own calls: retire() leaves a flag.
+  void withdraw() noexcept {
+    strand_.withdraw();
+    engine_.retire();
+  }
+  // [/halted]
+
   void run(ql::background_task& task) noexcept { worker_.put(task); }
 
   // [time]
@@ -143,15 +152,12 @@ class small_raft_adapter final : private small_raft::user {
     }
   }
 
-  // [halted]
-  /// The engine may not be called from its callbacks: the worker ends its part in the cluster.
-  bool go_on(ql::apply_result result) {
+  bool go_on(ql::apply_result result) noexcept {
     if (result == ql::apply_result::halted) {
-      worker_.put(retirement_);
+      engine_.retire();
     }
     return result != ql::apply_result::halted;
   }
-  // [/halted]
 
   // [snapshot]
   std::unique_ptr<small_raft::snapshot_source> snapshot() override {
@@ -222,7 +228,6 @@ class small_raft_adapter final : private small_raft::user {
     small_raft_adapter& owner;
     void (small_raft_adapter::*const work)();
   };
-  void retire() { engine_.retire(); }
   void compact_now() { compact(); }
 
   static std::string name_of(std::size_t id) { return "server " + std::to_string(id); }
@@ -243,7 +248,6 @@ class small_raft_adapter final : private small_raft::user {
   ql::pending_proposals pending_;
   ql::background_worker worker_;
   std::thread thread_;
-  own_task retirement_{*this, &small_raft_adapter::retire};
   own_task compaction_{*this, &small_raft_adapter::compact_now};
   std::unique_ptr<ql::snapshot_stage> stage_;
   std::vector<std::weak_ptr<pinned_reader>> readers_;

@@ -11,9 +11,9 @@
 /// done by a thread that the adapter brings. docs/how-to/consensus_adapter.md puts them together.
 /// Each may be opened again after it was closed, so an adapter can be started after a stop.
 ///
-/// **Locks.** Each class that is for several threads has one mutex of its own, held while it calls
-/// the machine, which calls nobody. So its functions may be called with locks of the engine held;
-/// nothing here calls the engine.
+/// **Locks.** Each class that is for several threads has one mutex of its own, and lets others wait
+/// while it calls the machine, which calls nobody but withdraw() of the adapter. So its functions
+/// may be called with locks of the engine held; nothing here calls the engine.
 #pragma once
 
 #include <atomic>
@@ -167,9 +167,9 @@ class QUORLITE_API leadership_tracker {
 };
 
 /// The strand of one machine: mutual exclusion for engines that call from several threads, and a
-/// gate. After the machine answered `halted`, or close(), nothing passes but the loss of leadership
-/// [A3, A4]; the loss is told in the same call. Any thread, several at once; calls wait for each
-/// other and for nothing else. @pre of whatever may call the machine: it was opened once.
+/// gate. After the machine answered `halted`, withdraw() or close(), nothing passes but the loss of
+/// leadership [A3, A4]; the loss is told in the same call. Any thread, several at once; calls wait
+/// for each other and for nothing else. @pre of whatever may call the machine: it was opened once.
 class QUORLITE_API gated_strand {
  public:
   /// In start(), before the engine runs. @param machine outlives the last call
@@ -205,15 +205,19 @@ class QUORLITE_API gated_strand {
   [[nodiscard]] settle_reason refusal(term expected) const noexcept;
   /// The term of the leadership that is announced; 0: none.
   [[nodiscard]] term announced() const noexcept;
-  /// The machine answered `halted`: stop the engine.
+  /// The machine answered `halted`, or withdraw() was called: stop the engine.
   [[nodiscard]] bool halted() const noexcept { return halted_.load(); }
+
+  /// In withdraw(): shuts the gate for good. Also from inside a call of the machine, and with any
+  /// lock held. If somebody is in the machine, the loss is told when that call returns; else here.
+  void withdraw() noexcept;
 
   /// In stop(): announces the loss of what is announced. On return no strand call runs or will run.
   /// Idempotent.
   void close() noexcept;
 
  private:
-  using hold = std::lock_guard<std::mutex>;
+  class visit;  // one at a time; the others wait
 
   template <class Call>
   apply_result pass(log_position upto, Call&& call) noexcept;
@@ -221,8 +225,12 @@ class QUORLITE_API gated_strand {
   void track(Change&& change) noexcept;
   void tell() noexcept;
   void shut() noexcept;
+  void leave() noexcept;
 
-  std::mutex mutex_;
+  std::mutex mutex_;  // of who is in; not held while the machine is called
+  std::condition_variable free_;
+  bool busy_ = false;
+  // of who is in
   state_machine* machine_ = nullptr;
   bool open_ = false;
   leadership_tracker tracker_;

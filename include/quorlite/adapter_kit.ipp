@@ -256,9 +256,50 @@ QUORLITE_DECL std::optional<leadership> leadership_tracker::next() {
 
 // ---- gated_strand
 
+/// Alone in the strand, from its construction to its end.
+class gated_strand::visit {
+ public:
+  explicit visit(gated_strand& of) noexcept : of_(of) {
+    std::unique_lock lock(of_.mutex_);
+    of_.free_.wait(lock, [this] { return !of_.busy_; });
+    of_.busy_ = true;
+  }
+  visit(const visit&) = delete;
+  visit& operator=(const visit&) = delete;
+  ~visit() { of_.leave(); }
+
+ private:
+  gated_strand& of_;
+};
+
+/// Who withdrew meanwhile left it to us to tell the loss. Nobody can slip in between the look and
+/// the end of the visit.
+QUORLITE_DECL void gated_strand::leave() noexcept {
+  std::unique_lock lock(mutex_);
+  while (halted_ && open_) {
+    lock.unlock();
+    shut();
+    lock.lock();
+  }
+  busy_ = false;
+  free_.notify_one();  // under the lock: who is let in may end this
+}
+
+QUORLITE_DECL void gated_strand::withdraw() noexcept {
+  {
+    const std::lock_guard guard(mutex_);
+    halted_ = true;
+    announced_ = 0;
+    if (std::exchange(busy_, true)) {
+      return;
+    }
+  }
+  leave();
+}
+
 QUORLITE_DECL void gated_strand::open(state_machine& machine, std::string_view own_hint) {
   const log_position applied = machine.applied();
-  const hold guard(mutex_);
+  const visit alone(*this);
   QUORLITE_ASSERT(!open_);
   machine_ = &machine;
   tracker_.restart(applied, own_hint);
@@ -269,7 +310,7 @@ QUORLITE_DECL void gated_strand::open(state_machine& machine, std::string_view o
 /// A call that moves the machine, then what becomes due by it.
 template <class Call>
 apply_result gated_strand::pass(log_position upto, Call&& call) noexcept {
-  const hold guard(mutex_);
+  const visit alone(*this);
   QUORLITE_ASSERT(machine_ != nullptr);  // open() comes before the engine
   if (!open_) {
     return apply_result::halted;
@@ -278,7 +319,7 @@ apply_result gated_strand::pass(log_position upto, Call&& call) noexcept {
   if (answer == apply_result::halted) {
     halted_ = true;
     shut();
-  } else {
+  } else if (!halted_) {
     tracker_.passed(upto);
     tell();
   }
@@ -305,7 +346,7 @@ QUORLITE_DECL apply_result gated_strand::install(std::unique_ptr<snapshot_stage>
 }
 
 QUORLITE_DECL result<std::unique_ptr<snapshot_reader>> gated_strand::take_snapshot() noexcept {
-  const hold guard(mutex_);
+  const visit alone(*this);
   if (!open_) {
     return fail(halted_ ? errc::halted : errc::stopped);
   }
@@ -314,7 +355,7 @@ QUORLITE_DECL result<std::unique_ptr<snapshot_reader>> gated_strand::take_snapsh
 
 template <class Change>
 void gated_strand::track(Change&& change) noexcept {
-  const hold guard(mutex_);
+  const visit alone(*this);
   QUORLITE_ASSERT(machine_ != nullptr);  // open() comes before the engine
   if (open_) {
     std::forward<Change>(change)();
@@ -344,10 +385,18 @@ QUORLITE_DECL void gated_strand::follows(term now, std::string_view leader_hint)
   });
 }
 
-/// Closed to proposals before the machine hears of a loss, open to them before it hears of a gain.
+/// Closed to proposals before the machine hears of a loss, open to them before it hears of a gain,
+/// unless this server withdraws: the end of the visit tells the loss then.
 QUORLITE_DECL void gated_strand::tell() noexcept {
-  while (const std::optional<leadership> news = tracker_.next()) {
-    announced_ = tracker_.announced().value;
+  while (!halted_) {
+    const std::optional<leadership> news = tracker_.next();
+    if (!news) {
+      return;
+    }
+    {
+      const std::lock_guard guard(mutex_);
+      announced_ = halted_ ? 0 : tracker_.announced().value;
+    }
     machine_->leadership_changed(*news);
   }
 }
@@ -372,7 +421,7 @@ QUORLITE_DECL settle_reason gated_strand::refusal(term expected) const noexcept 
 QUORLITE_DECL term gated_strand::announced() const noexcept { return term{announced_.load()}; }
 
 QUORLITE_DECL void gated_strand::close() noexcept {
-  const hold guard(mutex_);
+  const visit alone(*this);
   if (open_) {
     shut();
   }

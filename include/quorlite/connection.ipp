@@ -71,7 +71,13 @@ QUORLITE_DECL std::string connection::error_message() const {
   if (file != nullptr && failed_by_us(*file)) {
     return file->answers().text();
   }
-  return sqlite3_errmsg(db_);
+  std::string said = sqlite3_errmsg(db_);
+  detail::database_file* const main = detail::replicated_file(db_, "main");
+  if ((sqlite3_errcode(db_) & 0xFF) == SQLITE_CANTOPEN && main != nullptr) {
+    const std::string why = main->core().refusal.reason_for(said);
+    said += why.empty() ? why : ": " + why;
+  }
+  return said;
 }
 
 QUORLITE_DECL std::error_code connection::last_error() const {

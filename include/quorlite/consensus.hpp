@@ -2,8 +2,8 @@
 /// The consensus concept: get these bytes into the log, and tell us who leads.
 ///
 /// An adapter is a class of yours that wraps an engine. It drives one `state_machine` (ours) and
-/// offers `propose`, `wait` and, as far as it declares them, the abilities below. How to write one:
-/// docs/how-to/consensus_adapter.md.
+/// offers `propose`, `wait`, `withdraw` and, as far as it declares them, the abilities below. How
+/// to write one: docs/how-to/consensus_adapter.md.
 ///
 /// **The strand.** `apply`, `skip`, `leadership_changed`, `take_snapshot` and `install` of one
 /// machine never overlap. The strand is a mutual exclusion, not a thread. Strand calls are short:
@@ -80,7 +80,7 @@ struct log_entry {
 enum class apply_result : std::uint8_t {
   applied,  ///< the machine moved (or knew the entry by other means: the same to you)
   already,  ///< at or below applied(): nothing was touched
-  halted,  ///< this replica must not go on: stop calling apply, give up leadership, stop the engine
+  halted,   ///< this replica must not go on: no further strand call but the loss. See `withdraws`
 };
 
 /// What an adapter knows of a proposal's fate. In doubt: unknown.
@@ -289,6 +289,33 @@ concept waits = raisable_signal<typename C::signal_type> &&
   noexcept->std::same_as<bool>;
 };
 
+/// C6 `withdraw`: the machine has halted, for whatever reason. This server is to give up leadership
+/// and to take no further part (no vote, no acknowledgement, no entry) until another start().
+///
+/// Any thread, at any time between start and stop, several at once, again and again: the second
+/// call changes nothing, nor does one after the stop. It comes from inside calls into the machine,
+/// and so from inside start(), propose(), background tasks, the strand; the machine's lock is free
+/// then, but other locks of the library, and yours, may be held by the caller. So it returns at
+/// once: it waits for nobody and takes no lock that you hold while you call the machine. Of the
+/// machine it may call settled(), and leadership_changed() if no strand call is under way. What
+/// takes longer is done by the engine afterwards:
+///
+/// - From its return on proposals and barriers are settled not_applied, not_leader.
+/// - The loss is announced, and no gain comes after it. Strand calls that were on their way are
+///   answered `halted`.
+/// - A leader hands over first, if somebody can take over, for an election timeout at most; but not
+///   where the machine answered an entry with `halted`, for that entry may be damaged in its log,
+///   which it is not to send on. Then the engine falls silent. So another server leads within about
+///   two election timeouts, if a majority is left.
+/// - What had been proposed is settled as ever: committed or not_applied where that is certain,
+///   else unknown. (COMMITs that wait have been answered: unknown.)
+/// - wait(), tasks and stop() go on as before.
+template <class C>
+concept withdraws = requires(C& consensus) {
+  { consensus.withdraw() }
+  noexcept->std::same_as<void>;
+};
+
 /// Settled `committed`: everything committed before the call is applied here.
 template <class C>
 concept reads_behind_a_barrier = requires(C& consensus, proposal_token token) {
@@ -388,7 +415,7 @@ concept random_is_declared = C::abilities.random || !requires(C & consensus) {
 /// by testing/consensus_conformance.hpp: run it on yours.
 template <class C>
 concept consensus = declares_abilities<C> && runs_a_state_machine<C> && proposes<C> && waits<C> &&
-    read_barrier_has_its_member<C> && leadership_transfer_has_its_member<C> &&
+    withdraws<C> && read_barrier_has_its_member<C> && leadership_transfer_has_its_member<C> &&
     background_work_has_its_member<C> && now_has_its_member<C> && random_has_its_member<C> &&
     read_barrier_is_declared<C> && leadership_transfer_is_declared<C> &&
     background_work_is_declared<C> && now_is_declared<C> && random_is_declared<C>;

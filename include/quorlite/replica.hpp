@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -42,9 +43,24 @@ struct joined_models {
 };
 
 /// What replica::start() does besides naming the models. @param keeps owns the others
+/// @param folders that SQLite has to stay out of
 [[nodiscard]] QUORLITE_API QUORLITE_DECL result<std::shared_ptr<replica_core>> start_replica(
     std::shared_ptr<void> keeps, consensus_port& engine, state_machine& applier,
-    flush_port& flushes, machine_state& machine, const replica_options& options);
+    flush_port& flushes, machine_state& machine, std::vector<std::string> folders,
+    const replica_options& options);
+
+/// The folders of those that have one.
+template <class... Parts>
+[[nodiscard]] std::vector<std::string> folders_of(const Parts&... parts) {
+  std::vector<std::string> folders;
+  const auto add = [&folders](const auto& part) {
+    if constexpr (keeps_a_folder<std::remove_cvref_t<decltype(part)>>) {
+      folders.emplace_back(part.folder());
+    }
+  };
+  (add(parts), ...);
+  return folders;
+}
 
 [[nodiscard]] QUORLITE_API QUORLITE_DECL fsm_options
 machine_options(const replica_options& options) noexcept;
@@ -82,7 +98,8 @@ class QUORLITE_API replica {
     auto joined = std::make_shared<models>(engine, storage, detail::machine_options(options));
     models& of = *joined;
     return started(detail::start_replica(std::move(joined), of.engine, of.machine, of.machine,
-                                         of.machine.state(), options));
+                                         of.machine.state(), detail::folders_of(engine, storage),
+                                         options));
   } catch (const std::bad_alloc&) {
     return fail(errc::out_of_memory);
   }

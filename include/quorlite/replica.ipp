@@ -20,8 +20,10 @@ namespace detail {
 
 QUORLITE_DECL result<std::shared_ptr<replica_core>> start_replica(
     std::shared_ptr<void> keeps, consensus_port& engine, state_machine& applier,
-    flush_port& flushes, machine_state& machine, const replica_options& options) {
-  return replica_core::start({std::move(keeps), engine, applier, flushes, machine}, options);
+    flush_port& flushes, machine_state& machine, std::vector<std::string> folders,
+    const replica_options& options) {
+  return replica_core::start(
+      {std::move(keeps), engine, applier, flushes, machine, std::move(folders)}, options);
 }
 
 QUORLITE_DECL fsm_options machine_options(const replica_options& options) noexcept {

@@ -162,6 +162,15 @@ concept keeps_page_hashes = requires(const S& view, const typename S::database_t
   noexcept->std::same_as<std::error_code>;
 };
 
+/// Optional, and no ability, of a storage and of a consensus adapter: the folder whose files are
+/// its own. A replica keeps SQLite out of it: ATTACH, VACUUM INTO and exports of a path that leads
+/// there are refused. Constant; asked once, before the start.
+template <class Part>
+concept keeps_a_folder = requires(const Part& view) {
+  { view.folder() }
+  noexcept->std::same_as<std::string_view>;
+};
+
 /// A storage. What the compiler cannot see (the laws D) is checked by
 /// testing/storage_conformance.hpp.
 template <class S>

@@ -60,11 +60,12 @@ using watch_transfer = std::function<bool(transfer_progress)>;
 /// thread that may use `from`.
 /// @param from a connection without an open transaction
 /// @param progress called with transfer_progress now and then; false ends the copy
-/// @returns std::errc::file_exists: `path` is there already; std::errc::operation_canceled;
-///   errc::sqlite_failed: `from` is empty or inside a transaction, or SQLite cannot write there
-///   (its log says why); errc::storage_full: no room; else what the system said about the file or
-///   its name. Nothing is left behind then, unless the last step failed, the sync of the folder:
-///   the file is there and whole, and may be gone after a crash
+/// @returns std::errc::file_exists: `path` is there already; std::errc::operation_not_permitted: it
+///   leads into the data folder of the replica; std::errc::operation_canceled; errc::sqlite_failed:
+///   `from` is empty or inside a transaction, or SQLite cannot write there (its log says why);
+///   errc::storage_full: no room; else what the system said about the file or its name. Nothing is
+///   left behind then, unless the last step failed, the sync of the folder: the file is there and
+///   whole, and may be gone after a crash
 template <class Progress = no_progress>
 [[nodiscard]] std::error_code export_database(connection& from, const std::string& path,
                                               Progress progress = {}, export_options options = {}) {

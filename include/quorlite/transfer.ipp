@@ -18,6 +18,8 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/connection.hpp"
+#include "quorlite/detail/sqlite/database_file.hpp"
+#include "quorlite/detail/sqlite/vfs.hpp"
 #include "quorlite/error.hpp"
 
 namespace quorlite {
@@ -163,6 +165,10 @@ QUORLITE_DECL std::error_code export_pages(sqlite3* from, const std::string& pat
                                            const watch_transfer& progress) {
   if (from == nullptr || sqlite3_get_autocommit(from) == 0) {
     return make_error_code(errc::sqlite_failed);
+  }
+  const database_file* const main = replicated_file(from, "main");
+  if (main != nullptr && main->core().kept.hold(path)) {
+    return std::make_error_code(std::errc::operation_not_permitted);
   }
   if (!options.overwrite && ::access(path.c_str(), F_OK) == 0) {
     return std::make_error_code(std::errc::file_exists);

@@ -93,6 +93,18 @@ struct wait_may_throw : consensus_archetype {
 struct wait_without_limit : consensus_archetype {
   bool wait(signal_archetype& signal) noexcept;
 };
+struct no_withdraw : consensus_archetype {
+  void withdraw() noexcept = delete;
+};
+struct withdraw_may_throw : consensus_archetype {
+  void withdraw();
+};
+struct withdraw_answers : consensus_archetype {
+  bool withdraw() noexcept;
+};
+struct withdraw_wants_why : consensus_archetype {
+  void withdraw(std::error_code why) noexcept;
+};
 struct no_signal : consensus_archetype {
  private:
   using signal_type = signal_archetype;
@@ -195,6 +207,10 @@ static_assert(!consensus<near_consensus::size_is_int>);
 static_assert(!consensus<near_consensus::wait_says_nothing>);
 static_assert(!consensus<near_consensus::wait_may_throw>);
 static_assert(!consensus<near_consensus::wait_without_limit>);
+static_assert(!consensus<near_consensus::no_withdraw>);
+static_assert(!consensus<near_consensus::withdraw_may_throw>);
+static_assert(!consensus<near_consensus::withdraw_answers>);
+static_assert(!consensus<near_consensus::withdraw_wants_why>);
 static_assert(!consensus<near_consensus::no_signal>);
 static_assert(!consensus<near_consensus::signal_needs_argument>);
 static_assert(!consensus<near_consensus::signal_cannot_end>);

@@ -43,6 +43,7 @@ class consensus_archetype {
   void propose(term expected, proposal_token token, bytes_view entry) noexcept;
   std::size_t max_entry_bytes() const noexcept;
   bool wait(signal_archetype& signal, milliseconds limit) noexcept;
+  void withdraw() noexcept;
 };
 
 // Everything optional is declared, and there.
@@ -69,6 +70,7 @@ class able_consensus_archetype {
   void propose(term expected, proposal_token token, bytes_view entry) noexcept;
   std::size_t max_entry_bytes() const noexcept;
   bool wait(signal_archetype& signal, milliseconds limit) noexcept;
+  void withdraw() noexcept;
   void read_barrier(proposal_token token) noexcept;
   void transfer_leadership() noexcept;
   void run(background_task& task) noexcept;

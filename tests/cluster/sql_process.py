@@ -97,6 +97,11 @@ class SqlProcess:
                 pass  # part of it may have been read: the answer is what the reader makes of it
         return request
 
+    def send_line(self, text: str) -> None:
+        """That needs no answer, or ends the process."""
+        self._process.stdin.write(f"{text}\n".encode())
+        self._process.stdin.flush()
+
     def ask(self, text: str, limit: float = 10.0) -> list[str]:
         """The lines of the answer. @raises Lost"""
         request = self.send(Request(text))

@@ -14,6 +14,7 @@ struct adapter {
                quorlite::bytes_view entry) noexcept;
   std::size_t max_entry_bytes() const noexcept;
   bool wait(quorlite::thread_signal& signal, quorlite::milliseconds limit) noexcept;
+  void withdraw() noexcept;
 };
 
 struct harness {

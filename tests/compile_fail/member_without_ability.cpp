@@ -17,6 +17,7 @@ struct adapter {
                quorlite::bytes_view entry) noexcept;
   std::size_t max_entry_bytes() const noexcept;
   bool wait(quorlite::thread_signal& signal, quorlite::milliseconds limit) noexcept;
+  void withdraw() noexcept;
   void read_barrier(quorlite::proposal_token token) noexcept;
 };
 

@@ -16,6 +16,7 @@ struct adapter {
                quorlite::bytes_view entry) noexcept;
   std::size_t max_entry_bytes() const noexcept;
   bool wait(quorlite::thread_signal& signal, quorlite::milliseconds limit) noexcept;
+  void withdraw() noexcept;
   std::uint64_t random() noexcept;
 };
 

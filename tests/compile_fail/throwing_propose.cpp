@@ -16,6 +16,7 @@ struct adapter {
 #endif
   std::size_t max_entry_bytes() const noexcept;
   bool wait(quorlite::thread_signal& signal, quorlite::milliseconds limit) noexcept;
+  void withdraw() noexcept;
 };
 
 template <quorlite::consensus C>

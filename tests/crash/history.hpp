@@ -143,6 +143,7 @@ class tapped_raft {
   [[nodiscard]] bool wait(signal_type& signal, milliseconds limit) noexcept {
     return raft_.wait(signal, limit);
   }
+  void withdraw() noexcept { raft_.withdraw(); }
   void read_barrier(proposal_token token) noexcept { raft_.read_barrier(token); }
   void transfer_leadership() noexcept { raft_.transfer_leadership(); }
   void run(background_task& task) noexcept { raft_.run(task); }

@@ -177,8 +177,9 @@ class servers final : public quorlite::testing::cluster_observer {
     if (const std::shared_ptr<process> here = running(id)) {
       const quorlite::health health = here->replica().health();
       if (health.halted) {
-        check_halt(id, health);
-        crash(id, at(id).rotten ? crash_kind::storage_lost : crash_kind::killed);
+        if (has_left(id, here->replica(), health)) {
+          crash(id, at(id).rotten ? crash_kind::storage_lost : crash_kind::killed);
+        }
         return;
       }
       static_cast<void>(here->replica().maintain());
@@ -280,7 +281,8 @@ class servers final : public quorlite::testing::cluster_observer {
     bool had_disk_fault = false;
     bool was_crashed = false;
     bool rotten = false;
-    log_position durable;  ///< of the process that ran last
+    std::optional<std::uint64_t> halted_us;  ///< when that was seen first, of this process
+    log_position durable;                    ///< of the process that ran last
     log_position applied;
   };
 
@@ -303,6 +305,7 @@ class servers final : public quorlite::testing::cluster_observer {
   }
   void keep(server_id id) {
     at(id).running = std::make_shared<process>(cluster_.hold(id));
+    at(id).halted_us.reset();
     check_monotonic(id, at(id).running->replica());
   }
   /// Clients may hold the old process for a while.
@@ -371,6 +374,22 @@ class servers final : public quorlite::testing::cluster_observer {
                 " after a crash, and had made " + std::to_string(one.durable.index.value) +
                 " durable");
     one.applied = started.applied();
+  }
+  /// A halted server does not lead, and soon its engine takes no part, in no more time than it may
+  /// be paused. @returns false: it may still hand over
+  [[nodiscard]] bool has_left(server_id id, const quorlite::replica& here,
+                              const quorlite::health& health) {
+    constexpr std::uint64_t limit_us = 10'000'000;
+    server& one = at(id);
+    if (!one.halted_us) {
+      check_halt(id, health);
+      one.halted_us = world().now_us();
+    }
+    require(!here.leader().leading, "a halted server does not lead", name_of(id) + " does");
+    const bool takes_part = world().running(id);
+    require(!takes_part || world().now_us() - *one.halted_us <= limit_us,
+            "a halted server does not lead", name_of(id) + " still takes part");
+    return !takes_part;
   }
   /// Only a disk that fails may halt a replica.
   void check_halt(server_id id, const quorlite::health& health) {

@@ -67,6 +67,10 @@ enum class consensus_flaw {
   draws_anew,          // the same again after a restart
   draws_from_outside,  // a simulation that is no function of its seed
   clock_from_outside,  // the same
+  ignores_withdraw,
+  withdraws_in_silence,  // gone for the others, and the machine is told no loss
+  votes_on,              // leads no more, and takes part as a follower
+  proposes_on,           // what comes after withdraw is taken, if it led
 };
 
 class flawed_cluster final : public model_cluster {
@@ -120,6 +124,11 @@ class flawed_cluster final : public model_cluster {
         break;
       case consensus_flaw::takes_any_size:
         if (payload.size() > nodes_[server].max_entry_bytes() && boot.pending.add(token)) {
+          return append(server, std::move(entry));
+        }
+        break;
+      case consensus_flaw::proposes_on:
+        if (leader_ == server && nodes_[server].has_withdrawn() && boot.pending.add(token)) {
           return append(server, std::move(entry));
         }
         break;
@@ -235,6 +244,21 @@ class flawed_cluster final : public model_cluster {
       }
       servers_[winner].boot->machine.leadership_changed({term_, true, "early"});
     }
+  }
+
+  void leave(std::size_t server) override {
+    if (flaw_ != consensus_flaw::withdraws_in_silence &&
+        flaw_ != consensus_flaw::ignores_withdraw) {
+      model_cluster::leave(server);
+    }
+  }
+
+  [[nodiscard]] bool reachable(std::size_t server) const override {
+    const model_server& self = servers_[server];
+    const bool stays = flaw_ == consensus_flaw::ignores_withdraw ||
+                       (flaw_ == consensus_flaw::votes_on && leader_ != server);
+    const bool may_stay = self.boot != nullptr && !self.isolated && nodes_[server].has_withdrawn();
+    return (stays && may_stay) || model_cluster::reachable(server);
   }
 
   void lose(std::size_t server, settle_reason why) override {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -60,6 +61,7 @@ class heard_machine final : public state_machine {
     at_ = at;
   }
 
+  std::function<void()> inside;  ///< each strand call, if there is one; not while others call
   std::atomic<bool> halts_next{false};
   std::atomic<bool> keeps_notes{true};
   std::atomic<bool> lingers{false};  ///< in strand calls: room for another one
@@ -74,6 +76,9 @@ class heard_machine final : public state_machine {
       ++machine.strand_calls;
       if (machine.lingers) {
         std::this_thread::yield();
+      }
+      if (machine.inside) {
+        machine.inside();
       }
     }
     ~strand_call() { machine.busy_ = false; }

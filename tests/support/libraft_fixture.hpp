@@ -227,6 +227,7 @@ class fixture_raft {
       mail_.barriers.push_back(token);
     }
   }
+  void withdraw() noexcept { mail_.withdraw = true; }
   void transfer_leadership() noexcept { mail_.transfer = true; }
   void run(background_task& task) noexcept { mail_.tasks.push_back(&task); }
 

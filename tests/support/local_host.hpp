@@ -43,6 +43,7 @@ class waiting_engine final : public consensus_port {
     return static_cast<flag&>(raised).own.wait(limit);
   }
   void propose(term, proposal_token, bytes_view) noexcept override {}
+  void withdraw() noexcept override {}
   [[nodiscard]] std::error_code engine_error() const noexcept override { return {}; }
   [[nodiscard]] std::size_t max_entry_bytes() const noexcept override { return 0; }
   void read_barrier(proposal_token) noexcept override {}

@@ -66,7 +66,7 @@ class log_player {
 
   void propose(term expected, proposal_token token, bytes_view entry) noexcept {
     golden_entry one{expected, {entry.begin(), entry.end()}};
-    if (expected != term_) {
+    if (expected != term_ || withdrawn_) {
       machine_->settled(token, outcome::not_applied, settle_reason::stale_term);
     } else if (passes == 0) {
       kept.push_back(std::move(one));
@@ -81,6 +81,8 @@ class log_player {
   [[nodiscard]] bool wait(signal_type& signal, milliseconds) noexcept {
     return signal.wait(milliseconds{0});  // what does not come at once never comes
   }
+
+  void withdraw() noexcept { withdrawn_ = true; }
 
   // An entry that no proposer of this replica made.
   void append(golden_entry one) {
@@ -114,6 +116,7 @@ class log_player {
 
   std::vector<golden_entry> log_;
   bytes snapshot_;
+  bool withdrawn_ = false;
   state_machine* machine_ = nullptr;
   log_index first_{1};
   term term_;

@@ -25,6 +25,7 @@ class lone_engine {
   std::error_code broken;       // what engine_error() says
   std::error_code start_error;  // what start() says
   std::atomic<int> stops{0};
+  std::atomic<bool> withdrawn{false};
   void (*while_waiting)(lone_engine&) = nullptr;
   bool is_silent = false;  // nobody is told anything
 
@@ -45,7 +46,7 @@ class lone_engine {
     if (is_silent) {
       return;
     }
-    if (refuses != settle_reason::none || !leading_ || expected != term_) {
+    if (refuses != settle_reason::none || !leading_ || withdrawn.load() || expected != term_) {
       const settle_reason why =
           refuses != settle_reason::none ? refuses : settle_reason::stale_term;
       machine_->settled(token, outcome::not_applied, why);
@@ -69,6 +70,7 @@ class lone_engine {
     }
     return signal.raised.load();
   }
+  void withdraw() noexcept { withdrawn.store(true); }
   [[nodiscard]] std::error_code engine_error() const noexcept { return broken; }
 
   void lead(term now) noexcept {

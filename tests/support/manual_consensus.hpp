@@ -76,9 +76,18 @@ class basic_manual_consensus {
     return signal.raised();
   }
 
+  void withdraw() noexcept {
+    ++withdrawals;
+    if (on_withdraw) {
+      on_withdraw();
+    }
+  }
+
   std::vector<proposed_entry> proposed;
+  std::atomic<int> withdrawals{0};
   std::function<void(const proposed_entry&)> on_propose;
   std::function<void()> on_wait;
+  std::function<void()> on_withdraw;
   std::size_t entry_bytes = std::size_t{1} << 20U;
 };
 

@@ -49,6 +49,7 @@ class threaded_consensus {
   bool wait(signal_type& signal, quorlite::milliseconds limit) noexcept {
     return signal.wait(limit);
   }
+  void withdraw() noexcept { strand_.withdraw(); }
 
  private:
   friend class threaded_cluster;

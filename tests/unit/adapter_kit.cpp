@@ -410,6 +410,54 @@ TEST_CASE("after halted nothing passes but the loss, which is told at once", "[a
   CHECK(s.machine.heard().empty());
 }
 
+TEST_CASE("withdraw tells the loss at once where nobody is in the machine", "[adapter_kit]") {
+  stranded s;
+  s.strand.elected(term{2}, log_index{0});
+  s.strand.withdraw();
+  CHECK(s.strand.halted());
+  CHECK(s.strand.refusal(term{2}) == settle_reason::not_leader);
+  CHECK(s.machine.heard() == notes{"gain 2 [here]", "loss 2 []"});
+  s.strand.withdraw();
+  CHECK(s.strand.apply(entry(1, 2)) == apply_result::halted);
+  CHECK(s.strand.take_snapshot().error() == errc::halted);
+  s.strand.elected(term{3}, log_index{0});
+  s.strand.close();
+  CHECK(s.machine.heard().empty());
+  s.strand.open(s.machine, "after a restart");
+  s.strand.elected(term{4}, log_index{0});
+  CHECK(s.machine.heard() == notes{"gain 4 [after a restart]"});
+}
+
+TEST_CASE("withdraw from inside a call of the machine tells the loss when that call returns",
+          "[adapter_kit]") {
+  stranded s;
+  s.strand.elected(term{2}, log_index{0});
+  bool is_inside = false;
+  s.machine.inside = [&] {
+    if (!std::exchange(is_inside, true)) {  // the loss comes this way, too
+      s.strand.withdraw();
+      CHECK(s.strand.announced() == term{});
+    }
+  };
+  CHECK(s.strand.apply(entry(1, 2)) == apply_result::applied);
+  CHECK(s.machine.heard() == notes{"gain 2 [here]", "apply 1", "loss 2 []"});
+  CHECK(s.machine.overlaps == 0);
+  CHECK(s.strand.apply(entry(2, 2)) == apply_result::halted);
+}
+
+TEST_CASE("a gain that withdraw meets on its way is followed by the loss", "[adapter_kit]") {
+  stranded s;
+  bool is_inside = false;
+  s.machine.inside = [&] {
+    if (!std::exchange(is_inside, true)) {
+      s.strand.withdraw();
+    }
+  };
+  s.strand.elected(term{2}, log_index{0});
+  CHECK(s.machine.heard() == notes{"gain 2 [here]", "loss 2 []"});
+  CHECK(s.strand.announced() == term{});
+}
+
 TEST_CASE("a closed strand tells the loss once, and opens again", "[adapter_kit]") {
   stranded s;
   s.strand.elected(term{2}, log_index{0});
@@ -471,6 +519,35 @@ TEST_CASE("when close has returned no strand call follows", "[adapter_kit][threa
     thread.join();
   }
   CHECK(s.machine.strand_calls == calls);
+}
+
+TEST_CASE("withdraw among many threads overlaps no call, and no gain is left standing",
+          "[adapter_kit][threads]") {
+  for (int round = 0; round < 20; ++round) {
+    stranded s;
+    std::vector<std::thread> threads = use_from_threads(s.strand);
+    for (int i = 0; i < 2; ++i) {
+      threads.emplace_back([&s] {
+        while (s.machine.strand_calls < 100) {
+          std::this_thread::yield();
+        }
+        s.strand.withdraw();
+      });
+    }
+    for (std::thread& thread : threads) {
+      thread.join();
+    }
+    CHECK(s.machine.overlaps == 0);
+    CHECK(s.strand.announced() == term{});
+    std::string last = "loss";
+    for (const std::string& note : s.machine.heard()) {
+      last = note.rfind("gain", 0) == 0 || note.rfind("loss", 0) == 0 ? note : last;
+    }
+    CHECK(last.rfind("loss", 0) == 0);
+    const std::uint64_t calls = s.machine.strand_calls;
+    s.strand.close();
+    CHECK(s.machine.strand_calls == calls);
+  }
 }
 
 // ---- background work

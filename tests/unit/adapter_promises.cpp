@@ -53,6 +53,7 @@ class open_consensus {
   }
   [[nodiscard]] std::size_t max_entry_bytes() const noexcept { return std::size_t{1} << 20U; }
   bool wait(signal_type& signal, milliseconds limit) noexcept { return signal.wait(limit); }
+  void withdraw() noexcept { strand.withdraw(); }
   void run(background_task& task) noexcept {
     ++tasks;
     task.run();

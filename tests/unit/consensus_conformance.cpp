@@ -50,6 +50,7 @@ class narrow_adapter {
   bool wait(signal_type& signal, quorlite::milliseconds limit) noexcept {
     return wide_.wait(signal, limit);
   }
+  void withdraw() noexcept { wide_.withdraw(); }
 
  private:
   model& wide_;
@@ -126,10 +127,11 @@ TEST_CASE("the model keeps every law", "[consensus]") {
       [](std::size_t servers) { return std::make_unique<model_harness<>>(servers); }, report);
   INFO(report.text());
   CHECK(report.clean());
-  for (const char* law : {"P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P11", "P12", "A1",
-                          "A2", "A3", "A4", "A5", "A6", "A7", "L1", "L2", "L3", "L4",  "L5",  "L6",
-                          "S1", "S2", "S3", "S4", "S5", "S6", "S7", "W1", "W2", "W3",  "W4",  "B1",
-                          "B2", "T1", "N1", "N2", "N3", "N4", "N5", "N6", "N7"}) {
+  for (const char* law :
+       {"P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P11", "P12", "A1",
+        "A2", "A3", "A4", "A5", "A6", "A7", "L1", "L2", "L3", "L4",  "L5",  "L6",
+        "L7", "L8", "L9", "S1", "S2", "S3", "S4", "S5", "S6", "S7",  "W1",  "W2",
+        "W3", "W4", "B1", "B2", "T1", "N1", "N2", "N3", "N4", "N5",  "N6",  "N7"}) {
     INFO(law);
     CHECK(report.passed(law));
   }
@@ -210,7 +212,7 @@ TEST_CASE("what a harness cannot do is skipped by name", "[consensus]") {
   INFO(report.text());
   CHECK(report.clean());
   for (const char* law :
-       {"P10", "P12", "A5", "S1", "S2", "S3", "S5", "S6", "S7", "B2", "N6", "N7"}) {
+       {"P10", "P12", "A5", "L9", "S1", "S2", "S3", "S5", "S6", "S7", "B2", "N6", "N7"}) {
     INFO(law);
     CHECK(report.skipped(law));
     CHECK(report.text().find(std::string(law) + " skipped: ") != std::string::npos);
@@ -246,6 +248,9 @@ TEST_CASE("the consensus suite catches every flaw in its law", "[consensus]") {
       {consensus_flaw::draws_32_bits, "N4"},       {consensus_flaw::draws_twice, "N4"},
       {consensus_flaw::draws_alike, "N5"},         {consensus_flaw::draws_anew, "N6"},
       {consensus_flaw::draws_from_outside, "N7"},  {consensus_flaw::clock_from_outside, "N7"},
+      {consensus_flaw::ignores_withdraw, "L7"},    {consensus_flaw::withdraws_in_silence, "L7"},
+      {consensus_flaw::proposes_on, "L8"},         {consensus_flaw::votes_on, "L9"},
+      {consensus_flaw::ignores_withdraw, "L9"},
   };
   const conformance_report without = examine(consensus_flaw::none);
   INFO(without.text());

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <system_error>
 
 #include "quorlite/adapter_kit.hpp"
@@ -34,8 +35,8 @@ class libraft_runtime;
 struct libraft_request;
 }  // namespace detail
 
-/// One server. start() and stop() from one thread; everything else from any, at any time, but never
-/// from inside a call into the machine.
+/// One server. start() and stop() from one thread; everything else from any, at any time, but, save
+/// withdraw(), never from inside a call into the machine.
 class QUORLITE_API libraft {
  public:
   /// All of them.
@@ -67,7 +68,9 @@ class QUORLITE_API libraft {
   [[nodiscard]] std::error_code start(state_machine& machine) noexcept;
 
   /// Gives up leadership, if any, without handing it over: transfer() first where that matters.
-  /// Blocks until the disk is quiet and every task has run. Idempotent.
+  /// Blocks until the disk is quiet and every task has run. Idempotent. An engine that cannot close
+  /// (0.15, after a write that the kernel did not take) is left after some seconds; its memory is
+  /// lost, and start() says errc::busy until the process ends.
   void stop() noexcept;
 
   /// Whatever waits when the loop wakes up becomes one entry. Settled busy beyond in_flight_bytes,
@@ -82,6 +85,11 @@ class QUORLITE_API libraft {
   [[nodiscard]] bool wait(signal_type& signal, milliseconds limit) noexcept {
     return signal.wait(limit);
   }
+
+  /// The server gives up: status().error is errc::halted from here on. A leader hands over first,
+  /// to a voter that is up to date, for election_timeout at most. Then the engine is closed, and
+  /// only stop() and another start() bring the server back.
+  void withdraw() noexcept;
 
   /// Settled like a proposal. All barriers that wait when the loop wakes up share one entry, with
   /// the proposals that wait there if there are any. On a follower: not_applied, not_leader.
@@ -129,6 +137,8 @@ class QUORLITE_API libraft {
   [[nodiscard]] libraft_status status() const;
   /// Where the leader is, if that is known; else empty.
   [[nodiscard]] std::string leader_address() const;
+  /// The directory of the log: a replica keeps SQLite out of there.
+  [[nodiscard]] std::string_view folder() const noexcept { return options_.directory; }
   /// What it was made with.
   [[nodiscard]] const libraft_options& options() const noexcept { return options_; }
 

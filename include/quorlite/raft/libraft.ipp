@@ -75,8 +75,11 @@ QUORLITE_DECL std::error_code libraft::start(state_machine& machine) noexcept tr
 
 QUORLITE_DECL void libraft::stop() noexcept {
   if (std::exchange(started_, false)) {
-    runtime_->stop();
-    unlock_directory();
+    if (runtime_->stop()) {
+      unlock_directory();
+    } else {
+      lock_ = -1;  // until the process ends: a write may be under way yet
+    }
   }
 }
 
@@ -98,6 +101,12 @@ QUORLITE_DECL void libraft::propose(term expected, proposal_token token,
   if (!runtime_->post(
           [&](detail::libraft_mail& mail) { mail.proposals.push_back(std::move(one)); })) {
     runtime_->core().turn_away(one, settle_reason::stopped);
+  }
+}
+
+QUORLITE_DECL void libraft::withdraw() noexcept {
+  if (runtime_ != nullptr) {
+    runtime_->withdraw();
   }
 }
 
@@ -168,11 +177,11 @@ QUORLITE_DECL std::error_code libraft::transfer(server_id id) {
 }
 
 QUORLITE_DECL std::error_code libraft::engine_error() const noexcept {
-  return runtime_ == nullptr ? std::error_code{} : runtime_->error();
+  return runtime_ == nullptr ? std::error_code{} : runtime_->status().error();
 }
 
 QUORLITE_DECL libraft_status libraft::status() const {
-  return runtime_ == nullptr ? libraft_status{} : runtime_->status();
+  return runtime_ == nullptr ? libraft_status{} : runtime_->status().whole();
 }
 
 QUORLITE_DECL std::string libraft::leader_address() const { return status().leader.address; }

@@ -67,6 +67,9 @@ class QUORLITE_API file_storage {
   /// Like close(), but its error is lost.
   ~file_storage();
 
+  /// What it was made with: a replica keeps SQLite out of there.
+  [[nodiscard]] std::string_view folder() const noexcept;
+
   /// Takes the directory for this object, and does what the last process left due. Nothing else
   /// works before. May be called again: after a failure it tries again, later it tells the last
   /// committed position. The databases ascend by name.

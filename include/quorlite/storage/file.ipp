@@ -3,6 +3,8 @@
 #pragma once
 
 #include <new>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -17,6 +19,7 @@ struct file_storage::place {
   using type = detail::basic_file_storage<detail::posix_file_system>;
 
   type storage;
+  const std::string folder;
 };
 
 struct file_storage::content {
@@ -71,8 +74,10 @@ QUORLITE_DECL std::error_code file_storage::writer::write(const database_type& d
 // ---- the storage
 
 QUORLITE_DECL file_storage::file_storage(const std::string& directory, const file_options& options)
-    : place_(new place{place::type(directory, options)}) {}
+    : place_(new place{place::type(directory, options), directory}) {}
 QUORLITE_DECL file_storage::~file_storage() = default;
+
+QUORLITE_DECL std::string_view file_storage::folder() const noexcept { return place_->folder; }
 
 QUORLITE_DECL result<recovery> file_storage::recover() noexcept {
   return place_->storage.recover();

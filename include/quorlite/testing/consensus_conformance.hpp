@@ -21,6 +21,7 @@
 #include "quorlite/testing/detail/laws/conformance_report.hpp"
 #include "quorlite/testing/detail/laws/consensus_harness.hpp"
 #include "quorlite/testing/detail/laws/consensus_laws_apply.hpp"
+#include "quorlite/testing/detail/laws/consensus_laws_halt.hpp"
 #include "quorlite/testing/detail/laws/consensus_laws_propose.hpp"
 #include "quorlite/testing/detail/laws/consensus_laws_snapshot.hpp"
 #include "quorlite/testing/detail/laws/consensus_laws_time.hpp"
@@ -57,6 +58,7 @@ void run_consensus_conformance(Make&& make, conformance_report& report) {
     }
     detail::run_propose_laws<harness_type>(make, report);
     detail::run_apply_laws<harness_type>(make, report);
+    detail::run_halt_laws<harness_type>(make, report);
     detail::run_snapshot_laws<harness_type>(make, report);
     detail::run_wait_laws<harness_type>(make, report);
     detail::run_time_laws<harness_type>(make, report);

@@ -321,6 +321,10 @@ class QUORLITE_API test_raft {
   /// event. A limit of 0 takes a microsecond.
   [[nodiscard]] bool wait(signal_type& signal, milliseconds limit) noexcept;
 
+  /// The server leaves by an event at this instant. A leader hands over first, to whoever is
+  /// furthest, for election_timeout_min at most.
+  void withdraw() noexcept;
+
   /// @pre started
   void read_barrier(proposal_token token) noexcept;
   /// To the follower that was heard of last, and of those to the one with most of the log. Best

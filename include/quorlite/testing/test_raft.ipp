@@ -56,6 +56,12 @@ QUORLITE_DECL bool test_raft::wait(signal_type& signal, milliseconds limit) noex
   return simulation_.state_->wait(signal, limit, boot_, self_);
 }
 
+QUORLITE_DECL void test_raft::withdraw() noexcept {
+  if (is_alive()) {
+    simulation_.state_->node(self_).withdraw();
+  }
+}
+
 QUORLITE_DECL void test_raft::read_barrier(proposal_token token) noexcept {
   QUORLITE_ASSERT(machine_ != nullptr);
   if (is_alive()) {

@@ -59,6 +59,9 @@ class consensus_port {
   virtual void propose(term expected, proposal_token token, bytes_view entry) noexcept = 0;
   [[nodiscard]] virtual std::size_t max_entry_bytes() const noexcept = 0;
 
+  /// The machine has halted: see `withdraws`. Also from inside start(), and after stop().
+  virtual void withdraw() noexcept = 0;
+
   /// Why the engine gave up, if it did and the adapter tells: see `tells_why_it_gave_up`.
   [[nodiscard]] virtual std::error_code engine_error() const noexcept = 0;
 
@@ -133,6 +136,7 @@ class consensus_port_of final : public consensus_port {
   [[nodiscard]] std::size_t max_entry_bytes() const noexcept override {
     return static_cast<const Consensus&>(engine_).max_entry_bytes();
   }
+  void withdraw() noexcept override { engine_.withdraw(); }
   [[nodiscard]] std::error_code engine_error() const noexcept override {
     if constexpr (tells_why_it_gave_up<Consensus>) {
       return static_cast<const Consensus&>(engine_).engine_error();

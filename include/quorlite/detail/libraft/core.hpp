@@ -41,6 +41,7 @@ struct libraft_mail {
   std::vector<std::shared_ptr<libraft_request>> requests;
   std::vector<background_task*> tasks;
   bool transfer = false;  ///< hand over to anyone
+  bool withdraw = false;  ///< the machine has halted
   bool compact = false;   ///< take a snapshot soon
   bool nudge = false;     ///< a proposal found no room in the log
   bool stop = false;
@@ -71,7 +72,9 @@ class libraft_core final : private libraft_io_listener {
   void watch() noexcept;
 
   /// The engine is to be closed before it does anything else: the machine halted, or a disk failed.
-  [[nodiscard]] bool must_close() const noexcept { return strand_.ended(); }
+  /// A leader whose machine withdrew hands over first, for which libraft takes an election timeout
+  /// at most.
+  [[nodiscard]] bool must_close() const noexcept { return strand_.ended() && !is_handing_over(); }
   [[nodiscard]] std::error_code failure() const noexcept { return strand_.failure(); }
 
   /// Before raft_close, for an orderly stop: what it gives up is not called lost, but stopped.
@@ -80,6 +83,9 @@ class libraft_core final : private libraft_io_listener {
   [[nodiscard]] settle_reason blame(settle_reason otherwise) const noexcept {
     return disk_errors_ != 0 ? settle_reason::log_failed : otherwise;
   }
+
+  /// See libraft_io::close_now().
+  void close_now() noexcept { io_.close_now(); }
 
   /// No strand call follows: tells the loss, settles and answers all that waits. Usually after the
   /// engine was closed; if before, its callbacks find nothing left to tell.
@@ -92,6 +98,11 @@ class libraft_core final : private libraft_io_listener {
   void report(libraft_status& into, bool alive) const;
 
  private:
+  void withdraw() noexcept;
+  [[nodiscard]] bool is_handing_over() const noexcept {
+    return withdrawn_ && disk_errors_ == 0 && engine_->state == RAFT_LEADER &&
+           members_.is_transferring();
+  }
   [[nodiscard]] static libraft_role role_of(unsigned short state) noexcept;
   void report_servers(libraft_status& into) const;
 
@@ -124,6 +135,7 @@ class libraft_core final : private libraft_io_listener {
   libraft_compaction compaction_;
   std::error_code restore_error_;  // of the last prepare
   std::uint64_t disk_errors_ = 0;
+  bool withdrawn_ = false;  // before anything else ended the strand
 };
 
 }  // namespace detail

@@ -41,6 +41,9 @@ QUORLITE_DECL void libraft_core::attach(::raft& engine, state_machine& machine) 
 }
 
 QUORLITE_DECL void libraft_core::carry_out(libraft_mail& mail) noexcept {
+  if (mail.withdraw) {
+    withdraw();
+  }
   leadership_.notice_loss();
   proposals_.submit(leadership_.open(), std::move(mail.proposals), std::move(mail.barriers));
   for (const std::shared_ptr<libraft_request>& one : mail.requests) {
@@ -56,6 +59,16 @@ QUORLITE_DECL void libraft_core::carry_out(libraft_mail& mail) noexcept {
     proposals_.nudge(leadership_.open());
   }
   watch();
+}
+
+/// An entry that the machine refused ends the strand by itself, and nothing is handed over then.
+QUORLITE_DECL void libraft_core::withdraw() noexcept {
+  if (!strand_.ended()) {
+    strand_.end(make_error_code(errc::halted));
+    withdrawn_ = true;
+    leadership_.notice_loss();
+    members_.transfer_to_anyone();  // nothing, if it does not lead
+  }
 }
 
 QUORLITE_DECL void libraft_core::watch() noexcept {

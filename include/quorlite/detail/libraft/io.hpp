@@ -51,6 +51,11 @@ class libraft_io {
 
   [[nodiscard]] bool failed() const noexcept { return failed_; }
 
+  /// After raft_close, where the disk will never say that it has closed: the engine is told so all
+  /// the same, and lets go of what it has. 0.15 forgets writes that the kernel did not take
+  /// (io_submit), and then waits for them for ever.
+  void close_now() noexcept;
+
   /// Memory of an entry that the engine refused. Its disk may still look at it: kept until closed.
   void bury(void* memory) { buried_.push_back(memory); }
 

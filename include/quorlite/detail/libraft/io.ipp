@@ -245,6 +245,8 @@ QUORLITE_DECL libraft_io::~libraft_io() {
   }
 }
 
+QUORLITE_DECL void libraft_io::close_now() noexcept { hooks::on_closed(engine_->io); }
+
 QUORLITE_DECL void libraft_io::note_agreement(const raft_message& message) noexcept {
   if (message.type == RAFT_IO_APPEND_ENTRIES) {
     const raft_append_entries& from = message.append_entries;

@@ -46,6 +46,8 @@ class libraft_members {
 
   /// Starts to hand leadership to anyone fit; nobody waits for the answer.
   void transfer_to_anyone() noexcept;
+  /// Leadership is being handed over, or that has not been given up yet.
+  [[nodiscard]] bool is_transferring() const noexcept { return transfer_ != nullptr; }
 
   /// Answers what still waits. Callbacks that come later find nothing to tell.
   void sweep() noexcept;

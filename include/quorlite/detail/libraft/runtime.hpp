@@ -4,6 +4,7 @@
 
 #include <uv.h>
 
+#include <atomic>
 #include <deque>
 #include <mutex>
 #include <system_error>
@@ -54,11 +55,34 @@ class libraft_inbox {
   bool closed_ = false;
 };
 
+/// What the loop last knew, for all threads. Any thread.
+class libraft_last_status {
+ public:
+  /// @param report fills in what is new; it must not block
+  template <class Report>
+  void update(Report&& report) noexcept {
+    const std::lock_guard guard(mutex_);
+    std::forward<Report>(report)(status_);
+  }
+  /// From here on the server has given up, whether the loop knows or not. @returns true: it is news
+  bool withdraw() noexcept { return !withdrawn_.exchange(true); }
+
+  [[nodiscard]] libraft_status whole() const;
+  /// The same as in the whole.
+  [[nodiscard]] std::error_code error() const noexcept;
+
+ private:
+  mutable std::mutex mutex_;
+  libraft_status status_;
+  std::atomic<bool> withdrawn_{false};
+};
+
 /// One boot of a server. start() and stop() from one thread; the rest from any.
 ///
 /// The order of the end: raft_close; its callback; our handles; the loop has nothing left; what the
 /// engine and its transport had allocated. A server that gives up by itself closes its engine at
-/// once, and keeps the loop until stop().
+/// once, and keeps the loop until stop(). An engine that has not closed some time after stop(),
+/// when nothing of it runs any more, never will: it is left as it is, with its files open.
 class libraft_runtime {
  public:
   explicit libraft_runtime(libraft_options options);
@@ -69,18 +93,19 @@ class libraft_runtime {
   /// Once. Blocks until the log is read, which restores a snapshot if there is one.
   [[nodiscard]] std::error_code start(state_machine& machine) noexcept;
 
-  /// Blocks until the loop has ended. Idempotent.
-  void stop() noexcept;
+  /// Blocks until the loop has ended. Idempotent. @returns false: the engine left its files open
+  bool stop() noexcept;
 
   /// @returns false: the loop is gone, and `put` was not called
   template <class Put>
   bool post(Put&& put) noexcept;
 
+  /// The machine has halted. Any thread, also the loop's own.
+  void withdraw() noexcept;
+
   [[nodiscard]] libraft_core& core() noexcept { return core_; }
   [[nodiscard]] state_machine& machine() noexcept { return *machine_; }
-  [[nodiscard]] libraft_status status() const;
-  /// Of the status.
-  [[nodiscard]] std::error_code error() const noexcept;
+  [[nodiscard]] const libraft_last_status& status() const noexcept { return status_; }
 
  private:
   /// The engine, and how its callback finds us: the first member, for others hold its data.
@@ -112,6 +137,7 @@ class libraft_runtime {
   void close_engine() noexcept;
   /// Once the engine is closed and somebody asked for the stop.
   void close_handles() noexcept;
+  void leave_engine() noexcept;
   void turn_away(libraft_mail mail) noexcept;
   /// One at a time: the engine needs the other threads of the pool for its disk.
   void run_next_task() noexcept;
@@ -127,14 +153,14 @@ class libraft_runtime {
   libraft_inbox inbox_;
   std::mutex wake_mutex_;
   bool awake_ = false;  // wake_ may be used
-  mutable std::mutex status_mutex_;
-  libraft_status status_;
+  libraft_last_status status_;
 
   // of the loop
   uv_loop_t loop_{};
   uv_async_t wake_{};
   uv_prepare_t before_{};
   uv_check_t after_{};
+  uv_timer_t close_timeout_{};
   uv_work_t work_{};
   libraft_transport transport_;
   raft_io io_{};

@@ -39,6 +39,24 @@ QUORLITE_DECL libraft_mail libraft_inbox::close() noexcept {
   return std::exchange(mail_, {});
 }
 
+QUORLITE_DECL libraft_status libraft_last_status::whole() const {
+  libraft_status now;
+  {
+    const std::lock_guard guard(mutex_);
+    now = status_;
+  }
+  if (withdrawn_) {
+    now.leading = false;
+    now.error = now.error ? now.error : make_error_code(errc::halted);
+  }
+  return now;
+}
+
+QUORLITE_DECL std::error_code libraft_last_status::error() const noexcept {
+  const std::lock_guard guard(mutex_);
+  return !status_.error && withdrawn_ ? make_error_code(errc::halted) : status_.error;
+}
+
 /// What libuv and the engine call, on the loop.
 struct libraft_runtime::hooks {
   template <class Handle>
@@ -62,9 +80,18 @@ struct libraft_runtime::hooks {
     self.run_next_task();
     if (stop) {
       self.stop_asked_ = true;
+      uv_timer_start(&self.close_timeout_, on_close_timeout, close_timeout_ms, 0);
       self.close_engine();
       self.close_handles();
     }
+  }
+
+  /// Longer than a disk takes that still works. From here on the loop ends when nothing is under
+  /// way: neither a task on the pool, nor a handle that closes. What then waits, waits for nothing.
+  static constexpr std::uint64_t close_timeout_ms = 5000;
+  static void on_close_timeout(uv_timer_t* timer) noexcept {
+    uv_walk(
+        timer->loop, [](uv_handle_t* handle, void*) { uv_unref(handle); }, nullptr);
   }
 };
 
@@ -87,21 +114,18 @@ QUORLITE_DECL std::error_code libraft_runtime::start(state_machine& machine) noe
   return start_error_;
 }
 
-QUORLITE_DECL void libraft_runtime::stop() noexcept {
+QUORLITE_DECL bool libraft_runtime::stop() noexcept {
   if (thread_.joinable()) {
     post([](libraft_mail& mail) { mail.stop = true; });
     thread_.join();
   }
+  return !io_open_;
 }
 
-QUORLITE_DECL libraft_status libraft_runtime::status() const {
-  const std::lock_guard guard(status_mutex_);
-  return status_;
-}
-
-QUORLITE_DECL std::error_code libraft_runtime::error() const noexcept {
-  const std::lock_guard guard(status_mutex_);
-  return status_.error;
+QUORLITE_DECL void libraft_runtime::withdraw() noexcept {
+  if (status_.withdraw()) {
+    post([](libraft_mail& mail) { mail.withdraw = true; });
+  }
 }
 
 QUORLITE_DECL void libraft_runtime::live() noexcept {
@@ -140,7 +164,9 @@ QUORLITE_DECL void libraft_runtime::run_loop() noexcept {
     started_.raise();
   }
   uv_run(&loop_, UV_RUN_DEFAULT);
-  if (io_open_) {
+  if (!start_error_ && !closed_) {
+    leave_engine();
+  } else if (std::exchange(io_open_, false)) {
     raft_uv_close(&io_);
   }
   transport_.close();
@@ -150,7 +176,8 @@ QUORLITE_DECL void libraft_runtime::run_loop() noexcept {
 QUORLITE_DECL std::error_code libraft_runtime::open_handles() noexcept {
   wake_.data = before_.data = after_.data = this;
   const bool open = uv_async_init(&loop_, &wake_, hooks::on_wake) == 0 &&
-                    uv_prepare_init(&loop_, &before_) == 0 && uv_check_init(&loop_, &after_) == 0;
+                    uv_prepare_init(&loop_, &before_) == 0 && uv_check_init(&loop_, &after_) == 0 &&
+                    uv_timer_init(&loop_, &close_timeout_) == 0;
   if (!open) {
     return std::make_error_code(std::errc::not_enough_memory);
   }
@@ -274,6 +301,14 @@ QUORLITE_DECL void libraft_runtime::close_handles() noexcept {
   uv_close(reinterpret_cast<uv_handle_t*>(&wake_), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&before_), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&after_), nullptr);
+  uv_close(reinterpret_cast<uv_handle_t*>(&close_timeout_), nullptr);
+}
+
+/// Its segments stay in memory, for the kernel may still look at them.
+QUORLITE_DECL void libraft_runtime::leave_engine() noexcept {
+  core_.close_now();
+  close_all_handles();
+  uv_run(&loop_, UV_RUN_DEFAULT);
 }
 
 QUORLITE_DECL void libraft_runtime::turn_away(libraft_mail mail) noexcept {
@@ -310,8 +345,7 @@ QUORLITE_DECL void libraft_runtime::run_next_task() noexcept {
 }
 
 QUORLITE_DECL void libraft_runtime::report(bool alive) noexcept {
-  const std::lock_guard guard(status_mutex_);
-  core_.report(status_, alive);
+  status_.update([this, alive](libraft_status& into) { core_.report(into, alive); });
 }
 
 }  // namespace detail

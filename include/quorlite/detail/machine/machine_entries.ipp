@@ -233,6 +233,7 @@ QUORLITE_DECL apply_result machine_state::halt(errc why, std::string_view what,
     now.error = make_error_code(why);
     parts_->databases.discard_heads();
     parts_->proposals.close();
+    lock_.withdraw();
     try {
       now.what = std::string(what) + " log index " + std::to_string(at.value);
       lock_.say("halted: " + now.what + ": " + now.error.message());

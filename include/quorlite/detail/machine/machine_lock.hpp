@@ -1,13 +1,16 @@
 /// @file
-/// The lock of a machine, and what is said under it: people are told when it is free again.
+/// The lock of a machine, and what is said under it: people, and the engine, are told when it is
+/// free again.
 #pragma once
 
 #include <mutex>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "quorlite/config.hpp"
+#include "quorlite/detail/core/consensus_port.hpp"
 #include "quorlite/options.hpp"
 
 namespace quorlite {
@@ -48,9 +51,23 @@ class machine_lock {
   } catch (const std::bad_alloc&) {  // then it stays unsaid
   }
 
+  /// Whom withdraw() tells. It outlives this, or be_silent(). Takes the lock.
+  void tell_engine(consensus_port& engine) noexcept {
+    const std::lock_guard guard(mutex_);
+    engine_ = &engine;
+  }
+
+  /// The machine has halted: the engine is to withdraw. Under the lock.
+  void withdraw() noexcept {
+    is_withdrawing_ = engine_ != nullptr;
+    has_news_ = has_news_ || is_withdrawing_;
+  }
+
   /// Nobody listens any more. Takes the lock.
   void be_silent() noexcept {
     const std::lock_guard guard(mutex_);
+    engine_ = nullptr;
+    is_withdrawing_ = false;
     log_ = nullptr;
     said_.clear();
     has_news_ = false;
@@ -62,7 +79,11 @@ class machine_lock {
     lines.swap(said_);
     has_news_ = false;
     const log_function log = log_;
+    consensus_port* const engine = std::exchange(is_withdrawing_, false) ? engine_ : nullptr;
     mutex_.unlock();
+    if (engine != nullptr) {
+      engine->withdraw();
+    }
     for (const std::string& line : lines) {
       log(context_, line);
     }
@@ -70,6 +91,8 @@ class machine_lock {
 
   std::mutex mutex_;
   bool has_news_ = false;
+  bool is_withdrawing_ = false;
+  consensus_port* engine_ = nullptr;
   std::vector<std::string> said_;
   log_function log_;
   void* const context_;

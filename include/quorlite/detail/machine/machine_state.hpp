@@ -101,6 +101,7 @@ class QUORLITE_API machine_state {
   apply_result undecodable(const log_entry& entry, std::error_code why);
   void advance(log_position to);
   apply_result end_of_redo(apply_result said);
+  /// The first reason stays. The engine withdraws as soon as the lock is free.
   apply_result halt(errc why, std::string_view what, log_index at) noexcept;
 
   // ---- leadership, and what is proposed in it

@@ -38,6 +38,7 @@ struct replica_models {
   state_machine& applier;
   flush_port& flushes;
   machine_state& machine;
+  std::vector<std::string> folders;  ///< that SQLite has to stay out of
 };
 
 /// A replica, whatever its engine and storage are: what its members say is told at `replica`. Lives

@@ -50,7 +50,8 @@ QUORLITE_DECL replica_core::parts::parts(replica_core& owner,
       files(commits,
             {.name = owner.options_.vfs_name,
              .write_set_bytes = owner.options_.write_set_bytes,
-             .base = owner.options_.base_vfs},
+             .base = owner.options_.base_vfs,
+             .kept = kept_folders(owner.models_.folders)},
             shared),
       writers(owner.models_.engine, files,
               {.closures = owner.options_.group_closures,
@@ -74,7 +75,10 @@ QUORLITE_DECL result<std::shared_ptr<replica_core>> replica_core::start(
   }
   replica_models& of = core->models_;
   std::error_code error = of.flushes.load();
-  error = error ? error : of.engine.start(of.applier);
+  if (!error) {
+    of.machine.lock().tell_engine(of.engine);  // also of what happens inside start
+    error = of.engine.start(of.applier);
+  }
   if (error) {
     core->close();
     return fail(error);

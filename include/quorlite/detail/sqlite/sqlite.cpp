@@ -16,6 +16,7 @@
 #include "quorlite/detail/sqlite/group/write_group.ipp"
 #include "quorlite/detail/sqlite/group/write_task.ipp"
 #include "quorlite/detail/sqlite/journal.ipp"
+#include "quorlite/detail/sqlite/kept_folders.ipp"
 #include "quorlite/detail/sqlite/pragmas.ipp"
 #include "quorlite/detail/sqlite/result_code.ipp"
 #include "quorlite/detail/sqlite/vfs.ipp"

@@ -7,14 +7,17 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/commit/vfs_host.hpp"
 #include "quorlite/detail/sqlite/dirty_pages.hpp"
 #include "quorlite/detail/sqlite/journal.hpp"
+#include "quorlite/detail/sqlite/kept_folders.hpp"
 #include "quorlite/detail/sqlite/vfs_door.hpp"
 
 namespace quorlite {
@@ -26,6 +29,30 @@ struct vfs_options {
   std::string name{};
   std::uint64_t write_set_bytes = std::uint64_t{512} << 20U;
   sqlite3_vfs* base = nullptr;  ///< nullptr: the default one
+  kept_folders kept{};          ///< plain databases in there are refused
+};
+
+/// Why an open was refused last, for people: SQLite's own message does not say. Any thread.
+class open_refusal {
+ public:
+  /// Throws std::bad_alloc.
+  void keep(const char* name, const char* why) {
+    const std::lock_guard guard(mutex_);
+    file_ = name;
+    file_.erase(0, file_.rfind('/') + 1);
+    why_ = why;
+  }
+  /// @param said SQLite's message, which ends with a path as its user wrote it
+  /// @returns empty: that was not refused here, or another one was since
+  [[nodiscard]] std::string reason_for(std::string_view said) const {
+    const std::lock_guard guard(mutex_);
+    return !file_.empty() && said.ends_with(file_) ? why_ : std::string();
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::string file_;
+  std::string why_;
 };
 
 /// What the file handles of one VFS share. They keep it, and with it all of the replica.
@@ -33,6 +60,8 @@ struct vfs_core {
   vfs_host& host;
   std::string name;
   dirty_pages_limits bounds;
+  kept_folders kept{};
+  open_refusal refusal{};
   super_journals supers{};
   std::atomic<std::uint64_t> events{0};
   std::atomic<std::uint64_t> open_files{0};
@@ -49,7 +78,8 @@ struct vfs_core {
 /// file of the base VFS (VACUUM INTO, ATTACH), and so are temporary files. Journals of replicated
 /// databases live in the heap. What cannot work is refused at the open, with a line in SQLite's
 /// log: `immutable=1` and `nolock=1` (no lock, no version to stand on), `cache=shared` (readers
-/// would wait for a COMMIT), write-ahead logs, and names that are not a database's.
+/// would wait for a COMMIT), write-ahead logs, names that are not a database's, and paths into the
+/// folders of the storage and the engine.
 ///
 /// Any number of connections, each used by one thread at a time. They may outlive close().
 class vfs {
@@ -85,7 +115,9 @@ class vfs {
   static int open(sqlite3_vfs* self, const char* name, sqlite3_file* file, int flags,
                   int* flags_out) noexcept;
 
-  static int refuse(const char* name, const char* why) noexcept;
+  static int refuse(vfs_core* core, const char* name, const char* why);
+  static int open_plain(vfs_door& door, const char* name, sqlite3_file* file, int flags,
+                        int* flags_out);
   static int open_database(vfs_door& door, const char* name, sqlite3_file* file);
   static int open_journal(vfs_core* core, const char* name, sqlite3_file* file, int flags);
 

@@ -27,7 +27,8 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 QUORLITE_DECL vfs::vfs(vfs_host& host, vfs_options options, const std::shared_ptr<void>& owner)
-    : core_{host, {}, bounds_of(options)}, own_(owner ? nullptr : std::make_shared<char>()) {
+    : core_{host, {}, bounds_of(options), std::move(options.kept)},
+      own_(owner ? nullptr : std::make_shared<char>()) {
   sqlite3_initialize();
   sqlite3_vfs* const base = options.base != nullptr ? options.base : sqlite3_vfs_find(nullptr);
   QUORLITE_ASSERT(base != nullptr);
@@ -76,51 +77,69 @@ QUORLITE_DECL int vfs::open(sqlite3_vfs* self, const char* name, sqlite3_file* f
   constexpr int kept_in_heap = SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_SUPER_JOURNAL;
   constexpr int ours = SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_WAL | kept_in_heap;
   file->pMethods = nullptr;
-  if (is_plain(name) || (flags & ours) == 0) {
-    sqlite3_vfs* const base = base_of(self);
-    return base->xOpen(base, name, file, flags, flags_out);
-  }
-  if (flags_out != nullptr) {
-    *flags_out = flags;
-  }
   try {
+    if (is_plain(name) || (flags & ours) == 0) {
+      return open_plain(door_of(self), name, file, flags, flags_out);
+    }
+    if (flags_out != nullptr) {
+      *flags_out = flags;
+    }
     if ((flags & SQLITE_OPEN_MAIN_DB) != 0) {
       return open_database(door_of(self), name, file);
     }
     if ((flags & kept_in_heap) != 0) {
       return open_journal(core_of(self), name, file, flags);
     }
-    return refuse(name, "a replicated database has no write-ahead log");
+    return refuse(core_of(self), name, "a replicated database has no write-ahead log");
   } catch (...) {
     return SQLITE_NOMEM;
   }
 }
 
-QUORLITE_DECL int vfs::refuse(const char* name, const char* why) noexcept {
+/// @param core nullptr: the replica has ended
+QUORLITE_DECL int vfs::refuse(vfs_core* core, const char* name, const char* why) {
   sqlite3_log(SQLITE_CANTOPEN, "quorlite: cannot open '%s': %s", name, why);
+  if (core != nullptr) {
+    core->refusal.keep(name, why);
+  }
   return SQLITE_CANTOPEN;
 }
 
+/// A database there would be taken for one of ours, or take the place of one that is to come.
+QUORLITE_DECL int vfs::open_plain(vfs_door& door, const char* name, sqlite3_file* file, int flags,
+                                  int* flags_out) {
+  if (name != nullptr && (flags & SQLITE_OPEN_MAIN_DB) != 0) {
+    const std::shared_ptr<vfs_core> core = door.enter();
+    if (core != nullptr && core->kept.hold(name)) {
+      return refuse(core.get(), name,
+                    "it leads into the data folder of a replica, where nothing but the replica "
+                    "may write; a replicated database is opened by its bare name");
+    }
+  }
+  return door.base->xOpen(door.base, name, file, flags, flags_out);
+}
+
 QUORLITE_DECL int vfs::open_database(vfs_door& door, const char* name, sqlite3_file* file) {
+  std::shared_ptr<vfs_core> core = door.enter();
   if (!is_database_name(name)) {
-    return refuse(name, "not a database's name; a plain file needs a path with '/'");
+    return refuse(core.get(), name, "not a database's name; a plain file needs a path with '/'");
   }
   if (sqlite3_uri_boolean(name, "immutable", 0) != 0 ||
       sqlite3_uri_boolean(name, "nolock", 0) != 0) {
-    return refuse(name, "drop immutable=1 and nolock=1: a replicated database needs its locks, "
-                        "and readers never wait for them");
+    return refuse(core.get(), name,
+                  "drop immutable=1 and nolock=1: a replicated database needs its locks, "
+                  "and readers never wait for them");
   }
   const char* const cache = sqlite3_uri_parameter(name, "cache");
   if (cache != nullptr && std::string_view{cache} == "shared") {
-    return refuse(name, "drop cache=shared: readers would wait for every COMMIT");
+    return refuse(core.get(), name, "drop cache=shared: readers would wait for every COMMIT");
   }
-  std::shared_ptr<vfs_core> core = door.enter();
   if (core == nullptr || core->is_closed.load()) {
-    return refuse(name, "its replica has ended");
+    return refuse(core.get(), name, "its replica has ended");
   }
   auto target = core->host.database_named(name);
   if (!target.has_value()) {
-    return refuse(name, core->host.explain(target.error()).c_str());
+    return refuse(core.get(), name, core->host.explain(target.error()).c_str());
   }
   database_slot::open(file, std::move(core), std::move(*target));
   return SQLITE_OK;

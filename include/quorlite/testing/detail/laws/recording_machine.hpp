@@ -56,7 +56,7 @@ class QUORLITE_API recording_machine final : public state_machine {
 
   [[nodiscard]] bool leading() const { return copy_of(leading_); }
   [[nodiscard]] quorlite::term gained() const { return copy_of(gained_); }
-  [[nodiscard]] bool halted() const { return copy_of(halted_); }
+  [[nodiscard]] bool halted() const;
   [[nodiscard]] bool restarted() const noexcept { return restarted_; }
   [[nodiscard]] recorded_state state() const { return copy_of(state_); }
   [[nodiscard]] recorded_state disk() const { return copy_of(disk_); }
@@ -64,10 +64,13 @@ class QUORLITE_API recording_machine final : public state_machine {
   [[nodiscard]] stage_counters& stages() noexcept { return *counters_; }
 
   /// Called at the end of each apply that moved the machine, on the strand. Must not call the
-  /// adapter, but for now() and random().
+  /// adapter, but for now(), random() and withdraw().
   void on_apply(std::function<void(const log_entry&)> hook);
   /// The next entry is answered with `halted`.
   void halt_at_next();
+  /// Halts now, also off the strand: what the strand asks next is answered with `halted`, and no
+  /// gain may follow. Telling the adapter is the caller's part.
+  void halt_now();
   /// Runs in the middle of each strand call that moved the machine: room for another call to
   /// overlap.
   void linger_with(std::function<void()> pause);
@@ -108,6 +111,7 @@ class QUORLITE_API recording_machine final : public state_machine {
   bool leading_ = false;
   bool halted_ = false;
   bool halt_next_ = false;
+  bool withdrawn_ = false;
   quorlite::term gained_;
   std::function<void(const log_entry&)> on_apply_;
   std::function<void()> linger_;

@@ -70,6 +70,10 @@ QUORLITE_DECL apply_result recording_machine::skip(log_position upto) noexcept {
       ledger_.fault("A4", "a skip came after the machine had answered halted");
       return apply_result::halted;
     }
+    if (withdrawn_) {
+      halted_ = true;
+      return apply_result::halted;
+    }
     if (upto.index <= state_.at.index) {
       return apply_result::already;
     }
@@ -100,6 +104,9 @@ QUORLITE_DECL void recording_machine::leadership_changed(const leadership& now) 
   }
   if (halted_) {
     ledger_.fault("A4", "leadership was announced as gained after the machine had answered halted");
+  }
+  if (withdrawn_) {
+    ledger_.fault("L7", "leadership was announced as gained after withdraw");
   }
   if (now.term <= gained_) {
     ledger_.fault("L2", "a gain has no higher term than the gain before");
@@ -136,6 +143,10 @@ QUORLITE_DECL apply_result recording_machine::install(std::unique_ptr<snapshot_s
     ledger_.fault("S4", "the engine says that a snapshot stands below its content");
   }
   const std::lock_guard guard(mutex_);
+  if (withdrawn_) {
+    halted_ = true;
+    return apply_result::halted;
+  }
   if (stage->state().at.index <= state_.at.index) {
     return apply_result::already;
   }
@@ -187,6 +198,16 @@ QUORLITE_DECL void recording_machine::halt_at_next() {
   halt_next_ = true;
 }
 
+QUORLITE_DECL void recording_machine::halt_now() {
+  const std::lock_guard guard(mutex_);
+  withdrawn_ = true;
+}
+
+QUORLITE_DECL bool recording_machine::halted() const {
+  const std::lock_guard guard(mutex_);
+  return halted_ || withdrawn_;
+}
+
 QUORLITE_DECL void recording_machine::linger_with(std::function<void()> pause) {
   const std::lock_guard guard(mutex_);
   linger_ = std::move(pause);
@@ -229,7 +250,7 @@ QUORLITE_DECL apply_result recording_machine::take(const log_entry& entry) {
     }
     return apply_result::already;
   }
-  if (std::exchange(halt_next_, false)) {
+  if (std::exchange(halt_next_, false) || withdrawn_) {
     halted_ = true;
     return apply_result::halted;
   }

@@ -76,6 +76,7 @@ class QUORLITE_API model_cluster {
   // ---- events
 
   virtual bool advance();
+  virtual void leave(std::size_t server);
   virtual void elect(std::size_t winner);
   virtual void lose(std::size_t server, settle_reason why);
   virtual void append(std::size_t server, model_entry entry);
@@ -87,7 +88,6 @@ class QUORLITE_API model_cluster {
   virtual void end(model_boot& boot);
   [[nodiscard]] virtual std::uint64_t compactable(const model_server& server) const;
 
-  [[nodiscard]] static model_boot& latest(const model_server& server) noexcept;
   void forget(std::size_t server);
   bool elect_if_needed();
   bool elect_longest(std::optional<std::size_t> but);
@@ -101,7 +101,8 @@ class QUORLITE_API model_cluster {
   bool settle_a_barrier();
   bool run_a_task();
 
-  [[nodiscard]] bool reachable(std::size_t server) const;
+  /// Votes, acknowledges, and is sent what the others have.
+  [[nodiscard]] virtual bool reachable(std::size_t server) const;
   [[nodiscard]] bool has_quorum() const;
   [[nodiscard]] bool leads(std::size_t server) const;
 

@@ -80,6 +80,7 @@ QUORLITE_DECL std::uint64_t model_consensus::random() noexcept { return cluster_
 // ---- from start to stop
 
 QUORLITE_DECL void model_cluster::start(std::size_t server, state_machine& machine) {
+  nodes_[server].withdrawn_ = false;
   servers_[server].boot = std::make_unique<model_boot>(machine);
   model_boot& boot = *servers_[server].boot;
   boot.pending.open(machine);
@@ -106,16 +107,10 @@ QUORLITE_DECL void model_cluster::end(model_boot& boot) {
 
 // ---- what adapters ask
 
-/// Calls may come after a stop: the parts of that boot are closed, and refuse.
-QUORLITE_DECL model_boot& model_cluster::latest(const model_server& server) noexcept {
-  QUORLITE_ASSERT(server.boot != nullptr || server.ended != nullptr);
-  return server.boot != nullptr ? *server.boot : *server.ended;
-}
-
 QUORLITE_DECL void model_cluster::propose(std::size_t server, term expected, proposal_token token,
                                           bytes_view payload) {
   model_server& self = servers_[server];
-  model_boot& boot = latest(self);
+  model_boot& boot = self.latest();
   if (!boot.pending.add(token)) {
     return;  // stopped
   }
@@ -124,6 +119,9 @@ QUORLITE_DECL void model_cluster::propose(std::size_t server, term expected, pro
   };
   if (payload.size() > nodes_[server].max_entry_bytes()) {
     return refuse(settle_reason::too_large);
+  }
+  if (nodes_[server].has_withdrawn()) {
+    return refuse(settle_reason::not_leader);
   }
   if (const settle_reason why = boot.strand.refusal(expected); why != settle_reason::none) {
     return refuse(why);
@@ -140,11 +138,11 @@ QUORLITE_DECL void model_cluster::propose(std::size_t server, term expected, pro
 }
 
 QUORLITE_DECL void model_cluster::ask_barrier(std::size_t server, proposal_token token) {
-  model_boot& boot = latest(servers_[server]);
+  model_boot& boot = servers_[server].latest();
   if (!boot.pending.add(token)) {
     return;
   }
-  if (boot.strand.announced().value == 0) {
+  if (boot.strand.announced().value == 0 || nodes_[server].has_withdrawn()) {
     boot.pending.settle(token, outcome::not_applied, settle_reason::not_leader);
   } else {
     boot.barriers.push_back({token, commit_});
@@ -158,7 +156,7 @@ QUORLITE_DECL void model_cluster::transfer(std::size_t server) {
 }
 
 QUORLITE_DECL void model_cluster::accept(std::size_t server, background_task& task) {
-  latest(servers_[server]).worker.put(task);
+  servers_[server].latest().worker.put(task);
 }
 
 QUORLITE_DECL bool model_cluster::wait(thread_signal& signal, milliseconds limit) {
@@ -261,7 +259,8 @@ QUORLITE_DECL bool model_cluster::advance() {
 
 QUORLITE_DECL bool model_cluster::reachable(std::size_t server) const {
   const model_server& self = servers_[server];
-  return self.boot != nullptr && !self.isolated && !self.boot->strand.halted();
+  return self.boot != nullptr && !self.isolated && !self.boot->strand.halted() &&
+         !nodes_[server].has_withdrawn();
 }
 
 /// True if a majority of all servers is reachable.
@@ -280,8 +279,21 @@ QUORLITE_DECL bool model_cluster::leads(std::size_t server) const {
 
 // ---- elections
 
+/// Who withdrew is gone for the others at once; here it tells the loss. They elect the next.
 QUORLITE_DECL bool model_cluster::elect_if_needed() {
+  for (std::size_t i = 0; i < servers_.size(); ++i) {
+    model_boot* const boot = servers_[i].boot.get();
+    if (boot != nullptr && nodes_[i].has_withdrawn() && !std::exchange(boot->has_left, true)) {
+      leave(i);
+      return true;
+    }
+  }
   return !(leader_ && reachable(*leader_)) && elect_longest({});
+}
+
+QUORLITE_DECL void model_cluster::leave(std::size_t server) {
+  servers_[server].boot->strand.withdraw();
+  lose(server, settle_reason::leadership_lost);
 }
 
 QUORLITE_DECL bool model_cluster::elect_longest(std::optional<std::size_t> but) {

@@ -44,15 +44,23 @@ class QUORLITE_API model_consensus {
   void propose(term expected, proposal_token token, bytes_view entry) noexcept;
   [[nodiscard]] std::size_t max_entry_bytes() const noexcept { return std::size_t{1} << 16U; }
   bool wait(signal_type& signal, milliseconds limit) noexcept;
+  /// From inside calls into the machine too, with the mutex of the cluster held: it leaves a note.
+  void withdraw() noexcept { withdrawn_ = true; }
   void read_barrier(proposal_token token) noexcept;
   void transfer_leadership() noexcept;
   void run(background_task& task) noexcept;
   [[nodiscard]] clock_reading now() noexcept;
   [[nodiscard]] std::uint64_t random() noexcept;
 
+  /// Since the last start. The cluster's next step carries it out.
+  [[nodiscard]] bool has_withdrawn() const noexcept { return withdrawn_.load(); }
+
  private:
+  friend model_cluster;
+
   model_cluster& cluster_;
   std::size_t server_;
+  std::atomic<bool> withdrawn_{false};
 };
 
 static_assert(consensus<model_consensus>);
@@ -80,6 +88,7 @@ struct model_boot {
   background_worker worker;
   std::uint64_t committed = 0;  ///< entries that it knows to be
   std::uint64_t applied = 0;
+  bool has_left = false;                        ///< it withdrew, and everybody knows
   quorlite::term heard;                         ///< the latest leadership that it was told of
   std::map<std::uint64_t, model_entry> strays;  ///< by token: proposals that wait for a quorum
   std::vector<barrier> barriers;
@@ -98,6 +107,12 @@ struct model_server {
 
   std::unique_ptr<model_boot> boot;   ///< null: it does not run
   std::unique_ptr<model_boot> ended;  ///< the last that was stopped, for calls that come too late
+
+  /// Calls may come after a stop: the parts of that boot are closed, and refuse.
+  [[nodiscard]] model_boot& latest() const noexcept {
+    QUORLITE_ASSERT(boot != nullptr || ended != nullptr);
+    return boot != nullptr ? *boot : *ended;
+  }
 };
 
 /// What all servers of a cluster get from outside of it. Any thread, also under the mutex of the

@@ -52,6 +52,9 @@ QUORLITE_DECL void raft_node::on_timer() {
     if (leads() && leading_.transfer && now >= leading_.transfer->give_up_us) {
       trace("gives up the transfer to", leading_.transfer->successor.value);
       leading_.transfer.reset();
+      if (withdrawn_) {
+        return retire();
+      }
     }
   } else if (now >= election_at_us_ && may_campaign()) {
     ask_for_votes(election_kind::pre_vote);
@@ -82,7 +85,7 @@ QUORLITE_DECL void raft_node::rest_as_follower(quorlite::term seen, server_id le
   if (is_new_term || before != raft_role::follower) {
     restart_election_clock(true);
   }
-  if (is_news && running()) {
+  if (is_news && running() && !withdrawn_) {
     const std::string hint = std::to_string(leader.value);
     machine_->leadership_changed({.term = disk_.term, .leading = false, .leader_hint = hint});
   }
@@ -199,6 +202,9 @@ QUORLITE_DECL void raft_node::step_down() {
   if (leads()) {
     trace("steps down");
     rest_as_follower(disk_.term, server_id{});
+    if (withdrawn_) {
+      retire();
+    }
   }
 }
 

@@ -34,7 +34,8 @@ QUORLITE_DECL void node_state::forget_everything() {
   verified_ = {};
   votes_.clear();
   election_at_us_ = election_timeout_us_ = leader_heard_us_ = timer_armed_us_ = 0;
-  timer_stamp_ = outbox_stamp_ = disk_stamp_ = snapshot_stamp_ = 0;
+  timer_stamp_ = outbox_stamp_ = disk_stamp_ = snapshot_stamp_ = withdrawal_stamp_ = 0;
+  withdrawn_ = false;
   syncing_upto_ = {};
   syncing_cuts_ = 0;
   leading_ = leader_state{};
@@ -107,16 +108,38 @@ QUORLITE_DECL void raft_node::crash() {
   forget_everything();
 }
 
-/// The machine said that it must not go on: leadership is given up, everybody is answered, and the
-/// server is silent from here on, as if it had been stopped.
-QUORLITE_DECL void raft_node::halt() {
-  trace("halts, applied", applied_.value);
+QUORLITE_DECL void raft_node::withdraw() {
+  if (running() && !std::exchange(withdrawn_, true)) {
+    withdrawal_stamp_ = ++stamps_;
+    environment_.wake_at(self_, wake_kind::withdrawal, environment_.now_us(), withdrawal_stamp_);
+  }
+}
+
+/// The machine said so by a call. A leader tells the loss and leads on, without a machine, until a
+/// successor has won or the transfer has taken its time.
+QUORLITE_DECL void raft_node::leave() {
+  trace("withdraws, applied", applied_.value);
+  if (leads()) {
+    if (std::exchange(leading_.announced, false)) {
+      machine_->leadership_changed({.term = disk_.term, .leading = false, .leader_hint = {}});
+    }
+    transfer_leadership(server_id{});
+  }
+  if (!leads() || !leading_.transfer) {
+    retire();
+  }
+}
+
+/// Everybody is answered, and the server is silent from here on, as if it had been stopped. At once
+/// where the machine answered `halted`: that entry is sent to nobody any more.
+QUORLITE_DECL void raft_node::retire() {
+  trace("retires, applied", applied_.value);
   stop();
   environment_.retired(self_);
 }
 
 QUORLITE_DECL void raft_node::receive(const message& what) {
-  if (!running()) {
+  if (!running() || (withdrawn_ && !leads())) {
     return;
   }
   const auto* const ask = std::get_if<vote_request>(&what.body);
@@ -129,6 +152,9 @@ QUORLITE_DECL void raft_node::receive(const message& what) {
   }
   if (what.term > disk_.term && !is_only_a_question) {
     rest_as_follower(what.term, server_id{});  // paper, 5.1: a newer term ends every role
+    if (withdrawn_) {
+      return retire();  // the successor has begun
+    }
   } else if (what.term < disk_.term) {
     refuse_old_term(what);
     return;
@@ -139,7 +165,7 @@ QUORLITE_DECL void raft_node::receive(const message& what) {
 }
 
 QUORLITE_DECL void raft_node::wake(wake_kind kind, std::uint64_t stamp) {
-  if (!running()) {
+  if (!running() || (withdrawn_ && !leads() && kind != wake_kind::withdrawal)) {
     return;
   }
   switch (kind) {
@@ -164,6 +190,11 @@ QUORLITE_DECL void raft_node::wake(wake_kind kind, std::uint64_t stamp) {
     case wake_kind::snapshot:
       if (stamp == snapshot_stamp_) {
         on_snapshot_part();
+      }
+      break;
+    case wake_kind::withdrawal:
+      if (stamp == withdrawal_stamp_) {
+        leave();
       }
       break;
   }

@@ -32,10 +32,11 @@ namespace detail {
 
 /// What a node asks to be woken for.
 enum class wake_kind : std::uint8_t {
-  timer,     ///< an election timeout or a heartbeat may be due
-  outbox,    ///< what was proposed at this instant goes out together
-  disk,      ///< a sync has ended
-  snapshot,  ///< the next part of a pinned snapshot can be read
+  timer,       ///< an election timeout or a heartbeat may be due
+  outbox,      ///< what was proposed at this instant goes out together
+  disk,        ///< a sync has ended
+  snapshot,    ///< the next part of a pinned snapshot can be read
+  withdrawal,  ///< the machine has halted, and is called no more
 };
 
 class node_state;
@@ -71,7 +72,7 @@ class node_environment {
   /// Carries it out, except for stepping down, which is the node's part.
   virtual leadership_loss depose(server_id whom, commit_phase what, std::uint64_t ordinal,
                                  log_index at) = 0;
-  /// The node has halted or fallen out of service by itself.
+  /// The node has fallen out of service by itself: its machine has halted.
   virtual void retired(server_id whom) = 0;
   /// One line for people; only asked for when somebody reads.
   [[nodiscard]] virtual bool is_traced() const noexcept = 0;
@@ -168,6 +169,8 @@ class node_state {
   std::uint64_t outbox_stamp_ = 0;
   std::uint64_t disk_stamp_ = 0;
   std::uint64_t snapshot_stamp_ = 0;
+  std::uint64_t withdrawal_stamp_ = 0;
+  bool withdrawn_ = false;  // the machine is told a loss at most; who does not lead is silent
   log_index syncing_upto_;
   std::uint64_t syncing_cuts_ = 0;
   leader_state leading_;
@@ -201,6 +204,8 @@ class raft_node final : public node_state {
   [[nodiscard]] change_result change_configuration(configuration_change step);
   /// Gives up leadership without another word, and stays a follower of nobody.
   void step_down();
+  /// The machine has halted. From inside its calls too: what follows is an event of its own.
+  void withdraw();
 
   // ---- what happens to it
   void receive(const message& what);
@@ -244,8 +249,9 @@ class raft_node final : public node_state {
   void announce_if_due();
   void settle_barriers();
   void continue_transfer();
-  /// Ends this boot by itself.
-  void halt();
+  /// The machine has halted: they end this boot by itself.
+  void leave();
+  void retire();
 
   // snapshots
   void take_snapshot_if_due();

@@ -19,7 +19,7 @@ namespace detail {
 
 QUORLITE_DECL void raft_node::propose(quorlite::term expected, proposal_token token,
                                       bytes_view entry) {
-  const bool is_open = leads() && leading_.announced;
+  const bool is_open = leads() && leading_.announced && !withdrawn_;
   const bool is_full =
       options_.max_in_flight != 0 && leading_.proposals.size() >= options_.max_in_flight;
   settle_reason refusal = settle_reason::none;
@@ -53,7 +53,7 @@ QUORLITE_DECL void raft_node::propose(quorlite::term expected, proposal_token to
 /// Thesis, 6.4: what is committed now, as soon as a quorum confirms that nobody else could have
 /// committed more.
 QUORLITE_DECL void raft_node::read_barrier(proposal_token token) {
-  if (!leads() || !leading_.announced) {
+  if (!leads() || !leading_.announced || withdrawn_) {
     settle(token, outcome::not_applied, settle_reason::not_leader);
     return;
   }
@@ -269,7 +269,7 @@ QUORLITE_DECL void raft_node::on_message(const message& envelope, const append_r
     return;
   }
   accept_entries(ask);
-  if (running()) {
+  if (running() && !withdrawn_) {
     acknowledge(envelope.from, ask.round);
   }
 }
@@ -377,7 +377,7 @@ QUORLITE_DECL bool raft_node::depose_on_the_way_to(log_index candidate) {
 /// Only what is durable here is applied: else a machine could be ahead of its own log after a
 /// crash.
 QUORLITE_DECL void raft_node::apply_committed() {
-  while (running() && applied_ < std::min(commit_, disk_.log.synced_index())) {
+  while (running() && !withdrawn_ && applied_ < std::min(commit_, disk_.log.synced_index())) {
     if (!apply_next()) {
       return;
     }
@@ -398,7 +398,7 @@ QUORLITE_DECL bool raft_node::apply_next() {
     return false;
   }
   if (answer == apply_result::halted) {
-    halt();
+    retire();
     return false;
   }
   applied_ = at;
@@ -406,6 +406,9 @@ QUORLITE_DECL bool raft_node::apply_next() {
     const proposal_token token = leading_.proposals.front().token;
     leading_.proposals.pop_front();
     settle(token, outcome::committed, settle_reason::none);
+  }
+  if (withdrawn_) {
+    return false;  // from inside that call
   }
   announce_if_due();
   take_snapshot_if_due();

@@ -91,6 +91,8 @@ struct simulation::state final : detail::node_environment {
 
   [[nodiscard]] result<std::uint64_t> begin_boot(server_id id, state_machine& machine);
   void end_boot(server_id id);
+  /// Each task runs exactly once, and before a stop returns.
+  void run_tasks(server_id id);
   /// What the next adapter of the server draws from.
   [[nodiscard]] detail::random numbers_for_adapter(server_id id) noexcept {
     return detail::random_for(options.seed, detail::randomness::adapters)
@@ -116,7 +118,10 @@ struct simulation::state final : detail::node_environment {
   [[nodiscard]] bool is_armed(commit_phase what, std::uint64_t ordinal) const noexcept override;
   leadership_loss depose(server_id whom, commit_phase what, std::uint64_t ordinal,
                          log_index at) override;
-  void retired(server_id whom) override { end_boot(whom); }
+  void retired(server_id whom) override {
+    run_tasks(whom);
+    end_boot(whom);
+  }
   [[nodiscard]] bool is_traced() const noexcept override { return static_cast<bool>(reader); }
   void trace_line(server_id whom, const char* text) override;
   void witness(const detail::node_state& whom, detail::raft_event what, log_index at) override {

@@ -73,6 +73,15 @@ QUORLITE_DECL void simulation::state::end_boot(server_id id) {
   clients.release(boot);
 }
 
+QUORLITE_DECL void simulation::state::run_tasks(server_id id) {
+  detail::server_boot& boot = boot_of(id);
+  while (!boot.tasks.empty()) {
+    background_task* const task = boot.tasks.front();
+    boot.tasks.pop_front();
+    task->run();
+  }
+}
+
 QUORLITE_DECL void simulation::state::crash(server_id id) {
   if (node(id).running()) {
     node(id).crash();
@@ -93,12 +102,7 @@ QUORLITE_DECL void simulation::on_restart(detail::unique_function<void(server_id
 
 QUORLITE_DECL void simulation::stop(server_id id) {
   if (running(id)) {
-    detail::server_boot& boot = state_->boot_of(id);
-    while (!boot.tasks.empty()) {  // each task runs exactly once, and before stop returns
-      background_task* const task = boot.tasks.front();
-      boot.tasks.pop_front();
-      task->run();
-    }
+    state_->run_tasks(id);
     state_->node(id).stop();
     state_->end_boot(id);
   }

@@ -117,7 +117,7 @@ QUORLITE_DECL void raft_node::on_message(const message& envelope, const snapshot
     reply.installed = receive_chunk(ask);
     reply.next_offset = incoming_ ? incoming_->copy.content.size() : 0;
   }
-  if (running()) {
+  if (running() && !withdrawn_) {
     send(envelope.from, disk_.term, reply);
   }
 }
@@ -162,7 +162,7 @@ QUORLITE_DECL bool raft_node::install_received() {
     return false;
   }
   if (answer == apply_result::halted) {
-    halt();
+    retire();
     return false;
   }
   trace("installs a snapshot of", at.index.value);
