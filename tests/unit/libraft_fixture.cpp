@@ -347,6 +347,48 @@ TEST_CASE("a follower whose disk fails leaves the cluster, and acknowledges noth
   CHECK(report.laws(quorlite::testing::law_result::failed).empty());
 }
 
+TEST_CASE("a leader that withdraws hands over before anybody's election timer, and is closed") {
+  conformance_report report;
+  scene_type scene(std::make_unique<fixture_simulation>(3), report);
+  fixture_simulation& simulation = scene.harness();
+  const std::size_t leader = scene.await_leader();
+  REQUIRE(scene.write(3));
+  const std::uint64_t election_timeout = simulation.engine(leader)->election_timeout;
+  const std::uint64_t began = simulation.now_ms();
+  scene.machine(leader).halt_now();
+  simulation.node(leader).withdraw();
+  const std::size_t next = scene.await_leader(leader);
+  CHECK(next != leader);
+  CHECK(simulation.now_ms() - began < election_timeout);
+  CHECK(simulation.node(leader).core().must_close());
+  CHECK(simulation.node(leader).core().failure() == errc::halted);
+  CHECK(scene.write(2));
+  scene.finish({"P1", "P2", "A4", "L3"});
+  INFO(report.text());
+  CHECK(report.laws(quorlite::testing::law_result::failed).empty());
+}
+
+TEST_CASE("a leader that withdraws and reaches nobody is closed after an election timeout") {
+  conformance_report report;
+  scene_type scene(std::make_unique<fixture_simulation>(3), report);
+  fixture_simulation& simulation = scene.harness();
+  const std::size_t leader = scene.await_leader();
+  REQUIRE(scene.write(3));
+  simulation.isolate(leader);
+  scene.propose_now(leader);
+  simulation.step();
+  scene.machine(leader).halt_now();
+  simulation.node(leader).withdraw();
+  simulation.step();
+  CHECK_FALSE(scene.machine(leader).leading());  // whatever becomes of the transfer
+  const std::uint64_t began = simulation.now_ms();
+  REQUIRE(simulation.run_until([&] { return simulation.node(leader).core().must_close(); }));
+  CHECK(simulation.now_ms() - began <= simulation.engine(leader)->election_timeout + 100);
+  scene.finish({"P1", "P3"});
+  INFO(report.text());
+  CHECK(report.laws(quorlite::testing::law_result::failed).empty());
+}
+
 TEST_CASE("a damaged batch halts the server that has it, and no other") {
   conformance_report report;
   scene_type scene(std::make_unique<fixture_simulation>(3), report);

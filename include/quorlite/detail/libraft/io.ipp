@@ -57,10 +57,10 @@ struct libraft_io::hooks {
     of(io).receive_(io, message);
   }
 
-  /// Entries on their way to another server.
+  /// A message on its way to another server.
   struct sent {
     raft_io_send request;
-    raft_io_send* asked;
+    raft_io_send* asked;  // none: the engine wants no answer
   };
 
   /// Entries that could not be sent are lost on the way, as far as the engine is told. If it knew,
@@ -77,11 +77,13 @@ struct libraft_io::hooks {
       self.tell_no_more_than_is_so(told.append_entries_result);
       return self.inner_.send(io, asked, &told, answer);
     }
-    if (message->type != RAFT_IO_APPEND_ENTRIES) {
+    if (message->type != RAFT_IO_APPEND_ENTRIES && answer != nullptr) {
       return self.inner_.send(io, asked, message, answer);
     }
+    // Without an answer it is TimeoutNow, whose request is a part of the transfer: that may be
+    // given up, and its memory be gone, before the message was sent.
     asked->cb = answer;
-    auto* const one = new sent{{}, asked};
+    auto* const one = new sent{{}, answer == nullptr ? nullptr : asked};
     one->request.data = one;
     const int code = self.inner_.send(io, &one->request, message, on_sent);
     if (code != 0) {
@@ -93,7 +95,9 @@ struct libraft_io::hooks {
     auto* const one = static_cast<sent*>(request->data);
     raft_io_send* const asked = one->asked;
     delete one;
-    asked->cb(asked, 0);
+    if (asked != nullptr) {
+      asked->cb(asked, 0);
+    }
   }
 
   // ---- writes
