@@ -273,10 +273,6 @@ apply_result fsm<Consensus, Storage>::commit(const log_entry& entry, transaction
   const std::error_code error =
       ready.prepare(whole, state_.databases(), state_.options().lock_byte, redo);
   const hold held = state_.hold();
-  if (state_.health().halted) {
-    return apply_result::
-        halted;  // meanwhile, over a page of the base: it would be refused here alone
-  }
   if (error == errc::diverged) {
     return state_.halt(errc::diverged,
                        "other bytes than the leader's in '" + ready.where() + "' at",
