@@ -221,6 +221,34 @@ TEST_CASE(
   CHECK(report.laws(quorlite::testing::law_result::failed).empty());
 }
 
+TEST_CASE("a change of the members waits until the leader's own term has committed an entry") {
+  conformance_report report;
+  scene_type scene(std::make_unique<fixture_simulation>(3), report);
+  fixture_simulation& simulation = scene.harness();
+  std::optional<std::size_t> leader;
+  REQUIRE(simulation.run_until([&] {
+    for (std::size_t i = 0; i < 3 && !leader; ++i) {
+      if (raft_state(simulation.engine(i)) == RAFT_LEADER) {
+        leader = i;
+      }
+    }
+    return leader.has_value();
+  }));
+  REQUIRE_FALSE(scene.machine(*leader).leading());
+  const auto ask = [&] {
+    auto wish = std::make_shared<libraft_request>(libraft_request::kind::add, server_id{9}, "nine");
+    simulation.node(*leader).mail().requests.push_back(wish);
+    REQUIRE(simulation.run_until([&] { return wish->done.wait(milliseconds{0}); }));
+    return wish->answer;
+  };
+  CHECK(ask() == errc::busy);
+  REQUIRE(simulation.run_until([&] { return scene.machine(*leader).leading(); }));
+  CHECK(ask() == std::error_code{});
+  scene.finish({});
+  INFO(report.text());
+  CHECK(report.laws(quorlite::testing::law_result::failed).empty());
+}
+
 TEST_CASE("proposals in flight when leadership is lost are unknown, and some of them committed") {
   conformance_report report;
   scene_type scene(std::make_unique<fixture_simulation>(3), report);

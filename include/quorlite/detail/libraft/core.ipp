@@ -47,7 +47,7 @@ QUORLITE_DECL void libraft_core::carry_out(libraft_mail& mail) noexcept {
   leadership_.notice_loss();
   proposals_.submit(leadership_.open(), std::move(mail.proposals), std::move(mail.barriers));
   for (const std::shared_ptr<libraft_request>& one : mail.requests) {
-    members_.carry_out(one);
+    members_.carry_out(one, leadership_.open());
   }
   if (mail.transfer) {
     members_.transfer_to_anyone();

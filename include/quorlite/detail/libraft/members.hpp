@@ -42,7 +42,13 @@ class libraft_members {
   void attach(::raft& engine) noexcept { engine_ = &engine; }
 
   /// Starts it, or answers it at once.
-  void carry_out(const request_type& asked) noexcept;
+  ///
+  /// A leader that has not committed an entry of its own term may not know of a change that a former
+  /// one began, which may yet be committed: two changes from one set of members can make two
+  /// majorities without a common server. libraft 0.15 does not ask for it. (Raft thesis, 4.1; the
+  /// fault of single-server changes, told on the raft-dev list in July 2015.)
+  /// @param open the term of the leadership that is announced, which is after such an entry; 0: none
+  void carry_out(const request_type& asked, term open) noexcept;
 
   /// Starts to hand leadership to anyone fit; nobody waits for the answer.
   void transfer_to_anyone() noexcept;
@@ -59,7 +65,7 @@ class libraft_members {
     libraft_members* owner;
   };
 
-  void change(const request_type& asked) noexcept;
+  void change(const request_type& asked, term open) noexcept;
 
   static void on_change(raft_change* request, int status) noexcept;
 

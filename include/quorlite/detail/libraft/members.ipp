@@ -23,11 +23,11 @@ QUORLITE_DECL void libraft_request::end(std::error_code with) noexcept {
   done.raise();
 }
 
-QUORLITE_DECL void libraft_members::carry_out(const request_type& asked) noexcept {
+QUORLITE_DECL void libraft_members::carry_out(const request_type& asked, term open) noexcept {
   if (asked->what == libraft_request::kind::transfer) {
     transfer(asked);
   } else {
-    change(asked);
+    change(asked, open);
   }
 }
 
@@ -41,8 +41,9 @@ QUORLITE_DECL void libraft_members::sweep() noexcept {
   answer(transfer_, make_error_code(errc::stopped_in_flight));
 }
 
-QUORLITE_DECL void libraft_members::change(const request_type& asked) noexcept {
-  if (change_ != nullptr) {
+QUORLITE_DECL void libraft_members::change(const request_type& asked, term open) noexcept {
+  const bool too_early = engine_->state == RAFT_LEADER && open.value != engine_->current_term;
+  if (change_ != nullptr || too_early) {
     asked->end(make_error_code(errc::busy));
     return;
   }
