@@ -115,8 +115,8 @@ class QUORLITE_API libraft {
 
   // ---- the cluster. On its leader; each blocks until it is committed, one at a time.
   //
-  // errc::not_leader; errc::busy: another change is under way, or this server has only just begun to
-  // lead (try again), or promote() and transfer() did not succeed in time; errc::stopped: not
+  // errc::not_leader; errc::busy: another change is under way, or this server has only just begun
+  // to lead (try again), or promote() and transfer() did not succeed in time; errc::stopped: not
   // started, or stopped before; errc::leadership_lost, errc::stopped_in_flight: it may happen or
   // not, see status(); std::errc::invalid_argument: no such server, or one there already.
 

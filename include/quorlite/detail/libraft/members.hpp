@@ -43,11 +43,11 @@ class libraft_members {
 
   /// Starts it, or answers it at once.
   ///
-  /// A leader that has not committed an entry of its own term may not know of a change that a former
-  /// one began, which may yet be committed: two changes from one set of members can make two
+  /// A leader that has not committed an entry of its own term may not know of a change that a
+  /// former one began, which may yet be committed: two changes from one set of members can make two
   /// majorities without a common server. libraft 0.15 does not ask for it. (Raft thesis, 4.1; the
   /// fault of single-server changes, told on the raft-dev list in July 2015.)
-  /// @param open the term of the leadership that is announced, which is after such an entry; 0: none
+  /// @param open the term of the leadership that is announced, after such an entry; 0: none is
   void carry_out(const request_type& asked, term open) noexcept;
 
   /// Starts to hand leadership to anyone fit; nobody waits for the answer.
