@@ -51,6 +51,7 @@ class fixture_disk {
   }
 
   void fail_next_append(disk_failure how) noexcept { failure_ = how; }
+  void fail_next_term() noexcept { term_fails_ = true; }
   void poll(std::uint64_t now) {
     now_ms_ = now;
     while (!frozen_ && !pending_.empty() && pending_.front().due_ms <= now) {
@@ -184,6 +185,9 @@ class fixture_disk {
     return 0;
   }
   static int on_set_term(raft_io* io, raft_term term) {
+    if (std::exchange(of(io).term_fails_, false)) {
+      return RAFT_IOERR;
+    }
     of(io).term_ = term;
     of(io).vote_ = 0;
     return 0;
@@ -266,6 +270,7 @@ class fixture_disk {
   std::uint64_t now_ms_ = 0;
   std::deque<operation> pending_;
   disk_failure failure_ = disk_failure::none;
+  bool term_fails_ = false;
   bool broken_ = false;
   bool frozen_ = false;
 

@@ -249,6 +249,39 @@ TEST_CASE("a change of the members waits until the leader's own term has committ
   CHECK(report.laws(quorlite::testing::law_result::failed).empty());
 }
 
+TEST_CASE("a server whose leader removed itself leads in a term of its own") {
+  conformance_report report;
+  scene_type scene(std::make_unique<fixture_simulation>(2), report);
+  const std::size_t leader = scene.await_leader();
+  REQUIRE(scene.write(2));
+  const term left = scene.machine(leader).gained();
+  scene.harness().node(leader).mail().requests.push_back(std::make_shared<libraft_request>(
+      libraft_request::kind::remove, server_id{leader + 1}, std::string()));
+  const std::size_t last = scene.await_leader(leader);
+  CHECK(last != leader);
+  CHECK(scene.machine(last).gained() > left);
+  scene.stop(leader);
+  CHECK(scene.write(2));
+  scene.finish({"L2", "L4"});
+  INFO(report.text());
+  CHECK(report.laws(quorlite::testing::law_result::failed).empty());
+}
+
+TEST_CASE("a server alone that cannot write its new term does not start, and nobody hears of it") {
+  conformance_report report;
+  scene_type scene(std::make_unique<fixture_simulation>(1), report);
+  REQUIRE(scene.write(2));
+  scene.crash(0);
+  scene.harness().disk(0).fail_next_term();
+  quorlite::testing::detail::recording_machine machine(0, scene.ledger(), fixture_raft::abilities);
+  CHECK(scene.harness().restart(0, machine) == errc::storage_broken);
+  CHECK_FALSE(machine.leading());
+  scene.harness().pump();
+  CHECK_FALSE(machine.leading());
+  scene.finish({});
+  CHECK(report.laws(quorlite::testing::law_result::failed).empty());
+}
+
 TEST_CASE("proposals in flight when leadership is lost are unknown, and some of them committed") {
   conformance_report report;
   scene_type scene(std::make_unique<fixture_simulation>(3), report);

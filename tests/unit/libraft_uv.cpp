@@ -12,8 +12,10 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "catch2_shim.hpp"
@@ -263,6 +265,49 @@ TEST_CASE("a server far behind gets a snapshot, and a restart begins with it") {
   CHECK(wait_until([&] { return servers.raft(behind).status().counters.snapshots_restored == 1; }));
   connection db = servers.connect(behind);
   CHECK(number(db, "SELECT count(*) FROM t") == 52);
+}
+
+TEST_CASE("a server alone gives no id twice, and one from before a kill tells nobody else's fate") {
+  cluster servers(1);
+  std::set<transaction_id> ids;
+  term led;
+  const auto write = [&](connection& db, int rows) {
+    for (int row = 0; row < rows; ++row) {
+      REQUIRE(run(db, "INSERT INTO t VALUES(" + std::to_string(row) + ")") == SQLITE_OK);
+      CHECK(ids.insert(db.last_transaction()).second);
+    }
+  };
+  const auto leads_higher = [&] {
+    static_cast<void>(servers.await_leader());
+    const term now = servers.node(0).leader().term;
+    CHECK(now > std::exchange(led, now));
+  };
+  namespace fs = std::filesystem;
+  const fs::path folder = servers.places().directory(0);
+  const fs::path kept = folder.string() + "-kept";
+  transaction_id lost;
+  leads_higher();
+  {
+    connection db = servers.connect(0);
+    REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+    write(db, 3);
+    fs::copy(folder, kept);  // what a kill would leave right now
+    write(db, 1);
+    lost = db.last_transaction();
+  }
+  servers.stop(0);
+  fs::remove_all(folder);
+  fs::rename(kept, folder);
+  for (int start = 0; start < 3; ++start) {
+    servers.start(0);
+    leads_higher();
+    connection db = servers.connect(0);
+    CHECK(number(db, "SELECT count(*) FROM t") == 3 + start * 5);
+    write(db, 5);
+    CHECK(servers.node(0).outcome(lost) == transaction_outcome::not_committed);
+    db = connection();
+    servers.stop(0);
+  }
 }
 
 TEST_CASE("leadership moves to the server that it is transferred to") {

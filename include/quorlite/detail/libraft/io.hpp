@@ -6,6 +6,10 @@
 /// error paths use memory that was freed. So no failed write is ever reported to it: it is noted
 /// here, the adapter closes the engine before anything else happens, and the engine then drops what
 /// it waited for. To the others, this server is simply gone.
+///
+/// A voter that is alone elects itself without a higher term, at a start and when its last leader
+/// has left: it would give names of transactions again that were given in that term. So it begins a
+/// term here first, as durably as the engine would.
 #pragma once
 
 #include <list>
@@ -68,6 +72,13 @@ class libraft_io {
   void note_agreement(const raft_message& message) noexcept;
   void agree(raft_term in_term, raft_index upto) noexcept;
 
+  /// True for the only voter of the members as the log has them.
+  [[nodiscard]] bool is_alone() const noexcept;
+  /// True if the engine would elect itself at its next tick.
+  [[nodiscard]] bool is_about_to_lead_alone() const noexcept;
+  /// @returns 0, or a code of the disk: the engine may not go on
+  [[nodiscard]] int begin_term() noexcept;
+
   /// The engine tells its leader where its log ends, even if the end is left over from an older
   /// term and the leader has not spoken of it yet. A leader that has entries there by then, of its
   /// own term, takes them for stored here: it counts a vote for a commit that nobody gave.
@@ -84,6 +95,7 @@ class libraft_io {
   static void finish(install* one) noexcept;
 
   ::raft* engine_ = nullptr;
+  raft_io_tick_cb tick_ = nullptr;
   raft_io_recv_cb receive_ = nullptr;
   raft_term agreed_term_ = 0;
   raft_index agreed_ = 0;  // in that term

@@ -45,16 +45,33 @@ struct libraft_io::hooks {
     return *static_cast<libraft_io*>(static_cast<::raft*>(io->data)->data);
   }
 
-  // ---- messages
+  // ---- time
 
+  /// The log was read, and the members are known; right after this a voter that is alone leads.
   static int on_start(raft_io* io, unsigned tick_ms, raft_io_tick_cb tick,
                       raft_io_recv_cb receive) noexcept {
-    of(io).receive_ = receive;
-    return of(io).inner_.start(io, tick_ms, tick, on_receive);
+    libraft_io& self = of(io);
+    self.tick_ = tick;
+    self.receive_ = receive;
+    const int code = self.is_alone() ? self.begin_term() : 0;
+    return code != 0 ? code : self.inner_.start(io, tick_ms, on_tick, on_receive);
   }
+  static void on_tick(raft_io* io) noexcept {
+    libraft_io& self = of(io);
+    if (!self.is_about_to_lead_alone() || self.begin_term() == 0) {
+      self.tick_(io);
+    }
+  }
+
+  // ---- messages
+
   static void on_receive(raft_io* io, raft_message* message) noexcept {
-    of(io).note_agreement(*message);
-    of(io).receive_(io, message);
+    libraft_io& self = of(io);
+    if (message->type == RAFT_IO_TIMEOUT_NOW && self.is_alone()) {
+      return;  // it would lead at once, in the term of who sent this; so it waits for its time
+    }
+    self.note_agreement(*message);
+    self.receive_(io, message);
   }
 
   /// A message on its way to another server.
@@ -250,6 +267,34 @@ QUORLITE_DECL libraft_io::~libraft_io() {
 }
 
 QUORLITE_DECL void libraft_io::close_now() noexcept { hooks::on_closed(engine_->io); }
+
+QUORLITE_DECL bool libraft_io::is_alone() const noexcept {
+  const raft_configuration& members = engine_->configuration;
+  unsigned voters = 0;
+  bool votes = false;
+  for (unsigned i = 0; i < members.n; ++i) {
+    const bool is_voter = members.servers[i].role == RAFT_VOTER;
+    voters += is_voter ? 1U : 0U;
+    votes = votes || (is_voter && members.servers[i].id == engine_->id);
+  }
+  return votes && voters == 1;
+}
+
+QUORLITE_DECL bool libraft_io::is_about_to_lead_alone() const noexcept {
+  return engine_->state == RAFT_FOLLOWER && is_alone() &&
+         engine_->io->time(engine_->io) - engine_->election_timer_start >=
+             engine_->follower_state.randomized_election_timeout;
+}
+
+QUORLITE_DECL int libraft_io::begin_term() noexcept {
+  const raft_term next = engine_->current_term + 1;
+  const int code = noted(inner_.set_term(engine_->io, next));
+  if (code == 0) {
+    engine_->current_term = next;
+    engine_->voted_for = 0;
+  }
+  return code;
+}
 
 QUORLITE_DECL void libraft_io::note_agreement(const raft_message& message) noexcept {
   if (message.type == RAFT_IO_APPEND_ENTRIES) {
