@@ -195,8 +195,9 @@ class QUORLITE_API replica {
   [[nodiscard]] log_position applied() const noexcept;
 
   /// Flushes to the storage if that is due. Blocks on the storage; an adapter that runs background
-  /// work is given the flush instead. Call it now and then where nothing else does, or give
-  /// run_maintenance() a thread.
+  /// work is given the flush instead. Where this replica leads, proposes to take back what a former
+  /// leader left half-done of a transaction, which would keep flushes from the entries behind it.
+  /// Call it now and then where nothing else does, or give run_maintenance() a thread.
   /// @returns errc::storage_full: try again when there is room, leadership was handed over if that
   ///   can be done; failure::fatal: the replica has halted
   std::error_code maintain();

@@ -60,6 +60,7 @@ class one_run {
         settle_majority();
       }
       settle();
+      look_for_orphans();
       try_everyone();
       settle();
       look_for_leftovers();
@@ -209,6 +210,28 @@ class one_run {
     }
     const bool all_belong = plan_.faults.membership == 0 || cluster_.make_all_vote();
     return all_belong && cluster_.is_even(among);
+  }
+
+  /// What fallen leaders left half-done was taken back by those who followed, though nobody has
+  /// written since: a flush makes all of it durable.
+  void look_for_orphans() {
+    for (const server_id id : cluster_.ids()) {
+      std::uint64_t durable = 0;
+      const bool is_whole = run_until(
+          [&] {
+            cluster_.maintain(id);
+            const std::shared_ptr<process> here = cluster_.running(id);
+            if (here == nullptr || here->replica().flush()) {
+              return false;
+            }
+            durable = here->replica().metrics().durable.index.value;
+            return durable == here->replica().applied().index.value;
+          },
+          20'000);
+      require(is_whole, "resources",
+              servers::name_of(id) + " waits for the rest of a transaction behind index " +
+                  std::to_string(durable));
+    }
   }
 
   /// Whoever leads, each database takes a transaction: nothing that was taken for good is missing

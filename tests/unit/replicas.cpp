@@ -109,6 +109,144 @@ TEST_CASE("an idle BEGIN IMMEDIATE on a deposed leader delays no apply, and its 
   CHECK(number(idle, "SELECT count(*) FROM t WHERE x='idle'") == 0);
 }
 
+namespace {
+
+/// Transactions of several entries, which travel one by one.
+quorlite::testing::simulation_options slow_entries(std::uint64_t seed) {
+  quorlite::testing::simulation_options options{.seed = seed};
+  options.raft.window_entries = 1;
+  options.raft.batch_bytes = 1;
+  return options;
+}
+constexpr std::size_t small_entries = 6000;
+const char* const insert_much = "INSERT INTO t VALUES(randomblob(40000))";
+
+/// Nothing is kept from a flush: no part of a transaction waits here for the rest.
+bool is_whole(replica_cluster& cluster, server_id id) {
+  quorlite::replica& here = cluster.replica(id);
+  REQUIRE(!here.flush());
+  return here.metrics().durable == here.applied();
+}
+
+/// A cluster whose leader fell when half of a transaction was committed, and who leads it now.
+struct half_done {
+  explicit half_done(std::uint64_t seed)
+      : cluster(slow_entries(seed), {.entry_bytes = small_entries}),
+        fallen(cluster.wait_for_leader().value()) {
+    connection db = cluster.connect(fallen);
+    REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+    REQUIRE(cluster.wait_until_even());
+    cluster.simulation().depose_leader_when(commit_phase::committed, commands(fallen) + 3,
+                                            leadership_loss::crash);
+    CHECK(run(db, insert_much) != SQLITE_OK);
+    lost = db.last_transaction();
+    leader = cluster.wait_for_leader(fallen).value();
+    REQUIRE(cluster.wait_until_even());
+  }
+  [[nodiscard]] std::uint64_t commands(server_id id) {
+    return cluster.simulation().node(id).leading_state().commands;
+  }
+  replica_cluster cluster;
+  server_id fallen;
+  server_id leader;
+  transaction_id lost;
+};
+
+}  // namespace
+
+TEST_CASE("who gains leadership takes back what a fallen leader left half-done") {
+  half_done run_of(41);
+  replica_cluster& cluster = run_of.cluster;
+  CHECK_FALSE(is_whole(cluster, run_of.leader));
+  CHECK(run_of.commands(run_of.leader) == 0);
+  REQUIRE(!cluster.replica(run_of.leader).maintain());
+  CHECK(run_of.commands(run_of.leader) == 1);
+  cluster.restart(run_of.fallen);
+  cluster.simulation().run_for(milliseconds{1000});
+  REQUIRE(cluster.wait_until_even());
+  for (const server_id id : cluster.servers()) {
+    CHECK(is_whole(cluster, id));
+    CHECK(cluster.replica(id).outcome(run_of.lost) == transaction_outcome::not_committed);
+    connection reader = cluster.connect(id);
+    CHECK(number(reader, "SELECT count(*) FROM t") == 0);
+    REQUIRE(!cluster.replica(id).maintain());
+  }
+  CHECK(run_of.commands(run_of.leader) == 1);  // and that is all
+}
+
+TEST_CASE("who only follows takes nothing back, and a leader asks once until it has an answer") {
+  half_done run_of(42);
+  replica_cluster& cluster = run_of.cluster;
+  const log_position before = cluster.replica(run_of.leader).applied();
+  for (const server_id id : cluster.servers()) {
+    if (id != run_of.leader && id != run_of.fallen) {
+      REQUIRE(!cluster.replica(id).maintain());
+    }
+  }
+  REQUIRE(cluster.wait_until_even());
+  CHECK(cluster.replica(run_of.leader).applied() == before);
+  cluster.simulation().isolate(run_of.leader);
+  for (int i = 0; i < 5; ++i) {
+    REQUIRE(!cluster.replica(run_of.leader).maintain());
+  }
+  CHECK(run_of.commands(run_of.leader) == 1);
+}
+
+TEST_CASE("a leader that falls before it took anything back leaves it to the next") {
+  const auto way = GENERATE(leadership_loss::step_down, leadership_loss::isolate);
+  half_done run_of(43);
+  replica_cluster& cluster = run_of.cluster;
+  cluster.restart(run_of.fallen);
+  REQUIRE(cluster.wait_until_even());
+  cluster.simulation().depose_leader_when(commit_phase::enqueued, 1, way);
+  REQUIRE(!cluster.replica(run_of.leader).maintain());
+  REQUIRE(cluster.simulation().leadership_losses().size() == 2);
+  cluster.simulation().run_for(milliseconds{2000});
+  cluster.simulation().heal();
+  const server_id next = cluster.wait_for_leader().value();
+  REQUIRE(!cluster.replica(next).maintain());
+  cluster.simulation().run_for(milliseconds{1000});
+  for (const server_id id : cluster.servers()) {
+    CHECK(is_whole(cluster, id));
+  }
+}
+
+TEST_CASE("a leader takes back nothing of a transaction that is on its way") {
+  replica_cluster cluster(slow_entries(44), {.entry_bytes = small_entries});
+  const server_id leader = cluster.wait_for_leader().value();
+  connection db = cluster.connect(leader);
+  REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+  int code = -1;
+  const auto client = cluster.simulation().spawn([&] { code = run(db, insert_much); });
+  bool waited = false;
+  while (!cluster.simulation().finished(client) && cluster.simulation().step()) {
+    REQUIRE(!cluster.replica(leader).maintain());
+    waited = waited || !is_whole(cluster, leader);
+  }
+  CHECK(waited);  // some of it was there before the rest
+  CHECK(code == SQLITE_OK);
+  REQUIRE(cluster.wait_until_even());
+  CHECK(is_whole(cluster, leader));
+  CHECK(number(db, "SELECT count(*) FROM t") == 1);
+}
+
+TEST_CASE("a leader that was refused a part of its own transaction takes the others back") {
+  quorlite::testing::simulation_options options = slow_entries(45);
+  options.raft.max_in_flight = 4;
+  replica_cluster cluster(options, {.entry_bytes = small_entries});
+  const server_id leader = cluster.wait_for_leader().value();
+  connection db = cluster.connect(leader);
+  REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+  CHECK(run(db, insert_much) != SQLITE_OK);
+  CHECK(db.last_error() == errc::overloaded);
+  cluster.simulation().run_for(milliseconds{1000});
+  CHECK_FALSE(is_whole(cluster, leader));
+  REQUIRE(!cluster.replica(leader).maintain());
+  cluster.simulation().run_for(milliseconds{1000});
+  CHECK(is_whole(cluster, leader));
+  CHECK(number(db, "SELECT count(*) FROM t") == 0);
+}
+
 TEST_CASE("a leader that falls at any commit_phase answers truly, and the connection works again") {
   const auto what =
       GENERATE(commit_phase::enqueued, commit_phase::appended, commit_phase::committed);

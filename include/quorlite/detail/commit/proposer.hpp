@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -78,6 +79,11 @@ class proposer final : public vfs_host {
   /// @returns errc::not_leader, leadership_lost, timed_out, stopped, halted, overloaded, log_failed
   [[nodiscard]] std::error_code read_barrier(milliseconds limit);
 
+  /// Where this replica leads, takes back what leaders that are gone left half-done: one at a time,
+  /// and the entry that does it for one drops all of older terms. Proposes and does not wait; again
+  /// at the next call if nothing came of it.
+  void undo_orphans() noexcept;
+
   [[nodiscard]] proposer_counters counters() const;
 
  private:
@@ -95,6 +101,8 @@ class proposer final : public vfs_host {
   [[nodiscard]] std::error_code send(term in_term, decltype(command::body) body, const row& own);
   [[nodiscard]] std::error_code propose(const row& own, std::span<database_write> writes,
                                         const std::vector<bytes>& entries);
+  [[nodiscard]] std::error_code propose(const row& own, decltype(command::body) body);
+  [[nodiscard]] std::optional<transaction_id> adopt_orphan(const row& own);
   void await_answer(const row& own) noexcept;
   void count(const std::vector<bytes>& entries, std::uint64_t full_page_bytes, std::size_t& sent);
   [[nodiscard]] std::error_code conclude(const row& own) const;
@@ -105,6 +113,7 @@ class proposer final : public vfs_host {
   const proposer_options options_;
   std::atomic<std::size_t> in_flight_{0};
   writer_queue writers_;
+  std::weak_ptr<proposal> undo_;  ///< on its way while it is here and waits; the machine's lock
   mutable std::mutex counters_mutex_;
   proposer_counters counters_;
   std::atomic<std::uint64_t> waited_us_{0};

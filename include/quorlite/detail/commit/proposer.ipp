@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "quorlite/detail/codec/native.hpp"
 #include "quorlite/detail/commit/proposer.hpp"
 #include "quorlite/detail/commit/write_plan.hpp"
+#include "quorlite/detail/machine/transaction_assembly.hpp"
 #include "quorlite/limits.hpp"
 
 namespace quorlite {
@@ -193,6 +195,10 @@ QUORLITE_DECL std::error_code proposer::send(term in_term, decltype(command::bod
     }
     own->id = *id;
   }
+  return propose(own, std::move(body));
+}
+
+QUORLITE_DECL std::error_code proposer::propose(const row& own, decltype(command::body) body) {
   std::vector<bytes> entry(1);
   if (const std::error_code error =
           native::encode({own->id, std::move(body)}, entry.front(), machine_.options().lock_byte)) {
@@ -235,6 +241,54 @@ QUORLITE_DECL std::error_code proposer::submit(decltype(command::body) body) try
   return conclude(own);
 } catch (const std::bad_alloc&) {
   return make_error_code(errc::out_of_memory);
+}
+
+// ---- what leaders left half-done
+
+/// Under the machine's lock. A transaction that waits here for parts which cannot come: its leader
+/// is gone, or this one was refused some of them. One of this term that somebody works on has a row
+/// until it is answered, and what is proposed after that stands in the log behind all its parts.
+[[nodiscard]] inline std::optional<transaction_id> orphan_of(machine_state& machine) {
+  const leader_info& now = machine.leader();
+  for (const auto& [id, open] : machine.assembly().staged().all()) {
+    if (now.leading && (id.term < now.term || machine.proposals().find(id) == nullptr)) {
+      return id;
+    }
+  }
+  return std::nullopt;
+}
+
+/// @param own of the entry that is to take it back; nullptr: only a look
+/// @returns nothing: there is none, or that entry is under way
+QUORLITE_DECL std::optional<transaction_id> proposer::adopt_orphan(const row& own) {
+  const auto held = machine_.hold();
+  const term now = machine_.leader().term;
+  const row earlier = undo_.lock();
+  if (earlier != nullptr && earlier->id.term == now && earlier->state == proposal_state::waiting) {
+    return std::nullopt;
+  }
+  const std::optional<transaction_id> orphan = orphan_of(machine_);
+  if (orphan && own != nullptr) {
+    const result<transaction_id> id = machine_.proposals().next_id(now);
+    if (!id) {
+      return std::nullopt;
+    }
+    own->id = *id;
+    undo_ = own;
+  }
+  return orphan;
+}
+
+QUORLITE_DECL void proposer::undo_orphans() noexcept try {
+  if (!adopt_orphan(nullptr)) {
+    return;  // as nearly always, and nothing was allocated
+  }
+  const row own = make_row();
+  if (const std::optional<transaction_id> orphan = adopt_orphan(own)) {
+    static_cast<void>(propose(own, undo_command{*orphan}));
+  }
+} catch (const std::bad_alloc&) {
+  return;  // the next call tries again
 }
 
 /// Under the machine's lock. A barrier changes nothing, so why it failed is all there is to say.

@@ -256,6 +256,7 @@ QUORLITE_DECL bool replica_core::is_flush_due() {
 
 QUORLITE_DECL std::error_code replica_core::maintain() {
   static_cast<void>(notice_engine_error());
+  parts_->commits.undo_orphans();
   if (!is_flush_due()) {
     return {};
   }
@@ -270,6 +271,7 @@ QUORLITE_DECL void replica_core::run_maintenance(const std::atomic<bool>& stop,
                                                  milliseconds pause) {
   while (!stop.load()) {
     static_cast<void>(notice_engine_error());
+    parts_->commits.undo_orphans();
     if (is_flush_due()) {
       static_cast<void>(parts_->flush->flush());
     }
