@@ -35,12 +35,15 @@ enum class consensus_flaw {
   overlaps_strand,    // a skip from a second thread during apply
   false_not_applied,  // says not_applied, and appends
   replays_with_hole,  // restarts from durable + 2
+  replays_applied,    // restarts from what the machine applied, not from durable()
   reproposes,         // what a lost term left behind is appended in the next one
   commits_alone,      // applies what only the leader holds
   silent_stop,        // no loss at stop
   unsettled_stop,     // proposals stay unanswered at stop
   reuses_term,        // an election does not raise the term
+  leads_on,           // the same, of a server that is alone
   compacts_too_far,   // drops entries above durable()
+  compacts_by_flush,  // drops what it asked a flush for, whatever durable() says
   waits_badly,        // does not notice a signal raised before
   waits_for_nothing,  // true although nobody raised the signal
   barrier_lies,       // every barrier is committed at once
@@ -54,6 +57,9 @@ enum class consensus_flaw {
   takes_any_size,
   gives_up_restores,    // a restore that was interrupted or refused is never tried again
   installs_unfinished,  // an interrupted stage is installed as it is
+  keeps_no_install,     // keeps no snapshot that came, and restarts at the start of its log
+  trusts_flush,         // flushes after an install, and restarts there whatever came of it
+  forgets_log_start,    // does not record where its log starts: takes it for durable() + 1
   runs_tasks_twice,
   commits_when_cut,  // a leader without a quorum says committed
   repeats_gain,
@@ -89,8 +95,18 @@ class flawed_cluster final : public model_cluster {
     if (flaw_ == consensus_flaw::replays_with_hole && boot.applied > 0) {
       ++boot.applied;
     }
-    if (flaw_ == consensus_flaw::compacts_too_far) {
-      boot.applied = std::max(boot.applied, servers_[server].compacted);
+    const std::uint64_t compacted = servers_[server].compacted;
+    switch (flaw_) {
+      case consensus_flaw::replays_applied: boot.applied = machine.applied().index.value; break;
+      case consensus_flaw::compacts_too_far:
+      case consensus_flaw::compacts_by_flush:
+      case consensus_flaw::keeps_no_install:
+      case consensus_flaw::trusts_flush: boot.applied = std::max(boot.applied, compacted); break;
+      case consensus_flaw::forgets_log_start:
+        shifted_by_[server] = compacted > boot.applied ? compacted - boot.applied : 0;
+        boot.applied = std::max(boot.applied, compacted);
+        break;
+      default: break;
     }
   }
 
@@ -207,8 +223,19 @@ class flawed_cluster final : public model_cluster {
   }
 
   [[nodiscard]] std::uint64_t compactable(const model_server& server) const override {
-    return flaw_ == consensus_flaw::compacts_too_far ? server.boot->applied
-                                                     : model_cluster::compactable(server);
+    const std::uint64_t applied = server.boot->applied;
+    const bool goes_too_far = flaw_ == consensus_flaw::compacts_too_far ||
+                              (flaw_ == consensus_flaw::compacts_by_flush &&
+                               !server.boot->machine.flush(log_index{applied}));
+    return goes_too_far ? applied : model_cluster::compactable(server);
+  }
+
+  void install(std::size_t server) override {
+    model_cluster::install(server);
+    if (flaw_ == consensus_flaw::trusts_flush) {
+      model_boot& boot = *servers_[server].boot;
+      static_cast<void>(boot.machine.flush(log_index{boot.applied}));
+    }
   }
 
   // ---- events
@@ -231,7 +258,8 @@ class flawed_cluster final : public model_cluster {
   void elect(std::size_t winner) override {
     const quorlite::term was = term_;
     model_cluster::elect(winner);
-    if (flaw_ == consensus_flaw::reuses_term && was.value != 0) {
+    const bool leads_on = flaw_ == consensus_flaw::leads_on && servers_.size() == 1;
+    if ((flaw_ == consensus_flaw::reuses_term || leads_on) && was.value != 0) {
       term_ = log_.back().term = was;
       for (model_server& each : servers_) {
         if (each.boot != nullptr) {
@@ -309,6 +337,7 @@ class flawed_cluster final : public model_cluster {
 
   apply_result deliver(std::size_t server, log_position at, const model_entry& entry) override {
     model_boot& boot = *servers_[server].boot;
+    at.index.value -= shifted_by_[server];
     model_entry changed = entry;
     if (const auto span = spans_.find(entry.token.value); span != spans_.end()) {
       changed.payload.assign(span->second.begin(), span->second.end());
@@ -353,7 +382,8 @@ class flawed_cluster final : public model_cluster {
   const consensus_flaw flaw_;
   std::map<std::uint64_t, bytes_view> spans_;  // by token
   std::set<std::size_t> gave_up_;
-  std::map<std::size_t, std::uint64_t> draws_of_;  // by server
+  std::map<std::size_t, std::uint64_t> draws_of_;    // by server
+  std::map<std::size_t, std::uint64_t> shifted_by_;  // by server: its entries have too low indices
   std::uint64_t readings_ = 0;
 };
 

@@ -6,6 +6,7 @@
 #include "quorlite/testing/detail/laws/conformance_report.ipp"
 #include "quorlite/testing/detail/laws/consensus_ledger.ipp"
 #include "quorlite/testing/detail/laws/muted_machine.ipp"
+#include "quorlite/testing/detail/laws/recorded_disk.ipp"
 #include "quorlite/testing/detail/laws/recorded_state.ipp"
 #include "quorlite/testing/detail/laws/recording_machine.ipp"
 #include "quorlite/testing/detail/laws/storage_examination.ipp"

@@ -1,5 +1,5 @@
 /// @file
-/// Consensus laws about restarts and snapshots: S1 to S7.
+/// Consensus laws about restarts and snapshots: S1 to S8, and L2 over restarts.
 #pragma once
 
 #include <cstddef>
@@ -70,6 +70,41 @@ void check_restart(Make& make, conformance_report& report) {
   }
 }
 
+/// Ends a server, in the hardest way that the harness has.
+template <consensus_harness H>
+void end_server(consensus_scene<H>& scene, std::size_t server) {
+  if constexpr (H::faults.crash) {
+    scene.crash(server);
+  } else {
+    scene.stop(server);
+  }
+}
+
+/// L2: nobody votes for a server that is alone, so nothing makes it begin a higher term after a
+/// restart but itself. In the term that it led before, names that were given then would be given
+/// again.
+template <consensus_harness H, class Make>
+void check_lone_restart(Make& make, conformance_report& report) {
+  if constexpr (H::faults.restart) {
+    consensus_scene<H> scene(make(1), report);
+    for (std::size_t round = 0; round < 4; ++round) {
+      const std::size_t server = scene.await_leader();
+      if (round != 1) {  // a term may also pass in which nothing is written
+        scene.write(2);
+        scene.propose_now(server);
+      }
+      if (round == 2) {
+        scene.stop(server);
+      } else {
+        end_server(scene, server);
+      }
+      scene.restart(server);
+    }
+    scene.write(2);
+    scene.finish({"L2", "S1", "S2"});
+  }
+}
+
 template <consensus_harness H>
 inline constexpr bool falls_behind = H::faults.compact && (H::faults.partition ||
                                                            (H::faults.crash && H::faults.restart));
@@ -136,25 +171,86 @@ void check_snapshot(Make& make, conformance_report& report) {
     report.skip("S3", "the harness cannot compact and leave a follower behind");
     report.skip("S4", "the harness cannot compact and leave a follower behind");
   }
+}
+
+/// S7: also where a flush finds no room, or makes less durable than it was asked for. Then S1 says
+/// more: what is replayed begins above durable(), not above what the machine holds.
+template <consensus_harness H, class Make>
+void check_compaction(Make& make, conformance_report& report) {
   if constexpr (H::faults.compact && H::faults.crash && H::faults.restart) {
     law_check law(report, "S7", "the log is not compacted beyond durable()");
-    consensus_scene<H> scene(make(3), report);
-    const std::size_t server = scene.await_leader();
-    const std::size_t follower = scene.follower_of(server);
-    scene.write(4);
-    law.expect(!scene.machine(follower).flush(everything_applied), "flush works");
-    scene.write(6);  // not flushed: the machine needs these again
-    scene.harness().compact(follower);
-    scene.crash(follower);
-    scene.restart(follower);
-    law.expect(scene.write(2), "writes go on");
-    const recorded_state state = scene.machine(follower).state();
-    for (const auto& [index, entry] : scene.ledger().entries()) {
-      law.expect(state.entries.contains(index), "after compaction and restart no entry is missing");
+    for (const flush_manner manner : {flush_manner::at_once, flush_manner::late}) {
+      consensus_scene<H> scene(make(3), report);
+      const std::size_t server = scene.await_leader();
+      const std::size_t follower = scene.follower_of(server);
+      scene.write(4);
+      law.expect(!scene.machine(follower).flush(everything_applied), "flush works");
+      scene.write(6);  // not flushed: the machine needs these again
+      scene.machine(follower).flush_in(manner);
+      for (int turn = 0; manner == flush_manner::late && turn < 2; ++turn) {
+        static_cast<void>(scene.machine(follower).flush(everything_applied));
+      }
+      scene.harness().compact(follower);
+      scene.harness().compact(follower);
+      scene.crash(follower);
+      scene.restart(follower);
+      law.expect(scene.write(2), "writes go on");
+      const recorded_state state = scene.machine(follower).state();
+      for (const auto& [index, entry] : scene.ledger().entries()) {
+        law.expect(state.entries.contains(index),
+                   "after compaction and restart no entry is missing");
+      }
+      scene.finish({"S1"});
     }
-    scene.finish({"S1"});
   } else {
     report.skip("S7", "the harness does not declare compact, crash and restart");
+  }
+}
+
+/// A server installs a snapshot, and is gone before or after a flush; then all are, at once. What a
+/// restart needs is somewhere: in the machine's storage, with the adapter, or at another server.
+template <consensus_harness H>
+void restart_after_install(consensus_scene<H>& scene, law_check& law, flush_manner manner) {
+  const std::size_t behind = leave_one_behind(scene, 30);
+  scene.machine(behind).flush_in(manner);
+  bring_back(scene, behind);
+  law.expect(
+      scene.harness().run_until([&] { return scene.machine(behind).stages().installed > 0; }),
+      "a snapshot was installed");
+  if (manner == flush_manner::at_once) {
+    law.expect(!scene.machine(behind).flush(everything_applied), "flush works");
+  }
+  scene.crash(behind);
+  law.expect(scene.write(2), "writes go on without the server that installed");
+  scene.restart(behind);
+  law.expect(scene.write(2), "writes go on with the server that installed");
+  scene.check_equal(behind, "S8");
+  for (std::size_t i = 0; i < scene.size(); ++i) {
+    scene.crash(i);
+  }
+  for (std::size_t i = 0; i < scene.size(); ++i) {
+    scene.restart(i);
+  }
+  law.expect(scene.write(2), "writes go on after all were restarted");
+  for (std::size_t i = 0; i < scene.size(); ++i) {
+    scene.check_equal(i, "S8");
+  }
+  scene.finish({"S1", "S2"});
+}
+
+/// S8: an install is durable after a flush only, and a flush may take its time.
+template <consensus_harness H, class Make>
+void check_restart_after_install(Make& make, conformance_report& report) {
+  if constexpr (H::faults.compact && H::faults.crash && H::faults.restart) {
+    law_check law(report, "S8",
+                  "a server that restarts after an install, flushed or not, ends equal");
+    for (const flush_manner manner :
+         {flush_manner::at_once, flush_manner::slowly, flush_manner::late}) {
+      consensus_scene<H> scene(make(3), report);
+      restart_after_install(scene, law, manner);
+    }
+  } else {
+    report.skip("S8", "the harness does not declare compact, crash and restart");
   }
 }
 
@@ -226,7 +322,10 @@ void check_failed_stage(Make& make, conformance_report& report) {
 template <consensus_harness H, class Make>
 void run_snapshot_laws(Make& make, conformance_report& report) {
   check_restart<H>(make, report);
+  check_lone_restart<H>(make, report);
   check_snapshot<H>(make, report);
+  check_compaction<H>(make, report);
+  check_restart_after_install<H>(make, report);
   check_abandoned_stage<H>(make, report);
   check_failed_stage<H>(make, report);
 }

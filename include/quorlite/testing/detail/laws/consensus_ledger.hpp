@@ -100,6 +100,8 @@ class QUORLITE_API consensus_ledger {
   /// Everything that any server applied, by index.
   [[nodiscard]] std::map<std::uint64_t, recorded_entry> entries() const;
   [[nodiscard]] log_index last_index() const;
+  /// True if some server applied an entry between these two.
+  [[nodiscard]] bool has_between(log_index after, log_index before) const;
   [[nodiscard]] std::size_t leader_count() const;
 
   /// Which law a lying barrier breaks from now on: "B1", or "B2" once its server may have been
@@ -128,6 +130,7 @@ class QUORLITE_API consensus_ledger {
   std::map<std::uint64_t, recorded_proposal> proposals_;
   std::map<std::uint64_t, recorded_entry> entries_;
   std::map<std::uint64_t, std::size_t> leaders_;          // by term
+  std::map<std::size_t, std::uint64_t> gained_;           // by server: its highest term
   std::set<std::pair<std::size_t, std::uint64_t>> lost_;  // server and term
   std::set<std::pair<std::string, std::string>> faults_;
 };

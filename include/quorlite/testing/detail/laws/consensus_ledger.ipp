@@ -105,11 +105,16 @@ QUORLITE_DECL void consensus_ledger::skip(log_index from, log_index upto) {
 QUORLITE_DECL void consensus_ledger::gain(std::size_t server, quorlite::term term) {
   const std::lock_guard guard(mutex_);
   const auto [known, fresh] = leaders_.try_emplace(term.value, server);
+  const std::string gained = "term " + std::to_string(term.value) + " was announced as gained ";
+  const std::string who = "server " + std::to_string(server);
+  std::uint64_t& highest = gained_[server];
+  if (term.value < highest) {
+    broken("L2", gained + "by " + who + ", which had gained term " + std::to_string(highest));
+  }
+  highest = std::max(highest, term.value);
   if (fresh) {
     return;
   }
-  const std::string gained = "term " + std::to_string(term.value) + " was announced as gained ";
-  const std::string who = "server " + std::to_string(server);
   if (known->second == server) {
     broken("L2", gained + "twice, by " + who + "; a term that was led in before a restart counts");
   } else {
@@ -184,6 +189,12 @@ QUORLITE_DECL std::map<std::uint64_t, recorded_entry> consensus_ledger::entries(
 QUORLITE_DECL log_index consensus_ledger::last_index() const {
   const std::lock_guard guard(mutex_);
   return log_index{entries_.empty() ? 0 : entries_.rbegin()->first};
+}
+
+QUORLITE_DECL bool consensus_ledger::has_between(log_index after, log_index before) const {
+  const std::lock_guard guard(mutex_);
+  const auto next = entries_.upper_bound(after.value);
+  return next != entries_.end() && next->first < before.value;
 }
 
 QUORLITE_DECL std::size_t consensus_ledger::leader_count() const {

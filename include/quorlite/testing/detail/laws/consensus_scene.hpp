@@ -107,7 +107,8 @@ class consensus_scene {
   void crash(std::size_t server);
   /// Stops the adapter as an orderly process would, and lets the server go.
   void stop(std::size_t server);
-  /// Brings a server back with a new machine that starts from what the old one had made durable.
+  /// Brings a server back with a new machine that starts from what the old one had made durable. It
+  /// flushes as that did.
   void restart(std::size_t server);
 
   /// Runs code that waits, in the way that the harness needs. @returns false if it did not end in
@@ -263,7 +264,8 @@ void consensus_scene<H>::stop(std::size_t server) {
 template <consensus_harness H>
 void consensus_scene<H>::restart(std::size_t server) {
   auto fresh = std::make_unique<recording_machine>(server, ledger_, abilities,
-                                                   machines_[server]->disk(), true);
+                                                   machines_[server]->stored(), true);
+  fresh->flush_in(machines_[server]->flushes());
   former_.push_back(std::exchange(machines_[server], std::move(fresh)));
   alive_[server] = !harness_->restart(server, *machines_[server]);
   if (!alive_[server]) {

@@ -23,10 +23,11 @@ namespace detail {
 /// What a machine holds: entries by index, and how far it is.
 struct recorded_state {
   log_position at;
+  log_index replay_from;  ///< of what lies on a disk: entries above are needed again
   std::map<std::uint64_t, recorded_entry> entries;
 
-  /// Numbers of eight bytes, lowest first: index and term of the position, then index, term, size
-  /// and bytes of each entry.
+  /// For a snapshot. Numbers of eight bytes, lowest first: index and term of the position, then
+  /// index, term, size and bytes of each entry.
   [[nodiscard]] bytes to_bytes() const;
   /// @returns false if the bytes are not whole
   [[nodiscard]] bool from_bytes(bytes_view image);

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -15,6 +16,7 @@
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/testing/detail/laws/consensus_ledger.hpp"
+#include "quorlite/testing/detail/laws/recorded_disk.hpp"
 #include "quorlite/testing/detail/laws/recorded_state.hpp"
 
 namespace quorlite::testing {
@@ -22,7 +24,7 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// One server's machine. Any thread, as its base class says; the rest (hooks, questions) from any
-/// thread too.
+/// thread too. As with a real one, what an install brought is durable after a flush only.
 class QUORLITE_API recording_machine final : public state_machine {
  public:
   /// @param disk where it starts: what a former machine of this server had made durable
@@ -59,7 +61,7 @@ class QUORLITE_API recording_machine final : public state_machine {
   [[nodiscard]] bool halted() const;
   [[nodiscard]] bool restarted() const noexcept { return restarted_; }
   [[nodiscard]] recorded_state state() const { return copy_of(state_); }
-  [[nodiscard]] recorded_state disk() const { return copy_of(disk_); }
+  [[nodiscard]] recorded_state stored() const;
   [[nodiscard]] bool holds(log_index index) const;
   [[nodiscard]] stage_counters& stages() noexcept { return *counters_; }
 
@@ -71,6 +73,9 @@ class QUORLITE_API recording_machine final : public state_machine {
   /// Halts now, also off the strand: what the strand asks next is answered with `halted`, and no
   /// gain may follow. Telling the adapter is the caller's part.
   void halt_now();
+  /// From now on.
+  void flush_in(flush_manner manner);
+  [[nodiscard]] flush_manner flushes() const;
   /// Runs in the middle of each strand call that moved the machine: room for another call to
   /// overlap.
   void linger_with(std::function<void()> pause);
@@ -96,6 +101,7 @@ class QUORLITE_API recording_machine final : public state_machine {
   }
 
   apply_result take(const log_entry& entry);
+  void note_replay(log_index at);
 
   const std::size_t server_;
   consensus_ledger& ledger_;
@@ -107,7 +113,7 @@ class QUORLITE_API recording_machine final : public state_machine {
 
   mutable std::mutex mutex_;  // of everything below
   recorded_state state_;
-  recorded_state disk_;
+  recorded_disk disk_;
   bool leading_ = false;
   bool halted_ = false;
   bool halt_next_ = false;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -13,6 +14,7 @@
 #include <mutex>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "quorlite/bytes.hpp"
@@ -21,6 +23,7 @@
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/testing/detail/laws/consensus_ledger.hpp"
+#include "quorlite/testing/detail/laws/recorded_disk.hpp"
 #include "quorlite/testing/detail/laws/recorded_state.hpp"
 
 namespace quorlite::testing {
@@ -74,6 +77,7 @@ QUORLITE_DECL apply_result recording_machine::skip(log_position upto) noexcept {
       halted_ = true;
       return apply_result::halted;
     }
+    note_replay(upto.index);
     if (upto.index <= state_.at.index) {
       return apply_result::already;
     }
@@ -147,12 +151,13 @@ QUORLITE_DECL apply_result recording_machine::install(std::unique_ptr<snapshot_s
     halted_ = true;
     return apply_result::halted;
   }
+  disk_.note_replay(std::max(stage->state().at.index, engine_at.index));
   if (stage->state().at.index <= state_.at.index) {
     return apply_result::already;
   }
   state_ = std::move(stage->state());
   state_.at = engine_at.index > state_.at.index ? engine_at : state_.at;
-  disk_ = state_;  // a published stage is durable
+  disk_.note_install();
   ++counters_->installed;
   return apply_result::applied;
 }
@@ -172,15 +177,35 @@ QUORLITE_DECL log_position recording_machine::applied() const noexcept {
 
 QUORLITE_DECL log_position recording_machine::durable() const noexcept {
   const std::lock_guard guard(mutex_);
-  return {disk_.at.index, {}};  // no more than is promised: a real machine knows no term at times
+  // No more than is promised: a real machine knows no term at times.
+  return {disk_.durable(), {}};
 }
 
 QUORLITE_DECL std::error_code recording_machine::flush(log_index upto) noexcept {
-  const std::lock_guard guard(mutex_);
-  if (disk_.at.index < upto) {
-    disk_ = state_;
+  recorded_state pinned;
+  flush_manner manner{};
+  {
+    const std::lock_guard guard(mutex_);
+    if (disk_.durable() >= upto || disk_.durable() == state_.at.index) {
+      return {};
+    }
+    if (const std::error_code error = disk_.make_room()) {
+      return error;
+    }
+    pinned = state_;
+    manner = disk_.manner();
   }
+  if (manner == flush_manner::slowly) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  const std::lock_guard guard(mutex_);
+  disk_.store(std::move(pinned));
   return {};
+}
+
+QUORLITE_DECL recorded_state recording_machine::stored() const {
+  const std::lock_guard guard(mutex_);
+  return disk_.state();
 }
 
 QUORLITE_DECL bool recording_machine::holds(log_index index) const {
@@ -206,6 +231,16 @@ QUORLITE_DECL void recording_machine::halt_now() {
 QUORLITE_DECL bool recording_machine::halted() const {
   const std::lock_guard guard(mutex_);
   return halted_ || withdrawn_;
+}
+
+QUORLITE_DECL void recording_machine::flush_in(flush_manner manner) {
+  const std::lock_guard guard(mutex_);
+  disk_.flush_in(manner);
+}
+
+QUORLITE_DECL flush_manner recording_machine::flushes() const {
+  const std::lock_guard guard(mutex_);
+  return disk_.manner();
 }
 
 QUORLITE_DECL void recording_machine::linger_with(std::function<void()> pause) {
@@ -236,6 +271,16 @@ QUORLITE_DECL void recording_machine::strand_call::linger() const {
   }
 }
 
+/// S1: what is above durable() comes again, though the machine may stand higher. Under the mutex.
+QUORLITE_DECL void recording_machine::note_replay(log_index at) {
+  const log_index replayed = disk_.replayed();
+  const bool misses = at > replayed.next() && replayed < state_.at.index;
+  if (misses && (abilities_.contiguous || ledger_.has_between(replayed, at))) {
+    ledger_.fault("S1", "after a restart entries above durable() did not come again");
+  }
+  disk_.note_replay(at);
+}
+
 QUORLITE_DECL apply_result recording_machine::take(const log_entry& entry) {
   const std::lock_guard guard(mutex_);
   if (halted_) {
@@ -243,6 +288,7 @@ QUORLITE_DECL apply_result recording_machine::take(const log_entry& entry) {
     return apply_result::halted;
   }
   const std::uint64_t index = entry.at.index.value;
+  note_replay(entry.at.index);
   if (entry.at.index <= state_.at.index) {
     const std::uint64_t first = state_.entries.empty() ? index : state_.entries.begin()->first;
     if (index > first && !state_.entries.contains(index)) {

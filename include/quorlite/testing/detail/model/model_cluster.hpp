@@ -87,6 +87,7 @@ class QUORLITE_API model_cluster {
   virtual void settle_applied(model_boot& boot, const model_entry& entry);
   virtual void end(model_boot& boot);
   [[nodiscard]] virtual std::uint64_t compactable(const model_server& server) const;
+  virtual void install(std::size_t server);
 
   void forget(std::size_t server);
   bool elect_if_needed();
@@ -95,7 +96,6 @@ class QUORLITE_API model_cluster {
   bool replicate();
   void note_committed();
   void send_chunk(model_server& source, std::size_t target);
-  void install(model_server& target);
   bool apply_next();
   bool apply_one(std::size_t server);
   bool settle_a_barrier();

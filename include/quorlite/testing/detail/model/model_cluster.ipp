@@ -299,7 +299,8 @@ QUORLITE_DECL void model_cluster::leave(std::size_t server) {
 QUORLITE_DECL bool model_cluster::elect_longest(std::optional<std::size_t> but) {
   std::optional<std::size_t> best;
   for (std::size_t i = 0; i < servers_.size(); ++i) {
-    if (reachable(i) && i != but && (!best || servers_[i].held > servers_[*best].held)) {
+    const bool may_lead = reachable(i) && servers_[i].reaches_its_log() && i != but;
+    if (may_lead && (!best || servers_[i].held > servers_[*best].held)) {
       best = i;
     }
   }
@@ -370,7 +371,7 @@ QUORLITE_DECL bool model_cluster::replicate() {
       continue;
     }
     model_server& target = servers_[i];
-    if (target.held < source.compacted || target.boot->applied < target.compacted) {
+    if (target.held < source.compacted || !target.reaches_its_log()) {
       send_chunk(source, i);
       return true;
     }
@@ -414,8 +415,7 @@ QUORLITE_DECL bool model_cluster::apply_next() {
 QUORLITE_DECL bool model_cluster::may_apply(std::size_t server) const {
   const model_server& self = servers_[server];
   return self.boot != nullptr && !self.boot->strand.halted() && self.boot->stage == nullptr &&
-         self.boot->applied >= self.compacted &&
-         self.boot->applied < std::min(self.boot->committed, self.held);
+         self.reaches_its_log() && self.boot->applied < std::min(self.boot->committed, self.held);
 }
 
 QUORLITE_DECL bool model_cluster::apply_one(std::size_t server) {
@@ -475,12 +475,14 @@ QUORLITE_DECL void model_cluster::send_chunk(model_server& source, std::size_t t
     return;
   }
   if (!boot.stage->finish()) {
-    install(servers_[target]);
+    install(target);
   }
   drop_transfer(target);
 }
 
-QUORLITE_DECL void model_cluster::install(model_server& target) {
+/// It keeps no snapshot: after a restart below its log it asks for another.
+QUORLITE_DECL void model_cluster::install(std::size_t server) {
+  model_server& target = servers_[server];
   model_boot& boot = *target.boot;
   const log_position at = boot.reader->at();
   if (boot.strand.install(std::move(boot.stage), at) != apply_result::halted) {

@@ -98,6 +98,10 @@ struct model_boot {
 };
 
 struct model_server {
+  /// False: what lies before its log is to come with a snapshot. Until then it could not apply what
+  /// it would append.
+  [[nodiscard]] bool reaches_its_log() const noexcept { return boot->applied >= compacted; }
+
   // its disk
   std::uint64_t held = 0;       ///< entries of the log that it holds
   std::uint64_t compacted = 0;  ///< of these, no longer there
