@@ -184,6 +184,16 @@ class writer {
     return over && grouped;
   }
 
+  /// A transaction of about so many bytes.
+  void write_much(server_id leader, std::size_t database, std::size_t bytes) {
+    plain_ = true;
+    much_ = bytes;
+    static_cast<void>(over_connection(leader, database));
+    lines_.clear();
+    much_ = 0;
+    plain_ = false;
+  }
+
  private:
   // ---- what a transaction does
 
@@ -191,7 +201,7 @@ class writer {
     const workload& work = all_.options().work;
     std::vector<std::string> sql;
     if (plain_) {
-      sql = make_.transfer();
+      sql = much_ == 0 ? make_.transfer() : make_.large(much_);
     } else if (one.other) {
       one.key = make_.key();
       one.other_key = make_.key();
@@ -428,7 +438,8 @@ class writer {
   shared& all_;
   random dice_;
   statement_maker make_;
-  bool plain_ = false;  ///< nothing but transfers
+  bool plain_ = false;    ///< nothing but transfers
+  std::size_t much_ = 0;  ///< or but transactions of about so many bytes
   std::map<std::pair<std::uint64_t, std::size_t>, line> lines_;
 };
 

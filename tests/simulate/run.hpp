@@ -60,6 +60,8 @@ class one_run {
         settle_majority();
       }
       settle();
+      leave_half_done();
+      settle();
       look_for_orphans();
       try_everyone();
       settle();
@@ -210,6 +212,23 @@ class one_run {
     }
     const bool all_belong = plan_.faults.membership == 0 || cluster_.make_all_vote();
     return all_belong && cluster_.is_even(among);
+  }
+
+  /// A leader falls in the middle of a transaction of several entries, and then nobody writes.
+  void leave_half_done() {
+    const std::optional<server_id> leader = cluster_.leader();
+    if (!leader || plan_.entry_bytes > 100'000) {
+      return;
+    }
+    auto& world = cluster_.world();
+    world.depose_leader_when(quorlite::testing::commit_phase::enqueued,
+                             world.node(*leader).leading_state().commands + 3);
+    world.spawn([this, id = *leader] {
+      writer(all_, plan_.work.writers + 200).write_much(id, 0, 6 * plan_.entry_bytes);
+    });
+    require(run_until([&] { return world.unfinished_clients() == 0; }, 120'000), "liveness",
+            "a large transaction has no end");
+    world.depose_nobody();
   }
 
   /// What fallen leaders left half-done was taken back by those who followed, though nobody has
