@@ -105,7 +105,8 @@ enum class settle_reason : std::uint8_t {
 
 /// A change of leadership, or news of who holds it.
 struct leadership {
-  /// Of a gain: ours; of a loss: the one that is lost; of news: the leader's
+  /// Of a gain: ours, higher than that of any gain before, also before a restart; of a loss: the
+  /// one that is lost; of news: the leader's
   quorlite::term term;
   /// True: propose(term, …) is open, and all entries of older terms are applied here
   bool leading = false;
