@@ -45,6 +45,9 @@ namespace detail {
     case errc::unsupported: return "not supported by this adapter or storage";
     case errc::name_taken: return "this process has a VFS of that name already";
     case errc::sqlite_failed: return "SQLite refused";
+    case errc::log_damaged: return "the log is damaged: this server must not start on it";
+    case errc::log_behind:
+      return "the log ends before the databases' state: this server must not start on it";
   }
   return "unknown quorlite error";
 }
@@ -77,7 +80,9 @@ class errc_category final : public std::error_category {
     case errc::needs_upgrade:
     case errc::diverged:
     case errc::halted:
-    case errc::storage_broken: return failure::fatal;
+    case errc::storage_broken:
+    case errc::log_damaged:
+    case errc::log_behind: return failure::fatal;
     case errc::too_large:
     case errc::malformed:
     case errc::invalid_name:

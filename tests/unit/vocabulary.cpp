@@ -57,6 +57,8 @@ constexpr meaning meanings[] = {
     {errc::too_many_databases, failure::refused},
     {errc::unsupported, failure::refused},
     {errc::sqlite_failed, failure::refused},
+    {errc::log_damaged, failure::fatal},
+    {errc::log_behind, failure::fatal},
 };
 
 template <class A, class B>

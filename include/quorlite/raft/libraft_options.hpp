@@ -10,6 +10,7 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
+#include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 
 namespace quorlite {
@@ -97,5 +98,67 @@ struct libraft_status {
   libraft_counters counters;  ///< since the start
 };
 
+/// Entries of one term, next to each other in one file. Indices are the engine's.
+struct libraft_log_range {
+  std::string file;         ///< in the folder
+  std::uint64_t first = 0;  ///< entry
+  std::uint64_t last = 0;   ///< entry
+  quorlite::term term;      ///< of all of them
+
+  friend bool operator==(const libraft_log_range&, const libraft_log_range&) = default;
+};
+
+/// What stands in the way of a start.
+enum class libraft_log_fault : std::uint8_t {
+  damaged,  ///< bytes have changed
+  missing,  ///< a file, or entries, are gone
+  behind,   ///< the log ends before the state that the files have
+  unknown,  ///< written by another version, or by something else
+};
+
+/// A place in the folder of a log where it is not what was written, and words for the operator.
+struct libraft_log_defect {
+  libraft_log_fault fault = libraft_log_fault::damaged;  ///< of which kind it is
+  std::string file;        ///< in the folder; empty: the folder itself
+  std::uint64_t byte = 0;  ///< where in it: of entries, the begin of their batch
+  std::string what;        ///< what is seen, and what it means
+  std::string remedy;      ///< what can be done
+
+  /// "FILE, byte N: WHAT. REMEDY", as one line.
+  [[nodiscard]] QUORLITE_API QUORLITE_DECL std::string text() const;
+};
+
+/// What a step that was cut short has left, and nobody was promised. A start clears it away.
+struct libraft_log_leftover {
+  std::string file;        ///< in the folder
+  bool whole = false;      ///< the file goes; else it is cut
+  std::uint64_t byte = 0;  ///< where it is cut
+  std::string what;        ///< of which step
+};
+
+/// What the folder of a log holds, as libraft::check() read it. A copy.
+struct libraft_log_report {
+  quorlite::term term;                          ///< the newest that this server has heard of
+  server_id vote;                               ///< whom it chose in that term; 0: nobody
+  std::uint64_t snapshot_index = 0;             ///< the last entry in the newest snapshot; 0: none
+  std::uint64_t last_index = 0;                 ///< the last entry of all
+  log_index end;                                ///< the same place, as the machine counts
+  std::vector<libraft_log_range> ranges;        ///< ascending, without gaps
+  std::vector<libraft_log_defect> defects;      ///< none: a server may start here
+  std::vector<libraft_log_leftover> leftovers;  ///< of a power cut or a kill
+
+  /// No entry, no snapshot, and this server never heard of a term: nothing ran here.
+  [[nodiscard]] bool is_empty() const noexcept {
+    return term.value == 0 && last_index == 0 && ranges.empty() &&
+           (defects.empty() || defects.front().fault == libraft_log_fault::behind);
+  }
+  /// errc::log_damaged, log_behind or needs_upgrade, by the first defect; none without one.
+  [[nodiscard]] QUORLITE_API QUORLITE_DECL std::error_code error() const noexcept;
+};
+
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/raft/libraft_options.ipp"  // IWYU pragma: keep
+#endif

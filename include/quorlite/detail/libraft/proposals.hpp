@@ -58,6 +58,16 @@ class libraft_batch {
   /// @returns errc::corrupt: damaged, or no batch of ours; there is no telling which
   [[nodiscard]] static result<libraft_batch> decode(bytes_view raw) noexcept;
 
+  /// The count that a header tells; nothing is checked but that it is one.
+  /// @param head the first header_bytes, or fewer: 0
+  [[nodiscard]] static std::uint32_t count_in(bytes_view head) noexcept {
+    if (head.size() < header_bytes || std::memcmp(head.data(), magic.data(), magic.size()) != 0) {
+      return 0;
+    }
+    const auto count = load_little_endian<std::uint32_t>(head.data() + 8);
+    return count <= commands_max ? count : 0;
+  }
+
   [[nodiscard]] std::size_t size() const noexcept { return count_; }
 
   /// Calls `visit(bytes_view)` for each command in order, until it gives false.

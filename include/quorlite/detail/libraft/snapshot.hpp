@@ -44,6 +44,9 @@ struct libraft_snapshot_header {
   /// @param whole header and content. Total: any bytes may be given.
   /// @returns errc::corrupt
   [[nodiscard]] static result<libraft_snapshot_header> decode(bytes_view whole) noexcept;
+  /// The same of the first encoded_bytes, or fewer. @param whole_bytes header and content
+  [[nodiscard]] static result<libraft_snapshot_header> decode_front(
+      bytes_view front, std::uint64_t whole_bytes) noexcept;
 
  private:
   static constexpr std::array<char, 4> magic{'Q', 'L', 'S', '1'};

@@ -37,6 +37,11 @@ QUORLITE_DECL void libraft_snapshot_header::encode(bytes_span into) const noexce
 
 QUORLITE_DECL result<libraft_snapshot_header> libraft_snapshot_header::decode(
     bytes_view whole) noexcept {
+  return decode_front(whole, whole.size());
+}
+
+QUORLITE_DECL result<libraft_snapshot_header> libraft_snapshot_header::decode_front(
+    bytes_view whole, std::uint64_t whole_bytes) noexcept {
   if (whole.size() < encoded_bytes || std::memcmp(whole.data(), magic.data(), magic.size()) != 0 ||
       load_little_endian<std::uint32_t>(whole.data() + 4) != check_of(whole)) {
     return fail(errc::corrupt);
@@ -46,7 +51,7 @@ QUORLITE_DECL result<libraft_snapshot_header> libraft_snapshot_header::decode(
   header.at.at.index.value = load_little_endian<std::uint64_t>(whole.data() + 16);
   header.at.at.term.value = load_little_endian<std::uint64_t>(whole.data() + 24);
   header.content_bytes = load_little_endian<std::uint64_t>(whole.data() + 32);
-  if (header.content_bytes != whole.size() - encoded_bytes) {
+  if (header.content_bytes != whole_bytes - encoded_bytes) {
     return fail(errc::corrupt);
   }
   return header;

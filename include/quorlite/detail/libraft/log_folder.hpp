@@ -1,0 +1,92 @@
+/// @file
+/// The folder of a log as its reader sees it: files to read, so that tests can make folders of
+/// bytes. `libraft_disk_folder` is the real one.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/error.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+/// An open file. One thread at a time.
+class libraft_file {
+ public:
+  libraft_file() = default;
+  libraft_file(const libraft_file&) = delete;
+  libraft_file& operator=(const libraft_file&) = delete;
+  virtual ~libraft_file() = default;
+
+  [[nodiscard]] virtual std::uint64_t size() const noexcept = 0;
+  /// Fills all of `into`. @pre offset + into.size() <= size()
+  /// @returns what the system says; std::errc::io_error if the file got shorter
+  [[nodiscard]] virtual std::error_code read(std::uint64_t offset, bytes_span into) noexcept = 0;
+};
+
+/// A folder that nobody else changes meanwhile. One thread at a time. The functions throw
+/// std::bad_alloc.
+class libraft_folder {
+ public:
+  libraft_folder() = default;
+  libraft_folder(const libraft_folder&) = delete;
+  libraft_folder& operator=(const libraft_folder&) = delete;
+
+  /// Of plain files, in any order.
+  [[nodiscard]] virtual result<std::vector<std::string>> names() = 0;
+  [[nodiscard]] virtual result<std::unique_ptr<libraft_file>> open(const std::string& name) = 0;
+
+ protected:
+  ~libraft_folder() = default;
+};
+
+/// A descriptor of the system, closed at the end.
+class libraft_descriptor {
+ public:
+  /// @param flags of open(); what is made is for its owner to write and for all to read
+  libraft_descriptor(const std::string& path, int flags) noexcept;
+  libraft_descriptor(const libraft_descriptor&) = delete;
+  libraft_descriptor& operator=(const libraft_descriptor&) = delete;
+  ~libraft_descriptor();
+
+  [[nodiscard]] bool is_open() const noexcept { return file_ >= 0; }
+  [[nodiscard]] int get() const noexcept { return file_; }
+
+ private:
+  int file_;
+};
+
+/// A folder on a disk.
+class libraft_disk_folder final : public libraft_folder {
+ public:
+  explicit libraft_disk_folder(std::string path) : path_(std::move(path)) {}
+
+  [[nodiscard]] result<std::vector<std::string>> names() override;
+  [[nodiscard]] result<std::unique_ptr<libraft_file>> open(const std::string& name) override;
+
+  /// Cuts a file; durable on return.
+  [[nodiscard]] std::error_code cut(const std::string& name, std::uint64_t size);
+  /// Removes a file; durable with sync().
+  [[nodiscard]] std::error_code remove(const std::string& name);
+  /// Makes names durable.
+  [[nodiscard]] std::error_code sync();
+
+ private:
+  std::string path_;
+};
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/libraft/log_folder.ipp"  // IWYU pragma: keep
+#endif

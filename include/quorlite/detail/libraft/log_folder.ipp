@@ -1,0 +1,124 @@
+/// @file
+/// Bodies of log_folder.hpp: POSIX calls.
+#pragma once
+
+#include "quorlite/detail/libraft/log_folder.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/error.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL libraft_descriptor::libraft_descriptor(const std::string& path, int flags) noexcept
+    : file_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {}
+
+QUORLITE_DECL libraft_descriptor::~libraft_descriptor() {
+  if (file_ >= 0) {
+    ::close(file_);
+  }
+}
+
+[[nodiscard]] inline std::error_code libraft_errno() noexcept {
+  return {errno, std::generic_category()};
+}
+
+class libraft_disk_file final : public libraft_file {
+ public:
+  explicit libraft_disk_file(const std::string& path) noexcept : file_(path, O_RDONLY) {}
+
+  [[nodiscard]] std::error_code look() noexcept {
+    struct ::stat told {};
+    if (!file_.is_open() || ::fstat(file_.get(), &told) != 0) {
+      return libraft_errno();
+    }
+    size_ = static_cast<std::uint64_t>(told.st_size);
+    return {};
+  }
+  [[nodiscard]] std::uint64_t size() const noexcept override { return size_; }
+  [[nodiscard]] std::error_code read(std::uint64_t offset, bytes_span into) noexcept override {
+    while (!into.empty()) {
+      const ::ssize_t got =
+          ::pread(file_.get(), into.data(), into.size(), static_cast<::off_t>(offset));
+      if (got < 0 && errno == EINTR) {
+        continue;
+      }
+      if (got <= 0) {
+        return got < 0 ? libraft_errno() : std::make_error_code(std::errc::io_error);
+      }
+      offset += static_cast<std::uint64_t>(got);
+      into = into.subspan(static_cast<std::size_t>(got));
+    }
+    return {};
+  }
+
+ private:
+  libraft_descriptor file_;
+  std::uint64_t size_ = 0;
+};
+
+QUORLITE_DECL result<std::vector<std::string>> libraft_disk_folder::names() {
+  const std::unique_ptr<::DIR, int (*)(::DIR*)> folder(::opendir(path_.c_str()), ::closedir);
+  if (folder == nullptr) {
+    return fail(libraft_errno());
+  }
+  std::vector<std::string> found;
+  errno = 0;
+  while (const ::dirent* const one = ::readdir(folder.get())) {
+    struct ::stat told {};
+    std::string name = one->d_name;
+    if (::fstatat(::dirfd(folder.get()), name.c_str(), &told, 0) == 0 && S_ISREG(told.st_mode)) {
+      found.push_back(std::move(name));
+    }
+    errno = 0;
+  }
+  if (errno != 0) {
+    return fail(libraft_errno());
+  }
+  return found;
+}
+
+QUORLITE_DECL result<std::unique_ptr<libraft_file>> libraft_disk_folder::open(
+    const std::string& name) {
+  auto file = std::make_unique<libraft_disk_file>(path_ + '/' + name);
+  if (const std::error_code error = file->look()) {
+    return fail(error);
+  }
+  return file;
+}
+
+QUORLITE_DECL std::error_code libraft_disk_folder::cut(const std::string& name,
+                                                       std::uint64_t size) {
+  const libraft_descriptor file(path_ + '/' + name, O_WRONLY);
+  const bool done = file.is_open() && ::ftruncate(file.get(), static_cast<::off_t>(size)) == 0 &&
+                    ::fsync(file.get()) == 0;
+  return done ? std::error_code{} : libraft_errno();
+}
+
+QUORLITE_DECL std::error_code libraft_disk_folder::remove(const std::string& name) {
+  return ::unlink((path_ + '/' + name).c_str()) == 0 ? std::error_code{} : libraft_errno();
+}
+
+QUORLITE_DECL std::error_code libraft_disk_folder::sync() {
+  const libraft_descriptor folder(path_, O_RDONLY | O_DIRECTORY);
+  return folder.is_open() && ::fsync(folder.get()) == 0 ? std::error_code{} : libraft_errno();
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite
