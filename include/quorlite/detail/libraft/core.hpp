@@ -58,6 +58,9 @@ class libraft_core final : private libraft_io_listener {
   /// Between raft_init and raft_start. Takes raft.data and parts of the raft_io.
   void attach(::raft& engine, state_machine& machine) noexcept;
 
+  /// After raft_start, before the engine does anything else. @returns 0, or a code of libraft
+  [[nodiscard]] int begin() noexcept { return io_.begin(); }
+
   /// Any thread. False: no room for so many bytes now.
   [[nodiscard]] bool admit(std::size_t size) noexcept { return proposals_.admit(size); }
   /// Any thread. For one that was admitted and never handed over.

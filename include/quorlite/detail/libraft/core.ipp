@@ -20,7 +20,7 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 QUORLITE_DECL libraft_core::libraft_core(const libraft_options& options)
-    : proposals_(options), compaction_(options) {
+    : io_(options.directory, options.segment_bytes), proposals_(options), compaction_(options) {
   fsm_.version = 3;
   fsm_.data = this;
   fsm_.apply = on_apply;

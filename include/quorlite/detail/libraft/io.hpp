@@ -12,11 +12,15 @@
 /// term here first, as durably as the engine would.
 #pragma once
 
-#include <list>
+#include <cstddef>
+#include <cstdint>
+#include <string>
 #include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/log_notes.hpp"
+#include "quorlite/detail/libraft/writes.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -43,15 +47,20 @@ class libraft_io_listener {
 };
 
 /// Takes the place of some functions of a raft_io. One engine; on its loop. Outlives the engine.
-class libraft_io {
+class libraft_io final : private libraft_writes_listener {
  public:
-  libraft_io() noexcept;
+  /// @param directory of the log; empty: the engine's disk is none
+  /// @param segment_bytes of a file of the log
+  libraft_io(const std::string& directory, std::size_t segment_bytes);
   libraft_io(const libraft_io&) = delete;
   libraft_io& operator=(const libraft_io&) = delete;
   ~libraft_io();
 
   /// After raft_init and before raft_start. raft.data is taken.
   void attach(::raft& engine, libraft_io_listener& listener) noexcept;
+
+  /// The engine has read its log, and works from now on. @returns 0, or a code of libraft
+  [[nodiscard]] int begin() noexcept { return notes_.begin(); }
 
   [[nodiscard]] bool failed() const noexcept { return failed_; }
 
@@ -64,7 +73,6 @@ class libraft_io {
   void bury(void* memory) { buried_.push_back(memory); }
 
  private:
-  struct append;   // one write of the engine
   struct install;  // a snapshot that came from another server
   struct hooks;    // what the engine calls
 
@@ -84,11 +92,11 @@ class libraft_io {
   /// own term, takes them for stored here: it counts a vote for a commit that nobody gave.
   void tell_no_more_than_is_so(raft_append_entries_result& result) const noexcept;
 
-  void fail(int code) noexcept;
-  /// As written, even if it was not: the engine is closed then and only lets go of the memory,
-  /// while an error would make it truncate its log once for each.
-  void answer(append& one) noexcept;
+  [[nodiscard]] std::uint64_t write_stamp() const noexcept override { return notes_.announced(); }
+  [[nodiscard]] int written(std::uint64_t stamp) noexcept override { return notes_.done(stamp); }
+  void write_failed(int code) noexcept override { fail(code); }
 
+  void fail(int code) noexcept;
   /// These the engine takes well: it becomes unavailable.
   int noted(int code) noexcept;
   void refuse(install* one, int code) noexcept;
@@ -102,7 +110,9 @@ class libraft_io {
   libraft_io_listener* listener_ = nullptr;
   raft_io inner_{};
   raft_io_close_cb closed_ = nullptr;
-  std::list<append> appends_;
+  const std::size_t batch_bytes_;
+  libraft_notes notes_;
+  libraft_writes writes_;
   install* refused_ = nullptr;
   std::vector<void*> buried_;
   bool failed_ = false;

@@ -5,27 +5,19 @@
 #include "quorlite/detail/libraft/io.hpp"
 
 #include <algorithm>
-#include <iterator>
-#include <list>
+#include <cstddef>
+#include <cstdint>
+#include <string>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/log_format.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
-
-/// One write of the engine.
-struct libraft_io::append {
-  raft_io_append request{};
-  libraft_io* owner = nullptr;
-  raft_io_append* asked = nullptr;  // the engine's; none once it was answered
-  std::vector<raft_entry> entries;  // a copy of the array: a refused one may still be read
-  std::list<append>::iterator self;
-};
 
 /// A snapshot that came from another server. `work` is first and found by its address, for the
 /// fixture of the engine overwrites its data.
@@ -33,8 +25,9 @@ struct libraft_io::install {
   raft_io_async_work work;
   libraft_io* owner;
   raft_io_snapshot_put* asked;
-  raft_io_snapshot_put_cb answer;
   const raft_snapshot* snapshot;
+  raft_io_snapshot_put request;
+  std::uint64_t note;  // the number of its announcement
 };
 
 /// What the engine calls in place of the functions of its raft_io.
@@ -122,57 +115,25 @@ struct libraft_io::hooks {
   static int on_append(raft_io* io, raft_io_append* asked, const raft_entry entries[], unsigned n,
                        raft_io_append_cb answer) noexcept {
     libraft_io& self = of(io);
-    asked->cb = answer;
-    append& one = self.appends_.emplace_back();
-    one.request.data = &one;
-    one.self = std::prev(self.appends_.end());
-    one.owner = &self;
-    one.asked = asked;
-    one.entries.assign(entries, entries + n);
-    if (self.failed_) {
-      return 0;  // answered when it is closed
-    }
-    const int code = self.inner_.append(io, &one.request, one.entries.data(), n, on_appended);
-    if (code == 0) {
-      return 0;
-    }
-    self.fail(code);
-    // A command of a leader's own was sent to nobody yet: it can be refused for good. Elsewhere the
-    // engine's way back from an error is not safe.
-    const bool refusable =
+    const bool leaders_own =
         self.engine_->state == RAFT_LEADER && n == 1 && entries[0].type == RAFT_COMMAND;
-    if (refusable) {
-      one.asked = nullptr;
-      return code;
-    }
-    return 0;
-  }
-
-  static void on_appended(raft_io_append* request, int status) noexcept {
-    append& one = *static_cast<append*>(request->data);
-    libraft_io& self = *one.owner;
-    if (self.closing_) {
-      self.answer(one);
-      return;
-    }
-    if (status != 0 && !self.failed_) {
-      self.fail(status);
-    }
-    if (!self.failed_) {
-      self.answer(one);
-    } else if (one.asked == nullptr) {
-      self.appends_.erase(one.self);
-    }
+    return self.writes_.append(asked, entries, n, answer, leaders_own);
   }
 
   static int on_truncate(raft_io* io, raft_index index) noexcept {
-    return of(io).noted(of(io).inner_.truncate(io, index));
+    libraft_io& self = of(io);
+    self.writes_.hand_over();
+    using step = libraft_log_note::step;
+    if (const int code = self.notes_.announce({step::truncate, index, 0}); code != 0) {
+      return self.noted(code);
+    }
+    return self.noted(self.inner_.truncate(io, index));
   }
   static int on_set_term(raft_io* io, raft_term term) noexcept {
-    return of(io).noted(of(io).inner_.set_term(io, term));
+    return of(io).failed_ ? RAFT_IOERR : of(io).noted(of(io).inner_.set_term(io, term));
   }
   static int on_set_vote(raft_io* io, raft_id id) noexcept {
-    return of(io).noted(of(io).inner_.set_vote(io, id));
+    return of(io).failed_ ? RAFT_IOERR : of(io).noted(of(io).inner_.set_vote(io, id));
   }
 
   // ---- snapshots
@@ -185,10 +146,11 @@ struct libraft_io::hooks {
       return RAFT_CANCELED;
     }
     if (trailing != 0) {
+      self.writes_.hand_over();  // what it is made of is on the disk before it
       return self.inner_.snapshot_put(io, trailing, asked, snapshot, answer);
     }
     // One that came: it is verified beside the loop, and before it takes the place of the log.
-    auto* const one = new install{{nullptr, prepare, nullptr}, &self, asked, answer, snapshot};
+    auto* const one = new install{{nullptr, prepare, nullptr}, &self, asked, snapshot, {}, 0};
     asked->cb = answer;
     const int code = self.inner_.async_work(io, &one->work, on_prepared);
     if (code != 0) {
@@ -210,14 +172,30 @@ struct libraft_io::hooks {
       return;
     }
     if (status == 0) {
-      status =
-          self.inner_.snapshot_put(self.engine_->io, 0, one->asked, one->snapshot, one->answer);
+      self.writes_.hand_over();
+      using step = libraft_log_note::step;
+      status = self.notes_.announce({step::install, one->snapshot->index, one->snapshot->term});
+      one->note = self.notes_.announced();
     }
     if (status == 0) {
-      delete one;
-    } else {
+      one->request.data = one;
+      status =
+          self.inner_.snapshot_put(self.engine_->io, 0, &one->request, one->snapshot, on_installed);
+    }
+    if (status != 0) {
       self.refuse(one, status);
     }
+  }
+
+  static void on_installed(raft_io_snapshot_put* request, int status) noexcept {
+    auto* const one = static_cast<install*>(request->data);
+    libraft_io& self = *one->owner;
+    raft_io_snapshot_put* const asked = one->asked;
+    if (status == 0) {  // if not, the next write takes the note back
+      status = self.noted(self.notes_.done(one->note));
+    }
+    delete one;
+    asked->cb(asked, status);
   }
 
   // ---- the end
@@ -225,6 +203,7 @@ struct libraft_io::hooks {
   static void on_close(raft_io* io, raft_io_close_cb answer) noexcept {
     libraft_io& self = of(io);
     self.closing_ = true;
+    self.writes_.close();
     self.closed_ = answer;
     self.inner_.close(io, on_closed);
   }
@@ -232,9 +211,7 @@ struct libraft_io::hooks {
   /// The disk gives nothing back any more: what it owes is answered here.
   static void on_closed(raft_io* io) noexcept {
     libraft_io& self = of(io);
-    while (!self.appends_.empty()) {
-      self.answer(self.appends_.front());
-    }
+    self.writes_.answer_all();
     if (self.refused_ != nullptr) {
       finish(std::exchange(self.refused_, nullptr));
     }
@@ -242,7 +219,9 @@ struct libraft_io::hooks {
   }
 };
 
-QUORLITE_DECL libraft_io::libraft_io() noexcept = default;
+QUORLITE_DECL libraft_io::libraft_io(const std::string& directory, std::size_t segment_bytes)
+    : batch_bytes_(segment_bytes - libraft_format_bytes - libraft_preamble_bytes),
+      notes_(directory) {}
 
 QUORLITE_DECL void libraft_io::attach(::raft& engine, libraft_io_listener& listener) noexcept {
   QUORLITE_ASSERT(engine_ == nullptr && engine.io->async_work != nullptr);
@@ -250,6 +229,7 @@ QUORLITE_DECL void libraft_io::attach(::raft& engine, libraft_io_listener& liste
   listener_ = &listener;
   inner_ = *engine.io;
   engine.data = this;
+  writes_.attach(*engine.io, inner_, batch_bytes_, *this);
   engine.io->start = hooks::on_start;
   engine.io->send = hooks::on_send;
   engine.io->append = hooks::on_append;
@@ -325,14 +305,6 @@ QUORLITE_DECL void libraft_io::tell_no_more_than_is_so(
 QUORLITE_DECL void libraft_io::fail(int code) noexcept {
   failed_ = true;
   listener_->disk_failed(code);
-}
-
-QUORLITE_DECL void libraft_io::answer(append& one) noexcept {
-  raft_io_append* const asked = one.asked;
-  appends_.erase(one.self);
-  if (asked != nullptr) {
-    asked->cb(asked, 0);
-  }
 }
 
 QUORLITE_DECL int libraft_io::noted(int code) noexcept {

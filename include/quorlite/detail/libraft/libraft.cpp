@@ -12,6 +12,7 @@
 #include "quorlite/detail/libraft/leadership.ipp"
 #include "quorlite/detail/libraft/log_folder.ipp"
 #include "quorlite/detail/libraft/log_format.ipp"
+#include "quorlite/detail/libraft/log_notes.ipp"
 #include "quorlite/detail/libraft/log_reader.ipp"
 #include "quorlite/detail/libraft/log_segment.ipp"
 #include "quorlite/detail/libraft/members.ipp"
@@ -20,4 +21,5 @@
 #include "quorlite/detail/libraft/snapshot.ipp"
 #include "quorlite/detail/libraft/strand.ipp"
 #include "quorlite/detail/libraft/transport.ipp"
+#include "quorlite/detail/libraft/writes.ipp"
 #include "quorlite/raft/libraft_options.ipp"

@@ -217,6 +217,9 @@ QUORLITE_DECL std::error_code libraft_runtime::open_engine() noexcept {
     return error;
   }
   code = raft_start(&engine);
+  if (code == 0) {
+    code = core_.begin();
+  }
   return core_.failure() ? core_.failure() : libraft_error(code);
 }
 

@@ -1,0 +1,83 @@
+/// @file
+/// Bodies of libraft_notes.
+#pragma once
+
+#include "quorlite/detail/libraft/log_notes.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdio>
+#include <new>
+#include <string>
+
+#include "quorlite/config.hpp"
+#include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/log_folder.hpp"
+#include "quorlite/detail/libraft/log_format.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL int libraft_notes::begin() noexcept {
+  pending_.clear();
+  return write({});
+}
+
+QUORLITE_DECL int libraft_notes::announce(const libraft_log_note& what) noexcept try {
+  pending_.push_back({announced_ + 1, what});
+  ++announced_;
+  return write(all_of_them());
+} catch (const std::bad_alloc&) {
+  return RAFT_NOMEM;
+}
+
+QUORLITE_DECL int libraft_notes::done(std::uint64_t count) noexcept {
+  const auto is_done = [&](const pending& one) { return one.number <= count; };
+  const auto left = std::remove_if(pending_.begin(), pending_.end(), is_done);
+  if (left == pending_.end()) {
+    return 0;
+  }
+  pending_.erase(left, pending_.end());
+  return write(all_of_them());
+}
+
+QUORLITE_DECL libraft_log_note libraft_notes::all_of_them() const noexcept {
+  libraft_log_note made;
+  for (const pending& one : pending_) {
+    const bool longer = made.of == libraft_log_note::step::truncate && one.what.of == made.of &&
+                        made.index < one.what.index;
+    made = longer ? made : one.what;
+  }
+  return made;
+}
+
+QUORLITE_DECL int libraft_notes::write(const libraft_log_note& what) noexcept try {
+  if (directory_.empty()) {
+    return 0;
+  }
+  std::array<std::byte, libraft_log_note::encoded_bytes> whole{};
+  what.encode(whole);
+  const std::string path = directory_ + '/' + libraft_log_note::file_name;
+  const std::string made = directory_ + "/tmp-" + libraft_log_note::file_name;
+  {
+    const libraft_descriptor file(made, O_WRONLY | O_CREAT | O_TRUNC);
+    if (!file.is_open() ||
+        ::write(file.get(), whole.data(), whole.size()) != static_cast<::ssize_t>(whole.size()) ||
+        ::fsync(file.get()) != 0) {
+      return RAFT_IOERR;
+    }
+  }
+  const bool renamed = std::rename(made.c_str(), path.c_str()) == 0;
+  return renamed && !libraft_disk_folder(directory_).sync() ? 0 : RAFT_IOERR;
+} catch (const std::bad_alloc&) {
+  return RAFT_NOMEM;
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite
