@@ -7,7 +7,7 @@ usage() {
 usage: tests/fuzz/run.sh TARGET SECONDS [LIBFUZZER_OPTION]...
 
   TARGET   a source tests/fuzz/TARGET_fuzz.cpp: go_dqlite_command, go_dqlite_snapshot,
-           native_command or native_snapshot
+           native_command, native_snapshot or libraft_log (needs the headers of libraft)
 
 Starts from tests/fuzz/corpus/TARGET and leaves it as it is. What is found goes to the work folder:
 new inputs to found/, those that break something to crash-*, leak-*, oom-*, timeout-*.

@@ -10,6 +10,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
+#include <ios>
 #include <memory>
 #include <optional>
 #include <set>
@@ -429,6 +431,83 @@ TEST_CASE("a directory has one server, and a cluster begins where no history is"
   made.directory += "/made";
   CHECK(libraft(made).start(machine) == errc::diverged);  // the folder is there now
   CHECK(std::filesystem::is_directory(made.directory));
+}
+
+namespace {
+
+/// Copies what a server that is killed now would leave.
+void copy_folder(const std::string& from, const std::string& to) {
+  std::filesystem::remove_all(to);
+  std::filesystem::copy(from, to, std::filesystem::copy_options::recursive);
+}
+
+void flip_byte(const std::string& path, std::streamoff at) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(at);
+  const int old = file.get();
+  file.seekp(at);
+  file.put(static_cast<char>(old ^ 4));
+  REQUIRE(file.flush().good());
+}
+
+}  // namespace
+
+TEST_CASE("a server with one changed byte in its log does not start, and the others go on") {
+  cluster servers(3);
+  const std::size_t leader = servers.await_leader();
+  connection db = servers.connect(leader);
+  REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+  for (int i = 0; i < 10; ++i) {
+    REQUIRE(run(db, "INSERT INTO t VALUES(" + std::to_string(i) + ")") == SQLITE_OK);
+  }
+  REQUIRE(servers.await_even());
+  const std::size_t damaged = (leader + 1) % 3;
+  const std::string directory = servers.places().directory(damaged);
+  CHECK(std::filesystem::exists(directory + "/quorlite.log"));
+  const std::string image = directory + ".image";
+  copy_folder(directory, image);
+  servers.stop(damaged);
+  copy_folder(image, directory);
+  CHECK(libraft::check(directory)->defects.empty());
+  flip_byte(directory + "/open-1", 100);
+
+  libraft raft(servers.places().options(damaged));
+  memory_storage storage;
+  fsm<libraft, memory_storage> machine(storage);
+  REQUIRE(!machine.load());
+  CHECK(raft.start(machine) == errc::log_damaged);
+  REQUIRE(raft.log_report().defects.size() == 1);
+  const libraft_log_defect& defect = raft.log_report().defects.front();
+  INFO(defect.text());
+  CHECK(defect.file == "open-1");
+  CHECK(defect.byte < 100);
+  CHECK(defect.what.find("a whole batch is behind it") != std::string::npos);
+  CHECK(std::filesystem::file_size(directory + "/open-1") ==
+        std::filesystem::file_size(image + "/open-1"));  // it was not cut
+  CHECK(raft.start(machine) == errc::log_damaged);
+  REQUIRE(run(db, "INSERT INTO t VALUES(10)") == SQLITE_OK);
+  CHECK(number(db, "SELECT count(*) FROM t") == 11);
+
+  copy_folder(image, directory);
+  servers.start(damaged);
+  REQUIRE(servers.await_even());
+  connection again = servers.connect(damaged);
+  CHECK(number(again, "SELECT count(*) FROM t") == 11);
+}
+
+TEST_CASE("a running server's log is not checked, and one that is gone says so") {
+  libraft_places places(1);
+  libraft raft(places.options(0));
+  memory_storage storage;
+  fsm<libraft, memory_storage> machine(storage);
+  REQUIRE(!machine.load());
+  REQUIRE(!raft.start(machine));
+  CHECK(libraft::check(places.directory(0)).error() == errc::busy);
+  raft.stop();
+  CHECK(libraft::check(places.directory(0))->defects.empty());
+  CHECK(libraft::check(places.directory(0) + "/none").error() ==
+        std::errc::no_such_file_or_directory);
+  CHECK(libraft::check(places.directory(0), log_index{1000})->error() == errc::log_behind);
 }
 
 TEST_CASE("options of libraft that cannot be are an answer of start()") {

@@ -24,6 +24,7 @@
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
+#include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/raft/libraft_options.hpp"
 
@@ -59,13 +60,26 @@ class QUORLITE_API libraft {
   libraft& operator=(const libraft&) = delete;
   ~libraft();
 
-  /// Reads the log, restores its snapshot if the machine is behind it, and listens. Blocks on the
-  /// disk. May be called again after stop(), with a machine that loaded what the last one flushed.
-  /// @returns errc::busy: the directory is another's; errc::corrupt: the log or its snapshot is
-  ///   damaged; errc::diverged: a cluster is to begin here, but the machine has a history already;
-  ///   std::errc::invalid_argument: an address, or options that cannot be; storage errors. Of the
-  ///   strand, at most install was called then.
+  /// Examines the log (see check()), clears away what a power cut has left, restores the snapshot
+  /// if the machine is behind it, and listens. Blocks on the disk. May be called again after
+  /// stop(), with a machine that loaded what the last one flushed.
+  /// @returns errc::busy: the directory is another's; errc::log_damaged, errc::log_behind,
+  ///   errc::needs_upgrade: log_report() says where and what can be done, and nothing was changed;
+  ///   errc::corrupt: the content of the snapshot is damaged; errc::diverged: a cluster is to begin
+  ///   here, but the machine has a history already; std::errc::invalid_argument: an address, or
+  ///   options that cannot be; storage errors. Of the strand, at most install was called then.
   [[nodiscard]] std::error_code start(state_machine& machine) noexcept;
+
+  /// What the last start() has read, before it cleared anything away. From its thread.
+  [[nodiscard]] const libraft_log_report& log_report() const noexcept { return report_; }
+
+  /// Reads the log of a server that is stopped, as start() does, and changes nothing. Blocks on the
+  /// disk. Any thread.
+  /// @param files_at up to where the server's databases stand, as its machine counts; 0: not told
+  /// @returns errc::busy: a server runs there; errc::out_of_memory; what the system says of a file
+  ///   that cannot be read. Damage is in the report
+  [[nodiscard]] static result<libraft_log_report> check(const std::string& directory,
+                                                        log_index files_at = {}) noexcept;
 
   /// Gives up leadership, if any, without handing it over: transfer() first where that matters.
   /// Blocks until the disk is quiet and every task has run. Idempotent. An engine that cannot close
@@ -150,9 +164,11 @@ class QUORLITE_API libraft {
   /// Two engines on one log would destroy it, and libraft has no lock of its own.
   [[nodiscard]] std::error_code lock_directory() noexcept;
   void unlock_directory() noexcept;
+  [[nodiscard]] std::error_code examine_log(const state_machine& machine) noexcept;
 
   const libraft_options options_;
   std::unique_ptr<detail::libraft_runtime> runtime_;  // of the last start; stays for latecomers
+  libraft_log_report report_;
   bool started_ = false;
   int lock_ = -1;
 };

@@ -24,6 +24,8 @@
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/core.hpp"
+#include "quorlite/detail/libraft/log_folder.hpp"
+#include "quorlite/detail/libraft/log_reader.hpp"
 #include "quorlite/detail/libraft/members.hpp"
 #include "quorlite/detail/libraft/proposals.hpp"
 #include "quorlite/detail/libraft/runtime.hpp"
@@ -61,8 +63,11 @@ QUORLITE_DECL std::error_code libraft::start(state_machine& machine) noexcept tr
   if (const std::error_code error = lock_directory()) {
     return error;
   }
-  runtime_ = std::make_unique<detail::libraft_runtime>(options_);
-  const std::error_code error = runtime_->start(machine);
+  std::error_code error = examine_log(machine);
+  if (!error) {
+    runtime_ = std::make_unique<detail::libraft_runtime>(options_);
+    error = runtime_->start(machine);
+  }
   started_ = !error;
   if (error) {
     unlock_directory();
@@ -71,6 +76,45 @@ QUORLITE_DECL std::error_code libraft::start(state_machine& machine) noexcept tr
 } catch (const std::bad_alloc&) {
   unlock_directory();
   return make_error_code(errc::out_of_memory);
+}
+
+/// What nobody was promised is cleared away here, so that the engine has nothing to guess.
+QUORLITE_DECL std::error_code libraft::examine_log(const state_machine& machine) noexcept try {
+  detail::libraft_disk_folder folder(options_.directory);
+  auto report = detail::libraft_log_reader(folder, machine.durable().index).read();
+  if (!report) {
+    return report.error();
+  }
+  report_ = std::move(*report);
+  if (report_.is_empty() && !options_.bootstrap.empty()) {
+    return {};  // a cluster begins, or the engine's room says why not
+  }
+  if (const std::error_code error = report_.error()) {
+    return error;
+  }
+  for (const libraft_log_leftover& one : report_.leftovers) {
+    const std::error_code error =
+        one.whole ? folder.remove(one.file) : folder.cut(one.file, one.byte);
+    if (error) {
+      return error;
+    }
+  }
+  return report_.leftovers.empty() ? std::error_code{} : folder.sync();
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
+}
+
+QUORLITE_DECL result<libraft_log_report> libraft::check(const std::string& directory,
+                                                        log_index files_at) noexcept try {
+  const detail::libraft_descriptor lock(directory + "/quorlite.lock", O_RDONLY);
+  if (lock.is_open() && ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return errno == EWOULDBLOCK ? fail(errc::busy)
+                                : fail(std::error_code(errno, std::generic_category()));
+  }
+  detail::libraft_disk_folder folder(directory);
+  return detail::libraft_log_reader(folder, files_at).read();
+} catch (const std::bad_alloc&) {
+  return fail(errc::out_of_memory);
 }
 
 QUORLITE_DECL void libraft::stop() noexcept {

@@ -1,0 +1,136 @@
+// Fuzz target: the folder of a log. The input is a list of files: for each the number of its name,
+// a size (2 bytes), how many sectors of zeros follow (1 byte), then its bytes. The first byte says
+// whether the checks of its segments and of its note are to be put right first, since no mutation
+// would ever find them, and whether the databases stand somewhere.
+//
+// The seeds were written by the hidden test [.corpus] of tests/unit/libraft_log.cpp.
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "fuzz/fuzz_support.hpp"
+#include "fuzz/libraft_log_input.hpp"
+#include "quorlite/detail/core/wire.hpp"
+#include "quorlite/detail/libraft/log_format.hpp"
+#include "support/memory_log_folder.hpp"
+
+using quorlite::bytes;
+using quorlite::bytes_view;
+using quorlite::libraft_log_report;
+using quorlite::tests::demand;
+using quorlite::tests::event_sum;
+using quorlite::tests::memory_log_folder;
+
+namespace {
+
+namespace format = quorlite::detail;
+
+/// As far as the counts and sizes are right.
+void put_batches_right(bytes& segment) {
+  std::size_t at = format::libraft_format_bytes;
+  while (segment.size() >= at + format::libraft_preamble_bytes) {
+    const auto count = format::load_little_endian<std::uint64_t>(segment.data() + at + 8);
+    const std::size_t heads_at = at + format::libraft_preamble_bytes;
+    if (count == 0 || count > (segment.size() - heads_at) / format::libraft_head_bytes) {
+      return;
+    }
+    const std::size_t data_at = heads_at + count * format::libraft_head_bytes;
+    std::size_t left = segment.size() - data_at;
+    std::size_t data = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto size = format::load_little_endian<std::uint32_t>(
+          segment.data() + heads_at + i * format::libraft_head_bytes + 12);
+      if (size > left) {
+        return;
+      }
+      left -= size;
+      data += size;
+    }
+    const bytes_view whole = segment;
+    format::store_little_endian(segment.data() + at,
+                                format::libraft_crc(whole.subspan(at + 8, data_at - at - 8)));
+    format::store_little_endian(segment.data() + at + 4,
+                                format::libraft_crc(whole.subspan(data_at, data)));
+    at = data_at + data;
+  }
+}
+
+void put_checks_right(memory_log_folder& folder) {
+  using kind = format::libraft_file_name::kind;
+  for (auto& file : folder.files) {
+    const std::string& name = file.first;
+    bytes& content = file.second;
+    const kind is = format::libraft_file_name::of(name).is;
+    if (is == kind::closed || is == kind::open) {
+      put_batches_right(content);
+    }
+    if (name == format::libraft_log_note::file_name && content.size() == 32) {
+      format::libraft_log_note note;
+      const auto number = [&](std::size_t at) {
+        return format::load_little_endian<std::uint64_t>(content.data() + at);
+      };
+      note.of = static_cast<format::libraft_log_note::step>(number(8) % 3);
+      note.index = number(16);
+      note.term = number(24);
+      note.encode(content);
+    }
+  }
+}
+
+event_sum sum_of(const libraft_log_report& report) {
+  event_sum sum;
+  for (const auto& one : report.ranges) {
+    sum.add(one.first);
+    sum.add(one.last);
+    sum.add(one.term.value);
+  }
+  for (const auto& one : report.defects) {
+    sum.add(one.byte);
+    demand(!one.what.empty() && !one.remedy.empty(), "a defect says what it is, and what to do");
+  }
+  sum.add(report.end.value);
+  sum.add(report.last_index);
+  sum.add(report.leftovers.size());
+  return sum;
+}
+
+void look_at(const libraft_log_report& report) {
+  std::uint64_t last = 0;
+  std::uint64_t term = 0;
+  for (const auto& one : report.ranges) {
+    demand(one.first <= one.last && (last == 0 || one.first == last + 1), "no gap is passed over");
+    demand(one.term.value >= term && one.term.value <= report.term.value, "terms do not fall");
+    last = one.last;
+    term = one.term.value;
+  }
+  demand(report.ranges.empty() || report.last_index >= last, "the end is the end");
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const bytes_view input = quorlite::tests::view_of(data, size);
+  if (input.empty()) {
+    return 0;
+  }
+  const auto mode = std::to_integer<unsigned>(input[0]);
+  memory_log_folder folder = quorlite::tests::log_folder_of(input.subspan(1));
+  if ((mode & 1U) != 0) {
+    put_checks_right(folder);
+  }
+  const std::uint64_t files_at = mode >> 1U;
+  const libraft_log_report report = folder.read(files_at);
+  demand(sum_of(report) == sum_of(folder.read(files_at)), "it reads the same twice");
+  if (!report.defects.empty()) {
+    return 0;
+  }
+  look_at(report);
+  demand(report.end.value >= files_at, "a log that ends before the databases is told");
+  folder.clear_away(report);
+  const libraft_log_report cleared = folder.read(files_at);
+  demand(cleared.defects.empty() && cleared.leftovers.empty(), "what is cleared away is gone");
+  demand(cleared.last_index == report.last_index && cleared.end == report.end,
+         "clearing away takes nothing that counts");
+  return 0;
+}
