@@ -37,6 +37,8 @@ struct node_settings {
   std::uint64_t snapshot_bytes = std::uint64_t{16} << 20U;
   std::uint64_t flush_bytes = std::uint64_t{64} << 20U;
   std::uint64_t memory_mib = 256;
+  std::string check;  ///< a folder to read, instead of serving
+  bool json = false;
   bool help = false;
 
   [[nodiscard]] const cluster_member* member(std::uint64_t with_id) const {
@@ -50,6 +52,7 @@ inline constexpr std::string_view node_usage =
     R"(usage: sql_node --id N --data DIR --cluster ID=HOST:PORT,... [--join] [--memory] [--serve]
                 [--database NAME] [--wait SECONDS] [--snapshot-bytes N] [--flush-bytes N]
                 [--memory-mib N] [--help]
+       sql_node --check DIR [--json]
 
 One server of a replicated SQLite database. It reads SQL from the standard input and answers as the
 sqlite3 shell does; .help lists the commands that start with a dot. Every server reads; writes go to
@@ -69,13 +72,17 @@ the leader, and any other server answers them with the leader's address.
                   bytes of log between two snapshots, at least (default 16777216)
   --flush-bytes N bytes of log between two flushes of the databases to DIR (default 67108864)
   --memory-mib N  memory for pages, in MiB (default 256); databases may be larger
+  --check DIR     read the log and the databases of a server that is stopped, and say what is
+                  damaged, where, and what can be done. The log is left as it is; at the databases,
+                  what a crash left due is done, as a start would
+  --json          print what --check finds as one JSON object
   --help          this text
 
 SIGTERM, SIGINT, .quit and, without --serve, the end of the input stop the server cleanly: a leader
 hands over first.
 
 exit status: 0 all went well, or a signal stopped it; 1 a statement failed, or the server could not
-run; 2 a bad flag
+run, or --check found damage; 2 a bad flag
 )";
 
 /// `1=127.0.0.1:9001`. @throws usage_error
@@ -116,6 +123,7 @@ run; 2 a bad flag
   bool* const chosen = flag == "--join"                   ? &into.join
                        : flag == "--memory"               ? &into.memory
                        : flag == "--serve"                ? &into.serve
+                       : flag == "--json"                 ? &into.json
                        : flag == "--help" || flag == "-h" ? &into.help
                                                           : nullptr;
   if (chosen != nullptr) {
@@ -130,6 +138,8 @@ inline void take_value(node_settings& into, std::string_view flag, std::string_v
     into.id = parse_number(flag, value, 1, ~std::uint64_t{0} >> 1U);
   } else if (flag == "--data") {
     into.data = value;
+  } else if (flag == "--check") {
+    into.check = value;
   } else if (flag == "--cluster") {
     into.cluster = parse_cluster(value);
   } else if (flag == "--database") {
@@ -151,6 +161,12 @@ inline void check_settings(const node_settings& asked) {
     throw usage_error(fmt::format("--database: '{}' is {}", asked.database,
                                   make_error_code(quorlite::errc::invalid_name).message()));
   }
+  if (!asked.check.empty()) {
+    return;  // nothing is served
+  }
+  if (asked.json) {
+    throw usage_error("--json goes with --check: which folder is to be read?");
+  }
   if (asked.id == 0) {
     throw usage_error("--id is missing: which server of the cluster is this?");
   }
@@ -168,9 +184,9 @@ inline void check_settings(const node_settings& asked) {
 
 /// Accepts `--flag value` and `--flag=value`. @throws usage_error
 [[nodiscard]] inline node_settings parse_node_flags(std::span<char* const> arguments) {
-  constexpr std::string_view with_value[] = {"--id",          "--data",      "--cluster",
-                                             "--database",    "--wait",      "--snapshot-bytes",
-                                             "--flush-bytes", "--memory-mib"};
+  constexpr std::string_view with_value[] = {"--id",          "--data",       "--cluster",
+                                             "--database",    "--wait",       "--snapshot-bytes",
+                                             "--flush-bytes", "--memory-mib", "--check"};
   node_settings asked;
   for (std::size_t i = 1; i < arguments.size(); ++i) {
     const std::string_view whole = arguments[i];

@@ -1,7 +1,8 @@
 /// @file
 /// One server of a replicated SQLite database, with a shell. README.md runs three of them.
 ///
-/// The parts: node_flags.hpp reads the command line, node.hpp joins engine, storage and replica,
+/// The parts: node_flags.hpp reads the command line, folder_check.hpp reads a folder without
+/// serving it, node.hpp joins engine, storage and replica,
 /// upkeep.hpp is the thread that flushes and that stops the server on a signal (stop_signal.hpp),
 /// sql_shell.hpp and shell_commands.hpp talk to the user: lines from line_source.hpp, rows to
 /// row_printer.hpp.
@@ -18,6 +19,7 @@
 #include <string>
 #include <system_error>
 
+#include "folder_check.hpp"
 #include "line_source.hpp"
 #include "node.hpp"
 #include "node_flags.hpp"
@@ -64,6 +66,9 @@ template <class Storage>
   if (const std::error_code error = served.started()) {
     fmt::print(stderr, "sql_node: server {} cannot start in '{}' at {}: {}\n", asked.id, asked.data,
                asked.member(asked.id)->address, error.message());
+    for (const quorlite::libraft_log_defect& one : raft.log_report().defects) {
+      fmt::print(stderr, "sql_node: {}\n", one.text());
+    }
     return 1;
   }
   const upkeep worker(served, stop);
@@ -85,6 +90,9 @@ void make_data_folder(const node_settings& asked) {
 }
 
 [[nodiscard]] int run(const node_settings& asked) {
+  if (!asked.check.empty()) {
+    return folder_check(asked).report();
+  }
   make_data_folder(asked);
   const stop_signal stop;
   if (asked.memory) {

@@ -191,6 +191,8 @@ def bad_flags(program: str, folder: str) -> None:
         (*good, "--cluster", "1=127.0.0.1:1,2=127.0.0.1:1"): "ids and addresses differ",
         (*good, "--data", str(file)): "not a folder",
         (*good, "--data", str(file / "below")): "not a folder",
+        (*good, "--json"): "--json goes with --check",
+        ("--check",): "--check needs a value",
     }
     for arguments, words in wrong.items():
         result = subprocess.run(
@@ -200,7 +202,8 @@ def bad_flags(program: str, folder: str) -> None:
         expect(words in result.stderr and "--help" in result.stderr, f"{arguments}: {result}")
     help_text = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=60)
     expect(help_text.returncode == 0 and help_text.stderr == "", help_text)
-    for flag in ("--id", "--data", "--cluster", "--join", "--memory", "--serve", "--wait"):
+    flags = ("--id", "--data", "--cluster", "--join", "--memory", "--serve", "--wait")
+    for flag in (*flags, "--check", "--json"):
         expect(f"  {flag} " in help_text.stdout, f"{flag} is not in {help_text.stdout}")
 
 
@@ -301,12 +304,83 @@ def on_a_terminal(program: str, folder: str) -> None:
     expect(os.waitstatus_to_exitcode(status) == 1, f"status {status}")  # there was an error
 
 
+def flip(file: pathlib.Path, at: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1
+    file.write_bytes(content)
+
+
+def content_of(folder: pathlib.Path) -> dict[str, bytes]:
+    return {one.name: one.read_bytes() for one in folder.iterdir() if one.is_file()}
+
+
+def checks_folders(program: str, folder: str) -> None:
+    """--check says what a folder holds, and what is damaged in it; a start refuses that."""
+    server = Server(program, folder)
+    server.lines("CREATE TABLE t(x); INSERT INTO t VALUES(1);")
+    server.lines("INSERT INTO t VALUES(randomblob(5000));")
+    data = server.folder / "data" / "1"
+
+    def check(*flags: str) -> subprocess.CompletedProcess:
+        command = [program, "--check", str(data), *flags]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    whole = check()
+    expect(whole.returncode == 0 and whole.stdout.endswith("\nwhole\n"), whole)
+    expect("app.db: " in whole.stdout and "as their hashes say" in whole.stdout, whole)
+    told = json.loads(check("--json").stdout)
+    expect(told["whole"] and not told["log"]["defects"], told)
+    expect(told["log"]["position"] >= told["databases"]["position"] > 0, told)
+    expect(told["databases"]["databases"][0]["bad_pages"] == 0, told)
+    ranges = told["log"]["ranges"]
+    expect(ranges[0]["first"] == 1 and ranges[-1]["last"] == told["log"]["last_index"], told)
+
+    segment = data / ranges[-1]["file"]
+    flip(segment, 30)
+    before = content_of(data)
+    told = json.loads(check("--json").stdout)
+    (defect,) = told["log"]["defects"]
+    expect(not told["whole"] and defect["fault"] == "damaged", told)
+    expect(defect["file"] == segment.name and defect["byte"] == 8 and defect["remedy"], defect)
+    text = check()
+    expect(text.returncode == 1 and f"DAMAGE: {segment.name}, byte 8: " in text.stdout, text)
+    started = server.run("SELECT 1;")
+    expect(started.returncode == 1 and started.stdout == "", started)
+    expect("the log is damaged" in started.stderr, started)
+    expect(f"{segment.name}, byte 8: " in started.stderr, started)
+    expect(defect["remedy"] in started.stderr, started)
+    expect(content_of(data) == before, "a refused start changes the log")
+    flip(segment, 30)
+
+    database = data / "databases" / "app.db"
+    flip(database, 4096 + 2000)
+    told = json.loads(check("--json").stdout)
+    expect(not told["whole"] and not told["log"]["defects"], told)
+    (one,) = told["databases"]["databases"]
+    expect(one["bad_pages"] == 1 and one["first_bad"] == 2, told)
+    flip(database, 4096 + 2000)
+    expect(check().returncode == 0, check())
+
+    for file in data.glob("0*"):
+        file.unlink()
+    told = json.loads(check("--json").stdout)
+    expect([one["fault"] for one in told["log"]["defects"]] == ["behind"], told)
+    started = server.run("SELECT 1;")
+    expect(started.returncode == 1 and "the databases stand at" in started.stderr, started)
+
+    missing = subprocess.run(
+        [program, "--check", folder + "/none"], capture_output=True, text=True, timeout=60
+    )
+    expect(missing.returncode == 1 and "No such file" in missing.stdout, missing)
+
+
 CASES = [
     as_sqlite3,
     commands,
     wrong_commands,
     bad_flags,
     restarts,
+    checks_folders,
     serves_on,
     on_a_terminal,
 ]

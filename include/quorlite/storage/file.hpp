@@ -28,6 +28,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
@@ -183,6 +184,32 @@ class file_storage::stage_type : public writer {
 };
 
 static_assert(storage<file_storage>);
+
+/// A database as verify() has read it.
+struct verified_database {
+  std::string name;              ///< of the database
+  std::uint32_t page_size = 0;   ///< bytes
+  std::uint64_t page_count = 0;  ///< as the position says
+  std::uint64_t bad_pages = 0;   ///< unreadable, or not what their hashes say
+  page_number first_bad{};       ///< the lowest of them
+  bool hashes_add_up = true;     ///< to the hash that the position has of the database
+};
+
+/// A storage as verify() has read it.
+struct verified_storage {
+  log_position at;  ///< of the record
+  log_index ahead;  ///< above `at`: a crash left pages as of any entry between, until a replay
+  std::vector<verified_database> databases;  ///< ascending by name
+
+  /// Nothing is wrong, or nothing can be told before a replay.
+  [[nodiscard]] bool is_whole() const noexcept;
+};
+
+/// Reads all pages of all databases and holds them against their hashes. For whoever has a storage
+/// that no machine uses: calls recover(), so finishes first what a crash left due. Blocks on the
+/// disk, one page in memory; any thread, one at a time.
+/// @returns what recover() and open() do; errc::out_of_memory
+[[nodiscard]] QUORLITE_API result<verified_storage> verify(file_storage& storage) noexcept;
 
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite

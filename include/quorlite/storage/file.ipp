@@ -2,14 +2,29 @@
 /// Bodies of file_storage: a storage in files over a POSIX system, behind pointers.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <new>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <variant>
+#include <vector>
 
+#include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/file_storage/basic_file_storage.hpp"
 #include "quorlite/detail/file_storage/posix.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/limits.hpp"
+#include "quorlite/storage.hpp"
 #include "quorlite/storage/file.hpp"
 
 namespace quorlite {
@@ -139,6 +154,69 @@ QUORLITE_DECL std::error_code file_storage::publish(stage_type&& stage,
   QUORLITE_ASSERT(stage.pages_ != nullptr);  // not moved from
   auto& held = std::get<place::type::stage_type>(stage.pages_->held);
   return place_->storage.publish(std::move(held), position);
+}
+
+// ---- all of it, read
+
+QUORLITE_DECL bool verified_storage::is_whole() const noexcept {
+  return ahead != at.index ||
+         std::all_of(databases.begin(), databases.end(), [](const verified_database& one) {
+           return one.bad_pages == 0 && one.hashes_add_up;
+         });
+}
+
+namespace detail {
+
+/// @param expected the hash of the database, if it stands at one position
+[[nodiscard]] inline std::error_code verify_pages(const file_storage& storage,
+                                                  const file_storage::database_type& database,
+                                                  std::optional<std::uint64_t> expected,
+                                                  verified_database& into) {
+  std::vector<std::byte> image(into.page_size);
+  std::uint64_t sum = 0;
+  for (std::uint64_t number = 1; number <= into.page_count; ++number) {
+    const page_number page{static_cast<std::uint32_t>(number)};
+    std::uint64_t hash = 0;
+    if (const std::error_code error = storage.read_hashes(database, page, {&hash, 1})) {
+      return error;
+    }
+    sum += hash;
+    const bool holds_data = number != lock_page(into.page_size);
+    if (holds_data && (storage.read(database, page, image) || page_hash(page, image) != hash)) {
+      into.first_bad = into.bad_pages == 0 ? page : into.first_bad;
+      ++into.bad_pages;
+    }
+  }
+  into.hashes_add_up = !expected || sum == *expected;
+  return {};
+}
+
+}  // namespace detail
+
+QUORLITE_DECL result<verified_storage> verify(file_storage& storage) noexcept try {
+  const result<recovery> found = storage.recover();
+  if (!found) {
+    return fail(found.error());
+  }
+  verified_storage made{found->at, found->ahead, {}};
+  for (const recovery::database& line : found->databases) {
+    verified_database one{line.name, line.page_size, line.page_count, 0, {}, true};
+    if (line.page_count > 0) {
+      const auto opened = storage.open(line.name, line.page_size);
+      if (!opened) {
+        return fail(opened.error());
+      }
+      const bool exact = found->ahead == found->at.index;
+      if (const std::error_code error = detail::verify_pages(
+              storage, *opened, exact ? std::optional(line.hash) : std::nullopt, one)) {
+        return fail(error);
+      }
+    }
+    made.databases.push_back(std::move(one));
+  }
+  return made;
+} catch (const std::bad_alloc&) {
+  return fail(errc::out_of_memory);
 }
 
 }  // namespace QUORLITE_ABI

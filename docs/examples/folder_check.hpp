@@ -1,0 +1,201 @@
+/// @file
+/// What `sql_node --check FOLDER` does: reads the log and the databases of a stopped server.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "node_flags.hpp"
+#include "quorlite/raft/libraft.hpp"
+#include "quorlite/storage/file.hpp"
+
+namespace example {
+
+class folder_check {
+ public:
+  using ordered_json = nlohmann::ordered_json;
+
+  explicit folder_check(const node_settings& asked) : folder_(asked.check), json_(asked.json) {
+    read_databases();
+    read_log();
+  }
+
+  /// Prints what was found. @returns the exit status
+  [[nodiscard]] int report() const {
+    if (json_) {
+      fmt::print("{}\n", as_json().dump(2));
+    } else {
+      print_text();
+    }
+    return is_whole() ? 0 : 1;
+  }
+
+ private:
+  [[nodiscard]] bool is_whole() const {
+    return log_ && log_->defects.empty() && !databases_error_ &&
+           (!databases_ || databases_->is_whole());
+  }
+
+  /// They tell up to where the log must reach.
+  void read_databases() {
+    const std::string directory = folder_ + "/databases";
+    if (std::filesystem::is_directory(directory)) {
+      quorlite::file_storage storage{directory};
+      auto read = quorlite::verify(storage);
+      if (read) {
+        databases_ = std::move(*read);
+      } else {
+        databases_error_ = read.error();
+      }
+    }
+  }
+
+  void read_log() {
+    const quorlite::log_index at = databases_ ? databases_->at.index : quorlite::log_index{};
+    auto read = quorlite::libraft::check(folder_, at);
+    if (read) {
+      log_ = std::move(*read);
+    } else {
+      log_error_ = read.error();
+    }
+  }
+
+  // ---- text
+
+  void print_text() const {
+    print_log();
+    print_databases();
+    fmt::print("{}\n", is_whole() ? "whole" : "NOT WHOLE: see what is said above");
+  }
+
+  void print_log() const {
+    if (!log_) {
+      fmt::print("log: it cannot be read: {}\n", log_error_.message());
+      return;
+    }
+    fmt::print("log: term {}, {}\n", log_->term.value,
+               log_->vote.value == 0 ? "nobody chosen in it"
+                                     : fmt::format("server {} chosen in it", log_->vote.value));
+    if (log_->snapshot_index != 0) {
+      fmt::print("  a snapshot up to entry {}\n", log_->snapshot_index);
+    }
+    for (const auto& one : log_->ranges) {
+      fmt::print("  {}: entries {} to {} of term {}\n", one.file, one.first, one.last,
+                 one.term.value);
+    }
+    fmt::print("  ends with entry {}, position {}\n", log_->last_index, log_->end.value);
+    for (const auto& one : log_->leftovers) {
+      fmt::print("  left by a power cut or a kill, a start clears it away: {}: {}\n", one.file,
+                 one.what);
+    }
+    for (const auto& one : log_->defects) {
+      fmt::print("  DAMAGE: {}\n", one.text());
+    }
+  }
+
+  void print_databases() const {
+    if (databases_error_) {
+      fmt::print("databases: {}\n", databases_error_.message());
+    }
+    if (!databases_) {
+      return;
+    }
+    fmt::print("databases: position {}", databases_->at.index.value);
+    if (databases_->ahead != databases_->at.index) {
+      fmt::print(", pages up to position {}: they are settled when the log was replayed",
+                 databases_->ahead.value);
+    }
+    fmt::print("\n");
+    for (const auto& one : databases_->databases) {
+      const bool fine = one.bad_pages == 0 && one.hashes_add_up;
+      fmt::print("  {}: {} pages of {} bytes, {}\n", one.name, one.page_count, one.page_size,
+                 databases_->ahead != databases_->at.index ? "not settled"
+                 : fine                                    ? "as their hashes say"
+                 : one.bad_pages > 0
+                     ? fmt::format("DAMAGE: {} of them, the first is {}", one.bad_pages,
+                                   one.first_bad.value)
+                     : std::string("DAMAGE: their hashes are not those of the position"));
+    }
+  }
+
+  // ---- JSON
+
+  [[nodiscard]] ordered_json as_json() const {
+    return {{"folder", folder_},
+            {"whole", is_whole()},
+            {"log", log_as_json()},
+            {"databases", databases_as_json()}};
+  }
+
+  [[nodiscard]] ordered_json log_as_json() const {
+    if (!log_) {
+      return {{"error", log_error_.message()}};
+    }
+    ordered_json ranges = ordered_json::array();
+    for (const auto& one : log_->ranges) {
+      ranges.push_back(
+          {{"file", one.file}, {"first", one.first}, {"last", one.last}, {"term", one.term.value}});
+    }
+    ordered_json leftovers = ordered_json::array();
+    for (const auto& one : log_->leftovers) {
+      leftovers.push_back({{"file", one.file},
+                           {"removed", one.whole},
+                           {"cut_at", one.whole ? ordered_json() : ordered_json(one.byte)},
+                           {"what", one.what}});
+    }
+    constexpr const char* faults[] = {"damaged", "missing", "behind", "unknown"};
+    ordered_json defects = ordered_json::array();
+    for (const auto& one : log_->defects) {
+      defects.push_back({{"fault", faults[static_cast<std::size_t>(one.fault)]},
+                         {"file", one.file},
+                         {"byte", one.byte},
+                         {"what", one.what},
+                         {"remedy", one.remedy}});
+    }
+    return {{"term", log_->term.value},
+            {"vote", log_->vote.value},
+            {"snapshot_index", log_->snapshot_index},
+            {"last_index", log_->last_index},
+            {"position", log_->end.value},
+            {"ranges", std::move(ranges)},
+            {"leftovers", std::move(leftovers)},
+            {"defects", std::move(defects)}};
+  }
+
+  [[nodiscard]] ordered_json databases_as_json() const {
+    if (databases_error_) {
+      return {{"error", databases_error_.message()}};
+    }
+    if (!databases_) {
+      return nullptr;
+    }
+    ordered_json all = ordered_json::array();
+    for (const auto& one : databases_->databases) {
+      all.push_back({{"name", one.name},
+                     {"page_size", one.page_size},
+                     {"pages", one.page_count},
+                     {"bad_pages", one.bad_pages},
+                     {"first_bad", one.first_bad.value},
+                     {"hashes_add_up", one.hashes_add_up}});
+    }
+    return {{"position", databases_->at.index.value},
+            {"ahead", databases_->ahead.value},
+            {"databases", std::move(all)}};
+  }
+
+  const std::string folder_;
+  const bool json_;
+  std::optional<quorlite::libraft_log_report> log_;
+  std::error_code log_error_;
+  std::optional<quorlite::verified_storage> databases_;
+  std::error_code databases_error_;
+};
+
+}  // namespace example
