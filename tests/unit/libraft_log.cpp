@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <set>
@@ -18,6 +19,7 @@
 
 #include "catch2_shim.hpp"
 #include "fuzz/libraft_log_input.hpp"
+#include "quorlite/detail/libraft/io.hpp"
 #include "quorlite/detail/libraft/log_format.hpp"
 #include "quorlite/detail/libraft/log_notes.hpp"
 #include "quorlite/detail/libraft/log_reader.hpp"
@@ -1015,6 +1017,167 @@ TEST_CASE("a note stays until what was appended after it is on the disk") {
   CHECK(noted().of == step::none);
   libraft_notes nowhere(place.path() + "/missing");
   CHECK(nowhere.begin() == RAFT_IOERR);
+}
+
+namespace {
+
+/// libraft_io between an engine that is none and a disk that does what it is told when it is told.
+class io_bench : public libraft_io_listener {
+ public:
+  explicit io_bench(const std::string& directory) : guard(directory, std::size_t{1} << 20U) {
+    disk.io.data = &engine;
+    disk.io.truncate = [](raft_io* io, raft_index) {
+      of(io).steps.push_back("truncate");
+      return 0;
+    };
+    disk.io.set_term = [](raft_io* io, raft_term) {
+      of(io).steps.push_back("term");
+      return 0;
+    };
+    disk.io.set_vote = [](raft_io* io, raft_id) {
+      of(io).steps.push_back("vote");
+      return 0;
+    };
+    disk.io.snapshot_put = [](raft_io* io, unsigned trailing, raft_io_snapshot_put* request,
+                              const raft_snapshot*, raft_io_snapshot_put_cb answer) {
+      of(io).steps.push_back(trailing == 0 ? "install" : "take");
+      request->cb = answer;
+      of(io).put = request;
+      return 0;
+    };
+    disk.io.async_work = [](raft_io*, raft_io_async_work* request, raft_io_async_work_cb answer) {
+      answer(request, request->work(request));
+      return 0;
+    };
+    engine.io = &disk.io;
+    guard.attach(engine, *this);
+    mine = this;
+  }
+
+  void append(const std::function<void()>& then) {
+    auto& one = appends.emplace_back();
+    one.second = then;
+    one.first.data = &one;
+    raft_entry entry{};
+    REQUIRE(disk.io.append(&disk.io, &one.first, &entry, 1, [](raft_io_append* done, int) {
+      static_cast<std::pair<raft_io_append, std::function<void()>>*>(done->data)->second();
+    }) == 0);
+  }
+  void snapshot_put(unsigned trailing, const raft_snapshot& snapshot,
+                    const std::function<void()>& then) {
+    put_answered = then;
+    REQUIRE(disk.io.snapshot_put(&disk.io, trailing, &put_asked, &snapshot,
+                                 [](raft_io_snapshot_put*, int) { mine->put_answered(); }) == 0);
+  }
+
+  void disk_failed(int) noexcept override { ++failures; }
+  int prepare_restore(const raft_buffer&) noexcept override { return 0; }
+  void restore_failed(int) noexcept override { ++failures; }
+
+  static io_bench& of(const raft_io*) { return *mine; }
+  static inline io_bench* mine = nullptr;
+
+  slow_disk disk;
+  ::raft engine{};
+  libraft_io guard;
+  std::list<std::pair<raft_io_append, std::function<void()>>> appends;
+  raft_io_snapshot_put put_asked{};
+  raft_io_snapshot_put* put = nullptr;
+  std::function<void()> put_answered;
+  std::vector<std::string> steps;
+  int failures = 0;
+};
+
+}  // namespace
+
+TEST_CASE("what is replaced is noted before it is, until what came later is on the disk") {
+  using step = libraft_log_note::step;
+  const log_place place;
+  const auto noted = [&] { return *libraft_log_note::decode(place.now().files.at(note_name)); };
+  io_bench bench(place.path());
+  REQUIRE(bench.guard.begin() == 0);
+  std::vector<step> seen;
+  const auto look = [&] { seen.push_back(noted().of); };
+
+  bench.append(look);
+  bench.append(look);  // waits
+  REQUIRE(bench.disk.io.truncate(&bench.disk.io, 7) == 0);
+  CHECK(bench.disk.batches == counts{1, 1});  // it was handed over first
+  CHECK(noted().of == step::truncate);
+  CHECK(noted().index == 7);
+  bench.append(look);
+  bench.disk.write();
+  bench.disk.write();
+  CHECK(seen == std::vector<step>{step::truncate, step::truncate});
+  bench.disk.write();
+  CHECK(seen.back() == step::none);
+
+  raft_buffer content{nullptr, 0};
+  raft_snapshot snapshot{};
+  snapshot.index = 30;
+  snapshot.term = 4;
+  snapshot.bufs = &content;
+  snapshot.n_bufs = 1;
+  bench.append(look);
+  bench.append(look);
+  bench.snapshot_put(0, snapshot, look);
+  CHECK(bench.disk.batches == counts{1, 1, 1, 1, 1});
+  CHECK(noted().of == step::install);
+  CHECK(noted().index == 30);
+  CHECK(noted().term == 4);
+  bench.disk.write();
+  bench.disk.write();
+  CHECK(seen.back() == step::install);
+  bench.put->cb(bench.put, 0);
+  CHECK(seen.back() == step::none);
+
+  // One that is taken stands behind what it is made of, and replaces nothing.
+  bench.append(look);
+  bench.append(look);
+  bench.snapshot_put(1000, snapshot, look);
+  CHECK(bench.disk.waiting.size() == 2);
+  CHECK(noted().of == step::none);
+  CHECK(bench.steps == std::vector<std::string>{"truncate", "install", "take"});
+  CHECK(bench.failures == 0);
+}
+
+TEST_CASE("a snapshot that could not take the place of the log stays noted until the next write") {
+  using step = libraft_log_note::step;
+  const log_place place;
+  const auto noted = [&] { return *libraft_log_note::decode(place.now().files.at(note_name)); };
+  io_bench bench(place.path());
+  REQUIRE(bench.guard.begin() == 0);
+  raft_buffer content{nullptr, 0};
+  raft_snapshot snapshot{};
+  snapshot.index = 30;
+  snapshot.term = 4;
+  snapshot.bufs = &content;
+  snapshot.n_bufs = 1;
+  bench.snapshot_put(0, snapshot, [] {});
+  bench.put->cb(bench.put, RAFT_IOERR);
+  CHECK(noted().of == step::install);
+  bench.append([&] { CHECK(noted().of == step::none); });
+  bench.disk.write();
+}
+
+TEST_CASE("behind a failed write of the log neither term nor vote is written") {
+  const log_place place;
+  io_bench bench(place.path());
+  CHECK(bench.disk.io.set_term(&bench.disk.io, 3) == 0);
+  bench.append([] {});
+  bench.disk.write(RAFT_IOERR);
+  CHECK(bench.failures == 1);
+  CHECK(bench.disk.io.set_term(&bench.disk.io, 4) == RAFT_IOERR);
+  CHECK(bench.disk.io.set_vote(&bench.disk.io, 1) == RAFT_IOERR);
+  CHECK(bench.steps == std::vector<std::string>{"term"});
+}
+
+TEST_CASE("a note that cannot be written ends the engine before anything is replaced") {
+  const log_place place;
+  io_bench bench(place.path() + "/missing");
+  CHECK(bench.disk.io.truncate(&bench.disk.io, 7) != 0);
+  CHECK(bench.failures == 1);
+  CHECK(bench.steps.empty());
 }
 
 // ---- seeds of the fuzz target

@@ -83,7 +83,7 @@ class libraft_log_reader {
   void finish_truncation();
   [[nodiscard]] std::error_code drop_repeated();
   [[nodiscard]] result<bool> begins_with(const segment& longer, const segment& shorter);
-  void keep_last_run();
+  [[nodiscard]] std::uint64_t keep_last_run();
   void take_batch(const segment& of, const libraft_segment_reader& reader);
   void take_entry(const std::string& file, std::uint64_t byte, const libraft_entry_head& head);
   void end_open(const segment& one, std::uint64_t size, const libraft_segment_end& end);

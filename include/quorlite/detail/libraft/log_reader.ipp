@@ -445,31 +445,23 @@ QUORLITE_DECL std::error_code libraft_log_reader::finish_steps() {
 
 // ---- closed segments
 
-QUORLITE_DECL void libraft_log_reader::keep_last_run() {
+/// The engine reads the last ones that hang together; older ones only tell what is missing.
+QUORLITE_DECL std::uint64_t libraft_log_reader::keep_last_run() {
   std::size_t from = closed_.empty() ? 0 : closed_.size() - 1;
   while (from > 0 && closed_[from - 1].last + 1 == closed_[from].first) {
     --from;
   }
-  if (from == 0) {
-    return;
-  }
-  const segment& before = closed_[from - 1];
-  const segment& first = closed_[from];
-  if (newest_.index + 1 < first.first) {
-    const std::uint64_t last = std::max(before.last, newest_.index);
-    defect(libraft_log_fault::missing, first.file, 0,
-           entries_text(last + 1, first.first - 1) + ", which should be before it, are gone");
-  }
+  const std::uint64_t before = from == 0 ? 0 : closed_[from - 1].last;
   closed_.erase(closed_.begin(), closed_.begin() + static_cast<std::ptrdiff_t>(from));
+  return before;
 }
 
 QUORLITE_DECL std::error_code libraft_log_reader::choose_closed() {
-  keep_last_run();
-  if (!closed_.empty() && report_.defects.empty() && newest_.index + 1 < closed_.front().first) {
+  const std::uint64_t before = keep_last_run();
+  if (!closed_.empty() && newest_.index + 1 < closed_.front().first) {
     defect(libraft_log_fault::missing, closed_.front().file, 0,
-           entries_text(newest_.index + 1, closed_.front().first - 1) +
-               ", which should be before it, are gone" +
-               (newest_.index == 0 ? ", and no snapshot has them" : ""));
+           entries_text(std::max(before, newest_.index) + 1, closed_.front().first - 1) +
+               ", which should be before it, are gone");
   }
   if (!closed_.empty() && closed_.back().last < newest_.index) {
     // A snapshot is taken of entries that are in closed segments; one that came replaces them.
