@@ -610,6 +610,25 @@ TEST_CASE("a sector that went to zeros in the middle of a log is damage, not a t
   }
 }
 
+TEST_CASE("a torn write that holds a segment of this log looks like damage") {
+  const log_place place;
+  place.write_three_runs();
+  memory_log_folder folder;
+  {
+    uv_disk disk(place.path());
+    static_cast<void>(disk.load());
+    disk.append(2, 1, 2000);
+    folder = place.now(1024);
+  }
+  put_note(folder, {});
+  bytes& open = folder.files.at("open-1");
+  std::fill_n(open.begin(), sector, std::byte{0});
+  CHECK(folder.read().defects.empty());
+  const bytes& stored = folder.files.at("0000000000000008-0000000000000009");
+  std::copy(stored.begin(), stored.end(), open.begin() + 1024);
+  CHECK(folder.read().error() == errc::log_damaged);
+}
+
 TEST_CASE("a closed segment that is gone is told by the gap, and against the snapshot") {
   const log_place place;
   place.write_three_runs();

@@ -495,6 +495,40 @@ TEST_CASE("a server with one changed byte in its log does not start, and the oth
   CHECK(number(again, "SELECT count(*) FROM t") == 11);
 }
 
+TEST_CASE("a start clears away what a power cut has left, also where libraft would give up") {
+  cluster servers(1);
+  REQUIRE(servers.await_leader() == 0);
+  {
+    connection db = servers.connect(0);
+    REQUIRE(run(db, "CREATE TABLE t(x); INSERT INTO t VALUES(randomblob(2000))") == SQLITE_OK);
+  }
+  const std::string directory = servers.places().directory(0);
+  const std::string image = directory + ".image";
+  copy_folder(directory, image);
+  servers.stop(0);
+  copy_folder(image, directory);
+  {
+    // The first write of the segment: of all its sectors only the first did not arrive. 0.15 takes
+    // that for another format.
+    std::fstream file(directory + "/open-1", std::ios::in | std::ios::out | std::ios::binary);
+    const std::string zeros(512, '\0');
+    file.write(zeros.data(), static_cast<std::streamsize>(zeros.size()));
+    REQUIRE(file.flush().good());
+  }
+  std::filesystem::remove(directory + "/quorlite.log");  // the batches behind are of that write too
+  const libraft_log_report found = *libraft::check(directory);
+  REQUIRE(found.defects.empty());
+  REQUIRE(found.leftovers.size() == 1);
+  CHECK(found.leftovers.front().file == "open-1");
+  CHECK(found.leftovers.front().byte == 0);
+
+  servers.start(0);
+  CHECK(servers.raft(0).log_report().leftovers.size() == 1);
+  REQUIRE(servers.await_leader() == 0);
+  connection again = servers.connect(0);
+  CHECK(run(again, "CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);  // as never written
+}
+
 TEST_CASE("a running server's log is not checked, and one that is gone says so") {
   libraft_places places(1);
   libraft raft(places.options(0));

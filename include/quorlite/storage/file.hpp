@@ -196,7 +196,7 @@ struct verified_database {
 };
 
 /// A storage as verify() has read it.
-struct verified_storage {
+struct QUORLITE_API verified_storage {
   log_position at;  ///< of the record
   log_index ahead;  ///< above `at`: a crash left pages as of any entry between, until a replay
   std::vector<verified_database> databases;  ///< ascending by name
@@ -209,7 +209,8 @@ struct verified_storage {
 /// that no machine uses: calls recover(), so finishes first what a crash left due. Blocks on the
 /// disk, one page in memory; any thread, one at a time.
 /// @returns what recover() and open() do; errc::out_of_memory
-[[nodiscard]] QUORLITE_API result<verified_storage> verify(file_storage& storage) noexcept;
+[[nodiscard]] QUORLITE_API QUORLITE_DECL result<verified_storage> verify(
+    file_storage& storage) noexcept;
 
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
