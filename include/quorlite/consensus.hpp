@@ -310,7 +310,7 @@ concept waits = raisable_signal<typename C::signal_type> &&
 ///   two election timeouts, if a majority is left.
 /// - What had been proposed is settled as ever: committed or not_applied where that is certain,
 ///   else unknown. (COMMITs that wait have been answered: unknown.)
-/// - wait(), tasks and stop() go on as before.
+/// - Tasks are run, and stop() works, as before; wait() may do as behind a stop.
 template <class C>
 concept withdraws = requires(C& consensus) {
   { consensus.withdraw() }
