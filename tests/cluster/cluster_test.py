@@ -75,9 +75,11 @@ class Run:
         """Each calamity about equally often, in an order of chance."""
         if self.options.nemesis:
             return [self.options.nemesis] * self.options.rounds
+        impossible = self.nemesis.NEED_FILES if self.options.memory else ()
+        kinds = [name for name in self.nemesis.ROUNDS if name not in impossible]
         names: list[str] = []
         while len(names) < self.options.rounds:
-            names += self.chance.sample(self.nemesis.ROUNDS, len(self.nemesis.ROUNDS))
+            names += self.chance.sample(kinds, len(kinds))
         return names[: self.options.rounds]
 
     def make_schema(self) -> None:
@@ -249,6 +251,8 @@ def parsed() -> argparse.Namespace:
     kinds = network.CutLinks.ROUNDS if options.netns else Nemesis.ROUNDS
     if options.nemesis and options.nemesis not in kinds:
         parser.error(f"--nemesis is one of: {' '.join(kinds)}")
+    if options.memory and options.nemesis in Nemesis.NEED_FILES:
+        parser.error(f"--nemesis {options.nemesis} needs files, not --memory")
     if options.rounds is None:
         options.rounds = len(kinds) if options.short else 20
     return options

@@ -26,11 +26,14 @@ class Nemesis:
         "transfer",
         "restart_leader",
         "kill_twice",
+        "halt_leader",
     )
+    NEED_FILES = ("halt_leader",)
 
     def __init__(self, cluster: Cluster, chance: random.Random):
         self.cluster = cluster
         self.chance = chance
+        self.halts = 0
 
     # ---- whom
 
@@ -127,6 +130,23 @@ class Nemesis:
         self.cluster.start(server, join=True)
         self._ask_leader(f".add {server}={self.cluster.addresses[server]}")
         return f"server {server} lost its folder and joined again"
+
+    def halt_leader(self) -> str:
+        """A file of somebody else's has the name of a new database: the next flush cannot be."""
+        server = self.leader()
+        self.halts += 1
+        name = f"halt-{self.halts}.db"
+        (self.cluster.data(server) / "databases" / name).write_bytes(b"not one of ours\n" * 256)
+        self._ask_leader(f".open {name}\nCREATE TABLE IF NOT EXISTS h(x);\n.open app.db")
+
+        def halted() -> bool:
+            return self.cluster.process(server).status()["role"] == "halted"
+
+        if not wait_until(halted, 30.0, 0.05):
+            raise Trouble(f"server {server} does not halt over {name}")
+        if not wait_until(lambda: self.cluster.leader() not in (None, server), 10.0, 0.05):
+            raise Trouble(f"server {server} has halted, and nobody else leads")
+        return f"server {server} halted; {self._wipe(server)}"
 
     def _ask_leader(self, command: str) -> None:
         """Until it is done: the leader may change meanwhile."""
