@@ -47,9 +47,7 @@ class QUORLITE_API recording_machine final : public state_machine {
   // ---- any thread
 
   void settled(proposal_token which, outcome how, settle_reason why) noexcept override;
-  [[nodiscard]] result<std::unique_ptr<snapshot_stage>> begin_restore() noexcept override {
-    return std::make_unique<recording_stage>(counters_);
-  }
+  [[nodiscard]] result<std::unique_ptr<snapshot_stage>> begin_restore() noexcept override;
   [[nodiscard]] log_position applied() const noexcept override;
   [[nodiscard]] log_position durable() const noexcept override;
   [[nodiscard]] std::error_code flush(log_index upto) noexcept override;

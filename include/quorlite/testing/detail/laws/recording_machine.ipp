@@ -132,6 +132,10 @@ QUORLITE_DECL result<std::unique_ptr<snapshot_reader>> recording_machine::take_s
   return std::make_unique<recording_reader>(state_);
 }
 
+QUORLITE_DECL result<std::unique_ptr<snapshot_stage>> recording_machine::begin_restore() noexcept {
+  return std::make_unique<recording_stage>(counters_);
+}
+
 QUORLITE_DECL apply_result recording_machine::install(std::unique_ptr<snapshot_stage> finished,
                                                       log_position engine_at) noexcept {
   const strand_call call(*this, "install");
