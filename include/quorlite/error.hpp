@@ -57,8 +57,9 @@ enum class errc : int {
   name_taken,          ///< another VFS of this process has the name
   sqlite_failed,       ///< SQLite refused for a reason of its own
   // a start on this folder
-  log_damaged,  ///< bytes or files of the log changed or are gone: nothing starts on it
-  log_behind,   ///< the log ends before the state that the storage has: part of it is gone
+  log_damaged,      ///< bytes or files of the log changed or are gone: nothing starts on it
+  log_too_short,    ///< the log ends before the state that the storage has: part of it is gone
+  log_starts_late,  ///< the log begins behind its first entry, and no snapshot has those before
 };
 
 /// What the caller may conclude. Compare an error_code with it:

@@ -46,7 +46,9 @@ namespace detail {
     case errc::name_taken: return "this process has a VFS of that name already";
     case errc::sqlite_failed: return "SQLite refused";
     case errc::log_damaged: return "the log is damaged: this server must not start on it";
-    case errc::log_behind:
+    case errc::log_starts_late:
+      return "the first entries of the log are gone: this server must not start on it";
+    case errc::log_too_short:
       return "the log ends before the databases' state: this server must not start on it";
   }
   return "unknown quorlite error";
@@ -82,7 +84,8 @@ class errc_category final : public std::error_category {
     case errc::halted:
     case errc::storage_broken:
     case errc::log_damaged:
-    case errc::log_behind: return failure::fatal;
+    case errc::log_too_short:
+    case errc::log_starts_late: return failure::fatal;
     case errc::too_large:
     case errc::malformed:
     case errc::invalid_name:

@@ -216,7 +216,7 @@ struct scenario {
 inline constexpr std::array<scenario, 6> scenarios{{{"rows", play_rows},
                                                     {"shrink", play_shrink},
                                                     {"databases", play_databases},
-                                                    {"behind", play_behind, 6},
+                                                    {"too_short", play_behind, 6},
                                                     {"parts", play_parts, 0, true},
                                                     {"restarts", play_restarts}}};
 

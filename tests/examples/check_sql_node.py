@@ -364,7 +364,7 @@ def checks_folders(program: str, folder: str) -> None:
     for file in data.glob("0*"):
         file.unlink()
     told = json.loads(check("--json").stdout)
-    expect([one["fault"] for one in told["log"]["defects"]] == ["behind"], told)
+    expect([one["fault"] for one in told["log"]["defects"]] == ["too_short"], told)
     started = server.run("SELECT 1;")
     expect(started.returncode == 1 and "the databases stand at" in started.stderr, started)
 

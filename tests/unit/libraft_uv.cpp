@@ -541,7 +541,7 @@ TEST_CASE("a running server's log is not checked, and one that is gone says so")
   CHECK(libraft::check(places.directory(0))->defects.empty());
   CHECK(libraft::check(places.directory(0) + "/none").error() ==
         std::errc::no_such_file_or_directory);
-  CHECK(libraft::check(places.directory(0), log_index{1000})->error() == errc::log_behind);
+  CHECK(libraft::check(places.directory(0), log_index{1000})->error() == errc::log_too_short);
 }
 
 TEST_CASE("options of libraft that cannot be are an answer of start()") {

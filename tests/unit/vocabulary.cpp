@@ -58,7 +58,8 @@ constexpr meaning meanings[] = {
     {errc::unsupported, failure::refused},
     {errc::sqlite_failed, failure::refused},
     {errc::log_damaged, failure::fatal},
-    {errc::log_behind, failure::fatal},
+    {errc::log_too_short, failure::fatal},
+    {errc::log_starts_late, failure::fatal},
 };
 
 template <class A, class B>

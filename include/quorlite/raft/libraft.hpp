@@ -63,11 +63,12 @@ class QUORLITE_API libraft {
   /// Examines the log (see check()), clears away what a power cut has left, restores the snapshot
   /// if the machine is behind it, and listens. Blocks on the disk. May be called again after
   /// stop(), with a machine that loaded what the last one flushed.
-  /// @returns errc::busy: the directory is another's; errc::log_damaged, errc::log_behind,
-  ///   errc::needs_upgrade: log_report() says where and what can be done, and nothing was changed;
-  ///   errc::corrupt: the content of the snapshot is damaged; errc::diverged: a cluster is to begin
-  ///   here, but the machine has a history already; std::errc::invalid_argument: an address, or
-  ///   options that cannot be; storage errors. Of the strand, at most install was called then.
+  /// @returns errc::busy: the directory is another's; errc::log_damaged, errc::log_too_short,
+  ///   errc::log_starts_late, errc::needs_upgrade: log_report() says where and what can be done,
+  ///   and nothing was changed; errc::corrupt: the content of the snapshot is damaged;
+  ///   errc::diverged: a cluster is to begin here, but the machine has a history already;
+  ///   std::errc::invalid_argument: an address, or options that cannot be; storage errors. Of the
+  ///   strand, at most install was called then.
   [[nodiscard]] std::error_code start(state_machine& machine) noexcept;
 
   /// What the last start() has read, before it cleared anything away. From its thread.

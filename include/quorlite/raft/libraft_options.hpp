@@ -110,10 +110,11 @@ struct libraft_log_range {
 
 /// What stands in the way of a start.
 enum class libraft_log_fault : std::uint8_t {
-  damaged,  ///< bytes have changed
-  missing,  ///< a file, or entries, are gone
-  behind,   ///< the log ends before the state that the files have
-  unknown,  ///< written by another version, or by something else
+  damaged,      ///< bytes have changed
+  missing,      ///< a file, or entries, are gone
+  too_short,    ///< the log ends before the state that the databases have
+  starts_late,  ///< the log begins behind its first entry, and no snapshot has those before
+  unknown,      ///< written by another version, or by something else
 };
 
 /// A place in the folder of a log where it is not what was written, and words for the operator.
@@ -150,9 +151,10 @@ struct libraft_log_report {
   /// No entry, no snapshot, and this server never heard of a term: nothing ran here.
   [[nodiscard]] bool is_empty() const noexcept {
     return term.value == 0 && last_index == 0 && ranges.empty() &&
-           (defects.empty() || defects.front().fault == libraft_log_fault::behind);
+           (defects.empty() || defects.front().fault == libraft_log_fault::too_short);
   }
-  /// errc::log_damaged, log_behind or needs_upgrade, by the first defect; none without one.
+  /// errc::log_damaged, log_too_short, log_starts_late or needs_upgrade, by the first defect; none
+  /// without one.
   [[nodiscard]] QUORLITE_API QUORLITE_DECL std::error_code error() const noexcept;
 };
 

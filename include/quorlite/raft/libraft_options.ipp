@@ -25,7 +25,8 @@ QUORLITE_DECL std::error_code libraft_log_report::error() const noexcept {
     return {};
   }
   switch (defects.front().fault) {
-    case libraft_log_fault::behind: return make_error_code(errc::log_behind);
+    case libraft_log_fault::too_short: return make_error_code(errc::log_too_short);
+    case libraft_log_fault::starts_late: return make_error_code(errc::log_starts_late);
     case libraft_log_fault::unknown: return make_error_code(errc::needs_upgrade);
     case libraft_log_fault::damaged:
     case libraft_log_fault::missing: break;

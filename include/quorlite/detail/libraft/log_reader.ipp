@@ -38,7 +38,8 @@ namespace detail {
     case libraft_log_fault::unknown: return "Start it with the version that wrote it";
     case libraft_log_fault::damaged:
     case libraft_log_fault::missing:
-    case libraft_log_fault::behind: break;
+    case libraft_log_fault::too_short:
+    case libraft_log_fault::starts_late: break;
   }
   return "If most of the other servers are up: remove this one from the cluster, empty its folder "
          "and add it again, so that it gets everything from them. Otherwise bring back the whole "
@@ -459,7 +460,9 @@ QUORLITE_DECL std::uint64_t libraft_log_reader::keep_last_run() {
 QUORLITE_DECL std::error_code libraft_log_reader::choose_closed() {
   const std::uint64_t before = keep_last_run();
   if (!closed_.empty() && newest_.index + 1 < closed_.front().first) {
-    defect(libraft_log_fault::missing, closed_.front().file, 0,
+    const bool has_older = before != 0 || newest_.index != 0;
+    defect(has_older ? libraft_log_fault::missing : libraft_log_fault::starts_late,
+           closed_.front().file, 0,
            entries_text(std::max(before, newest_.index) + 1, closed_.front().first - 1) +
                ", which should be before it, are gone");
   }
@@ -610,7 +613,7 @@ QUORLITE_DECL std::error_code libraft_log_reader::compare() {
                " is of term " + std::to_string(at_term_) +
                ": whom this server chose since is forgotten");
   } else if (report_.end < files_at_) {
-    defect(libraft_log_fault::behind, last_file_, last_byte_,
+    defect(libraft_log_fault::too_short, last_file_, last_byte_,
            "the log ends at position " + std::to_string(report_.end.value) +
                ", and the databases stand at " + std::to_string(files_at_.value) +
                ": what is between them is gone from the log");
