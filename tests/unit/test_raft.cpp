@@ -103,6 +103,28 @@ TEST_CASE("a proposal that cannot be taken is settled at once, and says why") {
   CHECK(cluster.shared.faults.empty());
 }
 
+TEST_CASE("an engine that refuses at random does so as a busy one, and takes the others") {
+  recorded_cluster cluster{{.raft = {.refuse = 0.5}}};
+  const server_id leader = cluster.elect();
+  const term now = cluster.machine(leader).gained();
+  int taken = 0;
+  int busy = 0;
+  for (int i = 0; i < 100; ++i) {
+    pending_answer answer;
+    const proposal_token token{cluster.shared.tokens + 1};
+    cluster.machine(leader).expect(token, &answer);
+    CHECK(cluster.propose(leader, now, 8) == token);
+    cluster.machine(leader).forget(token);
+    CHECK((answer.why == settle_reason::none || answer.why == settle_reason::busy));
+    CHECK((answer.why == settle_reason::busy) == (answer.how == outcome::not_applied));
+    (answer.why == settle_reason::busy ? busy : taken) += 1;
+  }
+  CHECK(taken > 20);
+  CHECK(busy > 20);
+  REQUIRE(cluster.settle_down());
+  CHECK(cluster.shared.faults.empty());
+}
+
 TEST_CASE("a cut-off leader steps down, and what it alone has is removed (paper, 5.3)") {
   recorded_cluster cluster{{.replicas = 5}};
   const server_id old_leader = cluster.elect();

@@ -636,6 +636,26 @@ TEST_CASE("the checker tells of a leader that loses entries or makes old ones") 
   CHECK(forged.property() == "leader append-only");
 }
 
+TEST_CASE("the checker tells of an entry that is durable before a sync of it can have begun") {
+  forged_cluster forged;
+  forged.append(1, 1, 7U);
+  forged.tell(1, raft_event::syncs, 1);
+  forged.tell(1, raft_event::synced, 1);
+  forged.append(1, 1, 8U);
+  forged.tell(1, raft_event::syncs, 2);
+  CHECK(forged.property().empty());
+  SECTION("it came later") {
+    forged.append(1, 1, 9U);
+    forged.tell(1, raft_event::synced, 3);
+  }
+  SECTION("it came later, in the place of another") {
+    forged.disk(1).log.truncate_suffix(log_index{2});
+    forged.append(1, 2, 9U);
+    forged.tell(1, raft_event::synced, 2);
+  }
+  CHECK(forged.property() == "durability");
+}
+
 TEST_CASE("the checker tells of logs that part and meet again") {
   forged_cluster forged;
   SECTION("one entry with two contents") {

@@ -75,6 +75,9 @@ class QUORLITE_API cluster_observer {
 struct server_options {
   server_storage storage = server_storage::memory;  ///< of every server
   cluster_observer* observer = nullptr;             ///< outlives the cluster; nullptr: nobody looks
+  /// With double write a crash may leave garbage in all of 4096 bytes, not in 512 only: for pages
+  /// that are no smaller.
+  bool large_sectors = false;
 };
 
 /// Servers 1 … n of a simulation, each with a storage and one process at a time, in which a replica

@@ -176,19 +176,42 @@ QUORLITE_DECL void replica_cluster::state::end(detail::simulated_server& one, cr
   its->crash_at(its->calls());
 }
 
+/// A disk with sectors of 4096 bytes leaves garbage in all of one: also in what lay beside the
+/// bytes that were on their way, however long that had been durable.
+inline void spoil_large_sectors(faulty_disk& disk, const std::vector<pending_unit>& units,
+                                const crash_fates& fates) {
+  constexpr std::uint64_t together = 4096 / sector_bytes;
+  for (std::size_t i = 0; i < units.size(); ++i) {
+    if (fates[i] != unit_fate::garbage || units[i].kind != unit_kind::sector) {
+      continue;
+    }
+    const std::uint64_t first = units[i].number / together * together;
+    for (std::uint64_t each = first; each < first + together; ++each) {
+      if (each != units[i].number) {
+        disk.damage(units[i].path, each * sector_bytes + units[i].number % sector_bytes,
+                    std::byte{0x5A});
+      }
+    }
+  }
+}
+
 QUORLITE_DECL void replica_cluster::state::lose(detail::simulated_server& one, crash_kind how) {
   if (how == crash_kind::power_lost) {
     crash_fates fates;
-    const std::size_t pending = one.disk->pending();
+    const std::vector<pending_unit> units = one.disk->pending_units();
     const double survives = 0.25 * static_cast<double>(dice.below(5));
     // Double write is for disks that leave garbage in a sector whose write the power cut short.
-    const double torn = servers_are.storage == server_storage::double_write ? 0.1 : 0.0;
-    for (std::size_t i = 0; i < pending; ++i) {
+    const bool tears = servers_are.storage == server_storage::double_write;
+    const double torn = tears ? 0.1 : 0.0;
+    for (std::size_t i = 0; i < units.size(); ++i) {
       fates.push_back(torn > 0 && dice.chance(torn) ? unit_fate::garbage
                       : dice.chance(survives)       ? unit_fate::survived
                                                     : unit_fate::lost);
     }
     one.disk = std::make_shared<faulty_disk>(one.disk->after_crash(fates, dice.next()));
+    if (tears && servers_are.large_sectors && dice.chance(0.5)) {
+      spoil_large_sectors(*one.disk, units, fates);
+    }
   } else if (how == crash_kind::storage_lost) {
     one.disk = std::make_shared<faulty_disk>();
     one.memory = std::make_shared<memory_storage>();

@@ -70,6 +70,7 @@ struct raft_options {
   milliseconds heartbeat_interval{50};                  ///< well below election_timeout_min
   std::size_t max_entry_bytes = std::size_t{1} << 20U;  ///< a larger proposal is too_large
   std::size_t max_in_flight = 0;  ///< proposals not yet applied; more are busy. 0: no limit
+  double refuse = 0.0;            ///< probability that a proposal is busy all the same
   std::size_t batch_bytes = std::size_t{64}
                             << 10U;  ///< of payload in one message; one entry always fits
   std::size_t window_entries = 512;  ///< sent to a follower and not yet answered for

@@ -46,6 +46,8 @@ class node_state;
 enum class raft_event : std::uint8_t {
   elected,   ///< it leads from now on; at: its last entry
   appended,  ///< at: the entry
+  syncs,     ///< told before: what it has now, up to at, is on its way to its disk
+  synced,    ///< it takes everything up to at for durable
   removes,   ///< told before: at and what follows goes
   counted,   ///< as the leader, that a quorum has everything up to at, or what it has not itself
   commits,   ///< at is committed; told for each entry, ascending

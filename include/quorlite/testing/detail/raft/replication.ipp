@@ -29,7 +29,8 @@ QUORLITE_DECL void raft_node::propose(quorlite::term expected, proposal_token to
     refusal = settle_reason::stale_term;
   } else if (entry.size() > options_.max_entry_bytes) {
     refusal = settle_reason::too_large;
-  } else if (leading_.transfer || is_full) {
+  } else if (leading_.transfer || is_full ||
+             (options_.refuse > 0 && random_.chance(options_.refuse))) {
     refusal = settle_reason::busy;
   }
   if (refusal != settle_reason::none) {
@@ -91,11 +92,14 @@ QUORLITE_DECL void raft_node::append_locally(entry_kind kind, bytes_view payload
 QUORLITE_DECL void raft_node::sync_if_needed() {
   raft_log& log = disk_.log;
   if (disk_options_.sync_max_us == 0) {
+    environment_.witness(*this, raft_event::syncs, log.last_index());
     log.mark_synced(log.last_index());
+    environment_.witness(*this, raft_event::synced, log.synced_index());
   } else if (disk_stamp_ == 0 && log.synced_index() < log.last_index()) {
     disk_stamp_ = ++stamps_;
     syncing_upto_ = log.last_index();
     syncing_cuts_ = log.cuts();
+    environment_.witness(*this, raft_event::syncs, syncing_upto_);
     const std::uint64_t takes =
         random_.between(disk_options_.sync_min_us, disk_options_.sync_max_us);
     environment_.wake_at(self_, wake_kind::disk, environment_.now_us() + takes, disk_stamp_);
@@ -105,6 +109,7 @@ QUORLITE_DECL void raft_node::sync_if_needed() {
 QUORLITE_DECL void raft_node::on_synced() {
   if (syncing_cuts_ == disk_.log.cuts()) {
     disk_.log.mark_synced(syncing_upto_);
+    environment_.witness(*this, raft_event::synced, disk_.log.synced_index());
   }
   sync_if_needed();
   if (leads()) {

@@ -21,7 +21,7 @@ class node_state;
 class raft_node;
 enum class raft_event : std::uint8_t;
 
-/// The five properties of the Raft paper, figure 3, and three rules that they rest on. Knows the
+/// The five properties of the Raft paper, figure 3, and four rules that they rest on. Knows the
 /// whole cluster and outlives every crash. It only looks: servers behave alike with and without it.
 ///
 /// - election safety: a term has one leader at most
@@ -31,6 +31,7 @@ enum class raft_event : std::uint8_t;
 /// - leader completeness: who is elected has the newest entry that was committed in an older term
 /// - state-machine safety: one entry is committed at an index, whoever commits or applies it;
 ///   nothing is applied that is not committed, and what is committed is not removed
+/// - durability: a sync makes durable what was in the log when it began
 /// - quorum: a leader commits what a quorum of the configuration in force has on its disks
 /// - committed in the current term: it counts for entries of its own term only (paper, 5.4.2)
 /// - single-server change: a configuration differs from the one before it by one server, follows a
@@ -73,7 +74,14 @@ class safety_checker {
     quorlite::term in_term;
   };
 
+  // What a server has not yet told that it is durable.
+  struct young_entries {
+    std::map<log_index, std::uint64_t> appended;  // and when, counted in events
+    std::uint64_t sync_begun = 0;
+  };
+
   void elected(const node_state& whom);
+  void synced(const node_state& whom, log_index at);
   void appended(const node_state& whom, log_index at);
   void check_change(const node_state& whom);
   void counted(const node_state& whom, log_index at);
@@ -85,6 +93,8 @@ class safety_checker {
 
   const std::deque<raft_node>& nodes_;
   std::map<quorlite::term, leadership_seen> leaders_;
+  std::map<server_id, young_entries> young_;
+  std::uint64_t events_ = 0;
   std::map<std::pair<log_index, quorlite::term>, entry_seen> entries_;
   std::map<log_index, commit_seen> committed_;
   std::map<log_index, configuration> committed_members_;  // by the entry that it stands in

@@ -41,7 +41,12 @@ QUORLITE_DECL void safety_checker::witness(const node_state& whom, raft_event wh
   const bool leads = whom.role() == raft_role::leader;
   switch (what) {
     case raft_event::elected: elected(whom); break;
-    case raft_event::appended: appended(whom, at); break;
+    case raft_event::appended:
+      young_[whom.id()].appended[at] = ++events_;
+      appended(whom, at);
+      break;
+    case raft_event::syncs: young_[whom.id()].sync_begun = ++events_; break;
+    case raft_event::synced: synced(whom, at); break;
     case raft_event::removes:
       require(!leads, "leader append-only", whom, "leads and removes entries", at);
       require(at > whom.commit_index(), "state-machine safety", whom, "removes what is committed",
@@ -77,6 +82,16 @@ QUORLITE_DECL void safety_checker::elected(const node_state& whom) {
     require(has_entry(log, {newest->first, newest->second.of_entry}), "leader completeness", whom,
             "leads without what was committed", newest->first);
   }
+}
+
+QUORLITE_DECL void safety_checker::synced(const node_state& whom, log_index at) {
+  young_entries& young = young_[whom.id()];
+  const auto end = young.appended.upper_bound(at);
+  for (auto each = young.appended.begin(); each != end; ++each) {
+    require(each->second < young.sync_begun, "durability", whom,
+            "takes for durable what came after the sync began", each->first);
+  }
+  young.appended.erase(young.appended.begin(), end);
 }
 
 QUORLITE_DECL void safety_checker::appended(const node_state& whom, log_index at) {
