@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "causes.hpp"
 #include "history.hpp"
 #include "servers.hpp"
 #include "statements.hpp"
@@ -29,6 +30,8 @@ struct shared {
   std::uint64_t refused = 0;
   std::uint64_t resolved = 0;
   std::uint64_t reads = 0;
+  simulate::causes causes{};
+  std::uint64_t next_client = 1000;  ///< whoever comes for one call: names its random numbers
 
   [[nodiscard]] const plan& options() const { return cluster.options(); }
   [[nodiscard]] static std::string name_of(std::size_t database) {
@@ -83,7 +86,7 @@ struct line {
   }
 };
 
-[[nodiscard]] inline line connect(shared& all, server_id id, std::size_t database) {
+[[nodiscard]] inline line connect(shared& all, server_id id, const std::string& name) {
   line made;
   const std::shared_ptr<process> here = all.cluster.running(id);
   made.to = here;
@@ -92,15 +95,50 @@ struct line {
   }
   quorlite::connection_options options;
   options.page_size = all.options().page_size;
-  options.busy_timeout = milliseconds{300};
-  if (auto opened = here->replica().open(shared::name_of(database), options)) {
+  options.busy_timeout = milliseconds{all.options().busy_timeout_ms};
+  if (auto opened = here->replica().open(name, options)) {
     made.db = std::move(*opened);
     static_cast<void>(
-        run(made.db, "PRAGMA cache_size=" + std::to_string(all.options().cache_pages)));
+        run(made.db, "PRAGMA cache_size=" + std::to_string(all.options().cache_pages) +
+                         ";PRAGMA secure_delete=" + (all.options().secure_delete ? "1" : "0")));
   } else {
     made.why = opened.error();
   }
   return made;
+}
+[[nodiscard]] inline line connect(shared& all, server_id id, std::size_t database) {
+  return connect(all, id, shared::name_of(database));
+}
+
+/// All that clients know of a database, in one text, and the columns of a table as the connection
+/// has them in its own schema.
+inline constexpr const char* picture =
+    "SELECT (SELECT count(*) || '/' || ifnull(max(n), 0) || '/' || ifnull(sum(txn), 0) FROM log), "
+    "(SELECT group_concat(balance) FROM accounts), "
+    "(SELECT group_concat(key || '=' || txn) FROM (SELECT key, txn FROM registers ORDER BY key)), "
+    "(SELECT group_concat(sql) FROM sqlite_schema), "
+    "(SELECT group_concat(name) FROM pragma_table_info('shape', 'main'))";
+
+/// A connection that was kept sees what a new one sees at that moment, whatever it has in its
+/// caches.
+inline void compare_with_new(shared& all, const line& kept, server_id id, const std::string& name,
+                             const std::string& query) {
+  const std::shared_ptr<process> here = kept.to.lock();
+  if (!kept.is_open() || !here || here != all.cluster.running(id)) {
+    return;
+  }
+  // Without a table there is nothing to see, which is something to see.
+  const auto is_seen = [](const std::string& said) { return said[0] != '!' || said == "!1"; };
+  const std::string seen = ask(kept.db, query);
+  const quorlite::log_position at = here->replica().applied();
+  if (!is_seen(seen) || here != all.cluster.running(id)) {
+    return;
+  }
+  const line fresh = connect(all, id, name);
+  const std::string expected = fresh.is_open() ? ask(fresh.db, query) : "!";
+  require(!is_seen(expected) || here->replica().applied() != at || seen == expected, "monotonic",
+          "a connection to " + name + " on " + servers::name_of(id) + " that was kept sees `" +
+              seen.substr(0, 300) + "`, a new one `" + expected.substr(0, 300) + "`");
 }
 
 /// What may go wrong has a code of ours, or one that SQLite has for it.
@@ -149,6 +187,9 @@ class writer {
       --all_.transactions_left;
       const auto database = static_cast<std::size_t>(dice_.below(all_.options().work.databases));
       if (dice_.chance(0.01 * all_.options().work.groups_percent)) {
+        if (dice_.chance(0.3)) {
+          bring_others(*leader, database);
+        }
         static_cast<void>(in_group(*leader, database));
       } else {
         static_cast<void>(over_connection(*leader, database));
@@ -161,12 +202,15 @@ class writer {
       }
     }
     lines_.clear();
+    scratch_lines_.clear();
   }
 
   /// With nothing in the way, a database takes a transaction over a connection and one in a group.
+  /// @param bytes that it writes at least
   /// @returns false: not of this server, or not in time
-  [[nodiscard]] bool is_welcome(server_id leader, std::size_t database) {
+  [[nodiscard]] bool is_welcome(server_id leader, std::size_t database, std::size_t bytes = 0) {
     plain_ = true;
+    much_ = bytes;
     bool over = false;
     bool grouped = false;
     for (int attempt = 0; attempt < 20 && !(over && grouped); ++attempt) {
@@ -180,6 +224,7 @@ class writer {
       }
     }
     lines_.clear();
+    much_ = 0;
     plain_ = false;
     return over && grouped;
   }
@@ -212,6 +257,14 @@ class writer {
       };
       sql.push_back(set("", one.key));
       one.statements.push_back({set("o.", one.other_key), SQLITE_OK, {}, true});
+      if (dice_.chance(0.15)) {  // more than the first database has, perhaps more than may be
+        for (const char* const each :
+             {"CREATE TABLE IF NOT EXISTS o.bulk(v)",
+              "INSERT INTO o.bulk WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM i "
+              "LIMIT 50) SELECT zeroblob(900) FROM i"}) {
+          one.statements.push_back({each, SQLITE_OK, {}, true});
+        }
+      }
       one.statements.push_back(
           {"INSERT INTO o.log(txn) VALUES(" + number + ")", SQLITE_OK, {}, true});
     } else if (dice_.chance(0.01 * work.large_percent)) {
@@ -222,6 +275,10 @@ class writer {
       // once a statement has run.
       sql.insert(sql.begin(), "SELECT 1 FROM sqlite_schema");
       one.may_fail = true;
+    } else if (dice_.chance(0.015)) {
+      sql = make_.other_shape(std::to_string(one.number));
+    } else if (dice_.chance(0.02)) {
+      sql = make_.spare_pages(std::uint64_t{all_.options().page_size} * dice_.between(2, 12));
     } else if (dice_.chance(0.3)) {
       one.key = make_.key();
       sql = {"INSERT OR REPLACE INTO registers VALUES(" + std::to_string(one.key) + ", " +
@@ -259,6 +316,9 @@ class writer {
     }
     if (dice_.chance(0.02) && run(to.db, "VACUUM") != SQLITE_OK) {
       check_code(sqlite3_extended_errcode(to.db), to.db);
+      transaction of_vacuum;
+      of_vacuum.database = database;
+      all_.causes.refused(leader, here->replica().leader().term, of_vacuum);
     }
     const std::optional<std::size_t> other = attach(to, database);
     transaction& one = all_.record.begin(database);
@@ -266,7 +326,12 @@ class writer {
     choose_work(one);
     // A statement that fails to be prepared begins no transaction: behind a plain BEGIN it would
     // tell of an earlier state than the rest.
-    int code = run(to.db, one.may_fail || dice_.chance(0.7) ? "BEGIN IMMEDIATE" : "BEGIN");
+    const bool at_once = one.may_fail || dice_.chance(0.7);
+    int code = run(to.db, at_once ? "BEGIN IMMEDIATE" : "BEGIN");
+    const quorlite::leader_info led = here->replica().leader();
+    if (code == SQLITE_OK && !at_once && dice_.chance(0.5)) {
+      code = look_first(to);
+    }
     if (code == SQLITE_OK) {
       code = run_statements(to.db, one);
     }
@@ -283,6 +348,9 @@ class writer {
       }
       one.id = to.db.last_transaction();
       finish(one, code, to, one.id != before);
+      if (code != SQLITE_OK) {
+        judge(one, leader, at_once ? led : quorlite::leader_info{}, *here, to.db.last_error());
+      }
     } else {
       all_.end(one, fate::refused);  // COMMIT was never said
       ++all_.refused;
@@ -292,6 +360,9 @@ class writer {
     }
     static_cast<void>(run(to.db, "ROLLBACK"));
     require(sqlite3_get_autocommit(to.db) != 0, "typed errors", "a transaction does not end");
+    if (one.fate != fate::acknowledged && dice_.chance(0.1)) {
+      read_instead(to, leader, database, (code & 0xFF) == SQLITE_BUSY ? 0.6 : 0.1);
+    }
     // Connections that live through a lost leadership have caches of a state that never came.
     if (one.other || dice_.chance(one.fate == fate::acknowledged ? 0.05 : 0.3)) {
       lines_.clear();
@@ -301,6 +372,69 @@ class writer {
       resolve(one);
     }
     return one.fate == fate::acknowledged;
+  }
+  /// What a transaction has read may be old by the time that it writes.
+  [[nodiscard]] int look_first(const line& to) {
+    const std::string seen = ask(to.db, "SELECT count(*) FROM log");
+    if (seen[0] == '!') {
+      return std::stoi(seen.substr(1));
+    }
+    all_.sleep(dice_.between(1, 80));
+    return SQLITE_OK;
+  }
+  /// What the answer of a COMMIT that failed tells of the server.
+  /// @param led who led when it got the turn of a writer; not leading: not known
+  void judge(const transaction& one, server_id leader, const quorlite::leader_info& led,
+             process& here, std::error_code error) {
+    const quorlite::leader_info now = here.replica().leader();
+    if (error == quorlite::errc::timed_out && one.id.term.value != 0 &&
+        !all_.options().wait_until_certain) {
+      require(now.leading && now.term == one.id.term, "answers in time",
+              "transaction " + std::to_string(one.number) + " waited for its limit, and " +
+                  servers::name_of(leader) + " knew that it had lost its leadership");
+    }
+    const bool overtaken = error == quorlite::errc::stale_term || error == quorlite::errc::conflict;
+    const bool leads_on = led.leading && now.leading && led.term == now.term &&
+                          all_.cluster.running(leader).get() == &here;
+    if (overtaken && leads_on) {
+      all_.causes.overtaken(leader, led.term, one);
+    } else if (!overtaken && error != quorlite::errc::timed_out) {
+      all_.causes.refused(leader, led.term, one);
+      all_.causes.refused(leader, now.term, one);
+    }
+  }
+  /// Whoever was refused reads with the connection that he has. Nothing of what did not come may be
+  /// in its caches, and it has no turn any more.
+  void read_instead(line& to, server_id leader, std::size_t database, double keeps_reading) {
+    if (dice_.chance(keeps_reading)) {
+      keep_nobody_out(to, leader, database);
+    }
+    for (std::uint64_t times = dice_.between(1, 3); times > 0; --times) {
+      compare_with_new(all_, to, leader, shared::name_of(database), picture);
+      all_.sleep(dice_.between(1, 120));
+    }
+  }
+  void keep_nobody_out(line& to, server_id leader, std::size_t database) {
+    const std::shared_ptr<process> here = to.to.lock();
+    const bool reads = here && run(to.db, "BEGIN") == SQLITE_OK &&
+                       ask(to.db, "SELECT count(*) FROM log")[0] != '!';
+    const line other = reads ? connect(all_, leader, database) : line{};
+    static_cast<void>(other.is_open() ? run(other.db, "PRAGMA busy_timeout=300") : SQLITE_OK);
+    const quorlite::term term = here ? here->replica().leader().term : quorlite::term{};
+    for (int attempts = 0; other.is_open(); ++attempts) {
+      const int code = run(other.db, "BEGIN IMMEDIATE");
+      static_cast<void>(run(other.db, "ROLLBACK"));
+      const quorlite::leader_info now = here->replica().leader();
+      if ((code & 0xFF) != SQLITE_BUSY || !now.leading || now.term != term ||
+          here != all_.cluster.running(leader)) {
+        break;
+      }
+      require(attempts < 12, "answers in time",
+              "nobody gets the turn of a writer of " + shared::name_of(database) + " on " +
+                  servers::name_of(leader) + " while a connection reads");
+      all_.sleep(dice_.between(50, 250));
+    }
+    static_cast<void>(run(to.db, "ROLLBACK"));
   }
   /// Another database beside this one, for a commit of both.
   [[nodiscard]] std::optional<std::size_t> attach(const line& to, std::size_t database) {
@@ -340,6 +474,16 @@ class writer {
 
   // ---- in a group
 
+  /// Clients who come at the same moment, so that the group has several closures.
+  void bring_others(server_id leader, std::size_t database) {
+    for (std::uint64_t more = dice_.between(1, 3); more > 0 && all_.transactions_left > 0; --more) {
+      --all_.transactions_left;
+      all_.cluster.world().spawn(
+          [mine = std::make_shared<writer>(all_, all_.next_client++), leader, database] {
+            static_cast<void>(mine->in_group(leader, database));
+          });
+    }
+  }
   /// @returns true: acknowledged
   [[nodiscard]] bool in_group(server_id leader, std::size_t database) {
     const std::shared_ptr<process> here = all_.cluster.running(leader);
@@ -350,6 +494,7 @@ class writer {
     one.grouped = true;
     choose_work(one);
     one.applied = here->replica().applied().index;
+    const quorlite::term term = here->replica().leader().term;
     const bool gives_up = !plain_ && dice_.chance(0.1);
     const quorlite::write_result told =
         here->replica().write(shared::name_of(database), [&one, gives_up](sqlite3* db) {
@@ -360,6 +505,11 @@ class writer {
     if (told.ok()) {
       all_.end(one, fate::acknowledged);
       return true;
+    }
+    if (told.error != quorlite::errc::sqlite_failed && told.error != quorlite::errc::stale_term &&
+        told.error != quorlite::errc::conflict && told.error != quorlite::errc::timed_out) {
+      all_.causes.refused(leader, term, one);
+      all_.causes.refused(leader, here->replica().leader().term, one);
     }
     // A closure that gave up, or whose statement failed, is undone whatever came of its group.
     all_.end(one,
@@ -381,6 +531,10 @@ class writer {
       return;
     }
     const std::string name = "scratch" + std::to_string(dice_.below(2)) + ".sqlite";
+    line& kept = scratch_lines_[name];
+    compare_with_new(all_, kept, leader, name,
+                     "SELECT (SELECT group_concat(a) FROM s), (SELECT group_concat(sql) FROM "
+                     "sqlite_schema), (SELECT group_concat(name) FROM pragma_table_info('s'))");
     if (dice_.chance(0.4)) {
       const std::error_code error = here->replica().drop(name);
       require(!error || fate_of(error) == fate::refused ||
@@ -388,10 +542,20 @@ class writer {
               "typed errors", "drop() says " + error.message());
       return;
     }
-    if (auto opened = here->replica().open(name)) {
-      static_cast<void>(run(*opened, "CREATE TABLE IF NOT EXISTS s(a, b)"));
-      static_cast<void>(run(*opened, "INSERT INTO s VALUES(randomblob(0), zeroblob(" +
-                                         std::to_string(dice_.below(20'000)) + "))"));
+    if (!kept.is_open() || kept.to.lock() != here) {
+      kept.close();
+      kept = connect(all_, leader, name);
+    }
+    // A connection of its own: what the other one has in its caches stays there.
+    if (const line writes = connect(all_, leader, name); writes.is_open()) {
+      const std::string number = std::to_string(dice_.below(100));
+      const std::uint64_t bytes = dice_.chance(0.5) ? 10 : dice_.below(20'000);
+      static_cast<void>(run(writes.db, "CREATE TABLE IF NOT EXISTS s(a, b, c" + number + ")"));
+      static_cast<void>(run(writes.db, "INSERT INTO s(a, b) VALUES(" + number + ", zeroblob(" +
+                                           std::to_string(bytes) + "))"));
+    }
+    if (kept.is_open()) {
+      static_cast<void>(ask(kept.db, "SELECT count(*), max(a) FROM s"));
     }
   }
 
@@ -441,6 +605,7 @@ class writer {
   bool plain_ = false;    ///< nothing but transfers
   std::size_t much_ = 0;  ///< or but transactions of about so many bytes
   std::map<std::pair<std::uint64_t, std::size_t>, line> lines_;
+  std::map<std::string, line> scratch_lines_;
 };
 
 class reader {
@@ -450,7 +615,7 @@ class reader {
 
   void operator()() {
     while (all_.transactions_left > 0) {
-      all_.sleep(dice_.between(5, 150));
+      all_.sleep(dice_.between(5, 200));
       const server_id id = somebody();
       const auto database = static_cast<std::size_t>(dice_.below(all_.options().work.databases));
       if (!line_.is_open() || line_.to.lock() != all_.cluster.running(at_) || dice_.chance(0.3)) {
@@ -494,8 +659,11 @@ class reader {
     const std::uint64_t acknowledged = all_.record.acknowledged(database_);
     const in_time limit(all_, "read_barrier");
     const milliseconds patience{dice_.chance(0.3) ? dice_.between(0, 60) : 3000};
-    seen.linearizable = dice_.chance(0.5) && !here->replica().read_barrier(patience);
+    seen.linearizable = dice_.chance(0.5) && barrier(*here, patience);
     limit.check();
+    if (dice_.chance(0.02)) {
+      compare_with_new(all_, line_, at_, shared::name_of(database_), picture);
+    }
     const bool in_copy = dice_.chance(0.05);
     if (!(in_copy ? look_at_copy(seen) : look_at_database(seen))) {
       line_.close();
@@ -522,6 +690,21 @@ class reader {
     }
     all_.record.add(std::move(seen));
     static_cast<void>(run(line_.db, "ROLLBACK"));
+  }
+  /// Behind it nothing is missing. Who answers cannot know that before somebody else was asked, and
+  /// has answered.
+  [[nodiscard]] bool barrier(process& here, milliseconds patience) {
+    const plan& options = all_.options();
+    const std::uint64_t begun_us = all_.cluster.world().now_us();
+    const bool passed = !here.replica().read_barrier(patience);
+    const std::uint64_t took_us = all_.cluster.world().now_us() - begun_us;
+    const bool has_others = options.world.replicas > 1 && options.faults.membership == 0;
+    const std::uint64_t there_and_back_us =
+        2 * std::min<std::uint64_t>(options.world.network.delay_min_us, 500);
+    require(!passed || !has_others || took_us >= there_and_back_us, "linearizable",
+            servers::name_of(at_) + " answered for a barrier after " + std::to_string(took_us) +
+                " us, before anybody can have heard of it");
+    return passed;
   }
   [[nodiscard]] bool look_at_database(observation& seen) {
     return run(line_.db, "BEGIN") == SQLITE_OK && look_once(line_.db, seen);
@@ -551,12 +734,16 @@ class reader {
     return look_once(copy, seen);
   }
   [[nodiscard]] bool look_once(sqlite3* db, observation& seen) {
-    const std::string counted = ask(db, "SELECT count(*), ifnull(max(n),0) FROM log");
+    const std::string counted =
+        ask(db, "SELECT count(*), ifnull(max(n),0), ifnull((SELECT txn FROM log ORDER BY n DESC "
+                "LIMIT 1), 0) FROM log");
     if (counted.empty() || counted[0] == '!') {
       return is_excused(counted);
     }
     seen.prefix = std::stoull(counted);
-    require(counted == std::to_string(seen.prefix) + "|" + std::to_string(seen.prefix),
+    seen.last = std::stoull(counted.substr(counted.rfind('|') + 1));
+    const std::string prefix = std::to_string(seen.prefix);
+    require(counted == prefix + "|" + prefix + "|" + std::to_string(seen.last),
             "atomic and isolated", "the log of " + shared::name_of(database_) + " is " + counted);
     const std::string sum = ask(db, "SELECT count(*), sum(balance) FROM accounts");
     if (sum[0] == '!') {

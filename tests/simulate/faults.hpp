@@ -59,7 +59,7 @@ class faults {
     });
     every("disk_error", rates.disk_error, [this] {
       const server_id id = any();
-      cluster_.cluster().fail_disk_call(id, dice_.below(30));
+      cluster_.cluster().fail_disk_call(id, dice_.below(30), any_error());
       cluster_.had_disk_fault(id);
     });
     every("disk_slow", rates.disk_slow, [this] {
@@ -70,6 +70,7 @@ class faults {
     every("disk_rot", rates.disk_rot, [this] { cluster_.rot(any(), dice_); });
     every("at_phase", rates.at_phase, [this] { wait_for_phase(); });
     every("membership", rates.membership, [this] { change_members(); });
+    every("flap", rates.flap, [this] { flap(now_ms() + dice_.between(500, 4000), 0); });
     every("", 20, [this] { look_after_all(); });
   }
   /// From now on nothing befalls them, nor does anybody restart or mend anything.
@@ -106,6 +107,10 @@ class faults {
             what();
             every(name, mean, std::move(what));
           });
+  }
+  /// The disk is broken, or full for this once.
+  [[nodiscard]] std::errc any_error() {
+    return dice_.chance(0.5) ? std::errc::io_error : std::errc::no_space_on_device;
   }
   [[nodiscard]] server_id any() {
     const std::vector<server_id> ids = cluster_.ids();
@@ -161,6 +166,36 @@ class faults {
       }
     });
   }
+  [[nodiscard]] std::uint64_t now_ms() { return cluster_.world().now().value; }
+  /// Nobody leads for long: each new leader is soon cut off or killed, and the one before comes
+  /// back, so that what several of them have in their logs meets.
+  /// @param term of the leader that was seen to last
+  void flap(std::uint64_t until_ms, std::uint64_t term) {
+    if (calm_) {
+      return;
+    }
+    if (now_ms() >= until_ms) {
+      cluster_.world().heal();
+      return;
+    }
+    const std::optional<server_id> leader = cluster_.world().leader();
+    const std::uint64_t leads_in = leader ? cluster_.world().node(*leader).term().value : term;
+    if (leads_in != term) {
+      after(dice_.below(60), [this, id = *leader, kills = dice_.chance(0.2)] { fell(id, kills); });
+    }
+    after(dice_.between(1, 20), [this, until_ms, leads_in] { flap(until_ms, leads_in); });
+  }
+  void fell(server_id id, bool kills) {
+    if (calm_) {
+      return;
+    }
+    if (kills) {
+      cluster_.crash(id, dice_.chance(0.5) ? crash_kind::power_lost : crash_kind::killed);
+      come_back(id);
+    } else {
+      cluster_.world().network().isolate(id);
+    }
+  }
   void depose() {
     if (const std::optional<server_id> leader = cluster_.world().leader()) {
       using quorlite::testing::commit_phase;
@@ -175,11 +210,20 @@ class faults {
   void wait_for_phase() {
     constexpr std::uint64_t phases =
         static_cast<std::uint64_t>(server_phase::restore_installed) + 1;
-    const auto phase = static_cast<server_phase>(dice_.below(phases));
+    const auto drawn = static_cast<server_phase>(dice_.below(phases));
+    // Most orders of calls that matter are those of a flush.
+    const server_phase flushes =
+        dice_.chance(0.3) ? server_phase::flush_begun : server_phase::flush_written;
+    const server_phase phase = dice_.chance(0.15) ? flushes : drawn;
     const bool has_parts =
         phase == server_phase::snapshot_read || phase == server_phase::restore_appended;
     const std::uint64_t ordinal = 1 + dice_.below(has_parts ? 12 : 3);
-    const std::uint64_t what = dice_.below(8);
+    const std::uint64_t any_fault = dice_.below(9);
+    const std::uint64_t of_disk = phase <= server_phase::flush_written ? power_in_call : error_once;
+    const bool in_files = phase <= server_phase::flush_written ||
+                          phase == server_phase::restore_begun ||
+                          phase == server_phase::restore_appended;
+    const std::uint64_t what = in_files && dice_.chance(0.15) ? of_disk : any_fault;
     cluster_.cluster().when(
         phase, [this, what](server_id id) { strike(id, what); }, ordinal,
         dice_.chance(0.5) ? std::optional{any()} : std::nullopt);
@@ -208,19 +252,35 @@ class faults {
     if (!cluster_.cluster().is_up(id)) {
       return;  // its disk has ended it meanwhile, or it is still starting: this is the next one's
     }
+    if (what == 8) {
+      crash_and_rot(id);
+      return;
+    }
     quorlite::testing::faulty_disk& disk = cluster_.cluster().disk(id);
-    const std::uint64_t next = disk.calls() + 1 + dice_.below(8);
-    if (what == 5) {
+    const std::uint64_t next = disk.calls() + 1 + dice_.below(dice_.chance(0.5) ? 2 : 24);
+    if (what == power_in_call) {
       disk.crash_at(next);
       return;
     }
     cluster_.will_have_disk_fault(id);
-    if (what == 6) {
-      disk.fail_at(next, std::errc::io_error);
+    if (what == error_once) {
+      disk.fail_at(next, any_error());
       return;
     }
     disk.full_from(next);
     after(dice_.between(20, 1500), [this, id] { cluster_.cluster().heal_disk(id); });
+  }
+  /// What it was about to write again is not what it left.
+  void crash_and_rot(server_id id) {
+    const bool rots = cluster_.options().faults.disk_rot != 0;
+    crash_at_phase(id, dice_.chance(0.5) ? crash_kind::power_lost : crash_kind::killed);
+    for (std::uint64_t bytes = rots ? dice_.between(1, 6) : 0; bytes > 0; --bytes) {
+      after(1, [this, id] {
+        if (!calm_ && !cluster_.cluster().is_up(id)) {
+          cluster_.rot(id, dice_);
+        }
+      });
+    }
   }
   void crash_at_phase(server_id id, crash_kind how) {
     cluster_.crash_at_phase(id, how);
@@ -264,6 +324,10 @@ class faults {
       cluster_.world().heal();
     }
   }
+
+  // Of the faults that come at a phase.
+  static constexpr std::uint64_t power_in_call = 5;
+  static constexpr std::uint64_t error_once = 6;
 
   servers& cluster_;
   random dice_;

@@ -72,6 +72,7 @@ struct observation {
   std::uint64_t begun = 0;
   std::uint64_t ended = 0;
   std::uint64_t prefix = 0;     ///< transactions in the log that it saw
+  std::uint64_t last = 0;       ///< the last of them; 0: none
   quorlite::log_index applied;  ///< where it read, afterwards
   bool linearizable = false;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> registers;  ///< key, value
@@ -192,6 +193,9 @@ class history {
         check_registers(one, order);
         if (one.prefix > 0) {
           const transaction& last = at(order[static_cast<std::size_t>(one.prefix - 1)]);
+          require(one.last == last.number, "atomic and isolated",
+                  "a reader saw transaction " + std::to_string(one.last) + " in the place of " +
+                      std::to_string(last.number) + ", as number " + std::to_string(one.prefix));
           require(last.applied < one.applied, "atomic and isolated",
                   "a reader saw transaction " + std::to_string(last.number) + " at entry " +
                       std::to_string(one.applied.value) + ", which was applied before its COMMIT");

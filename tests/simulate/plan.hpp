@@ -1,6 +1,8 @@
 // What a seed stands for: every choice about a simulated cluster, drawn once and printed.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -35,6 +37,7 @@ struct fault_rates {
   std::uint64_t at_phase = 0;      ///< one of these, at a phase of a flush, snapshot or restore
   std::uint64_t isolate = 0;       ///< whoever leads hears nobody, and goes on
   std::uint64_t membership = 0;    ///< a server joins, leaves, or gains or loses its vote
+  std::uint64_t flap = 0;          ///< for a while every new leader is soon cut off
 };
 
 /// What the clients do.
@@ -48,6 +51,7 @@ struct workload {
   std::uint32_t attach_percent = 0;      ///< of the transactions, two databases in one
   std::uint32_t large_percent = 0;       ///< of the transactions, larger than an entry
   std::uint32_t long_readers = 0;        ///< who keep a transaction open over many commits
+  std::uint32_t page_writers = 0;        ///< who write pages through the file, without SQLite
 };
 
 struct plan {
@@ -64,6 +68,10 @@ struct plan {
   std::size_t entry_bytes = 0;
   std::size_t in_flight_bytes = 0;
   bool wait_until_certain = false;
+  std::uint64_t commit_timeout_ms = 5000;
+  std::uint64_t busy_timeout_ms = 300;
+  std::uint64_t write_set_bytes = std::uint64_t{512} << 20U;
+  bool secure_delete = true;    ///< what Debian's SQLite does; else freed pages keep their bytes
   bool majority_first = false;  ///< in the end a majority must do alone before the rest is healed
   bool others_down = false;     ///< meanwhile, else they are cut off
   fault_rates faults;
@@ -91,6 +99,7 @@ struct plan {
       {"in_flight", text(raft.max_in_flight)},
       {"raft_entry_bytes", text(raft.max_entry_bytes)},
       {"window", text(raft.window_entries)},
+      {"refuse", text(raft.refuse)},
       {"chunk_bytes", text(raft.chunk_bytes)},
       {"snapshot_every", text(log.threshold_entries)},
       {"trailing", text(log.trailing_entries)},
@@ -105,6 +114,10 @@ struct plan {
       {"entry_bytes", text(of.entry_bytes)},
       {"in_flight_bytes", text(of.in_flight_bytes)},
       {"wait_until_certain", text(of.wait_until_certain)},
+      {"commit_timeout_ms", text(of.commit_timeout_ms)},
+      {"busy_timeout_ms", text(of.busy_timeout_ms)},
+      {"write_set_bytes", text(of.write_set_bytes)},
+      {"secure_delete", text(of.secure_delete)},
       {"mean_ms crash", text(f.crash)},
       {"mean_ms power", text(f.power)},
       {"mean_ms disk_crash", text(f.disk_crash)},
@@ -121,6 +134,7 @@ struct plan {
       {"mean_ms at_phase", text(f.at_phase)},
       {"mean_ms isolate", text(f.isolate)},
       {"mean_ms membership", text(f.membership)},
+      {"mean_ms flap", text(f.flap)},
       {"writers", text(w.writers)},
       {"readers", text(w.readers)},
       {"transactions", text(w.transactions)},
@@ -130,9 +144,53 @@ struct plan {
       {"attach_percent", text(w.attach_percent)},
       {"large_percent", text(w.large_percent)},
       {"long_readers", text(w.long_readers)},
+      {"page_writers", text(w.page_writers)},
       {"majority_first", text(of.majority_first)},
       {"others_down", text(of.others_down)},
   };
+}
+
+/// Transactions come in many small entries, one at a time, while flushes, snapshots and compactions
+/// go on: everything happens in the middle of a transaction.
+inline void let_parts_trickle(plan& out, random& dice) {
+  auto& world = out.world;
+  world.raft.window_entries = static_cast<std::size_t>(dice.between(1, 2));
+  world.raft.max_in_flight = 0;
+  world.raft.refuse = 0;
+  world.compaction.threshold_entries = dice.between(4, 20);
+  world.compaction.trailing_entries = dice.below(3);
+  out.world.disk.sync_max_us = std::min<std::uint64_t>(out.world.disk.sync_max_us, 20'000);
+  out.entry_bytes = std::max<std::size_t>(8000, std::size_t{2} * out.page_size + 1000);
+  out.flush_bytes = dice.between(1000, 8000);
+  out.work.large_percent = static_cast<std::uint32_t>(dice.between(5, 12));
+  out.work.transactions = out.work.transactions * 3 / 5;  // which take as long as all others
+  out.write_set_bytes = plan{}.write_set_bytes;
+}
+
+/// Limits that are met: calls that end by their limit, queues and memory that are full.
+inline void draw_limits(plan& out, random& dice) {
+  const std::uint64_t impatient = dice.between(10, 80);
+  out.busy_timeout_ms = dice.chance(0.2) ? impatient : 300;
+  const std::uint64_t pages = dice.between(30, 90);
+  out.write_set_bytes = dice.chance(0.12) ? pages * out.page_size : out.write_set_bytes;
+  const double refuse = 0.002 * static_cast<double>(dice.between(1, 75));
+  out.world.raft.refuse = dice.chance(0.15) ? refuse : 0.0;
+  const std::size_t few = static_cast<std::size_t>(dice.between(1, 20'000));
+  out.in_flight_bytes = dice.chance(0.08) ? few : out.in_flight_bytes;
+  out.secure_delete = dice.chance(0.5);
+  if (out.storage == storage_kind::files && dice.chance(0.25)) {
+    out.storage = storage_kind::double_write;
+  }
+  const std::uint64_t sync_us = dice.between(20'000, 150'000);
+  if (dice.chance(0.12)) {
+    out.world.disk.sync_max_us = sync_us;
+  }
+  if (dice.chance(0.07)) {
+    let_parts_trickle(out, dice);
+  }
+  // With nothing wrong there is time enough for a COMMIT.
+  const std::uint64_t soon = dice.between(100, 1500) + 4 * out.world.disk.sync_max_us / 1000;
+  out.commit_timeout_ms = dice.chance(0.25) ? soon : 5000;
 }
 
 /// Draws a plan: each feature and fault is on or off first, then as strong as drawn, so that seeds
@@ -237,6 +295,9 @@ struct plan {
   if (faults.membership != 0) {
     out.majority_first = false;  // of what, changes all the time
   }
+  draw_limits(out, dice);
+  faults.flap = alone ? 0 : rate(0.12, 1500, 6000);
+  work.page_writers = dice.chance(0.85) ? 0 : static_cast<std::uint32_t>(dice.between(1, 2));
   return out;
 }
 

@@ -15,6 +15,7 @@
 #include "faults.hpp"
 #include "history.hpp"
 #include "long_reader.hpp"
+#include "page_writer.hpp"
 #include "plan.hpp"
 #include "servers.hpp"
 
@@ -65,6 +66,8 @@ class one_run {
       look_for_orphans();
       try_everyone();
       settle();
+      cluster_.note_health();
+      make_flushes_due();
       look_for_leftovers();
       examine();
       start_anew();
@@ -156,9 +159,12 @@ class one_run {
     for (std::uint64_t i = 0; i < plan_.work.long_readers; ++i) {
       cluster_.world().spawn([mine = std::make_shared<long_reader>(all_, i)] { (*mine)(); });
     }
+    for (std::uint64_t i = 0; i < plan_.work.page_writers; ++i) {
+      cluster_.world().spawn([mine = std::make_shared<page_writer>(all_, i)] { (*mine)(); });
+    }
     faults_.begin();
     static_cast<void>(
-        run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 60'000));
+        run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 25'000));
     all_.transactions_left = 0;  // some plans leave no time for all of them
   }
 
@@ -283,6 +289,22 @@ class one_run {
     return true;
   }
 
+  /// Three times entries enough that a flush is due on every server, where that is not many. One
+  /// that has to wait for the parts of a transaction is made when the next one is due.
+  void make_flushes_due() {
+    constexpr std::uint64_t each = 4000;
+    flushes_are_due_ = plan_.flush_bytes <= each;
+    for (int times = flushes_are_due_ ? 3 : 0; times > 0; --times) {
+      cluster_.world().spawn([this] {
+        writer fills(all_, plan_.work.writers + 200);
+        if (const std::optional<server_id> leader = cluster_.leader()) {
+          static_cast<void>(fills.is_welcome(*leader, 0, each));
+        }
+      });
+      come_to_one_state(cluster_.ids(), "the cluster");
+    }
+  }
+
   /// With everybody gone, nothing is held for them; a flush makes all of it durable.
   void look_for_leftovers() {
     for (const server_id id : cluster_.ids()) {
@@ -290,12 +312,15 @@ class one_run {
       const bool flushes = run_until(
           [&] {
             cluster_.maintain(id);
-            return here.metrics().dirty_bytes <= plan_.flush_bytes + plan_.memory_bytes / 4;
+            return !(flushes_are_due_ && cluster_.owes_flush(id)) &&
+                   here.metrics().dirty_bytes <= plan_.flush_bytes + plan_.memory_bytes / 4;
           },
           20'000);
       require(flushes, "resources",
-              servers::name_of(id) + " does not flush any more: " +
-                  std::to_string(here.metrics().dirty_bytes) + " dirty bytes");
+              servers::name_of(id) +
+                  " does not flush any more: " + std::to_string(here.metrics().dirty_bytes) +
+                  " dirty bytes, durable " + std::to_string(here.metrics().durable.index.value) +
+                  " of " + std::to_string(here.metrics().applied.index.value));
       std::string left = "nothing";
       for (int attempt = 0; attempt < 20 && !left.empty(); ++attempt) {
         const std::error_code error = here.flush();
@@ -412,10 +437,21 @@ class one_run {
         require(here == expected, "as plain SQLite",
                 servers::name_of(id) + ", " + shared::name_of(database) + ": " +
                     first_difference(here, expected));
+        check_size(id, database, ask(to.db, "PRAGMA page_count"));
       }
     }
     record_.check_both();
+    all_.causes.check();
     ask_for_outcomes("in the end");
+  }
+  /// A database is as long as SQLite takes it to be: what it cut off is gone.
+  void check_size(server_id id, std::size_t database, const std::string& expected) {
+    const content all = cluster_.running(id)->content();
+    const auto found = all.find(shared::name_of(database));
+    require(found != all.end() && std::to_string(found->second.page_count) == expected,
+            "as plain SQLite",
+            servers::name_of(id) + ": " + shared::name_of(database) + " has " + expected +
+                " pages for SQLite, " + text_of(all) + " for the replica");
   }
   [[nodiscard]] static std::vector<std::uint64_t> log_of(sqlite3* db) {
     std::vector<std::uint64_t> order;
@@ -448,7 +484,7 @@ class one_run {
         }
         std::string sql = each.sql;
         if (each.other) {
-          sql.erase(sql.find(" o."), 3).insert(sql.find("INTO") + 4, " ");
+          sql.erase(sql.find(" o.") + 1, 2);
         }
         const int code = run(db, sql);
         require(code == each.code, "as plain SQLite",
@@ -496,6 +532,7 @@ class one_run {
   faults faults_;
   history record_;
   shared all_{cluster_, record_, plan_.work.transactions};
+  bool flushes_are_due_ = false;
   bool is_taken_ = false;  // clients write to it: not on a stack that may be gone
 };
 

@@ -71,7 +71,8 @@ class servers final : public quorlite::testing::cluster_observer {
   /// @param trace empty: nobody reads
   explicit servers(const plan& chosen, tracer::sink trace = {})
       : plan_(chosen),
-        cluster_(chosen.world, replica_options_of(chosen), {chosen.storage, this}),
+        cluster_(chosen.world, replica_options_of(chosen),
+                 {chosen.storage, this, chosen.page_size >= 4096}),
         trace_(world(), std::move(trace)) {
     for (const server_id id : ids()) {
       keep(id);
@@ -208,6 +209,27 @@ class servers final : public quorlite::testing::cluster_observer {
     world().partition(core, {});
   }
 
+  /// Nothing is wrong from now on.
+  void note_health() {
+    for (const server_id id : ids()) {
+      if (const std::shared_ptr<process> here = running(id)) {
+        at(id).healthy = here;
+        at(id).when_healthy = here->replica().metrics().machine;
+      }
+    }
+  }
+  /// A flush that was due since then was not made.
+  [[nodiscard]] bool owes_flush(server_id id) {
+    const server& one = at(id);
+    const std::shared_ptr<process> here = running(id);
+    if (!here || one.healthy.lock() != here) {
+      return false;
+    }
+    const quorlite::machine_counters now = here->replica().metrics().machine;
+    return now.entry_bytes - one.when_healthy.entry_bytes >= 3 * plan_.flush_bytes &&
+           now.flushes == one.when_healthy.flushes;
+  }
+
   /// The next step towards a cluster in which every server votes. @returns whether it is one
   [[nodiscard]] bool make_all_vote() {
     for (const server_id id : ids()) {
@@ -281,8 +303,10 @@ class servers final : public quorlite::testing::cluster_observer {
     bool had_disk_fault = false;
     bool was_crashed = false;
     bool rotten = false;
-    std::optional<std::uint64_t> halted_us;  ///< when that was seen first, of this process
-    log_position durable;                    ///< of the process that ran last
+    std::optional<std::uint64_t> halted_us;     ///< when that was seen first, of this process
+    std::weak_ptr<process> healthy;             ///< nothing is wrong with it since
+    quorlite::machine_counters when_healthy{};  ///< what it had counted by then
+    log_position durable;                       ///< of the process that ran last
     log_position applied;
   };
 
@@ -299,7 +323,8 @@ class servers final : public quorlite::testing::cluster_observer {
     each.flush_bytes = chosen.flush_bytes;
     each.entry_bytes = chosen.entry_bytes;
     each.in_flight_bytes = chosen.in_flight_bytes;
-    each.commit_timeout = milliseconds{5000};
+    each.commit_timeout = milliseconds{chosen.commit_timeout_ms};
+    each.write_set_bytes = chosen.write_set_bytes;
     each.wait_until_certain = chosen.wait_until_certain;
     return each;
   }

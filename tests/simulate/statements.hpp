@@ -56,6 +56,19 @@ class statement_maker {
             "INSERT INTO big(v) SELECT zeroblob(" + number(1, 3000) + ") FROM accounts"};
   }
 
+  /// A table that is another each time: whoever goes by the columns of an earlier one is wrong.
+  [[nodiscard]] std::vector<std::string> other_shape(const std::string& name) {
+    return {"DROP TABLE IF EXISTS shape", "CREATE TABLE shape(c" + name + ", d)",
+            "INSERT INTO shape(c" + name + ") VALUES(" + name + ")"};
+  }
+  /// Pages that come and are free again before they were ever written.
+  [[nodiscard]] std::vector<std::string> spare_pages(std::uint64_t bytes) {
+    return {"CREATE TABLE IF NOT EXISTS spare(k INTEGER PRIMARY KEY, v BLOB)",
+            "INSERT OR REPLACE INTO spare VALUES(1, zeroblob(" + std::to_string(bytes) + "))",
+            dice_.chance(0.5) ? "DELETE FROM spare WHERE k = 1"
+                              : "UPDATE spare SET v = NULL WHERE k = 1"};
+  }
+
   /// Up to a dozen random statements; some fail, alike everywhere.
   [[nodiscard]] std::vector<std::string> any() {
     std::vector<std::string> made;
