@@ -407,10 +407,25 @@ TEST_CASE("one seed is one run, with disks, crashes and phases") {
   CHECK(run_once(20) != first);
 }
 
+TEST_CASE("a connection that saw a database dropped sees the next one of its name") {
+  replica_cluster cluster({.replicas = 1}, {}, {.storage = server_storage::volatile_memory});
+  static_cast<void>(cluster.wait_for_leader());
+  const server_id alone{1};
+  const connection kept = cluster.connect(alone, "again.db");
+  for (const char* const number : {"1", "2", "3"}) {
+    const std::string column = std::string("c") + number;
+    REQUIRE(run(cluster.connect(alone, "again.db"), "CREATE TABLE t(" + column + ")") == SQLITE_OK);
+    CHECK(ask(kept, "SELECT group_concat(name) FROM pragma_table_info('t')") == column);
+    CHECK(ask(kept, "SELECT count(*) FROM t") == "0");
+    REQUIRE_FALSE(cluster.replica(alone).drop("again.db"));
+    CHECK(ask(kept, "SELECT count(*) FROM t") == "!1");
+  }
+}
+
 TEST_CASE(
     "under double write a crash may spoil what lay in the same 4096 bytes, and harms nobody") {
   const server_id alone{1};
-  const auto byte_of = [](replica_cluster& cluster, std::uint64_t at) {
+  const auto byte_of = [alone](replica_cluster& cluster, std::uint64_t at) {
     std::byte value{};
     for (const std::string& file : cluster.disk(alone).files()) {
       if (file.ends_with("app.db")) {

@@ -84,6 +84,11 @@ QUORLITE_DECL int database_file::read(bytes_span into, std::uint64_t from) {
     return code;
   }
   if (from == 24 && into.size() == 16 && view_.take_cache_reset()) {
+    if (view_.page_count() == 0) {
+      // Page 1 is not read then, so SQLite goes on with the version of what was there before; what
+      // comes next may have the same one.
+      view_.distrust_cache();
+    }
     std::fill(into.begin(), into.end(), std::byte{0xFF});
     return SQLITE_OK;
   }
