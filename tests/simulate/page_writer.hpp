@@ -60,7 +60,7 @@ class page_writer {
   }
   void work(const line& to, page_file& one, page_file& two, bool writes) {
     if (writes && dice_.chance(0.25)) {
-      stand_on_head(to, one);
+      stand_on_head();
       return;
     }
     if (writes) {
@@ -102,11 +102,18 @@ class page_writer {
   }
   /// A writer reads what the one before it has not committed yet. That ends with what it came from:
   /// a leadership, or a machine that goes on.
-  void stand_on_head(const line& to, page_file& mine) {
+  void stand_on_head() {
+    const std::optional<server_id> leader = all_.cluster.leader();
+    // A connection of its own: SQL and what goes past it do not mix.
+    const line to = leader ? connect(all_, *leader, "pages.sqlite") : line{};
     const std::shared_ptr<process> here = to.to.lock();
+    if (!here || !to.is_open()) {
+      return;
+    }
+    page_file mine(to.db, "main", all_.options());
     int code = run(to.db, "BEGIN IMMEDIATE");
     const quorlite::leader_info led = here->replica().leader();
-    if (code == SQLITE_OK) {
+    if (code == SQLITE_OK && mine.is_open()) {
       all_.sleep(dice_.between(1, 300));
       code = mine.look();
       const quorlite::leader_info now = here->replica().leader();
