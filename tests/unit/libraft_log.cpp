@@ -418,13 +418,73 @@ TEST_CASE("a truncation that is cut short anywhere is finished, or had not begun
   });
   memory_log_folder announced = before;
   put_note(announced, {libraft_log_note::step::truncate, from, 0});
-  const bool no_file_is_cut = from == 8 || from == 5;
-  CHECK(announced.read().last_index == (no_file_is_cut ? from - 1 : 9));
+  const std::map<std::uint64_t, std::uint64_t> ends{{8, 7}, {7, 7}, {6, 7}, {5, 4}, {3, 4}};
+  CHECK(announced.read().last_index == ends.at(from));  // a file that is to be cut is whole yet
   require_loads(place, announced);
   memory_log_folder over = after;
   put_note(over, {libraft_log_note::step::truncate, from, 0});
   CHECK(over.read().last_index == from);
   require_loads(place, over);
+}
+
+TEST_CASE("a truncation that is noted and has not begun leaves no entry with another's number") {
+  const log_place place;
+  place.write_three_runs();
+  memory_log_folder folder;
+  {
+    uv_disk disk(place.path());
+    static_cast<void>(disk.load());
+    disk.append(2, 3, 100);
+    folder = place.now(1024);  // entries 10 to 12 are in an open segment
+  }
+  using state = std::pair<std::uint64_t, std::uint64_t>;
+  const auto [from, last] =
+      GENERATE(state(11, 12), state(10, 12), state(9, 9), state(8, 7), state(6, 7), state(5, 4));
+  INFO("from entry " << from);
+  put_note(folder, {libraft_log_note::step::truncate, from, 0});
+  const libraft_log_report report = folder.read();
+  INFO(text_of(report));
+  CHECK(report.defects.empty());
+  CHECK(report.last_index == last);
+  // So it is when the clearing away is cut short, too.
+  memory_log_folder cleared = folder;
+  for (const libraft_log_leftover& one : report.leftovers) {
+    REQUIRE(one.whole);
+    cleared.files.erase(one.file);
+    CHECK(cleared.read().defects.empty());
+    CHECK(cleared.read().last_index == last);
+  }
+  require_loads(place, folder);
+}
+
+TEST_CASE("what was written after a truncation that failed goes, for nobody was told of it") {
+  const log_place place;
+  place.write_three_runs();
+  const memory_log_folder before = place.now();
+  memory_log_folder after;
+  bytes closed;
+  {
+    uv_disk disk(place.path());
+    static_cast<void>(disk.load());
+    disk.truncate(6);
+    disk.set_term(3);
+    disk.append(3, 2, 100);
+    after = place.now(1024);
+  }
+  closed = place.now().files.at("0000000000000006-0000000000000007");
+  memory_log_folder failed = before;
+  failed.files["metadata1"] = after.files.at("metadata1");
+  failed.files["metadata2"] = after.files.at("metadata2");
+  put_note(failed, {libraft_log_note::step::truncate, 6, 0});
+  const bool is_closed = GENERATE(false, true);
+  failed.files[is_closed ? "0000000000000006-0000000000000007" : "open-1"] =
+      is_closed ? closed : after.files.at("open-1");
+  const libraft_log_report report = failed.read();
+  INFO(text_of(report));
+  CHECK(report.defects.empty());
+  CHECK(report.last_index == 7);
+  CHECK(report.ranges.back().term == term{2});
+  require_loads(place, failed);
 }
 
 TEST_CASE("without a note a truncated segment beside the whole one is the older of two states") {
@@ -1031,12 +1091,28 @@ TEST_CASE("a note stays until what was appended after it is on the disk") {
   REQUIRE(notes.done(1) == 0);
   CHECK(noted().index == 12);
   REQUIRE(notes.announce({step::install, 40, 3}) == 0);
+  CHECK(noted().index == 12);  // the snapshot takes its place after that
+  REQUIRE(notes.done(2) == 0);
   CHECK(noted().of == step::install);
   CHECK(noted().term == 3);
   REQUIRE(notes.done(notes.announced()) == 0);
   CHECK(noted().of == step::none);
   libraft_notes nowhere(place.path() + "/missing");
   CHECK(nowhere.begin() == RAFT_IOERR);
+}
+
+TEST_CASE("a truncation whose entries are there yet is not done, and stays noted") {
+  const log_place place;
+  place.write_three_runs();
+  const auto noted = [&] { return *libraft_log_note::decode(place.now().files.at(note_name)); };
+  libraft_notes notes(place.path());
+  REQUIRE(notes.begin() == 0);
+  REQUIRE(notes.announce({libraft_log_note::step::truncate, 9, 0}) == 0);
+  CHECK(notes.done(1) == RAFT_IOERR);
+  CHECK(noted().index == 9);
+  REQUIRE(std::filesystem::remove(place.path() + "/0000000000000008-0000000000000009"));
+  CHECK(notes.done(1) == 0);
+  CHECK(noted().of == libraft_log_note::step::none);
 }
 
 namespace {
@@ -1069,6 +1145,7 @@ class io_bench : public libraft_io_listener {
       answer(request, request->work(request));
       return 0;
     };
+    disk.io.close = [](raft_io*, raft_io_close_cb) {};
     engine.io = &disk.io;
     guard.attach(engine, *this);
     mine = this;
@@ -1161,7 +1238,7 @@ TEST_CASE("what is replaced is noted before it is, until what came later is on t
   CHECK(bench.failures == 0);
 }
 
-TEST_CASE("a snapshot that could not take the place of the log stays noted until the next write") {
+TEST_CASE("a snapshot that could not take the place of the log ends the engine, and stays noted") {
   using step = libraft_log_note::step;
   const log_place place;
   const auto noted = [&] { return *libraft_log_note::decode(place.now().files.at(note_name)); };
@@ -1173,11 +1250,18 @@ TEST_CASE("a snapshot that could not take the place of the log stays noted until
   snapshot.term = 4;
   snapshot.bufs = &content;
   snapshot.n_bufs = 1;
-  bench.snapshot_put(0, snapshot, [] {});
+  bool answered = false;
+  bench.snapshot_put(0, snapshot, [&] { answered = true; });
   bench.put->cb(bench.put, RAFT_IOERR);
   CHECK(noted().of == step::install);
-  bench.append([&] { CHECK(noted().of == step::none); });
-  bench.disk.write();
+  CHECK(bench.failures == 1);
+  CHECK_FALSE(answered);  // the engine would acknowledge entries behind a snapshot that is not there
+  bench.append([] {});
+  CHECK(bench.disk.waiting.empty());
+  CHECK(noted().of == step::install);
+  bench.disk.io.close(&bench.disk.io, [](raft_io*) {});
+  bench.guard.close_now();
+  CHECK(answered);
 }
 
 TEST_CASE("behind a failed write of the log neither term nor vote is written") {

@@ -81,6 +81,14 @@ QUORLITE_DECL std::error_code libraft::start(state_machine& machine) noexcept tr
 /// What nobody was promised is cleared away here, so that the engine has nothing to guess.
 QUORLITE_DECL std::error_code libraft::examine_log(const state_machine& machine) noexcept try {
   detail::libraft_disk_folder folder(options_.directory);
+  // A process that was killed may have written these and not made them durable. The engine relies
+  // on what it reads here, and writes none of it again.
+  for (const std::error_code& unsynced :
+       {folder.sync("metadata1"), folder.sync("metadata2"), folder.sync()}) {
+    if (unsynced) {
+      return unsynced;
+    }
+  }
   auto report = detail::libraft_log_reader(folder, machine.durable().index).read();
   if (!report) {
     return report.error();
@@ -98,8 +106,11 @@ QUORLITE_DECL std::error_code libraft::examine_log(const state_machine& machine)
     if (error) {
       return error;
     }
+    if (const std::error_code unsynced = folder.sync()) {
+      return unsynced;  // they are in an order in which each state on the way can be read
+    }
   }
-  return report_.leftovers.empty() ? std::error_code{} : folder.sync();
+  return {};
 } catch (const std::bad_alloc&) {
   return make_error_code(errc::out_of_memory);
 }

@@ -191,8 +191,14 @@ struct libraft_io::hooks {
     auto* const one = static_cast<install*>(request->data);
     libraft_io& self = *one->owner;
     raft_io_snapshot_put* const asked = one->asked;
-    if (status == 0) {  // if not, the next write takes the note back
-      status = self.noted(self.notes_.done(one->note));
+    if (status == 0) {
+      status = self.notes_.done(one->note);
+    }
+    if (status != 0 && !self.closing_) {
+      // The engine would take its empty log for the snapshot, and acknowledge what comes behind it.
+      self.fail(status);
+      self.refused_ = one;  // answered when it is closed
+      return;
     }
     delete one;
     asked->cb(asked, status);
@@ -304,6 +310,7 @@ QUORLITE_DECL void libraft_io::tell_no_more_than_is_so(
 
 QUORLITE_DECL void libraft_io::fail(int code) noexcept {
   failed_ = true;
+  writes_.halt();
   listener_->disk_failed(code);
 }
 

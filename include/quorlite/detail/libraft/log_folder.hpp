@@ -78,6 +78,8 @@ class libraft_disk_folder final : public libraft_folder {
   [[nodiscard]] std::error_code remove(const std::string& name);
   /// Makes names durable.
   [[nodiscard]] std::error_code sync();
+  /// Makes a file's content durable, if there is one.
+  [[nodiscard]] std::error_code sync(const std::string& name);
 
  private:
   std::string path_;

@@ -119,6 +119,14 @@ QUORLITE_DECL std::error_code libraft_disk_folder::sync() {
   return folder.is_open() && ::fsync(folder.get()) == 0 ? std::error_code{} : libraft_errno();
 }
 
+QUORLITE_DECL std::error_code libraft_disk_folder::sync(const std::string& name) {
+  const libraft_descriptor file(path_ + '/' + name, O_RDONLY);
+  if (!file.is_open() && errno == ENOENT) {
+    return {};
+  }
+  return file.is_open() && ::fsync(file.get()) == 0 ? std::error_code{} : libraft_errno();
+}
+
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -33,7 +33,9 @@ class libraft_notes {
   [[nodiscard]] std::uint64_t announced() const noexcept { return announced_; }
 
   /// The first `count` that were announced are done. Durable on return: after that, and not before,
-  /// may anybody be told of what was appended after them.
+  /// may anybody be told of what was appended after them. 0.15 does not say if a truncation failed,
+  /// and forgets one that comes while a snapshot is taken: so it is looked for in the folder.
+  /// @returns RAFT_IOERR, too, if entries are there yet: their note stays
   [[nodiscard]] int done(std::uint64_t count) noexcept;
 
  private:
@@ -42,6 +44,8 @@ class libraft_notes {
     libraft_log_note what;
   };
 
+  /// Closed segments have entries that were to be truncated. @pre nothing that came later is closed
+  [[nodiscard]] bool is_undone(const libraft_log_note& what) const noexcept;
   /// Entries are gone from the lowest index on that was named.
   [[nodiscard]] libraft_log_note all_of_them() const noexcept;
   [[nodiscard]] int write(const libraft_log_note& what) noexcept;

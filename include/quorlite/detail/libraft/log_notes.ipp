@@ -42,15 +42,32 @@ QUORLITE_DECL int libraft_notes::done(std::uint64_t count) noexcept {
   if (left == pending_.end()) {
     return 0;
   }
+  if (std::any_of(left, pending_.end(), [&](const pending& one) { return is_undone(one.what); })) {
+    return RAFT_IOERR;
+  }
   pending_.erase(left, pending_.end());
   return write(all_of_them());
 }
 
+QUORLITE_DECL bool libraft_notes::is_undone(const libraft_log_note& what) const noexcept try {
+  if (directory_.empty() || what.of != libraft_log_note::step::truncate) {
+    return false;
+  }
+  const auto names = libraft_disk_folder(directory_).names();
+  return !names || std::any_of(names->begin(), names->end(), [&](const std::string& name) {
+    const libraft_file_name told = libraft_file_name::of(name);
+    return told.is == libraft_file_name::kind::closed && told.last >= what.index;
+  });
+} catch (const std::bad_alloc&) {
+  return true;
+}
+
+/// A snapshot takes its place after what was to be truncated has gone, and new entries are there.
 QUORLITE_DECL libraft_log_note libraft_notes::all_of_them() const noexcept {
   libraft_log_note made;
   for (const pending& one : pending_) {
-    const bool longer = made.of == libraft_log_note::step::truncate && one.what.of == made.of &&
-                        made.index < one.what.index;
+    const bool longer = made.of == libraft_log_note::step::truncate &&
+                        (one.what.of != made.of || made.index < one.what.index);
     made = longer ? made : one.what;
   }
   return made;

@@ -351,20 +351,26 @@ QUORLITE_DECL void libraft_log_reader::finish_truncation() {
   const auto cut_one = [&](const segment& one) { return one.last == from - 1; };
   const auto whole = std::find_if(closed_.begin(), closed_.end(), holds);
   const bool has_cut = std::any_of(closed_.begin(), closed_.end(), cut_one);
-  if (from == 0 || (whole != closed_.end() && !has_cut)) {
-    return;  // it had not begun
-  }
   const auto goes = [&](const segment& one) { return holds(one) || one.first >= from; };
-  if (std::none_of(closed_.begin(), closed_.end(), goes)) {
+  if (from == 0 || std::none_of(closed_.begin(), closed_.end(), goes)) {
     return;  // it was over
   }
+  // These were behind it, and are not yet closed; or it failed, and they were written after it.
+  for (const segment& one : open_) {
+    leftover(one.file, "it holds only entries from " + std::to_string(from) +
+                           " on, which were being removed");
+  }
+  open_.clear();
+  // One that it was to cut stays if that had not begun: nothing is lost, and nothing is to be made.
+  const std::string stays = whole != closed_.end() && !has_cut ? whole->file : std::string();
+  const auto removed = [&](const segment& one) { return goes(one) && one.file != stays; };
   for (const segment& one : closed_) {
-    if (goes(one)) {
+    if (removed(one)) {
       leftover(one.file, "entries from " + std::to_string(from) +
                              " on were being removed, for the leader has others");
     }
   }
-  closed_.erase(std::remove_if(closed_.begin(), closed_.end(), goes), closed_.end());
+  closed_.erase(std::remove_if(closed_.begin(), closed_.end(), removed), closed_.end());
   const bool reaches =
       from == 1 || (closed_.empty() ? newest_.index : closed_.back().last) + 1 >= from;
   if (!reaches) {
@@ -581,6 +587,10 @@ QUORLITE_DECL void libraft_log_reader::end_open(const segment& one, std::uint64_
 
 QUORLITE_DECL std::error_code libraft_log_reader::read_open() {
   for (const segment& one : open_) {
+    if (note_.of == libraft_log_note::step::truncate && at_ >= note_.index) {
+      leftover(one.file, "it was written behind entries that were to be removed, or is such");
+      continue;  // if the removal failed, its entries have other numbers than it seems
+    }
     auto file = open(one.file);
     if (!file) {
       return file.error();

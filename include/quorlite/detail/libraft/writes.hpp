@@ -57,6 +57,8 @@ class libraft_writes {
   /// Hands over everything that waits: what follows must not overtake it.
   void hand_over() noexcept;
 
+  /// The disk failed elsewhere: nothing is submitted any more, or answered before the close.
+  void halt() noexcept { failed_ = true; }
   /// The engine is being closed: nothing is submitted any more.
   void close() noexcept { closing_ = true; }
   /// The disk is closed, and gives nothing back any more: what it owes is answered, as written.
