@@ -1255,7 +1255,7 @@ TEST_CASE("a snapshot that could not take the place of the log ends the engine, 
   bench.put->cb(bench.put, RAFT_IOERR);
   CHECK(noted().of == step::install);
   CHECK(bench.failures == 1);
-  CHECK_FALSE(answered);  // the engine would acknowledge entries behind a snapshot that is not there
+  CHECK_FALSE(answered);  // the engine would acknowledge entries behind what is not there
   bench.append([] {});
   CHECK(bench.disk.waiting.empty());
   CHECK(noted().of == step::install);
