@@ -1146,6 +1146,10 @@ class io_bench : public libraft_io_listener {
       return 0;
     };
     disk.io.close = [](raft_io*, raft_io_close_cb) {};
+    disk.io.start = [](raft_io* io, unsigned, raft_io_tick_cb, raft_io_recv_cb receive) {
+      of(io).receive = receive;
+      return 0;
+    };
     engine.io = &disk.io;
     guard.attach(engine, *this);
     mine = this;
@@ -1167,6 +1171,28 @@ class io_bench : public libraft_io_listener {
                                  [](raft_io_snapshot_put*, int) { mine->put_answered(); }) == 0);
   }
 
+  /// A leader sends an entry of this term behind index 1. @returns false: nobody was told
+  [[nodiscard]] bool deliver(raft_term in_term) {
+    auto* const entries = static_cast<raft_entry*>(raft_malloc(2 * sizeof(raft_entry)));
+    entries[0] = entries[1] = raft_entry{};
+    entries[0].batch = entries[1].batch = raft_malloc(64);
+    entries[0].term = entries[1].term = in_term;
+    raft_message message{};
+    message.type = RAFT_IO_APPEND_ENTRIES;
+    message.append_entries.term = in_term;
+    message.append_entries.prev_log_index = 1;
+    message.append_entries.prev_log_term = 1;
+    message.append_entries.entries = entries;
+    message.append_entries.n_entries = 2;
+    told = 0;
+    receive(&disk.io, &message);
+    if (told != 0) {
+      raft_free(entries[0].batch);
+      raft_free(entries);
+    }
+    return told != 0;
+  }
+
   void disk_failed(int) noexcept override { ++failures; }
   int prepare_restore(const raft_buffer&) noexcept override { return 0; }
   void restore_failed(int) noexcept override { ++failures; }
@@ -1182,10 +1208,37 @@ class io_bench : public libraft_io_listener {
   raft_io_snapshot_put* put = nullptr;
   std::function<void()> put_answered;
   std::vector<std::string> steps;
+  raft_io_recv_cb receive = nullptr;
+  int told = 0;
   int failures = 0;
 };
 
 }  // namespace
+
+TEST_CASE("entries that would cut the log are lost on the way while a snapshot is written") {
+  const log_place place;
+  io_bench bench(place.path());
+  REQUIRE(bench.guard.begin() == 0);
+  REQUIRE(bench.disk.io.start(
+              &bench.disk.io, 10, [](raft_io*) {},
+              [](raft_io* io, raft_message*) { ++io_bench::of(io).told; }) == 0);
+  raft_entry held[4]{};  // a log with entries 1 and 2, both of term 1
+  held[0].term = held[1].term = 1;
+  bench.engine.log.entries = held;
+  bench.engine.log.size = 4;
+  bench.engine.log.back = 2;
+  bench.engine.current_term = 1;
+  CHECK(bench.deliver(2));
+  raft_snapshot snapshot{};
+  bool answered = false;
+  bench.snapshot_put(1000, snapshot, [&] { answered = true; });
+  CHECK_FALSE(bench.deliver(2));
+  CHECK(bench.deliver(1));  // nothing is to be cut for these
+  bench.put->cb(bench.put, 0);
+  CHECK(answered);
+  CHECK(bench.deliver(2));
+  bench.engine.log = {};
+}
 
 TEST_CASE("what is replaced is noted before it is, until what came later is on the disk") {
   using step = libraft_log_note::step;

@@ -87,6 +87,11 @@ class libraft_io final : private libraft_writes_listener {
   /// @returns 0, or a code of the disk: the engine may not go on
   [[nodiscard]] int begin_term() noexcept;
 
+  /// True for entries that the engine would cut its log for.
+  [[nodiscard]] bool conflicts(const raft_message& message) const noexcept;
+  /// It was lost on the way: what came with it is freed.
+  static void drop(raft_message& message) noexcept;
+
   /// The engine tells its leader where its log ends, even if the end is left over from an older
   /// term and the leader has not spoken of it yet. A leader that has entries there by then, of its
   /// own term, takes them for stored here: it counts a vote for a commit that nobody gave.
@@ -114,6 +119,8 @@ class libraft_io final : private libraft_writes_listener {
   libraft_notes notes_;
   libraft_writes writes_;
   install* refused_ = nullptr;
+  raft_io_snapshot_put taken_{};            // a snapshot of our own, on its way to the disk
+  raft_io_snapshot_put* taking_ = nullptr;  // what the engine asked for it; nullptr: none is
   std::vector<void*> buried_;
   bool failed_ = false;
   bool closing_ = false;

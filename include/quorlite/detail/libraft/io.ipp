@@ -63,6 +63,10 @@ struct libraft_io::hooks {
     if (message->type == RAFT_IO_TIMEOUT_NOW && self.is_alone()) {
       return;  // it would lead at once, in the term of who sent this; so it waits for its time
     }
+    if (self.taking_ != nullptr && self.conflicts(*message)) {
+      drop(*message);
+      return;
+    }
     self.note_agreement(*message);
     self.receive_(io, message);
   }
@@ -147,7 +151,14 @@ struct libraft_io::hooks {
     }
     if (trailing != 0) {
       self.writes_.hand_over();  // what it is made of is on the disk before it
-      return self.inner_.snapshot_put(io, trailing, asked, snapshot, answer);
+      asked->cb = answer;
+      self.taken_.data = &self;
+      self.taking_ = asked;
+      const int code = self.inner_.snapshot_put(io, trailing, &self.taken_, snapshot, on_taken);
+      if (code != 0) {
+        self.taking_ = nullptr;
+      }
+      return code;
     }
     // One that came: it is verified beside the loop, and before it takes the place of the log.
     auto* const one = new install{{nullptr, prepare, nullptr}, &self, asked, snapshot, {}, 0};
@@ -157,6 +168,12 @@ struct libraft_io::hooks {
       self.refuse(one, code);
     }
     return 0;  // an error would leave the engine with an empty log that it takes for the snapshot
+  }
+
+  static void on_taken(raft_io_snapshot_put* request, int status) noexcept {
+    raft_io_snapshot_put* const asked =
+        std::exchange(static_cast<libraft_io*>(request->data)->taking_, nullptr);
+    asked->cb(asked, status);
   }
 
   static int prepare(raft_io_async_work* work) noexcept {
@@ -292,6 +309,35 @@ QUORLITE_DECL void libraft_io::note_agreement(const raft_message& message) noexc
   } else if (message.type == RAFT_IO_INSTALL_SNAPSHOT) {
     agree(message.install_snapshot.term, message.install_snapshot.last_index);
   }
+}
+
+/// The disk of 0.15 works at one cut or snapshot at a time, and forgets a cut that is asked for
+/// while a snapshot is written (UvBarrier): the old entries stay, beside those that came in their
+/// place. So these entries come later; the leader sends them again until they are answered.
+QUORLITE_DECL bool libraft_io::conflicts(const raft_message& message) const noexcept {
+  if (message.type != RAFT_IO_APPEND_ENTRIES) {
+    return false;
+  }
+  const raft_append_entries& from = message.append_entries;
+  for (unsigned i = 0; i < from.n_entries; ++i) {
+    const term here = libraft_term_at(engine_->log, from.prev_log_index + 1 + i);
+    if (here != term{} && here != term{from.entries[i].term}) {
+      return true;
+    }
+  }
+  return false;
+}
+
+QUORLITE_DECL void libraft_io::drop(raft_message& message) noexcept {
+  raft_append_entries& from = message.append_entries;
+  void* freed = nullptr;  // entries that came in one piece of memory stand together
+  for (unsigned i = 0; i < from.n_entries; ++i) {
+    if (void* const batch = from.entries[i].batch; batch != freed) {
+      raft_free(batch);
+      freed = batch;
+    }
+  }
+  raft_free(from.entries);
 }
 
 QUORLITE_DECL void libraft_io::agree(raft_term in_term, raft_index upto) noexcept {

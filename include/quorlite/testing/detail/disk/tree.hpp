@@ -29,7 +29,7 @@ namespace detail {
 inline constexpr std::size_t sector_bytes = 512;
 
 /// A value: copies are independent. One thread at a time.
-class sparse_bytes {
+class QUORLITE_API sparse_bytes {
  public:
   /// Bytes.
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
