@@ -1146,8 +1146,8 @@ class io_bench : public libraft_io_listener {
       return 0;
     };
     disk.io.close = [](raft_io*, raft_io_close_cb) {};
-    disk.io.start = [](raft_io* io, unsigned, raft_io_tick_cb, raft_io_recv_cb receive) {
-      of(io).receive = receive;
+    disk.io.start = [](raft_io* io, unsigned, raft_io_tick_cb, raft_io_recv_cb told_to) {
+      of(io).receive = told_to;
       return 0;
     };
     engine.io = &disk.io;
