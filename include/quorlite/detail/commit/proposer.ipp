@@ -279,6 +279,7 @@ QUORLITE_DECL std::optional<transaction_id> proposer::adopt_orphan(const row& ow
   return orphan;
 }
 
+// NOLINTNEXTLINE(bugprone-exception-escape): a mutex that cannot be locked ends the process
 QUORLITE_DECL void proposer::undo_orphans() noexcept try {
   if (!adopt_orphan(nullptr)) {
     return;  // as nearly always, and nothing was allocated

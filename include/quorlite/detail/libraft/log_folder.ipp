@@ -79,6 +79,7 @@ QUORLITE_DECL result<std::vector<std::string>> libraft_disk_folder::names() {
   }
   std::vector<std::string> found;
   errno = 0;
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else reads this stream
   while (const ::dirent* const one = ::readdir(folder.get())) {
     struct ::stat told {};
     std::string name = one->d_name;

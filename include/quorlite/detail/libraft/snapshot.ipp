@@ -41,16 +41,16 @@ QUORLITE_DECL result<libraft_snapshot_header> libraft_snapshot_header::decode(
 }
 
 QUORLITE_DECL result<libraft_snapshot_header> libraft_snapshot_header::decode_front(
-    bytes_view whole, std::uint64_t whole_bytes) noexcept {
-  if (whole.size() < encoded_bytes || std::memcmp(whole.data(), magic.data(), magic.size()) != 0 ||
-      load_little_endian<std::uint32_t>(whole.data() + 4) != check_of(whole)) {
+    bytes_view front, std::uint64_t whole_bytes) noexcept {
+  if (front.size() < encoded_bytes || std::memcmp(front.data(), magic.data(), magic.size()) != 0 ||
+      load_little_endian<std::uint32_t>(front.data() + 4) != check_of(front)) {
     return fail(errc::corrupt);
   }
   libraft_snapshot_header header;
-  header.at.entry = load_little_endian<std::uint64_t>(whole.data() + 8);
-  header.at.at.index.value = load_little_endian<std::uint64_t>(whole.data() + 16);
-  header.at.at.term.value = load_little_endian<std::uint64_t>(whole.data() + 24);
-  header.content_bytes = load_little_endian<std::uint64_t>(whole.data() + 32);
+  header.at.entry = load_little_endian<std::uint64_t>(front.data() + 8);
+  header.at.at.index.value = load_little_endian<std::uint64_t>(front.data() + 16);
+  header.at.at.term.value = load_little_endian<std::uint64_t>(front.data() + 24);
+  header.content_bytes = load_little_endian<std::uint64_t>(front.data() + 32);
   if (header.content_bytes != whole_bytes - encoded_bytes) {
     return fail(errc::corrupt);
   }

@@ -21,7 +21,7 @@ namespace detail {
 
 /// An append of the engine. Its entries' memory stays until it is answered; the array may not.
 struct libraft_writes::request {
-  raft_io_append* asked;  // none once it was refused
+  raft_io_append* asked = nullptr;  // none once it was refused
   std::vector<raft_entry> entries;
   std::size_t bytes = 0;
 };

@@ -4,11 +4,11 @@
 
 #include "quorlite/detail/sqlite/kept_folders.hpp"
 
-#include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <climits>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -48,7 +48,7 @@ using file_identity = std::pair<dev_t, ino_t>;
       break;  // no link
     }
     const std::string named(target.data(), static_cast<std::size_t>(size));
-    path = named[0] == '/' ? named : folder_of(path) + named;
+    path = named[0] == '/' ? named : folder_of(path).append(named);
   }
   return path;
 }
@@ -59,7 +59,7 @@ QUORLITE_DECL kept_folders::kept_folders(std::vector<std::string> folders)
   for (std::string& one : folders_) {
     const bool is_relative = one.empty() || one[0] != '/';
     if (is_relative && ::getcwd(present.data(), present.size()) != nullptr) {
-      one = std::string(present.data()) + "/" + one;
+      one.insert(0, "/").insert(0, present.data());
     }
   }
 }
