@@ -429,12 +429,13 @@ class writer {
           here != all_.cluster.running(leader)) {
         break;
       }
-      // Each waits for 300 ms. Whoever has the turn may wait for his COMMIT as long as it is allowed,
+      // Each waits for 300 ms. Whoever has the turn may wait for his COMMIT as long as is allowed,
       // and another one after him.
-      require(static_cast<std::uint64_t>(attempts) < 12 + 2 * all_.options().commit_timeout_ms / 300,
-              "answers in time",
-              "nobody gets the turn of a writer of " + shared::name_of(database) + " on " +
-                  servers::name_of(leader) + " while a connection reads");
+      require(
+          static_cast<std::uint64_t>(attempts) < 12 + 2 * all_.options().commit_timeout_ms / 300,
+          "answers in time",
+          "nobody gets the turn of a writer of " + shared::name_of(database) + " on " +
+              servers::name_of(leader) + " while a connection reads");
       all_.sleep(dice_.between(50, 250));
     }
     static_cast<void>(run(to.db, "ROLLBACK"));
