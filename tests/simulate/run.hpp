@@ -246,7 +246,11 @@ class one_run {
           [&] {
             cluster_.maintain(id);
             const std::shared_ptr<process> here = cluster_.running(id);
-            if (here == nullptr || here->replica().flush()) {
+            if (here == nullptr) {
+              cluster_.start(id);  // a call of its disk that failed before now is answered late
+              return false;
+            }
+            if (here->replica().flush()) {
               return false;
             }
             durable = here->replica().metrics().durable.index.value;
