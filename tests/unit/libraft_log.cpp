@@ -1115,6 +1115,21 @@ TEST_CASE("a truncation whose entries are there yet is not done, and stays noted
   CHECK(noted().of == libraft_log_note::step::none);
 }
 
+TEST_CASE("a truncation that is done is not taken for one behind it that is not") {
+  using step = libraft_log_note::step;
+  const log_place place;
+  place.write_three_runs();
+  const auto noted = [&] { return *libraft_log_note::decode(place.now().files.at(note_name)); };
+  libraft_notes notes(place.path());
+  REQUIRE(notes.begin() == 0);
+  REQUIRE(notes.announce({step::truncate, 20, 0}) == 0);  // no entry is there from 20 on
+  REQUIRE(notes.announce({step::truncate, 9, 0}) == 0);   // these still are
+  CHECK(notes.done(1) == 0);
+  CHECK(noted().index == 9);
+  CHECK(notes.done(2) == RAFT_IOERR);
+  CHECK(noted().index == 9);
+}
+
 namespace {
 
 /// libraft_io between an engine that is none and a disk that does what it is told when it is told.

@@ -52,7 +52,7 @@ class libraft_notes {
 
   const std::string directory_;
   std::uint64_t announced_ = 0;
-  std::vector<pending> pending_;
+  std::vector<pending> pending_;  // their numbers ascend
 };
 
 }  // namespace detail

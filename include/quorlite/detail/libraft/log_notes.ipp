@@ -37,15 +37,16 @@ QUORLITE_DECL int libraft_notes::announce(const libraft_log_note& what) noexcept
 }
 
 QUORLITE_DECL int libraft_notes::done(std::uint64_t count) noexcept {
-  const auto is_done = [&](const pending& one) { return one.number <= count; };
-  const auto left = std::remove_if(pending_.begin(), pending_.end(), is_done);
-  if (left == pending_.end()) {
+  const auto waits = std::find_if(pending_.begin(), pending_.end(),
+                                  [&](const pending& one) { return one.number > count; });
+  if (waits == pending_.begin()) {
     return 0;
   }
-  if (std::any_of(left, pending_.end(), [&](const pending& one) { return is_undone(one.what); })) {
+  if (std::any_of(pending_.begin(), waits,
+                  [&](const pending& one) { return is_undone(one.what); })) {
     return RAFT_IOERR;
   }
-  pending_.erase(left, pending_.end());
+  pending_.erase(pending_.begin(), waits);
   return write(all_of_them());
 }
 

@@ -101,7 +101,6 @@ class libraft_log_reader {
   bool has_metadata_[2] = {false, false};
   std::vector<segment> closed_;
   std::vector<segment> open_;  // but for those that were never written
-  std::vector<segment> blank_;
   std::vector<snapshot> snapshots_;
   snapshot newest_;             // index 0: none
   std::uint64_t term_max_ = 0;  // no entry has a higher one

@@ -339,7 +339,9 @@ QUORLITE_DECL std::error_code libraft_log_reader::look_at_open() {
     if (blank && size > 0 && size < libraft_format_bytes) {
       leftover(one.file, 0, "a segment that was never written");
     }
-    (blank ? blank_ : written).push_back(std::move(one));
+    if (!blank) {
+      written.push_back(std::move(one));
+    }
   }
   open_ = std::move(written);
   return {};
