@@ -1230,7 +1230,7 @@ class io_bench : public libraft_io_listener {
 
 }  // namespace
 
-TEST_CASE("entries that would cut the log are lost on the way while a snapshot is written") {
+TEST_CASE("entries that would cut the log come later while it is cut or a snapshot is written") {
   const log_place place;
   io_bench bench(place.path());
   REQUIRE(bench.guard.begin() == 0);
@@ -1251,6 +1251,14 @@ TEST_CASE("entries that would cut the log are lost on the way while a snapshot i
   CHECK(bench.deliver(1));  // nothing is to be cut for these
   bench.put->cb(bench.put, 0);
   CHECK(answered);
+  CHECK(bench.deliver(2));
+
+  // Nor may it be cut again before it has been: the disk would forget that too.
+  REQUIRE(bench.disk.io.truncate(&bench.disk.io, 2) == 0);
+  CHECK_FALSE(bench.deliver(2));
+  CHECK(bench.deliver(1));
+  bench.append([] {});
+  bench.disk.write();
   CHECK(bench.deliver(2));
   bench.engine.log = {};
 }

@@ -63,7 +63,7 @@ struct libraft_io::hooks {
     if (message->type == RAFT_IO_TIMEOUT_NOW && self.is_alone()) {
       return;  // it would lead at once, in the term of who sent this; so it waits for its time
     }
-    if (self.taking_ != nullptr && self.conflicts(*message)) {
+    if ((self.taking_ != nullptr || self.notes_.is_replacing()) && self.conflicts(*message)) {
       drop(*message);
       return;
     }
@@ -312,8 +312,10 @@ QUORLITE_DECL void libraft_io::note_agreement(const raft_message& message) noexc
 }
 
 /// The disk of 0.15 works at one cut or snapshot at a time, and forgets a cut that is asked for
-/// while a snapshot is written (UvBarrier): the old entries stay, beside those that came in their
-/// place. So these entries come later; the leader sends them again until they are answered.
+/// meanwhile (UvBarrier): the old entries stay, beside those that came in their place. So these
+/// entries come later; the leader sends them again until they are answered. A cut is over when what
+/// was appended behind it is written, and only what was appended behind it can conflict again: so
+/// nobody waits for ever.
 QUORLITE_DECL bool libraft_io::conflicts(const raft_message& message) const noexcept {
   if (message.type != RAFT_IO_APPEND_ENTRIES) {
     return false;

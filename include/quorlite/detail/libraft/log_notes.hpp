@@ -31,6 +31,8 @@ class libraft_notes {
   [[nodiscard]] int announce(const libraft_log_note& what) noexcept;
   /// How many were announced.
   [[nodiscard]] std::uint64_t announced() const noexcept { return announced_; }
+  /// Something was announced that is not done.
+  [[nodiscard]] bool is_replacing() const noexcept { return !pending_.empty(); }
 
   /// The first `count` that were announced are done. Durable on return: after that, and not before,
   /// may anybody be told of what was appended after them. 0.15 does not say if a truncation failed,
