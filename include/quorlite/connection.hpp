@@ -64,7 +64,8 @@ class QUORLITE_API connection {
   [[nodiscard]] sqlite3* get() const noexcept { return db_; }
 
   /// Why the last statement failed: our sentence, with the leader's name where it is known, if the
-  /// failure was ours, else SQLite's own message.
+  /// failure was ours, else SQLite's own message. Where an open was refused (ATTACH, VACUUM INTO),
+  /// SQLite's message and our reason.
   [[nodiscard]] std::string error_message() const;
   /// The same as a code; none if the last call succeeded. errc::out_of_memory and errc::busy also
   /// where SQLite itself says so; errc::sqlite_failed if it refused for another reason of its own,
