@@ -83,6 +83,34 @@ struct transaction_id {
                                     const transaction_id&) noexcept = default;
 };
 
+/// A hash over a history: 128 bits, of the entries that were applied, in their order. All zero:
+/// before the first of them.
+struct history_hash {
+  std::uint64_t low = 0;
+  std::uint64_t high = 0;
+
+  friend constexpr bool operator==(const history_hash&, const history_hash&) noexcept = default;
+};
+
+/// A place in the log, and the hash of the history that ends there.
+struct history_position {
+  log_index index;
+  history_hash hash;
+
+  friend constexpr bool operator==(const history_position&,
+                                   const history_position&) noexcept = default;
+};
+
+/// Names one history, and by it one cluster: random, made once, when the history begins. All zero:
+/// none.
+struct cluster_identity {
+  std::uint64_t low = 0;
+  std::uint64_t high = 0;
+
+  friend constexpr bool operator==(const cluster_identity&,
+                                   const cluster_identity&) noexcept = default;
+};
+
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
 
