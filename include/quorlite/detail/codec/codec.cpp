@@ -16,4 +16,5 @@
 #include "quorlite/detail/codec/snapshot_layout.ipp"
 #include "quorlite/detail/codec/snapshot_parser.ipp"
 #include "quorlite/detail/core/crc32c.ipp"
+#include "quorlite/detail/core/history_hash.ipp"
 #include "quorlite/error.ipp"
