@@ -6,6 +6,7 @@
 #endif
 
 #include "quorlite/adapter_kit.ipp"
+#include "quorlite/detail/codec/history_notes.ipp"
 #include "quorlite/detail/codec/native.ipp"
 #include "quorlite/detail/codec/native_payload.ipp"
 #include "quorlite/detail/codec/native_rules.ipp"
@@ -17,4 +18,5 @@
 #include "quorlite/detail/codec/snapshot_parser.ipp"
 #include "quorlite/detail/core/crc32c.ipp"
 #include "quorlite/detail/core/history_hash.ipp"
+#include "quorlite/detail/core/history_marks.ipp"
 #include "quorlite/error.ipp"
