@@ -369,7 +369,7 @@ class busy_store {
     std::map<std::uint32_t, bytes> now;
     for (std::uint64_t entry = 0; entry < entries; ++entry) {
       database_write_set frames{
-          "a.db", store_->committed().counted(), store_->committed().hash, page_bytes, pages, 0,
+          "a.db", store_->committed().counted(), store_->committed().hash, {}, page_bytes, pages, 0,
           {}};
       std::map<std::uint32_t, bytes> payloads;
       for (std::uint32_t number = 1; number <= pages; ++number) {

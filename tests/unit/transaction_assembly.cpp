@@ -38,11 +38,13 @@ write_set_command part_of(std::uint32_t part, bool commit,
 struct fixture {
   transaction_assembly assembly{lock_byte};
   std::uint64_t next_index = 1;
+  command with{};  ///< format and witness of what is taken
 
   /// Encodes and decodes the command, as an entry at the next index.
   result<std::optional<assembled_transaction>> take(transaction_id of, write_set_command frames) {
     bytes entry;
-    REQUIRE_FALSE(native::encode({of, std::move(frames)}, entry, lock_byte));
+    const command made{of, std::move(frames), with.format, with.witness};
+    REQUIRE_FALSE(native::encode(made, entry, lock_byte));
     const auto decoded = native::decode(entry, lock_byte);
     REQUIRE(decoded);
     auto taken = assembly.take(of, std::get<write_set_command>(decoded->body),
@@ -194,6 +196,28 @@ TEST_CASE("parts that contradict each other make no transaction") {
   }
   CHECK(f.refusal(id(1), part_of(1, true, {other})) == errc::malformed);
   CHECK(f.assembly.staged().all().empty());
+}
+
+TEST_CASE("parts that build on different transactions make none") {
+  fixture f;
+  f.with.format = 2;
+  f.with.witness = {log_index{7}, 8};
+  const auto part = [](std::uint32_t page, transaction_id builds_on) {
+    database_write_set made = frames_of("a.db", {page});
+    made.base_version = version_number{3};
+    made.builds_on = builds_on;
+    return made;
+  };
+  CHECK(f.stages(id(9), part_of(0, false, {part(1, id(5))})));
+  const auto whole = f.take(id(9), part_of(1, true, {part(2, id(5))}));
+  REQUIRE((whole && *whole));
+  CHECK((*whole)->databases[0].builds_on == id(5));
+  f.assembly.end(id(9));
+  for (const transaction_id other : {id(6), id(5, 2), transaction_id{}}) {
+    CHECK(f.stages(id(10), part_of(0, false, {part(1, id(5))})));
+    CHECK(f.refusal(id(10), part_of(1, true, {part(2, other)})) == errc::malformed);
+    CHECK(f.assembly.staged().all().empty());
+  }
 }
 
 TEST_CASE("a page that two parts carry makes no transaction") {

@@ -32,13 +32,13 @@ struct page_record {
   bytes_view payload;
 };
 
-/// What one transaction does to one database. `base_*`, `builds_on`, `page_size`, `page_count` and `result_hash`
-/// are the same in every entry of the transaction.
+/// What one transaction does to one database. `base_*`, `builds_on`, `page_size`, `page_count` and
+/// `result_hash` are the same in every entry of the transaction.
 struct database_write_set {
   std::string_view name;
   version_number base_version;    ///< the state that the transaction was built on …
   std::uint64_t base_hash = 0;    ///< … and its hash: a version alone can name two histories
-  transaction_id builds_on;       ///< … and who made it. {0, 0}: nobody whose name is known
+  transaction_id builds_on{};     ///< … and who made it. {0, 0}: nobody whose name is known
   std::uint32_t page_size = 0;    ///< bytes
   std::uint64_t page_count = 0;   ///< pages after the commit
   std::uint64_t result_hash = 0;  ///< of the database after the commit
@@ -68,7 +68,7 @@ struct checkpoint_command {
 /// The database and its pages are gone. Idempotent.
 struct drop_command {
   std::string_view name;
-  transaction_id builds_on;  ///< as in database_write_set
+  transaction_id builds_on{};  ///< as in database_write_set
 };
 /// Holds nothing. Whoever proposed it knows, once it is applied, that everything before it is.
 struct barrier_command {};
@@ -96,7 +96,7 @@ struct command {
                barrier_command, identity_command>
       body;
   std::uint8_t format = 1;  ///< 2: with a witness, and with what its write sets and drops build on
-  history_witness witness;  ///< none in an identity entry
+  history_witness witness{};  ///< none in an identity entry
 };
 
 }  // namespace detail

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <system_error>
-#include <variant>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
@@ -75,13 +74,22 @@ QUORLITE_DECL result<entry_envelope> open_envelope(bytes_view entry) noexcept {
   return opened;
 }
 
+/// False: a newer build made it.
+QUORLITE_DECL bool is_known_envelope(const entry_envelope& opened) noexcept {
+  const entry_kind last = opened.version == 1 ? entry_kind::barrier : entry_kind::identity;
+  return opened.version != 0 && opened.version <= entry_version_max && opened.kind != 0 &&
+         opened.kind <= static_cast<std::uint8_t>(last);
+}
+
 namespace native {
 
 QUORLITE_DECL std::size_t frames_overhead_bytes(std::size_t database_count,
                                                 std::size_t names_bytes) noexcept {
   constexpr std::size_t envelope = entry_crc_end + 4;
-  constexpr std::size_t head = varint_bytes_max + varint_bytes_max + 5 + 1;
-  constexpr std::size_t database = 1 + varint_bytes_max + 8 + 1 + 5 + 8 + 3;
+  constexpr std::size_t witness = varint_bytes_max + 8;
+  constexpr std::size_t builds_on = 1 + varint_bytes_max + varint_bytes_max;
+  constexpr std::size_t head = varint_bytes_max + varint_bytes_max + witness + 5 + 1;
+  constexpr std::size_t database = 1 + varint_bytes_max + 8 + builds_on + 1 + 5 + 8 + 3;
   return envelope + head + database_count * database + names_bytes;
 }
 
@@ -107,13 +115,11 @@ QUORLITE_DECL std::error_code encode(const command& encoded, bytes& out, std::ui
   out.reserve(start + total);
   wire_writer writer{out};
   writer.u32(entry_magic);
-  writer.u8(entry_version);
+  writer.u8(encoded.format);
   writer.u8(static_cast<std::uint8_t>(encoded.body.index() + 1));
   writer.u32(0);
   writer.varint(payload);
-  payload_writer<wire_writer> write_payload{writer};
-  write_payload.id(encoded.id);
-  std::visit(write_payload, encoded.body);
+  payload_writer<wire_writer>{writer, encoded}.write();
   const std::uint32_t crc = entry_crc(bytes_view{out}.subspan(start));
   store_little_endian(out.data() + start + entry_crc_offset, crc);
   return {};
@@ -124,11 +130,11 @@ QUORLITE_DECL result<command> decode(bytes_view entry, std::uint64_t lock_byte) 
   if (!opened) {
     return fail(opened.error());
   }
-  if (opened->version != entry_version || opened->kind == 0 ||
-      opened->kind > static_cast<std::uint8_t>(entry_kind::barrier)) {
+  if (!is_known_envelope(*opened)) {
     return fail(errc::needs_upgrade);
   }
   command decoded;
+  decoded.format = opened->version;
   payload_reader reader{opened->payload};
   if (opened->trailing || !reader.read(static_cast<entry_kind>(opened->kind), decoded)) {
     return fail(errc::malformed);

@@ -24,7 +24,7 @@ class QUORLITE_API decoded_entry {
   decoded_entry& operator=(const decoded_entry&) = delete;
   ~decoded_entry();
 
-  /// Errors of native::decode().
+  /// Errors of native::decode(); errc::needs_upgrade for format 2 as well, until it is applied.
   [[nodiscard]] std::error_code error() const noexcept;
   /// @pre no error
   [[nodiscard]] const command& what() const noexcept { return *decoded_; }

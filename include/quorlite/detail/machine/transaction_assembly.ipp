@@ -43,8 +43,8 @@ struct frame_merge {
   [[nodiscard]] static bool same_header(const database_write_set& a,
                                         const database_write_set& b) noexcept {
     return a.base_version == b.base_version && a.base_hash == b.base_hash &&
-           a.page_size == b.page_size && a.page_count == b.page_count &&
-           a.result_hash == b.result_hash;
+           a.builds_on == b.builds_on && a.page_size == b.page_size &&
+           a.page_count == b.page_count && a.result_hash == b.result_hash;
   }
 
   [[nodiscard]] static bool merge_pages(const std::vector<page_record>& from,
