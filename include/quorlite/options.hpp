@@ -45,7 +45,8 @@ struct connection_options {
 struct replica_options {
   // ---- of the cluster: the same on every replica
 
-  /// A snapshot of another cluster is refused.
+  /// A snapshot of another cluster is refused. Any number but 0x325345544F4E4C51, which marks notes
+  /// of a later format: replica::start() refuses it.
   std::uint64_t cluster_id = 0;
   /// Takes the log and the snapshots of an older system too: `&go_dqlite_format()`
   /// (codec/go_dqlite.hpp). nullptr: native ones only.

@@ -184,6 +184,26 @@ void native_commands() {
     REQUIRE_FALSE(native::encode(made, entry));
     seed("native_command", name, entry, 1);
   }
+  // The same in format 2, with all that a base can be, and the one kind that is new in it.
+  const history_witness witness{log_index{70'000}, 0x1122334455667788};
+  frames.databases[0].builds_on = {term{2}, 5};
+  frames.databases[1].builds_on = {term{1}, 300};
+  const std::vector<std::pair<const char*, command>> with_history{
+      {"open_2", {id, open_command{"a.db"}, 2, witness}},
+      {"frames_2", {id, frames, 2, witness}},
+      {"undo_2", {id, undo_command{{term{1}, 300}}, 2, witness}},
+      {"checkpoint_2", {id, checkpoint_command{"a.db"}, 2, witness}},
+      {"drop_2", {id, drop_command{"a.db", {term{2}, 8}}, 2, witness}},
+      {"drop_2_nobody", {id, drop_command{"a.db"}, 2, witness}},
+      {"barrier_2", {id, barrier_command{}, 2, witness}},
+      {"identity_2", {id, identity_command{2, {3, 4}}, 2}},
+      {"identity_3", {id, identity_command{3, {3, 4}}, 2}},
+  };
+  for (const auto& [name, made] : with_history) {
+    bytes entry;
+    REQUIRE_FALSE(native::encode(made, entry));
+    seed("native_command", name, entry, 1);
+  }
   seed("native_command", "foreign", from_text("garbage"), 0);
 }
 
@@ -194,10 +214,11 @@ void native_snapshots() {
     std::fill(into.begin(), into.end(), static_cast<std::byte>(ordinal + number.value));
     return std::error_code{};
   };
-  const auto make = [&](const std::vector<std::uint64_t>& page_counts, std::size_t staged) {
+  const auto make = [&](const std::vector<std::uint64_t>& page_counts, std::size_t staged,
+                        const char* notes = "notes") {
     snapshot_header header;
     header.at = {log_index{7}, term{2}};
-    header.notes = from_text("notes");
+    header.notes = from_text(notes);
     header.staged.assign(staged, from_text("entry"));
     for (const std::uint64_t count : page_counts) {
       snapshot_database& one = header.databases.emplace_back();
@@ -221,6 +242,7 @@ void native_snapshots() {
   seed("native_snapshot", "one", make({3}, 0), 1);
   seed("native_snapshot", "three", make({1, 0, 4}, 2), 9);
   seed("native_snapshot", "lock_page", make({4}, 0), 3);
+  seed("native_snapshot", "version_2", make({3}, 1, "QLNOTES2 and more"), 1);
   seed("native_snapshot", "cut", bytes_view{make({3}, 1)}.first(900), 0);
   seed("native_snapshot", "foreign", from_text("no snapshot of ours, and long enough"), 0);
 }

@@ -140,6 +140,13 @@ state small_state(generator& random) {
   return made;
 }
 
+/// Notes that tell a history, as far as a snapshot looks.
+bytes with_history(const bytes& rest) {
+  bytes notes = quorlite::tests::from_text("QLNOTES2");
+  notes.insert(notes.end(), rest.begin(), rest.end());
+  return notes;
+}
+
 /// Gives the header and preamble of `header`, whatever is wrong with it, followed by enough zeros.
 bytes forged(const snapshot_header& header) {
   bytes made;
@@ -179,6 +186,9 @@ TEST_CASE("a state survives its snapshot, whatever its databases and however it 
     state made;
     made.header.at = {quorlite::log_index{random.skewed()}, quorlite::term{random.skewed()}};
     made.header.notes = random.some_bytes(random.below(100));
+    if (random.below(2) == 0) {
+      made.header.notes = with_history(made.header.notes);
+    }
     for (std::uint64_t i = random.below(4); i > 0; --i) {
       made.header.staged.push_back(random.some_bytes(1 + random.below(300)));
     }
@@ -421,10 +431,69 @@ TEST_CASE("a newer version asks for an upgrade") {
   const bytes whole = small_state(random).render();
   const auto header_bytes = static_cast<std::size_t>(
       quorlite::detail::load_little_endian<std::uint64_t>(whole.data() + 12));
-  bytes newer = whole;
-  newer[8] = std::byte{2};
-  CHECK(error_of(newer) == errc::corrupt);
-  CHECK(error_of(reseal(newer, header_bytes)) == errc::needs_upgrade);
+  for (const unsigned version : {0U, 3U, 255U}) {
+    CAPTURE(version);
+    bytes newer = whole;
+    newer[8] = static_cast<std::byte>(version);
+    CHECK(error_of(newer) == errc::corrupt);
+    CHECK(error_of(reseal(newer, header_bytes)) == errc::needs_upgrade);
+  }
+}
+
+TEST_CASE("a snapshot has version 2 if, and only if, its notes tell a history") {
+  generator random{5};
+  state made = small_state(random);
+  const auto version_of = [](bytes_view whole) {
+    return quorlite::detail::load_little_endian<std::uint32_t>(whole.data() + 8);
+  };
+  const auto error_at = [&](const bytes& whole, std::uint32_t version) {
+    const auto header_bytes = static_cast<std::size_t>(
+        quorlite::detail::load_little_endian<std::uint64_t>(whole.data() + 12));
+    bytes bent = whole;
+    quorlite::detail::store_little_endian(bent.data() + 8, version);
+    checking_sink sink{&made};
+    const std::error_code error = parse(reseal(bent, header_bytes), sink, made.lock_byte);
+    CHECK(sink.header_seen == !error);
+    CHECK_FALSE(sink.wrong);
+    return error;
+  };
+  const bytes without = made.render();
+  CHECK(version_of(without) == 1);
+  CHECK_FALSE(error_at(without, 1));
+  CHECK(error_at(without, 2) == errc::malformed);
+
+  made.header.notes = with_history(made.header.notes);
+  const bytes with = made.render();
+  CHECK(version_of(with) == 2);
+  CHECK_FALSE(error_at(with, 2));
+  CHECK(error_at(with, 1) == errc::malformed);
+  CHECK(error_at(with, 3) == errc::needs_upgrade);
+
+  made.header.notes = quorlite::tests::from_text("QLNOTES");  // cut: no longer such notes
+  CHECK(version_of(made.render()) == 1);
+}
+
+TEST_CASE("each damaged or cut byte of a header of version 2 is refused") {
+  generator random{8};
+  state made = small_state(random);
+  made.header.notes = with_history(made.header.notes);
+  const bytes whole = made.render();
+  const auto refused = [&](bytes_view bent) {
+    checking_sink sink{&made};
+    return static_cast<bool>(parse(bent, sink, made.lock_byte));
+  };
+  REQUIRE_FALSE(refused(whole));
+  const std::size_t header_bytes = snapshot_layout::make(made.header)->header_bytes().size();
+  bool all_refused = true;
+  for (std::size_t at = 0; at < header_bytes; ++at) {
+    all_refused &= refused(bytes_view{whole}.first(at));
+    for (const unsigned mask : {1U, 3U, 0x80U, 0xFFU}) {  // 3: of the version, 1 for 2
+      bytes bent = whole;
+      bent[at] ^= static_cast<std::byte>(mask);
+      all_refused &= refused(bent);
+    }
+  }
+  CHECK(all_refused);
 }
 
 TEST_CASE("declared sizes are bounded before anything is gathered for them") {

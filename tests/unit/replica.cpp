@@ -308,11 +308,21 @@ TEST_CASE("options that cannot be are an answer of start(), as the engine's erro
   options.groups = 1;
   options.group_closures = 0;
   CHECK(replica::start(engine, storage, options).error() == std::errc::invalid_argument);
+  options.group_closures = 1;
+  heard log;
+  log.listen(options);
+  options.cluster_id = 0x325345544F4E4C51;  // as its docstring says
+  CHECK(replica::start(engine, storage, options).error() == std::errc::invalid_argument);
+  CHECK(log.has("cluster_id"));
   engine.start_error = std::make_error_code(std::errc::address_in_use);
   CHECK(replica::start(engine, storage).error() == std::errc::address_in_use);
   CHECK(engine.stops == 0);
   engine.start_error = {};
   CHECK(replica::start(engine, storage).has_value());
+  lone_engine other_engine;
+  memory_storage other_storage;
+  options.cluster_id += 1;
+  CHECK(replica::start(other_engine, other_storage, options).has_value());
 }
 
 TEST_CASE("an engine that gave up is in health(), and people are told once") {

@@ -4,12 +4,16 @@
 ///
 /// It is all databases of a replica as of one log position, in bytes. Equal state, equal bytes.
 ///
+/// Version 2 is version 1 with other notes, which tell the history of the state: a build that does
+/// not know them must not take the state without it. So what the notes are says which version it
+/// is, and both must agree.
+///
 /// Integers are little-endian and of fixed width. The preamble is the same in every version:
 ///
 /// | offset | bytes | preamble |
 /// |--------|-------|----------|
 /// | 0      | 8     | magic 89 71 6C 73 6E 61 70 0A (letters "qlsnap" within) |
-/// | 8      | 4     | format version, 1 |
+/// | 8      | 4     | format version, 1; 2 if the notes begin with "QLNOTES2" |
 /// | 12     | 8     | size of the header, H |
 /// | 20     | 4     | CRC32C of bytes 0–19 |
 /// | 24     | H     | header |
@@ -24,7 +28,7 @@
 /// | – page count        | u64  | |
 /// | – version           | u64  | transactions committed so far |
 /// | – hash              | u64  | sum of the page hashes (page_hash.hpp) |
-/// | notes               | u32 length, bytes | opaque |
+/// | notes               | u32 length, bytes | opaque, but for their first 8 bytes |
 /// | staged count        | u32  | entries of uncommitted transactions, in log order; for each: |
 /// | – entry             | u32 length, bytes | as it stood in the log |
 /// | checksum            | u32  | CRC32C of the header before it |
@@ -76,7 +80,7 @@ struct snapshot_database {
 struct snapshot_header {
   log_position at;                           ///< the last entry that the state contains
   std::vector<snapshot_database> databases;  ///< ascending by name; at most limits::databases
-  bytes notes;                               ///< opaque; at most limits::notes_bytes
+  bytes notes;  ///< opaque, but for snapshot_version_of(); at most limits::notes_bytes
   std::vector<bytes> staged;  ///< entries of transactions under way, in log order, none empty; at
                               ///< most limits::staged_bytes and snapshot_staged_entries
 };
@@ -87,7 +91,7 @@ inline constexpr std::size_t snapshot_staged_entries = std::size_t{1} << 18U;
 inline constexpr std::uint64_t snapshot_magic = 0x0A70616E736C7189U;
 inline constexpr std::uint64_t snapshot_end_magic = 0x8A0A646E65736C71U;
 inline constexpr int snapshot_magic_damage_bits = 8;  // so many are damage, more another format
-inline constexpr std::uint32_t snapshot_version = 1;
+inline constexpr std::uint32_t snapshot_version_max = 2;
 inline constexpr std::size_t snapshot_preamble_bytes = 8 + 4 + 8 + 4;
 inline constexpr std::size_t snapshot_footer_bytes = 8 + 8 + 8 + 4;
 inline constexpr std::size_t snapshot_chunk_bytes = limits::page_size_max;  // of pages
@@ -98,6 +102,12 @@ inline constexpr std::size_t snapshot_database_bytes_min = 1 + 1 + 4 + 8 + 8 + 8
 inline constexpr std::uint64_t snapshot_header_bytes_max =
     8 + 8 + 4 + limits::databases * (snapshot_database_bytes_min + limits::database_name_bytes) +
     4 + limits::notes_bytes + 4 + snapshot_staged_entries * 4 + limits::staged_bytes + 4;
+
+/// "QLNOTES2", as a little-endian number: how notes begin that tell a history.
+inline constexpr std::uint64_t history_notes_magic = 0x32534554'4F4E4C51U;
+
+/// The version of a snapshot with these notes: 1 or 2.
+[[nodiscard]] QUORLITE_DECL std::uint32_t snapshot_version_of(bytes_view notes) noexcept;
 
 /// Bytes of all chunks of a database. At most 2^32 pages of 2^16 bytes and 4 more for each: with
 /// 1024 databases the sum stays below 2^60, so nothing here can wrap.
@@ -215,6 +225,7 @@ class snapshot_parser {
   std::uint64_t lock_byte_;
   std::error_code error_;
   part part_ = part::preamble;
+  std::uint32_t version_ = 0;
   std::uint64_t wanted_ = snapshot_preamble_bytes;  // bytes of the part
   bytes gathered_;                                  // of the part, when it came in pieces
   std::vector<snapshot_database> databases_;

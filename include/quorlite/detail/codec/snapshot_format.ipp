@@ -22,6 +22,11 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+QUORLITE_DECL std::uint32_t snapshot_version_of(bytes_view notes) noexcept {
+  wire_reader reader{notes};
+  return reader.u64() == history_notes_magic ? 2 : 1;
+}
+
 QUORLITE_DECL std::uint32_t snapshot_chunk_seed(std::size_t ordinal,
                                                 std::uint64_t first_page) noexcept {
   std::array<std::byte, 8> place{};
@@ -62,7 +67,7 @@ QUORLITE_DECL void encode_snapshot_header(const snapshot_header& header, bytes& 
   const std::size_t start = out.size();
   wire_writer writer{out};
   writer.u64(snapshot_magic);
-  writer.u32(snapshot_version);
+  writer.u32(snapshot_version_of(header.notes));
   writer.u64(0);  // size of the header and the preamble's checksum: known below
   writer.u32(0);
   writer.u64(header.at.index.value);

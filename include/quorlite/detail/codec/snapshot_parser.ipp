@@ -74,7 +74,7 @@ QUORLITE_DECL void snapshot_parser::take(bytes_view whole, snapshot_sink_ref sin
 QUORLITE_DECL std::error_code snapshot_parser::take_preamble(bytes_view whole) noexcept {
   wire_reader reader{whole};
   const int wrong_bits = wrong_snapshot_magic_bits(reader.take(8));
-  const std::uint32_t version = reader.u32();
+  version_ = reader.u32();
   const std::uint64_t header_size = reader.u64();
   if (wrong_bits > snapshot_magic_damage_bits) {
     return errc::malformed;
@@ -82,7 +82,7 @@ QUORLITE_DECL std::error_code snapshot_parser::take_preamble(bytes_view whole) n
   if (wrong_bits != 0 || crc32c(whole.first(20)) != reader.u32()) {
     return errc::corrupt;
   }
-  if (version != snapshot_version) {
+  if (version_ == 0 || version_ > snapshot_version_max) {
     return errc::needs_upgrade;
   }
   if (header_size > snapshot_header_bytes_max) {
@@ -102,6 +102,9 @@ QUORLITE_DECL std::error_code snapshot_parser::take_header(bytes_view whole,
   result<snapshot_header> header = decode_snapshot_header(whole);
   if (!header) {
     return header.error();
+  }
+  if (snapshot_version_of(header->notes) != version_) {
+    return errc::malformed;
   }
   if (const std::error_code error = sink.tell_header(*header)) {
     return error;

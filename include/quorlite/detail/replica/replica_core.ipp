@@ -13,12 +13,26 @@
 #include "quorlite/config.hpp"
 #include "quorlite/connection.hpp"
 #include "quorlite/detail/codec/command.hpp"
+#include "quorlite/detail/codec/snapshot.hpp"
 #include "quorlite/detail/pages/registry.hpp"
 #include "quorlite/detail/replica/replica_core.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
+
+/// False: nothing can run with these. Told to whoever listens, where it is no plain mistake.
+[[nodiscard]] inline bool can_be(const replica_options& options) {
+  if (options.cluster_id == history_notes_magic) {
+    if (options.log != nullptr) {
+      options.log(options.log_context,
+                  "replica_options::cluster_id is the number that marks notes with a history: "
+                  "choose another one");
+    }
+    return false;
+  }
+  return options.group_closures != 0 && options.groups != 0;
+}
 
 /// One flush, and what follows if there is no room for it.
 class replica_core::upkeep final : public background_task {
@@ -65,7 +79,7 @@ QUORLITE_DECL replica_core::parts::parts(replica_core& owner,
 
 QUORLITE_DECL result<std::shared_ptr<replica_core>> replica_core::start(
     replica_models models, const replica_options& options) {
-  if (options.group_closures == 0 || options.groups == 0) {
+  if (!can_be(options)) {
     return fail(std::make_error_code(std::errc::invalid_argument));
   }
   auto core = std::make_shared<replica_core>(std::move(models), options);
