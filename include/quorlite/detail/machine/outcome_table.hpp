@@ -47,9 +47,14 @@ class outcome_table {
   [[nodiscard]] std::optional<log_index> find(transaction_id id) const;
 
   void encode(bytes& out) const;
+  /// What encode() appends, without the cluster id.
+  void encode_list(bytes& out) const;
 
   /// @returns errc::malformed for anything that encode() did not write
   [[nodiscard]] static result<outcome_table> decode(bytes_view encoded);
+  /// @returns errc::malformed for anything that encode_list() did not write
+  [[nodiscard]] static result<outcome_table> decode_list(std::uint64_t cluster_id,
+                                                         bytes_view encoded);
 
  private:
   std::uint64_t cluster_id_;

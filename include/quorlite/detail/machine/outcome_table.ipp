@@ -37,8 +37,12 @@ QUORLITE_DECL std::optional<log_index> outcome_table::find(transaction_id id) co
 }
 
 QUORLITE_DECL void outcome_table::encode(bytes& out) const {
+  wire_writer(out).u64(cluster_id_);
+  encode_list(out);
+}
+
+QUORLITE_DECL void outcome_table::encode_list(bytes& out) const {
   wire_writer write(out);
-  write.u64(cluster_id_);
   write.u64(floor_.term.value);
   write.u64(floor_.sequence);
   write.u64(order_.size());
@@ -51,7 +55,14 @@ QUORLITE_DECL void outcome_table::encode(bytes& out) const {
 
 QUORLITE_DECL result<outcome_table> outcome_table::decode(bytes_view encoded) {
   wire_reader read(encoded);
-  outcome_table table(read.u64());
+  const std::uint64_t cluster_id = read.u64();
+  return decode_list(cluster_id, read.take(read.remaining()));
+}
+
+QUORLITE_DECL result<outcome_table> outcome_table::decode_list(std::uint64_t cluster_id,
+                                                               bytes_view encoded) {
+  wire_reader read(encoded);
+  outcome_table table(cluster_id);
   table.floor_.term = term{read.u64()};
   table.floor_.sequence = read.u64();
   const std::uint64_t count = read.u64();
