@@ -86,16 +86,16 @@ struct transaction_id {
 /// A hash over a history: 128 bits, of the entries that were applied, in their order. All zero:
 /// before the first of them.
 struct history_hash {
-  std::uint64_t low = 0;
-  std::uint64_t high = 0;
+  std::uint64_t low = 0;   ///< the half that witnesses tell
+  std::uint64_t high = 0;  ///< the other half
 
   friend constexpr bool operator==(const history_hash&, const history_hash&) noexcept = default;
 };
 
 /// A place in the log, and the hash of the history that ends there.
 struct history_position {
-  log_index index;
-  history_hash hash;
+  log_index index;    ///< the last one that the history covers
+  history_hash hash;  ///< as of that index
 
   friend constexpr bool operator==(const history_position&,
                                    const history_position&) noexcept = default;
@@ -104,8 +104,8 @@ struct history_position {
 /// Names one history, and by it one cluster: random, made once, when the history begins. All zero:
 /// none.
 struct cluster_identity {
-  std::uint64_t low = 0;
-  std::uint64_t high = 0;
+  std::uint64_t low = 0;   ///< 64 random bits
+  std::uint64_t high = 0;  ///< 64 more
 
   friend constexpr bool operator==(const cluster_identity&,
                                    const cluster_identity&) noexcept = default;
