@@ -19,6 +19,7 @@ struct database_state {
   std::uint64_t hash = 0;        ///< sum of the hashes of its pages, modulo 2^64
   std::uint32_t page_size = 0;   ///< bytes; 0: it never had a page
   std::uint64_t uncounted = 0;   ///< of these versions, those that are this replica's own business
+  transaction_id made_by = {};   ///< {0, 0}: no page yet, or made before the history was hashed
 
   /// The version as log, snapshots and storage call it.
   [[nodiscard]] constexpr version_number counted() const noexcept {

@@ -73,6 +73,8 @@ class page_store : public std::enable_shared_from_this<page_store> {
   /// Adds a page of the state that the store was made with; any order, each at most once.
   /// @pre no version was installed yet; within page_count, of the state's page size, hash set
   void load_page(page_block page);
+  /// Tells who made the state that the store was made with. @pre no version was installed yet
+  void set_maker(transaction_id by);
 
   // ---- the base. set_base once; the rest by whoever flushes, one thread at a time.
 
@@ -134,10 +136,12 @@ class page_store : public std::enable_shared_from_this<page_store> {
   ///   pages. Empty afterwards.
   /// @param page_count pages after the install; the rest is cut off
   /// @param hash of the database after the install
+  /// @param by the transaction that makes it, once a history is hashed
   /// @returns errc::stale_term: the epoch is not `expected` any more; nothing changed, `pages` too
   [[nodiscard]] std::error_code install_head(history_number expected,
                                              std::vector<page_block>&& pages,
-                                             std::uint64_t page_count, std::uint64_t hash);
+                                             std::uint64_t page_count, std::uint64_t hash,
+                                             transaction_id by = {});
 
   /// The same for a writer with a pin on the head, which moves on to the version it made: a pin
   /// left behind would keep the old image of every page until it goes.
@@ -154,7 +158,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
   /// @param restart a transaction that does not say which version it makes: its state counts as
   ///   version 1, however a replica came to it, by the log or by a snapshot
   void install_committed(std::vector<page_block>&& pages, std::uint64_t page_count,
-                         std::uint64_t hash, bool restart = false);
+                         std::uint64_t hash, transaction_id by = {}, bool restart = false);
 
   /// Leadership was lost: everything above committed is taken back, and the next epoch starts. Its
   /// version numbers will be used again; pins above committed are doomed for ever. O(pages taken

@@ -73,6 +73,11 @@ QUORLITE_DECL void page_store::set_base_hash(page_number number, std::uint64_t h
   line_.chains().set_base_hash(number, hash);
 }
 
+QUORLITE_DECL void page_store::set_maker(transaction_id by) {
+  const std::lock_guard lock(mutex_);
+  line_.set_maker(by);
+}
+
 QUORLITE_DECL page_store::state page_store::committed() const noexcept {
   const std::lock_guard lock(mutex_);
   return line_.committed();
@@ -85,13 +90,13 @@ QUORLITE_DECL page_store::state page_store::head() const noexcept {
 
 QUORLITE_DECL std::error_code page_store::install_head(history_number expected,
                                                        std::vector<page_block>&& pages,
-                                                       std::uint64_t page_count,
-                                                       std::uint64_t hash) {
+                                                       std::uint64_t page_count, std::uint64_t hash,
+                                                       transaction_id by) {
   const std::lock_guard lock(mutex_);
   if (expected != epoch()) {
     return make_error_code(errc::stale_term);
   }
-  line_.append(pages, page_count, hash);
+  line_.append(pages, page_count, hash, by, /*restart=*/false);
   work();
   return {};
 }
@@ -103,10 +108,10 @@ QUORLITE_DECL void page_store::commit_next() noexcept {
 
 QUORLITE_DECL void page_store::install_committed(std::vector<page_block>&& pages,
                                                  std::uint64_t page_count, std::uint64_t hash,
-                                                 bool restart) {
+                                                 transaction_id by, bool restart) {
   const std::lock_guard lock(mutex_);
   QUORLITE_ASSERT(line_.pending_size() == 0);
-  line_.append(pages, page_count, hash, restart);
+  line_.append(pages, page_count, hash, by, restart);
   commit_oldest();
 }
 
@@ -212,7 +217,7 @@ QUORLITE_DECL std::error_code page_store::install_head(pin& writer, std::vector<
   }
   QUORLITE_ASSERT(writer.version() == line_.head().version);
   line_.chains().pins().make_room();
-  line_.append(pages, page_count, hash);
+  line_.append(pages, page_count, hash, {}, /*restart=*/false);
   line_.chains().unpin(std::exchange(writer.record_, line_.chains().pins().add(line_.head())));
   work();
   return {};

@@ -41,7 +41,10 @@ class version_history {
   /// Makes the version after the head, pending. See page_store::install_head.
   /// @param restart the log counts versions from this one on, which is 1
   void append(std::vector<page_block>& pages, std::uint64_t page_count, std::uint64_t hash,
-              bool restart = false);
+              transaction_id by, bool restart);
+
+  /// Who made the committed state that the history was begun with. @pre nothing is pending
+  void set_maker(transaction_id by) noexcept;
 
   /// Commits the oldest pending version. @returns how many nodes it has @pre there is one
   std::size_t commit_next() noexcept;

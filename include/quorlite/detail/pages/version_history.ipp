@@ -48,7 +48,7 @@ QUORLITE_DECL void version_history::load(page_block page) {
 }
 
 QUORLITE_DECL void version_history::append(std::vector<page_block>& pages, std::uint64_t page_count,
-                                           std::uint64_t hash, bool restart) {
+                                           std::uint64_t hash, transaction_id by, bool restart) {
   const database_state old = head();
   const std::uint32_t page_size =
       old.page_size != 0 || pages.empty() ? old.page_size : pages.front()->page_size();
@@ -56,7 +56,8 @@ QUORLITE_DECL void version_history::append(std::vector<page_block>& pages, std::
                             .page_count = page_count,
                             .hash = hash,
                             .page_size = page_size,
-                            .uncounted = restart ? old.version.value : old.uncounted};
+                            .uncounted = restart ? old.version.value : old.uncounted,
+                            .made_by = by};
   check(pages, next);
   // First everything that may throw …
   std::vector<page_block> cut;
@@ -78,6 +79,11 @@ QUORLITE_DECL void version_history::append(std::vector<page_block>& pages, std::
     chains_.link(std::move(mark), next.version, pending_.back().nodes);
   }
   pages.clear();
+}
+
+QUORLITE_DECL void version_history::set_maker(transaction_id by) noexcept {
+  QUORLITE_ASSERT(pending_.empty());
+  committed_.made_by = by;
 }
 
 QUORLITE_DECL std::size_t version_history::commit_next() noexcept {
