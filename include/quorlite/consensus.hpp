@@ -363,6 +363,14 @@ concept tells_why_it_gave_up = requires(const C& view) {
   noexcept->std::same_as<std::error_code>;
 };
 
+/// Optional, and no ability: whether this server was told to found its cluster, as
+/// replica_options::found says for engines that are not asked. Any thread, after start().
+template <class C>
+concept tells_whether_it_founds = requires(const C& view) {
+  { view.founds() }
+  noexcept->std::same_as<bool>;
+};
+
 // ---- an ability and its member go together: each has a name of its own, for the compiler to say
 
 /// True if the ability is not declared, or the member is there.

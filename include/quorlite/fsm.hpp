@@ -38,6 +38,7 @@
 #include "quorlite/detail/machine/corruption_report.hpp"
 #include "quorlite/detail/machine/decoded_entry.hpp"
 #include "quorlite/detail/machine/flush_port.hpp"
+#include "quorlite/detail/machine/hashed_entry.hpp"
 #include "quorlite/detail/machine/legacy_format.hpp"
 #include "quorlite/detail/machine/machine_state.hpp"
 #include "quorlite/detail/machine/restore_target.hpp"
@@ -132,9 +133,10 @@ class fsm final : public state_machine, public detail::flush_port, private detai
     std::atomic<bool>& busy_;
   };
 
-  apply_result move(const log_entry& entry, transaction_id id,
+  apply_result apply_legacy(const detail::hashed_entry& entry);
+  apply_result move(const detail::hashed_entry& entry, transaction_id id,
                     const detail::write_set_command& frames);
-  apply_result commit(const log_entry& entry, transaction_id id,
+  apply_result commit(const detail::hashed_entry& entry, transaction_id id,
                       const detail::assembled_transaction& whole);
   apply_result checked(apply_result said);
   apply_result starved(log_index at) noexcept;
@@ -179,6 +181,7 @@ template <consensus Consensus, storage Storage>
 apply_result fsm<Consensus, Storage>::apply(const log_entry& entry) noexcept try {
   const strand_visit strand(in_strand_);
   const fsm_options& options = state_.options();
+  const detail::hashed_entry hashed(entry);
   {
     const hold held = state_.hold();
     if (state_.health().halted) {
@@ -190,7 +193,7 @@ apply_result fsm<Consensus, Storage>::apply(const log_entry& entry) noexcept try
       }
     }
     if (entry.at.index <= state_.applied().index) {
-      state_.stage_again(entry);
+      state_.stage_again(hashed);
       return apply_result::already;
     }
     if (entry.bytes.empty()) {
@@ -199,23 +202,39 @@ apply_result fsm<Consensus, Storage>::apply(const log_entry& entry) noexcept try
     }
   }
   if (options.legacy != nullptr && options.legacy->admits(entry.bytes)) {
-    return checked(options.legacy->apply(state_, entry));
+    return checked(apply_legacy(hashed));
   }
   const detail::decoded_entry decoded(entry.bytes, options.lock_byte);
   detail::machine_state::stores replaced;  // freed after the hold: that takes a while
   {
     const hold held = state_.hold();
     if (decoded.error()) {
-      return state_.end_of_redo(state_.undecodable(entry, decoded.error()));
+      return state_.end_of_redo(state_.undecodable(hashed, decoded.error()));
+    }
+    if (const auto said = state_.judge(hashed, decoded.what())) {
+      return state_.end_of_redo(*said);
     }
     state_.overtake(decoded.what().id.term);
     if (decoded.frames() == nullptr) {
-      return state_.end_of_redo(state_.carry_out(entry, decoded.what(), replaced));
+      return state_.end_of_redo(state_.carry_out(hashed, decoded.what(), replaced));
     }
   }
-  return checked(move(entry, decoded.what().id, *decoded.frames()));
+  return checked(move(hashed, decoded.what().id, *decoded.frames()));
 } catch (const std::bad_alloc&) {
   return starved(entry.at.index);
+}
+
+/// An entry of another format. No server proposes one once a history has begun: it is refused then,
+/// by every replica alike.
+template <consensus Consensus, storage Storage>
+apply_result fsm<Consensus, Storage>::apply_legacy(const detail::hashed_entry& entry) {
+  {
+    const hold held = state_.hold();
+    if (state_.history_has_begun()) {
+      return state_.undecodable(entry, make_error_code(errc::malformed));
+    }
+  }
+  return state_.options().legacy->apply(state_, entry);
 }
 
 template <consensus Consensus, storage Storage>
@@ -252,7 +271,7 @@ apply_result fsm<Consensus, Storage>::checked(apply_result said) {
 // ---- how a transaction moves: frames wait for the ones that commit, then all are installed
 
 template <consensus Consensus, storage Storage>
-apply_result fsm<Consensus, Storage>::move(const log_entry& entry, transaction_id id,
+apply_result fsm<Consensus, Storage>::move(const detail::hashed_entry& entry, transaction_id id,
                                            const detail::write_set_command& frames) {
   detail::assembled_transaction whole;
   {
@@ -266,7 +285,7 @@ apply_result fsm<Consensus, Storage>::move(const log_entry& entry, transaction_i
 
 /// Builds what a whole transaction commits, off every lock, and installs it.
 template <consensus Consensus, storage Storage>
-apply_result fsm<Consensus, Storage>::commit(const log_entry& entry, transaction_id id,
+apply_result fsm<Consensus, Storage>::commit(const detail::hashed_entry& entry, transaction_id id,
                                              const detail::assembled_transaction& whole) {
   detail::prepared_transaction ready;
   const bool redo = state_.is_recovering();  // only the strand changes it
@@ -274,14 +293,12 @@ apply_result fsm<Consensus, Storage>::commit(const log_entry& entry, transaction
       ready.prepare(whole, state_.databases(), state_.options().lock_byte, redo);
   const hold held = state_.hold();
   if (error == errc::diverged) {
-    return state_.halt(errc::diverged,
-                       "other bytes than the leader's in '" + ready.where() + "' at",
-                       entry.at.index);
+    return state_.halt(errc::diverged, ready.what() + ", at", entry.at.index);
   }
   if (error) {
     return state_.refuse(entry, id, error);
   }
-  state_.install(ready);
+  state_.install(ready, id);
   return state_.committed(entry, id);
 }
 
@@ -291,6 +308,13 @@ template <consensus Consensus, storage Storage>
 void fsm<Consensus, Storage>::leadership_changed(const leadership& now) noexcept {
   const strand_visit strand(in_strand_);
   const hold held = state_.hold();
+  if constexpr (Consensus::abilities.contiguous) {
+    if (now.leading && state_.is_behind_base()) {
+      // A leader has every committed entry, and all that are older than its term were brought.
+      state_.halt(errc::log_too_short, "the log ends before the state does, at",
+                  state_.applied().index);
+    }
+  }
   state_.change_leadership(now);
 }
 
@@ -339,7 +363,7 @@ result<std::unique_ptr<snapshot_reader>> fsm<Consensus, Storage>::take_legacy_sn
 
 template <consensus Consensus, storage Storage>
 result<std::unique_ptr<snapshot_stage>> fsm<Consensus, Storage>::begin_restore() noexcept try {
-  return detail::stage_restore(this, base_, state_.options());
+  return detail::stage_restore(this, base_, state_);
 } catch (const std::bad_alloc&) {
   return fail(errc::out_of_memory);
 }

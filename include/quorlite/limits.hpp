@@ -42,6 +42,9 @@ inline constexpr std::uint64_t transaction_bytes = std::uint64_t{1} << 30U;
 inline constexpr std::uint64_t staged_bytes = std::uint64_t{1} << 30U;
 /// Transactions of several entries that may be staged at a time.
 inline constexpr std::size_t staged_transactions = 64;
+/// Entries on their way, of others, at which a COMMIT has to wait: the history that an entry names
+/// has to be known still where it arrives.
+inline constexpr std::size_t proposals_in_flight = 32768;
 /// Recent transactions remembered by id.
 inline constexpr std::size_t outcomes = 8192;
 /// Opaque bytes kept with a base position.

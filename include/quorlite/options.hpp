@@ -48,6 +48,11 @@ struct replica_options {
   /// A snapshot of another cluster is refused. Any number but 0x325345544F4E4C51, which marks notes
   /// of a later format: replica::start() refuses it.
   std::uint64_t cluster_id = 0;
+  /// This replica founds its cluster: the first time that it leads, and nothing was written yet, it
+  /// begins the history, which every entry is checked against from then on. One replica of a
+  /// cluster, once in its life; later it means nothing. A cluster that has data begins its history
+  /// by replica::upgrade().
+  bool found = false;
   /// Takes the log and the snapshots of an older system too: `&go_dqlite_format()`
   /// (codec/go_dqlite.hpp). nullptr: native ones only.
   const detail::legacy_format* legacy = nullptr;

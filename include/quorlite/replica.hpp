@@ -165,6 +165,15 @@ class QUORLITE_API replica {
   ///   more; errc::timed_out; errc::stopped; errc::halted; errc::overloaded
   [[nodiscard]] std::error_code read_barrier(milliseconds limit = milliseconds{10'000});
 
+  /// Begins the history of a cluster that has none yet, because it was not founded with one: from
+  /// then on every entry says what it builds on, and a replica that is of another history is
+  /// noticed. On the leader, and only after every server runs a build that knows it: an older one
+  /// stops there with errc::needs_upgrade until it is upgraded. Transactions that are on their way
+  /// meanwhile may answer errc::conflict: run them again. Blocks until it is applied here; nothing
+  /// is done if the history has begun.
+  /// @returns failure::not_applied, failure::outcome_unknown: ask again
+  [[nodiscard]] std::error_code upgrade();
+
   /// Did this transaction commit? Exact behind a read_barrier on a leader of a later term than the
   /// transaction's.
   [[nodiscard]] transaction_outcome outcome(transaction_id id) const;

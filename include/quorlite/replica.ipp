@@ -82,6 +82,9 @@ QUORLITE_DECL void replica::write_in_group(std::string_view name, detail::write_
 QUORLITE_DECL std::error_code replica::drop(std::string_view name) {
   return core_ == nullptr ? make_error_code(errc::stopped) : core_->drop(name);
 }
+QUORLITE_DECL std::error_code replica::upgrade() {
+  return core_ == nullptr ? make_error_code(errc::stopped) : core_->upgrade();
+}
 QUORLITE_DECL std::error_code replica::read_barrier(milliseconds limit) {
   return core_ == nullptr ? make_error_code(errc::stopped) : core_->read_barrier(limit);
 }

@@ -48,6 +48,8 @@ struct machine_counters {
   std::uint64_t snapshots_taken = 0;      ///< pinned for the engine
   std::uint64_t snapshots_installed = 0;  ///< that replaced the state
   std::uint64_t flushes = 0;              ///< that moved the base on
+  std::uint64_t witnesses = 0;            ///< entries that told of their proposer's history
+  std::uint64_t witnesses_unknown = 0;    ///< of these, of a place that is no longer known here
 };
 
 /// Counted since the start. Only what this replica proposed.

@@ -245,13 +245,13 @@ class basic_bench {
   sent send(std::vector<change> changes, std::size_t at_most = 1U << 20U,
             bool wait_until_certain = false) {
     sent made;
-    const result<transaction_id> id = next_id(machine_->leader().term);
-    if (!id) {
-      made.error = id.error();
+    made.row = row_of({});
+    const term in_term = machine_->leader().term;
+    made.error = name(made.row, in_term);
+    if (made.error) {
       return made;
     }
-    made.id = *id;
-    made.row = row_of(*id);
+    made.id = made.row->id;
     made.row->wait_until_certain = wait_until_certain;
     write_plan plan;
     for (const change& one : changes) {
@@ -262,14 +262,14 @@ class basic_bench {
       write.target = target;
       write.store = on;
       write.base = &base;
-      write.ticket = {id->term, base.epoch()};
+      write.ticket = {in_term, base.epoch()};
       write.pages = painted(one, on, base, write.page_count);
       const std::error_code error = plan.add(write);
       QUORLITE_ASSERT(!error);
       write.base = nullptr;
       made.writes.push_back(std::move(write));
     }
-    result<std::vector<bytes>> entries = plan.entries(*id, at_most, lock_byte);
+    result<std::vector<bytes>> entries = plan.entries(*made.row, at_most, lock_byte);
     if (!entries) {
       made.error = entries.error();
       return made;
@@ -282,9 +282,11 @@ class basic_bench {
   /// Proposes any other command of this leadership.
   sent send_command(decltype(command::body) body) {
     sent made;
-    made.id = *next_id(machine_->leader().term);
-    made.row = row_of(made.id);
-    made.entries.push_back(encoded({made.id, std::move(body)}));
+    made.row = row_of({});
+    made.error = name(made.row, machine_->leader().term);
+    QUORLITE_ASSERT(!made.error);
+    made.id = made.row->id;
+    made.entries.push_back(encoded(command_of(*made.row, std::move(body))));
     propose(made);
     return made;
   }
@@ -325,6 +327,10 @@ class basic_bench {
   result<transaction_id> next_id(term expected) {
     const auto held = machine_->state().hold();
     return machine_->state().proposals().next_id(expected);
+  }
+  std::error_code name(const machine_state::row& row, term in_term) {
+    const auto held = machine_->state().hold();
+    return machine_->state().name_proposal(*row, in_term);
   }
   machine_state::row row_of(transaction_id id) {
     auto made = std::make_shared<proposal>(port_);

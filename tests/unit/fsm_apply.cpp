@@ -198,36 +198,6 @@ TEST_CASE("an entry of a newer version halts the replica until it is upgraded") 
   CHECK(p.follower->health().error == errc::needs_upgrade);
 }
 
-TEST_CASE("an entry of format 2 halts the replica: it is not applied as if it told no history") {
-  pair p;
-  p.both(some_pages(1));
-  const bench::sent made = p.commit(some_pages(2));
-  const detail::history_witness witness{log_index{1}, 5};
-  const auto base = p.follower.all();
-  SECTION("a write set") {
-    const bytes entry = edited(made.entries[0], [&](command& what, write_set_command& frames) {
-      what.format = 2;
-      what.witness = witness;
-      frames.databases[0].builds_on = {first_term, made.id.sequence - 1};
-    });
-    CHECK(p.follower.apply_next(entry, first_term) == apply_result::halted);
-  }
-  SECTION("a barrier") {
-    CHECK(p.follower.apply_next({made.id, barrier_command{}, 2, witness}, first_term) ==
-          apply_result::halted);
-  }
-  SECTION("a drop") {
-    CHECK(p.follower.apply_next({made.id, drop_command{"a.db"}, 2, witness}, first_term) ==
-          apply_result::halted);
-  }
-  SECTION("an identity") {
-    CHECK(p.follower.apply_next({made.id, detail::identity_command{2, {1, 2}}, 2}, first_term) ==
-          apply_result::halted);
-  }
-  CHECK(p.follower->health().error == errc::needs_upgrade);
-  CHECK(p.follower.all() == base);
-}
-
 TEST_CASE("another result than the leader's halts the replica and says where") {
   pair p;
   p.both(some_pages(1));

@@ -126,10 +126,10 @@ TEST_CASE("what older terms left is dropped and the present term's stays") {
 
 TEST_CASE("a replay starts before everything that is staged") {
   staged_transactions staged;
-  CHECK(staged.replay_from(log_index{9}) == log_index{9});
+  CHECK(staged.replay_from({log_index{9}, {}}).index == log_index{9});
   stage(staged, id(1, 2), "b.db", 10, log_index{7});
   stage(staged, id(1, 1), "a.db", 10, log_index{5});
-  CHECK(staged.replay_from(log_index{9}) == log_index{4});
+  CHECK(staged.replay_from({log_index{9}, {}}).index == log_index{4});
   CHECK_FALSE(staged.any_from_snapshot());
   stage(staged, id(1, 3), "c.db", 10, log_index{0});
   CHECK(staged.any_from_snapshot());

@@ -42,6 +42,9 @@ struct proposer_options {
   std::size_t entry_bytes = std::size_t{1} << 20U;
   std::size_t in_flight_bytes = std::size_t{64} << 20U;
   bool wait_until_certain = false;
+  bool found = false;
+  /// Names the history that this replica would begin, if the engine draws no random numbers.
+  cluster_identity identity = {};
 };
 
 /// Application threads. Engine, machine and flushes outlive it.
@@ -75,6 +78,14 @@ class proposer final : public vfs_host {
   /// Proposes a command that changes no page, and waits until it is applied here.
   /// @returns failure::not_applied, failure::outcome_unknown, failure::fatal
   [[nodiscard]] std::error_code submit(decltype(command::body) body);
+  /// Proposes the entry that begins the history, and waits until one is applied here.
+  /// @returns nothing: it has begun; as submit()
+  [[nodiscard]] std::error_code begin_history();
+  /// Where this replica leads and was told to found its cluster, and nothing has been written yet:
+  /// proposes that entry, and does not wait.
+  // NOLINTNEXTLINE(bugprone-exception-escape): a mutex that cannot be locked ends the process
+  void found() noexcept;
+
   /// Asks the engine for a read barrier and waits for it. @pre the engine declares them
   /// @returns errc::not_leader, leadership_lost, timed_out, stopped, halted, overloaded, log_failed
   [[nodiscard]] std::error_code read_barrier(milliseconds limit);
@@ -104,6 +115,9 @@ class proposer final : public vfs_host {
                                         const std::vector<bytes>& entries);
   [[nodiscard]] std::error_code propose(const row& own, decltype(command::body) body);
   [[nodiscard]] std::optional<transaction_id> adopt_orphan(const row& own);
+  [[nodiscard]] bool is_founding_due();
+  [[nodiscard]] std::error_code await_founding() noexcept;
+  [[nodiscard]] transaction_id maker_of(std::string_view name) const;
   void await_answer(const row& own) noexcept;
   void count(const std::vector<bytes>& entries, std::uint64_t full_page_bytes, std::size_t& sent);
   [[nodiscard]] std::error_code conclude(const row& own) const;
@@ -114,7 +128,9 @@ class proposer final : public vfs_host {
   const proposer_options options_;
   std::atomic<std::size_t> in_flight_{0};
   writer_queue writers_;
-  std::weak_ptr<proposal> undo_;  ///< on its way while it is here and waits; the machine's lock
+  std::atomic<bool> is_founded_{false};
+  std::weak_ptr<proposal> founding_;  ///< on its way while it is here and waits; the machine's lock
+  std::weak_ptr<proposal> undo_;      ///< on its way while it is here and waits; the machine's lock
   mutable std::mutex counters_mutex_;
   proposer_counters counters_;
   std::atomic<std::uint64_t> waited_us_{0};

@@ -35,6 +35,9 @@ QUORLITE_DECL result<std::shared_ptr<database>> proposer::database_named(
 
 QUORLITE_DECL result<write_ticket> proposer::begin_write(const page_store& store,
                                                          const page_store::pin& base) noexcept {
+  if (const std::error_code error = await_founding()) {
+    return fail(error);
+  }
   term led;
   {
     const auto held = machine_.hold();
@@ -159,11 +162,12 @@ QUORLITE_DECL std::error_code proposer::plan(std::span<database_write> writes, c
   const term in_term = writes.front().ticket.term;
   {
     const auto held = machine_.hold();
-    const result<transaction_id> id = machine_.proposals().next_id(in_term);
-    if (!id) {
-      return id.error();
+    if (machine_.proposals().in_flight() > limits::proposals_in_flight) {
+      return make_error_code(errc::busy);
     }
-    own->id = *id;
+    if (const std::error_code error = machine_.name_proposal(*own, in_term)) {
+      return error;
+    }
   }
   write_plan plan;
   for (database_write& write : writes) {
@@ -176,7 +180,7 @@ QUORLITE_DECL std::error_code proposer::plan(std::span<database_write> writes, c
   }
   const std::size_t at_most =
       std::min({options_.entry_bytes, engine_.max_entry_bytes(), limits::entry_bytes});
-  result<std::vector<bytes>> planned = plan.entries(own->id, at_most, machine_.options().lock_byte);
+  result<std::vector<bytes>> planned = plan.entries(*own, at_most, machine_.options().lock_byte);
   if (!planned) {
     return planned.error();
   }
@@ -189,19 +193,27 @@ QUORLITE_DECL std::error_code proposer::send(term in_term, decltype(command::bod
                                              const row& own) {
   {
     const auto held = machine_.hold();
-    const result<transaction_id> id = machine_.proposals().next_id(in_term);
-    if (!id) {
-      return id.error();
+    if (const std::error_code error = machine_.name_proposal(*own, in_term)) {
+      return error;
     }
-    own->id = *id;
+    if (auto* const drop = std::get_if<drop_command>(&body)) {
+      drop->builds_on = maker_of(drop->name);
+    }
   }
   return propose(own, std::move(body));
 }
 
+/// Under the machine's lock: who made the newest content of this name.
+QUORLITE_DECL transaction_id proposer::maker_of(std::string_view name) const {
+  const std::shared_ptr<database> target = machine_.databases().find(name);
+  const bool exists = target != nullptr && target->exists();
+  return exists ? target->store()->head().made_by : transaction_id{};
+}
+
 QUORLITE_DECL std::error_code proposer::propose(const row& own, decltype(command::body) body) {
   std::vector<bytes> entry(1);
-  if (const std::error_code error =
-          native::encode({own->id, std::move(body)}, entry.front(), machine_.options().lock_byte)) {
+  if (const std::error_code error = native::encode(command_of(*own, std::move(body)), entry.front(),
+                                                   machine_.options().lock_byte)) {
     return error;
   }
   return propose(own, {}, entry);
@@ -243,6 +255,71 @@ QUORLITE_DECL std::error_code proposer::submit(decltype(command::body) body) try
   return make_error_code(errc::out_of_memory);
 }
 
+// ---- how a history begins
+
+/// All zero means none, so it is never drawn.
+[[nodiscard]] inline cluster_identity draw_identity(consensus_port& engine,
+                                                    const cluster_identity& instead) noexcept {
+  if (!engine.abilities().random) {
+    return instead;
+  }
+  const std::uint64_t low = engine.random();
+  return {low == 0 ? 1 : low, engine.random()};
+}
+
+QUORLITE_DECL std::error_code proposer::begin_history() {
+  const std::error_code error =
+      submit(identity_command{entry_version_max, draw_identity(engine_, options_.identity)});
+  const auto held = machine_.hold();
+  return machine_.history_has_begun() ? std::error_code{} : error;  // by another one, perhaps
+}
+
+/// Under the machine's lock.
+QUORLITE_DECL bool proposer::is_founding_due() {
+  if (!(options_.found || engine_.founds()) || !machine_.is_blank()) {
+    is_founded_.store(true);
+  }
+  return !is_founded_.load() && machine_.leader().leading;
+}
+
+/// The first writer of a cluster waits for its history: what is planned before would be refused.
+QUORLITE_DECL std::error_code proposer::await_founding() noexcept try {
+  if (is_founded_.load()) {
+    return {};
+  }
+  {
+    const auto held = machine_.hold();
+    if (!is_founding_due()) {
+      return {};
+    }
+  }
+  return begin_history();
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
+}
+
+// NOLINTNEXTLINE(bugprone-exception-escape): a mutex that cannot be locked ends the process
+QUORLITE_DECL void proposer::found() noexcept try {
+  if (is_founded_.load()) {
+    return;
+  }
+  const row own = make_row();
+  {
+    const auto held = machine_.hold();
+    const row earlier = founding_.lock();
+    const bool is_on_its_way = earlier != nullptr && earlier->state == proposal_state::waiting;
+    if (is_on_its_way || !is_founding_due() ||
+        machine_.name_proposal(*own, machine_.leader().term)) {
+      return;
+    }
+    founding_ = own;
+  }
+  static_cast<void>(
+      propose(own, identity_command{entry_version_max, draw_identity(engine_, options_.identity)}));
+} catch (const std::bad_alloc&) {
+  return;  // the next call tries again
+}
+
 // ---- what leaders left half-done
 
 /// Under the machine's lock. A transaction that waits here for parts which cannot come: its leader
@@ -269,11 +346,9 @@ QUORLITE_DECL std::optional<transaction_id> proposer::adopt_orphan(const row& ow
   }
   const std::optional<transaction_id> orphan = orphan_of(machine_);
   if (orphan && own != nullptr) {
-    const result<transaction_id> id = machine_.proposals().next_id(now);
-    if (!id) {
+    if (machine_.name_proposal(*own, now)) {
       return std::nullopt;
     }
-    own->id = *id;
     undo_ = own;
   }
   return orphan;

@@ -12,6 +12,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/command.hpp"
 #include "quorlite/detail/machine/database_write.hpp"
+#include "quorlite/detail/machine/proposals.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 
@@ -41,10 +42,11 @@ class write_plan {
   [[nodiscard]] std::error_code add(database_write& write);
 
   /// The entries, in order; the last one commits.
+  /// @param named has its name and its witness
   /// @param at_most bytes of one entry
   /// @returns errc::too_large: a page does not fit into one entry, or all entries together do not
   ///   fit into limits::staged_bytes; errc::malformed: a rule of the format is broken
-  [[nodiscard]] result<std::vector<bytes>> entries(transaction_id id, std::size_t at_most,
+  [[nodiscard]] result<std::vector<bytes>> entries(const proposal& named, std::size_t at_most,
                                                    std::uint64_t lock_byte);
 
  private:

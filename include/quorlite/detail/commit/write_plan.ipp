@@ -24,6 +24,7 @@ QUORLITE_DECL std::error_code write_plan::add(database_write& write) {
   frames.name = write.target->name();
   frames.base_version = write.base->at().counted();
   frames.base_hash = write.base->hash();
+  frames.builds_on = write.base->at().made_by;
   frames.page_count = write.page_count;
   page_store::reader reader(write.store);
   for (page_block& page : write.pages) {
@@ -49,7 +50,8 @@ QUORLITE_DECL std::error_code write_plan::add(database_write& write) {
   return {};
 }
 
-QUORLITE_DECL result<std::vector<bytes>> write_plan::entries(transaction_id id, std::size_t at_most,
+QUORLITE_DECL result<std::vector<bytes>> write_plan::entries(const proposal& named,
+                                                             std::size_t at_most,
                                                              std::uint64_t lock_byte) {
   for (const database_write_set& frames : databases_) {
     if (frames.pages.empty()) {
@@ -64,7 +66,8 @@ QUORLITE_DECL result<std::vector<bytes>> write_plan::entries(transaction_id id, 
   std::uint64_t total = 0;
   cursor next;
   do {
-    command part{id, write_set_command{static_cast<std::uint32_t>(out.size()), true, {}}};
+    command part =
+        command_of(named, write_set_command{static_cast<std::uint32_t>(out.size()), true, {}});
     auto& frames = std::get<write_set_command>(part.body);
     if (!take_part(next, at_most, frames.databases)) {
       return fail(errc::too_large);

@@ -64,6 +64,8 @@ class consensus_port {
 
   /// Why the engine gave up, if it did and the adapter tells: see `tells_why_it_gave_up`.
   [[nodiscard]] virtual std::error_code engine_error() const noexcept = 0;
+  /// See `tells_whether_it_founds`.
+  [[nodiscard]] virtual bool founds() const noexcept = 0;
 
   // ---- abilities: only where they are declared
 
@@ -137,6 +139,13 @@ class consensus_port_of final : public consensus_port {
     return static_cast<const Consensus&>(engine_).max_entry_bytes();
   }
   void withdraw() noexcept override { engine_.withdraw(); }
+  [[nodiscard]] bool founds() const noexcept override {
+    if constexpr (tells_whether_it_founds<Consensus>) {
+      return static_cast<const Consensus&>(engine_).founds();
+    } else {
+      return false;
+    }
+  }
   [[nodiscard]] std::error_code engine_error() const noexcept override {
     if constexpr (tells_why_it_gave_up<Consensus>) {
       return static_cast<const Consensus&>(engine_).engine_error();

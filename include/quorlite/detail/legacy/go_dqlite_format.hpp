@@ -40,7 +40,7 @@ class go_dqlite_log final : public legacy_format {
 
   [[nodiscard]] bool admits(bytes_view entry) const noexcept override;
   [[nodiscard]] std::unique_ptr<legacy_staging> make_staging() const override;
-  apply_result apply(machine_state& machine, const log_entry& entry) const override;
+  apply_result apply(machine_state& machine, const hashed_entry& entry) const override;
   void stage_again(transaction_assembly& assembly, const log_entry& entry) const override;
   [[nodiscard]] bool stage_restored(transaction_assembly& assembly,
                                     bytes_view entry) const override;

@@ -25,6 +25,7 @@
 #include "quorlite/detail/legacy/go_dqlite_format.hpp"
 #include "quorlite/detail/legacy/go_dqlite_snapshot.hpp"
 #include "quorlite/detail/legacy/go_dqlite_snapshot_parser.hpp"
+#include "quorlite/detail/machine/hashed_entry.hpp"
 #include "quorlite/detail/machine/machine_state.hpp"
 #include "quorlite/detail/machine/pinned_snapshot.hpp"
 #include "quorlite/detail/machine/prepare_frames.hpp"
@@ -197,7 +198,7 @@ struct foreign_entry_visitor {
         return machine.refuse(entry, frames.id, error);
       }
       if (!frames.commit) {
-        machine.advance(entry.at);
+        machine.advance(entry);
         return apply_result::applied;
       }
     }
@@ -249,13 +250,13 @@ struct foreign_entry_visitor {
       refuse_frames(machine.assembly(), frames, entry.at.index);
       return machine.refuse(entry, frames.id, ready.error());
     }
-    machine.install(*ready, true);
+    machine.install(*ready, frames.id, /*restart=*/true);
     staging_of(machine.assembly()).drop(frames.name);
     return machine.committed(entry, frames.id);
   }
 
   machine_state& machine;
-  const log_entry& entry;
+  const hashed_entry& entry;
 };
 
 /// Puts a snapshot of the format into a restore.
@@ -339,7 +340,7 @@ QUORLITE_DECL result<foreign_command> go_dqlite_log::decode(bytes_view entry,
 }
 
 QUORLITE_DECL apply_result go_dqlite_log::apply(machine_state& machine,
-                                                const log_entry& entry) const {
+                                                const hashed_entry& entry) const {
   const result<foreign_command> decoded = decode(entry.bytes, machine.options().lock_byte);
   if (!decoded) {
     const auto held = machine.hold();

@@ -39,18 +39,22 @@ class QUORLITE_API prepared_transaction {
   prepared_transaction& operator=(const prepared_transaction&) = delete;
   ~prepared_transaction();
 
-  /// Builds it, off every lock. @returns errors of prepare_frames(); errc::no_such_database: one of
-  ///   them was never opened, or was dropped
+  /// Judges the base of every database, then builds, off every lock.
+  /// @returns errors of prepare_frames(), of the bases errc::diverged before any other;
+  ///   errc::no_such_database: one of them was never opened, or was dropped
   [[nodiscard]] std::error_code prepare(const assembled_transaction& whole,
                                         const registry& databases, std::uint64_t lock_byte,
                                         bool redo);
   [[nodiscard]] std::vector<database_write>& writes() noexcept { return writes_; }
-  /// After an error: the database that it was met in.
-  [[nodiscard]] const std::string& where() const noexcept { return where_; }
+  /// After errc::diverged: what differs, in words that name the database.
+  [[nodiscard]] const std::string& what() const noexcept { return what_; }
 
  private:
+  [[nodiscard]] std::error_code judge(const assembled_transaction& whole,
+                                      const registry& databases);
+
   std::vector<database_write> writes_;
-  std::string where_;
+  std::string what_;
 };
 
 }  // namespace detail

@@ -12,19 +12,8 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-/// The machine does not look at histories yet, so an entry of format 2 is to it what it is to a
-/// build that cannot read it: nothing of it may be applied, nor skipped. This goes when the machine
-/// compares witnesses and bases.
-[[nodiscard]] inline result<command> decode_format_1(bytes_view entry, std::uint64_t lock_byte) {
-  result<command> decoded = native::decode(entry, lock_byte);
-  if (decoded && decoded->format != 1) {
-    return fail(errc::needs_upgrade);
-  }
-  return decoded;
-}
-
 QUORLITE_DECL decoded_entry::decoded_entry(bytes_view entry, std::uint64_t lock_byte)
-    : decoded_(decode_format_1(entry, lock_byte)) {}
+    : decoded_(native::decode(entry, lock_byte)) {}
 QUORLITE_DECL decoded_entry::~decoded_entry() = default;
 
 QUORLITE_DECL std::error_code decoded_entry::error() const noexcept {

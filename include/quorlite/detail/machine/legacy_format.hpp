@@ -24,6 +24,7 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+struct hashed_entry;
 struct pinned_state;
 class transaction_assembly;
 class machine_state;
@@ -74,7 +75,7 @@ class legacy_format {
 
   /// Carries an entry out, as fsm::apply does with native ones. The strand; takes the machine's
   /// lock.
-  virtual apply_result apply(machine_state& machine, const log_entry& entry) const = 0;
+  virtual apply_result apply(machine_state& machine, const hashed_entry& entry) const = 0;
   /// A replay brings an entry that the base holds: what it staged is staged again.
   virtual void stage_again(transaction_assembly& assembly, const log_entry& entry) const = 0;
   /// Takes an entry that a snapshot staged. @returns false: no machine stages this

@@ -22,6 +22,7 @@
 #include "quorlite/detail/machine/history.ipp"
 #include "quorlite/detail/machine/history_ring.ipp"
 #include "quorlite/detail/machine/machine_entries.ipp"
+#include "quorlite/detail/machine/machine_history.ipp"
 #include "quorlite/detail/machine/machine_notes.ipp"
 #include "quorlite/detail/machine/machine_state.ipp"
 #include "quorlite/detail/machine/outcome_table.ipp"

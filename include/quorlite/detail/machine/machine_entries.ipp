@@ -1,5 +1,5 @@
 /// @file
-/// Bodies of machine_state.hpp: what entries do.
+/// Bodies of machine_entries.hpp: what entries do.
 #pragma once
 
 #include <algorithm>
@@ -15,8 +15,8 @@
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/native.hpp"
 #include "quorlite/detail/machine/database_write.hpp"
+#include "quorlite/detail/machine/machine_entries.hpp"
 #include "quorlite/detail/machine/machine_parts.hpp"
-#include "quorlite/detail/machine/machine_state.hpp"
 #include "quorlite/detail/machine/pinned_state.hpp"
 #include "quorlite/detail/machine/prepare_frames.hpp"
 #include "quorlite/detail/machine/staged_restore.hpp"
@@ -26,59 +26,49 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-QUORLITE_DECL bool machine_state::misses_before(log_index at) const noexcept {
+QUORLITE_DECL machine_entries::machine_entries(const fsm_options& options, bool entry_terms)
+    : options_(options),
+      entry_terms_(entry_terms),
+      lock_(options.log, options.log_context),
+      parts_(std::make_unique<parts>(options)) {}
+QUORLITE_DECL machine_entries::~machine_entries() = default;
+
+QUORLITE_DECL const quorlite::health& machine_entries::health() const noexcept {
+  return parts_->health;
+}
+QUORLITE_DECL log_position machine_entries::applied() const noexcept { return parts_->applied; }
+QUORLITE_DECL bool machine_entries::is_recovering() const noexcept {
+  return parts_->redo_until.value != 0;
+}
+QUORLITE_DECL registry& machine_entries::databases() noexcept { return parts_->databases; }
+QUORLITE_DECL transaction_assembly& machine_entries::assembly() noexcept {
+  return parts_->assembly;
+}
+
+QUORLITE_DECL bool machine_entries::misses_before(log_index at) const noexcept {
   return at > parts_->staged_up_to.next();
 }
 
-QUORLITE_DECL void machine_state::overtake(term now) noexcept { parts_->assembly.overtake(now); }
+QUORLITE_DECL void machine_entries::overtake(term now) noexcept { parts_->assembly.overtake(now); }
 
-QUORLITE_DECL void machine_state::count_frames(const log_entry& entry,
-                                               std::uint64_t page_bytes) noexcept {
+QUORLITE_DECL void machine_entries::count_frames(const hashed_entry& entry,
+                                                 std::uint64_t page_bytes) noexcept {
   parts_->counters.entry_bytes += entry.bytes.size();
   parts_->counters.page_bytes += page_bytes;
 }
 
-/// A replay of what the base holds already, but for the frames that were staged when it was stored.
-QUORLITE_DECL void machine_state::stage_again(const log_entry& entry) {
-  if (entry.at.index <= parts_->staged_up_to) {
-    return;
-  }
-  parts_->staged_up_to = entry.at.index;
-  if (options_.legacy != nullptr && options_.legacy->admits(entry.bytes)) {
-    return options_.legacy->stage_again(parts_->assembly, entry);
-  }
-  const result<command> decoded = native::decode(entry.bytes, options_.lock_byte);
-  if (!decoded) {
-    return;
-  }
-  parts_->assembly.overtake(decoded->id.term);
-  if (const auto* const frames = std::get_if<write_set_command>(&decoded->body)) {
-    const auto whole = parts_->assembly.take(decoded->id, *frames, entry);
-    if (!whole || *whole) {
-      parts_->assembly.end(decoded->id);
-    }
-  } else if (const auto* const undo = std::get_if<undo_command>(&decoded->body)) {
-    parts_->assembly.undo(undo->target);
-  } else if (const auto* const drop = std::get_if<drop_command>(&decoded->body)) {
-    parts_->assembly.drop_database(drop->name);
-  }
-}
-
-QUORLITE_DECL void machine_state::skip_again(log_index upto) noexcept {
-  parts_->staged_up_to = std::max(parts_->staged_up_to, upto);
-}
-
-QUORLITE_DECL std::optional<apply_result> machine_state::assemble(const log_entry& entry,
-                                                                  transaction_id id,
-                                                                  const write_set_command& frames,
-                                                                  assembled_transaction& whole) {
+QUORLITE_DECL std::optional<apply_result> machine_entries::assemble(const hashed_entry& entry,
+                                                                    transaction_id id,
+                                                                    const write_set_command& frames,
+                                                                    assembled_transaction& whole) {
   count_frames(entry, full_page_bytes(frames));
-  result<std::optional<assembled_transaction>> taken = parts_->assembly.take(id, frames, entry);
+  result<std::optional<assembled_transaction>> taken =
+      parts_->assembly.take(id, frames, entry, parts_->line.position().hash);
   if (!taken) {
     return refuse(entry, id, taken.error());
   }
   if (!*taken) {
-    advance(entry.at);
+    advance(entry);
     return apply_result::applied;
   }
   if (commit_own(id, **taken)) {
@@ -88,8 +78,8 @@ QUORLITE_DECL std::optional<apply_result> machine_state::assemble(const log_entr
   return std::nullopt;
 }
 
-QUORLITE_DECL apply_result machine_state::carry_out(const log_entry& entry, const command& what,
-                                                    stores& replaced) {
+QUORLITE_DECL apply_result machine_entries::carry_out(const hashed_entry& entry,
+                                                      const command& what, stores& replaced) {
   if (const auto* const open = std::get_if<open_command>(&what.body)) {
     const std::shared_ptr<database> known = parts_->databases.find(open->name);
     if (known == nullptr || !known->exists()) {
@@ -100,7 +90,11 @@ QUORLITE_DECL apply_result machine_state::carry_out(const log_entry& entry, cons
     }
   } else if (const auto* const drop = std::get_if<drop_command>(&what.body)) {
     const std::shared_ptr<database> target = parts_->databases.find(drop->name);
-    if (target != nullptr && target->exists()) {
+    const bool exists = target != nullptr && target->exists();
+    if (drop->builds_on != (exists ? target->store()->committed().made_by : transaction_id{})) {
+      return refuse(entry, what.id, make_error_code(errc::conflict));
+    }
+    if (exists) {
       replaced.push_back(target->replace_store(target->make_store({})));
       target->set_exists(false);
     }
@@ -113,8 +107,8 @@ QUORLITE_DECL apply_result machine_state::carry_out(const log_entry& entry, cons
 
 /// The leader's own transaction, if the heads still have it: the pages are there already.
 /// @returns false if the heads are not, or no longer, the ones that it was proposed with
-QUORLITE_DECL bool machine_state::commit_own(transaction_id id,
-                                             const assembled_transaction& whole) {
+QUORLITE_DECL bool machine_entries::commit_own(transaction_id id,
+                                               const assembled_transaction& whole) {
   const row own = parts_->proposals.find(id);
   if (own == nullptr || own->writes.size() != whole.databases.size()) {
     return false;
@@ -131,7 +125,7 @@ QUORLITE_DECL bool machine_state::commit_own(transaction_id id,
     const page_store::state base = found->store->committed();
     const bool next =
         base.version.next() == found->version && found->store->head().version >= found->version;
-    if (!next || base.counted() != frames.base_version || base.hash != frames.base_hash) {
+    if (!next || check_base(frames, base)) {
       return false;
     }
   }
@@ -142,62 +136,78 @@ QUORLITE_DECL bool machine_state::commit_own(transaction_id id,
 }
 
 /// @param restart see page_store::install_committed()
-QUORLITE_DECL void machine_state::install(database_write& ready, bool restart) {
+QUORLITE_DECL void machine_entries::install(database_write& ready, transaction_id by,
+                                            bool restart) {
   if (ready.store->head().version != ready.store->committed().version) {
     ready.store->discard_head();  // another leader's entry: what is pending here is void
   }
-  ready.store->install_committed(std::move(ready.pages), ready.page_count, ready.hash, restart);
+  ready.store->install_committed(std::move(ready.pages), ready.page_count, ready.hash,
+                                 parts_->maker(by), restart);
 }
 
-QUORLITE_DECL void machine_state::install(prepared_transaction& ready) {
+QUORLITE_DECL void machine_entries::install(prepared_transaction& ready, transaction_id by) {
   for (database_write& write : ready.writes()) {
-    install(write);
+    install(write, by);
   }
 }
 
 /// The pages are in place: the transaction is part of the history.
-QUORLITE_DECL apply_result machine_state::committed(const log_entry& entry, transaction_id id) {
+QUORLITE_DECL apply_result machine_entries::committed(const hashed_entry& entry,
+                                                      transaction_id id) {
   parts_->assembly.end(id);
   parts_->outcomes.record(id, entry.at.index);
   ++parts_->counters.transactions;
   return done(entry, id);
 }
 
-QUORLITE_DECL apply_result machine_state::done(const log_entry& entry, transaction_id id) {
-  if (const row own = parts_->proposals.find(id)) {
-    parts_->proposals.answer(own, proposal_state::applied, settle_reason::none, entry.at);
-  }
-  advance(entry.at);
+QUORLITE_DECL apply_result machine_entries::done(const hashed_entry& entry, transaction_id id) {
+  answer(entry, id);
+  advance(entry);
   return apply_result::applied;
 }
 
+QUORLITE_DECL void machine_entries::answer(const hashed_entry& entry, transaction_id id) {
+  if (const row own = parts_->proposals.find(id)) {
+    parts_->proposals.answer(own, proposal_state::applied, settle_reason::none, entry.at);
+  }
+}
+
 /// The entry changes nothing, on any replica.
-QUORLITE_DECL apply_result machine_state::refuse(const log_entry& entry, transaction_id id,
-                                                 std::error_code why) {
+QUORLITE_DECL apply_result machine_entries::refuse(const hashed_entry& entry, transaction_id id,
+                                                   std::error_code why) {
   parts_->assembly.end(id);
   ++(why == errc::conflict ? parts_->counters.conflicts : parts_->counters.malformed);
   if (const row own = parts_->proposals.find(id)) {
     drop_writes(*own);
     parts_->proposals.answer(own, proposal_state::conflict, settle_reason::none, entry.at);
   }
-  advance(entry.at);
+  advance(entry);
   return apply_result::applied;
 }
 
 /// Foreign bytes mean the same to every replica: nothing. Damaged ones do not, so this replica must
 /// not go on.
-QUORLITE_DECL apply_result machine_state::undecodable(const log_entry& entry, std::error_code why) {
+QUORLITE_DECL apply_result machine_entries::undecodable(const hashed_entry& entry,
+                                                        std::error_code why) {
   if (why == errc::corrupt || why == errc::needs_upgrade) {
     return halt(static_cast<errc>(why.value()), why.message() + " in the entry at", entry.at.index);
   }
   ++parts_->counters.malformed;
-  advance(entry.at);
+  advance(entry);
   return apply_result::applied;
 }
 
 /// Call it after the rows of the entry were answered.
-QUORLITE_DECL void machine_state::advance(log_position to) {
+QUORLITE_DECL void machine_entries::advance(const hashed_entry& entry) {
+  if (parts_->line.has_begun()) {
+    note(parts_->line.add(entry.at.index, entry.bytes.size(), entry.digest));
+  }
+  advance(entry.at);
+}
+
+QUORLITE_DECL void machine_entries::advance(log_position to) {
   ++parts_->counters.entries;
+  note(parts_->line.advance(to.index));
   parts_->applied.index = to.index;
   parts_->applied.term = to.term.value == 0 ? parts_->applied.term : to.term;
   parts_->staged_up_to = parts_->applied.index;
@@ -208,9 +218,11 @@ QUORLITE_DECL void machine_state::advance(log_position to) {
 
 /// The base is at one position again, if the log is what it was made from: every page is what the
 /// entries say.
-QUORLITE_DECL apply_result machine_state::end_of_redo(apply_result said) {
-  if (parts_->redo_until.value == 0 || parts_->applied.index < parts_->redo_until ||
-      said == apply_result::halted) {
+QUORLITE_DECL apply_result machine_entries::end_of_redo(apply_result said) {
+  if (parts_->health.halted) {
+    return apply_result::halted;
+  }
+  if (parts_->redo_until.value == 0 || parts_->applied.index < parts_->redo_until) {
     return said;
   }
   parts_->recover_until({});
@@ -225,8 +237,19 @@ QUORLITE_DECL apply_result machine_state::end_of_redo(apply_result said) {
   return said;
 }
 
-QUORLITE_DECL apply_result machine_state::halt(errc why, std::string_view what,
-                                               log_index at) noexcept {
+/// A proposal that will not come: what was built on it cannot either.
+QUORLITE_DECL void machine_entries::drop_writes(const proposal& lost) {
+  for (const database_write& write : lost.writes) {
+    const bool pending = write.store->epoch() == write.ticket.epoch &&
+                         write.store->committed().version < write.version;
+    if (pending) {
+      write.store->discard_head();
+    }
+  }
+}
+
+QUORLITE_DECL apply_result machine_entries::halt(errc why, std::string_view what,
+                                                 log_index at) noexcept {
   if (!parts_->health.halted) {
     quorlite::health& now = parts_->health;
     now.halted = true;

@@ -1,11 +1,12 @@
 /// @file
-/// What a machine_state is made of: for its bodies.
+/// What a machine is made of: for its bodies.
 #pragma once
 
 #include <memory>
 
 #include "quorlite/config.hpp"
-#include "quorlite/detail/machine/machine_state.hpp"
+#include "quorlite/detail/machine/history.hpp"
+#include "quorlite/detail/machine/machine_entries.hpp"
 #include "quorlite/detail/machine/outcome_table.hpp"
 #include "quorlite/detail/machine/proposals.hpp"
 #include "quorlite/detail/machine/restore_target.hpp"
@@ -17,7 +18,7 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-struct machine_state::parts {
+struct machine_entries::parts {
   explicit parts(const fsm_options& options)
       : databases(options.lock_byte),
         assembly(options.lock_byte, options.legacy),
@@ -29,9 +30,21 @@ struct machine_state::parts {
     health.recovering = at.value != 0;
   }
 
+  /// What a version that `by` makes is called: nothing, before the history has begun.
+  [[nodiscard]] transaction_id maker(transaction_id by) const noexcept {
+    return line.has_begun() ? by : transaction_id{};
+  }
+
+  /// The history as of `staged_up_to`. All zero: it has not begun there, or is not known.
+  [[nodiscard]] history_hash staged_hash() const noexcept {
+    return staged_up_to == applied.index ? line.position().hash : line.replayed().position().hash;
+  }
+
   registry databases;
   transaction_assembly assembly;
   outcome_table outcomes;
+  history line;           ///< as of `applied`
+  log_index equal_as_of;  ///< the last witness that was known here, and right
   proposal_table proposals;
   log_position applied;
   log_position durable;

@@ -1,6 +1,7 @@
 /// @file
 /// The state of a replica, and the steps by which it moves: what does not depend on the engine or
-/// the storage. Who makes which step when is told in fsm.hpp.
+/// the storage. Who makes which step when is told in fsm.hpp; those of entries in
+/// machine_entries.hpp.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +16,7 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/detail/machine/machine_lock.hpp"
+#include "quorlite/detail/machine/machine_entries.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/options.hpp"
@@ -25,19 +26,13 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-struct assembled_transaction;
-struct pinned_state;
-struct command;
 struct database_write;
-class transaction_assembly;
-struct write_set_command;
+struct pinned_state;
+struct history_notes;
 struct loaded_base;
 class memory_gauge;
-class page_store;
-class prepared_transaction;
 struct proposal;
 class proposal_table;
-class registry;
 class restore_target;
 struct restored_state;
 
@@ -47,62 +42,25 @@ struct restored_state;
 /// change of committed or uncommitted versions. It is a leaf for callers: adapters may hold their
 /// own locks while they call in, and nothing is called out with it held (signals are raised under
 /// it; they call nobody). What is said under it (machine_lock::say) is told after it.
-class QUORLITE_API machine_state {
+class QUORLITE_API machine_state : public machine_entries {
  public:
-  using row = std::shared_ptr<proposal>;
-  using stores = std::vector<std::shared_ptr<page_store>>;
-
   /// @param entry_terms the engine tells the true term of each entry
   machine_state(const fsm_options& options, bool entry_terms);
   ~machine_state();
 
-  [[nodiscard]] machine_lock::holder hold() const { return machine_lock::holder(lock_); }
-  [[nodiscard]] machine_lock& lock() noexcept { return lock_; }
-  [[nodiscard]] const fsm_options& options() const noexcept { return options_; }
-  [[nodiscard]] registry& databases() noexcept;
   /// Knows the memory that all pages take.
   [[nodiscard]] const std::shared_ptr<memory_gauge>& gauge() const noexcept;
   /// Drops pages that the storage holds as well, until half of the memory is free.
   void evict();
 
-  [[nodiscard]] const quorlite::health& health() const noexcept;
   [[nodiscard]] const machine_counters& counters() const noexcept;
-  void count_frames(const log_entry& entry, std::uint64_t page_bytes) noexcept;
-  [[nodiscard]] log_position applied() const noexcept;
   [[nodiscard]] log_position durable() const noexcept;
-  /// The base stands between two positions until the log was replayed to the later one.
-  [[nodiscard]] bool is_recovering() const noexcept;
+  /// The log has not brought everything again that the base holds.
+  [[nodiscard]] bool is_behind_base() const noexcept;
+  /// Nothing was ever written here: a cluster could be founded.
+  [[nodiscard]] bool is_blank() const;
   [[nodiscard]] const quorlite::leader_info& leader() const noexcept;
-  [[nodiscard]] transaction_assembly& assembly() noexcept;
   [[nodiscard]] proposal_table& proposals() noexcept;
-
-  // ---- entries: see fsm::apply. What an entry changes and the position move in one hold.
-
-  /// True if entries before this one were neither applied nor skipped.
-  [[nodiscard]] bool misses_before(log_index at) const noexcept;
-  /// A leader of `now` speaks: what older ones left unfinished stays so.
-  void overtake(term now) noexcept;
-  void stage_again(const log_entry& entry);
-  void skip_again(log_index upto) noexcept;
-  /// Takes the frames of one entry to what is staged of its transaction.
-  /// @returns what to answer: they were refused, or wait, or commit what this leader has on its
-  ///   heads. Nothing: they make `whole`, which is to be prepared and installed
-  [[nodiscard]] std::optional<apply_result> assemble(const log_entry& entry, transaction_id id,
-                                                     const write_set_command& frames,
-                                                     assembled_transaction& whole);
-  /// @param restart see page_store::install_committed()
-  void install(database_write& ready, bool restart = false);
-  void install(prepared_transaction& ready);
-  /// Carries out a command that changes no page. @param replaced as for install()
-  apply_result carry_out(const log_entry& entry, const command& what, stores& replaced);
-  apply_result committed(const log_entry& entry, transaction_id id);
-  apply_result done(const log_entry& entry, transaction_id id);
-  apply_result refuse(const log_entry& entry, transaction_id id, std::error_code why);
-  apply_result undecodable(const log_entry& entry, std::error_code why);
-  void advance(log_position to);
-  apply_result end_of_redo(apply_result said);
-  /// The first reason stays. The engine withdraws as soon as the lock is free.
-  apply_result halt(errc why, std::string_view what, log_index at) noexcept;
 
   // ---- leadership, and what is proposed in it
 
@@ -110,6 +68,9 @@ class QUORLITE_API machine_state {
   void settle(proposal_token which, outcome how, settle_reason why);
   /// The engine does not run any more. Takes the lock itself.
   void end() noexcept;
+  /// Gives a proposal its name, and the witness of what it was planned on; in one hold, so that
+  /// nothing is applied between the two. @returns as proposal_table::may_propose()
+  [[nodiscard]] std::error_code name_proposal(proposal& planned, term in_term);
   /// Puts the versions on the heads and the row into the table, together, before propose() is
   /// called. @param entries of the transaction; their tokens are consecutive from the one returned
   /// @returns errc::not_leader, stale_term, halted, stopped: nothing was changed.
@@ -121,9 +82,13 @@ class QUORLITE_API machine_state {
   // ---- the state as a whole
 
   [[nodiscard]] std::error_code take_base(loaded_base&& base);
+  /// For a flush.
   [[nodiscard]] std::shared_ptr<pinned_state> capture() const;
   /// For a snapshot. @returns errc::halted; errc::busy: a replay has not brought everything back
   [[nodiscard]] result<std::shared_ptr<pinned_state>> capture_whole();
+  using machine_entries::install;
+  /// True if a snapshot with these notes cannot be of the history that stands here.
+  [[nodiscard]] bool contradicts(const std::optional<history_notes>& notes, log_index at) const;
   /// @param finished one of stage_restore()
   /// @param replaced out: to be freed after the hold, for that takes a while
   apply_result install(snapshot_stage& finished, const void* owner, log_position engine_at,
@@ -135,16 +100,9 @@ class QUORLITE_API machine_state {
   void flushed(const pinned_state& state, std::error_code error);
 
  private:
-  struct parts;
-
-  [[nodiscard]] bool commit_own(transaction_id id, const assembled_transaction& whole);
-  static void drop_writes(const proposal& lost);
+  [[nodiscard]] std::shared_ptr<pinned_state> capture(const history_hash& replay_from) const;
+  [[nodiscard]] history_position replay_position() const noexcept;
   void swap_in(restored_state state, stores& replaced);
-
-  const fsm_options options_;
-  const bool entry_terms_;
-  mutable machine_lock lock_;
-  const std::unique_ptr<parts> parts_;
 };
 
 }  // namespace detail
@@ -152,6 +110,5 @@ class QUORLITE_API machine_state {
 }  // namespace quorlite
 
 #if !defined(QUORLITE_SEPARATE_COMPILATION)
-#include "quorlite/detail/machine/machine_entries.ipp"  // IWYU pragma: keep
-#include "quorlite/detail/machine/machine_state.ipp"    // IWYU pragma: keep
+#include "quorlite/detail/machine/machine_state.ipp"  // IWYU pragma: keep
 #endif

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/native.hpp"
 #include "quorlite/detail/machine/database_write.hpp"
+#include "quorlite/detail/machine/machine_notes.hpp"
 #include "quorlite/detail/machine/machine_parts.hpp"
 #include "quorlite/detail/machine/machine_state.hpp"
 #include "quorlite/detail/machine/pinned_state.hpp"
@@ -26,37 +28,46 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 QUORLITE_DECL machine_state::machine_state(const fsm_options& options, bool entry_terms)
-    : options_(options),
-      entry_terms_(entry_terms),
-      lock_(options.log, options.log_context),
-      parts_(std::make_unique<parts>(options)) {}
+    : machine_entries(options, entry_terms) {}
 QUORLITE_DECL machine_state::~machine_state() = default;
 
-QUORLITE_DECL const quorlite::health& machine_state::health() const noexcept {
-  return parts_->health;
-}
 QUORLITE_DECL const machine_counters& machine_state::counters() const noexcept {
   return parts_->counters;
 }
-QUORLITE_DECL log_position machine_state::applied() const noexcept { return parts_->applied; }
 QUORLITE_DECL log_position machine_state::durable() const noexcept { return parts_->durable; }
-QUORLITE_DECL bool machine_state::is_recovering() const noexcept {
-  return parts_->redo_until.value != 0;
-}
-QUORLITE_DECL registry& machine_state::databases() noexcept { return parts_->databases; }
 QUORLITE_DECL const std::shared_ptr<memory_gauge>& machine_state::gauge() const noexcept {
   return parts_->databases.gauge();
 }
 QUORLITE_DECL const quorlite::leader_info& machine_state::leader() const noexcept {
   return parts_->proposals.leader();
 }
-QUORLITE_DECL transaction_assembly& machine_state::assembly() noexcept { return parts_->assembly; }
 QUORLITE_DECL proposal_table& machine_state::proposals() noexcept { return parts_->proposals; }
 QUORLITE_DECL std::unique_ptr<restore_target> machine_state::take_installed() noexcept {
   return std::move(parts_->installed);
 }
+QUORLITE_DECL bool machine_state::is_behind_base() const noexcept {
+  return parts_->staged_up_to < parts_->applied.index;
+}
+
+QUORLITE_DECL bool machine_state::is_blank() const {
+  return !parts_->line.has_begun() && parts_->databases.existing().empty() &&
+         parts_->outcomes.size() == 0 && parts_->outcomes.floor() == transaction_id{} &&
+         parts_->assembly.entries_held() == 0;
+}
 
 // ---- leadership
+
+QUORLITE_DECL std::error_code machine_state::name_proposal(proposal& planned, term in_term) {
+  const result<transaction_id> id = parts_->proposals.next_id(in_term);
+  if (!id) {
+    return id.error();
+  }
+  planned.id = *id;
+  planned.witness = parts_->line.has_begun()
+                        ? history_witness{parts_->applied.index, parts_->line.position().hash.low}
+                        : history_witness{};
+  return {};
+}
 
 QUORLITE_DECL void machine_state::change_leadership(const leadership& now) {
   if (parts_->proposals.is_loss(now)) {
@@ -89,7 +100,8 @@ QUORLITE_DECL void machine_state::end() noexcept {
 }
 
 /// What was installed is in the row, also if this throws.
-inline void install_heads(proposal& proposed, std::span<database_write> writes) {
+/// @param by the name of the versions
+inline void install_heads(proposal& proposed, std::span<database_write> writes, transaction_id by) {
   proposed.writes.reserve(writes.size());
   for (database_write& write : writes) {
     proposed.writes.push_back({write.target,
@@ -103,7 +115,7 @@ inline void install_heads(proposal& proposed, std::span<database_write> writes) 
                                write.version,
                                {}});
     const std::error_code error = write.store->install_head(
-        write.ticket.epoch, std::move(write.pages), write.page_count, write.hash);
+        write.ticket.epoch, std::move(write.pages), write.page_count, write.hash, by);
     QUORLITE_ASSERT(!error);  // versions change under the lock only
     result<page_store::pin> made = write.store->pin_version(write.ticket.epoch, write.version);
     QUORLITE_ASSERT(made.has_value());
@@ -126,7 +138,7 @@ QUORLITE_DECL result<proposal_token> machine_state::enter(const row& proposed,
     }
   }
   try {
-    install_heads(*proposed, writes);
+    install_heads(*proposed, writes, parts_->maker(proposed->id));
     return parts_->proposals.add(proposed, entries);
   } catch (const std::bad_alloc&) {
     drop_writes(*proposed);
@@ -146,30 +158,24 @@ QUORLITE_DECL transaction_outcome machine_state::outcome_of(transaction_id id) c
   return overtaken ? transaction_outcome::not_committed : transaction_outcome::undecided;
 }
 
-/// A proposal that will not come: what was built on it cannot either.
-QUORLITE_DECL void machine_state::drop_writes(const proposal& lost) {
-  for (const database_write& write : lost.writes) {
-    const bool pending = write.store->epoch() == write.ticket.epoch &&
-                         write.store->committed().version < write.version;
-    if (pending) {
-      write.store->discard_head();
-    }
-  }
-}
-
 // ---- the state as a whole
 
 QUORLITE_DECL std::error_code machine_state::take_base(loaded_base&& base) {
+  machine_notes notes;
+  notes.last_ids.resize(base.stores.size());
   if (!base.found.notes.empty()) {
-    result<outcome_table> outcomes = outcome_table::decode(base.found.notes);
-    if (!outcomes || outcomes->cluster_id() != options_.cluster_id) {
-      return outcomes ? make_error_code(errc::malformed) : outcomes.error();
+    result<machine_notes> read =
+        decode_notes(base.found.notes, base.found.at.index, base.stores.size());
+    if (!read || read->outcomes.cluster_id() != options_.cluster_id) {
+      return read ? make_error_code(errc::malformed) : read.error();
     }
-    parts_->outcomes = std::move(*outcomes);
+    notes = std::move(*read);
+    parts_->outcomes = std::move(notes.outcomes);
   }
   for (std::size_t i = 0; i < base.stores.size(); ++i) {
     const std::shared_ptr<database> target =
         parts_->databases.take_in(base.found.databases[i].name);
+    base.stores[i]->set_maker(notes.last_ids[i]);
     target->replace_store(base.stores[i]);
     target->set_exists(true);
   }
@@ -179,22 +185,42 @@ QUORLITE_DECL std::error_code machine_state::take_base(loaded_base&& base) {
   parts_->durable = parts_->staged_up_to == parts_->applied.index
                         ? parts_->applied
                         : log_position{parts_->staged_up_to, {}};
-  return {};
+  const log_index ahead = std::max(base.found.ahead, parts_->applied.index);
+  note(parts_->line.load(notes.history, parts_->staged_up_to, parts_->applied.index, {ahead, {}}));
+  return parts_->health.error;
 }
 
-QUORLITE_DECL std::shared_ptr<pinned_state> machine_state::capture() const {
+/// @param replay_from the history as of there, for a base
+QUORLITE_DECL std::shared_ptr<pinned_state> machine_state::capture(
+    const history_hash& replay_from) const {
   auto captured = std::make_shared<pinned_state>();
   pinned_state& state = *captured;
   state.at = parts_->applied;
-  state.replay_from = parts_->assembly.replay_from(parts_->staged_up_to);
+  state.replay_from = replay_position().index;
+  state.history = parts_->line.position().hash;
+  std::vector<transaction_id> makers;
   for (const std::shared_ptr<database>& target : parts_->databases.existing()) {
     std::shared_ptr<page_store> store = target->store();
     page_store::pin pin = store->pin_committed();
+    makers.push_back(pin.at().made_by);
     state.databases.push_back({target->name(), std::move(store), std::move(pin)});
   }
-  parts_->outcomes.encode(state.notes);
+  if (parts_->line.has_begun()) {
+    encode_notes(parts_->line.notes(replay_from), makers, parts_->outcomes, state.notes);
+  } else {
+    encode_notes(std::nullopt, {}, parts_->outcomes, state.notes);
+  }
   parts_->assembly.capture(state.staged);
   return captured;
+}
+
+/// All that is staged begins behind it.
+QUORLITE_DECL history_position machine_state::replay_position() const noexcept {
+  return parts_->assembly.replay_from({parts_->staged_up_to, parts_->staged_hash()});
+}
+
+QUORLITE_DECL std::shared_ptr<pinned_state> machine_state::capture() const {
+  return capture(replay_position().hash);
 }
 
 QUORLITE_DECL result<std::shared_ptr<pinned_state>> machine_state::capture_whole() {
@@ -205,7 +231,30 @@ QUORLITE_DECL result<std::shared_ptr<pinned_state>> machine_state::capture_whole
     return fail(errc::busy);  // a replay is still bringing back what is staged, or torn
   }
   ++parts_->counters.snapshots_taken;
-  return capture();
+  return capture(history_hash{});
+}
+
+QUORLITE_DECL bool machine_state::contradicts(const std::optional<history_notes>& notes,
+                                              log_index at) const {
+  const history& line = parts_->line;
+  if (!notes) {
+    return line.has_begun() && at >= line.identity().begins_at;
+  }
+  if (!line.has_begun()) {
+    return notes->begins_at <= parts_->applied.index;
+  }
+  const history_identity told{notes->begins_at, notes->begins_in, notes->cluster};
+  const auto differs = [&line](log_index there, const history_hash& hash) {
+    const std::optional<std::uint64_t> low = line.low_as_of(there);
+    return low && *low != hash.low;
+  };
+  bool found = told != line.identity() || differs(at, notes->at);
+  const history_marks& marks = notes->marks;
+  for (std::size_t i = 0; i < marks.size(); ++i) {
+    const std::uint64_t number = marks.newest() - marks.size() + 1 + i;
+    found = found || differs(log_index{number * history_marks::distance}, marks.from_oldest(i));
+  }
+  return found;
 }
 
 QUORLITE_DECL apply_result machine_state::install(snapshot_stage& finished, const void* owner,
@@ -215,6 +264,9 @@ QUORLITE_DECL apply_result machine_state::install(snapshot_stage& finished, cons
   if (parts_->health.halted) {
     return apply_result::halted;
   }
+  if (contradicts(stage.history(), stage.at().index)) {
+    return halt(errc::diverged, "a snapshot of another history was brought, of", stage.at().index);
+  }
   const log_index before = parts_->applied.index;
   if (stage.at().index > parts_->applied.index) {
     swap_in(stage.take({engine_at.index, std::max(engine_at.term, parts_->applied.term)}),
@@ -223,6 +275,8 @@ QUORLITE_DECL apply_result machine_state::install(snapshot_stage& finished, cons
   } else if (stage.at().index > parts_->staged_up_to) {
     // A restart: entries up to here will not be replayed, so what they staged is taken from it.
     parts_->staged_up_to = stage.at().index;
+    note(parts_->line.replay_behind(
+        {stage.at().index, stage.history() ? stage.history()->at : history_hash{}}));
     parts_->assembly = stage.take({}).assembly;
   }
   if (engine_at.index > parts_->applied.index) {
@@ -250,6 +304,9 @@ QUORLITE_DECL void machine_state::swap_in(restored_state state, stores& replaced
   }
   parts_->installed = std::move(state.target);
   parts_->recover_until({});
+  if (state.history) {
+    note(parts_->line.install(*state.history, state.header.at.index));
+  }
   parts_->assembly = std::move(state.assembly);
   parts_->outcomes = std::move(state.outcomes);
   for (const row& waiting : parts_->proposals.rows()) {
@@ -264,11 +321,10 @@ QUORLITE_DECL void machine_state::swap_in(restored_state state, stores& replaced
 }
 
 QUORLITE_DECL bool machine_state::is_flush_due(log_index upto, std::size_t unless_dirty) const {
-  // What is staged came with a snapshot, or a replay would stage what was refused here: until it
-  // ends, no base may say that the log brings it again.
-  const bool replay_would_differ =
-      parts_->assembly.any_from_snapshot() ||
-      parts_->assembly.last_refusal() > parts_->assembly.replay_from(parts_->staged_up_to);
+  // What is staged came with a snapshot, or a replay would stage what was refused here, or one is
+  // under way: until it ends, no base may say that the log brings it again.
+  const bool replay_would_differ = parts_->assembly.any_from_snapshot() || is_behind_base() ||
+                                   parts_->assembly.last_refusal() > replay_position().index;
   const bool enough = unless_dirty != 0 && parts_->databases.gauge()->dirty_bytes() <= unless_dirty;
   return parts_->durable.index < upto && parts_->durable.index != parts_->applied.index &&
          !enough && parts_->redo_until.value == 0 && !replay_would_differ;

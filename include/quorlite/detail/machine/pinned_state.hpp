@@ -36,7 +36,8 @@ struct pinned_state {
   log_position at;
   log_index replay_from;                     ///< staged transactions begin after this entry
   std::vector<captured_database> databases;  ///< ascending by name
-  bytes notes;                               ///< the encoded outcome table
+  history_hash history;                      ///< as of `at`; all zero: it has not begun
+  bytes notes;                               ///< machine_notes.hpp
   std::vector<transaction::part> staged;     ///< entries, in the order of their transactions
 };
 

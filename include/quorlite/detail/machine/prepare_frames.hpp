@@ -29,13 +29,19 @@ namespace detail {
 /// What the pages of these frames are in full, in bytes.
 [[nodiscard]] QUORLITE_DECL std::uint64_t full_page_bytes(const write_set_command& frames) noexcept;
 
+/// Whether frames were planned on the committed state of their database. Version and hash alone can
+/// name two histories; who made the state cannot, once a history is hashed.
+/// @returns nothing: they were. errc::conflict: they were planned on another one: the same on every
+///   replica. errc::diverged: the same transaction made something else here
+[[nodiscard]] QUORLITE_DECL std::error_code check_base(const database_write_set& frames,
+                                                       const page_store::state& committed) noexcept;
+
 /// Builds what `frames` makes of the committed state of `target`. Off every lock; touches nothing.
 ///
 /// @param frames all parts of the transaction merged: pages ascending and each once
 /// @param redo the base may be ahead of the state: the hashes of its pages prove nothing yet
-/// @returns errc::conflict: the base is not the committed state. errc::malformed: a rule is broken.
-///   Both are the same on every replica. errc::diverged: the result has another hash than the
-///   leader's: this replica's fault
+/// @returns errors of check_base(). errc::malformed: a rule is broken: the same on every replica.
+///   errc::diverged: the result has another hash than the leader's: this replica's fault
 [[nodiscard]] QUORLITE_DECL result<database_write> prepare_frames(const database_write_set& frames,
                                                                   std::shared_ptr<database> target,
                                                                   std::uint64_t lock_byte,

@@ -115,6 +115,18 @@ QUORLITE_DECL std::uint64_t full_page_bytes(const write_set_command& frames) noe
   return page;
 }
 
+QUORLITE_DECL std::error_code check_base(const database_write_set& frames,
+                                         const page_store::state& committed) noexcept {
+  if (frames.builds_on != committed.made_by) {
+    return make_error_code(errc::conflict);
+  }
+  if (frames.base_version == committed.counted() && frames.base_hash == committed.hash) {
+    return {};
+  }
+  const bool is_named = frames.builds_on != transaction_id{};
+  return make_error_code(is_named ? errc::diverged : errc::conflict);
+}
+
 QUORLITE_DECL result<database_write> prepare_frames(const database_write_set& frames,
                                                     std::shared_ptr<database> target,
                                                     std::uint64_t lock_byte, bool redo) {
@@ -124,8 +136,8 @@ QUORLITE_DECL result<database_write> prepare_frames(const database_write_set& fr
   ready.page_count = frames.page_count;
   const page_store::pin pinned = ready.store->pin_committed();
   const page_store::state base = pinned.at();
-  if (frames.base_version != base.counted() || frames.base_hash != base.hash) {
-    return fail(errc::conflict);
+  if (const std::error_code unfit = check_base(frames, base)) {
+    return fail(unfit);
   }
   if (base.page_size != 0 && base.page_size != frames.page_size) {
     return fail(errc::malformed);

@@ -16,6 +16,7 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
+#include "quorlite/detail/codec/command.hpp"
 #include "quorlite/detail/core/consensus_port.hpp"
 #include "quorlite/detail/machine/database_write.hpp"
 #include "quorlite/error.hpp"
@@ -41,6 +42,7 @@ struct proposal {
   explicit proposal(consensus_port& port) : signal(port) {}
 
   transaction_id id;
+  history_witness witness;             ///< of its entries; index 0: they are of format 1
   std::vector<database_write> writes;  ///< the versions on the heads, once they are installed
   bool barrier = false;                ///< a read barrier: the engine's good news is its answer
   /// The waiter would rather wait than hear `unknown` of lost leadership
@@ -52,6 +54,14 @@ struct proposal {
   log_position at;  ///< of the commit, once applied
   port_signal signal;
 };
+
+/// What an entry of a proposal says. @pre it was named
+[[nodiscard]] inline command command_of(const proposal& named, decltype(command::body) body) {
+  const bool begins = std::holds_alternative<identity_command>(body);
+  const bool is_first_format = !begins && named.witness.index.value == 0;
+  return {named.id, std::move(body), static_cast<std::uint8_t>(is_first_format ? 1 : 2),
+          begins ? history_witness{} : named.witness};
+}
 
 /// Leadership of this replica, and the rows that it proposed in it. Not synchronised: the machine's
 /// mutex guards it.
@@ -71,6 +81,8 @@ class proposal_table {
   [[nodiscard]] bool has_ended() const noexcept { return ended_; }
   /// @returns errc::stopped, halted, not_leader, stale_term
   [[nodiscard]] std::error_code may_propose(term expected) const;
+  /// Entries that propose() was or will be called with, and that were not settled.
+  [[nodiscard]] std::size_t in_flight() const noexcept { return by_token_.size(); }
   /// A fresh name for a transaction. @returns as may_propose()
   [[nodiscard]] result<transaction_id> next_id(term expected);
 

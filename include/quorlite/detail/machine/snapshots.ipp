@@ -26,14 +26,14 @@ QUORLITE_DECL result<std::unique_ptr<snapshot_reader>> snapshot_of(pinned_state&
 
 QUORLITE_DECL result<std::unique_ptr<snapshot_stage>> stage_restore(const void* owner,
                                                                     stored_base& base,
-                                                                    const fsm_options& options) {
+                                                                    const machine_state& machine) {
   std::error_code error;
   std::unique_ptr<restore_target> target = base.begin_restore(error);
   if (error) {
     return fail(error);
   }
   return std::unique_ptr<snapshot_stage>(
-      std::make_unique<staged_restore>(owner, std::move(target), options));
+      std::make_unique<staged_restore>(owner, std::move(target), machine));
 }
 
 }  // namespace detail

@@ -6,12 +6,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <system_error>
 #include <vector>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
+#include "quorlite/detail/codec/history_notes.hpp"
 #include "quorlite/detail/codec/snapshot.hpp"
 #include "quorlite/detail/machine/legacy_format.hpp"
 #include "quorlite/detail/machine/outcome_table.hpp"
@@ -25,13 +27,17 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+class machine_state;
+
 /// Verified content, ready to take the place of the present one.
 struct restored_state {
   std::unique_ptr<restore_target> target;  ///< holds the pages
   snapshot_header header;
   std::vector<std::shared_ptr<page_store>> stores;  ///< one per database of the header
   outcome_table outcomes;
-  transaction_assembly assembly;  ///< what the header staged
+  std::optional<history_notes> history;  ///< none if it had not begun
+  std::vector<transaction_id> makers;    ///< one per database of the header; none in legacy ones
+  transaction_assembly assembly;         ///< what the header staged
 
   /// Begins databases of the header in the target, in their order, until so many are begun.
   [[nodiscard]] std::error_code begin_up_to(std::size_t count);
@@ -41,8 +47,9 @@ struct restored_state {
 class staged_restore final : public snapshot_stage {
  public:
   /// @param owner who may install it @param target takes the pages
+  /// @param machine outlives every call but the destruction
   staged_restore(const void* owner, std::unique_ptr<restore_target> target,
-                 const fsm_options& options);
+                 const machine_state& machine);
 
   [[nodiscard]] std::error_code append(bytes_view chunk) noexcept override;
   [[nodiscard]] std::error_code finish() noexcept override;
@@ -51,6 +58,9 @@ class staged_restore final : public snapshot_stage {
     return finished_ && owner == owner_;
   }
   [[nodiscard]] log_position at() const noexcept { return state_.header.at; }
+  [[nodiscard]] const std::optional<history_notes>& history() const noexcept {
+    return state_.history;
+  }
   /// @param installed_at where the engine says it stands then. A legacy snapshot does not tell its
   ///   term, which is this one's; nor outcomes, so those of all transactions up to it are hidden
   [[nodiscard]] restored_state take(log_position installed_at);
@@ -68,6 +78,7 @@ class staged_restore final : public snapshot_stage {
   [[nodiscard]] bool stage(const std::vector<bytes>& entries);
 
   const void* owner_;
+  const machine_state& machine_;
   const fsm_options options_;
   bytes start_;   // of a snapshot that may be a legacy one, until its kind is known
   bool is_open_;  // the kind is not known yet

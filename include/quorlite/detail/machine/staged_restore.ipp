@@ -13,6 +13,8 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/native.hpp"
+#include "quorlite/detail/machine/machine_notes.hpp"
+#include "quorlite/detail/machine/machine_state.hpp"
 #include "quorlite/detail/machine/staged_restore.hpp"
 #include "quorlite/error.hpp"
 
@@ -24,7 +26,8 @@ QUORLITE_DECL std::error_code restored_state::begin_up_to(std::size_t count) {
   while (stores.size() < count) {
     const snapshot_database& next = header.databases[stores.size()];
     auto store =
-        target->begin(next.name, {next.version, next.page_count, next.hash, next.page_size});
+        target->begin(next.name, {next.version, next.page_count, next.hash, next.page_size, 0,
+                                  makers.empty() ? transaction_id{} : makers[stores.size()]});
     if (!store) {
       return store.error();
     }
@@ -35,16 +38,19 @@ QUORLITE_DECL std::error_code restored_state::begin_up_to(std::size_t count) {
 
 QUORLITE_DECL staged_restore::staged_restore(const void* owner,
                                              std::unique_ptr<restore_target> target,
-                                             const fsm_options& options)
+                                             const machine_state& machine)
     : owner_(owner),
-      options_(options),
-      is_open_(options.legacy != nullptr),
-      parser_(options.lock_byte),
+      machine_(machine),
+      options_(machine.options()),
+      is_open_(options_.legacy != nullptr),
+      parser_(options_.lock_byte),
       state_{std::move(target),
              {},
              {},
-             outcome_table(options.cluster_id),
-             transaction_assembly(options.lock_byte, options.legacy)} {}
+             outcome_table(options_.cluster_id),
+             {},
+             {},
+             transaction_assembly(options_.lock_byte, options_.legacy)} {}
 
 QUORLITE_DECL std::error_code staged_restore::append(bytes_view chunk) noexcept try {
   constexpr std::size_t start_bytes = 8;
@@ -71,6 +77,15 @@ QUORLITE_DECL std::error_code staged_restore::finish() noexcept try {
   }
   if (!error_) {
     refused(state_.target->finish());
+  }
+  if (!error_) {
+    const auto held = machine_.hold();
+    if (machine_.contradicts(state_.history, state_.header.at.index)) {
+      error_ = make_error_code(errc::diverged);
+    }
+  }
+  if (error_ == errc::diverged) {
+    refused(error_);
   }
   finished_ = !error_;
   return error_;
@@ -116,11 +131,12 @@ QUORLITE_DECL std::error_code staged_restore::end() {
 QUORLITE_DECL std::error_code staged_restore::on_header(const snapshot_header& header) {
   // No database gets there by counting; below it, counting on never overflows.
   constexpr std::uint64_t versions_end = std::uint64_t{1} << 62U;
-  result<outcome_table> outcomes = outcome_table::decode(header.notes);
-  if (!outcomes) {
-    return outcomes.error();
+  result<machine_notes> notes =
+      decode_notes(header.notes, header.at.index, header.databases.size());
+  if (!notes) {
+    return notes.error();
   }
-  if (outcomes->cluster_id() != options_.cluster_id) {
+  if (notes->outcomes.cluster_id() != options_.cluster_id) {
     return make_error_code(errc::malformed);  // another cluster's history is not ours to take
   }
   for (const snapshot_database& line : header.databases) {
@@ -133,7 +149,9 @@ QUORLITE_DECL std::error_code staged_restore::on_header(const snapshot_header& h
   if (!stage(header.staged)) {
     return make_error_code(errc::malformed);
   }
-  state_.outcomes = std::move(*outcomes);
+  state_.outcomes = std::move(notes->outcomes);
+  state_.history = notes->history;
+  state_.makers = std::move(notes->last_ids);
   state_.header = header;
   state_.header.staged.clear();
   return {};

@@ -67,13 +67,17 @@ class transaction {
   /// One entry that waits for the commit: the very bytes, so that a snapshot can carry them on.
   using part = std::shared_ptr<const bytes>;
 
-  explicit transaction(transaction_id id, log_index first = {}) noexcept : id_(id), first_(first) {}
+  explicit transaction(transaction_id id, log_index first = {},
+                       const history_hash& before = {}) noexcept
+      : id_(id), first_(first), before_(before) {}
 
   [[nodiscard]] transaction_id id() const noexcept { return id_; }
   [[nodiscard]] transaction_state state() const noexcept { return state_; }
   /// The entry that began it: replay after a restart must not start later. 0: it came with a
   /// snapshot.
   [[nodiscard]] log_index first_entry() const noexcept { return first_; }
+  /// The history that ended before that entry.
+  [[nodiscard]] const history_hash& history_before() const noexcept { return before_; }
   [[nodiscard]] const std::vector<part>& parts() const noexcept { return parts_; }
   [[nodiscard]] std::uint64_t staged_bytes() const noexcept { return staged_bytes_; }
 
@@ -93,6 +97,7 @@ class transaction {
  private:
   transaction_id id_;
   log_index first_;
+  history_hash before_;
   transaction_state state_ = transaction_state::pending;
   std::uint64_t staged_bytes_ = 0;
   std::vector<part> parts_;
@@ -111,9 +116,10 @@ class staged_transactions {
   [[nodiscard]] std::size_t entries_held() const noexcept;
   /// @param begins the entry is the first of its transaction
   [[nodiscard]] bool has_room_for(std::size_t entry_bytes, bool begins) const noexcept;
-  transaction& begin(transaction_id id, log_index first) {
-    return by_id_.try_emplace(id, id, first).first->second;
+  transaction& begin(transaction_id id, log_index first, const history_hash& before = {}) {
+    return by_id_.try_emplace(id, id, first, before).first->second;
   }
+  void drop_all() noexcept { by_id_.clear(); }
   void drop(transaction_id id) noexcept { by_id_.erase(id); }
   /// Drops whatever else is staged on a database: its leader is gone, for a leader sends one at a
   /// time.
@@ -123,7 +129,7 @@ class staged_transactions {
   /// True if frames came with a snapshot, so that no replay of the log would bring them again.
   [[nodiscard]] bool any_from_snapshot() const noexcept;
   /// Everything that is staged begins after this entry. `applied` if nothing is staged.
-  [[nodiscard]] log_index replay_from(log_index applied) const noexcept;
+  [[nodiscard]] history_position replay_from(history_position applied) const noexcept;
 
  private:
   map by_id_;

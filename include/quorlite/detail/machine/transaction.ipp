@@ -90,11 +90,13 @@ QUORLITE_DECL bool staged_transactions::any_from_snapshot() const noexcept {
                      [](const auto& named) { return named.second.first_entry() == log_index{0}; });
 }
 
-QUORLITE_DECL log_index staged_transactions::replay_from(log_index applied) const noexcept {
-  log_index from = applied;
+QUORLITE_DECL history_position
+staged_transactions::replay_from(history_position applied) const noexcept {
+  history_position from = applied;
   for (const auto& [id, one] : by_id_) {
-    if (one.first_entry().value <= from.value) {
-      from = log_index{one.first_entry().value == 0 ? 0 : one.first_entry().value - 1};
+    if (one.first_entry() <= from.index) {
+      from.index = log_index{one.first_entry().value == 0 ? 0 : one.first_entry().value - 1};
+      from.hash = one.history_before();
     }
   }
   return from;

@@ -28,7 +28,9 @@ class transaction_assembly {
  public:
   /// @param legacy a format whose entries may wait here too; nullptr: none
   explicit transaction_assembly(std::uint64_t lock_byte, const legacy_format* legacy = nullptr)
-      : lock_byte_(lock_byte), legacy_(legacy == nullptr ? nullptr : legacy->make_staging()) {}
+      : lock_byte_(lock_byte),
+        legacy_format_(legacy),
+        legacy_(legacy == nullptr ? nullptr : legacy->make_staging()) {}
 
   [[nodiscard]] std::uint64_t lock_byte() const noexcept { return lock_byte_; }
   [[nodiscard]] staged_transactions& staged() noexcept { return staged_; }
@@ -37,13 +39,15 @@ class transaction_assembly {
   [[nodiscard]] legacy_staging& legacy() noexcept { return *legacy_; }
 
   /// Takes one entry of transaction `id`.
+  /// @param before the history that ended before the entry
   /// @returns the whole transaction if this entry commits it: what was staged of it stays until
   ///   end(), so that a flush meanwhile knows that its entries are needed. Nothing if the entry was
   ///   staged. errc::malformed: a part is missing, or parts contradict each other; errc::too_large:
   ///   no room to stage it. The transaction is over then, for whoever calls end()
   [[nodiscard]] result<std::optional<assembled_transaction>> take(transaction_id id,
                                                                   const write_set_command& frames,
-                                                                  const log_entry& entry);
+                                                                  const log_entry& entry,
+                                                                  const history_hash& before = {});
 
   /// Takes back what is staged of a transaction. @returns false if nothing is
   bool undo(transaction_id target);
@@ -51,6 +55,8 @@ class transaction_assembly {
   void end(transaction_id id) noexcept { staged_.drop(id); }
   /// A leader of `now` speaks in the log: what leaders of older terms left unfinished stays so.
   void overtake(term now) noexcept { staged_.drop_older(now); }
+  /// Nothing that waits will be committed.
+  void drop_all();
   /// The database is gone.
   void drop_database(std::string_view name);
 
@@ -63,7 +69,7 @@ class transaction_assembly {
   /// again.
   [[nodiscard]] bool any_from_snapshot() const noexcept;
   /// All of them begin after this entry. `applied` if there is none.
-  [[nodiscard]] log_index replay_from(log_index applied) const noexcept;
+  [[nodiscard]] history_position replay_from(history_position applied) const noexcept;
 
   /// An entry was refused for what stands around it, so a replay that starts late may not refuse
   /// it.
@@ -77,6 +83,7 @@ class transaction_assembly {
       const transaction* staged, const write_set_command& last) const;
 
   std::uint64_t lock_byte_;
+  const legacy_format* legacy_format_;
   staged_transactions staged_;
   std::unique_ptr<legacy_staging> legacy_;
   log_index last_refusal_;

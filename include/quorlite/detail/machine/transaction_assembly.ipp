@@ -67,7 +67,8 @@ struct frame_merge {
 };
 
 QUORLITE_DECL result<std::optional<assembled_transaction>> transaction_assembly::take(
-    transaction_id id, const write_set_command& frames, const log_entry& entry) {
+    transaction_id id, const write_set_command& frames, const log_entry& entry,
+    const history_hash& before) {
   for (const database_write_set& some : frames.databases) {
     staged_.drop_others(some.name, id);
     if (legacy_ != nullptr) {
@@ -92,7 +93,7 @@ QUORLITE_DECL result<std::optional<assembled_transaction>> transaction_assembly:
     return fail(errc::too_large);
   }
   if (open == nullptr) {
-    open = &staged_.begin(id, entry.at.index);
+    open = &staged_.begin(id, entry.at.index, before);
   }
   const bool legal = open->become(transaction_state::writing, why);
   QUORLITE_ASSERT(legal);
@@ -134,6 +135,11 @@ QUORLITE_DECL bool transaction_assembly::undo(transaction_id target) {
   return true;
 }
 
+QUORLITE_DECL void transaction_assembly::drop_all() {
+  staged_.drop_all();
+  legacy_ = legacy_format_ == nullptr ? nullptr : legacy_format_->make_staging();
+}
+
 QUORLITE_DECL void transaction_assembly::drop_database(std::string_view name) {
   if (legacy_ != nullptr) {
     legacy_->drop(name);
@@ -165,9 +171,14 @@ QUORLITE_DECL bool transaction_assembly::any_from_snapshot() const noexcept {
   return staged_.any_from_snapshot() || (legacy_ != nullptr && legacy_->any_from_snapshot());
 }
 
-QUORLITE_DECL log_index transaction_assembly::replay_from(log_index applied) const noexcept {
-  const log_index native = staged_.replay_from(applied);
-  return legacy_ == nullptr ? native : legacy_->replay_from(native);
+QUORLITE_DECL history_position
+transaction_assembly::replay_from(history_position applied) const noexcept {
+  const history_position native = staged_.replay_from(applied);
+  if (legacy_ == nullptr) {
+    return native;
+  }
+  const log_index from = legacy_->replay_from(native.index);
+  return from == native.index ? native : history_position{from, {}};  // before there was a hash
 }
 
 }  // namespace detail

@@ -63,6 +63,7 @@ class replica_core {
   [[nodiscard]] result<connection> open(std::string_view name, const connection_options& options);
   void write(std::string_view name, write_task& task);
   [[nodiscard]] std::error_code drop(std::string_view name);
+  [[nodiscard]] std::error_code upgrade();
   [[nodiscard]] std::error_code read_barrier(milliseconds limit);
 
   [[nodiscard]] transaction_outcome outcome(transaction_id id) const;

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -54,13 +55,29 @@ class replica_core::upkeep final : public background_task {
   replica_core& owner_;
 };
 
+/// A name for a history, where the engine draws no random numbers: the file system below does.
+[[nodiscard]] inline cluster_identity identity_without(const consensus_port& engine,
+                                                       sqlite3_vfs* base) {
+  base = base == nullptr ? sqlite3_vfs_find(nullptr) : base;
+  cluster_identity drawn;
+  if (!engine.abilities().random && base != nullptr) {
+    char letters[sizeof drawn] = {};
+    static_cast<void>(base->xRandomness(base, sizeof letters, letters));
+    std::memcpy(&drawn, letters, sizeof letters);
+    drawn.low = drawn.low == 0 ? 1 : drawn.low;
+  }
+  return drawn;
+}
+
 QUORLITE_DECL replica_core::parts::parts(replica_core& owner,
                                          const std::shared_ptr<replica_core>& shared)
     : commits(owner.models_.engine, owner.models_.machine, owner.models_.flushes,
               {.commit_timeout = owner.options_.commit_timeout,
                .entry_bytes = owner.options_.entry_bytes,
                .in_flight_bytes = owner.options_.in_flight_bytes,
-               .wait_until_certain = owner.options_.wait_until_certain}),
+               .wait_until_certain = owner.options_.wait_until_certain,
+               .found = owner.options_.found,
+               .identity = identity_without(owner.models_.engine, owner.options_.base_vfs)}),
       files(commits,
             {.name = owner.options_.vfs_name,
              .write_set_bytes = owner.options_.write_set_bytes,
@@ -166,6 +183,8 @@ QUORLITE_DECL std::error_code replica_core::drop(std::string_view name) {
   return parts_->commits.submit(drop_command{name});
 }
 
+QUORLITE_DECL std::error_code replica_core::upgrade() { return parts_->commits.begin_history(); }
+
 QUORLITE_DECL std::error_code replica_core::read_barrier(milliseconds limit) {
   return models_.engine.abilities().read_barrier ? parts_->commits.read_barrier(limit)
                                                  : parts_->commits.submit(barrier_command{});
@@ -270,6 +289,7 @@ QUORLITE_DECL bool replica_core::is_flush_due() {
 
 QUORLITE_DECL std::error_code replica_core::maintain() {
   static_cast<void>(notice_engine_error());
+  parts_->commits.found();
   parts_->commits.undo_orphans();
   if (!is_flush_due()) {
     return {};
@@ -285,6 +305,7 @@ QUORLITE_DECL void replica_core::run_maintenance(const std::atomic<bool>& stop,
                                                  milliseconds pause) {
   while (!stop.load()) {
     static_cast<void>(notice_engine_error());
+    parts_->commits.found();
     parts_->commits.undo_orphans();
     if (is_flush_due()) {
       static_cast<void>(parts_->flush->flush());

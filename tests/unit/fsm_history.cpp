@@ -1,0 +1,303 @@
+// What a machine makes of the history that an entry tells of. The rows are those of the tables in
+// docs/design/history.md, section 4.
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "catch2_shim.hpp"
+#include "codec_support.hpp"
+#include "quorlite/detail/machine/transaction_assembly.hpp"
+#include "support/manual_consensus.hpp"
+
+namespace {
+
+using namespace quorlite::tests;
+
+constexpr term first_term{1};
+constexpr cluster_identity our_cluster{0x0123456789ABCDEFU, 0xFEDCBA9876543210U};
+
+std::vector<change> some_pages(std::uint8_t value) {
+  return {{"a.db", {{1, value}, {2, value}, {3, value}}}};
+}
+constexpr std::size_t one_page_an_entry = 700;
+
+/// Decodes an entry, lets the caller change it, and encodes it again.
+template <class Edit>
+bytes edited(bytes_view entry, Edit edit) {
+  auto decoded = native::decode(entry, lock_byte);
+  REQUIRE(decoded);
+  edit(*decoded);
+  bytes out;
+  REQUIRE_FALSE(native::encode(*decoded, out, lock_byte));
+  return out;
+}
+template <class Edit>
+bytes with_frames(bytes_view entry, Edit edit) {
+  return edited(entry, [&](command& what) { edit(std::get<write_set_command>(what.body)); });
+}
+
+/// A leader that writes a log, and a follower that reads it. The history has not begun.
+struct pair {
+  bench leader;
+  bench follower;
+
+  pair() {
+    leader.lead(1);
+    for (const char* name : {"a.db", "b.db"}) {
+      leader.open(name);
+      follower.open(name);
+    }
+  }
+  bench::sent both(std::vector<change> changes, std::size_t at_most = 1U << 20U) {
+    return applied_by_both(leader.send(std::move(changes), at_most));
+  }
+  bench::sent both(decltype(command::body) body) {
+    return applied_by_both(leader.send_command(std::move(body)));
+  }
+  void begin() { both(identity_command{2, our_cluster}); }
+  void same() {
+    CHECK(leader.all() == follower.all());
+    CHECK(leader->applied() == follower->applied());
+    CHECK(leader.snapshot() == follower.snapshot());
+    CHECK_FALSE(leader->health().halted);
+    CHECK_FALSE(follower->health().halted);
+  }
+
+ private:
+  bench::sent applied_by_both(bench::sent made) {
+    REQUIRE_FALSE(made.error);
+    leader.apply_all(made);
+    follower.apply_all(made);
+    return made;
+  }
+};
+
+/// A pair whose history has begun, with one transaction in it.
+struct hashed_pair : pair {
+  hashed_pair() {
+    begin();
+    both(some_pages(1));
+  }
+  /// The follower has not seen it.
+  bytes next(std::uint8_t value = 2) { return leader.commit(some_pages(value)).entries[0]; }
+};
+
+transaction_id maker(bench& of, std::string_view name) {
+  return of.store(name)->committed().made_by;
+}
+
+void check_diverged(bench& of, std::string_view word) {
+  const health state = of->health();
+  CHECK(state.halted);
+  CHECK(state.error == errc::diverged);
+  INFO(state.what);
+  CHECK(state.what.find(word) != std::string::npos);
+}
+
+}  // namespace
+
+TEST_CASE("a version has the id of its transaction on leader and follower alike") {
+  pair p;
+  p.both(some_pages(1));
+  CHECK(maker(p.leader, "a.db") == transaction_id{});
+  p.begin();
+  CHECK(maker(p.leader, "a.db") == transaction_id{});
+  const bench::sent made = p.both(some_pages(2));
+  CHECK(maker(p.leader, "a.db") == made.id);
+  p.same();
+  p.both(drop_command{"a.db", made.id});
+  CHECK(p.leader.all().count("a.db") == 0);
+  p.both(open_command{"a.db"});
+  CHECK(maker(p.leader, "a.db") == transaction_id{});
+  p.same();
+}
+
+TEST_CASE("what was on its way when the history began is refused by all, and can be tried again") {
+  pair p;
+  p.both(some_pages(1));
+  const bench::sent identity = p.leader.send_command(identity_command{2, our_cluster});
+  const bench::sent early = p.leader.send(some_pages(2));
+  CHECK(native::decode(early.entries[0], lock_byte)->format == 1);
+  for (const bench::sent* one : {&identity, &early}) {
+    CHECK(p.leader.apply_all(*one) == apply_result::applied);
+    CHECK(p.follower.apply_all(*one) == apply_result::applied);
+  }
+  CHECK(p.leader.answer_of(identity) == proposal_state::applied);
+  CHECK(p.leader.answer_of(early) == proposal_state::conflict);
+  CHECK(p.leader->counters().conflicts == 1);
+  p.same();
+  const bench::sent again = p.both(some_pages(2));
+  CHECK(native::decode(again.entries[0], lock_byte)->format == 2);
+  CHECK(p.leader.answer_of(again) == proposal_state::applied);
+  p.same();
+}
+
+TEST_CASE("parts that wait when the history begins are dropped by all") {
+  pair p;
+  const bench::sent parts = p.leader.send(some_pages(2), one_page_an_entry);
+  REQUIRE(parts.entries.size() == 3);
+  const bench::sent identity = p.leader.send_command(identity_command{2, our_cluster});
+  for (bench* one : {&p.leader, &p.follower}) {
+    one->apply_next(parts.entries[0], first_term);
+    one->apply_next(parts.entries[1], first_term);
+    one->apply_all(identity);
+    CHECK(one->machine().state().assembly().entries_held() == 0);
+    one->apply_next(parts.entries[2], first_term);
+  }
+  CHECK(p.leader.answer_of(parts) == proposal_state::conflict);
+  p.both(some_pages(3));
+  p.same();
+}
+
+TEST_CASE("the first entry that begins a history counts, a second one is refused by all") {
+  hashed_pair p;
+  const bench::sent second = p.both(identity_command{2, {1, 1}});
+  CHECK(p.leader.answer_of(second) == proposal_state::conflict);
+  p.both(some_pages(4));
+  p.same();
+}
+
+TEST_CASE("a history of a newer format stops a replica before it begins") {
+  pair p;
+  const command newer{{first_term, 77}, identity_command{3, our_cluster}, 2, {}};
+  CHECK(p.follower.apply_next(newer, first_term) == apply_result::halted);
+  CHECK(p.follower->health().error == errc::needs_upgrade);
+}
+
+TEST_CASE("an entry without a history halts who has one, if no leader of ours can have sent it") {
+  hashed_pair p;
+  const command late{{term{2}, 1}, barrier_command{}};
+  CHECK(p.follower.apply_next(late, term{2}) == apply_result::halted);
+  check_diverged(p.follower, "does not begin where ours does");
+}
+
+TEST_CASE("an entry with a history halts who has none") {
+  hashed_pair p;
+  const bytes entry = p.next();
+  bench stranger;
+  stranger.open("a.db");
+  CHECK(stranger.apply_next(entry, first_term) == apply_result::halted);
+  check_diverged(stranger, "has not begun here");
+}
+
+TEST_CASE("an entry whose proposer had another history halts, and names where") {
+  hashed_pair p;
+  p.both(some_pages(3));
+  const bytes entry =
+      edited(p.next(), [](command& what) { what.witness.low ^= std::uint64_t{1} << 63U; });
+  CHECK(p.follower.apply_next(entry, first_term) == apply_result::halted);
+  check_diverged(p.follower, "another history as of log index 5 (equal as of 4), at log index 6");
+}
+
+TEST_CASE("an entry that tells of itself, or of what was before the history, halts") {
+  for (const std::uint64_t index : {2U, 5U, 6U}) {
+    hashed_pair p;  // the history begins at 3, and the next entry is 5
+    const bytes entry =
+        edited(p.next(), [&](command& what) { what.witness.index = log_index{index}; });
+    CHECK(p.follower.apply_next(entry, first_term) == apply_result::halted);
+    check_diverged(p.follower, "another history");
+  }
+}
+
+TEST_CASE("an older witness that is known is compared too") {
+  hashed_pair p;
+  const bytes held_up = p.leader.send(some_pages(2)).entries[0];
+  const history_witness as_of_4 = native::decode(held_up, lock_byte)->witness;
+  REQUIRE(as_of_4.index == log_index{4});
+  for (std::uint64_t i = 0; i < 5; ++i) {
+    const command barrier{{first_term, 500 + i}, barrier_command{}, 2, as_of_4};
+    CHECK(p.follower.apply_next(barrier, first_term) == apply_result::applied);
+  }
+  CHECK(p.follower.apply_next(held_up, first_term) == apply_result::applied);
+  CHECK_FALSE(p.follower->health().halted);
+  const command wrong{{first_term, 600}, barrier_command{}, 2, {log_index{4}, 1}};
+  CHECK(p.follower.apply_next(wrong, first_term) == apply_result::halted);
+}
+
+TEST_CASE("what is planned on another transaction is a conflict, whatever version and hash say") {
+  hashed_pair p;
+  const auto before = p.follower.all();
+  const bytes entry = with_frames(
+      p.next(), [](write_set_command& frames) { frames.databases[0].builds_on.sequence = 1; });
+  CHECK(p.follower.apply_next(entry, first_term) == apply_result::applied);
+  CHECK(p.follower->counters().conflicts == 1);
+  CHECK(p.follower.all() == before);
+}
+
+TEST_CASE("what is planned on nothing, over a content with an id, is a conflict") {
+  hashed_pair p;
+  const bytes entry =
+      with_frames(p.next(), [](write_set_command& frames) { frames.databases[0].builds_on = {}; });
+  CHECK(p.follower.apply_next(entry, first_term) == apply_result::applied);
+  CHECK(p.follower->counters().conflicts == 1);
+}
+
+TEST_CASE("the same transaction with another content halts") {
+  hashed_pair p;
+  const bytes entry =
+      with_frames(p.next(), [](write_set_command& frames) { frames.databases[0].base_hash ^= 1U; });
+  CHECK(p.follower.apply_next(entry, first_term) == apply_result::halted);
+  check_diverged(p.follower, "'a.db'");
+}
+
+TEST_CASE("another content that no transaction is known to have made is a conflict") {
+  pair p;
+  p.both(some_pages(1));
+  p.begin();
+  const bytes entry =
+      with_frames(p.leader.commit(some_pages(2)).entries[0],
+                  [](write_set_command& frames) { frames.databases[0].base_hash ^= 1U; });
+  CHECK(p.follower.apply_next(entry, first_term) == apply_result::applied);
+  CHECK(p.follower->counters().conflicts == 1);
+}
+
+TEST_CASE("that one database differs goes before that another does not fit") {
+  hashed_pair p;
+  p.both({{"b.db", {{1, 1}}}});
+  const bytes entry =
+      with_frames(p.leader.commit({{"a.db", {{1, 7}}}, {"b.db", {{1, 7}}}}).entries[0],
+                  [](write_set_command& frames) {
+                    frames.databases[0].builds_on.sequence = 1;
+                    frames.databases[1].base_hash ^= 1U;
+                  });
+  CHECK(p.follower.apply_next(entry, first_term) == apply_result::halted);
+  check_diverged(p.follower, "'b.db'");
+}
+
+TEST_CASE("of several databases none is changed if one does not fit") {
+  hashed_pair p;
+  p.both({{"b.db", {{1, 1}}}});
+  const auto before = p.follower.all();
+  const bytes entry =
+      with_frames(p.leader.commit({{"a.db", {{1, 7}}}, {"b.db", {{1, 7}}}}).entries[0],
+                  [](write_set_command& frames) { frames.databases[1].builds_on.sequence = 1; });
+  CHECK(p.follower.apply_next(entry, first_term) == apply_result::applied);
+  CHECK(p.follower->counters().conflicts == 1);
+  CHECK(p.follower.all() == before);
+}
+
+TEST_CASE("a drop of another content than the last one is a conflict") {
+  hashed_pair p;
+  const bench::sent stale = p.both(drop_command{"a.db", {first_term, 1}});
+  CHECK(p.leader.answer_of(stale) == proposal_state::conflict);
+  CHECK(p.leader.all().count("a.db") == 1);
+  p.same();
+}
+
+TEST_CASE("a COMMIT planned on a database that was dropped and born again is a conflict") {
+  hashed_pair p;
+  const transaction_id last = maker(p.leader, "a.db");
+  const bench::sent dropped = p.leader.send_command(drop_command{"a.db", last});
+  const bench::sent late = p.leader.send(some_pages(9));
+  const bench::sent born = p.leader.send_command(open_command{"a.db"});
+  for (bench* one : {&p.leader, &p.follower}) {
+    one->apply_all(dropped);
+    one->apply_all(born);
+    one->apply_all(late);
+  }
+  CHECK(p.leader.answer_of(late) == proposal_state::conflict);
+  CHECK(p.leader.copy("a.db").state.page_count == 0);
+  p.same();
+}
