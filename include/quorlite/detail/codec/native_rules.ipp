@@ -26,9 +26,9 @@ namespace detail {
 
 /// The rules of each kind of command; true is fine.
 struct native_rules {
-  std::uint64_t lock_byte;
-  transaction_id own;   ///< of the command
-  std::uint8_t format;  ///< of the command
+  std::uint64_t lock_byte = 0;
+  transaction_id own;       ///< of the command
+  std::uint8_t format = 1;  ///< of the command
 
   [[nodiscard]] bool operator()(const open_command& open) const noexcept {
     return is_database_name(open.name);
