@@ -34,7 +34,8 @@ class counting_storage : public Inner {
     std::uint64_t pages_ = 0;
   };
 
-  [[nodiscard]] quorlite::result<flush_type> begin_flush(quorlite::log_index ahead) noexcept {
+  [[nodiscard]] quorlite::result<flush_type> begin_flush(
+      const quorlite::history_position& ahead) noexcept {
     auto begun = Inner::begin_flush(ahead);
     if (!begun) {
       return quorlite::fail(begun.error());

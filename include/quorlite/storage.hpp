@@ -78,6 +78,8 @@ struct recovery {
   log_position at;        ///< as it was given to the last commit() or publish()
   log_index replay_from;  ///< as it was given there
   log_index ahead;  ///< pages may already be as of any entry in [at, ahead]; ahead == at: exact
+  /// As it was given to begin_flush() with this `ahead`; zero if ahead == at
+  history_hash ahead_history;
   std::vector<database> databases;  ///< ascending by name
   bytes notes;                      ///< as they were given, byte for byte
 };
@@ -129,11 +131,12 @@ concept page_writer = std::movable<W> &&
   noexcept->std::same_as<std::error_code>;
 };
 
-/// `begin_flush(ahead)` promises that no page newer than `ahead` follows; `commit` makes position
-/// and pages true together. A flush dropped without commit is harmless.
+/// `begin_flush(ahead)` promises that no page newer than `ahead.index` follows; whoever keeps that
+/// index keeps `ahead.hash` with it, the history as of there (zero: none is known). `commit` makes
+/// position and pages true together. A flush dropped without commit is harmless.
 template <class S>
 concept advances = page_writer<typename S::flush_type, typename S::database_type> &&
-    requires(S& storage, typename S::flush_type flush, log_index ahead,
+    requires(S& storage, typename S::flush_type flush, const history_position& ahead,
              const base_position& position) {
   { storage.begin_flush(ahead) }
   noexcept->std::same_as<result<typename S::flush_type>>;

@@ -284,10 +284,13 @@ struct read_wants_own_handle : storage_archetype {
                        bytes_span into) const noexcept;
 };
 struct begin_may_throw : storage_archetype {
-  result<flush_archetype> begin_flush(log_index ahead);
+  result<flush_archetype> begin_flush(const history_position& ahead);
 };
 struct begin_without_ahead : storage_archetype {
   result<flush_archetype> begin_flush() noexcept;
+};
+struct begin_without_history : storage_archetype {
+  result<flush_archetype> begin_flush(log_index ahead) noexcept;
 };
 struct commit_may_throw : storage_archetype {
   std::error_code commit(flush_archetype flush, const base_position& position);
@@ -301,7 +304,7 @@ struct write_may_throw : storage_archetype {
     std::error_code write(const database_archetype& database, std::span<const page_view> sorted,
                           std::uint64_t page_count);
   };
-  result<flush_type> begin_flush(log_index ahead) noexcept;
+  result<flush_type> begin_flush(const history_position& ahead) noexcept;
   std::error_code commit(flush_type flush, const base_position& position) noexcept;
 };
 struct write_spoils_pages : storage_archetype {
@@ -310,7 +313,7 @@ struct write_spoils_pages : storage_archetype {
     std::error_code write(const database_archetype& database, std::span<page_view> sorted,
                           std::uint64_t page_count) noexcept;
   };
-  result<flush_type> begin_flush(log_index ahead) noexcept;
+  result<flush_type> begin_flush(const history_position& ahead) noexcept;
   std::error_code commit(flush_type flush, const base_position& position) noexcept;
 };
 // commit() takes the flush by value: moving it is part of a call that must not throw.
@@ -322,7 +325,7 @@ struct flush_move_may_throw : storage_archetype {
     std::error_code write(const database_archetype& database, std::span<const page_view> sorted,
                           std::uint64_t page_count) noexcept;
   };
-  result<flush_type> begin_flush(log_index ahead) noexcept;
+  result<flush_type> begin_flush(const history_position& ahead) noexcept;
   std::error_code commit(flush_type flush, const base_position& position) noexcept;
 };
 struct stage_may_throw : storage_archetype {
@@ -335,21 +338,21 @@ struct writes_only : moved_only {
 };
 struct flush_without_open : storage_archetype {
   using flush_type = writes_only;
-  result<flush_type> begin_flush(log_index ahead) noexcept;
+  result<flush_type> begin_flush(const history_position& ahead) noexcept;
   std::error_code commit(flush_type flush, const base_position& position) noexcept;
 };
 struct flush_open_may_throw : storage_archetype {
   struct flush_type : writes_only {
     result<database_archetype> open(std::string_view name, std::uint32_t page_size);
   };
-  result<flush_type> begin_flush(log_index ahead) noexcept;
+  result<flush_type> begin_flush(const history_position& ahead) noexcept;
   std::error_code commit(flush_type flush, const base_position& position) noexcept;
 };
 struct flush_open_without_error : storage_archetype {
   struct flush_type : writes_only {
     database_archetype open(std::string_view name, std::uint32_t page_size) noexcept;
   };
-  result<flush_type> begin_flush(log_index ahead) noexcept;
+  result<flush_type> begin_flush(const history_position& ahead) noexcept;
   std::error_code commit(flush_type flush, const base_position& position) noexcept;
 };
 struct stage_without_open : storage_archetype {
@@ -390,6 +393,7 @@ static_assert(!storage<near_storage::read_says_bool>);
 static_assert(!storage<near_storage::read_wants_own_handle>);
 static_assert(!storage<near_storage::begin_may_throw>);
 static_assert(!storage<near_storage::begin_without_ahead>);
+static_assert(!storage<near_storage::begin_without_history>);
 static_assert(!storage<near_storage::commit_may_throw>);
 static_assert(!storage<near_storage::commit_says_nothing>);
 static_assert(!storage<near_storage::write_may_throw>);

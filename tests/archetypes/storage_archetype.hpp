@@ -60,7 +60,7 @@ class storage_archetype {
   result<database_archetype> open(std::string_view name, std::uint32_t page_size) noexcept;
   std::error_code read(const database_archetype& database, page_number page,
                        bytes_span into) const noexcept;
-  result<flush_archetype> begin_flush(log_index ahead) noexcept;
+  result<flush_archetype> begin_flush(const history_position& ahead) noexcept;
   std::error_code commit(flush_archetype flush, const base_position& position) noexcept;
   result<stage_archetype> begin_stage() noexcept;
   std::error_code publish(stage_archetype stage, const base_position& position) noexcept;
@@ -87,7 +87,7 @@ class hashing_storage_archetype {
                        bytes_span into) const noexcept;
   std::error_code read_hashes(const database_archetype& database, page_number first,
                               std::span<std::uint64_t> into) const noexcept;
-  result<flush_archetype> begin_flush(log_index ahead) noexcept;
+  result<flush_archetype> begin_flush(const history_position& ahead) noexcept;
   std::error_code commit(flush_archetype flush, const base_position& position) noexcept;
   result<stage_archetype> begin_stage() noexcept;
   std::error_code publish(stage_archetype stage, const base_position& position) noexcept;

@@ -21,7 +21,7 @@ struct incomplete {
   quorlite::result<database_type> open(std::string_view name, std::uint32_t page_size) noexcept;
   std::error_code read(const database_type& database, quorlite::page_number page,
                        quorlite::bytes_span into) const noexcept;
-  quorlite::result<flush_type> begin_flush(quorlite::log_index ahead) noexcept;
+  quorlite::result<flush_type> begin_flush(const quorlite::history_position& ahead) noexcept;
   std::error_code commit(flush_type flush, const quorlite::base_position& position) noexcept;
   quorlite::result<stage_type> begin_stage() noexcept;
 #ifdef QUORLITE_WITHOUT_THE_FAULT

@@ -43,6 +43,7 @@ enum class storage_flaw {
   serves_zeros,         // reads beyond the end give zeros instead of an error
   invents_a_database,   // an empty place is not empty
   forgets_replay_from,
+  tells_a_history,  // of pages that are all as of one position
 };
 
 // A memory_storage behind one flaw. Writes are kept until commit, so that flaws can bend them.
@@ -122,6 +123,9 @@ class flawed_storage {
     if (flaw_ == storage_flaw::invents_a_database && found && found->at.index == log_index{}) {
       found->databases.push_back({"new.db", 4096, 0, 0, {}});
     }
+    if (flaw_ == storage_flaw::tells_a_history && found && found->at.index != log_index{}) {
+      found->ahead_history = {found->at.index.value, 1};
+    }
     return found;
   }
   result<database_type> open(std::string_view name, std::uint32_t page_size) noexcept {
@@ -150,14 +154,14 @@ class flawed_storage {
     return database->real ? base_.read_hashes(*database->real, first, into)
                           : make_error_code(errc::storage_broken);
   }
-  result<flush_type> begin_flush(log_index /*ahead*/) noexcept {
+  result<flush_type> begin_flush(const history_position& /*ahead*/) noexcept {
     return flush_type{{this, {}, {}}};
   }
   result<stage_type> begin_stage() noexcept { return stage_type{{this, {}, {}}}; }
 
   std::error_code commit(flush_type flush, const base_position& position) noexcept {
     bend(flush.written, position);
-    auto real = base_.begin_flush(position.at.index);
+    auto real = base_.begin_flush({position.at.index, {}});
     if (const std::error_code error = pour(flush, *real)) {
       return error;
     }
@@ -360,7 +364,7 @@ class flawed_storage {
         std::erase_if(into.pages, [&](const auto& page) { return page.first > line.page_count; });
       }
     }
-    auto real = base_.begin_flush(now->at.index);
+    auto real = base_.begin_flush({now->at.index, {}});
     if (const std::error_code error = pour(writer{this, fitting, {}}, *real)) {
       return error;
     }

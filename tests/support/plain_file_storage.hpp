@@ -39,6 +39,9 @@ enum class plain_flaw {
   position_before_data,     // the slot is durable before the pages are
   no_directory_sync,        // new names are not durable
   ahead_later,              // pages move before the slot says that they may
+  ahead_alone,              // the greater index of two flushes, and the history of the later one
+  forgets_history,          // a recovery reads it, and does not write it back
+  keeps_history,            // tells that of the last flush when the base is at one position
   truncates_before_commit,  // cuts a database that the old position still needs
   one_slot,                 // overwrites the only record
   removes_before_publish,   // the old files go before the slot that does not need them
@@ -108,9 +111,9 @@ class plain_file_storage {
     contents written_;
   };
   struct flush_type : writer {
-    explicit flush_type(plain_file_storage* owner, std::uint64_t index)
-        : writer(owner), ahead(index) {}
-    std::uint64_t ahead;
+    flush_type(plain_file_storage* owner, const history_position& promised)
+        : writer(owner), ahead(promised) {}
+    history_position ahead;
   };
   struct stage_type : writer {
     explicit stage_type(plain_file_storage* owner) : writer(owner) {}
@@ -144,9 +147,15 @@ class plain_file_storage {
     }
     // What was read may be newer than the disk: say it again, and wait for it.
     if (flaw_ != plain_flaw::trusts_the_cache && sequence_ != 0) {
-      if (std::error_code error = store(living_, base_)) {
+      recovery again = base_;
+      if (flaw_ == plain_flaw::forgets_history) {
+        again.ahead_history = {};
+      }
+      recovery found = base_;
+      if (std::error_code error = store(living_, again)) {
         return fail(error);
       }
+      return found;
     }
     return base_;
   }
@@ -191,18 +200,26 @@ class plain_file_storage {
     return {};
   }
 
-  result<flush_type> begin_flush(log_index ahead) noexcept {
+  result<flush_type> begin_flush(const history_position& ahead) noexcept {
     if (broken_) {
       return fail(broken());
     }
+    const bool moves = ahead.index > base_.ahead;
     recovery promise = base_;
-    promise.ahead = log_index{std::max(ahead.value, base_.ahead.value)};
-    if (flaw_ != plain_flaw::ahead_later && promise.ahead != base_.ahead) {
+    if (moves) {
+      promise.ahead = ahead.index;
+    }
+    if (moves || flaw_ == plain_flaw::ahead_alone) {
+      promise.ahead_history = ahead.hash;
+    }
+    const bool changes =
+        promise.ahead != base_.ahead || promise.ahead_history != base_.ahead_history;
+    if (flaw_ != plain_flaw::ahead_later && changes) {
       if (const std::error_code error = store(living_, promise)) {
         return fail(error);
       }
     }
-    return flush_type(this, promise.ahead.value);
+    return flush_type(this, {promise.ahead, promise.ahead_history});
   }
 
   std::error_code commit(flush_type flush, const base_position& position) noexcept {
@@ -211,7 +228,8 @@ class plain_file_storage {
     }
     if (flaw_ == plain_flaw::ahead_later) {
       recovery promise = base_;
-      promise.ahead = log_index{flush.ahead};
+      promise.ahead = flush.ahead.index;
+      promise.ahead_history = flush.ahead.hash;
       if (const std::error_code error = store(living_, promise)) {
         return error;
       }
@@ -364,6 +382,7 @@ class plain_file_storage {
     recovery base{position.at,
                   position.replay_from,
                   position.at.index,
+                  flaw_ == plain_flaw::keeps_history ? base_.ahead_history : history_hash{},
                   {},
                   bytes(position.notes.begin(), position.notes.end())};
     for (const database_image& line : position.databases) {
@@ -410,7 +429,8 @@ class plain_file_storage {
     wire_writer out(body);
     for (const std::uint64_t value :
          {sequence_ + 1, base.at.index.value, base.at.term.value, base.replay_from.value,
-          base.ahead.value, std::uint64_t{base.databases.size()}}) {
+          base.ahead.value, base.ahead_history.low, base.ahead_history.high,
+          std::uint64_t{base.databases.size()}}) {
       out.u64(value);
     }
     for (const auto& line : base.databases) {
@@ -487,6 +507,8 @@ class plain_file_storage {
     found.base.at.term.value = in.u64();
     found.base.replay_from.value = in.u64();
     found.base.ahead.value = in.u64();
+    found.base.ahead_history.low = in.u64();
+    found.base.ahead_history.high = in.u64();
     for (std::uint64_t left = in.u64(); left > 0 && !in.failed(); --left) {
       recovery::database line;
       line.name = in.text(in.u64());

@@ -19,6 +19,7 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
+#include "quorlite/detail/core/wire.hpp"
 #include "quorlite/storage/file.hpp"
 #include "quorlite/testing/detail/laws/storage_scene.hpp"
 #include "support/temporary_directory.hpp"
@@ -33,8 +34,10 @@ using quorlite::testing::detail::difference_in_pages;
 using quorlite::testing::detail::fill_flush;
 using quorlite::testing::detail::fill_stage;
 using quorlite::testing::detail::model_content;
+using quorlite::testing::detail::model_database;
 using quorlite::testing::detail::model_position;
 using quorlite::testing::detail::sample_content;
+using quorlite::testing::detail::write_pages;
 using quorlite::tests::temporary_directory;
 
 using posix_storage = file_storage;
@@ -99,7 +102,7 @@ std::vector<page_view> pages_of(const bytes& database, std::uint32_t page_size) 
 std::error_code put(posix_storage& storage, std::uint64_t index, const std::string& name,
                     const bytes& database) {
   const auto pages = pages_of(database, 1024);
-  auto flush = storage.begin_flush(log_index{index});
+  auto flush = storage.begin_flush({log_index{index}, {}});
   const auto handle = storage.open(name, 1024);
   if (!flush || !handle) {
     return flush ? handle.error() : flush.error();
@@ -155,7 +158,7 @@ TEST_CASE("SQLite refuses a database while the storage runs, and opens it afterw
   CHECK(first_column(path, "PRAGMA integrity_check") == "ok");
   CHECK(first_column(path, "SELECT count(*) FROM t") == "500");
   CHECK(holds(storage, "app.db", database));  // reads work on
-  CHECK(storage.begin_flush(log_index{9}).error() == errc::storage_broken);
+  CHECK(storage.begin_flush({log_index{9}, {}}).error() == errc::storage_broken);
   CHECK(storage.begin_stage().error() == errc::storage_broken);
 }
 
@@ -203,7 +206,7 @@ TEST_CASE("a directory has one process, and one storage in it", "[file_storage]"
 TEST_CASE("a storage does nothing before it has recovered", "[file_storage]") {
   const temporary_directory place;
   posix_storage storage(place / "data");
-  CHECK(storage.begin_flush(log_index{1}).error() == errc::storage_broken);
+  CHECK(storage.begin_flush({log_index{1}, {}}).error() == errc::storage_broken);
   CHECK(storage.begin_stage().error() == errc::storage_broken);
   CHECK(!storage.close());
 }
@@ -223,7 +226,7 @@ TEST_CASE("files of strangers are left alone", "[file_storage]") {
   REQUIRE(!commit_change(storage, {}, content));
   for (const char* const name : {"taken.db", "folder.db", "link.db"}) {
     INFO(name);
-    auto flush = storage.begin_flush(log_index{6});
+    auto flush = storage.begin_flush({log_index{6}, {}});
     REQUIRE(flush);
     CHECK(flush->open(name, 4096).error() == errc::corrupt);
     const auto handle = storage.open(name, 4096);
@@ -294,7 +297,7 @@ TEST_CASE("verify() reads every page, and names the first that is not as its has
   const auto commit = [&](std::uint64_t index, std::uint64_t hash) {
     posix_storage storage(place / "files");
     REQUIRE(storage.recover().has_value());
-    auto flush = storage.begin_flush(log_index{index});
+    auto flush = storage.begin_flush({log_index{index}, {}});
     const auto handle = storage.open("a.db", 1024);
     REQUIRE((flush && handle));
     REQUIRE(!flush->write(*handle, pages, pages.size()));
@@ -331,7 +334,7 @@ TEST_CASE("verify() reads every page, and names the first that is not as its has
   {
     posix_storage storage(place / "files");
     REQUIRE(storage.recover().has_value());
-    auto flush = storage.begin_flush(log_index{9});
+    auto flush = storage.begin_flush({log_index{9}, {}});
     const auto handle = storage.open("a.db", 1024);
     REQUIRE((flush && handle));
     REQUIRE(!flush->write(*handle, std::span(pages).first(1), pages.size()));
@@ -408,7 +411,7 @@ TEST_CASE("a dropped flush leaves `ahead` behind, and no guard is taken off", "[
     REQUIRE(!commit_change(storage, {}, old));
     { REQUIRE(fill_flush(storage, old, next)); }
     CHECK(storage.recover()->ahead == log_index{8});
-    CHECK(storage.begin_flush(log_index{4}).error() == errc::malformed);
+    CHECK(storage.begin_flush({log_index{4}, {}}).error() == errc::malformed);
   }
   CHECK(contents_of(place / "data/app.db")[19] == std::byte{0x7F});
   posix_storage storage(place / "data");
@@ -433,14 +436,116 @@ TEST_CASE("one flush is alive at a time", "[file_storage]") {
   posix_storage storage(place / "data");
   REQUIRE(storage.recover());
   {
-    auto first = storage.begin_flush(log_index{5});
+    auto first = storage.begin_flush({log_index{5}, {}});
     REQUIRE(first);
-    CHECK(storage.begin_flush(log_index{5}).error() == errc::busy);
+    CHECK(storage.begin_flush({log_index{5}, {}}).error() == errc::busy);
     auto moved = std::move(*first);
-    CHECK(storage.begin_flush(log_index{5}).error() == errc::busy);
+    CHECK(storage.begin_flush({log_index{5}, {}}).error() == errc::busy);
     CHECK(moved.open("a.db", 512));
   }
-  CHECK(storage.begin_flush(log_index{5}).has_value());
+  CHECK(storage.begin_flush({log_index{5}, {}}).has_value());
+}
+
+namespace {
+
+// The version of the format of the newest record.
+std::uint32_t version_of_record(const std::string& directory) {
+  std::uint64_t newest = 0;
+  std::uint32_t version = 0;
+  for (const char* const slot : {"/.quorlite/superblock-0", "/.quorlite/superblock-1"}) {
+    const bytes record = contents_of(directory + slot);
+    REQUIRE(record.size() >= 120);
+    const auto sequence = load_little_endian<std::uint64_t>(record.data() + 16);
+    if (sequence > newest) {
+      newest = sequence;
+      version = load_little_endian<std::uint32_t>(record.data() + 8);
+    }
+  }
+  return version;
+}
+
+}  // namespace
+
+TEST_CASE("the record stays what an older build reads until a flush brings a history",
+          "[file_storage]") {
+  const temporary_directory place;
+  const bool double_write = GENERATE(false, true);
+  const std::string path = place / "data";
+  const auto started = [&] {
+    auto storage = std::make_unique<posix_storage>(path, file_options{double_write, 3});
+    REQUIRE(storage->recover());
+    return storage;
+  };
+  const auto at = [](std::uint64_t index, std::uint64_t seed) {
+    model_content content = sample_content(index, seed);
+    content.databases.erase("logs_2.db");
+    return content;
+  };
+  auto storage = started();
+  CHECK(version_of_record(path) == 1);
+  REQUIRE(!commit_change(*storage, {}, at(5, 1)));
+  REQUIRE(!commit_change(*storage, at(5, 1), at(6, 2)));  // overwrites: in place, a promise
+  CHECK(version_of_record(path) == 1);
+  storage = nullptr;
+  storage = started();
+  CHECK(version_of_record(path) == 1);
+  REQUIRE(!commit_change(*storage, at(6, 2), at(11, 3)));  // the first one with a history
+  CHECK(version_of_record(path) == 2);
+  storage = nullptr;
+  CHECK(version_of_record(path) == 2);
+  storage = started();
+  CHECK(version_of_record(path) == 2);
+  { const auto dropped = fill_flush(*storage, at(11, 3), at(12, 4)); }
+  REQUIRE(!commit_change(*storage, at(11, 3), at(13, 5)));
+  auto stage = fill_stage(*storage, at(8, 6));  // of a state without one
+  REQUIRE(stage);
+  REQUIRE(!storage->publish(std::move(*stage), model_position(at(8, 6)).view()));
+  CHECK(version_of_record(path) == 2);
+}
+
+TEST_CASE("the history of ahead is the one of that flush, through restarts and later ones",
+          "[file_storage]") {
+  const temporary_directory place;
+  const std::string path = place / "data";
+  const auto promised = [&](posix_storage& storage) {
+    const auto found = storage.recover();
+    REQUIRE(found);
+    return history_position{found->ahead, found->ahead_history};
+  };
+  const model_content old = sample_content(5, 1);
+  auto storage = std::make_unique<posix_storage>(path);
+  REQUIRE(storage->recover());
+  REQUIRE(!commit_change(*storage, {}, old));
+  CHECK(promised(*storage) == history_position{log_index{5}, {}});
+  const auto drop = [&](std::uint64_t index, const history_hash& history) {
+    auto flush = storage->begin_flush({log_index{index}, history});
+    const auto handle = storage->open("app.db", 4096);
+    REQUIRE((flush && handle));
+    model_database touched = old.databases.at("app.db");
+    touched.write(1, 1, index);
+    REQUIRE(!write_pages(*flush, *handle, old.databases.at("app.db"), touched));
+  };
+  drop(20, {7, 8});
+  CHECK(promised(*storage) == history_position{log_index{20}, {7, 8}});
+  drop(15, {9, 9});  // less than was promised
+  CHECK(promised(*storage) == history_position{log_index{20}, {7, 8}});
+  for (int restart = 0; restart < 3; ++restart) {
+    storage = nullptr;
+    storage = std::make_unique<posix_storage>(path);
+    CHECK(promised(*storage) == history_position{log_index{20}, {7, 8}});
+  }
+  model_content behind = old;
+  behind.at.index = log_index{12};
+  behind.databases["app.db"].write(1, 1, 12).version = 12;
+  REQUIRE(!commit_change(*storage, old, behind));
+  CHECK(promised(*storage) == history_position{log_index{20}, {7, 8}});
+  drop(30, {1, 2});
+  CHECK(promised(*storage) == history_position{log_index{30}, {1, 2}});
+  model_content next = behind;
+  next.at.index = log_index{30};
+  next.databases["app.db"].write(1, 9, 30).version = 30;
+  REQUIRE(!commit_change(*storage, behind, next));
+  CHECK(promised(*storage) == history_position{log_index{30}, {}});
 }
 
 TEST_CASE("a stale handle cannot be written through", "[file_storage]") {
@@ -454,7 +559,7 @@ TEST_CASE("a stale handle cannot be written through", "[file_storage]") {
   CHECK(stage->write(*living, {}, 9) == errc::malformed);
   const auto staged = stage->open("app.db", 4096);
   {
-    auto flush = storage.begin_flush(log_index{6});
+    auto flush = storage.begin_flush({log_index{6}, {}});
     CHECK(flush->write(*staged, {}, 0) == errc::malformed);
     REQUIRE(flush->open("app.db", 4096));
     CHECK(flush->write(*living, {}, 9) == errc::malformed);
@@ -463,7 +568,7 @@ TEST_CASE("a stale handle cannot be written through", "[file_storage]") {
   without.at.index = log_index{7};
   without.databases.erase("app.db");
   REQUIRE(!commit_change(storage, old, without));
-  auto flush = storage.begin_flush(log_index{8});
+  auto flush = storage.begin_flush({log_index{8}, {}});
   CHECK(flush->write(*living, {}, 9) == errc::malformed);
 }
 

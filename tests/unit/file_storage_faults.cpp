@@ -180,7 +180,7 @@ TEST_CASE("a failed sync breaks the storage for good, and is never tried again",
     const auto handle = storage->open("logs_2.db", 1024);
     CHECK(commit_change(*storage, sample_content(5, 1), changed()) == errc::storage_broken);
     const std::uint64_t calls = again.calls();
-    CHECK(storage->begin_flush(log_index{9}).error() == errc::storage_broken);
+    CHECK(storage->begin_flush({log_index{9}, {}}).error() == errc::storage_broken);
     CHECK(storage->begin_stage().error() == errc::storage_broken);
     CHECK(storage->publish(std::move(*stage), {}) == errc::storage_broken);
     CHECK(storage->recover().error() == errc::storage_broken);

@@ -186,6 +186,11 @@ TEST_CASE("a mark is the history as of its index, whatever lies there") {
     CHECK(mine.notes().marks.newest() == 1);
     CHECK(mine.notes().marks.size() == 1);
   }
+  SECTION("an entry of its own, which is the last one") {
+    plain_log log(26);
+    history mine = filled(log, distance - 1, distance);
+    CHECK(low_at(mine, 1) == log.as_of(distance));
+  }
   SECTION("none, and the next entry comes without a word of it") {
     plain_log log(21);
     history mine = filled(log, distance - 1, distance - 1);
@@ -464,6 +469,11 @@ TEST_CASE("a promise made after the history began is compared by a base from bef
   CHECK(same.position() == log.position(61));
   // A log without an identity entry has no history there.
   CHECK(mine.advance(log_index{61}) == history_gap{log_index{0}, log_index{61}});
+
+  history replayed;
+  CHECK_FALSE(replayed.load({}, log_index{40}, log_index{50}, log.position(61)));
+  CHECK_FALSE(replayed.replay_to(log_index{50}));
+  CHECK(replayed.advance(log_index{61}) == history_gap{log_index{0}, log_index{61}});
 }
 
 TEST_CASE("an engine that does not bring all of it again leaves a gap that is not guessed") {

@@ -24,7 +24,7 @@ bytes filled(std::size_t size, int value) { return bytes(size, static_cast<std::
 std::error_code put(memory_storage& storage, std::uint64_t index, const std::string& name,
                     std::vector<std::uint32_t> numbers, int value, std::uint64_t page_count,
                     std::uint32_t page_size = 512) {
-  auto flush = storage.begin_flush(log_index{index});
+  auto flush = storage.begin_flush({log_index{index}, {}});
   const auto database = storage.open(name, page_size);
   if (!flush || !database) {
     return database ? flush.error() : database.error();
@@ -62,7 +62,7 @@ TEST_CASE("a new owner finds what the last one committed", "[memory_storage]") {
   REQUIRE(found->databases.size() == 1);
   CHECK(found->databases[0].version == version_number{5});
   CHECK(found->databases[0].hash == 7);
-  { const auto dropped = storage.begin_flush(log_index{6}); }
+  { const auto dropped = storage.begin_flush({log_index{6}, {}}); }
   found = storage.recover();
   CHECK(found->at.index == log_index{5});
 }
@@ -71,7 +71,7 @@ TEST_CASE("databases are listed by name", "[memory_storage]") {
   memory_storage storage;
   const std::array<database_image, 3> lines{
       {{"c.db", 0, 0, 0, {}}, {"A.db", 0, 0, 0, {}}, {"b.db", 0, 0, 0, {}}}};
-  auto flush = storage.begin_flush(log_index{1});
+  auto flush = storage.begin_flush({log_index{1}, {}});
   REQUIRE(flush);
   REQUIRE(!storage.commit(std::move(*flush), {{log_index{1}, term{1}}, log_index{0}, lines, {}}));
   const auto found = storage.recover();
@@ -123,7 +123,7 @@ TEST_CASE("writes that contradict the contract are refused whole", "[memory_stor
   CHECK(holds(storage, "a.db", 1, 4));
   CHECK(storage.recover()->at.index == log_index{1});
 
-  auto flush = storage.begin_flush(log_index{2});
+  auto flush = storage.begin_flush({log_index{2}, {}});
   const auto database = storage.open("a.db", 512);
   const bytes small = filled(100, 1);
   const std::array<page_view, 1> short_page{{{page_number{1}, 0, small}}};
@@ -141,7 +141,7 @@ TEST_CASE("positions that contradict themselves are refused", "[memory_storage]"
   const auto attempt = [&](std::vector<database_image> lines, std::uint64_t at,
                            std::uint64_t replay_from, std::size_t notes_bytes) {
     const bytes notes(notes_bytes);
-    auto flush = storage.begin_flush(log_index{at});
+    auto flush = storage.begin_flush({log_index{at}, {}});
     auto stage = storage.begin_stage();
     const base_position position{{log_index{at}, term{1}}, log_index{replay_from}, lines, notes};
     const std::error_code error = storage.commit(std::move(*flush), position);
@@ -214,7 +214,7 @@ TEST_CASE("a handle reads its own content after a drop, a rebirth and a publish"
   CHECK(!storage.read(*first, page_number{2}, into));
   CHECK(into == filled(512, 4));
   CHECK(holds(storage, "a.db", 1, 6));
-  auto flush = storage.begin_flush(log_index{4});  // the old content is for reading only
+  auto flush = storage.begin_flush({log_index{4}, {}});  // the old content is for reading only
   const bytes image = filled(512, 7);
   const std::array<page_view, 1> pages{{{page_number{1}, 0, image}}};
   CHECK(!flush->write(*first, pages, 1));
@@ -232,7 +232,7 @@ TEST_CASE("a flush begins a database anew, also with another page size", "[memor
   const std::array<page_view, 1> pages{{{page_number{1}, 8, image}}};
   bytes into(1024);
   {
-    auto dropped = storage.begin_flush(log_index{2});
+    auto dropped = storage.begin_flush({log_index{2}, {}});
     const auto fresh = dropped->open("a.db", 1024);
     CHECK(storage.read(*fresh, page_number{1}, into) == errc::storage_broken);
     REQUIRE(!dropped->write(*fresh, pages, 1));
@@ -240,7 +240,7 @@ TEST_CASE("a flush begins a database anew, also with another page size", "[memor
     CHECK(into == image);
   }
   CHECK(holds(storage, "a.db", 3, 4));
-  auto flush = storage.begin_flush(log_index{2});
+  auto flush = storage.begin_flush({log_index{2}, {}});
   const auto fresh = flush->open("a.db", 1024);
   REQUIRE(!flush->write(*fresh, pages, 1));
   CHECK(flush->write(*old, {}, 3) == errc::malformed);  // two contents of one name
@@ -260,7 +260,7 @@ TEST_CASE("handles on a name without a content share the one that comes", "[memo
   bytes into(512);
   CHECK(!storage.read(*early, page_number{1}, into));
   const auto waiting = storage.open("b.db", 512);
-  auto flush = storage.begin_flush(log_index{2});
+  auto flush = storage.begin_flush({log_index{2}, {}});
   const auto fresh = flush->open("b.db", 512);
   REQUIRE(!flush->write(*fresh, {}, 0));
   const std::array<database_image, 1> lines{{{"b.db", 512, 0, 0, {}}}};

@@ -2,6 +2,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "catch2_shim.hpp"
 #include "quorlite/testing/faulty_disk.hpp"
@@ -54,9 +55,21 @@ TEST_CASE("a plain storage in files keeps every law, with faults", "[storage][fa
   quorlite::testing::run_storage_conformance(plain_harness{}, report, sweep_of_this_run());
   INFO(report.text());
   CHECK(report.clean());
-  for (const char* law : {"D2", "D3", "D4", "D5", "D6", "D14", "D17", "D18", "D23", "D24"}) {
+  for (const char* law :
+       {"D2", "D3", "D4", "D5", "D6", "D14", "D17", "D18", "D23", "D24", "D25", "D26"}) {
     INFO(law);
     CHECK(report.passed(law));
+  }
+}
+
+TEST_CASE("the laws without faults catch what goes wrong with the history of ahead", "[storage]") {
+  for (const auto& [flaw, law] :
+       {std::pair(plain_flaw::ahead_alone, "D25"), std::pair(plain_flaw::keeps_history, "D26")}) {
+    plain_harness harness{flaw};
+    conformance_report report;
+    quorlite::testing::detail::run_storage_catalogue_laws(harness, report);
+    INFO(law << '\n' << report.text());
+    CHECK(report.failed(law));
   }
 }
 
@@ -64,6 +77,8 @@ TEST_CASE("the fault laws catch every flaw", "[storage][faults]") {
   expect_caught(plain_flaw::position_before_data, "D4");
   expect_caught(plain_flaw::no_directory_sync, "D2");
   expect_caught(plain_flaw::ahead_later, "D5");
+  expect_caught(plain_flaw::forgets_history, "D25");
+  expect_caught(plain_flaw::keeps_history, "D26");
   expect_caught(plain_flaw::truncates_before_commit, "D5");
   expect_caught(plain_flaw::one_slot, "D2");
   expect_caught(plain_flaw::removes_before_publish, "D14");

@@ -16,8 +16,12 @@ using namespace quorlite;
 using namespace quorlite::detail;
 using detail::superblock;
 
-superblock sample() {
+superblock sample(bool tells_history = false) {
   superblock block;
+  block.tells_history = tells_history;
+  if (tells_history) {
+    block.ahead_history = {0x1112131415161718U, 0x2122232425262728U};
+  }
   block.sequence = 7;
   block.at = {log_index{40}, term{3}};
   block.replay_from = log_index{38};
@@ -35,16 +39,16 @@ superblock sample() {
 
 // Encodes after a change: the checksum fits, so the fields themselves are put to the test.
 template <class Change>
-std::error_code after(Change change) {
-  superblock block = sample();
+std::error_code after(Change change, bool tells_history = false) {
+  superblock block = sample(tells_history);
   change(block);
   const auto decoded = detail::decode_superblock(detail::encode(block));
   return decoded ? std::error_code{} : decoded.error();
 }
 
 // Changes a byte of the image and makes the checksum fit again.
-bytes forged(std::size_t offset, std::uint8_t value) {
-  bytes image = detail::encode(sample());
+bytes forged(std::size_t offset, std::uint8_t value, bool tells_history = false) {
+  bytes image = detail::encode(sample(tells_history));
   image[offset] = static_cast<std::byte>(value);
   const bytes_view body = bytes_view(image).subspan(detail::superblock_format::header_bytes);
   detail::store_little_endian(image.data() + 32, detail::superblock_format::checksum(image, body));
@@ -54,9 +58,11 @@ bytes forged(std::size_t offset, std::uint8_t value) {
 }  // namespace
 
 TEST_CASE("a superblock comes back as it was", "[superblock]") {
-  const auto same = detail::decode_superblock(detail::encode(sample()));
-  REQUIRE(same);
-  CHECK(*same == sample());
+  for (const bool tells : {false, true}) {
+    const auto same = detail::decode_superblock(detail::encode(sample(tells)));
+    REQUIRE(same);
+    CHECK(*same == sample(tells));
+  }
   superblock empty;
   empty.sequence = 1;
   empty.clean = true;
@@ -81,6 +87,29 @@ TEST_CASE("the bytes of a superblock are those of its table", "[superblock]") {
   CHECK(image[48] == std::byte{2});
 }
 
+TEST_CASE("a superblock that tells a history has it before its databases", "[superblock]") {
+  superblock block = sample();
+  const bytes without = detail::encode(block);
+  block.promise({block.ahead, {0x1112131415161718U, 0x2122232425262728U}});
+  CHECK(block.tells_history);
+  const bytes image = detail::encode(block);
+  REQUIRE(image.size() == without.size() + 16);
+  CHECK(image[8] == std::byte{2});
+  CHECK(image[40 + 80] == std::byte{0x18});
+  CHECK(image[40 + 87] == std::byte{0x11});
+  CHECK(image[40 + 88] == std::byte{0x28});
+  CHECK(image[40 + 95] == std::byte{0x21});
+  bytes rest(image.begin() + 40, image.end());
+  rest.erase(rest.begin() + 80, rest.begin() + 96);
+  CHECK(rest == bytes(without.begin() + 40, without.end()));
+
+  block.promise({log_index{50}, {}});  // once told, always told: that there is none now
+  CHECK(detail::encode(block)[8] == std::byte{2});
+  superblock old = sample();
+  old.promise({log_index{50}, {}});
+  CHECK(detail::encode(old)[8] == std::byte{1});
+}
+
 TEST_CASE("what is behind a superblock does not matter", "[superblock]") {
   bytes image = detail::encode(sample());
   image.resize(image.size() + 700, std::byte{0xEE});
@@ -88,7 +117,7 @@ TEST_CASE("what is behind a superblock does not matter", "[superblock]") {
 }
 
 TEST_CASE("a superblock that is cut anywhere is damaged", "[superblock]") {
-  const bytes image = detail::encode(sample());
+  const bytes image = detail::encode(sample(GENERATE(false, true)));
   for (std::size_t size = 0; size < image.size(); ++size) {
     INFO(size);
     const bytes exact(image.begin(), image.begin() + static_cast<std::ptrdiff_t>(size));
@@ -97,7 +126,7 @@ TEST_CASE("a superblock that is cut anywhere is damaged", "[superblock]") {
 }
 
 TEST_CASE("a superblock with any bit flipped is damaged", "[superblock]") {
-  const bytes image = detail::encode(sample());
+  const bytes image = detail::encode(sample(GENERATE(false, true)));
   for (std::size_t offset = 0; offset < image.size(); ++offset) {
     for (unsigned bit = 0; bit < 8; ++bit) {
       INFO(offset << '.' << bit);
@@ -109,12 +138,13 @@ TEST_CASE("a superblock with any bit flipped is damaged", "[superblock]") {
 }
 
 TEST_CASE("a forged superblock is refused, or is one that could be", "[superblock]") {
-  const std::size_t size = detail::encode(sample()).size();
+  const bool tells_history = GENERATE(false, true);
+  const std::size_t size = detail::encode(sample(tells_history)).size();
   for (std::size_t offset = 40; offset < size; ++offset) {
     for (const unsigned value : {0U, 1U, 0x2FU, 0x7FU, 0x80U, 0xFFU}) {
       INFO(offset << " = " << value);
-      const auto block =
-          detail::decode_superblock(forged(offset, static_cast<std::uint8_t>(value)));
+      const auto block = detail::decode_superblock(
+          forged(offset, static_cast<std::uint8_t>(value), tells_history));
       if (!block) {
         REQUIRE(block.error() == errc::corrupt);
         continue;
@@ -125,7 +155,12 @@ TEST_CASE("a forged superblock is refused, or is one that could be", "[superbloc
 }
 
 TEST_CASE("a newer superblock asks for an upgrade", "[superblock]") {
-  CHECK(detail::decode_superblock(forged(8, 2)).error() == errc::needs_upgrade);
+  CHECK(detail::decode_superblock(forged(8, 3)).error() == errc::needs_upgrade);
+  CHECK(detail::decode_superblock(forged(8, 3, true)).error() == errc::needs_upgrade);
+  // Neither version is taken for the other one.
+  CHECK(detail::decode_superblock(forged(8, 2)).error() == errc::corrupt);
+  CHECK(detail::decode_superblock(forged(8, 1, true)).error() == errc::corrupt);
+  CHECK(detail::decode_superblock(forged(12, 1, true)).error() == errc::corrupt);
   CHECK(detail::decode_superblock(forged(8, 0)).error() == errc::corrupt);
   CHECK(detail::decode_superblock(forged(12, 1)).error() == errc::corrupt);
   CHECK(detail::decode_superblock(forged(0, 'q')).error() == errc::corrupt);
@@ -151,6 +186,14 @@ TEST_CASE("a superblock that contradicts itself is refused", "[superblock]") {
   CHECK(after([](superblock& b) { b.removals.push_back(b.removals[0]); }) == corrupt);
   CHECK(after([](superblock& b) { b.notes.resize(limits::notes_bytes + 1); }) == corrupt);
   CHECK(!after([](superblock& b) { b.notes.resize(limits::notes_bytes); }));
+
+  CHECK(!after([](superblock&) {}, true));
+  CHECK(!after([](superblock& b) { b.ahead_history = {}; }, true));
+  // A base at one position tells none.
+  CHECK(after([](superblock& b) { b.ahead = b.at.index; }, true) == corrupt);
+  CHECK(!after([](superblock& b) { b.promise({b.at.index, {}}); }, true));
+  CHECK(after([](superblock& b) { b.ahead = log_index{39}; }, true) == corrupt);
+  CHECK(after([](superblock& b) { b.databases[0].name = "../up"; }, true) == corrupt);
 }
 
 TEST_CASE("the largest superblock fits into the bound that readers have", "[superblock]") {
@@ -158,6 +201,7 @@ TEST_CASE("the largest superblock fits into the bound that readers have", "[supe
   block.sequence = 1;
   block.next_generation = 2;
   block.notes.resize(limits::notes_bytes);
+  block.tells_history = true;
   for (std::size_t i = 0; i < limits::databases; ++i) {
     std::string name(limits::database_name_bytes, 'x');
     name.replace(0, 5, std::to_string(10000 + i));

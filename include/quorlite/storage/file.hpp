@@ -104,7 +104,7 @@ class QUORLITE_API file_storage {
 
   /// @returns also errc::malformed for an `ahead` before the position, errc::busy while another
   /// flush is alive
-  [[nodiscard]] result<flush_type> begin_flush(log_index ahead) noexcept;
+  [[nodiscard]] result<flush_type> begin_flush(const history_position& ahead) noexcept;
 
   /// Makes the written pages and the position durable together; blocks until they are. Databases
   /// that the position does not list are gone. After an error the position is the old one, or (only

@@ -121,8 +121,8 @@ QUORLITE_DECL std::error_code file_storage::read_hashes(
   return place_->storage.read_hashes(database.content_->handle, first, into);
 }
 
-QUORLITE_DECL result<file_storage::flush_type> file_storage::begin_flush(log_index ahead) noexcept
-    try {
+QUORLITE_DECL result<file_storage::flush_type> file_storage::begin_flush(
+    const history_position& ahead) noexcept try {
   auto begun = place_->storage.begin_flush(ahead);
   if (!begun) {
     return fail(begun.error());

@@ -71,7 +71,7 @@ class QUORLITE_API memory_storage {
                                             std::span<std::uint64_t> into) const noexcept;
 
   /// A commit moves everything at once, so `ahead` need not be remembered.
-  [[nodiscard]] result<flush_type> begin_flush(log_index ahead) noexcept;
+  [[nodiscard]] result<flush_type> begin_flush(const history_position& ahead) noexcept;
 
   /// Makes the written pages and the position true together. Databases that the position does not
   /// list are gone. errc::malformed: a position before the current one, one that contradicts itself

@@ -170,7 +170,7 @@ QUORLITE_DECL std::error_code memory_storage::read_hashes(
 // ---- moving on
 
 QUORLITE_DECL result<memory_storage::flush_type> memory_storage::begin_flush(
-    log_index /*ahead*/) noexcept {
+    const history_position& /*ahead*/) noexcept {
   return flush_type{};
 }
 

@@ -65,7 +65,8 @@ class storage_port {
   [[nodiscard]] virtual result<recovery> recover() = 0;
   [[nodiscard]] virtual result<std::shared_ptr<const stored_content>> open(
       std::string_view name, std::uint32_t page_size) = 0;
-  [[nodiscard]] virtual result<std::unique_ptr<content_writer>> begin_flush(log_index ahead) = 0;
+  [[nodiscard]] virtual result<std::unique_ptr<content_writer>> begin_flush(
+      const history_position& ahead) = 0;
   [[nodiscard]] virtual result<std::unique_ptr<content_writer>> begin_stage() = 0;
   /// @param flush one of begin_flush(); of no use afterwards
   [[nodiscard]] virtual std::error_code commit(content_writer& flush,
@@ -103,7 +104,8 @@ class storage_port_of final : public storage_port {
     const visit inside(*gate_);
     return inside ? held({storage_, gate_}, storage_.open(name, page_size)) : fail(errc::stopped);
   }
-  [[nodiscard]] result<std::unique_ptr<content_writer>> begin_flush(log_index ahead) override {
+  [[nodiscard]] result<std::unique_ptr<content_writer>> begin_flush(
+      const history_position& ahead) override {
     const visit inside(*gate_);
     return inside ? writer_of(storage_.begin_flush(ahead)) : fail(errc::stopped);
   }

@@ -146,8 +146,12 @@ superblock file_advance<FileSystem>::describe() const {
   superblock block;
   block.at = position_.at;
   block.replay_from = position_.replay_from;
-  // Pages of a flush that was dropped may be newer than this one's.
-  block.ahead = whole_ ? position_.at.index : std::max(position_.at.index, old.ahead);
+  block.ahead = position_.at.index;
+  block.tells_history = old.tells_history || writer_.ahead_.hash != history_hash{};
+  if (!whole_ && old.ahead > position_.at.index) {
+    // Pages of a flush that was dropped may be newer than this one's.
+    block.promise({old.ahead, old.ahead_history});
+  }
   block.next_generation = place_.next_generation();
   if (!whole_) {
     block.double_write = place_.double_write().extent();

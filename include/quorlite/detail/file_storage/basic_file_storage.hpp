@@ -39,7 +39,7 @@ class basic_file_storage {
   /// One at a time. See file_writer.
   class flush_type : public file_writer<FileSystem> {
     friend class basic_file_storage;
-    flush_type(file_place<FileSystem>& place, log_index ahead) noexcept
+    flush_type(file_place<FileSystem>& place, const history_position& ahead) noexcept
         : file_writer<FileSystem>(place, true, ahead) {}
   };
   /// Any number. It writes only what it has opened itself. See file_writer.
@@ -71,7 +71,7 @@ class basic_file_storage {
   [[nodiscard]] std::error_code read_hashes(const database_type& database, page_number first,
                                             std::span<std::uint64_t> into) const noexcept;
 
-  [[nodiscard]] result<flush_type> begin_flush(log_index ahead) noexcept;
+  [[nodiscard]] result<flush_type> begin_flush(const history_position& ahead) noexcept;
   [[nodiscard]] std::error_code commit(flush_type flush, const base_position& position) noexcept;
   [[nodiscard]] result<stage_type> begin_stage() noexcept;
   [[nodiscard]] std::error_code publish(stage_type&& stage, const base_position& position) noexcept;

@@ -45,6 +45,7 @@ result<recovery> basic_file_storage<FileSystem>::recover() noexcept try {
   found.at = block.at;
   found.replay_from = block.replay_from;
   found.ahead = block.ahead;
+  found.ahead_history = block.ahead_history;
   found.notes = block.notes;
   found.databases.reserve(block.databases.size());
   for (const auto& line : block.databases) {
@@ -112,11 +113,11 @@ std::error_code basic_file_storage<FileSystem>::read_hashes(
 
 template <file_system FileSystem>
 result<typename basic_file_storage<FileSystem>::flush_type>
-basic_file_storage<FileSystem>::begin_flush(log_index ahead) noexcept {
+basic_file_storage<FileSystem>::begin_flush(const history_position& ahead) noexcept {
   if (const std::error_code error = place_.check()) {
     return fail(error);
   }
-  if (place_.flushing || ahead < place_.current().at.index) {
+  if (place_.flushing || ahead.index < place_.current().at.index) {
     return fail(place_.flushing ? errc::busy : errc::malformed);
   }
   if (const std::error_code error = place_.settle()) {

@@ -77,8 +77,9 @@ class file_place {
 
   // ---- the record
 
-  /// Makes it durable that pages may be as of any entry up to `ahead`, unless it is already.
-  [[nodiscard]] std::error_code promise(log_index ahead);
+  /// Makes it durable that pages may be as of any entry up to `ahead`, and the history as of there,
+  /// unless the record says as much already: the greater index stays, with its own history.
+  [[nodiscard]] std::error_code promise(const history_position& ahead);
 
   [[nodiscard]] std::uint64_t next_generation() const noexcept;
 

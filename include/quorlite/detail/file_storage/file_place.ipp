@@ -91,14 +91,18 @@ void file_place<FileSystem>::discard(database& unwanted) noexcept try {
 }
 
 template <file_system FileSystem>
-std::error_code file_place<FileSystem>::promise(log_index ahead) {
-  if (ahead <= current_.ahead) {
+std::error_code file_place<FileSystem>::promise(const history_position& ahead) {
+  if (ahead.index <= current_.ahead) {
     return {};
   }
-  const log_index before = std::exchange(current_.ahead, ahead);
+  const history_position before{current_.ahead, current_.ahead_history};
+  const bool told = current_.tells_history;
+  current_.promise(ahead);
   const std::error_code error = slots_.write(current_);
   if (error) {
-    current_.ahead = before;
+    current_.ahead = before.index;
+    current_.ahead_history = before.hash;
+    current_.tells_history = told;
   }
   return error;
 }

@@ -5,7 +5,7 @@
 ///
 ///     offset  bytes
 ///          0      8  magic "QLSUPER\n"
-///          8      4  version of the format: 1
+///          8      4  version of the format: 1, or 2 from the first flush on that brought a history
 ///         12      4  zero
 ///         16      8  sequence number: the greater of two whole records counts
 ///         24      8  length of the body
@@ -26,6 +26,8 @@
 ///         64      4  number of databases
 ///         68      4  number of removals
 ///         72      8  length of the notes
+///         80     16  in version 2 alone: the history as of ahead, low half first; zero if there
+///                    is none, or if ahead is the position. What follows moves by 16 bytes
 ///         80         databases, ascending by name; each: 8 page count, 8 hash, 8 version,
 ///                    8 generation, 4 page size, 2 length of name, name
 ///                    removals, ascending by name; each: 8 generation, 2 length of name, name
@@ -86,6 +88,8 @@ struct superblock {
   log_position at;
   log_index replay_from;
   log_index ahead;
+  history_hash ahead_history;         ///< zero if ahead is the position; needs tells_history
+  bool tells_history = false;         ///< a flush brought one: written as version 2
   std::uint64_t next_generation = 1;  ///< greater than all that are named here
   bool clean = false;                 ///< closed in good order: the files are ordinary ones
   std::optional<double_write_extent> double_write;
@@ -93,24 +97,33 @@ struct superblock {
   std::vector<removal> removals;    ///< ascending by name, none of them in `databases`
   bytes notes;
 
+  /// Pages may be as of any entry up to there. @pre not below the position
+  void promise(const history_position& there) noexcept {
+    ahead = there.index;
+    ahead_history = there.hash;
+    tells_history = tells_history || there.hash != history_hash{};
+  }
+
   friend bool operator==(const superblock&, const superblock&) = default;
 };
 
 namespace superblock_format {
 
 inline constexpr std::string_view magic = "QLSUPER\n";
-inline constexpr std::uint32_t version = 1;
+inline constexpr std::uint32_t version_without_history = 1;
+inline constexpr std::uint32_t version = 2;
 inline constexpr std::size_t header_bytes = 40;
 inline constexpr std::size_t seeded_bytes = 32;  // of the header: all but the checksum
 inline constexpr std::uint64_t flag_clean = 1;
 inline constexpr std::uint64_t flag_double_write = 2;
 inline constexpr std::size_t body_bytes_min = 80;
+inline constexpr std::size_t history_bytes = 16;
 inline constexpr std::size_t database_bytes_max = 38 + limits::database_name_bytes;
 inline constexpr std::size_t removal_bytes_max = 10 + limits::database_name_bytes;
 /// The largest superblock there can be.
 inline constexpr std::size_t bytes_max =
-    header_bytes + body_bytes_min + limits::databases * (database_bytes_max + removal_bytes_max) +
-    limits::notes_bytes;
+    header_bytes + body_bytes_min + history_bytes +
+    limits::databases * (database_bytes_max + removal_bytes_max) + limits::notes_bytes;
 
 [[nodiscard]] QUORLITE_DECL std::uint64_t checksum(bytes_view header, bytes_view body) noexcept;
 

@@ -36,7 +36,7 @@ QUORLITE_DECL bytes encode(const superblock& block) {
   out.reserve(4096);  // usually all of it; and g++ -O3 sees where the first bytes go
   wire_writer write(out);
   write.text(format::magic);
-  write.u32(format::version);
+  write.u32(block.tells_history ? format::version : format::version_without_history);
   write.u32(std::uint32_t{0});
   write.u64(block.sequence);
   write.u64(std::uint64_t{0});  // length and checksum come last
@@ -55,6 +55,10 @@ QUORLITE_DECL bytes encode(const superblock& block) {
   write.u32(static_cast<std::uint32_t>(block.databases.size()));
   write.u32(static_cast<std::uint32_t>(block.removals.size()));
   write.u64(std::uint64_t{block.notes.size()});
+  if (block.tells_history) {
+    write.u64(block.ahead_history.low);
+    write.u64(block.ahead_history.high);
+  }
   for (const superblock::database& line : block.databases) {
     write.u64(line.page_count);
     write.u64(line.hash);
@@ -84,6 +88,7 @@ class superblock_body_decoder {
   explicit superblock_body_decoder(bytes_view body) noexcept : fields_(body) {}
 
   /// False if a field is missing, out of its range or too much. Throws std::bad_alloc.
+  /// @param into says whether the body tells a history
   [[nodiscard]] bool decode(superblock& into);
 
  private:
@@ -121,6 +126,10 @@ QUORLITE_DECL std::uint32_t superblock_body_decoder::take_head(superblock& into)
   const auto databases = fields_.u32();
   removals_ = fields_.u32();
   notes_ = fields_.u64();
+  if (into.tells_history) {
+    into.ahead_history.low = fields_.u64();
+    into.ahead_history.high = fields_.u64();
+  }
   into.clean = (flags_ & superblock_format::flag_clean) != 0;
   if ((flags_ & superblock_format::flag_double_write) != 0) {
     into.double_write = extent_;
@@ -131,8 +140,10 @@ QUORLITE_DECL std::uint32_t superblock_body_decoder::take_head(superblock& into)
 QUORLITE_DECL bool superblock_body_decoder::is_sound(const superblock& head) const noexcept {
   const bool extent_is_right =
       head.double_write ? extent_.length != 0 && !head.clean : extent_ == double_write_extent{};
-  return (flags_ >> 2U) == 0 && extent_is_right && head.replay_from <= head.at.index &&
-         head.ahead >= head.at.index && head.next_generation != 0;
+  const bool history_is_right = head.ahead != head.at.index || head.ahead_history == history_hash{};
+  return (flags_ >> 2U) == 0 && extent_is_right && history_is_right &&
+         head.replay_from <= head.at.index && head.ahead >= head.at.index &&
+         head.next_generation != 0;
 }
 
 QUORLITE_DECL bool superblock_body_decoder::take_databases(superblock& into, std::uint32_t count) {
@@ -203,7 +214,8 @@ QUORLITE_DECL result<superblock> decode_superblock(bytes_view from) {
   if (version > format::version) {
     return fail(errc::needs_upgrade);
   }
-  if (version != format::version || reserved != 0 || block.sequence == 0 ||
+  block.tells_history = version == format::version;
+  if (version < format::version_without_history || reserved != 0 || block.sequence == 0 ||
       !superblock_body_decoder(body).decode(block)) {
     return fail(errc::corrupt);
   }

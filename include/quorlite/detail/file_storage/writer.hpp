@@ -80,7 +80,7 @@ class file_writer {
     hash_changes<FileSystem> hashes;  // that go the way of double_write
   };
 
-  file_writer(place_type& place, bool is_flush, log_index ahead) noexcept;
+  file_writer(place_type& place, bool is_flush, const history_position& ahead) noexcept;
 
   /// A flush ends with its first failure. A stage that found no room may be filled further.
   std::error_code spoil(std::error_code error) noexcept;
@@ -101,7 +101,7 @@ class file_writer {
 
   place_type* place_;
   bool is_flush_;
-  log_index ahead_;
+  history_position ahead_;
   std::error_code failed_;
   std::map<std::string, batch, std::less<>> batches_;
 };

@@ -98,7 +98,8 @@ std::error_code file_writer<FileSystem>::write(const database_type& database,
 }
 
 template <file_system FileSystem>
-file_writer<FileSystem>::file_writer(place_type& place, bool is_flush, log_index ahead) noexcept
+file_writer<FileSystem>::file_writer(place_type& place, bool is_flush,
+                                     const history_position& ahead) noexcept
     : place_(&place), is_flush_(is_flush), ahead_(ahead) {
   if (is_flush) {
     place.flushing = true;

@@ -90,6 +90,10 @@ template <class S>
       return examination::of_broken("D5", "no flush began with the `ahead` that recover() gives");
     }
   }
+  const std::string history = difference_in_history(*found);
+  if (!history.empty()) {
+    return examination::of_broken(found->ahead == found->at.index ? "D26" : "D25", history);
+  }
   return examine_pages(storage, progress, *found, now);
 }
 
@@ -122,6 +126,7 @@ template <faulty_storage_harness H>
     return "recover() failed after the next flush: " + found.error().message();
   }
   difference = difference_in_position(*found, next);
+  difference = difference.empty() ? difference_in_history(*found) : difference;
   difference = difference.empty() ? difference_in_pages(*restarted, next) : difference;
   return difference.empty() ? difference : difference + ", after the next flush and a crash";
 }

@@ -1,5 +1,6 @@
 /// @file
-/// Storage laws about the position and the list of databases: D1, D2, D8, D10, D13, D19, D21, D22.
+/// Storage laws about the position and the list of databases: D1, D2, D8, D10, D13, D19, D21, D22, D25,
+/// D26.
 #pragma once
 
 #include <array>
@@ -167,7 +168,7 @@ void check_names(H& harness, conformance_report& report) {
     model_content bad = content;
     bad.at.index = log_index{6};
     bad.databases[std::string(name)].version = 1;
-    auto flush = storage->begin_flush(bad.at.index);
+    auto flush = storage->begin_flush({bad.at.index, {}});
     law.expect(flush && storage->commit(std::move(*flush), model_position(bad).view()),
                "commit refuses a position with " + which);
   }
@@ -214,6 +215,49 @@ void check_notes(H& harness, conformance_report& report) {
   }
 }
 
+/// D25 and D26: what goes with `ahead`, after flushes that were dropped, and one behind them.
+template <storage_harness H>
+void check_ahead_history(H& harness, conformance_report& report) {
+  law_check kept(report, "D25", "with ahead > at, recover tells the history that came with ahead");
+  law_check none(report, "D26", "with ahead == at, recover tells no history");
+  auto storage = harness.make();
+  const auto look = [&](std::unique_ptr<typename H::storage_type> old) {
+    auto fresh = harness.reopen(std::move(old));
+    const auto found = fresh->recover();
+    if (none.expect(found.has_value(), "recover() works")) {
+      const std::string difference = difference_in_history(*found);
+      law_check& law = found->ahead == found->at.index ? none : kept;
+      law.expect(difference.empty(), difference);
+    }
+    return fresh;
+  };
+  const model_content old = sample_content(20, 1);
+  const auto moved = [&old](std::uint64_t index) {
+    model_content next = old;
+    next.at.index = log_index{index};
+    next.databases["app.db"].write(2, 3, index).version = index;
+    return next;
+  };
+  none.expect(storage->recover() && !commit_change(*storage, {}, old), "a first flush commits");
+  storage = look(std::move(storage));
+  for (const std::uint64_t index : {30U, 25U}) {
+    const auto dropped = fill_flush(*storage, old, moved(index));
+    none.expect(dropped.has_value(), "a flush can be filled");
+  }
+  storage = look(std::move(storage));
+  none.expect(!commit_change(*storage, old, moved(22)), "a commit behind a dropped flush works");
+  storage = look(std::move(storage));
+  none.expect(!commit_change(*storage, moved(22), moved(31)), "a commit beyond it works");
+  const std::string difference = difference_after_reopen(harness, storage, moved(31));
+  none.expect(difference.empty(), difference);
+  storage = look(std::move(storage));
+  const model_content other = sample_content(40, 7);
+  auto stage = fill_stage(*storage, other);
+  none.expect(stage && !storage->publish(std::move(*stage), model_position(other).view()),
+              "publish works");
+  look(std::move(storage));
+}
+
 template <storage_harness H>
 void run_storage_catalogue_laws(H& harness, conformance_report& report) {
   check_recovery(harness, report);
@@ -223,6 +267,7 @@ void run_storage_catalogue_laws(H& harness, conformance_report& report) {
   check_names(harness, report);
   check_page_size_is_kept(harness, report);
   check_notes(harness, report);
+  check_ahead_history(harness, report);
 }
 
 }  // namespace detail

@@ -1,5 +1,5 @@
 /// @file
-/// Storage laws about crashes: D3 and D5, and what D2, D4, D6 and D14 say of them.
+/// Storage laws about crashes: D3 and D5, and what D2, D4, D6, D14, D25 and D26 say of them.
 #pragma once
 
 #include <cstddef>
@@ -98,6 +98,8 @@ void check_crashes(H& harness, conformance_report& report, const fault_sweep& sw
   laws.add("D5", "after a crash, with ahead > at, every page that was not written reads as of at");
   laws.add("D6", "after a crash the next flush sets all right");
   laws.add("D14", "publish replaces everything or nothing, whenever it crashes");
+  laws.add("D25", "after a crash, with ahead > at, recover tells the history that came with ahead");
+  laws.add("D26", "after a crash, with ahead == at, recover tells no history");
   const std::vector<history_step> steps = make_history();
   std::string broken;
   const std::uint64_t calls = count_calls(harness, steps, broken);

@@ -43,7 +43,7 @@ void check_new_handles(H& harness, conformance_report& report) {
   next.databases["app.db"].write(1, 4, 90).version = 1;
   next.databases["born.db"].write(1, 3, 91).version = 1;
   {
-    auto flush = storage->begin_flush(next.at.index);
+    auto flush = storage->begin_flush({next.at.index, {}});
     if (!law.expect(flush.has_value(), "a flush begins")) {
       return;
     }
@@ -103,7 +103,7 @@ void check_old_handle_beside_flush(H& harness, law_check& law, std::uint32_t pag
   next.databases["app.db"].page_size = page_size;
   next.databases["app.db"].write(1, 4, 94).version = 1;
   const auto rewrite = [&] {
-    auto flush = storage->begin_flush(next.at.index);
+    auto flush = storage->begin_flush({next.at.index, {}});
     const auto fresh = flush ? flush->open("app.db", page_size) : fail(flush.error());
     law.expect(fresh && !write_pages(*flush, *fresh, {}, next.databases["app.db"]),
                "a flush begins a database anew under a name that exists");

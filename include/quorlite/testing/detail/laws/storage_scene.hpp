@@ -105,6 +105,10 @@ class QUORLITE_API model_position {
   std::vector<database_image> lines_;
 };
 
+/// The history as of an index, in every scene: another one for each index; none below 10, where it
+/// has not begun.
+[[nodiscard]] QUORLITE_API QUORLITE_DECL history_hash history_as_of(log_index index) noexcept;
+
 /// What a flush that knows the page size `page_size` finds under a name: nothing if it must begin
 /// anew.
 [[nodiscard]] QUORLITE_API QUORLITE_DECL model_database before_flush(const model_content& old,
@@ -116,7 +120,7 @@ class QUORLITE_API model_position {
 template <class S>
 [[nodiscard]] result<typename S::flush_type> fill_flush(S& storage, const model_content& old,
                                                         const model_content& next) {
-  auto flush = storage.begin_flush(next.at.index);
+  auto flush = storage.begin_flush({next.at.index, history_as_of(next.at.index)});
   if (!flush) {
     return fail(flush.error());
   }
@@ -209,7 +213,10 @@ template <class S>
 [[nodiscard]] QUORLITE_API QUORLITE_DECL std::string difference_in_position(
     const recovery& found, const model_content& content);
 
-/// Both of the above, after reopening. `ahead` must equal `at` where nothing was left unfinished.
+/// What is wrong with the history that goes with `ahead`; empty if nothing is.
+[[nodiscard]] QUORLITE_API QUORLITE_DECL std::string difference_in_history(const recovery& found);
+
+/// Position and pages, after reopening. `ahead` must equal `at` where nothing was left unfinished.
 template <storage_harness H>
 [[nodiscard]] std::string difference_after_reopen(
     H& harness, std::unique_ptr<typename H::storage_type>& storage, const model_content& content,

@@ -61,6 +61,11 @@ QUORLITE_DECL std::uint64_t model_position::hash_of(const model_database& databa
   return sum;
 }
 
+QUORLITE_DECL history_hash history_as_of(log_index index) noexcept {
+  return index.value < 10 ? history_hash{}
+                          : history_hash{index.value * 0x9E3779B97F4A7C15ULL, ~index.value};
+}
+
 QUORLITE_DECL model_database before_flush(const model_content& old, const std::string& name,
                                           std::uint32_t page_size) {
   const auto known = old.databases.find(name);
@@ -94,6 +99,15 @@ QUORLITE_DECL std::string difference_in_position(const recovery& found,
     }
   }
   return {};
+}
+
+QUORLITE_DECL std::string difference_in_history(const recovery& found) {
+  const bool exact = found.ahead == found.at.index;
+  const history_hash expected = exact ? history_hash{} : history_as_of(found.ahead);
+  return found.ahead_history == expected
+             ? std::string()
+             : "recover() tells " + std::string(exact ? "a" : "another") +
+                   " history as of ahead = " + std::to_string(found.ahead.value);
 }
 
 QUORLITE_DECL model_content sample_content(std::uint64_t index, std::uint64_t seed) {

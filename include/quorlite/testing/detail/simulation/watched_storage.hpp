@@ -47,7 +47,7 @@ class watched_storage {
     return real_->read_hashes(database, first, into);
   }
 
-  [[nodiscard]] result<flush_type> begin_flush(log_index ahead) noexcept {
+  [[nodiscard]] result<flush_type> begin_flush(const history_position& ahead) noexcept {
     if (watch_->is_dead) {
       return fail(errc::storage_broken);
     }
