@@ -34,7 +34,6 @@ struct pinned_state {
   ~pinned_state();
 
   log_position at;
-  history_hash history;                      ///< as of `at`; zero: none is known
   log_index replay_from;                     ///< staged transactions begin after this entry
   std::vector<captured_database> databases;  ///< ascending by name
   history_hash history;                      ///< as of `at`; all zero: it has not begun
