@@ -1,5 +1,5 @@
 /// @file
-/// Storage laws about the position and the list of databases: D1, D2, D8, D10, D13, D19, D21, D22, D25,
+/// Storage laws about the position and the list of databases: D1, D2, D8, D10, D13, D19, D21, D22,
 /// D26.
 #pragma once
 
