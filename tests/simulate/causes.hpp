@@ -23,6 +23,10 @@ class causes {
       refusals_.emplace(by.value, in.value, *one.other);
     }
   }
+  /// The history may have begun in that term: what was on its way there was refused.
+  void upgraded(quorlite::server_id by, quorlite::term in) {
+    upgrades_.emplace(by.value, in.value);
+  }
   /// A COMMIT was told that its state is not the newest, by a server that led all the time.
   void overtaken(quorlite::server_id by, quorlite::term in, const transaction& one) {
     if (!one.other) {  // else it may have been either database
@@ -32,7 +36,8 @@ class causes {
   /// In the end, since who was refused first may hear of it last.
   void check() const {
     for (const auto& [where, number] : overtaken_) {
-      require(refusals_.contains(where), "typed errors",
+      const auto [by, in, database] = where;
+      require(refusals_.contains(where) || upgrades_.contains({by, in}), "typed errors",
               "transaction " + std::to_string(number) + " was told by server " +
                   std::to_string(std::get<0>(where)) + " that it was overtaken, in term " +
                   std::to_string(std::get<1>(where)) +
@@ -45,6 +50,7 @@ class causes {
   using scope = std::tuple<std::uint64_t, std::uint64_t, std::size_t>;
 
   std::set<scope> refusals_;
+  std::set<std::pair<std::uint64_t, std::uint64_t>> upgrades_;
   std::vector<std::pair<scope, std::uint64_t>> overtaken_;
 };
 

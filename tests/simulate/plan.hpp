@@ -19,6 +19,9 @@ using quorlite::testing::random;
 enum class profile { lite, full };
 using storage_kind = quorlite::testing::server_storage;
 
+/// How the cluster came to its history: whether and when entries begin to tell of it.
+enum class history_kind { none, founded, upgraded };
+
 /// How often something befalls the cluster, in mean milliseconds between two; 0: never.
 struct fault_rates {
   std::uint64_t crash = 0;       ///< a process killed; what it had not synced is the disk's choice
@@ -71,7 +74,8 @@ struct plan {
   std::uint64_t commit_timeout_ms = 5000;
   std::uint64_t busy_timeout_ms = 300;
   std::uint64_t write_set_bytes = std::uint64_t{512} << 20U;
-  bool secure_delete = true;    ///< what Debian's SQLite does; else freed pages keep their bytes
+  bool secure_delete = true;  ///< what Debian's SQLite does; else freed pages keep their bytes
+  history_kind history = history_kind::founded;
   bool majority_first = false;  ///< in the end a majority must do alone before the rest is healed
   bool others_down = false;     ///< meanwhile, else they are cut off
   fault_rates faults;
@@ -86,6 +90,7 @@ struct plan {
   const auto& f = of.faults;
   const auto& w = of.work;
   const char* const kinds[] = {"memory", "volatile memory", "files", "files with double write"};
+  const char* const histories[] = {"none", "founded", "upgraded"};
   const auto text = [](auto value) { return std::to_string(value); };
   return {
       {"replicas", text(of.world.replicas)},
@@ -145,6 +150,7 @@ struct plan {
       {"large_percent", text(w.large_percent)},
       {"long_readers", text(w.long_readers)},
       {"page_writers", text(w.page_writers)},
+      {"history", histories[static_cast<int>(of.history)]},
       {"majority_first", text(of.majority_first)},
       {"others_down", text(of.others_down)},
   };
@@ -298,6 +304,9 @@ inline void draw_limits(plan& out, random& dice) {
   draw_limits(out, dice);
   faults.flap = alone ? 0 : rate(0.12, 1500, 6000);
   work.page_writers = dice.chance(0.85) ? 0 : static_cast<std::uint32_t>(dice.between(1, 2));
+  out.history = dice.chance(0.65)  ? history_kind::founded
+                : dice.chance(0.7) ? history_kind::upgraded
+                                   : history_kind::none;
   return out;
 }
 

@@ -325,6 +325,7 @@ class servers final : public quorlite::testing::cluster_observer {
     each.in_flight_bytes = chosen.in_flight_bytes;
     each.commit_timeout = milliseconds{chosen.commit_timeout_ms};
     each.write_set_bytes = chosen.write_set_bytes;
+    each.found = chosen.history == history_kind::founded;  // whoever leads first
     each.wait_until_certain = chosen.wait_until_certain;
     return each;
   }

@@ -186,7 +186,8 @@ QUORLITE_DECL std::error_code machine_state::take_base(loaded_base&& base) {
                         ? parts_->applied
                         : log_position{parts_->staged_up_to, {}};
   const log_index ahead = std::max(base.found.ahead, parts_->applied.index);
-  note(parts_->line.load(notes.history, parts_->staged_up_to, parts_->applied.index, {ahead, base.found.ahead_history}));
+  note(parts_->line.load(notes.history, parts_->staged_up_to, parts_->applied.index,
+                         {ahead, base.found.ahead_history}));
   return parts_->health.error;
 }
 

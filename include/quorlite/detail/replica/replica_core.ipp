@@ -180,7 +180,12 @@ QUORLITE_DECL std::error_code replica_core::drop(std::string_view name) {
   if (!is_database_name(name)) {
     return make_error_code(errc::invalid_name);
   }
-  return parts_->commits.submit(drop_command{name});
+  constexpr int tries = 8;
+  std::error_code error;
+  for (int i = 0; i < tries && (i == 0 || error == errc::conflict); ++i) {
+    error = parts_->commits.submit(drop_command{name, {}});  // conflict: a COMMIT came in between
+  }
+  return error;
 }
 
 QUORLITE_DECL std::error_code replica_core::upgrade() { return parts_->commits.begin_history(); }
