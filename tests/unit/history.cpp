@@ -1,8 +1,10 @@
 // What a replica remembers of its history, against a plain list of all of it: which witnesses it
 // can judge, and where a log and the files that were made from it part.
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <new>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -11,6 +13,30 @@
 #include "quorlite/detail/core/history_hash.hpp"
 #include "quorlite/detail/machine/history.hpp"
 #include "unit/codec_support.hpp"
+
+namespace {
+
+std::size_t taken = 0;        // bytes, by all allocations so far
+bool no_memory_left = false;  // the next allocation fails
+
+void* allocate(std::size_t size) {
+  taken += size;
+  void* const memory = no_memory_left ? nullptr : std::malloc(size == 0 ? 1 : size);
+  if (memory == nullptr) {
+    no_memory_left = false;
+    throw std::bad_alloc();
+  }
+  return memory;
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) { return allocate(size); }
+void* operator new[](std::size_t size) { return allocate(size); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -488,6 +514,74 @@ TEST_CASE("an engine that does not bring all of it again leaves a gap that is no
   for (std::uint64_t w = 1; w < 50; ++w) {
     CAPTURE(w);
     CHECK(knows(mine, log, w) == (w == 20));  // an anchor
+  }
+}
+
+// ---- memory
+
+TEST_CASE("a history takes memory for its ring alone, and no more once that is full") {
+  const std::size_t before = taken;
+  history mine;
+  CHECK_FALSE(mine.advance(log_index{1000 * distance}));
+  CHECK(taken == before);
+  std::uint64_t n = mine.position().index.value + 1;
+  CHECK_FALSE(mine.begin(identity_at(n), 1, {1, 1}));
+  CHECK(taken - before < 4096);
+  for (std::uint64_t i = 1; i < ring; ++i) {
+    if (mine.add(log_index{++n}, 1, {i, 1})) {
+      FAIL();
+    }
+  }
+  const std::size_t full = taken;
+  CHECK(full - before < 16 * 2 * ring + 1);  // doubled until it was 1 MiB
+  for (std::uint64_t i = 0; i < 3 * ring; ++i) {
+    if (mine.add(log_index{++n}, 1, {i, 2})) {
+      FAIL();
+    }
+  }
+  CHECK(taken == full);
+}
+
+TEST_CASE("memory that runs out leaves a history as it was") {
+  plain_log log(60);
+  const history begun = filled(log, 1, 64);  // so many have room at first
+  const auto throws = [](auto work) {
+    no_memory_left = true;
+    try {
+      static_cast<void>(work());
+    } catch (const std::bad_alloc&) {
+      return true;
+    }
+    no_memory_left = false;
+    return false;
+  };
+  const hashed_entry& entry = log.add(70);
+  {
+    history mine = begun;
+    CHECK(throws([&] { return mine.add(log_index{70}, entry.length, entry.digest); }));
+    CHECK(mine.position() == begun.position());
+    CHECK(mine.replayed().position() == begun.position());
+    CHECK(mine.notes() == begun.notes());
+    CHECK_FALSE(mine.low_as_of(log_index{65}));
+    apply(mine, entry);
+    CHECK(mine.position() == log.position(70));
+  }
+  {
+    history mine;
+    const hashed_entry& first = log.entries().front();
+    CHECK(throws([&] { return mine.begin(identity_at(1), first.length, first.digest); }));
+    CHECK_FALSE(mine.has_begun());
+    CHECK(mine.position().index == log_index{0});
+    apply(mine, first);
+    CHECK(mine.position() == log.position(1));
+  }
+  {
+    history mine = restart(log, begun.notes(log.as_of(20)), 20, 64).made;
+    const hashed_entry& next = log.entries()[20];
+    CHECK(throws([&] { return mine.replay(log_index{21}, next.length, next.digest); }));
+    CHECK(mine.replayed().position() == log.position(20));
+    CHECK_FALSE(replay(mine, log, 20, 64));
+    CHECK(knows(mine, log, 21));
   }
 }
 
