@@ -14,6 +14,7 @@
 /// apply, or from inside `propose`.
 #pragma once
 
+#include <array>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -114,6 +115,38 @@ struct leadership {
   std::string_view leader_hint;
 };
 
+/// What a machine's files say of the log that they were made from; a start holds its log against
+/// it. A hash of zero: it is not written down, or the history has not begun there.
+struct base_history {
+  history_identity begun;        ///< the history that stands here now; all zero: it has not begun
+  history_position replay_from;  ///< entries behind it are needed again
+  history_position at;           ///< what the files hold
+  /// After a crash in a flush: how far pages may have been written, so the log must reach to there.
+  /// Else as `at`
+  history_position ahead;
+};
+
+/// What a machine says of the history as of an index.
+enum class history_match : std::uint8_t {
+  equal,      ///< the same half of the hash stands here
+  differs,    ///< another one does: two histories
+  not_known,  ///< above applied(), too far below it, or before the history begins: no news
+};
+
+/// The history that a snapshot contains. All zero: it has not begun there, or nobody tells.
+struct snapshot_history {
+  static constexpr std::size_t marks_max = 64;
+
+  history_identity begun;  ///< the term may be 0: not told
+  history_position at;     ///< of the snapshot, and the hash there
+  /// Hashes at fixed, older indices, which servers that are far apart can compare: ascending
+  std::array<history_position, marks_max> marks{};
+  std::size_t mark_count = 0;  ///< so many of `marks`, from the first one on
+
+  friend constexpr bool operator==(const snapshot_history&,
+                                   const snapshot_history&) noexcept = default;
+};
+
 /// A state of the machine, pinned. Any thread may read, several at once. Lives as long as you like,
 /// beyond the machine too, but not beyond the storage, nor the start of another machine on it. It
 /// holds memory.
@@ -132,6 +165,9 @@ class snapshot_reader {
   /// @pre offset + into.size() <= size_bytes()
   /// @returns storage errors only
   [[nodiscard]] virtual std::error_code read(std::uint64_t offset, bytes_span into) noexcept = 0;
+  /// The history as of at(), for a header that is judged before the content has come. The content
+  /// tells it as well. All zero: none has begun.
+  [[nodiscard]] virtual snapshot_history history() const noexcept { return {}; }
 };
 
 /// A restore on its way in. One thread at a time, not necessarily the strand. Destroyed unfinished:
@@ -187,6 +223,21 @@ class state_machine {
   /// index alone: the term is 0 where it is not known, while parts of a transaction wait for the
   /// rest.
   [[nodiscard]] virtual log_position durable() const noexcept = 0;
+
+  // ---- the same threads and times, for engines that compare histories before they acknowledge or
+  // start. Copies, made under a short lock. The defaults know nothing: machines of tests have none
+
+  /// Of the base as it was loaded or flushed last; the identity is that of now.
+  [[nodiscard]] virtual base_history base() const noexcept { return {}; }
+  /// How far the log was brought, again or for the first time, and the history there: applied(),
+  /// but for a replay, which comes behind. A hash of zero: it is not known yet, or has not begun.
+  [[nodiscard]] virtual history_position history() const noexcept { return {}; }
+  /// Compares with the history as of `at`, the last hashed entry at or below it.
+  /// @param low the low half of what another one has there: a witness, or a snapshot's
+  [[nodiscard]] virtual history_match matches(log_index /*at*/,
+                                              std::uint64_t /*low*/) const noexcept {
+    return history_match::not_known;
+  }
 
   // ---- any thread but the strand; blocks on the storage
 

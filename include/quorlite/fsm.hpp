@@ -94,6 +94,9 @@ class fsm final : public state_machine, public detail::flush_port, private detai
   [[nodiscard]] result<std::unique_ptr<snapshot_stage>> begin_restore() noexcept override;
   [[nodiscard]] log_position applied() const noexcept override;
   [[nodiscard]] log_position durable() const noexcept override;
+  [[nodiscard]] base_history base() const noexcept override;
+  [[nodiscard]] history_position history() const noexcept override;
+  [[nodiscard]] history_match matches(log_index at, std::uint64_t low) const noexcept override;
   /// Blocks on the storage, and on another flush that is under way.
   [[nodiscard]] std::error_code flush(log_index upto) noexcept override;
   /// Blocks likewise. @returns as flush(); nothing if less than half of memory_bytes is dirty
@@ -440,6 +443,24 @@ template <consensus Consensus, storage Storage>
 log_position fsm<Consensus, Storage>::durable() const noexcept {
   const hold held = state_.hold();
   return state_.durable();
+}
+
+template <consensus Consensus, storage Storage>
+base_history fsm<Consensus, Storage>::base() const noexcept {
+  const hold held = state_.hold();
+  return state_.base();
+}
+
+template <consensus Consensus, storage Storage>
+history_position fsm<Consensus, Storage>::history() const noexcept {
+  const hold held = state_.hold();
+  return state_.brought();
+}
+
+template <consensus Consensus, storage Storage>
+history_match fsm<Consensus, Storage>::matches(log_index at, std::uint64_t low) const noexcept {
+  const hold held = state_.hold();
+  return state_.matches(at, low);
 }
 
 template <consensus Consensus, storage Storage>

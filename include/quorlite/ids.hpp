@@ -111,6 +111,16 @@ struct cluster_identity {
                                    const cluster_identity&) noexcept = default;
 };
 
+/// What begins a history: its first entry. All zero: it has not begun.
+struct history_identity {
+  log_index begins_at;       ///< k, the entry's index: nothing below it is hashed
+  quorlite::term begins_in;  ///< the term in the entry's id; 0 where it is not told
+  cluster_identity cluster;  ///< the cluster that the entry names
+
+  friend constexpr bool operator==(const history_identity&,
+                                   const history_identity&) noexcept = default;
+};
+
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
 

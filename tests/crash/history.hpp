@@ -102,6 +102,11 @@ class recording_tap final : public state_machine {
   }
   log_position applied() const noexcept override { return machine_->applied(); }
   log_position durable() const noexcept override { return machine_->durable(); }
+  base_history base() const noexcept override { return machine_->base(); }
+  history_position history() const noexcept override { return machine_->history(); }
+  history_match matches(log_index at, std::uint64_t low) const noexcept override {
+    return machine_->matches(at, low);
+  }
   std::error_code flush(log_index upto) noexcept override { return machine_->flush(upto); }
 
  private:

@@ -149,6 +149,11 @@ class flawed_machine final : public state_machine {
   }
   log_position applied() const noexcept override { return real_->applied(); }
   log_position durable() const noexcept override { return real_->durable(); }
+  base_history base() const noexcept override { return real_->base(); }
+  history_position history() const noexcept override { return real_->history(); }
+  history_match matches(log_index at, std::uint64_t low) const noexcept override {
+    return real_->matches(at, low);
+  }
   std::error_code flush(log_index upto) noexcept override { return real_->flush(upto); }
 
   void stop() noexcept { stopping_ = true; }

@@ -8,6 +8,7 @@
 
 #include "catch2_shim.hpp"
 #include "codec_support.hpp"
+#include "quorlite/detail/core/history_marks.hpp"
 #include "quorlite/detail/machine/transaction_assembly.hpp"
 #include "support/manual_consensus.hpp"
 
@@ -300,4 +301,100 @@ TEST_CASE("a COMMIT planned on a database that was dropped and born again is a c
   CHECK(p.leader.answer_of(late) == proposal_state::conflict);
   CHECK(p.leader.copy("a.db").state.page_count == 0);
   p.same();
+}
+
+// ---- what engines are told
+
+TEST_CASE("a machine without a history tells where its files stand, and no hash") {
+  pair p;
+  p.both(some_pages(1));
+  CHECK(p.leader->base().at == history_position{});
+  REQUIRE_FALSE(p.leader->flush(p.leader->applied().index));
+  const history_position there{p.leader->applied().index, {}};
+  CHECK(p.leader->history() == there);
+  REQUIRE_FALSE(p.leader.restart());
+  for (const history_position& one :
+       {p.leader->base().replay_from, p.leader->base().at, p.leader->base().ahead}) {
+    CHECK(one == there);
+  }
+  CHECK(p.leader->base().begun == history_identity{});
+  CHECK(p.leader->history() == there);
+  CHECK(p.leader->matches(there.index, 0) == history_match::not_known);
+  CHECK((*p.follower->take_snapshot())->history() == snapshot_history{});
+}
+
+TEST_CASE("a machine tells its history, what it was as of older entries, and that of its files") {
+  hashed_pair p;
+  const history_position there = p.leader->history();
+  CHECK(there.index == p.leader->applied().index);
+  CHECK(there.hash != history_hash{});
+  CHECK(p.follower->history() == there);
+  const base_history before = p.follower->base();
+  CHECK(before.begun.cluster == our_cluster);
+  CHECK(before.begun.begins_in == first_term);
+  CHECK(before.at == history_position{});
+  REQUIRE_FALSE(p.follower->flush(there.index));
+  CHECK(p.follower->base().at == there);
+  CHECK(p.follower->base().replay_from == there);
+  CHECK(p.follower->base().ahead == there);
+  p.both(some_pages(2));
+
+  CHECK(p.follower->matches(there.index, there.hash.low) == history_match::equal);
+  CHECK(p.follower->matches(there.index, there.hash.low + 1) == history_match::differs);
+  CHECK(p.follower->matches(there.index, p.follower->history().hash.low) == history_match::differs);
+  CHECK(p.follower->matches(p.follower->applied().index.next(), there.hash.low) ==
+        history_match::not_known);
+  const log_index below{before.begun.begins_at.value - 1};
+  CHECK(p.follower->matches(below, 0) == history_match::not_known);
+
+  REQUIRE_FALSE(p.follower.restart());
+  CHECK(p.follower->base().begun == before.begun);
+  CHECK(p.follower->base().at == there);
+  CHECK(p.follower->history() == there);
+}
+
+TEST_CASE("a replay is where the log is, not where the files are") {
+  pair p;
+  p.begin();
+  std::vector<log_line> log;
+  const auto apply = [&](const bench::sent& made) {
+    for (const bytes& entry : made.entries) {
+      log.push_back({{p.follower->applied().index.next(), made.id.term}, entry});
+      p.follower.apply(log.back());
+    }
+    p.leader.apply_all(made);
+  };
+  apply(p.leader.send(some_pages(1)));
+  const bench::sent parts = p.leader.send(some_pages(2), one_page_an_entry);
+  REQUIRE(parts.entries.size() > 2);
+  log.push_back({{p.follower->applied().index.next(), first_term}, parts.entries[0]});
+  const history_position replay_from = p.follower->history();
+  p.follower.apply(log.back());
+  const history_position at = p.follower->history();
+  REQUIRE_FALSE(p.follower->flush(at.index));
+
+  REQUIRE_FALSE(p.follower.restart());
+  CHECK(p.follower->applied().index == at.index);
+  CHECK(p.follower->base().replay_from == replay_from);
+  CHECK(p.follower->base().at == at);
+  CHECK(p.follower->history() == replay_from);
+  CHECK(p.follower.apply(log.back()) == apply_result::already);
+  CHECK(p.follower->history() == at);
+}
+
+TEST_CASE("a snapshot tells the history that it contains, marks too") {
+  hashed_pair p;
+  const log_position far{log_index{3 * history_marks::distance + 5}, first_term};
+  const history_position before = p.leader->history();
+  p.leader->skip(far);
+  const snapshot_history told = (*p.leader->take_snapshot())->history();
+  CHECK(told.begun == p.leader->base().begun);
+  CHECK(told.at == history_position{far.index, before.hash});
+  REQUIRE(told.mark_count == 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(told.marks[i] ==
+          history_position{log_index{(i + 1) * history_marks::distance}, before.hash});
+    CHECK(p.leader->matches(told.marks[i].index, told.marks[i].hash.low) == history_match::equal);
+  }
+  CHECK(told.marks[3] == history_position{});
 }

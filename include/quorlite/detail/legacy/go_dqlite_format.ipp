@@ -383,6 +383,7 @@ QUORLITE_DECL std::unique_ptr<legacy_restore> go_dqlite_log::begin_restore(
 
 QUORLITE_DECL result<std::unique_ptr<snapshot_reader>> go_dqlite_log::snapshot_of(
     pinned_state&& state, std::uint64_t lock_byte) const {
+  state.history = {};  // the format does not tell it, so who starts from it has none
   return pinned_snapshot<go_dqlite::snapshot_layout>::make(std::move(state), lock_byte);
 }
 

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
 #include "quorlite/detail/codec/history_notes.hpp"
 #include "quorlite/detail/core/history_marks.hpp"
 #include "quorlite/detail/machine/history_ring.hpp"
@@ -16,16 +17,6 @@
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
-
-/// What begins a history: its first entry. All zero: it has not begun.
-struct history_identity {
-  log_index begins_at;  ///< k, the entry's index
-  term begins_in;       ///< the term in the entry's id
-  cluster_identity cluster;
-
-  friend constexpr bool operator==(const history_identity&,
-                                   const history_identity&) noexcept = default;
-};
 
 /// Positions whose history is written down somewhere else. A hash of zero: none.
 struct history_anchors {
@@ -95,6 +86,8 @@ class QUORLITE_API history {
   [[nodiscard]] gap install(const history_notes& notes, log_index at) noexcept;
   /// What travels. @pre it has begun @param replay_from H as of there; zero in a snapshot
   [[nodiscard]] history_notes notes(const history_hash& replay_from = {}) const noexcept;
+  /// What an engine may put before a snapshot of this position. All zero: it has not begun.
+  [[nodiscard]] snapshot_history told() const noexcept;
 
  private:
   void take(const history_notes& notes, log_index at) noexcept;

@@ -155,9 +155,9 @@ QUORLITE_DECL history::gap history::load(const std::optional<history_notes>& not
   position_.index = at;
   if (notes) {
     take(*notes, at);
-    anchors_.replay_from = {replay_from, notes->replay_from};
-    anchors_.at = position_;
   }
+  anchors_.replay_from = {replay_from, notes ? notes->replay_from : history_hash{}};
+  anchors_.at = position_;
   anchors_.ahead = ahead;
   replayed_.stand_at(replay_from);
   replayed_.expect(anchors_.replay_from);
@@ -184,6 +184,22 @@ QUORLITE_DECL history_notes history::notes(const history_hash& replay_from) cons
   QUORLITE_ASSERT(has_begun());
   return {identity_.cluster, identity_.begins_at, identity_.begins_in,
           position_.hash,    replay_from,         marks_};
+}
+
+QUORLITE_DECL snapshot_history history::told() const noexcept {
+  snapshot_history made;
+  if (!has_begun()) {
+    return made;
+  }
+  made.begun = identity_;
+  made.at = position_;
+  static_assert(snapshot_history::marks_max == history_marks::kept_max);
+  for (; made.mark_count < marks_.size(); ++made.mark_count) {
+    const std::uint64_t number = marks_.newest() - marks_.size() + 1 + made.mark_count;
+    made.marks[made.mark_count] = {log_index{number * history_marks::distance},
+                                   marks_.from_oldest(made.mark_count)};
+  }
+  return made;
 }
 
 }  // namespace detail

@@ -19,7 +19,6 @@
 #include "quorlite/detail/machine/machine_parts.hpp"
 #include "quorlite/detail/machine/pinned_state.hpp"
 #include "quorlite/detail/machine/prepare_frames.hpp"
-#include "quorlite/detail/machine/staged_restore.hpp"
 #include "quorlite/detail/machine/stored_base.hpp"
 
 namespace quorlite {

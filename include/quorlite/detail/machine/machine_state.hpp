@@ -55,6 +55,10 @@ class QUORLITE_API machine_state : public machine_entries {
 
   [[nodiscard]] const machine_counters& counters() const noexcept;
   [[nodiscard]] log_position durable() const noexcept;
+  [[nodiscard]] base_history base() const noexcept;
+  /// How far the log came, and the history there.
+  [[nodiscard]] history_position brought() const noexcept;
+  [[nodiscard]] history_match matches(log_index at, std::uint64_t low) const noexcept;
   /// The log has not brought everything again that the base holds.
   [[nodiscard]] bool is_behind_base() const noexcept;
   /// Nothing was ever written here: a cluster could be founded.

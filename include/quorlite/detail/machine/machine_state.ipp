@@ -35,6 +35,21 @@ QUORLITE_DECL const machine_counters& machine_state::counters() const noexcept {
   return parts_->counters;
 }
 QUORLITE_DECL log_position machine_state::durable() const noexcept { return parts_->durable; }
+
+QUORLITE_DECL base_history machine_state::base() const noexcept {
+  const history_anchors& written = parts_->line.anchors();
+  return {parts_->line.identity(), written.replay_from, written.at, written.ahead};
+}
+QUORLITE_DECL history_position machine_state::brought() const noexcept {
+  return {parts_->staged_up_to, parts_->staged_hash()};
+}
+QUORLITE_DECL history_match machine_state::matches(log_index at, std::uint64_t low) const noexcept {
+  const std::optional<std::uint64_t> here = parts_->line.low_as_of(at);
+  return !here          ? history_match::not_known
+         : *here == low ? history_match::equal
+                        : history_match::differs;
+}
+
 QUORLITE_DECL const std::shared_ptr<memory_gauge>& machine_state::gauge() const noexcept {
   return parts_->databases.gauge();
 }
@@ -198,7 +213,8 @@ QUORLITE_DECL std::shared_ptr<pinned_state> machine_state::capture(
   pinned_state& state = *captured;
   state.at = parts_->applied;
   state.replay_from = replay_position().index;
-  state.history = parts_->line.position().hash;
+  state.history = parts_->line.told();
+  state.replayed_history = replay_from;
   std::vector<transaction_id> makers;
   for (const std::shared_ptr<database>& target : parts_->databases.existing()) {
     std::shared_ptr<page_store> store = target->store();
@@ -342,6 +358,9 @@ QUORLITE_DECL void machine_state::flushed(const pinned_state& state, std::error_
     ++parts_->counters.flushes;
     parts_->durable =
         state.replay_from == state.at.index ? state.at : log_position{state.replay_from, {}};
+    const history_position at{state.at.index, state.history.at.hash};
+    parts_->line.set_anchors(
+        {{state.replay_from, state.replayed_history}, at, at, parts_->line.anchors().snapshot});
   } else if ((error != errc::storage_full && error != errc::out_of_memory) ||
              parts_->databases.gauge()->dirty_bytes() > options_.memory_bytes) {
     // No room for what comes in either: no promise is broken, but this replica cannot follow.

@@ -39,6 +39,7 @@ class pinned_snapshot final : public snapshot_reader {
 
   [[nodiscard]] log_position at() const noexcept override { return state_.at; }
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return layout_.size_bytes(); }
+  [[nodiscard]] snapshot_history history() const noexcept override { return state_.history; }
 
   [[nodiscard]] std::error_code read(std::uint64_t offset, bytes_span into) noexcept override {
     // One reader slot per call and database: several threads may read at once.

@@ -9,6 +9,7 @@
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
 #include "quorlite/detail/machine/transaction.hpp"
 #include "quorlite/detail/pages/page_store.hpp"
 #include "quorlite/error.hpp"
@@ -36,7 +37,8 @@ struct pinned_state {
   log_position at;
   log_index replay_from;                     ///< staged transactions begin after this entry
   std::vector<captured_database> databases;  ///< ascending by name
-  history_hash history;                      ///< as of `at`; all zero: it has not begun
+  snapshot_history history;                  ///< as of `at`; all zero: it has not begun
+  history_hash replayed_history;             ///< as of replay_from; of a flush
   bytes notes;                               ///< machine_notes.hpp
   std::vector<transaction::part> staged;     ///< entries, in the order of their transactions
 };

@@ -281,7 +281,7 @@ QUORLITE_DECL std::error_code stored_base::flush(const pinned_state& state) {
   stored_databases next;
   std::error_code error;
   if (replacement_ == nullptr) {
-    auto flush = storage_.begin_flush({state.at.index, state.history});
+    auto flush = storage_.begin_flush({state.at.index, state.history.at.hash});
     error = flush ? fill(**flush, state, next) : flush.error();
     error = error ? error : storage_.commit(**flush, position);
   } else {

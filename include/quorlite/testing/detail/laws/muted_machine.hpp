@@ -34,6 +34,11 @@ class QUORLITE_API muted_machine final : public state_machine {
   [[nodiscard]] result<std::unique_ptr<snapshot_stage>> begin_restore() noexcept override;
   [[nodiscard]] log_position applied() const noexcept override { return real_.applied(); }
   [[nodiscard]] log_position durable() const noexcept override { return real_.durable(); }
+  [[nodiscard]] base_history base() const noexcept override { return real_.base(); }
+  [[nodiscard]] history_position history() const noexcept override { return real_.history(); }
+  [[nodiscard]] history_match matches(log_index at, std::uint64_t low) const noexcept override {
+    return real_.matches(at, low);
+  }
   [[nodiscard]] std::error_code flush(log_index upto) noexcept override;
 
  private:

@@ -26,6 +26,7 @@ class watched_reader final : public snapshot_reader {
 
   [[nodiscard]] log_position at() const noexcept override { return real_->at(); }
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return real_->size_bytes(); }
+  [[nodiscard]] snapshot_history history() const noexcept override { return real_->history(); }
   [[nodiscard]] std::error_code read(std::uint64_t offset, bytes_span into) noexcept override {
     if (const std::error_code error = real_->read(offset, into)) {
       return error;
