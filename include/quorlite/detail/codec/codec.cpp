@@ -6,6 +6,7 @@
 #endif
 
 #include "quorlite/adapter_kit.ipp"
+#include "quorlite/detail/codec/history_judge.ipp"
 #include "quorlite/detail/codec/history_notes.ipp"
 #include "quorlite/detail/codec/native.ipp"
 #include "quorlite/detail/codec/native_payload.ipp"
@@ -19,4 +20,5 @@
 #include "quorlite/detail/core/crc32c.ipp"
 #include "quorlite/detail/core/history_hash.ipp"
 #include "quorlite/detail/core/history_marks.ipp"
+#include "quorlite/detail/core/history_trail.ipp"
 #include "quorlite/error.ipp"
