@@ -197,7 +197,7 @@ apply_result fsm<Consensus, Storage>::apply(const log_entry& entry) noexcept try
     }
     if (entry.at.index <= state_.applied().index) {
       state_.stage_again(hashed);
-      return apply_result::already;
+      return state_.end_of_redo(apply_result::already);
     }
     if (entry.bytes.empty()) {
       state_.advance(entry.at);
@@ -249,7 +249,7 @@ apply_result fsm<Consensus, Storage>::skip(log_position upto) noexcept try {
   }
   if (upto.index <= state_.applied().index) {
     state_.skip_again(upto.index);
-    return apply_result::already;
+    return state_.end_of_redo(apply_result::already);
   }
   state_.advance(upto);
   return state_.end_of_redo(apply_result::applied);

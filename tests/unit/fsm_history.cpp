@@ -398,3 +398,132 @@ TEST_CASE("a snapshot tells the history that it contains, marks too") {
   }
   CHECK(told.marks[3] == history_position{});
 }
+
+// ---- restarts, snapshots, gains of leadership
+
+namespace {
+
+/// A follower whose base holds a state while parts of a transaction wait, so that a replay begins
+/// below it.
+struct stored_pair : hashed_pair {
+  std::vector<bytes> replayed;  ///< the entries from 5 on, up to the base's position
+  bytes rest;                   ///< the last part, which commits
+
+  stored_pair() {
+    const bench::sent parts = leader.send({{"b.db", {{1, 5}, {2, 5}}}}, one_page_an_entry);
+    REQUIRE(parts.entries.size() == 2);
+    const bench::sent other = leader.send(some_pages(6));
+    replayed = {parts.entries[0], other.entries[0]};
+    rest = parts.entries[1];
+    for (const bytes& entry : replayed) {
+      follower.apply_next(entry, first_term);
+    }
+    REQUIRE_FALSE(follower->flush(log_index{6}));
+    REQUIRE_FALSE(follower.restart());
+    REQUIRE(follower->applied().index == log_index{6});
+    REQUIRE(follower->durable().index == log_index{4});
+  }
+  apply_result replay(std::uint64_t index, const bytes& entry) {
+    return follower.apply({{log_index{index}, first_term}, entry});
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a log that is the base's brings back what was staged, and goes on") {
+  stored_pair p;
+  CHECK(p.replay(5, p.replayed[0]) == apply_result::already);
+  CHECK(p.replay(6, p.replayed[1]) == apply_result::already);
+  CHECK(p.follower.apply_next(p.rest, first_term) == apply_result::applied);
+  CHECK_FALSE(p.follower->health().halted);
+  CHECK(p.follower.copy("b.db").state.page_count == 2);
+  CHECK(maker(p.follower, "a.db") == transaction_id{first_term, 4});
+}
+
+TEST_CASE("a log that is not the base's halts where that shows, and names both ends") {
+  stored_pair p;
+  const bytes other = with_frames(p.replayed[1], [](write_set_command& frames) {
+    frames.databases[0].result_hash ^= 1U;
+  });
+  static_cast<void>(p.replay(5, p.replayed[0]));
+  CHECK(p.replay(6, other) == apply_result::halted);
+  check_diverged(p.follower, "part after log index 4, at the latest at log index 6");
+}
+
+TEST_CASE("a log that lost an entry below the base's position halts") {
+  stored_pair p;
+  static_cast<void>(p.replay(5, p.replayed[1]));
+  CHECK(p.replay(6, p.rest) == apply_result::halted);
+  check_diverged(p.follower, "part after log index 4");
+}
+
+TEST_CASE("a leader whose log ended before its base does not lead") {
+  stored_pair p;
+  static_cast<void>(p.replay(5, p.replayed[0]));
+  p.follower.lead(2);
+  CHECK(p.follower->health().error == errc::log_too_short);
+  CHECK_FALSE(p.follower->leader().leading);
+  const bench::sent refused = p.follower.send(some_pages(9));
+  CHECK(refused.error == errc::halted);
+}
+
+TEST_CASE("a leader that brought all of its log again leads") {
+  stored_pair p;
+  static_cast<void>(p.replay(5, p.replayed[0]));
+  static_cast<void>(p.replay(6, p.replayed[1]));
+  p.follower.lead(2);
+  CHECK_FALSE(p.follower->health().halted);
+  CHECK(p.follower->leader().leading);
+}
+
+TEST_CASE("no flush begins before the log has brought back what is staged") {
+  stored_pair p;
+  static_cast<void>(p.replay(5, p.replayed[0]));
+  CHECK_FALSE(p.follower->flush(log_index{6}));
+  CHECK(p.follower->durable().index == log_index{4});
+}
+
+TEST_CASE("a snapshot brings the history, and who made each database") {
+  hashed_pair p;
+  bench late;
+  REQUIRE_FALSE(late.restore(p.leader.snapshot()));
+  CHECK(maker(late, "a.db") == maker(p.leader, "a.db"));
+  const bytes next = p.next();
+  CHECK(late.apply_next(next, first_term) == apply_result::applied);
+  CHECK(late.snapshot() == p.leader.snapshot());
+  REQUIRE_FALSE(late->flush(late->applied().index));
+  REQUIRE_FALSE(late.restart());
+  CHECK(late.apply_next(p.next(3), first_term) == apply_result::applied);
+  CHECK(late.snapshot() == p.leader.snapshot());
+}
+
+TEST_CASE("a snapshot of another history is refused, and the old state goes on") {
+  hashed_pair p;
+  pair other;
+  other.both(identity_command{2, {5, 5}});
+  for (std::uint8_t i = 1; i <= 4; ++i) {
+    other.both(some_pages(i));
+  }
+  const auto before = p.follower.all();
+  CHECK(p.follower.restore(other.leader.snapshot()) == errc::diverged);
+  pair old;
+  for (std::uint8_t i = 1; i <= 5; ++i) {
+    old.both(some_pages(i));
+  }
+  CHECK(p.follower.restore(old.leader.snapshot()) == errc::diverged);
+  CHECK(p.follower.all() == before);
+  CHECK_FALSE(p.follower->health().halted);
+  p.follower.apply_next(p.next(), first_term);
+  p.same();
+}
+
+TEST_CASE("entries of older systems mean nothing once a history has begun") {
+  hashed_pair p;
+  const bytes foreign(12, std::byte{0x08});
+  for (bench* one : {&p.leader, &p.follower}) {
+    CHECK(one->apply_next(foreign, first_term) == apply_result::applied);
+    CHECK((*one)->counters().malformed == 1);
+  }
+  p.both(some_pages(7));
+  p.same();
+}
