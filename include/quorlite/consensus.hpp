@@ -135,7 +135,7 @@ enum class history_match : std::uint8_t {
 
 /// The history that a snapshot contains. All zero: it has not begun there, or nobody tells.
 struct snapshot_history {
-  static constexpr std::size_t marks_max = 64;
+  static constexpr std::size_t marks_max = 64;  ///< no snapshot has more
 
   history_identity begun;  ///< the term may be 0: not told
   history_position at;     ///< of the snapshot, and the hash there

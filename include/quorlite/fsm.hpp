@@ -53,6 +53,25 @@
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 
+namespace detail {
+
+/// Adapters promise that strand calls never overlap; a second one is their error, not an outcome.
+class strand_visit {
+ public:
+  explicit strand_visit(std::atomic<bool>& busy) noexcept : busy_(busy) {
+    const bool overlaps = busy_.exchange(true, std::memory_order_acquire);
+    QUORLITE_ASSERT(!overlaps);
+  }
+  strand_visit(const strand_visit&) = delete;
+  strand_visit& operator=(const strand_visit&) = delete;
+  ~strand_visit() { busy_.store(false, std::memory_order_release); }
+
+ private:
+  std::atomic<bool>& busy_;
+};
+
+}  // namespace detail
+
 /// Implements `state_machine` (consensus.hpp) for an engine, on a storage. `replica` makes one; by
 /// itself it is for tools and tests that go below SQLite.
 ///
@@ -120,21 +139,7 @@ class fsm final : public state_machine, public detail::flush_port, private detai
 
  private:
   using hold = detail::machine_lock::holder;
-
-  /// Adapters promise that strand calls never overlap; a second one is their error, not an outcome.
-  class strand_visit {
-   public:
-    explicit strand_visit(std::atomic<bool>& busy) noexcept : busy_(busy) {
-      const bool overlaps = busy_.exchange(true, std::memory_order_acquire);
-      QUORLITE_ASSERT(!overlaps);
-    }
-    strand_visit(const strand_visit&) = delete;
-    strand_visit& operator=(const strand_visit&) = delete;
-    ~strand_visit() { busy_.store(false, std::memory_order_release); }
-
-   private:
-    std::atomic<bool>& busy_;
-  };
+  using strand_visit = detail::strand_visit;
 
   apply_result apply_legacy(const detail::hashed_entry& entry);
   apply_result move(const detail::hashed_entry& entry, transaction_id id,

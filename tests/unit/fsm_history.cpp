@@ -365,7 +365,7 @@ TEST_CASE("a replay is where the log is, not where the files are") {
     p.leader.apply_all(made);
   };
   apply(p.leader.send(some_pages(1)));
-  const bench::sent parts = p.leader.send(some_pages(2), one_page_an_entry);
+  const bench::sent parts = p.leader.send({{"b.db", {{1, 2}, {2, 2}, {3, 2}}}}, one_page_an_entry);
   REQUIRE(parts.entries.size() > 2);
   log.push_back({{p.follower->applied().index.next(), first_term}, parts.entries[0]});
   const history_position replay_from = p.follower->history();
