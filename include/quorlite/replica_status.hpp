@@ -76,6 +76,8 @@ struct replica_metrics {
   group_counters groups;           ///< what write() did here
   log_position applied;            ///< the last entry that is applied
   log_position durable;            ///< a restart replays what comes after this
+  history_identity history;        ///< what this cluster's history began with; all zero: none has
+  history_position history_at;     ///< equal on all replicas at one index, or they differ
   std::uint64_t memory_bytes = 0;  ///< that pages take
   std::uint64_t dirty_bytes = 0;   ///< of these, what the storage does not hold
   std::uint64_t open_files = 0;    ///< databases that connections have open

@@ -431,6 +431,97 @@ TEST_CASE("whoever waits in write() is answered when the server crashes, whateve
   }
 }
 
+// ---- how a history begins
+
+namespace {
+
+/// True if all replicas tell the same history, and one that has begun.
+bool all_tell_one_history(replica_cluster& cluster) {
+  const replica_metrics first = cluster.replica(cluster.servers().front()).metrics();
+  for (const server_id id : cluster.servers()) {
+    const replica_metrics told = cluster.replica(id).metrics();
+    if (told.history != first.history || told.history_at != first.history_at) {
+      return false;
+    }
+  }
+  return first.history.begins_at.value != 0 && first.history_at.hash != history_hash{};
+}
+
+}  // namespace
+
+TEST_CASE("a cluster that is told to found itself has a history before its first row") {
+  replica_cluster cluster({.seed = 51}, {.found = true});
+  const server_id leader = cluster.wait_for_leader().value();
+  connection db = cluster.connect(leader);
+  REQUIRE(run(db, "CREATE TABLE t(x); INSERT INTO t VALUES(7)") == SQLITE_OK);
+  REQUIRE(cluster.wait_until_even());
+  CHECK(all_tell_one_history(cluster));
+  CHECK(cluster.replica(leader).metrics().machine.conflicts == 0);
+  CHECK(cluster.replica(leader).metrics().machine.witnesses >= 2);
+  const history_identity begun = cluster.replica(leader).metrics().history;
+  CHECK_FALSE(cluster.replica(leader).upgrade());
+  for (const server_id id : cluster.servers()) {
+    cluster.restart(id);
+  }
+  const server_id next = cluster.wait_for_leader().value();
+  connection again = cluster.connect(next);
+  REQUIRE(run(again, "INSERT INTO t VALUES(8)") == SQLITE_OK);
+  REQUIRE(cluster.wait_until_even());
+  CHECK(all_tell_one_history(cluster));
+  CHECK(cluster.replica(next).metrics().history == begun);
+}
+
+TEST_CASE("an idle leader that is told to found its cluster does so when it is maintained") {
+  replica_cluster cluster({.seed = 52}, {.found = true});
+  const server_id leader = cluster.wait_for_leader().value();
+  for (int i = 0; i < 5; ++i) {
+    REQUIRE(!cluster.replica(leader).maintain());
+  }
+  cluster.simulation().run_for(milliseconds{500});
+  REQUIRE(cluster.wait_until_even());
+  CHECK(all_tell_one_history(cluster));
+  CHECK(cluster.replica(leader).metrics().machine.entries == 2);  // the leader's own, and the one
+}
+
+TEST_CASE("a cluster with data is not founded, it is upgraded, and no row is lost") {
+  replica_cluster cluster({.seed = 53}, {.found = false});
+  const server_id leader = cluster.wait_for_leader().value();
+  connection db = cluster.connect(leader);
+  REQUIRE(run(db, "CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
+  REQUIRE(cluster.wait_until_even());
+  CHECK(cluster.replica(leader).metrics().history == history_identity{});
+  CHECK(cluster.replica(other_than(cluster, leader)).upgrade() == errc::not_leader);
+  CHECK_FALSE(cluster.replica(leader).upgrade());
+  REQUIRE(run(db, "INSERT INTO t VALUES(2)") == SQLITE_OK);
+  REQUIRE(cluster.wait_until_even());
+  CHECK(all_tell_one_history(cluster));
+  for (const server_id id : cluster.servers()) {
+    connection reader = cluster.connect(id);
+    CHECK(number(reader, "SELECT sum(x) FROM t") == 3);
+  }
+}
+
+TEST_CASE("a database is dropped though a COMMIT comes in between") {
+  replica_cluster cluster({.seed = 54}, {.found = true});
+  const server_id leader = cluster.wait_for_leader().value();
+  connection db = cluster.connect(leader);
+  REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+  bool dropped = false;
+  cluster.simulation().spawn([&] {
+    connection writer = cluster.connect(leader);
+    while (!dropped) {
+      static_cast<void>(run(writer, "CREATE TABLE IF NOT EXISTS u(x); INSERT INTO u VALUES(1)"));
+    }
+  });
+  cluster.simulation().spawn([&] {
+    CHECK_FALSE(cluster.replica(leader).drop("app.db"));
+    dropped = true;
+  });
+  auto& world = cluster.simulation();
+  CHECK(world.run_until([&] { return world.unfinished_clients() == 0; }, milliseconds{60'000}));
+  CHECK(dropped);
+}
+
 TEST_CASE("64 clients in COMMIT at once interleave alike on fibers and on threads, for one seed") {
   const auto events_of = [](std::uint64_t seed, engine_kind engine) {
     replica_cluster cluster({.seed = seed, .engine = engine});

@@ -268,6 +268,12 @@ QUORLITE_DECL std::error_code proposer::submit(decltype(command::body) body) try
 }
 
 QUORLITE_DECL std::error_code proposer::begin_history() {
+  {
+    const auto held = machine_.hold();
+    if (machine_.history_has_begun()) {
+      return {};
+    }
+  }
   const std::error_code error =
       submit(identity_command{entry_version_max, draw_identity(engine_, options_.identity)});
   const auto held = machine_.hold();

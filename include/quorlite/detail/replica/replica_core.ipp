@@ -248,6 +248,8 @@ QUORLITE_DECL replica_metrics replica_core::metrics() const {
     all.applied = models_.machine.applied();
     all.durable = models_.machine.durable();
   }
+  all.history = models_.applier.base().begun;
+  all.history_at = models_.applier.history();
   all.proposed = parts_->commits.counters();
   all.groups = parts_->writers.counters();
   all.memory_bytes = models_.machine.gauge()->bytes();
