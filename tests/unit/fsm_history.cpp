@@ -9,6 +9,7 @@
 #include "catch2_shim.hpp"
 #include "codec_support.hpp"
 #include "quorlite/detail/core/history_marks.hpp"
+#include "quorlite/detail/core/history_hash.hpp"
 #include "quorlite/detail/machine/transaction_assembly.hpp"
 #include "support/manual_consensus.hpp"
 
@@ -397,6 +398,25 @@ TEST_CASE("a snapshot tells the history that it contains, marks too") {
     CHECK(p.leader->matches(told.marks[i].index, told.marks[i].hash.low) == history_match::equal);
   }
   CHECK(told.marks[3] == history_position{});
+}
+
+TEST_CASE("the history is made of the log's bytes alone: what is refused is in it, skips are not") {
+  hashed_pair p;
+  const history_position before = p.follower->history();
+  const bytes stale = with_frames(p.next(), [](write_set_command& frames) {
+    frames.databases[0].builds_on.sequence = 1;
+  });
+  const bytes foreign(12, std::byte{0x55});
+  REQUIRE(p.follower.apply_next(stale, first_term) == apply_result::applied);
+  REQUIRE(p.follower->skip({log_index{6}, first_term}) == apply_result::applied);
+  REQUIRE(p.follower.apply_next(bytes{}, first_term) == apply_result::applied);
+  REQUIRE(p.follower.apply_next(foreign, first_term) == apply_result::applied);
+  history_hash expected = before.hash;
+  expected = extend_history(expected, log_index{5}, stale.size(), entry_digest(stale));
+  expected = extend_history(expected, log_index{8}, foreign.size(), entry_digest(foreign));
+  CHECK(p.follower->history() == history_position{log_index{8}, expected});
+  CHECK(p.follower->counters().conflicts == 1);
+  CHECK(p.follower->counters().malformed == 1);
 }
 
 // ---- restarts, snapshots, gains of leadership
