@@ -53,7 +53,7 @@ class faults {
     every("transfer", rates.transfer, [this] { cluster_.world().transfer(any()); });
     every("disk_full", rates.disk_full, [this] {
       const server_id id = any();
-      cluster_.cluster().fill_disk(id);
+      cluster_.cluster().fill_disk(id, any_room());
       cluster_.had_disk_fault(id);
       after(dice_.between(50, 3000), [this, id] { cluster_.cluster().heal_disk(id); });
     });
@@ -71,6 +71,12 @@ class faults {
     every("at_phase", rates.at_phase, [this] { wait_for_phase(); });
     every("membership", rates.membership, [this] { change_members(); });
     every("flap", rates.flap, [this] { flap(now_ms() + dice_.between(500, 4000), 0); });
+    every("stop", rates.stop, [this] {
+      const server_id id = any();
+      cluster_.stop(id);
+      come_back(id);
+    });
+    every("breakdown", rates.breakdown, [this] { break_leader_down(); });
     every("", 20, [this] { look_after_all(); });
   }
   /// From now on nothing befalls them, nor does anybody restart or mend anything.
@@ -111,6 +117,11 @@ class faults {
   /// The disk is broken, or full for this once.
   [[nodiscard]] std::errc any_error() {
     return dice_.chance(0.5) ? std::errc::io_error : std::errc::no_space_on_device;
+  }
+  /// What is left on a full disk, for one call: a small file may find room where a large one finds
+  /// none.
+  [[nodiscard]] std::uint64_t any_room() {
+    return dice_.chance(0.5) ? 0 : std::uint64_t{1} << dice_.between(9, 16);
   }
   [[nodiscard]] server_id any() {
     const std::vector<server_id> ids = cluster_.ids();
@@ -163,6 +174,25 @@ class faults {
             come_back(id);
           }
         });
+      }
+    });
+  }
+  /// Its machine goes bit by bit: first the wires, then the disk. What it has proposed is neither
+  /// committed nor refused by then.
+  void break_leader_down() {
+    const std::optional<server_id> leader = cluster_.leader();
+    if (!leader) {
+      return;
+    }
+    cluster_.world().network().isolate(*leader);
+    heal_later();
+    after(dice_.between(0, 400), [this, id = *leader] {
+      const std::shared_ptr<process> here = calm_ ? nullptr : cluster_.running(id);
+      if (here) {
+        cluster_.cluster().fail_disk_call(id, dice_.below(3), std::errc::io_error);
+        cluster_.had_disk_fault(id);
+        // Nothing is applied meanwhile, so no flush becomes due by itself.
+        cluster_.world().spawn([here] { static_cast<void>(here->replica().flush()); });
       }
     });
   }
@@ -225,10 +255,10 @@ class faults {
                           phase == server_phase::restore_appended;
     const std::uint64_t what = in_files && dice_.chance(0.15) ? of_disk : any_fault;
     cluster_.cluster().when(
-        phase, [this, what](server_id id) { strike(id, what); }, ordinal,
+        phase, [this, phase, what](server_id id) { strike(id, phase, what); }, ordinal,
         dice_.chance(0.5) ? std::optional{any()} : std::nullopt);
   }
-  void strike(server_id id, std::uint64_t what) {
+  void strike(server_id id, server_phase phase, std::uint64_t what) {
     if (cluster_.was_crashed(id)) {
       return;  // by another, at the same phase: what follows would befall the next process
     }
@@ -236,7 +266,7 @@ class faults {
     cluster_.trace().tell("fault", "strikes at a phase", {{"server", id.value}, {"how", what}});
     switch (what) {
       case 0: crash_at_phase(id, crash_kind::killed); return;
-      case 1: crash_at_phase(id, crash_kind::power_lost); return;
+      case 1: lose_power_at_phase(id, phase); return;
       case 2:
         cluster_.world().network().isolate(id);
         heal_later();
@@ -267,19 +297,46 @@ class faults {
       disk.fail_at(next, any_error());
       return;
     }
-    disk.full_from(next);
+    disk.full_from(next, any_room());
     after(dice_.between(20, 1500), [this, id] { cluster_.cluster().heal_disk(id); });
   }
   /// What it was about to write again is not what it left.
   void crash_and_rot(server_id id) {
     const bool rots = cluster_.options().faults.disk_rot != 0;
     crash_at_phase(id, dice_.chance(0.5) ? crash_kind::power_lost : crash_kind::killed);
+    const bool in_hashes = rots && dice_.chance(0.4);
     for (std::uint64_t bytes = rots ? dice_.between(1, 6) : 0; bytes > 0; --bytes) {
-      after(1, [this, id] {
+      after(1, [this, id, in_hashes] {
         if (!calm_ && !cluster_.cluster().is_up(id)) {
-          cluster_.rot(id, dice_);
+          cluster_.rot(id, dice_, in_hashes);
         }
       });
+    }
+  }
+  /// Pages smaller than a sector are not safe from their neighbours in general. But whatever was
+  /// written so far of a flush that no position names may go, with all of its sectors.
+  void lose_power_at_phase(server_id id, server_phase phase) {
+    const plan& options = cluster_.options();
+    const bool are_neighbours = phase == server_phase::flush_written && options.page_size < 4096 &&
+                                options.storage == storage_kind::double_write;
+    const std::vector<quorlite::testing::pending_unit> under_way =
+        are_neighbours ? cluster_.cluster().disk(id).pending_units()
+                       : std::vector<quorlite::testing::pending_unit>{};
+    crash_at_phase(id, crash_kind::power_lost);
+    for (const quorlite::testing::pending_unit& unit : under_way) {
+      if (unit.kind == quorlite::testing::unit_kind::sector && dice_.chance(0.3)) {
+        tear_large_sector(id, unit);
+      }
+    }
+  }
+  /// All of 4096 bytes.
+  void tear_large_sector(server_id id, const quorlite::testing::pending_unit& unit) {
+    constexpr std::uint64_t together = 4096 / quorlite::testing::sector_bytes;
+    const std::uint64_t first = unit.number / together * together;
+    for (std::uint64_t each = first; each < first + together; ++each) {
+      const std::uint64_t offset =
+          each * quorlite::testing::sector_bytes + unit.number % quorlite::testing::sector_bytes;
+      static_cast<void>(cluster_.cluster().disk(id).damage(unit.path, offset, std::byte{0x5A}));
     }
   }
   void crash_at_phase(server_id id, crash_kind how) {

@@ -41,6 +41,8 @@ struct fault_rates {
   std::uint64_t isolate = 0;       ///< whoever leads hears nobody, and goes on
   std::uint64_t membership = 0;    ///< a server joins, leaves, or gains or loses its vote
   std::uint64_t flap = 0;          ///< for a while every new leader is soon cut off
+  std::uint64_t stop = 0;          ///< a process stopped in good order, and started again
+  std::uint64_t breakdown = 0;     ///< whoever leads is cut off, and then its disk fails
 };
 
 /// What the clients do.
@@ -55,6 +57,7 @@ struct workload {
   std::uint32_t large_percent = 0;       ///< of the transactions, larger than an entry
   std::uint32_t long_readers = 0;        ///< who keep a transaction open over many commits
   std::uint32_t page_writers = 0;        ///< who write pages through the file, without SQLite
+  std::uint32_t looks_percent = 0;       ///< of the transactions, with the turn of a writer first
 };
 
 struct plan {
@@ -140,6 +143,8 @@ struct plan {
       {"mean_ms isolate", text(f.isolate)},
       {"mean_ms membership", text(f.membership)},
       {"mean_ms flap", text(f.flap)},
+      {"mean_ms stop", text(f.stop)},
+      {"mean_ms breakdown", text(f.breakdown)},
       {"writers", text(w.writers)},
       {"readers", text(w.readers)},
       {"transactions", text(w.transactions)},
@@ -150,6 +155,7 @@ struct plan {
       {"large_percent", text(w.large_percent)},
       {"long_readers", text(w.long_readers)},
       {"page_writers", text(w.page_writers)},
+      {"looks_percent", text(w.looks_percent)},
       {"history", histories[static_cast<int>(of.history)]},
       {"majority_first", text(of.majority_first)},
       {"others_down", text(of.others_down)},
@@ -304,6 +310,12 @@ inline void draw_limits(plan& out, random& dice) {
   draw_limits(out, dice);
   faults.flap = alone ? 0 : rate(0.12, 1500, 6000);
   work.page_writers = dice.chance(0.85) ? 0 : static_cast<std::uint32_t>(dice.between(1, 2));
+  faults.stop = rate(0.3, 800, 5000);
+  faults.breakdown = rate(0.3, 1000, 5000);
+  if (out.storage == storage_kind::volatile_memory || alone) {
+    faults.breakdown = 0;
+  }
+  work.looks_percent = dice.chance(0.5) ? 0 : static_cast<std::uint32_t>(dice.between(5, 25));
   out.history = dice.chance(0.65)  ? history_kind::founded
                 : dice.chance(0.7) ? history_kind::upgraded
                                    : history_kind::none;

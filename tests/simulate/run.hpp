@@ -422,6 +422,13 @@ class one_run {
               servers::name_of(id) + " was " + text_of(before.at(id.value)) +
                   " before its power was lost, and is " + text_of(now));
     }
+    for (const server_id id : cluster_.ids()) {  // what they are, to the last page
+      for (std::size_t database = 0; database < plan_.work.databases; ++database) {
+        const std::string sound = ask(connect(all_, id, database).db, "PRAGMA integrity_check");
+        require(sound == "ok", "opens after a crash",
+                servers::name_of(id) + " lost its power, and integrity_check says " + sound);
+      }
+    }
     ask_for_outcomes("after all of them lost their power");
   }
 

@@ -13,10 +13,12 @@
 
 #include "history.hpp"
 #include "plan.hpp"
+#include "quorlite/detail/file_storage/data_directory.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/testing/detail/raft/network.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
 #include "quorlite/testing/simulation.hpp"
+#include "support/sql.hpp"
 #include "trace.hpp"
 
 namespace simulate {
@@ -72,7 +74,8 @@ class servers final : public quorlite::testing::cluster_observer {
   explicit servers(const plan& chosen, tracer::sink trace = {})
       : plan_(chosen),
         cluster_(chosen.world, replica_options_of(chosen),
-                 {chosen.storage, this, chosen.page_size >= 4096}),
+                 {chosen.storage, this, chosen.page_size >= 4096, true}),
+        dice_(random{chosen.seed}.fork(0x0B5E)),
         trace_(world(), std::move(trace)) {
     for (const server_id id : ids()) {
       keep(id);
@@ -121,8 +124,18 @@ class servers final : public quorlite::testing::cluster_observer {
     if (how == crash_kind::storage_lost) {
       at(id).loses_storage = true;
       at(id).rotten = false;
+      at(id).rotten_elsewhere = false;
+      at(id).began_rotten = false;
       at(id).durable = {};
     }
+  }
+  /// In good order, as by whoever upgrades it or restarts what has halted. It may lose its power
+  /// later, while nobody runs there.
+  void stop(server_id id) {
+    const std::error_code error = cluster_.stop(id);
+    tell("fault", error ? "is stopped: " + error.message() : "is stopped", id);
+    at(id).was_crashed = true;
+    drop_if_dead(id);
   }
   void had_disk_fault(server_id id) {
     drop_if_dead(id);
@@ -134,19 +147,27 @@ class servers final : public quorlite::testing::cluster_observer {
   void will_have_disk_fault(server_id id) { at(id).had_disk_fault = true; }
   /// A byte of one of its files becomes another. From now on it may halt, or refuse to start; then
   /// its operator gives it an empty folder.
-  void rot(server_id id, random& dice) {
+  /// @param in_hashes of the files of page hashes
+  void rot(server_id id, random& dice, bool in_hashes = false) {
     drop_if_dead(id);
     quorlite::testing::faulty_disk& disk = cluster_.disk(id);
-    const std::vector<std::string> files = disk.files();
+    std::vector<std::string> files = disk.files();
+    std::erase_if(files, [in_hashes](const std::string& file) {
+      return in_hashes && !file.starts_with(quorlite::detail::place_names::hashes);
+    });
     if (files.empty()) {
       return;
     }
     const std::string& file = files[dice.below(files.size())];
     const std::uint64_t size = disk.content(file).size();
-    if (size != 0 &&
-        disk.damage(file, dice.below(size), static_cast<std::byte>(1U << dice.below(8)))) {
+    const std::uint64_t offset = size == 0 ? 0 : dice.below(size);
+    if (size != 0 && disk.damage(file, offset, static_cast<std::byte>(1U << dice.below(8)))) {
       tell("fault", "a byte of " + file + " changes", id);
       at(id).rotten = true;
+      // The first hash is none: it has a byte of page 1.
+      const bool is_hash = file.starts_with(quorlite::detail::place_names::hashes) &&
+                           offset >= sizeof(std::uint64_t);
+      at(id).rotten_elsewhere = at(id).rotten_elsewhere || !is_hash;
       at(id).durable = {};
     }
   }
@@ -160,11 +181,14 @@ class servers final : public quorlite::testing::cluster_observer {
     tell("server", error ? "does not start: " + error.message() : "starts", id);
     ++boots_;
     if (!error) {
+      at(id).began_rotten = at(id).rotten;
       keep(id);
       return;
     }
-    // Only a disk that fails or is full may keep a server from starting, or another crash.
-    require(may_fail(id) || error == quorlite::errc::stopped, "opens after a crash",
+    // Only a disk that fails or is full may keep a server from starting, or another crash; and only
+    // bytes that changed by themselves are damage.
+    const bool may_be = error == quorlite::errc::corrupt ? at(id).rotten : may_fail(id);
+    require(may_be || error == quorlite::errc::stopped, "opens after a crash",
             name_of(id) + " does not start: " + error.message());
     if (at(id).rotten) {
       crash(id, crash_kind::storage_lost);
@@ -173,17 +197,18 @@ class servers final : public quorlite::testing::cluster_observer {
     at(id).had_disk_fault = at(id).had_disk_fault && error == quorlite::errc::storage_full;
   }
   /// What the application does now and then: a look whether a flush is due. A halted replica is
-  /// restarted, as an operator would.
+  /// restarted, as an operator would, who may be late.
   void maintain(server_id id) {
     if (const std::shared_ptr<process> here = running(id)) {
       const quorlite::health health = here->replica().health();
       if (health.halted) {
-        if (has_left(id, here->replica(), health)) {
-          crash(id, at(id).rotten ? crash_kind::storage_lost : crash_kind::killed);
+        if (has_left(id, here->replica(), health) && world().now_us() >= at(id).noticed_us) {
+          restart_halted(id);
         }
         return;
       }
       static_cast<void>(here->replica().maintain());
+      look_for_old_damage(id, *here);
     }
   }
   void heal_everything() {
@@ -303,7 +328,10 @@ class servers final : public quorlite::testing::cluster_observer {
     bool had_disk_fault = false;
     bool was_crashed = false;
     bool rotten = false;
+    bool rotten_elsewhere = false;              ///< than in the hashes of pages
+    bool began_rotten = false;                  ///< of this process, and nobody has looked yet
     std::optional<std::uint64_t> halted_us;     ///< when that was seen first, of this process
+    std::uint64_t noticed_us = 0;               ///< when its operator does
     std::weak_ptr<process> healthy;             ///< nothing is wrong with it since
     quorlite::machine_counters when_healthy{};  ///< what it had counted by then
     log_position durable;                       ///< of the process that ran last
@@ -410,6 +438,7 @@ class servers final : public quorlite::testing::cluster_observer {
     if (!one.halted_us) {
       check_halt(id, health);
       one.halted_us = world().now_us();
+      one.noticed_us = *one.halted_us + (dice_.chance(0.5) ? 0 : dice_.below(1'500'000));
     }
     require(!here.leader().leading, "a halted server does not lead", name_of(id) + " does");
     const bool takes_part = world().running(id);
@@ -417,11 +446,41 @@ class servers final : public quorlite::testing::cluster_observer {
             "a halted server does not lead", name_of(id) + " still takes part");
     return !takes_part;
   }
-  /// Only a disk that fails may halt a replica.
+  /// The hashes of pages are compared when a replica starts, or, if a crash came inside a flush, once
+  /// it has caught up. Whatever had changed in them by then is told then, and not when somebody
+  /// meets it: a page that it shows is whole.
+  void look_for_old_damage(server_id id, process& here) {
+    if (!std::exchange(at(id).began_rotten, false) || at(id).rotten_elsewhere) {
+      return;
+    }
+    for (const quorlite::database_status& one : here.replica().databases()) {
+      const auto opened = here.replica().open(one.name);
+      if (!opened) {
+        at(id).began_rotten = opened.error() == quorlite::errc::busy;  // it is catching up
+        return;
+      }
+      static_cast<void>(ask(*opened, "PRAGMA integrity_check"));
+    }
+    const quorlite::health health = here.replica().health();
+    require(health.error != quorlite::errc::corrupt, "opens after a crash",
+            name_of(id) +
+                " started over hashes that had changed, and tells it too late: " + health.what);
+  }
+  void restart_halted(server_id id) {
+    if (at(id).rotten || dice_.chance(0.5)) {
+      crash(id, at(id).rotten ? crash_kind::storage_lost : crash_kind::killed);
+    } else {
+      stop(id);
+    }
+  }
+  /// Only a disk that fails may halt a replica, and only bytes that changed by themselves are
+  /// damage: one that does not read, or has no room, has not changed any.
   void check_halt(server_id id, const quorlite::health& health) {
     require(
         may_fail(id), "typed errors",
         name_of(id) + " halted without a fault: " + health.error.message() + ", " + health.what);
+    require(at(id).rotten || health.error != quorlite::errc::corrupt, "typed errors",
+            name_of(id) + " calls damaged what no disk has changed: " + health.what);
     tell("server", "has halted: " + health.error.message() + ", " + health.what, id);
     ++halts_;
   }
@@ -435,6 +494,7 @@ class servers final : public quorlite::testing::cluster_observer {
   std::uint64_t installs_ = 0;
   std::uint64_t struck_ = 0;
   quorlite::testing::replica_cluster cluster_;  // behind the rest: it tells this until it is gone
+  random dice_;                                 // of those who operate them
   tracer trace_;
 };
 

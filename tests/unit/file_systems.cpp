@@ -550,6 +550,21 @@ TEST_CASE("the disk fails the call that a test names", "[files][faults]") {
     disk.heal();
     CHECK(!write_text(*file, 0, "x"));
   }
+  SECTION("when it needs more room than is left") {
+    disk.full_from(before + 1, 512);
+    const bytes b(512, std::byte{'b'});
+    const std::vector<bytes_view> one{b};
+    const std::vector<bytes_view> two{b, b};
+    CHECK(file->write(0, two) == std::errc::no_space_on_device);
+    CHECK(letters(disk, "f") == "aaaa");
+    CHECK(!file->write(0, one));
+    CHECK(!file->write(512, one));
+    CHECK(letters(disk, "f") == "bbaa");
+    CHECK(files.open("n", open_mode::or_create));
+    CHECK(!file->resize(9999));  // a hole takes none
+    disk.heal();
+    CHECK(!file->write(0, two));
+  }
   SECTION("in the middle of a write") {
     disk.short_write_at(before + 1);
     const bytes b(512, std::byte{'b'});

@@ -304,6 +304,64 @@ TEST_CASE("a full disk heals, a failing call halts, and a crash during a call is
   check_rows(cluster, 5);
 }
 
+TEST_CASE("a server that is stopped in good order has all of it in its files, and is gone") {
+  for (const server_storage kind :
+       {server_storage::memory, server_storage::files, server_storage::double_write}) {
+    replica_cluster cluster({.seed = 21}, {}, {.storage = kind});
+    const server_id leader = write_rows(cluster, 3);
+    REQUIRE(cluster.wait_until_even());
+    const log_index applied = cluster.replica(leader).applied().index;
+    CHECK(durable(cluster, leader) < applied);
+    CHECK_FALSE(cluster.stop(leader));
+    CHECK_FALSE(cluster.is_up(leader));
+    CHECK(cluster.stop(leader) == errc::stopped);
+    cluster.simulation().run_for(milliseconds{100});
+    cluster.crash(leader, crash_kind::power_lost);  // of the machine where nothing runs
+    cluster.restart(leader);
+    CHECK(durable(cluster, leader) >= applied);
+    check_rows(cluster, 3);
+  }
+}
+
+TEST_CASE("a stop in good order tells what came of it, and may meet a crash") {
+  replica_cluster cluster({.seed = 22}, {}, {.storage = server_storage::files});
+  const server_id leader = write_rows(cluster, 3);
+  REQUIRE(cluster.wait_until_even());
+  const server_id second = follower_of(cluster, leader);
+  cluster.fail_disk_call(second);
+  CHECK(cluster.stop(second) == errc::storage_broken);
+  cluster.restart(second);
+  REQUIRE(cluster.wait_until_even());
+  write_rows(cluster, 1);
+  REQUIRE(cluster.wait_until_even());
+  cluster.when(server_phase::flush_written, [&](server_id id) { cluster.crash(id); });
+  CHECK(cluster.stop(second) == errc::stopped);
+  CHECK_FALSE(cluster.is_up(second));
+  cluster.restart(second);
+  check_rows(cluster, 4);
+}
+
+TEST_CASE("a halted replica stays up if it is to, and goes on reading") {
+  for (const bool stays : {false, true}) {
+    replica_cluster cluster({.seed = 23}, {},
+                            {.storage = server_storage::files, .halted_stay_up = stays});
+    const server_id leader = write_rows(cluster, 3);
+    REQUIRE(cluster.wait_until_even());
+    const server_id second = follower_of(cluster, leader);
+    const auto held = cluster.hold(second);
+    cluster.fail_disk_call(second);
+    CHECK(held->flush() == errc::storage_broken);
+    cluster.simulation().run_for(milliseconds{100});
+    CHECK_FALSE(cluster.simulation().running(second));
+    CHECK(cluster.is_up(second) == stays);
+    if (stays) {
+      CHECK(ask(cluster.connect(second), "SELECT count(*) FROM t") == "3");
+      CHECK(cluster.stop(second));
+    }
+    CHECK_FALSE(cluster.is_up(second));
+  }
+}
+
 TEST_CASE("a slow disk holds its server up, and others lead meanwhile") {
   for (const std::uint64_t call_us : {std::uint64_t{0}, std::uint64_t{100'000}}) {
     CAPTURE(call_us);

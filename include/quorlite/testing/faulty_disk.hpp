@@ -79,8 +79,9 @@ class QUORLITE_API faulty_disk {
   /// A write with this ordinal writes the first half of its bytes and gives `error`; any other call
   /// fails.
   void short_write_at(std::uint64_t ordinal, std::errc error = std::errc::no_space_on_device);
-  /// From this call on there is no room: everything that may need some fails, until heal().
-  void full_from(std::uint64_t ordinal);
+  /// From this call on there is next to no room: whatever may need more than `left` bytes fails,
+  /// until heal(). What gets through takes none of them: who removes and writes again is let go on.
+  void full_from(std::uint64_t ordinal, std::uint64_t left = 0);
   /// A read with this ordinal gives one wrong byte; the disk is as before.
   void rot_read_at(std::uint64_t ordinal);
   /// Ends all failures.

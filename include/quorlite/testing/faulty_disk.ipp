@@ -2,6 +2,7 @@
 /// Bodies of faulty_disk and faulty_file_system.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 
@@ -34,7 +35,7 @@ QUORLITE_DECL result<faulty_disk::opened> faulty_disk::state::open_file(disk_cal
                                                                         open_mode mode) {
   const auto place = live().find(path);
   const bool creates = mode != open_mode::existing && place && place->node == 0;
-  const auto fault_choice = faults.judge(kind, path, creates);
+  const auto fault_choice = faults.judge(kind, path, creates ? 1 : 0);
   if (!fault_choice.happens) {
     return fail(fault_choice.error);
   }
@@ -116,9 +117,9 @@ QUORLITE_DECL void faulty_disk::short_write_at(std::uint64_t ordinal, std::errc 
   state_->faults.short_write_at(ordinal, error);
 }
 
-QUORLITE_DECL void faulty_disk::full_from(std::uint64_t ordinal) {
+QUORLITE_DECL void faulty_disk::full_from(std::uint64_t ordinal, std::uint64_t left) {
   const std::lock_guard lock(state_->mutex);
-  state_->faults.full_from(ordinal);
+  state_->faults.full_from(ordinal, left);
 }
 
 QUORLITE_DECL void faulty_disk::rot_read_at(std::uint64_t ordinal) {
@@ -224,7 +225,7 @@ QUORLITE_DECL std::error_code faulty_disk::make_directory(std::string_view path)
   const std::lock_guard lock(state_->mutex);
   const auto place = state_->live().find(path);
   const auto fault_choice =
-      state_->faults.judge(disk_call_kind::make_directory, path, place && place->node == 0);
+      state_->faults.judge(disk_call_kind::make_directory, path, place && place->node == 0 ? 1 : 0);
   if (!fault_choice.happens || path.empty()) {
     return fault_choice.error;
   }
@@ -241,7 +242,7 @@ QUORLITE_DECL std::error_code faulty_disk::make_directory(std::string_view path)
 
 QUORLITE_DECL std::error_code faulty_disk::remove(std::string_view path) {
   const std::lock_guard lock(state_->mutex);
-  const auto fault_choice = state_->faults.judge(disk_call_kind::remove, path, false);
+  const auto fault_choice = state_->faults.judge(disk_call_kind::remove, path, 0);
   const auto place = state_->live().find(path);
   if (!fault_choice.happens || (place && place->node == 0)) {
     return fault_choice.error;
@@ -259,7 +260,7 @@ QUORLITE_DECL std::error_code faulty_disk::remove(std::string_view path) {
 
 QUORLITE_DECL std::error_code faulty_disk::rename(std::string_view from, std::string_view to) {
   const std::lock_guard lock(state_->mutex);
-  const auto fault_choice = state_->faults.judge(disk_call_kind::rename, from, false);
+  const auto fault_choice = state_->faults.judge(disk_call_kind::rename, from, 0);
   if (!fault_choice.happens) {
     return fault_choice.error;
   }
@@ -282,7 +283,7 @@ QUORLITE_DECL std::error_code faulty_disk::rename(std::string_view from, std::st
 
 QUORLITE_DECL result<std::vector<std::string>> faulty_disk::list(std::string_view path) {
   const std::lock_guard lock(state_->mutex);
-  const auto fault_choice = state_->faults.judge(disk_call_kind::list, path, false);
+  const auto fault_choice = state_->faults.judge(disk_call_kind::list, path, 0);
   const auto node = state_->live().find_directory(path);
   if (fault_choice.error || !node) {
     return fail(fault_choice.error ? fault_choice.error : node.error());
@@ -296,7 +297,7 @@ QUORLITE_DECL result<std::vector<std::string>> faulty_disk::list(std::string_vie
 
 QUORLITE_DECL std::error_code faulty_disk::sync_directory(std::string_view path) {
   const std::lock_guard lock(state_->mutex);
-  const auto fault_choice = state_->faults.judge(disk_call_kind::sync_directory, path, false);
+  const auto fault_choice = state_->faults.judge(disk_call_kind::sync_directory, path, 0);
   const auto node = state_->live().find_directory(path);
   if (fault_choice.error || !node) {
     return fault_choice.error ? fault_choice.error : node.error();
@@ -308,7 +309,7 @@ QUORLITE_DECL std::error_code faulty_disk::sync_directory(std::string_view path)
 QUORLITE_DECL result<std::size_t> faulty_disk::read(const opened& file, std::uint64_t offset,
                                                     bytes_span into) const {
   const std::lock_guard lock(state_->mutex);
-  const auto fault_choice = state_->faults.judge(disk_call_kind::read, file.path, false);
+  const auto fault_choice = state_->faults.judge(disk_call_kind::read, file.path, 0);
   if (fault_choice.error) {
     return fail(fault_choice.error);
   }
@@ -321,7 +322,7 @@ QUORLITE_DECL result<std::size_t> faulty_disk::read(const opened& file, std::uin
 
 QUORLITE_DECL result<std::uint64_t> faulty_disk::size(const opened& file) const {
   const std::lock_guard lock(state_->mutex);
-  const auto fault_choice = state_->faults.judge(disk_call_kind::size, file.path, false);
+  const auto fault_choice = state_->faults.judge(disk_call_kind::size, file.path, 0);
   if (fault_choice.error) {
     return fail(fault_choice.error);
   }
@@ -331,13 +332,14 @@ QUORLITE_DECL result<std::uint64_t> faulty_disk::size(const opened& file) const 
 QUORLITE_DECL std::error_code faulty_disk::write(const opened& file, std::uint64_t offset,
                                                  std::span<const bytes_view> parts) {
   const std::lock_guard lock(state_->mutex);
-  const auto fault_choice = state_->faults.judge(disk_call_kind::write, file.path, true);
-  if (!fault_choice.happens) {
-    return fault_choice.error;
-  }
   bytes all;
   for (const bytes_view part : parts) {
     all.insert(all.end(), part.begin(), part.end());
+  }
+  const std::uint64_t room_bytes = std::max<std::uint64_t>(1, all.size());
+  const auto fault_choice = state_->faults.judge(disk_call_kind::write, file.path, room_bytes);
+  if (!fault_choice.happens) {
+    return fault_choice.error;
   }
   all.resize(fault_choice.halved ? all.size() / 2 : all.size());
   state_->tree.write(file.node, file.path, offset, all);
@@ -346,8 +348,9 @@ QUORLITE_DECL std::error_code faulty_disk::write(const opened& file, std::uint64
 
 QUORLITE_DECL std::error_code faulty_disk::resize(const opened& file, std::uint64_t size) {
   const std::lock_guard lock(state_->mutex);
+  // A hole takes no room but for what says that it is there.
   const bool grows = size > state_->live().at(file.node).content.size();
-  const auto fault_choice = state_->faults.judge(disk_call_kind::resize, file.path, grows);
+  const auto fault_choice = state_->faults.judge(disk_call_kind::resize, file.path, grows ? 1 : 0);
   if (fault_choice.happens) {
     state_->tree.resize(file.node, file.path, size);
   }
@@ -356,7 +359,7 @@ QUORLITE_DECL std::error_code faulty_disk::resize(const opened& file, std::uint6
 
 QUORLITE_DECL std::error_code faulty_disk::sync(const opened& file) {
   const std::lock_guard lock(state_->mutex);
-  const auto fault_choice = state_->faults.judge(disk_call_kind::sync, file.path, false);
+  const auto fault_choice = state_->faults.judge(disk_call_kind::sync, file.path, 0);
   if (!fault_choice.error) {
     state_->tree.settle(file.node);
   } else if (!state_->faults.crashed()) {

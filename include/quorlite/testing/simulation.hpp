@@ -78,6 +78,10 @@ struct server_options {
   /// With double write a crash may leave garbage in all of 4096 bytes, not in 512 only: for pages
   /// that are no smaller.
   bool large_sectors = false;
+  /// A process whose replica has halted stays up after its engine has left, as a service does until
+  /// somebody looks: its connections go on reading. crash() or stop() ends it. Otherwise it ends
+  /// with its engine.
+  bool halted_stay_up = false;
 };
 
 /// Servers 1 … n of a simulation, each with a storage and one process at a time, in which a replica
@@ -140,6 +144,10 @@ class QUORLITE_API replica_cluster {
   [[nodiscard]] std::error_code start(server_id id);
   /// take_down and start. @pre nothing keeps it from starting
   void restart(server_id id);
+  /// An orderly end, as of a service that is stopped: the replica stops and flushes, its storage is
+  /// closed, and the process is gone, as after a crash in which nothing is lost.
+  /// @returns what stop() or close() said; errc::stopped: it was not up, or crashed meanwhile
+  std::error_code stop(server_id id);
 
   // ---- disks, where the servers have files; what fails ends with the process that it was set for
 
@@ -152,8 +160,8 @@ class QUORLITE_API replica_cluster {
   void crash_during_disk_call(server_id id, std::uint64_t after = 0);
   /// That call does nothing and gives `error`; a sync loses what it was for.
   void fail_disk_call(server_id id, std::uint64_t after = 0, std::errc error = std::errc::io_error);
-  /// There is no room, until heal_disk().
-  void fill_disk(server_id id);
+  /// There is room for calls of at most `left` bytes, until heal_disk().
+  void fill_disk(server_id id, std::uint64_t left = 0);
   /// From now on each call of the disk takes so long, and the server stands still meanwhile: what
   /// is sent to it waits, its timers and its other work too. Whole milliseconds of it count. Other
   /// than a failure it stays until heal_disk(), whatever process there is.

@@ -159,7 +159,9 @@ QUORLITE_DECL bool replica_cluster::state::is_up(server_id id) {
   if (power_went) {
     simulation.crash(id);
   }
-  if (!simulation.running(id)) {
+  const bool stays =
+      servers_are.halted_stay_up && !power_went && one.process->replica().health().halted;
+  if (!simulation.running(id) && !stays) {
     end(one, power_went ? crash_kind::power_lost : crash_kind::killed);
   }
   return !one.watch->is_dead;
@@ -380,6 +382,23 @@ QUORLITE_DECL void replica_cluster::restart(server_id id) {
   QUORLITE_ASSERT(!error);
 }
 
+QUORLITE_DECL std::error_code replica_cluster::stop(server_id id) {
+  if (!is_up(id)) {
+    return make_error_code(errc::stopped);
+  }
+  detail::simulated_server& one = state_->at(id);
+  const std::shared_ptr<detail::server_process> here = one.process;
+  const std::shared_ptr<detail::process_watch> watch = one.watch;
+  std::error_code error = here->replica().stop();
+  const std::error_code closed = here->close_storage();
+  error = error ? error : closed;
+  if (watch->is_dead) {
+    return make_error_code(errc::stopped);  // at a phase of its last flush
+  }
+  state_->end(one, crash_kind::killed);
+  return error;
+}
+
 // ---- disks
 
 QUORLITE_DECL faulty_disk& replica_cluster::disk(server_id id) {
@@ -404,9 +423,9 @@ QUORLITE_DECL void replica_cluster::fail_disk_call(server_id id, std::uint64_t a
   its.fail_at(its.calls() + 1 + after, error);
 }
 
-QUORLITE_DECL void replica_cluster::fill_disk(server_id id) {
+QUORLITE_DECL void replica_cluster::fill_disk(server_id id, std::uint64_t left) {
   faulty_disk& its = disk(id);
-  its.full_from(its.calls() + 1);
+  its.full_from(its.calls() + 1, left);
 }
 
 QUORLITE_DECL void replica_cluster::slow_disk(server_id id, std::uint64_t call_us) {

@@ -69,8 +69,9 @@ class disk_faults {
   /// A write with this ordinal writes the first half of its bytes and gives `why`; any other call
   /// fails.
   void short_write_at(std::uint64_t ordinal, std::errc why);
-  /// From this call on there is no room: everything that may need some fails, until heal().
-  void full_from(std::uint64_t ordinal);
+  /// From this call on there is next to no room: everything that may need more than `left` bytes
+  /// fails, until heal().
+  void full_from(std::uint64_t ordinal, std::uint64_t left = 0);
   /// Ends all failures.
   void heal() noexcept { failures_.clear(); }
   /// The power fails during the call with this ordinal: whatever it changes is issued but not
@@ -83,18 +84,20 @@ class disk_faults {
   [[nodiscard]] const std::vector<disk_call>& calls() const noexcept { return calls_; }
 
   /// Counts a call.
-  /// @param allocates whether it may need more room on the disk
-  [[nodiscard]] fault_choice judge(disk_call_kind kind, std::string_view path, bool allocates);
+  /// @param room_bytes that it may need on the disk; 0: none
+  [[nodiscard]] fault_choice judge(disk_call_kind kind, std::string_view path,
+                                   std::uint64_t room_bytes);
 
  private:
   static constexpr std::uint64_t no_call = std::numeric_limits<std::uint64_t>::max();
+  static constexpr std::uint64_t no_room_asked = no_call;  ///< room does not matter
 
   struct failure {
     std::uint64_t first = 0;
     std::uint64_t last = 0;
     std::error_code error;
     bool halves = false;
-    bool allocating_only = false;
+    std::uint64_t left = no_room_asked;  ///< bytes: a call that needs no more is spared
   };
 
   std::vector<disk_call> calls_;

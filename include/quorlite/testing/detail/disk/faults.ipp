@@ -27,13 +27,14 @@ QUORLITE_DECL void disk_faults::short_write_at(std::uint64_t ordinal, std::errc 
   failures_.back().halves = true;
 }
 
-QUORLITE_DECL void disk_faults::full_from(std::uint64_t ordinal) {
+QUORLITE_DECL void disk_faults::full_from(std::uint64_t ordinal, std::uint64_t left) {
   failures_.push_back({ordinal, no_call, std::make_error_code(std::errc::no_space_on_device)});
-  failures_.back().allocating_only = true;
+  failures_.back().left = left;
 }
 
 QUORLITE_DECL disk_faults::fault_choice disk_faults::judge(disk_call_kind kind,
-                                                           std::string_view path, bool allocates) {
+                                                           std::string_view path,
+                                                           std::uint64_t room_bytes) {
   fault_choice fate;
   fate.happens = !crashed();
   calls_.push_back({kind, std::string(path)});
@@ -44,7 +45,7 @@ QUORLITE_DECL disk_faults::fault_choice disk_faults::judge(disk_call_kind kind,
   }
   for (const failure& planned : failures_) {
     if (ordinal >= planned.first && ordinal <= planned.last &&
-        (allocates || !planned.allocating_only)) {
+        (planned.left == no_room_asked || room_bytes > planned.left)) {
       fate.error = planned.error;
       fate.halved = planned.halves && kind == disk_call_kind::write;
       fate.happens = fate.halved;

@@ -13,6 +13,7 @@
 #include "quorlite/replica.hpp"
 #include "quorlite/storage.hpp"
 #include "quorlite/testing/detail/simulation/process_watch.hpp"
+#include "quorlite/testing/detail/simulation/unique_function.hpp"
 #include "quorlite/testing/detail/simulation/watched_machine.hpp"
 #include "quorlite/testing/detail/simulation/watched_storage.hpp"
 #include "quorlite/testing/faulty_disk.hpp"
@@ -41,7 +42,7 @@ class server_process {
                  std::shared_ptr<Storage> storage, const replica_options& options)
       : raft_(cluster, watch) {
     auto watched = std::make_shared<watched_storage<Storage>>(std::move(storage), watch);
-    storage_ = watched;
+    close_ = [watched] { return watched->close(); };
     if (auto started = quorlite::replica::start(raft_, *watched, options)) {
       replica_ = std::move(*started);
     } else {
@@ -54,9 +55,11 @@ class server_process {
   /// Why it does not run, if so.
   [[nodiscard]] std::error_code status() const noexcept { return why_not_; }
   [[nodiscard]] quorlite::replica& replica() noexcept { return replica_; }
+  /// Of a replica that has stopped.
+  [[nodiscard]] std::error_code close_storage() { return close_(); }
 
  private:
-  std::shared_ptr<void> storage_;
+  unique_function<std::error_code()> close_;  // keeps the storage
   watched_raft raft_;
   quorlite::replica replica_;
   std::error_code why_not_;

@@ -75,6 +75,18 @@ class watched_storage {
     return told(real_->publish(std::move(stage), position));
   }
 
+  /// For storages that have an end of their own.
+  [[nodiscard]] std::error_code close() noexcept {
+    if (watch_->is_dead) {
+      return make_error_code(errc::storage_broken);
+    }
+    if constexpr (requires { real_->close(); }) {
+      return real_->close();
+    } else {
+      return {};
+    }
+  }
+
  private:
   std::error_code after(std::error_code error) const noexcept {
     watch_->worked();
