@@ -332,10 +332,6 @@ class writer {
     if (code == SQLITE_OK && !at_once && dice_.chance(0.5)) {
       code = look_first(to);
     }
-    const std::uint32_t looks = all_.options().work.looks_percent;
-    if (code == SQLITE_OK && at_once && !plain_ && looks != 0 && dice_.chance(0.01 * looks)) {
-      code = look_at_head(to, leader, database, led);
-    }
     if (code == SQLITE_OK) {
       code = run_statements(to.db, one);
     }
@@ -384,29 +380,6 @@ class writer {
       return std::stoi(seen.substr(1));
     }
     all_.sleep(dice_.between(1, 80));
-    return SQLITE_OK;
-  }
-  /// Who has the turn of a writer sees what the one before has not committed yet, while his server
-  /// leads on. If it does not, be it that it has halted, he sees what is committed, or nothing.
-  [[nodiscard]] int look_at_head(const line& to, server_id leader, std::size_t database,
-                                 const quorlite::leader_info& led) {
-    all_.sleep(dice_.between(1, 300));
-    const std::shared_ptr<process> here = to.to.lock();
-    const std::string seen = ask(to.db, picture);
-    if (seen[0] == '!') {
-      return std::stoi(seen.substr(1));
-    }
-    const quorlite::leader_info now = here->replica().leader();
-    if ((now.leading && now.term == led.term) || here != all_.cluster.running(leader)) {
-      return SQLITE_OK;
-    }
-    const line fresh = connect(all_, leader, database);
-    const std::string committed = fresh.is_open() ? ask(fresh.db, picture) : "!";
-    require(committed[0] == '!' || seen == committed || std::stoull(seen) < std::stoull(committed),
-            "atomic and isolated",
-            servers::name_of(leader) + " leads no more, and shows a writer `" +
-                seen.substr(0, 200) + "`, which is not committed: `" + committed.substr(0, 200) +
-                "`");
     return SQLITE_OK;
   }
   /// What the answer of a COMMIT that failed tells of the server.

@@ -54,13 +54,13 @@ class faults {
     every("disk_full", rates.disk_full, [this] {
       const server_id id = any();
       cluster_.cluster().fill_disk(id, any_room());
-      cluster_.had_disk_fault(id);
+      cluster_.had_disk_fault(id, disk_fault::full);
       after(dice_.between(50, 3000), [this, id] { cluster_.cluster().heal_disk(id); });
     });
     every("disk_error", rates.disk_error, [this] {
       const server_id id = any();
       cluster_.cluster().fail_disk_call(id, dice_.below(30), any_error());
-      cluster_.had_disk_fault(id);
+      cluster_.had_disk_fault(id, disk_fault::broken);
     });
     every("disk_slow", rates.disk_slow, [this] {
       const server_id id = any();
@@ -190,7 +190,7 @@ class faults {
       const std::shared_ptr<process> here = calm_ ? nullptr : cluster_.running(id);
       if (here) {
         cluster_.cluster().fail_disk_call(id, dice_.below(3), std::errc::io_error);
-        cluster_.had_disk_fault(id);
+        cluster_.had_disk_fault(id, disk_fault::broken);
         // Nothing is applied meanwhile, so no flush becomes due by itself.
         cluster_.world().spawn([here] { static_cast<void>(here->replica().flush()); });
       }
@@ -249,11 +249,16 @@ class faults {
         phase == server_phase::snapshot_read || phase == server_phase::restore_appended;
     const std::uint64_t ordinal = 1 + dice_.below(has_parts ? 12 : 3);
     const std::uint64_t any_fault = dice_.below(9);
-    const std::uint64_t of_disk = phase <= server_phase::flush_written ? power_in_call : error_once;
+    const std::uint64_t of_disk = phase <= server_phase::flush_written ? power_in_call
+                                  : dice_.chance(0.5)                  ? error_once
+                                                                       : no_room;
     const bool in_files = phase <= server_phase::flush_written ||
                           phase == server_phase::restore_begun ||
                           phase == server_phase::restore_appended;
-    const std::uint64_t what = in_files && dice_.chance(0.15) ? of_disk : any_fault;
+    const bool tears = are_neighbours_torn(phase) && dice_.chance(0.4);
+    const std::uint64_t what = tears                           ? power_lost
+                               : in_files && dice_.chance(0.2) ? of_disk
+                                                               : any_fault;
     cluster_.cluster().when(
         phase, [this, phase, what](server_id id) { strike(id, phase, what); }, ordinal,
         dice_.chance(0.5) ? std::optional{any()} : std::nullopt);
@@ -266,7 +271,7 @@ class faults {
     cluster_.trace().tell("fault", "strikes at a phase", {{"server", id.value}, {"how", what}});
     switch (what) {
       case 0: crash_at_phase(id, crash_kind::killed); return;
-      case 1: lose_power_at_phase(id, phase); return;
+      case power_lost: lose_power_at_phase(id, phase); return;
       case 2:
         cluster_.world().network().isolate(id);
         heal_later();
@@ -292,7 +297,7 @@ class faults {
       disk.crash_at(next);
       return;
     }
-    cluster_.will_have_disk_fault(id);
+    cluster_.will_have_disk_fault(id, what == error_once ? disk_fault::broken : disk_fault::full);
     if (what == error_once) {
       disk.fail_at(next, any_error());
       return;
@@ -315,13 +320,15 @@ class faults {
   }
   /// Pages smaller than a sector are not safe from their neighbours in general. But whatever was
   /// written so far of a flush that no position names may go, with all of its sectors.
-  void lose_power_at_phase(server_id id, server_phase phase) {
+  [[nodiscard]] bool are_neighbours_torn(server_phase phase) const {
     const plan& options = cluster_.options();
-    const bool are_neighbours = phase == server_phase::flush_written && options.page_size < 4096 &&
-                                options.storage == storage_kind::double_write;
+    return phase == server_phase::flush_written && options.page_size < 4096 &&
+           options.storage == storage_kind::double_write;
+  }
+  void lose_power_at_phase(server_id id, server_phase phase) {
     const std::vector<quorlite::testing::pending_unit> under_way =
-        are_neighbours ? cluster_.cluster().disk(id).pending_units()
-                       : std::vector<quorlite::testing::pending_unit>{};
+        are_neighbours_torn(phase) ? cluster_.cluster().disk(id).pending_units()
+                                   : std::vector<quorlite::testing::pending_unit>{};
     crash_at_phase(id, crash_kind::power_lost);
     for (const quorlite::testing::pending_unit& unit : under_way) {
       if (unit.kind == quorlite::testing::unit_kind::sector && dice_.chance(0.3)) {
@@ -383,8 +390,10 @@ class faults {
   }
 
   // Of the faults that come at a phase.
+  static constexpr std::uint64_t power_lost = 1;
   static constexpr std::uint64_t power_in_call = 5;
   static constexpr std::uint64_t error_once = 6;
+  static constexpr std::uint64_t no_room = 7;
 
   servers& cluster_;
   random dice_;

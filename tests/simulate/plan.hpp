@@ -57,7 +57,7 @@ struct workload {
   std::uint32_t large_percent = 0;       ///< of the transactions, larger than an entry
   std::uint32_t long_readers = 0;        ///< who keep a transaction open over many commits
   std::uint32_t page_writers = 0;        ///< who write pages through the file, without SQLite
-  std::uint32_t looks_percent = 0;       ///< of the transactions, with the turn of a writer first
+  std::uint32_t slow_writers = 0;        ///< who keep the turn of a writer, and only look
 };
 
 struct plan {
@@ -155,6 +155,7 @@ struct plan {
       {"large_percent", text(w.large_percent)},
       {"long_readers", text(w.long_readers)},
       {"page_writers", text(w.page_writers)},
+      {"slow_writers", text(w.slow_writers)},
       {"looks_percent", text(w.looks_percent)},
       {"history", histories[static_cast<int>(of.history)]},
       {"majority_first", text(of.majority_first)},
@@ -315,6 +316,7 @@ inline void draw_limits(plan& out, random& dice) {
   if (out.storage == storage_kind::volatile_memory || alone) {
     faults.breakdown = 0;
   }
+  work.slow_writers = dice.chance(0.65) ? 0 : 1;
   work.looks_percent = dice.chance(0.5) ? 0 : static_cast<std::uint32_t>(dice.between(5, 25));
   out.history = dice.chance(0.65)  ? history_kind::founded
                 : dice.chance(0.7) ? history_kind::upgraded

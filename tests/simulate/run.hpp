@@ -18,6 +18,7 @@
 #include "page_writer.hpp"
 #include "plan.hpp"
 #include "servers.hpp"
+#include "slow_writer.hpp"
 #include "upgrader.hpp"
 
 namespace simulate {
@@ -163,6 +164,8 @@ class one_run {
     for (std::uint64_t i = 0; i < plan_.work.page_writers; ++i) {
       cluster_.world().spawn([mine = std::make_shared<page_writer>(all_, i)] { (*mine)(); });
     }
+    for (std::uint64_t i = 0; i < plan_.work.slow_writers; ++i) {
+      cluster_.world().spawn([mine = std::make_shared<slow_writer>(all_, i)] { (*mine)(); });
     if (plan_.history == history_kind::upgraded) {
       cluster_.world().spawn([mine = std::make_shared<upgrader>(all_)] { (*mine)(); });
     }
