@@ -63,7 +63,7 @@ class in_time {
   void check() const {
     const std::uint64_t took = world_.now().value - begun_;
     require(took <= 20'000, "answers in time",
-            std::string(call_) + " took " + std::to_string(took) + " ms");
+            [&] { return std::string(call_) + " took " + std::to_string(took) + " ms"; });
   }
 
  private:
@@ -675,13 +675,15 @@ class reader {
     }
     seen.ended = all_.record.moment();
     seen.applied = here->replica().applied().index;
-    require(!seen.linearizable || seen.prefix >= acknowledged, "linearizable",
-            servers::name_of(at_) + " read " + std::to_string(seen.prefix) + " transactions of " +
-                shared::name_of(database_) + " behind a barrier, and " +
-                std::to_string(acknowledged) + " were acknowledged before");
-    require(seen.prefix >= prefix_, "monotonic",
-            "a connection saw " + std::to_string(prefix_) + " transactions, then " +
-                std::to_string(seen.prefix));
+    require(!seen.linearizable || seen.prefix >= acknowledged, "linearizable", [&] {
+      return servers::name_of(at_) + " read " + std::to_string(seen.prefix) + " transactions of " +
+             shared::name_of(database_) + " behind a barrier, and " + std::to_string(acknowledged) +
+             " were acknowledged before";
+    });
+    require(seen.prefix >= prefix_, "monotonic", [&] {
+      return "a connection saw " + std::to_string(prefix_) + " transactions, then " +
+             std::to_string(seen.prefix);
+    });
     prefix_ = seen.prefix;
     ++all_.reads;
     if (!in_copy && dice_.chance(0.2)) {  // What an open transaction reads stays
@@ -705,9 +707,10 @@ class reader {
     const bool has_others = options.world.replicas > 1 && options.faults.membership == 0;
     const std::uint64_t there_and_back_us =
         2 * std::min<std::uint64_t>(options.world.network.delay_min_us, 500);
-    require(!passed || !has_others || took_us >= there_and_back_us, "linearizable",
-            servers::name_of(at_) + " answered for a barrier after " + std::to_string(took_us) +
-                " us, before anybody can have heard of it");
+    require(!passed || !has_others || took_us >= there_and_back_us, "linearizable", [&] {
+      return servers::name_of(at_) + " answered for a barrier after " + std::to_string(took_us) +
+             " us, before anybody can have heard of it";
+    });
     return passed;
   }
   [[nodiscard]] bool look_at_database(observation& seen) {
@@ -748,13 +751,15 @@ class reader {
     seen.last = std::stoull(counted.substr(counted.rfind('|') + 1));
     const std::string prefix = std::to_string(seen.prefix);
     require(counted == prefix + "|" + prefix + "|" + std::to_string(seen.last),
-            "atomic and isolated", "the log of " + shared::name_of(database_) + " is " + counted);
+            "atomic and isolated",
+            [&] { return "the log of " + shared::name_of(database_) + " is " + counted; });
     const std::string sum = ask(db, "SELECT count(*), sum(balance) FROM accounts");
     if (sum[0] == '!') {
       return is_excused(sum);
     }
     require(sum == std::to_string(accounts) + "|" + std::to_string(accounts * opening_balance),
-            "atomic and isolated", "the accounts of " + shared::name_of(database_) + ": " + sum);
+            "atomic and isolated",
+            [&] { return "the accounts of " + shared::name_of(database_) + ": " + sum; });
     for (int key = 1; key <= registers; ++key) {
       const std::string value =
           ask(db, "SELECT txn FROM registers WHERE key=" + std::to_string(key));

@@ -8,6 +8,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -29,6 +30,14 @@ class violation : public std::runtime_error {
 inline void require(bool holds, const char* checker, const std::string& what) {
   if (!holds) {
     throw violation(checker, what);
+  }
+}
+/// For what is checked often: the text is made if it is needed.
+template <class What>
+requires std::is_invocable_r_v<std::string, What&>
+void require(bool holds, const char* checker, What&& what) {
+  if (!holds) {
+    throw violation(checker, what());
   }
 }
 
@@ -118,10 +127,11 @@ class history {
   void check(std::size_t database, const std::vector<std::uint64_t>& order) {
     std::map<std::uint64_t, std::uint64_t> place;
     for (std::size_t i = 0; i < order.size(); ++i) {
-      require(order[i] >= 1 && order[i] <= transactions_.size(), "acknowledged is durable",
-              "the log names transaction " + std::to_string(order[i]) + ", which nobody ran");
+      require(order[i] >= 1 && order[i] <= transactions_.size(), "acknowledged is durable", [&] {
+        return "the log names transaction " + std::to_string(order[i]) + ", which nobody ran";
+      });
       require(place.emplace(order[i], i + 1).second, "acknowledged is durable",
-              "transaction " + std::to_string(order[i]) + " was applied twice");
+              [&] { return "transaction " + std::to_string(order[i]) + " was applied twice"; });
     }
     for (const transaction& one : transactions_) {
       if (one.writes_to(database)) {
@@ -139,18 +149,21 @@ class history {
   static void check_fate(const transaction& one, bool is_there) {
     const std::string name = "transaction " + std::to_string(one.number);
     require(one.fate != fate::acknowledged || is_there, "acknowledged is durable",
-            name + " was acknowledged and is not there");
+            [&] { return name + " was acknowledged and is not there"; });
     require(one.fate != fate::refused || !is_there, "acknowledged is durable",
-            name + " was answered `not applied` and is there");
+            [&] { return name + " was answered `not applied` and is there"; });
     require(one.resolved == fate::running || is_there == (one.resolved == fate::acknowledged),
-            "outcomes are true",
-            name + " (id " + std::to_string(one.id.term.value) + "." +
-                std::to_string(one.id.sequence) + (one.grouped ? ", in a group" : "") + ") is " +
-                (is_there ? "" : "not ") + "there, and its outcome was told otherwise");
+            "outcomes are true", [&] {
+              return name + " (id " + std::to_string(one.id.term.value) + "." +
+                     std::to_string(one.id.sequence) + (one.grouped ? ", in a group" : "") +
+                     ") is " + (is_there ? "" : "not ") +
+                     "there, and its outcome was told otherwise";
+            });
     for (const simulate::fate said : one.told) {
-      require(is_there == (said == fate::acknowledged), "outcomes are true",
-              name + " is " + (is_there ? "" : "not ") +
-                  "there, and some replica told its outcome otherwise");
+      require(is_there == (said == fate::acknowledged), "outcomes are true", [&] {
+        return name + " is " + (is_there ? "" : "not ") +
+               "there, and some replica told its outcome otherwise";
+      });
     }
   }
 
@@ -158,8 +171,9 @@ class history {
  public:
   void check_both() const {
     for (const auto& [number, seen] : both_) {
-      require(seen == 2 || seen == 4, "atomic and isolated",
-              "transaction " + std::to_string(number) + " is in one of its two databases");
+      require(seen == 2 || seen == 4, "atomic and isolated", [number = number] {
+        return "transaction " + std::to_string(number) + " is in one of its two databases";
+      });
     }
   }
 
@@ -174,11 +188,14 @@ class history {
     std::sort(in_order.begin(), in_order.end());
     std::uint64_t latest_begin = 0;
     for (const auto& [at, one] : in_order) {
-      require(one->writes_to(database), "atomic and isolated",
-              "transaction " + std::to_string(one->number) + " stands in another database");
+      require(one->writes_to(database), "atomic and isolated", [one = one] {
+        return "transaction " + std::to_string(one->number) + " stands in another database";
+      });
       require(one->fate != fate::acknowledged || one->ended > latest_begin, "linearizable",
-              "transaction " + std::to_string(one->number) +
-                  " ended before one began that comes before it");
+              [one = one] {
+                return "transaction " + std::to_string(one->number) +
+                       " ended before one began that comes before it";
+              });
       latest_begin = std::max(latest_begin, one->begun);
     }
   }
@@ -187,18 +204,21 @@ class history {
     std::vector<const observation*> seen;
     for (const observation& one : observations_) {
       if (one.database == database) {
-        require(one.prefix <= order.size(), "atomic and isolated",
-                "a reader saw " + std::to_string(one.prefix) + " transactions of " +
-                    std::to_string(order.size()));
+        require(one.prefix <= order.size(), "atomic and isolated", [&] {
+          return "a reader saw " + std::to_string(one.prefix) + " transactions of " +
+                 std::to_string(order.size());
+        });
         check_registers(one, order);
         if (one.prefix > 0) {
           const transaction& last = at(order[static_cast<std::size_t>(one.prefix - 1)]);
-          require(one.last == last.number, "atomic and isolated",
-                  "a reader saw transaction " + std::to_string(one.last) + " in the place of " +
-                      std::to_string(last.number) + ", as number " + std::to_string(one.prefix));
-          require(last.applied < one.applied, "atomic and isolated",
-                  "a reader saw transaction " + std::to_string(last.number) + " at entry " +
-                      std::to_string(one.applied.value) + ", which was applied before its COMMIT");
+          require(one.last == last.number, "atomic and isolated", [&] {
+            return "a reader saw transaction " + std::to_string(one.last) + " in the place of " +
+                   std::to_string(last.number) + ", as number " + std::to_string(one.prefix);
+          });
+          require(last.applied < one.applied, "atomic and isolated", [&] {
+            return "a reader saw transaction " + std::to_string(last.number) + " at entry " +
+                   std::to_string(one.applied.value) + ", which was applied before its COMMIT";
+          });
         }
         seen.push_back(&one);
       }
@@ -221,9 +241,10 @@ class history {
       while (next < by_end.size() && by_end[next]->ended < one->begun) {
         least = std::max(least, by_end[next++]->prefix);
       }
-      require(one->prefix >= least, "linearizable",
-              "a read saw " + std::to_string(one->prefix) + " transactions, an earlier one " +
-                  std::to_string(least));
+      require(one->prefix >= least, "linearizable", [&] {
+        return "a read saw " + std::to_string(one->prefix) + " transactions, an earlier one " +
+               std::to_string(least);
+      });
     }
   }
 
@@ -236,10 +257,11 @@ class history {
         const std::uint64_t written = seen.database == one.database ? one.key : one.other_key;
         expected = written == key ? one.number : 0;
       }
-      require(value == expected, "atomic and isolated",
-              "register " + std::to_string(key) + " was read as " + std::to_string(value) +
-                  " behind " + std::to_string(seen.prefix) + " transactions, not " +
-                  std::to_string(expected));
+      require(value == expected, "atomic and isolated", [&, key = key, value = value] {
+        return "register " + std::to_string(key) + " was read as " + std::to_string(value) +
+               " behind " + std::to_string(seen.prefix) + " transactions, not " +
+               std::to_string(expected);
+      });
     }
   }
 

@@ -59,9 +59,10 @@ class long_reader {
       if (is_failure(db, again)) {
         return again;
       }
-      require(again == first, "readers are stable",
-              "a long transaction saw `" + again.substr(0, 200) + "` after `" +
-                  first.substr(0, 200) + "`");
+      require(again == first, "readers are stable", [&] {
+        return "a long transaction saw `" + again.substr(0, 200) + "` after `" +
+               first.substr(0, 200) + "`";
+      });
     }
     ++all_.reads;
     return ask(db, "PRAGMA integrity_check");

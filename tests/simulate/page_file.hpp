@@ -65,9 +65,10 @@ class page_file {
     }
     const std::uint64_t count = get(first_, 28);
     require(count >= 1 && count <= most_ && static_cast<std::uint64_t>(size) == count * page_size_,
-            "atomic and isolated",
-            "a file of " + std::to_string(size) + " bytes says that it has " +
-                std::to_string(count) + " pages");
+            "atomic and isolated", [&] {
+              return "a file of " + std::to_string(size) + " bytes says that it has " +
+                     std::to_string(count) + " pages";
+            });
     for (std::uint64_t i = 0; i < count; ++i) {
       all_.push_back(get(first_, list_at + 4 * i));
     }
@@ -120,9 +121,10 @@ class page_file {
     int code = SQLITE_OK;
     for (std::uint64_t number = 2; number <= all_.size() && code == SQLITE_OK; ++number) {
       code = read(number, seen);
-      require(code != SQLITE_OK || seen == filled(all_[number - 1]), "atomic and isolated",
-              "page " + std::to_string(number) + " of " + std::to_string(all_.size()) +
-                  " is not what the first page says");
+      require(code != SQLITE_OK || seen == filled(all_[number - 1]), "atomic and isolated", [&] {
+        return "page " + std::to_string(number) + " of " + std::to_string(all_.size()) +
+               " is not what the first page says";
+      });
     }
     return code;
   }

@@ -452,9 +452,10 @@ class one_run {
           expected = plain_sqlite(database, order);
         }
         const std::string here = dump(to.db);
-        require(here == expected, "as plain SQLite",
-                servers::name_of(id) + ", " + shared::name_of(database) + ": " +
-                    first_difference(here, expected));
+        require(here == expected, "as plain SQLite", [&] {
+          return servers::name_of(id) + ", " + shared::name_of(database) + ": " +
+                 first_difference(here, expected);
+        });
         check_size(id, database, ask(to.db, "PRAGMA page_count"));
       }
     }
@@ -505,12 +506,13 @@ class one_run {
           sql.erase(sql.find(" o.") + 1, 2);
         }
         const int code = run(db, sql);
-        require(code == each.code, "as plain SQLite",
-                "transaction " + std::to_string(number) +
-                    (record_.at(number).grouped ? " (in a group)" : "") + " of " +
-                    shared::name_of(database) + " got " + std::to_string(each.code) + " (" +
-                    each.said + ") for `" + each.sql.substr(0, 120) + "`, plain SQLite gives " +
-                    std::to_string(code));
+        require(code == each.code, "as plain SQLite", [&] {
+          return "transaction " + std::to_string(number) +
+                 (record_.at(number).grouped ? " (in a group)" : "") + " of " +
+                 shared::name_of(database) + " got " + std::to_string(each.code) + " (" +
+                 each.said + ") for `" + each.sql.substr(0, 120) + "`, plain SQLite gives " +
+                 std::to_string(code);
+        });
       }
       static_cast<void>(run(db, "COMMIT"));
     }

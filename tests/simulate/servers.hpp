@@ -421,9 +421,10 @@ class servers final : public quorlite::testing::cluster_observer {
       return;  // still starting: what it loads is compared with the next entry
     }
     try {
-      require(to.index >= one.applied.index, "monotonic",
-              name_of(id) + " went back from " + std::to_string(one.applied.index.value) + " to " +
-                  std::to_string(to.index.value));
+      require(to.index >= one.applied.index, "monotonic", [&] {
+        return name_of(id) + " went back from " + std::to_string(one.applied.index.value) + " to " +
+               std::to_string(to.index.value);
+      });
       one.applied = to;
       check_equal(id, to, one.running->content());
     } catch (const violation& found) {
@@ -464,7 +465,7 @@ class servers final : public quorlite::testing::cluster_observer {
     require(!here.leader().leading, "a halted server does not lead", name_of(id) + " does");
     const bool takes_part = world().running(id);
     require(!takes_part || world().now_us() - *one.halted_us <= limit_us,
-            "a halted server does not lead", name_of(id) + " still takes part");
+            "a halted server does not lead", [&] { return name_of(id) + " still takes part"; });
     return !takes_part;
   }
   /// The hashes of pages are compared when a replica starts, or, if a crash came inside a flush, once

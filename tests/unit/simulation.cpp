@@ -341,6 +341,19 @@ TEST_CASE("a stop in good order tells what came of it, and may meet a crash") {
   check_rows(cluster, 4);
 }
 
+TEST_CASE("a stop in good order may meet a crash in a flush that was begun before") {
+  replica_cluster cluster({.seed = 24}, {.flush_bytes = 1}, {.storage = server_storage::files});
+  const server_id leader = write_rows(cluster, 3);
+  REQUIRE(cluster.wait_until_even());
+  cluster.when(server_phase::flush_begun, [&](server_id id) { cluster.crash(id); });
+  REQUIRE_FALSE(cluster.replica(leader).maintain());  // in the background, a moment from now
+  CHECK(cluster.stop(leader) == errc::stopped);
+  CHECK_FALSE(cluster.is_up(leader));
+  cluster.simulation().run_for(milliseconds{10});
+  cluster.restart(leader);
+  check_rows(cluster, 3);
+}
+
 TEST_CASE("a halted replica stays up if it is to, and goes on reading") {
   for (const bool stays : {false, true}) {
     replica_cluster cluster({.seed = 23}, {},

@@ -98,12 +98,12 @@ QUORLITE_DECL faulty_disk::~faulty_disk() = default;
 
 QUORLITE_DECL std::uint64_t faulty_disk::calls() const {
   const std::lock_guard lock(state_->mutex);
-  return state_->faults.calls().size();
+  return state_->faults.calls();
 }
 
 QUORLITE_DECL disk_call faulty_disk::call(std::uint64_t ordinal) const {
   const std::lock_guard lock(state_->mutex);
-  return state_->faults.calls().at(static_cast<std::size_t>(ordinal - 1));
+  return state_->faults.call(ordinal);
 }
 
 QUORLITE_DECL void faulty_disk::fail_at(std::uint64_t ordinal, std::errc error,

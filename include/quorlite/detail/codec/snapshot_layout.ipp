@@ -120,7 +120,7 @@ QUORLITE_DECL std::error_code snapshot_layout::render(const chunk& which, bytes_
   const std::size_t last = with_checksum
                                ? which.images_bytes
                                : (end + which.page_size - 1) / which.page_size * which.page_size;
-  scratch.resize(snapshot_chunk_bytes);
+  scratch.resize(last - first);
   const bytes_span images = bytes_span{scratch}.first(last - first);
   if (const auto error = fill(which, first, images, source)) {
     return error;

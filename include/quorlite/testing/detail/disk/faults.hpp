@@ -5,7 +5,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
+#include <set>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -81,7 +83,10 @@ class disk_faults {
   void rot_read_at(std::uint64_t ordinal) { rotten_.push_back(ordinal); }
 
   [[nodiscard]] bool crashed() const noexcept { return calls_.size() >= crash_at_; }
-  [[nodiscard]] const std::vector<disk_call>& calls() const noexcept { return calls_; }
+  /// Calls so far.
+  [[nodiscard]] std::uint64_t calls() const noexcept { return calls_.size(); }
+  /// @pre 1 <= ordinal <= calls()
+  [[nodiscard]] disk_call call(std::uint64_t ordinal) const;
 
   /// Counts a call.
   /// @param room_bytes that it may need on the disk; 0: none
@@ -100,7 +105,13 @@ class disk_faults {
     std::uint64_t left = no_room_asked;  ///< bytes: a call that needs no more is spared
   };
 
-  std::vector<disk_call> calls_;
+  struct counted_call {
+    disk_call_kind kind;
+    const std::string* path;  // in paths_
+  };
+
+  std::vector<counted_call> calls_;
+  std::set<std::string, std::less<>> paths_;  // there are few, and many calls
   std::vector<failure> failures_;
   std::vector<std::uint64_t> rotten_;
   std::uint64_t crash_at_ = no_call;

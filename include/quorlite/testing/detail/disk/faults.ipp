@@ -5,6 +5,7 @@
 #include "quorlite/testing/detail/disk/faults.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -32,12 +33,19 @@ QUORLITE_DECL void disk_faults::full_from(std::uint64_t ordinal, std::uint64_t l
   failures_.back().left = left;
 }
 
+QUORLITE_DECL disk_call disk_faults::call(std::uint64_t ordinal) const {
+  const counted_call& made = calls_.at(static_cast<std::size_t>(ordinal - 1));
+  return {made.kind, *made.path};
+}
+
 QUORLITE_DECL disk_faults::fault_choice disk_faults::judge(disk_call_kind kind,
                                                            std::string_view path,
                                                            std::uint64_t room_bytes) {
   fault_choice fate;
   fate.happens = !crashed();
-  calls_.push_back({kind, std::string(path)});
+  auto known = paths_.find(path);
+  known = known == paths_.end() ? paths_.emplace(path).first : known;
+  calls_.push_back({kind, &*known});
   const std::uint64_t ordinal = calls_.size();
   if (crashed()) {
     fate.error = std::make_error_code(std::errc::io_error);

@@ -258,6 +258,9 @@ QUORLITE_DECL void unsynced_tree::issue(pending_unit unit) {
 }
 
 QUORLITE_DECL void unsynced_tree::forget_unreachable() {
+  if (pending_.empty()) {
+    return;
+  }
   std::set<node_id> reached;
   durable_.reach(root_node, reached);
   for (const pending_unit& unit : pending_) {

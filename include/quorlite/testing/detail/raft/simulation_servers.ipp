@@ -103,6 +103,8 @@ QUORLITE_DECL void simulation::on_restart(detail::unique_function<void(server_id
 QUORLITE_DECL void simulation::stop(server_id id) {
   if (running(id)) {
     state_->run_tasks(id);
+  }
+  if (running(id)) {  // a task may crash it
     state_->node(id).stop();
     state_->end_boot(id);
   }
