@@ -248,20 +248,27 @@ class faults {
     const bool has_parts =
         phase == server_phase::snapshot_read || phase == server_phase::restore_appended;
     const std::uint64_t ordinal = 1 + dice_.below(has_parts ? 12 : 3);
-    const std::uint64_t any_fault = dice_.below(9);
-    const std::uint64_t of_disk = phase <= server_phase::flush_written ? power_in_call
-                                  : dice_.chance(0.5)                  ? error_once
-                                                                       : no_room;
-    const bool in_files = phase <= server_phase::flush_written ||
-                          phase == server_phase::restore_begun ||
-                          phase == server_phase::restore_appended;
-    const bool tears = are_neighbours_torn(phase) && dice_.chance(0.4);
-    const std::uint64_t what = tears                           ? power_lost
-                               : in_files && dice_.chance(0.2) ? of_disk
-                                                               : any_fault;
+    const std::uint64_t what = draw_fault_at(phase);
     cluster_.cluster().when(
         phase, [this, phase, what](server_id id) { strike(id, phase, what); }, ordinal,
         dice_.chance(0.5) ? std::optional{any()} : std::nullopt);
+  }
+  /// Any fault, and rather what this phase has to fear.
+  [[nodiscard]] std::uint64_t draw_fault_at(server_phase phase) {
+    const std::uint64_t any_fault = dice_.below(9);
+    const bool flushes = phase <= server_phase::flush_written;
+    const bool restores =
+        phase == server_phase::restore_begun || phase == server_phase::restore_appended;
+    if (are_neighbours_torn(phase) && dice_.chance(0.4)) {
+      return power_lost;
+    }
+    if (flushes && cluster_.options().faults.disk_rot != 0 && dice_.chance(0.25)) {
+      return rot_while_down;
+    }
+    if (!(flushes || restores) || !dice_.chance(0.3)) {
+      return any_fault;
+    }
+    return dice_.chance(0.5) ? error_once : flushes ? power_in_call : no_room;
   }
   void strike(server_id id, server_phase phase, std::uint64_t what) {
     if (cluster_.was_crashed(id)) {
@@ -287,7 +294,7 @@ class faults {
     if (!cluster_.cluster().is_up(id)) {
       return;  // its disk has ended it meanwhile, or it is still starting: this is the next one's
     }
-    if (what == 8) {
+    if (what == rot_while_down) {
       crash_and_rot(id);
       return;
     }
@@ -394,6 +401,7 @@ class faults {
   static constexpr std::uint64_t power_in_call = 5;
   static constexpr std::uint64_t error_once = 6;
   static constexpr std::uint64_t no_room = 7;
+  static constexpr std::uint64_t rot_while_down = 8;
 
   servers& cluster_;
   random dice_;

@@ -489,7 +489,7 @@ class servers final : public quorlite::testing::cluster_observer {
                 " started over hashes that had changed, and tells it too late: " + health.what);
   }
   void restart_halted(server_id id) {
-    if (at(id).rotten || dice_.chance(0.5)) {
+    if (at(id).rotten || dice_.chance(0.4)) {
       crash(id, at(id).rotten ? crash_kind::storage_lost : crash_kind::killed);
     } else {
       stop(id);
