@@ -398,10 +398,10 @@ class servers final : public quorlite::testing::cluster_observer {
       crash(id, crash_kind::storage_lost);
     }
   }
-  /// Whether what befell its disk may lead to this. Only bytes that changed by themselves are damage:
-  /// a disk that does not read, or has no room, has not changed any. And one that has no room breaks
-  /// nothing, but where a double write cannot be copied: an overwrite may need room here, as on file
-  /// systems that copy on write.
+  /// Whether what befell its disk may lead to this. Only bytes that changed by themselves are
+  /// damage: a disk that does not read, or has no room, has not changed any. And one without room
+  /// breaks nothing, but where a double write cannot be copied: an overwrite may need room here, as
+  /// on file systems that copy on write.
   [[nodiscard]] bool explains(server_id id, std::error_code error) {
     const server& one = at(id);
     if (one.rotten || error == quorlite::errc::corrupt) {
@@ -468,8 +468,8 @@ class servers final : public quorlite::testing::cluster_observer {
             "a halted server does not lead", [&] { return name_of(id) + " still takes part"; });
     return !takes_part;
   }
-  /// The hashes of pages are compared when a replica starts, or, if a crash came inside a flush, once
-  /// it has caught up. Whatever had changed in them by then is told then, and not when somebody
+  /// The hashes of pages are compared when a replica starts, or, if a crash came inside a flush,
+  /// once it has caught up. Whatever had changed in them by then is told then, and not when somebody
   /// meets it: a page that it shows is whole.
   void look_for_old_damage(server_id id, process& here) {
     if (!std::exchange(at(id).began_rotten, false) || at(id).rotten_elsewhere) {
