@@ -469,8 +469,8 @@ class servers final : public quorlite::testing::cluster_observer {
     return !takes_part;
   }
   /// The hashes of pages are compared when a replica starts, or, if a crash came inside a flush,
-  /// once it has caught up. Whatever had changed in them by then is told then, and not when somebody
-  /// meets it: a page that it shows is whole.
+  /// once it has caught up. Whatever had changed in them by then is told then, and not when
+  /// somebody meets it: a page that it shows is whole.
   void look_for_old_damage(server_id id, process& here) {
     if (!std::exchange(at(id).began_rotten, false) || at(id).rotten_elsewhere) {
       return;
