@@ -156,7 +156,6 @@ struct plan {
       {"long_readers", text(w.long_readers)},
       {"page_writers", text(w.page_writers)},
       {"slow_writers", text(w.slow_writers)},
-      {"looks_percent", text(w.looks_percent)},
       {"history", histories[static_cast<int>(of.history)]},
       {"majority_first", text(of.majority_first)},
       {"others_down", text(of.others_down)},
@@ -317,7 +316,6 @@ inline void draw_limits(plan& out, random& dice) {
     faults.breakdown = 0;
   }
   work.slow_writers = dice.chance(0.65) ? 0 : 1;
-  work.looks_percent = dice.chance(0.5) ? 0 : static_cast<std::uint32_t>(dice.between(5, 25));
   out.history = dice.chance(0.65)  ? history_kind::founded
                 : dice.chance(0.7) ? history_kind::upgraded
                                    : history_kind::none;

@@ -8,8 +8,8 @@
 
 #include "catch2_shim.hpp"
 #include "codec_support.hpp"
-#include "quorlite/detail/core/history_marks.hpp"
 #include "quorlite/detail/core/history_hash.hpp"
+#include "quorlite/detail/core/history_marks.hpp"
 #include "quorlite/detail/machine/transaction_assembly.hpp"
 #include "support/manual_consensus.hpp"
 
@@ -403,9 +403,8 @@ TEST_CASE("a snapshot tells the history that it contains, marks too") {
 TEST_CASE("the history is made of the log's bytes alone: what is refused is in it, skips are not") {
   hashed_pair p;
   const history_position before = p.follower->history();
-  const bytes stale = with_frames(p.next(), [](write_set_command& frames) {
-    frames.databases[0].builds_on.sequence = 1;
-  });
+  const bytes stale = with_frames(
+      p.next(), [](write_set_command& frames) { frames.databases[0].builds_on.sequence = 1; });
   const bytes foreign(12, std::byte{0x55});
   REQUIRE(p.follower.apply_next(stale, first_term) == apply_result::applied);
   REQUIRE(p.follower->skip({log_index{6}, first_term}) == apply_result::applied);
@@ -462,9 +461,8 @@ TEST_CASE("a log that is the base's brings back what was staged, and goes on") {
 
 TEST_CASE("a log that is not the base's halts where that shows, and names both ends") {
   stored_pair p;
-  const bytes other = with_frames(p.replayed[1], [](write_set_command& frames) {
-    frames.databases[0].result_hash ^= 1U;
-  });
+  const bytes other = with_frames(
+      p.replayed[1], [](write_set_command& frames) { frames.databases[0].result_hash ^= 1U; });
   static_cast<void>(p.replay(5, p.replayed[0]));
   CHECK(p.replay(6, other) == apply_result::halted);
   check_diverged(p.follower, "part after log index 4, at the latest at log index 6");
