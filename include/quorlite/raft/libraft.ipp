@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -68,6 +69,9 @@ QUORLITE_DECL std::error_code libraft::start(state_machine& machine) noexcept tr
   if (!error) {
     runtime_ = std::make_unique<detail::libraft_runtime>(options_);
     error = runtime_->start(machine);
+    if (const auto& defect = runtime_->core().log_defect()) {
+      report_.defects.push_back(*defect);
+    }
   }
   started_ = !error;
   if (error) {
@@ -90,7 +94,8 @@ QUORLITE_DECL std::error_code libraft::examine_log(const state_machine& machine)
       return unsynced;
     }
   }
-  auto report = detail::libraft_log_reader(folder, machine.durable().index).read();
+  const log_index files_at = std::max(machine.durable().index, machine.base().ahead.index);
+  auto report = detail::libraft_log_reader(folder, files_at).read();
   if (!report) {
     return report.error();
   }

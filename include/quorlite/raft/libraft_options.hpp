@@ -115,6 +115,7 @@ enum class libraft_log_fault : std::uint8_t {
   too_short,    ///< the log ends before the state that the databases have
   starts_late,  ///< the log begins behind its first entry, and no snapshot has those before
   unknown,      ///< written by another version, or by something else
+  diverged,     ///< the log and the databases, or parts of the log, are of two histories
 };
 
 /// A place in the folder of a log where it is not what was written, and words for the operator.
@@ -127,6 +128,8 @@ struct libraft_log_defect {
 
   /// "FILE, byte N: WHAT. REMEDY", as one line.
   [[nodiscard]] QUORLITE_API QUORLITE_DECL std::string text() const;
+  /// errc::log_damaged, log_too_short, log_starts_late, needs_upgrade or diverged.
+  [[nodiscard]] QUORLITE_API QUORLITE_DECL std::error_code error() const noexcept;
 };
 
 /// What a step that was cut short has left, and nobody was promised. A start clears it away.
@@ -153,8 +156,7 @@ struct libraft_log_report {
     return term.value == 0 && last_index == 0 && ranges.empty() &&
            (defects.empty() || defects.front().fault == libraft_log_fault::too_short);
   }
-  /// errc::log_damaged, log_too_short, log_starts_late or needs_upgrade, by the first defect; none
-  /// without one.
+  /// That of the first defect; none without one.
   [[nodiscard]] QUORLITE_API QUORLITE_DECL std::error_code error() const noexcept;
 };
 

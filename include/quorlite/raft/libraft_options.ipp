@@ -20,11 +20,9 @@ QUORLITE_DECL std::string libraft_log_defect::text() const {
   return line + what + ". " + remedy;
 }
 
-QUORLITE_DECL std::error_code libraft_log_report::error() const noexcept {
-  if (defects.empty()) {
-    return {};
-  }
-  switch (defects.front().fault) {
+QUORLITE_DECL std::error_code libraft_log_defect::error() const noexcept {
+  switch (fault) {
+    case libraft_log_fault::diverged: return make_error_code(errc::diverged);
     case libraft_log_fault::too_short: return make_error_code(errc::log_too_short);
     case libraft_log_fault::starts_late: return make_error_code(errc::log_starts_late);
     case libraft_log_fault::unknown: return make_error_code(errc::needs_upgrade);
@@ -32,6 +30,10 @@ QUORLITE_DECL std::error_code libraft_log_report::error() const noexcept {
     case libraft_log_fault::missing: break;
   }
   return make_error_code(errc::log_damaged);
+}
+
+QUORLITE_DECL std::error_code libraft_log_report::error() const noexcept {
+  return defects.empty() ? std::error_code{} : defects.front().error();
 }
 
 }  // namespace QUORLITE_ABI

@@ -134,7 +134,7 @@ QUORLITE_DECL bool history_judge::objects_to(const claim& said) {
   if (said.format >= 2) {
     return objects_to_witness(n, said.told.index, said.told.low);
   }
-  return n > begun.begins_at && said.id.term != begun.begins_in &&
+  return n > begun.begins_at && begun.begins_in != term{} && said.id.term != begun.begins_in &&
          object(n, begun.begins_at, "has a history that does not begin where ours does");
 }
 

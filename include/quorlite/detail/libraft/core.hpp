@@ -15,12 +15,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <system_error>
 #include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/history.hpp"
 #include "quorlite/detail/libraft/io.hpp"
 #include "quorlite/detail/libraft/leadership.hpp"
 #include "quorlite/detail/libraft/members.hpp"
@@ -79,6 +81,10 @@ class libraft_core final : private libraft_io_listener {
   /// at most.
   [[nodiscard]] bool must_close() const noexcept { return strand_.ended() && !is_handing_over(); }
   [[nodiscard]] std::error_code failure() const noexcept { return strand_.failure(); }
+  /// Why the log that was loaded is not one with the machine's files: then raft_start failed.
+  [[nodiscard]] const std::optional<libraft_log_defect>& log_defect() const noexcept {
+    return log_defect_;
+  }
 
   /// Before raft_close, for an orderly stop: what it gives up is not called lost, but stopped.
   void expect_close(settle_reason why) noexcept { proposals_.blame(blame(why)); }
@@ -123,6 +129,7 @@ class libraft_core final : private libraft_io_listener {
 
   // ---- called by the guard of the disk
 
+  [[nodiscard]] bool log_loaded(const libraft_loaded_log& log) noexcept override;
   void disk_failed(int code) noexcept override;
   int prepare_restore(const raft_buffer& snapshot) noexcept override;
   void restore_failed(int code) noexcept override;
@@ -136,6 +143,8 @@ class libraft_core final : private libraft_io_listener {
   libraft_members members_;
   libraft_restore restore_;
   libraft_compaction compaction_;
+  libraft_history history_;
+  std::optional<libraft_log_defect> log_defect_;
   std::error_code restore_error_;  // of the last prepare
   std::uint64_t disk_errors_ = 0;
   bool withdrawn_ = false;  // before anything else ended the strand

@@ -5,6 +5,7 @@
 #include "quorlite/detail/libraft/core.hpp"
 
 #include <memory>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -185,6 +186,17 @@ QUORLITE_DECL int libraft_core::on_restore(raft_fsm* fsm, raft_buffer* buffer) n
   }
   self.compaction_.restored(self.restore_.installed_bytes());
   return 0;
+}
+
+QUORLITE_DECL bool libraft_core::log_loaded(const libraft_loaded_log& log) noexcept try {
+  log_defect_ = history_.walk(strand_.machine(), log);
+  if (log_defect_) {
+    strand_.end(log_defect_->error());
+  }
+  return !log_defect_;
+} catch (const std::bad_alloc&) {
+  strand_.end(make_error_code(errc::out_of_memory));
+  return false;
 }
 
 QUORLITE_DECL void libraft_core::disk_failed(int code) noexcept {

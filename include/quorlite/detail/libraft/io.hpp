@@ -19,6 +19,7 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/history.hpp"
 #include "quorlite/detail/libraft/log_notes.hpp"
 #include "quorlite/detail/libraft/writes.hpp"
 
@@ -33,6 +34,8 @@ class libraft_io_listener {
   libraft_io_listener(const libraft_io_listener&) = delete;
   libraft_io_listener& operator=(const libraft_io_listener&) = delete;
 
+  /// The log was read, from inside raft_start. @returns false: the engine does not start
+  [[nodiscard]] virtual bool log_loaded(const libraft_loaded_log& log) noexcept = 0;
   /// The disk failed with this code. From inside the engine: close it later, but before it works
   /// on.
   virtual void disk_failed(int code) noexcept = 0;

@@ -14,6 +14,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/log_format.hpp"
+#include "quorlite/detail/libraft/snapshot.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -36,6 +37,39 @@ struct libraft_io::hooks {
 
   [[nodiscard]] static libraft_io& of(const raft_io* io) noexcept {
     return *static_cast<libraft_io*>(static_cast<::raft*>(io->data)->data);
+  }
+
+  // ---- the start
+
+  static int on_load(raft_io* io, raft_term* term, raft_id* vote, raft_snapshot** snapshot,
+                     raft_index* start, raft_entry* entries[], std::size_t* count) noexcept {
+    libraft_io& self = of(io);
+    const int code = self.inner_.load(io, term, vote, snapshot, start, entries, count);
+    if (code != 0 || self.listener_->log_loaded({*snapshot, *start, {*entries, *count}})) {
+      return code;
+    }
+    free_loaded(*snapshot, *entries, *count);
+    return RAFT_CORRUPT;
+  }
+
+  /// As the engine would, of entries that come in pieces of several.
+  static void free_loaded(raft_snapshot* snapshot, raft_entry* entries,
+                          std::size_t count) noexcept {
+    const void* freed = nullptr;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (entries[i].batch == nullptr) {
+        raft_free(entries[i].buf.base);
+      } else if (entries[i].batch != freed) {
+        freed = entries[i].batch;
+        raft_free(entries[i].batch);
+      }
+    }
+    raft_free(entries);
+    if (snapshot != nullptr) {
+      raft_configuration_close(&snapshot->configuration);
+      libraft_snapshot_buffers::release(snapshot->bufs, snapshot->n_bufs);
+      raft_free(snapshot);
+    }
   }
 
   // ---- time
@@ -253,6 +287,7 @@ QUORLITE_DECL void libraft_io::attach(::raft& engine, libraft_io_listener& liste
   inner_ = *engine.io;
   engine.data = this;
   writes_.attach(*engine.io, inner_, batch_bytes_, *this);
+  engine.io->load = hooks::on_load;
   engine.io->start = hooks::on_start;
   engine.io->send = hooks::on_send;
   engine.io->append = hooks::on_append;

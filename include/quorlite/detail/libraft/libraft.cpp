@@ -8,6 +8,7 @@
 
 #include "quorlite/detail/libraft/core.ipp"
 #include "quorlite/detail/libraft/engine.ipp"
+#include "quorlite/detail/libraft/history.ipp"
 #include "quorlite/detail/libraft/io.ipp"
 #include "quorlite/detail/libraft/leadership.ipp"
 #include "quorlite/detail/libraft/log_folder.ipp"

@@ -39,7 +39,8 @@ namespace detail {
     case libraft_log_fault::damaged:
     case libraft_log_fault::missing:
     case libraft_log_fault::too_short:
-    case libraft_log_fault::starts_late: break;
+    case libraft_log_fault::starts_late:
+    case libraft_log_fault::diverged: break;
   }
   return "If most of the other servers are up: remove this one from the cluster, empty its folder "
          "and add it again, so that it gets everything from them. Otherwise bring back the whole "
@@ -300,15 +301,14 @@ QUORLITE_DECL std::error_code libraft_log_reader::read_snapshot() {
   if (!file) {
     return file.error();
   }
-  std::array<std::byte, libraft_snapshot_header::encoded_bytes> front{};
+  std::array<std::byte, libraft_snapshot_header::encoded_bytes_max> room{};
   const std::uint64_t size = (*file)->size();
-  result<libraft_snapshot_header> header = fail(errc::corrupt);
-  if (size >= front.size()) {
-    if (const std::error_code error = (*file)->read(0, front)) {
-      return error;
-    }
-    header = libraft_snapshot_header::decode_front(front, size);
+  const bytes_span front =
+      bytes_span(room).first(static_cast<std::size_t>(std::min<std::uint64_t>(size, room.size())));
+  if (const std::error_code error = (*file)->read(0, front)) {
+    return error;
   }
+  const auto header = libraft_snapshot_header::decode_front(front, size);
   if (!header || header->at.entry != newest_.index) {
     defect(libraft_log_fault::damaged, newest_.file, 0, "this snapshot is not what was written");
   } else {

@@ -4,12 +4,22 @@
 ///
 /// | offset | bytes | what |
 /// |---|---|---|
-/// | 0 | 4 | "QLS1" |
-/// | 4 | 4 | check of the other 36 bytes of this header (FNV-1a, 32 bits) |
+/// | 0 | 4 | "QLS1"; "QLS2" once the history has begun |
+/// | 4 | 4 | check of all other bytes of this header (FNV-1a, 32 bits) |
 /// | 8 | 8 | index of libraft: the last entry that it contains |
 /// | 16 | 8 | log index of the machine there |
 /// | 24 | 8 | term of that entry |
 /// | 32 | 8 | bytes of the machine's snapshot, which follow |
+///
+/// That is all of "QLS1". In "QLS2" follows, so that a snapshot can be judged before its content:
+///
+/// | offset | bytes | what |
+/// |---|---|---|
+/// | 40 | 16 | cluster id; its low half first, as in each hash |
+/// | 56 | 16 | hash of the history as of the log index |
+/// | 72 | 8 | log index of the entry that begins the history |
+/// | 80 | 8 | number m of the newest mark, which stands at log index m * 16384; 0: there is none |
+/// | 88 | 1024 | up to 64 marks of 16 bytes, oldest first, and zeros behind them |
 ///
 /// Numbers are little-endian.
 #pragma once
@@ -34,26 +44,36 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 struct libraft_snapshot_header {
-  static constexpr std::size_t encoded_bytes = 40;
+  static constexpr std::size_t encoded_bytes = 40;        ///< of one without a history
+  static constexpr std::size_t encoded_bytes_max = 1112;  ///< of one with it
 
   libraft_cursor at;
   std::uint64_t content_bytes = 0;
+  /// All zero: it has not begun. The term in which it began is not told here.
+  snapshot_history history{};
 
+  [[nodiscard]] bool tells_history() const noexcept {
+    return history.begun.begins_at != log_index{};
+  }
+  /// Of this header.
+  [[nodiscard]] std::size_t size_bytes() const noexcept {
+    return tells_history() ? encoded_bytes_max : encoded_bytes;
+  }
+
+  /// @param into size_bytes(), or more @pre a history is one as of `at`
   void encode(bytes_span into) const noexcept;
 
   /// @param whole header and content. Total: any bytes may be given.
   /// @returns errc::corrupt
   [[nodiscard]] static result<libraft_snapshot_header> decode(bytes_view whole) noexcept;
-  /// The same of the first encoded_bytes, or fewer. @param whole_bytes header and content
+  /// The same of the first encoded_bytes_max, or as many as there are. @param whole_bytes header
+  /// and content
   [[nodiscard]] static result<libraft_snapshot_header> decode_front(
       bytes_view front, std::uint64_t whole_bytes) noexcept;
 
  private:
-  static constexpr std::array<char, 4> magic{'Q', 'L', 'S', '1'};
-
-  [[nodiscard]] static std::uint32_t check_of(bytes_view whole) noexcept {
-    return libraft_check(whole.subspan(8, encoded_bytes - 8), libraft_check(whole.first(4)));
-  }
+  void encode_history(bytes_span into) const noexcept;
+  [[nodiscard]] bool decode_history(bytes_view from) noexcept;
 };
 
 /// Memory of the engine that holds a snapshot: the header, then parts of 1 MiB. Filling takes as

@@ -5,17 +5,20 @@
 #include "quorlite/detail/libraft/snapshot.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <span>
 #include <system_error>
 #include <utility>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
+#include "quorlite/detail/core/history_marks.hpp"
 #include "quorlite/detail/core/wire.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/strand.hpp"
@@ -26,13 +29,78 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+/// The magic of a header. @param version '1' or '2'
+[[nodiscard]] constexpr std::array<char, 4> libraft_snapshot_magic(char version) noexcept {
+  return {'Q', 'L', 'S', version};
+}
+
+[[nodiscard]] inline std::uint32_t libraft_snapshot_check(bytes_view header) noexcept {
+  return libraft_check(header.subspan(8), libraft_check(header.first(4)));
+}
+
+inline void store_hash(std::byte* into, const history_hash& hash) noexcept {
+  store_little_endian(into, hash.low);
+  store_little_endian(into + 8, hash.high);
+}
+
+[[nodiscard]] inline history_hash load_hash(const std::byte* from) noexcept {
+  return {load_little_endian<std::uint64_t>(from), load_little_endian<std::uint64_t>(from + 8)};
+}
+
 QUORLITE_DECL void libraft_snapshot_header::encode(bytes_span into) const noexcept {
+  const std::array<char, 4> magic = libraft_snapshot_magic(tells_history() ? '2' : '1');
   std::memcpy(into.data(), magic.data(), magic.size());
   store_little_endian(into.data() + 8, at.entry);
   store_little_endian(into.data() + 16, at.at.index.value);
   store_little_endian(into.data() + 24, at.at.term.value);
   store_little_endian(into.data() + 32, content_bytes);
-  store_little_endian(into.data() + 4, check_of(into));
+  if (tells_history()) {
+    encode_history(into);
+  }
+  store_little_endian(into.data() + 4, libraft_snapshot_check(into.first(size_bytes())));
+}
+
+/// From offset 40 on.
+QUORLITE_DECL void libraft_snapshot_header::encode_history(bytes_span into) const noexcept {
+  QUORLITE_ASSERT(history.at.index == at.at.index);
+  const std::size_t marks = history.mark_count;
+  const log_index newest = marks == 0 ? log_index{} : history.marks[marks - 1].index;
+  store_hash(into.data() + 40, {history.begun.cluster.low, history.begun.cluster.high});
+  store_hash(into.data() + 56, history.at.hash);
+  store_little_endian(into.data() + 72, history.begun.begins_at.value);
+  store_little_endian(into.data() + 80, newest.value / history_marks::distance);
+  for (std::size_t i = 0; i < snapshot_history::marks_max; ++i) {
+    store_hash(into.data() + 88 + 16 * i, i < marks ? history.marks[i].hash : history_hash{});
+  }
+}
+
+/// @param from a whole header @returns false: no server has such a history at this place
+QUORLITE_DECL bool libraft_snapshot_header::decode_history(bytes_view from) noexcept {
+  const history_hash cluster = load_hash(from.data() + 40);
+  history.begun.cluster = {cluster.low, cluster.high};
+  history.at = {at.at.index, load_hash(from.data() + 56)};
+  history.begun.begins_at.value = load_little_endian<std::uint64_t>(from.data() + 72);
+  const auto newest = load_little_endian<std::uint64_t>(from.data() + 80);
+  std::array<history_hash, snapshot_history::marks_max> hashes;
+  for (std::size_t i = 0; i < hashes.size(); ++i) {
+    hashes[i] = load_hash(from.data() + 88 + 16 * i);
+  }
+  const auto is_none = [](const history_hash& one) { return one == history_hash{}; };
+  const auto end = std::find_if(hashes.begin(), hashes.end(), is_none);
+  history.mark_count = static_cast<std::size_t>(end - hashes.begin());
+  const bool is_sound = cluster != history_hash{} && history.at.hash != history_hash{} &&
+                        tells_history() && history.begun.begins_at <= at.at.index &&
+                        std::all_of(end, hashes.end(), is_none);
+  history_marks rules;
+  if (!is_sound || !rules.assign(newest, std::span(hashes).first(history.mark_count),
+                                 history.begun.begins_at, at.at.index)) {
+    return false;
+  }
+  for (std::size_t i = 0; i < history.mark_count; ++i) {
+    const std::uint64_t number = newest - history.mark_count + 1 + i;
+    history.marks[i] = {log_index{number * history_marks::distance}, hashes[i]};
+  }
+  return true;
 }
 
 QUORLITE_DECL result<libraft_snapshot_header> libraft_snapshot_header::decode(
@@ -42,8 +110,16 @@ QUORLITE_DECL result<libraft_snapshot_header> libraft_snapshot_header::decode(
 
 QUORLITE_DECL result<libraft_snapshot_header> libraft_snapshot_header::decode_front(
     bytes_view front, std::uint64_t whole_bytes) noexcept {
-  if (front.size() < encoded_bytes || std::memcmp(front.data(), magic.data(), magic.size()) != 0 ||
-      load_little_endian<std::uint32_t>(front.data() + 4) != check_of(front)) {
+  const auto begins_with = [front](char version) {
+    const std::array<char, 4> magic = libraft_snapshot_magic(version);
+    return front.size() >= encoded_bytes &&
+           std::memcmp(front.data(), magic.data(), magic.size()) == 0;
+  };
+  const bool tells_history = begins_with('2');
+  const std::size_t size = tells_history ? encoded_bytes_max : encoded_bytes;
+  if ((!tells_history && !begins_with('1')) || front.size() < size || whole_bytes < size ||
+      load_little_endian<std::uint32_t>(front.data() + 4) !=
+          libraft_snapshot_check(front.first(size))) {
     return fail(errc::corrupt);
   }
   libraft_snapshot_header header;
@@ -51,7 +127,8 @@ QUORLITE_DECL result<libraft_snapshot_header> libraft_snapshot_header::decode_fr
   header.at.at.index.value = load_little_endian<std::uint64_t>(front.data() + 16);
   header.at.at.term.value = load_little_endian<std::uint64_t>(front.data() + 24);
   header.content_bytes = load_little_endian<std::uint64_t>(front.data() + 32);
-  if (header.content_bytes != whole_bytes - encoded_bytes) {
+  if (header.content_bytes != whole_bytes - size ||
+      (tells_history && !header.decode_history(front))) {
     return fail(errc::corrupt);
   }
   return header;
@@ -70,11 +147,12 @@ QUORLITE_DECL int libraft_snapshot_buffers::fill(snapshot_reader& from, const li
     return RAFT_NOMEM;
   }
   count = static_cast<unsigned>(parts);
-  const bytes_span head = take(bufs[0], libraft_snapshot_header::encoded_bytes);
+  const libraft_snapshot_header header{at, size, from.history()};
+  const bytes_span head = take(bufs[0], header.size_bytes());
   if (head.empty()) {
     return RAFT_NOMEM;
   }
-  libraft_snapshot_header{at, size}.encode(head);
+  header.encode(head);
   std::uint64_t offset = 0;
   for (unsigned i = 1; i < count; ++i) {
     const auto wanted =
@@ -120,9 +198,10 @@ QUORLITE_DECL std::error_code libraft_restore::prepare(state_machine& machine,
   }
   // 0.15 takes a snapshot for installed as soon as it has come, and never asks for it again: what
   // may pass by itself, such as a full disk, gets a second chance here.
-  std::error_code error = stage(machine, whole.subspan(libraft_snapshot_header::encoded_bytes));
+  const bytes_view content = whole.subspan(header->size_bytes());
+  std::error_code error = stage(machine, content);
   if (error) {
-    error = stage(machine, whole.subspan(libraft_snapshot_header::encoded_bytes));
+    error = stage(machine, content);
   }
   return error;
 }

@@ -1,0 +1,211 @@
+/// @file
+/// Bodies of libraft_history: where a walk begins, its steps, and what it says of a difference.
+#pragma once
+
+#include "quorlite/detail/libraft/history.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
+#include "quorlite/detail/codec/history_judge.hpp"
+#include "quorlite/detail/core/history_trail.hpp"
+#include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/proposals.hpp"
+#include "quorlite/detail/libraft/snapshot.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/raft/libraft_options.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+/// One walk. Each step says whether the next one is to be made.
+class libraft_history::steps {
+ public:
+  explicit steps(const state_machine& machine) noexcept
+      : machine_(machine), base_(machine.base()) {}
+
+  [[nodiscard]] bool begin(const libraft_loaded_log& log);
+  [[nodiscard]] bool take(std::uint64_t index, const raft_entry& entry);
+  /// Every entry was taken. @param trail out: the history along them
+  void end(history_trail& trail);
+
+  [[nodiscard]] std::optional<libraft_log_defect> found() { return std::move(found_); }
+
+ private:
+  [[nodiscard]] bool begin_behind(const raft_snapshot& snapshot, history_place& place);
+  [[nodiscard]] bool take_command(std::uint64_t index, bytes_view command);
+  [[nodiscard]] bool compare_anchors();
+
+  [[nodiscard]] bool object(libraft_log_fault fault, std::string what);
+  [[nodiscard]] bool part(log_index at, const std::string& because);
+
+  const state_machine& machine_;
+  const base_history base_;
+  const history_trail nothing_;
+  std::optional<history_judge> judge_;
+  log_index equal_;  // the last anchor that was found equal
+  std::optional<libraft_log_defect> found_;
+};
+
+[[nodiscard]] inline std::string log_index_text(log_index at) {
+  return "log index " + std::to_string(at.value);
+}
+
+/// @returns false
+QUORLITE_DECL bool libraft_history::steps::object(libraft_log_fault fault, std::string what) {
+  const char* const remedy =
+      fault == libraft_log_fault::damaged
+          ? "Bring back the folder from a backup, or remove this server and add it again, empty"
+          : "Keep this folder: it may hold what nobody else has. Export what is missing elsewhere; "
+            "then start this server with an empty folder, and add it to its cluster. If it is the "
+            "only one, export its databases, and found the cluster anew";
+  found_ = libraft_log_defect{fault, "", 0, std::move(what), remedy};
+  return false;
+}
+
+/// @returns false
+QUORLITE_DECL bool libraft_history::steps::part(log_index at, const std::string& because) {
+  return object(libraft_log_fault::diverged, "the log and the files part between " +
+                                                 log_index_text(equal_) + " and " +
+                                                 std::to_string(at.value) + ": " + because);
+}
+
+// ---- the begin
+
+QUORLITE_DECL bool libraft_history::steps::begin(const libraft_loaded_log& log) {
+  history_place place{0, {}, true, base_.begun};
+  if (log.snapshot != nullptr && !begin_behind(*log.snapshot, place)) {
+    return false;
+  }
+  if (!log.entries.empty() && log.start > place.entry + 1) {
+    return object(libraft_log_fault::starts_late,
+                  "the log begins with entry " + std::to_string(log.start) +
+                      " of the engine, and no snapshot has all that is before it");
+  }
+  equal_ = place.at.index;
+  judge_.emplace(machine_, nothing_, place);
+  return compare_anchors();
+}
+
+/// The history of a snapshot that tells none has not begun: a server writes the other form from
+/// then on.
+QUORLITE_DECL bool libraft_history::steps::begin_behind(const raft_snapshot& snapshot,
+                                                        history_place& place) {
+  const auto header = snapshot.n_bufs == 0
+                          ? fail(errc::corrupt)
+                          : libraft_snapshot_header::decode(libraft_bytes(snapshot.bufs[0]));
+  if (!header) {
+    return false;  // the restore will say so
+  }
+  const log_index at = header->at.at.index;
+  const snapshot_history& told = header->history;
+  if (const auto objection = objection_to(told, at, machine_)) {
+    equal_ = {};
+    return part(objection->at, "the snapshot in the log's folder is of another history as of " +
+                                   log_index_text(objection->compared));
+  }
+  const bool is_begun = base_.begun != history_identity{};
+  if (!is_begun && header->tells_history() && told.begun.begins_at <= base_.at.index) {
+    return part(base_.at.index, "the history of the snapshot begins at " +
+                                    log_index_text(told.begun.begins_at) +
+                                    ", and the files hold that without a history");
+  }
+  place = {header->at.entry, {at, told.at.hash}, true, is_begun ? base_.begun : told.begun};
+  return true;
+}
+
+// ---- the steps
+
+QUORLITE_DECL bool libraft_history::steps::take(std::uint64_t index, const raft_entry& entry) {
+  if (index <= judge_->run().end_place().entry) {
+    return true;  // kept before the snapshot
+  }
+  if (entry.type != RAFT_COMMAND) {
+    judge_->pass(index);
+    return compare_anchors();
+  }
+  const result<libraft_batch> batch = libraft_batch::decode(libraft_bytes(entry.buf));
+  bool goes_on = batch.has_value();  // what is none has no place; the strand will say so
+  if (batch) {
+    batch->for_each([&](bytes_view command) { return goes_on = take_command(index, command); });
+  }
+  return goes_on;
+}
+
+QUORLITE_DECL bool libraft_history::steps::take_command(std::uint64_t index, bytes_view command) {
+  const log_index at = judge_->run().end_place().at.index.next();
+  switch (judge_->add(index, command)) {
+    case history_verdict::fine: return compare_anchors();
+    case history_verdict::drop:
+      return object(libraft_log_fault::damaged,
+                    "the command at " + log_index_text(at) + " is damaged");
+    case history_verdict::refuse: break;
+  }
+  const history_objection& objection = judge_->objection();
+  return part(at, "the server that proposed the command there " + std::string(objection.why) +
+                      (objection.compared == log_index{}
+                           ? ""
+                           : ", as of " + log_index_text(objection.compared)));
+}
+
+/// At the place that was reached. An anchor without a hash tells nothing; but files that hold more
+/// than a history's begin have one.
+QUORLITE_DECL bool libraft_history::steps::compare_anchors() {
+  const history_place place = judge_->run().end_place();
+  const bool is_begun = base_.begun != history_identity{};
+  if (!is_begun && place.begun != history_identity{} && place.at.index == base_.at.index) {
+    return part(place.at.index, "the history begins at " + log_index_text(place.begun.begins_at) +
+                                    " of the log, and the files hold that without a history");
+  }
+  for (const history_position& anchor : {base_.replay_from, base_.at, base_.ahead}) {
+    if (anchor.index != place.at.index || anchor.hash == history_hash{}) {
+      continue;
+    }
+    if (anchor.hash != place.at.hash) {
+      return part(anchor.index, "what the files were made from is another history");
+    }
+    equal_ = anchor.index;
+  }
+  return true;
+}
+
+QUORLITE_DECL void libraft_history::steps::end(history_trail& trail) {
+  const log_index last = judge_->run().end_place().at.index;
+  if (last < base_.ahead.index) {
+    static_cast<void>(
+        object(libraft_log_fault::too_short, "the log ends at " + log_index_text(last) +
+                                                 ", and the databases may stand at " +
+                                                 std::to_string(base_.ahead.index.value) +
+                                                 ": what is between them is gone from the log"));
+    return;
+  }
+  trail = judge_->run();
+}
+
+QUORLITE_DECL std::optional<libraft_log_defect> libraft_history::walk(
+    const state_machine& machine, const libraft_loaded_log& log) {
+  trail_.clear();
+  steps walk(machine);
+  bool goes_on = walk.begin(log);
+  std::uint64_t index = log.start;
+  for (auto next = log.entries.begin(); goes_on && next != log.entries.end(); ++next) {
+    goes_on = walk.take(index++, *next);
+  }
+  if (goes_on) {
+    walk.end(trail_);
+  }
+  return walk.found();
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite
