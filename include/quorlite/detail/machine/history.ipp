@@ -60,6 +60,12 @@ QUORLITE_DECL history::gap history::add(log_index n, std::uint64_t length,
   QUORLITE_ASSERT(has_begun());
   QUORLITE_ASSERT(n > position_.index);
   ring_.reserve();
+  if (n == position_.index.next() && ring_.covered() == position_.index &&
+      replayed_.has_ended_at(position_)) {  // nearly always
+    extend(n, length, digest);
+    replayed_.follow(position_);
+    return std::nullopt;
+  }
   const gap passed = advance(log_index{n.value - 1});
   extend(n, length, digest);
   const gap reached = replayed_.resume(position_);

@@ -65,7 +65,7 @@ QUORLITE_DECL std::uint64_t history_ring::search(log_index w) const noexcept {
   const log_index newest = from_oldest(last).index;
   const std::uint64_t back = newest > w ? newest.value - w.value : 0;
   std::size_t low = back < last ? last - static_cast<std::size_t>(back) : 0;
-  std::size_t high = last;
+  std::size_t high = from_oldest(low).index == w ? low : last;  // it is, where there are no holes
   while (low < high) {
     const std::size_t middle = low + (high - low + 1) / 2;
     if (from_oldest(middle).index <= w) {

@@ -39,6 +39,13 @@ class QUORLITE_API replayed_history {
   /// How far the log came, and the history there: zero as long as it is not known.
   [[nodiscard]] const history_position& position() const noexcept { return position_; }
 
+  /// It came to this position, and no anchor is left.
+  [[nodiscard]] bool has_ended_at(const history_position& there) const noexcept {
+    return is_known_ && next_ == end_ && position_ == there;
+  }
+  /// Stands there from now on. @pre it had ended
+  void follow(const history_position& there) noexcept { position_ = there; }
+
   // ---- what the log brings. All of them do their work also if they find a difference.
 
   /// No entry that is hashed follows up to `to`.
