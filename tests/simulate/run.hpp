@@ -166,396 +166,395 @@ class one_run {
     }
     for (std::uint64_t i = 0; i < plan_.work.slow_writers; ++i) {
       cluster_.world().spawn([mine = std::make_shared<slow_writer>(all_, i)] { (*mine)(); });
-      if (plan_.history == history_kind::upgraded) {
-        cluster_.world().spawn([mine = std::make_shared<upgrader>(all_)] { (*mine)(); });
-      }
-      faults_.begin();
-      static_cast<void>(
-          run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 25'000));
-      all_.transactions_left = 0;  // some plans leave no time for all of them
     }
+    if (plan_.history == history_kind::upgraded) {
+      cluster_.world().spawn([mine = std::make_shared<upgrader>(all_)] { (*mine)(); });
+    }
+    faults_.begin();
+    static_cast<void>(
+        run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 25'000));
+    all_.transactions_left = 0;  // some plans leave no time for all of them
+  }
 
-    /// Faults end, and a random majority is healed: whoever waits is answered, and those come to the
-    /// same state and take transactions by themselves, while the others stay down or cut off.
-    void settle_majority() {
-      faults_.end();
-      const std::vector<server_id> core = faults_.draw_majority();
-      cluster_.heal_only(core, plan_.others_down);
-      come_to_one_state(core, "a majority");
-      const auto answer = [this] {
-        writer asks(all_, plan_.work.writers + 100);
-        for (int attempt = 0; attempt < 50 && !welcome_; ++attempt) {
-          const std::optional<server_id> leader = cluster_.leader();
-          welcome_ = leader && asks.is_welcome(*leader, 0);
-          all_.sleep(100);
-        }
-      };
-      cluster_.world().spawn(answer);
-      require(run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 120'000) &&
-                  welcome_,
-              "liveness", "a majority takes no transaction" + cluster_.status());
-      come_to_one_state(core, "a majority");
-      const std::uint64_t acknowledged = record_.acknowledged(0);
-      for (const server_id id : core) {
-        const std::string found = ask(connect(all_, id, 0).db, "SELECT count(*) FROM log");
-        require(found[0] != '!' && std::stoull(found) >= acknowledged, "liveness",
-                servers::name_of(id) + " of a majority shows " + found + " transactions of " +
-                    std::to_string(acknowledged));
-      }
-    }
-    /// Faults end; whoever waits is answered, and all replicas come to the same state.
-    void settle() {
-      faults_.end();
-      cluster_.trace().tell("run", "everything is healed");
-      cluster_.heal_everything();
-      come_to_one_state(cluster_.ids(), "the cluster");
-    }
-    void come_to_one_state(const std::vector<server_id>& among, const std::string& who) {
-      cluster_.world().network().set_all(
-          {});  // else a large snapshot takes minutes over some wires
-      require(run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 120'000),
-              "liveness", "clients still wait after " + who + " was healed");
-      const bool settled = run_until([&] { return is_settled(among); }, 120'000);
-      require(settled, "liveness",
-              "the replicas of " + who + " do not come to the same state" + cluster_.status());
-    }
-    [[nodiscard]] bool is_settled(const std::vector<server_id>& among) {
-      for (const server_id id : among) {
-        cluster_.start(id);
-        cluster_.maintain(id);
-      }
-      const bool all_belong = plan_.faults.membership == 0 || cluster_.make_all_vote();
-      return all_belong && cluster_.is_even(among);
-    }
-
-    /// A leader falls in the middle of a transaction of several entries, and then nobody writes.
-    void leave_half_done() {
-      const std::optional<server_id> leader = cluster_.leader();
-      if (!leader || plan_.entry_bytes > 100'000) {
-        return;
-      }
-      auto& world = cluster_.world();
-      world.depose_leader_when(quorlite::testing::commit_phase::enqueued,
-                               world.node(*leader).leading_state().commands + 3);
-      world.spawn([this, id = *leader] {
-        writer(all_, plan_.work.writers + 200).write_much(id, 0, 6 * plan_.entry_bytes);
-      });
-      require(run_until([&] { return world.unfinished_clients() == 0; }, 120'000), "liveness",
-              "a large transaction has no end");
-      world.depose_nobody();
-    }
-
-    /// What fallen leaders left half-done was taken back by those who followed, though nobody has
-    /// written since: a flush makes all of it durable.
-    void look_for_orphans() {
-      for (const server_id id : cluster_.ids()) {
-        std::uint64_t durable = 0;
-        const bool is_whole = run_until(
-            [&] {
-              cluster_.maintain(id);
-              const std::shared_ptr<process> here = cluster_.running(id);
-              if (here == nullptr) {
-                cluster_.start(id);  // a call of its disk that failed before now is answered late
-                return false;
-              }
-              if (here->replica().flush()) {
-                return false;
-              }
-              durable = here->replica().metrics().durable.index.value;
-              return durable == here->replica().applied().index.value;
-            },
-            20'000);
-        require(is_whole, "resources",
-                servers::name_of(id) + " waits for the rest of a transaction behind index " +
-                    std::to_string(durable));
-      }
-    }
-
-    /// Whoever leads, each database takes a transaction: nothing that was taken for good is missing
-    /// (room for entries under way, the turn of a writer).
-    void try_everyone() {
-      for (const server_id id : cluster_.ids()) {
-        bool held = false;
-        for (int attempt = 0; attempt < 20 && !held; ++attempt) {
-          is_taken_ = false;
-          cluster_.world().spawn([this, id] { is_taken_ = everything_is_taken(id); });
-          held = run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 120'000) &&
-                 is_taken_;
-        }
-        require(held, "liveness",
-                "with " + servers::name_of(id) + " at the head no transaction succeeds" +
-                    cluster_.status());
-      }
-    }
-    [[nodiscard]] bool everything_is_taken(server_id id) {
-      for (int attempt = 0; attempt < 20 && cluster_.leader() != id; ++attempt) {
-        cluster_.world().transfer(id);
+  /// Faults end, and a random majority is healed: whoever waits is answered, and those come to the
+  /// same state and take transactions by themselves, while the others stay down or cut off.
+  void settle_majority() {
+    faults_.end();
+    const std::vector<server_id> core = faults_.draw_majority();
+    cluster_.heal_only(core, plan_.others_down);
+    come_to_one_state(core, "a majority");
+    const auto answer = [this] {
+      writer asks(all_, plan_.work.writers + 100);
+      for (int attempt = 0; attempt < 50 && !welcome_; ++attempt) {
+        const std::optional<server_id> leader = cluster_.leader();
+        welcome_ = leader && asks.is_welcome(*leader, 0);
         all_.sleep(100);
       }
-      writer asks(all_, plan_.work.writers + id.value);
-      for (std::size_t database = 0; database < plan_.work.databases; ++database) {
-        if (!asks.is_welcome(id, database)) {
-          return false;
-        }
-      }
-      return true;
+    };
+    cluster_.world().spawn(answer);
+    require(
+        run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 120'000) && welcome_,
+        "liveness", "a majority takes no transaction" + cluster_.status());
+    come_to_one_state(core, "a majority");
+    const std::uint64_t acknowledged = record_.acknowledged(0);
+    for (const server_id id : core) {
+      const std::string found = ask(connect(all_, id, 0).db, "SELECT count(*) FROM log");
+      require(found[0] != '!' && std::stoull(found) >= acknowledged, "liveness",
+              servers::name_of(id) + " of a majority shows " + found + " transactions of " +
+                  std::to_string(acknowledged));
     }
+  }
+  /// Faults end; whoever waits is answered, and all replicas come to the same state.
+  void settle() {
+    faults_.end();
+    cluster_.trace().tell("run", "everything is healed");
+    cluster_.heal_everything();
+    come_to_one_state(cluster_.ids(), "the cluster");
+  }
+  void come_to_one_state(const std::vector<server_id>& among, const std::string& who) {
+    cluster_.world().network().set_all({});  // else a large snapshot takes minutes over some wires
+    require(run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 120'000),
+            "liveness", "clients still wait after " + who + " was healed");
+    const bool settled = run_until([&] { return is_settled(among); }, 120'000);
+    require(settled, "liveness",
+            "the replicas of " + who + " do not come to the same state" + cluster_.status());
+  }
+  [[nodiscard]] bool is_settled(const std::vector<server_id>& among) {
+    for (const server_id id : among) {
+      cluster_.start(id);
+      cluster_.maintain(id);
+    }
+    const bool all_belong = plan_.faults.membership == 0 || cluster_.make_all_vote();
+    return all_belong && cluster_.is_even(among);
+  }
 
-    /// Three times entries enough that a flush is due on every server, where that is not many. One
-    /// that has to wait for the parts of a transaction is made when the next one is due.
-    void make_flushes_due() {
-      constexpr std::uint64_t each = 4000;
-      flushes_are_due_ = plan_.flush_bytes <= each;
-      for (int times = flushes_are_due_ ? 3 : 0; times > 0; --times) {
-        cluster_.world().spawn([this] {
-          writer fills(all_, plan_.work.writers + 200);
-          if (const std::optional<server_id> leader = cluster_.leader()) {
-            static_cast<void>(fills.is_welcome(*leader, 0, each));
-          }
-        });
-        come_to_one_state(cluster_.ids(), "the cluster");
-      }
+  /// A leader falls in the middle of a transaction of several entries, and then nobody writes.
+  void leave_half_done() {
+    const std::optional<server_id> leader = cluster_.leader();
+    if (!leader || plan_.entry_bytes > 100'000) {
+      return;
     }
+    auto& world = cluster_.world();
+    world.depose_leader_when(quorlite::testing::commit_phase::enqueued,
+                             world.node(*leader).leading_state().commands + 3);
+    world.spawn([this, id = *leader] {
+      writer(all_, plan_.work.writers + 200).write_much(id, 0, 6 * plan_.entry_bytes);
+    });
+    require(run_until([&] { return world.unfinished_clients() == 0; }, 120'000), "liveness",
+            "a large transaction has no end");
+    world.depose_nobody();
+  }
 
-    /// With everybody gone, nothing is held for them; a flush makes all of it durable.
-    void look_for_leftovers() {
-      for (const server_id id : cluster_.ids()) {
-        quorlite::replica& here = cluster_.running(id)->replica();
-        const bool flushes = run_until(
-            [&] {
-              cluster_.maintain(id);
-              return !(flushes_are_due_ && cluster_.owes_flush(id)) &&
-                     here.metrics().dirty_bytes <= plan_.flush_bytes + plan_.memory_bytes / 4;
-            },
-            20'000);
-        require(flushes, "resources",
-                servers::name_of(id) +
-                    " does not flush any more: " + std::to_string(here.metrics().dirty_bytes) +
-                    " dirty bytes, durable " + std::to_string(here.metrics().durable.index.value) +
-                    " of " + std::to_string(here.metrics().applied.index.value));
-        std::string left = "nothing";
-        for (int attempt = 0; attempt < 20 && !left.empty(); ++attempt) {
-          const std::error_code error = here.flush();
-          require(!error, "resources", servers::name_of(id) + " cannot flush: " + error.message());
-          left = leftovers(id, here);
-          visit_all(id);
-          cluster_.world().run_for(milliseconds{100});  // a snapshot may be under way
-        }
-        require(left.empty(), "resources", servers::name_of(id) + " keeps " + left);
-      }
+  /// What fallen leaders left half-done was taken back by those who followed, though nobody has
+  /// written since: a flush makes all of it durable.
+  void look_for_orphans() {
+    for (const server_id id : cluster_.ids()) {
+      std::uint64_t durable = 0;
+      const bool is_whole = run_until(
+          [&] {
+            cluster_.maintain(id);
+            const std::shared_ptr<process> here = cluster_.running(id);
+            if (here == nullptr) {
+              cluster_.start(id);  // a call of its disk that failed before now is answered late
+              return false;
+            }
+            if (here->replica().flush()) {
+              return false;
+            }
+            durable = here->replica().metrics().durable.index.value;
+            return durable == here->replica().applied().index.value;
+          },
+          20'000);
+      require(is_whole, "resources",
+              servers::name_of(id) + " waits for the rest of a transaction behind index " +
+                  std::to_string(durable));
     }
-    /// What is pruned is pruned by whoever comes: a database that nobody uses keeps the rest.
-    void visit_all(server_id id) {
-      for (std::size_t database = 0; database < plan_.work.databases; ++database) {
-        static_cast<void>(ask(connect(all_, id, database).db, "SELECT count(*) FROM log"));
-      }
-    }
-    [[nodiscard]] std::string leftovers(server_id id, quorlite::replica & here) {
-      const quorlite::replica_metrics now = here.metrics();
-      // write() keeps two connections to each database that it was used for.
-      const std::uint64_t kept = std::uint64_t{plan_.work.databases} * 2;
-      std::string left;
-      const auto add = [&left](bool is_left, std::uint64_t count, const std::string& what) {
-        left += is_left ? std::to_string(count) + " " + what + "; " : "";
-      };
-      add(now.durable != now.applied, now.durable.index.value,
-          "as its durable index of " + std::to_string(now.applied.index.value));
-      add(now.dirty_bytes != 0, now.dirty_bytes, "dirty bytes");
-      add(now.open_files > kept, now.open_files, "open files");
-      for (const quorlite::database_status& one : here.databases()) {
-        add(one.readers != 0, one.readers, "readers of " + one.name);
-        add(one.dirty_bytes != 0, one.dirty_bytes, "dirty bytes of " + one.name);
-      }
-      left += files_left(id, here);
-      return left;
-    }
+  }
 
-    /// A file of a database that does not exist.
-    [[nodiscard]] std::string files_left(server_id id, quorlite::replica & here) {
-      if (plan_.storage == storage_kind::volatile_memory) {
-        return {};
+  /// Whoever leads, each database takes a transaction: nothing that was taken for good is missing
+  /// (room for entries under way, the turn of a writer).
+  void try_everyone() {
+    for (const server_id id : cluster_.ids()) {
+      bool held = false;
+      for (int attempt = 0; attempt < 20 && !held; ++attempt) {
+        is_taken_ = false;
+        cluster_.world().spawn([this, id] { is_taken_ = everything_is_taken(id); });
+        held = run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 120'000) &&
+               is_taken_;
       }
-      std::set<std::string> names;
-      for (const quorlite::database_status& one : here.databases()) {
-        names.insert(one.name);
+      require(held, "liveness",
+              "with " + servers::name_of(id) + " at the head no transaction succeeds" +
+                  cluster_.status());
+    }
+  }
+  [[nodiscard]] bool everything_is_taken(server_id id) {
+    for (int attempt = 0; attempt < 20 && cluster_.leader() != id; ++attempt) {
+      cluster_.world().transfer(id);
+      all_.sleep(100);
+    }
+    writer asks(all_, plan_.work.writers + id.value);
+    for (std::size_t database = 0; database < plan_.work.databases; ++database) {
+      if (!asks.is_welcome(id, database)) {
+        return false;
       }
-      for (const std::string& file : cluster_.cluster().disk(id).files()) {
-        const std::string name = file.substr(file.rfind('/') + 1);
-        if (name.ends_with(".sqlite") && !names.contains(name)) {
-          return "the file " + file + " of a database that does not exist; ";
+    }
+    return true;
+  }
+
+  /// Three times entries enough that a flush is due on every server, where that is not many. One
+  /// that has to wait for the parts of a transaction is made when the next one is due.
+  void make_flushes_due() {
+    constexpr std::uint64_t each = 4000;
+    flushes_are_due_ = plan_.flush_bytes <= each;
+    for (int times = flushes_are_due_ ? 3 : 0; times > 0; --times) {
+      cluster_.world().spawn([this] {
+        writer fills(all_, plan_.work.writers + 200);
+        if (const std::optional<server_id> leader = cluster_.leader()) {
+          static_cast<void>(fills.is_welcome(*leader, 0, each));
         }
+      });
+      come_to_one_state(cluster_.ids(), "the cluster");
+    }
+  }
+
+  /// With everybody gone, nothing is held for them; a flush makes all of it durable.
+  void look_for_leftovers() {
+    for (const server_id id : cluster_.ids()) {
+      quorlite::replica& here = cluster_.running(id)->replica();
+      const bool flushes = run_until(
+          [&] {
+            cluster_.maintain(id);
+            return !(flushes_are_due_ && cluster_.owes_flush(id)) &&
+                   here.metrics().dirty_bytes <= plan_.flush_bytes + plan_.memory_bytes / 4;
+          },
+          20'000);
+      require(flushes, "resources",
+              servers::name_of(id) +
+                  " does not flush any more: " + std::to_string(here.metrics().dirty_bytes) +
+                  " dirty bytes, durable " + std::to_string(here.metrics().durable.index.value) +
+                  " of " + std::to_string(here.metrics().applied.index.value));
+      std::string left = "nothing";
+      for (int attempt = 0; attempt < 20 && !left.empty(); ++attempt) {
+        const std::error_code error = here.flush();
+        require(!error, "resources", servers::name_of(id) + " cannot flush: " + error.message());
+        left = leftovers(id, here);
+        visit_all(id);
+        cluster_.world().run_for(milliseconds{100});  // a snapshot may be under way
       }
+      require(left.empty(), "resources", servers::name_of(id) + " keeps " + left);
+    }
+  }
+  /// What is pruned is pruned by whoever comes: a database that nobody uses keeps the rest.
+  void visit_all(server_id id) {
+    for (std::size_t database = 0; database < plan_.work.databases; ++database) {
+      static_cast<void>(ask(connect(all_, id, database).db, "SELECT count(*) FROM log"));
+    }
+  }
+  [[nodiscard]] std::string leftovers(server_id id, quorlite::replica& here) {
+    const quorlite::replica_metrics now = here.metrics();
+    // write() keeps two connections to each database that it was used for.
+    const std::uint64_t kept = std::uint64_t{plan_.work.databases} * 2;
+    std::string left;
+    const auto add = [&left](bool is_left, std::uint64_t count, const std::string& what) {
+      left += is_left ? std::to_string(count) + " " + what + "; " : "";
+    };
+    add(now.durable != now.applied, now.durable.index.value,
+        "as its durable index of " + std::to_string(now.applied.index.value));
+    add(now.dirty_bytes != 0, now.dirty_bytes, "dirty bytes");
+    add(now.open_files > kept, now.open_files, "open files");
+    for (const quorlite::database_status& one : here.databases()) {
+      add(one.readers != 0, one.readers, "readers of " + one.name);
+      add(one.dirty_bytes != 0, one.dirty_bytes, "dirty bytes of " + one.name);
+    }
+    left += files_left(id, here);
+    return left;
+  }
+
+  /// A file of a database that does not exist.
+  [[nodiscard]] std::string files_left(server_id id, quorlite::replica& here) {
+    if (plan_.storage == storage_kind::volatile_memory) {
       return {};
     }
-
-    /// What was acknowledged last is known everywhere, by its id.
-    void ask_for_outcomes(const char* when) {
-      std::vector<const transaction*> last;
-      for (const transaction& one : record_.transactions()) {
-        if (one.fate == fate::acknowledged) {
-          last.push_back(&one);
-        }
-      }
-      last.erase(last.begin(),
-                 last.end() - static_cast<std::ptrdiff_t>(std::min<std::size_t>(last.size(), 20)));
-      for (const server_id id : cluster_.ids()) {
-        for (const transaction* one : last) {
-          require(cluster_.running(id)->replica().outcome(one->id) ==
-                      quorlite::transaction_outcome::committed,
-                  "outcomes are true",
-                  servers::name_of(id) + " does not know transaction " +
-                      std::to_string(one->number) + " " + when);
-        }
+    std::set<std::string> names;
+    for (const quorlite::database_status& one : here.databases()) {
+      names.insert(one.name);
+    }
+    for (const std::string& file : cluster_.cluster().disk(id).files()) {
+      const std::string name = file.substr(file.rfind('/') + 1);
+      if (name.ends_with(".sqlite") && !names.contains(name)) {
+        return "the file " + file + " of a database that does not exist; ";
       }
     }
+    return {};
+  }
 
-    /// All of them lose their power at once, and are what they were.
-    void start_anew() {
-      std::map<std::uint64_t, content> before;
-      for (const server_id id : cluster_.ids()) {
-        before.emplace(id.value, cluster_.running(id)->content());
+  /// What was acknowledged last is known everywhere, by its id.
+  void ask_for_outcomes(const char* when) {
+    std::vector<const transaction*> last;
+    for (const transaction& one : record_.transactions()) {
+      if (one.fate == fate::acknowledged) {
+        last.push_back(&one);
       }
-      for (const server_id id : cluster_.ids()) {
-        cluster_.crash(id, crash_kind::power_lost);
-      }
-      require(
-          run_until([&] { return is_settled(cluster_.ids()); }, 120'000), "liveness",
-          "the replicas do not come back after all of them lost their power" + cluster_.status());
-      for (const server_id id : cluster_.ids()) {
-        const content now = cluster_.running(id)->content();
-        require(now == before.at(id.value), "opens after a crash",
-                servers::name_of(id) + " was " + text_of(before.at(id.value)) +
-                    " before its power was lost, and is " + text_of(now));
-      }
-      for (const server_id id : cluster_.ids()) {  // what they are, to the last page
-        for (std::size_t database = 0; database < plan_.work.databases; ++database) {
-          const std::string sound = ask(connect(all_, id, database).db, "PRAGMA integrity_check");
-          require(sound == "ok", "opens after a crash",
-                  servers::name_of(id) + " lost its power, and integrity_check says " + sound);
-        }
-      }
-      ask_for_outcomes("after all of them lost their power");
     }
+    last.erase(last.begin(),
+               last.end() - static_cast<std::ptrdiff_t>(std::min<std::size_t>(last.size(), 20)));
+    for (const server_id id : cluster_.ids()) {
+      for (const transaction* one : last) {
+        require(cluster_.running(id)->replica().outcome(one->id) ==
+                    quorlite::transaction_outcome::committed,
+                "outcomes are true",
+                servers::name_of(id) + " does not know transaction " + std::to_string(one->number) +
+                    " " + when);
+      }
+    }
+  }
 
-    void examine() {
-      std::map<std::uint64_t, std::string> contents;
+  /// All of them lose their power at once, and are what they were.
+  void start_anew() {
+    std::map<std::uint64_t, content> before;
+    for (const server_id id : cluster_.ids()) {
+      before.emplace(id.value, cluster_.running(id)->content());
+    }
+    for (const server_id id : cluster_.ids()) {
+      cluster_.crash(id, crash_kind::power_lost);
+    }
+    require(run_until([&] { return is_settled(cluster_.ids()); }, 120'000), "liveness",
+            "the replicas do not come back after all of them lost their power" + cluster_.status());
+    for (const server_id id : cluster_.ids()) {
+      const content now = cluster_.running(id)->content();
+      require(now == before.at(id.value), "opens after a crash",
+              servers::name_of(id) + " was " + text_of(before.at(id.value)) +
+                  " before its power was lost, and is " + text_of(now));
+    }
+    for (const server_id id : cluster_.ids()) {  // what they are, to the last page
       for (std::size_t database = 0; database < plan_.work.databases; ++database) {
-        std::string expected;
-        for (const server_id id : cluster_.ids()) {
-          line to = connect(all_, id, database);
-          require(to.is_open(), "opens after a crash",
-                  servers::name_of(id) + " opens nothing: " + to.why.message());
-          const std::string sound = ask(to.db, "PRAGMA integrity_check");
-          require(sound == "ok", "opens after a crash",
-                  servers::name_of(id) + ": integrity_check says " + sound);
-          if (expected.empty()) {
-            const std::vector<std::uint64_t> order = log_of(to.db);
-            record_.check(database, order);
-            expected = plain_sqlite(database, order);
-          }
-          const std::string here = dump(to.db);
-          require(here == expected, "as plain SQLite", [&] {
-            return servers::name_of(id) + ", " + shared::name_of(database) + ": " +
-                   first_difference(here, expected);
-          });
-          check_size(id, database, ask(to.db, "PRAGMA page_count"));
-        }
+        const std::string sound = ask(connect(all_, id, database).db, "PRAGMA integrity_check");
+        require(sound == "ok", "opens after a crash",
+                servers::name_of(id) + " lost its power, and integrity_check says " + sound);
       }
-      record_.check_both();
-      all_.causes.check();
-      ask_for_outcomes("in the end");
     }
-    /// A database is as long as SQLite takes it to be: what it cut off is gone.
-    void check_size(server_id id, std::size_t database, const std::string& expected) {
-      const content all = cluster_.running(id)->content();
-      const auto found = all.find(shared::name_of(database));
-      require(found != all.end() && std::to_string(found->second.page_count) == expected,
-              "as plain SQLite",
-              servers::name_of(id) + ": " + shared::name_of(database) + " has " + expected +
-                  " pages for SQLite, " + text_of(all) + " for the replica");
-    }
-    [[nodiscard]] static std::vector<std::uint64_t> log_of(sqlite3 * db) {
-      std::vector<std::uint64_t> order;
-      const std::string rows = ask(db, "SELECT txn FROM log ORDER BY n");
-      for (std::size_t at = 0; at < rows.size();) {
-        std::size_t used = 0;
-        order.push_back(std::stoull(rows.substr(at), &used));
-        at += used + 1;
-      }
-      return order;
-    }
-    /// The same transactions, one after the other, on SQLite without us.
-    [[nodiscard]] std::string plain_sqlite(std::size_t database,
-                                           const std::vector<std::uint64_t>& order) {
-      sqlite3* db = nullptr;
-      static_cast<void>(
-          sqlite3_open_v2(":memory:", &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr));
-      const std::unique_ptr<sqlite3, int (*)(sqlite3*)> owned(db, &sqlite3_close);
-      static_cast<void>(run(db, "PRAGMA page_size=" + std::to_string(plan_.page_size) +
-                                    ";PRAGMA auto_vacuum=" + std::to_string(plan_.auto_vacuum)));
-      for (const std::string& sql : schema()) {
-        static_cast<void>(run(db, sql));
-      }
-      for (const std::uint64_t number : order) {
-        static_cast<void>(run(db, "BEGIN"));
-        for (const statement& each : record_.at(number).statements) {
-          const bool is_here = each.other == (record_.at(number).database != database);
-          if (!is_here) {
-            continue;
-          }
-          std::string sql = each.sql;
-          if (each.other) {
-            sql.erase(sql.find(" o.") + 1, 2);
-          }
-          const int code = run(db, sql);
-          require(code == each.code, "as plain SQLite", [&] {
-            return "transaction " + std::to_string(number) +
-                   (record_.at(number).grouped ? " (in a group)" : "") + " of " +
-                   shared::name_of(database) + " got " + std::to_string(each.code) + " (" +
-                   each.said + ") for `" + each.sql.substr(0, 120) + "`, plain SQLite gives " +
-                   std::to_string(code);
-          });
-        }
-        static_cast<void>(run(db, "COMMIT"));
-      }
-      return dump(db);
-    }
-    /// Schema and rows, in an order of their own; without sqlite_sequence, which VACUUM may drop, and
-    /// statistics.
-    [[nodiscard]] static std::string dump(sqlite3 * db) {
-      std::string all = ask(db, "PRAGMA user_version") + "\n" +
-                        ask(db, "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE "
-                                "'sqlite_s%' ORDER BY 1, 2");
-      const std::string tables =
-          ask(db, "SELECT name FROM sqlite_schema WHERE type='table' AND name NOT "
-                  "LIKE 'sqlite_s%' AND name NOT LIKE 'words_%' ORDER BY 1");
-      for (std::size_t at = 0; at < tables.size();) {
-        const std::size_t end = std::min(tables.find(';', at), tables.size());
-        const std::string name = tables.substr(at, end - at);
-        all += "\n" + name + ": " + ask(db, "SELECT * FROM \"" + name + "\" ORDER BY 1");
-        at = end + 1;
-      }
-      return all;
-    }
-    [[nodiscard]] static std::string first_difference(const std::string& here,
-                                                      const std::string& expected) {
-      std::size_t at = 0;
-      while (at < here.size() && at < expected.size() && here[at] == expected[at]) {
-        ++at;
-      }
-      const std::size_t from = at < 60 ? 0 : at - 60;
-      return "`" + here.substr(from, 120) + "` instead of `" + expected.substr(from, 120) + "`";
-    }
+    ask_for_outcomes("after all of them lost their power");
+  }
 
-    const plan plan_;
-    bool welcome_ = false;  ///< by a majority alone
-    const run_options& options_;
-    servers cluster_;
-    faults faults_;
-    history record_;
-    shared all_{cluster_, record_, plan_.work.transactions};
-    bool flushes_are_due_ = false;
-    bool is_taken_ = false;  // clients write to it: not on a stack that may be gone
-  };
+  void examine() {
+    std::map<std::uint64_t, std::string> contents;
+    for (std::size_t database = 0; database < plan_.work.databases; ++database) {
+      std::string expected;
+      for (const server_id id : cluster_.ids()) {
+        line to = connect(all_, id, database);
+        require(to.is_open(), "opens after a crash",
+                servers::name_of(id) + " opens nothing: " + to.why.message());
+        const std::string sound = ask(to.db, "PRAGMA integrity_check");
+        require(sound == "ok", "opens after a crash",
+                servers::name_of(id) + ": integrity_check says " + sound);
+        if (expected.empty()) {
+          const std::vector<std::uint64_t> order = log_of(to.db);
+          record_.check(database, order);
+          expected = plain_sqlite(database, order);
+        }
+        const std::string here = dump(to.db);
+        require(here == expected, "as plain SQLite", [&] {
+          return servers::name_of(id) + ", " + shared::name_of(database) + ": " +
+                 first_difference(here, expected);
+        });
+        check_size(id, database, ask(to.db, "PRAGMA page_count"));
+      }
+    }
+    record_.check_both();
+    all_.causes.check();
+    ask_for_outcomes("in the end");
+  }
+  /// A database is as long as SQLite takes it to be: what it cut off is gone.
+  void check_size(server_id id, std::size_t database, const std::string& expected) {
+    const content all = cluster_.running(id)->content();
+    const auto found = all.find(shared::name_of(database));
+    require(found != all.end() && std::to_string(found->second.page_count) == expected,
+            "as plain SQLite",
+            servers::name_of(id) + ": " + shared::name_of(database) + " has " + expected +
+                " pages for SQLite, " + text_of(all) + " for the replica");
+  }
+  [[nodiscard]] static std::vector<std::uint64_t> log_of(sqlite3* db) {
+    std::vector<std::uint64_t> order;
+    const std::string rows = ask(db, "SELECT txn FROM log ORDER BY n");
+    for (std::size_t at = 0; at < rows.size();) {
+      std::size_t used = 0;
+      order.push_back(std::stoull(rows.substr(at), &used));
+      at += used + 1;
+    }
+    return order;
+  }
+  /// The same transactions, one after the other, on SQLite without us.
+  [[nodiscard]] std::string plain_sqlite(std::size_t database,
+                                         const std::vector<std::uint64_t>& order) {
+    sqlite3* db = nullptr;
+    static_cast<void>(
+        sqlite3_open_v2(":memory:", &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr));
+    const std::unique_ptr<sqlite3, int (*)(sqlite3*)> owned(db, &sqlite3_close);
+    static_cast<void>(run(db, "PRAGMA page_size=" + std::to_string(plan_.page_size) +
+                                  ";PRAGMA auto_vacuum=" + std::to_string(plan_.auto_vacuum)));
+    for (const std::string& sql : schema()) {
+      static_cast<void>(run(db, sql));
+    }
+    for (const std::uint64_t number : order) {
+      static_cast<void>(run(db, "BEGIN"));
+      for (const statement& each : record_.at(number).statements) {
+        const bool is_here = each.other == (record_.at(number).database != database);
+        if (!is_here) {
+          continue;
+        }
+        std::string sql = each.sql;
+        if (each.other) {
+          sql.erase(sql.find(" o.") + 1, 2);
+        }
+        const int code = run(db, sql);
+        require(code == each.code, "as plain SQLite", [&] {
+          return "transaction " + std::to_string(number) +
+                 (record_.at(number).grouped ? " (in a group)" : "") + " of " +
+                 shared::name_of(database) + " got " + std::to_string(each.code) + " (" +
+                 each.said + ") for `" + each.sql.substr(0, 120) + "`, plain SQLite gives " +
+                 std::to_string(code);
+        });
+      }
+      static_cast<void>(run(db, "COMMIT"));
+    }
+    return dump(db);
+  }
+  /// Schema and rows, in an order of their own; without sqlite_sequence, which VACUUM may drop, and
+  /// statistics.
+  [[nodiscard]] static std::string dump(sqlite3* db) {
+    std::string all = ask(db, "PRAGMA user_version") + "\n" +
+                      ask(db, "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE "
+                              "'sqlite_s%' ORDER BY 1, 2");
+    const std::string tables =
+        ask(db, "SELECT name FROM sqlite_schema WHERE type='table' AND name NOT "
+                "LIKE 'sqlite_s%' AND name NOT LIKE 'words_%' ORDER BY 1");
+    for (std::size_t at = 0; at < tables.size();) {
+      const std::size_t end = std::min(tables.find(';', at), tables.size());
+      const std::string name = tables.substr(at, end - at);
+      all += "\n" + name + ": " + ask(db, "SELECT * FROM \"" + name + "\" ORDER BY 1");
+      at = end + 1;
+    }
+    return all;
+  }
+  [[nodiscard]] static std::string first_difference(const std::string& here,
+                                                    const std::string& expected) {
+    std::size_t at = 0;
+    while (at < here.size() && at < expected.size() && here[at] == expected[at]) {
+      ++at;
+    }
+    const std::size_t from = at < 60 ? 0 : at - 60;
+    return "`" + here.substr(from, 120) + "` instead of `" + expected.substr(from, 120) + "`";
+  }
+
+  const plan plan_;
+  bool welcome_ = false;  ///< by a majority alone
+  const run_options& options_;
+  servers cluster_;
+  faults faults_;
+  history record_;
+  shared all_{cluster_, record_, plan_.work.transactions};
+  bool flushes_are_due_ = false;
+  bool is_taken_ = false;  // clients write to it: not on a stack that may be gone
+};
 
 }  // namespace simulate
