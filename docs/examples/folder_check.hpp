@@ -80,9 +80,13 @@ class folder_check {
       fmt::print("log: it cannot be read: {}\n", log_error_.message());
       return;
     }
+    if (log_->server.value != 0) {
+      fmt::print("the folder of server {}\n", quorlite::libraft_id_text(log_->server));
+    }
     fmt::print("log: term {}, {}\n", log_->term.value,
-               log_->vote.value == 0 ? "nobody chosen in it"
-                                     : fmt::format("server {} chosen in it", log_->vote.value));
+               log_->vote.value == 0
+                   ? "nobody chosen in it"
+                   : fmt::format("server {} chosen in it", quorlite::libraft_id_text(log_->vote)));
     if (log_->snapshot_index != 0) {
       fmt::print("  a snapshot up to entry {}\n", log_->snapshot_index);
     }
@@ -150,7 +154,9 @@ class folder_check {
                            {"cut_at", one.whole ? ordered_json() : ordered_json(one.byte)},
                            {"what", one.what}});
     }
-    constexpr const char* faults[] = {"damaged", "missing", "too_short", "starts_late", "unknown"};
+    constexpr const char* faults[] = {
+        "damaged",         "missing",        "too_short", "starts_late", "unknown",
+        "another_cluster", "another_server", "copied",    "not_founded", "already_founded"};
     ordered_json defects = ordered_json::array();
     for (const auto& one : log_->defects) {
       defects.push_back({{"fault", faults[static_cast<std::size_t>(one.fault)]},
@@ -159,14 +165,19 @@ class folder_check {
                          {"what", one.what},
                          {"remedy", one.remedy}});
     }
-    return {{"term", log_->term.value},
-            {"vote", log_->vote.value},
+    return {{"server", server_as_json(log_->server)},
+            {"term", log_->term.value},
+            {"vote", server_as_json(log_->vote)},
             {"snapshot_index", log_->snapshot_index},
             {"last_index", log_->last_index},
             {"position", log_->end.value},
             {"ranges", std::move(ranges)},
             {"leftovers", std::move(leftovers)},
             {"defects", std::move(defects)}};
+  }
+
+  [[nodiscard]] static ordered_json server_as_json(quorlite::server_id id) {
+    return id.value == 0 ? ordered_json() : ordered_json(quorlite::libraft_id_text(id));
   }
 
   [[nodiscard]] ordered_json databases_as_json() const {

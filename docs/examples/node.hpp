@@ -7,12 +7,15 @@
 #include <cstdint>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
 #include "node_flags.hpp"
 #include "quorlite/quorlite.hpp"
+#include "quorlite/raft/libraft_options.hpp"
 #include "quorlite/transfer.hpp"
 
 namespace example {
@@ -41,10 +44,18 @@ class node {
                                                     const std::string& path,
                                                     const progress& tell) = 0;
 
+  /// The id of a server that somebody names: all of it ("2.1f3a09c4d7"), or only its number, if one
+  /// of the members has that. @throws usage_error
+  [[nodiscard]] virtual quorlite::server_id named(std::string_view command,
+                                                  std::string_view text) = 0;
+  /// What has to be said on the leader, so that this server takes part. Nothing: it does.
+  [[nodiscard]] virtual std::vector<std::string> to_be_said_on_leader() = 0;
+
   // Membership, on the leader. They block until it is done, or the engine gives up.
-  [[nodiscard]] virtual std::error_code add(const cluster_member& one) = 0;
-  [[nodiscard]] virtual std::error_code remove(std::uint64_t id) = 0;
-  [[nodiscard]] virtual std::error_code transfer(std::uint64_t id) = 0;
+  /// @throws usage_error: another server is there
+  [[nodiscard]] virtual std::error_code add(quorlite::server_id id, const std::string& address) = 0;
+  [[nodiscard]] virtual std::error_code remove(quorlite::server_id id) = 0;
+  [[nodiscard]] virtual std::error_code transfer(quorlite::server_id id) = 0;
 
   /// Flushes now and then. Any thread.
   virtual void maintain() = 0;
@@ -85,17 +96,60 @@ class running_node final : public node {
     return quorlite::import_database(replica_, name, path, std::cref(tell));
   }
 
-  [[nodiscard]] std::error_code add(const cluster_member& one) override {
-    const quorlite::server_id id{one.id};
-    const std::error_code error = raft_.add({id, one.address});
+  [[nodiscard]] quorlite::server_id named(std::string_view command,
+                                          std::string_view text) override {
+    const std::optional<quorlite::server_id> whole = quorlite::libraft_id_in(text);
+    if (whole && quorlite::libraft_number_of(*whole) != whole->value) {
+      return *whole;
+    }
+    const quorlite::server_id number{
+        parse_number(fmt::format("{} takes an id such as 2.1f3a09c4d7, or it", command), text, 1,
+                     ~std::uint64_t{0} >> 1U)};
+    std::optional<quorlite::server_id> found;
+    for (const auto& one : raft_.status().members) {
+      if (one.id == number) {
+        return number;
+      }
+      if (quorlite::libraft_number_of(one.id) == number.value) {
+        if (found) {
+          throw usage_error(fmt::format("{}: there are {} and {}: say which of them", command,
+                                        quorlite::libraft_id_text(*found),
+                                        quorlite::libraft_id_text(one.id)));
+        }
+        found = one.id;
+      }
+    }
+    return found.value_or(number);
+  }
+
+  [[nodiscard]] std::vector<std::string> to_be_said_on_leader() override {
+    const auto engine = raft_.status();
+    std::vector<std::string> lines;
+    if (engine.waits && engine.namesake.value != 0) {
+      lines.push_back(fmt::format(".remove {}", quorlite::libraft_id_text(engine.namesake)));
+    }
+    if (engine.waits) {
+      lines.push_back(
+          fmt::format(".add {}={}", quorlite::libraft_id_text(engine.id), asked_.address));
+    }
+    return lines;
+  }
+
+  [[nodiscard]] std::error_code add(quorlite::server_id id, const std::string& address) override {
+    for (const auto& one : raft_.status().members) {
+      if (one.address == address && one.id != id) {
+        throw usage_error(fmt::format("server {} is at {}: say  .remove {}  first",
+                                      quorlite::libraft_id_text(one.id), address,
+                                      quorlite::libraft_id_text(one.id)));
+      }
+    }
+    const std::error_code error = raft_.add({id, address});
     const bool tried_before = error == std::errc::invalid_argument;  // and not promoted, it may be
     return error && !tried_before ? error : raft_.promote(id);
   }
-  [[nodiscard]] std::error_code remove(std::uint64_t id) override {
-    return raft_.remove(quorlite::server_id{id});
-  }
-  [[nodiscard]] std::error_code transfer(std::uint64_t id) override {
-    return raft_.transfer(quorlite::server_id{id});
+  [[nodiscard]] std::error_code remove(quorlite::server_id id) override { return raft_.remove(id); }
+  [[nodiscard]] std::error_code transfer(quorlite::server_id id) override {
+    return raft_.transfer(id);
   }
 
   void maintain() override { static_cast<void>(replica_.maintain()); }  // a failure: see health()
@@ -127,9 +181,11 @@ class running_node final : public node {
                              : info.leading                ? "leader"
                                                            : "follower";
     ordered_json all = {{"id", asked_.id},
-                        {"address", asked_.member(asked_.id)->address},
+                        {"server", quorlite::libraft_id_text(engine.id)},
+                        {"address", asked_.address},
                         {"role", role},
-                        {"leader", leader(info)},
+                        {"waits", engine.waits},
+                        {"leader", leader(info, engine)},
                         {"term", info.term.value},
                         {"commit_index", engine.commit_index},
                         {"applied_index", engine.applied_index},
@@ -143,9 +199,15 @@ class running_node final : public node {
     if (engine.error) {
       all["engine_failed"] = engine.error.message();
     }
+    if (engine.waits) {
+      all["to_be_said_on_leader"] = to_be_said_on_leader();
+    }
     ordered_json servers = ordered_json::array();
     for (const auto& one : engine.members) {
-      servers.push_back({{"id", one.id.value}, {"address", one.address}, {"voter", one.voter}});
+      servers.push_back({{"id", quorlite::libraft_number_of(one.id)},
+                         {"server", quorlite::libraft_id_text(one.id)},
+                         {"address", one.address},
+                         {"voter", one.voter}});
     }
     all["servers"] = std::move(servers);
     std::uint64_t bytes = 0;
@@ -173,16 +235,18 @@ class running_node final : public node {
     return options;
   }
 
-  /// The engine names the leader by its address.
-  [[nodiscard]] ordered_json leader(const quorlite::leader_info& info) const {
+  /// The replica names the leader by its address.
+  template <class Status>
+  [[nodiscard]] ordered_json leader(const quorlite::leader_info& info, const Status& engine) const {
     if (info.leader_hint.empty() && !info.leading) {
       return nullptr;
     }
-    const std::string address = info.leading ? asked_.member(asked_.id)->address : info.leader_hint;
-    ordered_json known = {{"id", nullptr}, {"address", address}};
-    for (const cluster_member& one : asked_.cluster) {
+    const std::string address = info.leading ? asked_.address : info.leader_hint;
+    ordered_json known = {{"id", nullptr}, {"server", nullptr}, {"address", address}};
+    for (const auto& one : engine.members) {
       if (one.address == address) {
-        known["id"] = one.id;
+        known["id"] = quorlite::libraft_number_of(one.id);
+        known["server"] = quorlite::libraft_id_text(one.id);
       }
     }
     return known;

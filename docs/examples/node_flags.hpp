@@ -27,10 +27,13 @@ struct cluster_member {
 /// What the user asks for, with the defaults.
 struct node_settings {
   std::uint64_t id = 0;
-  std::string data;  ///< a folder; made if it is missing
+  std::string data;     ///< a folder; made if it is missing
+  std::string address;  ///< of this server
   std::vector<cluster_member> cluster;
   std::string database = "app.db";
+  bool found = false;
   bool join = false;
+  bool moved = false;
   bool memory = false;
   bool serve = false;
   std::uint64_t wait_seconds = 10;
@@ -42,16 +45,16 @@ struct node_settings {
   bool help = false;
 
   [[nodiscard]] const cluster_member* member(std::uint64_t with_id) const {
-    const auto found = std::find_if(cluster.begin(), cluster.end(),
-                                    [&](const cluster_member& one) { return one.id == with_id; });
-    return found == cluster.end() ? nullptr : &*found;
+    const auto one = std::find_if(cluster.begin(), cluster.end(),
+                                  [&](const cluster_member& each) { return each.id == with_id; });
+    return one == cluster.end() ? nullptr : &*one;
   }
 };
 
 inline constexpr std::string_view node_usage =
-    R"(usage: sql_node --id N --data DIR --cluster ID=HOST:PORT,... [--join] [--memory] [--serve]
-                [--database NAME] [--wait SECONDS] [--snapshot-bytes N] [--flush-bytes N]
-                [--memory-mib N] [--help]
+    R"(usage: sql_node --id N --data DIR --address HOST:PORT [--found | --join] [--moved] [--memory]
+                [--serve] [--database NAME] [--wait SECONDS] [--snapshot-bytes N]
+                [--flush-bytes N] [--memory-mib N] [--help]
        sql_node --check DIR [--json]
 
 One server of a replicated SQLite database. It reads SQL from the standard input and answers as the
@@ -61,9 +64,16 @@ the leader, and any other server answers them with the leader's address.
   --id N          this server's number, from 1
   --data DIR      where its log is kept, and its databases in DIR/databases: SQLite files, which
                   SQLite itself can read after a clean stop. One folder for each server
-  --cluster LIST  all servers, the same list everywhere: 1=127.0.0.1:9001,2=127.0.0.1:9002
-  --join          do not found the cluster: wait until the leader is told to .add this server. For a
-                  new server, and for one whose folder was lost (.remove it first)
+  --address HOST:PORT
+                  where the other servers find this one: an IPv4 address and a port
+  --found         begin a new cluster in an empty folder. Once in its life, on one server: it takes
+                  in the others by .add
+  --join          in an empty folder, wait until the leader is told to .add this server; the line
+                  to say there is printed. For a new server, and for one whose folder was lost
+                  (.remove the old one first). It may be said at each start
+  --moved         the folder was copied here, or moved, and the original is gone for good
+  --cluster LIST  instead of --address, as it was said before there was --found: the address of
+                  each server, 1=127.0.0.1:9001,2=127.0.0.1:9002. It begins nothing
   --memory        keep the databases in memory; the log in DIR brings them back at a restart
   --serve         go on after the end of the input, until SIGTERM (sql_node ... --serve < /dev/null)
   --database NAME the database to open (default app.db); .open changes it
@@ -85,19 +95,41 @@ exit status: 0 all went well, or a signal stopped it; 1 a statement failed, or t
 run, or --check found damage; 2 a bad flag
 )";
 
-/// `1=127.0.0.1:9001`. @throws usage_error
-[[nodiscard]] inline cluster_member parse_member(std::string_view flag, std::string_view text) {
-  const std::size_t sign = text.find('=');
+/// `127.0.0.1:9001`. @throws usage_error
+[[nodiscard]] inline std::string parse_address(std::string_view flag, std::string_view text) {
   const std::size_t colon = text.rfind(':');
-  if (sign == std::string_view::npos || colon == std::string_view::npos || colon < sign + 2) {
+  if (colon == std::string_view::npos || colon == 0) {
     throw usage_error(
-        fmt::format("{} wants ID=HOST:PORT, as in 1=127.0.0.1:9001, not '{}'", flag, text));
+        fmt::format("{} wants HOST:PORT, as in 127.0.0.1:9001, not '{}'", flag, text));
   }
-  const std::string where = fmt::format("{}: the id in '{}'", flag, text);
-  const std::uint64_t id = parse_number(where, text.substr(0, sign), 1, ~std::uint64_t{0} >> 1U);
   static_cast<void>(parse_number(fmt::format("{}: the port in '{}'", flag, text),
                                  text.substr(colon + 1), 1, 65535));
-  return {id, std::string(text.substr(sign + 1))};
+  return std::string(text);
+}
+
+/// What is left and right of the sign in `1=127.0.0.1:9001`.
+struct id_and_address {
+  std::string_view id;
+  std::string address;
+};
+
+/// @throws usage_error
+[[nodiscard]] inline id_and_address split_member(std::string_view flag, std::string_view text,
+                                                 std::string_view example) {
+  const std::size_t sign = text.find('=');
+  if (sign == std::string_view::npos || text.find(':', sign) == std::string_view::npos ||
+      text[sign + 1] == ':') {
+    throw usage_error(fmt::format("{} wants ID=HOST:PORT, as in {}=127.0.0.1:9001, not '{}'", flag,
+                                  example, text));
+  }
+  return {text.substr(0, sign), parse_address(flag, text.substr(sign + 1))};
+}
+
+/// `1=127.0.0.1:9001`. @throws usage_error
+[[nodiscard]] inline cluster_member parse_member(std::string_view flag, std::string_view text) {
+  const id_and_address parts = split_member(flag, text, "1");
+  const std::string where = fmt::format("{}: the id in '{}'", flag, text);
+  return {parse_number(where, parts.id, 1, ~std::uint64_t{0} >> 1U), parts.address};
 }
 
 /// @throws usage_error
@@ -120,7 +152,9 @@ run, or --check found damage; 2 a bad flag
 
 /// Takes one of the flags that stand alone. @returns false: it is none of them
 [[nodiscard]] inline bool take_switch(node_settings& into, std::string_view flag) {
-  bool* const chosen = flag == "--join"                   ? &into.join
+  bool* const chosen = flag == "--found"                  ? &into.found
+                       : flag == "--join"                 ? &into.join
+                       : flag == "--moved"                ? &into.moved
                        : flag == "--memory"               ? &into.memory
                        : flag == "--serve"                ? &into.serve
                        : flag == "--json"                 ? &into.json
@@ -140,6 +174,8 @@ inline void take_value(node_settings& into, std::string_view flag, std::string_v
     into.data = value;
   } else if (flag == "--check") {
     into.check = value;
+  } else if (flag == "--address") {
+    into.address = parse_address(flag, value);
   } else if (flag == "--cluster") {
     into.cluster = parse_cluster(value);
   } else if (flag == "--database") {
@@ -173,20 +209,37 @@ inline void check_settings(const node_settings& asked) {
   if (asked.data.empty()) {
     throw usage_error("--data is missing: name a folder for this server's log and databases");
   }
-  if (asked.cluster.empty()) {
-    throw usage_error("--cluster is missing: list every server, as in --cluster 1=127.0.0.1:9001");
+  if (asked.found && asked.join) {
+    throw usage_error("--found and --join: this server begins a cluster, or waits to take part");
   }
-  if (asked.member(asked.id) == nullptr) {
-    throw usage_error(fmt::format("--cluster does not name server {}: add {}=HOST:PORT to it",
-                                  asked.id, asked.id));
+  if (asked.cluster.empty() && asked.address.empty()) {
+    throw usage_error("--address is missing: where do the others find this server? As in "
+                      "--address 127.0.0.1:9001");
   }
+  if (!asked.cluster.empty() && asked.member(asked.id) == nullptr) {
+    throw usage_error(
+        fmt::format("--cluster does not name server {}: say --address HOST:PORT", asked.id));
+  }
+}
+
+/// The address that --cluster tells, where it is not told by --address. @throws usage_error
+inline void settle_address(node_settings& asked) {
+  const cluster_member* const own = asked.member(asked.id);
+  if (own == nullptr) {
+    return;
+  }
+  if (!asked.address.empty() && asked.address != own->address) {
+    throw usage_error(
+        fmt::format("--address is {}, and --cluster says {}", asked.address, own->address));
+  }
+  asked.address = own->address;
 }
 
 /// Accepts `--flag value` and `--flag=value`. @throws usage_error
 [[nodiscard]] inline node_settings parse_node_flags(std::span<char* const> arguments) {
-  constexpr std::string_view with_value[] = {"--id",          "--data",       "--cluster",
-                                             "--database",    "--wait",       "--snapshot-bytes",
-                                             "--flush-bytes", "--memory-mib", "--check"};
+  constexpr std::string_view with_value[] = {
+      "--id",   "--data",        "--address",    "--cluster",        "--database",
+      "--wait", "--flush-bytes", "--memory-mib", "--snapshot-bytes", "--check"};
   node_settings asked;
   for (std::size_t i = 1; i < arguments.size(); ++i) {
     const std::string_view whole = arguments[i];
@@ -209,6 +262,7 @@ inline void check_settings(const node_settings& asked) {
   }
   if (!asked.help) {
     check_settings(asked);
+    settle_address(asked);
   }
   return asked;
 }

@@ -1,7 +1,8 @@
 /// @file
 /// One server over libraft, with its databases in files: what a program does that is no test.
-/// `one_server DIRECTORY ADDRESS` adds a row, and prints how many there are; started again it goes
-/// on where it was. More servers: list them in `bootstrap`, the same on each.
+/// `one_server DIRECTORY ADDRESS --found` begins, adds a row and prints how many there are.
+/// Without --found it goes on where it was. More servers start with `join` in place of `found`, and
+/// are taken in by its add() and promote().
 
 #include <sqlite3.h>
 
@@ -15,13 +16,13 @@
 
 static int print_row(void*, int, char** row, char**) { return std::puts(row[0]) < 0 ? 1 : 0; }
 
-static int add_a_row(const std::string& directory, const std::string& address) {
+static int add_a_row(const std::string& directory, const std::string& address, bool founds) {
   // [readme]
   quorlite::file_storage storage{directory + "/databases"};
   quorlite::libraft raft{{.id = quorlite::server_id{1},
                           .address = address,  // "127.0.0.1:9001"
                           .directory = directory + "/raft",
-                          .bootstrap = {{quorlite::server_id{1}, address}}}};  // all servers
+                          .found = founds}};  // once in the life of a cluster
   quorlite::replica replica = quorlite::replica::start(raft, storage).value();
 
   quorlite::leader_info known = replica.leader();
@@ -37,9 +38,10 @@ static int add_a_row(const std::string& directory, const std::string& address) {
 }
 
 int main(int count, char** arguments) {
-  if (count != 3) {
-    std::fputs("usage: one_server DIRECTORY ADDRESS\n", stderr);
+  const bool founds = count == 4 && std::string(arguments[3]) == "--found";
+  if (count != 3 && !founds) {
+    std::fputs("usage: one_server DIRECTORY ADDRESS [--found]\n", stderr);
     return 2;
   }
-  return add_a_row(arguments[1], arguments[2]) == SQLITE_OK ? 0 : 1;
+  return add_a_row(arguments[1], arguments[2], founds) == SQLITE_OK ? 0 : 1;
 }

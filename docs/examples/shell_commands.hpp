@@ -21,7 +21,8 @@
 namespace example {
 
 inline constexpr std::string_view shell_help =
-    R"(.add ID=HOST:PORT    Let a server take part that was started with --join (on the leader)
+    R"(.add ID=HOST:PORT    Let a server take part that was started with --join, by the line that it
+                     printed; ID is like 2.1f3a09c4d7 (on the leader)
 .backup FILE         Write the database to FILE, a new and ordinary SQLite file
 .bail on|off         Stop after an error
 .databases           List the replicated databases
@@ -34,7 +35,7 @@ inline constexpr std::string_view shell_help =
 .print TEXT          Print TEXT
 .quit                Stop this server
 .read FILE           Carry out the lines of FILE
-.remove ID           Let a server take no part any more (on the leader)
+.remove ID           Let a server take no part any more; its number will do (on the leader)
 .restore FILE        Replace the database by the content of FILE (on the leader)
 .schema [NAME]       Show the CREATE statements
 .status              Show what this server knows, as JSON
@@ -212,14 +213,38 @@ class shell_commands {
   // ---- the cluster
 
   void add(const words& given) {
-    const cluster_member one = parse_member(given[0], given[1]);
-    answer(shell_.node_.add(one));
+    const id_and_address parts = split_member(given[0], given[1], "2.1f3a09c4d7");
+    const quorlite::server_id id = shell_.node_.named(given[0], parts.id);
+    if (quorlite::libraft_id_text(id) != parts.id ||
+        (quorlite::libraft_number_of(id) == id.value && !is_member(id))) {
+      throw usage_error(fmt::format(
+          ".add wants the id that server {} printed, as in {}.1f3a09c4d7={}: a number alone names "
+          "none whose folder could be another one",
+          parts.id, parts.id, parts.address));
+    }
+    shell_.wait_for_leader_once();
+    std::error_code error;
+    const auto decided = [&] {
+      error = shell_.node_.add(id, parts.address);
+      return error != quorlite::errc::busy;  // a leader that has only just begun is
+    };
+    static_cast<void>(sql_shell::wait_for(decided, shell_.wait_seconds_));
+    answer(error);
   }
-  void remove(const words& given) { answer(shell_.node_.remove(server_in(given))); }
-  void transfer(const words& given) { answer(shell_.node_.transfer(server_in(given))); }
+  void remove(const words& given) {
+    answer(shell_.node_.remove(shell_.node_.named(given[0], given[1])));
+  }
+  void transfer(const words& given) {
+    answer(shell_.node_.transfer(shell_.node_.named(given[0], given[1])));
+  }
 
-  [[nodiscard]] static std::uint64_t server_in(const words& given) {
-    return parse_number(given[0], given[1], 1, ~std::uint64_t{0} >> 1U);
+  [[nodiscard]] bool is_member(quorlite::server_id id) {
+    for (const ordered_json& one : shell_.node_.status()["servers"]) {
+      if (one["server"] == quorlite::libraft_id_text(id)) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /// Nothing if all is well; else why not, and where to ask instead.

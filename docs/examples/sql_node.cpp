@@ -36,15 +36,13 @@ namespace {
 [[nodiscard]] quorlite::libraft_options engine_options(const node_settings& asked) {
   quorlite::libraft_options options;
   options.id = quorlite::server_id{asked.id};
-  options.address = asked.member(asked.id)->address;
+  options.address = asked.address;
   options.directory = asked.data;
   options.snapshot_min_bytes = asked.snapshot_bytes;
   options.trailing_bytes = std::min(options.trailing_bytes, asked.snapshot_bytes / 4);
-  if (!asked.join) {
-    for (const cluster_member& one : asked.cluster) {
-      options.bootstrap.push_back({quorlite::server_id{one.id}, one.address});
-    }
-  }
+  options.found = asked.found;
+  options.join = asked.join;
+  options.moved = asked.moved;
   return options;
 }
 
@@ -58,18 +56,34 @@ namespace {
   return plain;
 }
 
+/// What to do about a start that was refused, with the flags that say it.
+void explain(const node_settings& asked, const quorlite::libraft& raft, std::error_code error) {
+  fmt::print(stderr, "sql_node: server {} cannot start in '{}' at {}: {}\n", asked.id, asked.data,
+             asked.address, error.message());
+  for (const quorlite::libraft_log_defect& one : raft.log_report().defects) {
+    fmt::print(stderr, "sql_node: {}\n", one.text());
+  }
+  if (error == quorlite::errc::not_founded) {
+    const std::string command =
+        fmt::format("sql_node --id {} --data {} --address {}", asked.id, asked.data, asked.address);
+    fmt::print(stderr,
+               "sql_node: to begin a new cluster, once:    {} --found\n"
+               "sql_node: to take part in one that exists: {} --join\n",
+               command, command);
+  }
+}
+
 /// Serves until the user or a signal ends it. @returns the exit status
 template <class Storage>
 [[nodiscard]] int serve(const node_settings& asked, const stop_signal& stop, Storage& storage) {
   quorlite::libraft raft(engine_options(asked));
   running_node served{asked, raft, storage};
   if (const std::error_code error = served.started()) {
-    fmt::print(stderr, "sql_node: server {} cannot start in '{}' at {}: {}\n", asked.id, asked.data,
-               asked.member(asked.id)->address, error.message());
-    for (const quorlite::libraft_log_defect& one : raft.log_report().defects) {
-      fmt::print(stderr, "sql_node: {}\n", one.text());
-    }
+    explain(asked, raft, error);
     return 1;
+  }
+  for (const std::string& line : served.to_be_said_on_leader()) {
+    fmt::print(stderr, "server {} waits. Say on the leader:  {}\n", asked.id, line);
   }
   const upkeep worker(served, stop);
   sql_shell shell(served, asked);

@@ -50,6 +50,12 @@ namespace detail {
       return "the first entries of the log are gone: this server must not start on it";
     case errc::log_too_short:
       return "the log ends before the databases' state: this server must not start on it";
+    case errc::another_cluster: return "log, databases and folder are of different clusters";
+    case errc::another_server: return "this folder is another server's";
+    case errc::copied: return "this folder is a copy of a server's folder";
+    case errc::not_founded: return "an empty folder: found a cluster with it, or join one";
+    case errc::already_founded:
+      return "a cluster cannot be founded here: the folder is in use already";
   }
   return "unknown quorlite error";
 }
@@ -93,6 +99,11 @@ class errc_category final : public std::error_category {
     case errc::too_many_databases:
     case errc::unsupported:
     case errc::name_taken:
+    case errc::another_cluster:
+    case errc::another_server:
+    case errc::copied:
+    case errc::not_founded:
+    case errc::already_founded:
     case errc::sqlite_failed: break;
   }
   return failure::refused;

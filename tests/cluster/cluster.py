@@ -46,14 +46,49 @@ class Cluster:
     def data(self, server: int) -> pathlib.Path:
         return self.folder / f"data-{server}"
 
-    def start(self, server: int, join: bool = False) -> None:
-        members = ",".join(f"{i}={self.addresses[i]}" for i in self.ids)
+    def start(self, server: int, *flags: str) -> None:
+        """@param flags --found or --join where the folder is empty; --moved"""
         command = [self.program, "--id", str(server), "--data", str(self.data(server))]
-        command += ["--cluster", members, *self.options]
-        command += ["--join"] if join else []
+        command += ["--address", self.addresses[server], *self.options, *flags]
         self._processes[server] = SqlProcess(
             self.wrapped(server, command), self.folder / f"server-{server}.log"
         )
+
+    def start_all(self) -> None:
+        """The first one founds the cluster, and the others join it; from then on they go on.
+
+        @raises Lost: it does not come to that
+        """
+        if self.data(self.ids[0]).exists():
+            for server in self.ids:
+                self.start(server)
+            return
+        founder, *others = self.ids
+        self.start(founder, "--found")
+        for server in others:
+            self.start(server, "--join")
+            self.take_in(server)
+
+    def take_in(self, server: int, limit: float = 90.0) -> None:
+        """Says on the leader what a server that waits wants to be said there. @raises Lost"""
+        for line in self.process(server).status().get("to_be_said_on_leader", []):
+            self.ask_leader(line, limit)
+
+    def ask_leader(self, command: str, limit: float = 90.0) -> None:
+        """Until it is done: the leader may change meanwhile. @raises Lost"""
+        said: list[str] = []
+
+        def done() -> bool:
+            try:
+                leader = self.leader()
+                said[:] = self.process(leader).ask(command, 60.0) if leader else ["no leader"]
+            except Lost as error:
+                said[:] = [str(error)]
+            # Done already, by an attempt whose answer was lost.
+            return not said or any("no such server" in line for line in said)
+
+        if not wait_until(done, limit, 0.2):
+            raise Lost(f"'{command}' is not done within {limit:g} s: {said}")
 
     def process(self, server: int) -> SqlProcess:
         return self._processes[server]
@@ -82,7 +117,7 @@ class Cluster:
     def statuses(self) -> dict[int, dict]:
         """Of those that answer soon."""
         found = {}
-        for server in self.ids:
+        for server in self._processes:
             try:
                 found[server] = self.process(server).status(2.0)
             except Lost:

@@ -54,8 +54,7 @@ class Run:
 
     def all(self) -> None:
         try:
-            for server in self.cluster.ids:
-                self.cluster.start(server)
+            self.cluster.start_all()
             self.make_schema()
             self.workload = Workload(self.cluster, self.options.seed, CLIENTS)
             for name in self.plan:

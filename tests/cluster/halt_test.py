@@ -42,10 +42,9 @@ class TroubledCluster(Cluster):
             *command,
         ]
 
-    def start_all(self) -> int:
-        """@returns who leads"""
-        for server in self.ids:
-            self.start(server)
+    def lead_all(self) -> int:
+        """Starts all. @returns who leads"""
+        self.start_all()
         leader = self.leader()
         expect(leader is not None, "nobody leads")
         return leader
@@ -101,7 +100,7 @@ class TroubledCluster(Cluster):
 
 def damaged_page(cluster: TroubledCluster) -> None:
     """A bit of the leader's database is flipped before the start, and a SELECT meets it."""
-    leader = cluster.start_all()
+    leader = cluster.lead_all()
     cluster.fill(leader)
     expect(not isinstance(cluster.even(30), str), "the servers do not come even")
     for server in cluster.ids:
@@ -110,7 +109,7 @@ def damaged_page(cluster: TroubledCluster) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 4
     file.write_bytes(content)
-    cluster.start_all()
+    cluster.lead_all()
     cluster.let_lead(leader)
     said = cluster.told(leader, "SELECT sum(length(v)) FROM t;")
     since = time.monotonic()
@@ -120,7 +119,7 @@ def damaged_page(cluster: TroubledCluster) -> None:
 
 def failing_sync(cluster: TroubledCluster) -> None:
     """The leader's flush cannot sync."""
-    leader = cluster.start_all()
+    leader = cluster.lead_all()
     cluster.fill(leader)
     (cluster.trouble(leader) / "sync").touch()
     cluster.told(leader, "UPDATE t SET v = randomblob(2000) WHERE k % 4 = 0;")
@@ -132,7 +131,7 @@ def failing_sync(cluster: TroubledCluster) -> None:
 
 def file_in_the_way(cluster: TroubledCluster) -> None:
     """ATTACH cannot put one there; whoever does costs this server its leadership."""
-    leader = cluster.start_all()
+    leader = cluster.lead_all()
     cluster.fill(leader)
     there = cluster.databases(leader) / "other.db"
     said = cluster.told(leader, f"ATTACH '{there}' AS a; CREATE TABLE a.s(x);")
@@ -154,7 +153,7 @@ def file_in_the_way(cluster: TroubledCluster) -> None:
 def refused_write(cluster: TroubledCluster) -> None:
     """By the kernel, of the log: SIGTERM ends the server, and so does .quit."""
     for how in ("SIGTERM", ".quit"):
-        leader = cluster.start_all()
+        leader = cluster.lead_all()
         cluster.told(leader, "CREATE TABLE IF NOT EXISTS t(k INTEGER PRIMARY KEY, v);")
         (cluster.trouble(leader) / "submit").touch()
         cluster.told(leader, "INSERT INTO t(v) VALUES('refused, or not');")

@@ -18,9 +18,9 @@ def expect(holds: bool, text: object) -> None:
         raise AssertionError(str(text))
 
 
-def live(cluster: Cluster, sql: str) -> int:
+def live(cluster: Cluster, sql: str, *flags: str) -> int:
     """Starts the server, and writes. @returns the term in which it leads"""
-    cluster.start(1)
+    cluster.start(1, *flags)
     expect(cluster.leader() == 1, "it does not lead")
     for each in (sql, "INSERT INTO t VALUES('more');" * ROWS):
         said = cluster.process(1).ask(each, 60)
@@ -40,7 +40,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         cluster = Cluster(sys.argv[1], pathlib.Path(folder), [], count=1)
         try:
-            terms = [live(cluster, "CREATE TABLE t(x);")]
+            terms = [live(cluster, "CREATE TABLE t(x);", "--found")]
             fates = {terms[0]: outcomes(cluster, terms[0])}
             expect(fates[terms[0]].count("committed") > ROWS, fates)
             for _ in range(KILLS):

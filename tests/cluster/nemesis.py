@@ -5,7 +5,7 @@ import signal
 import time
 
 from cluster import Cluster
-from sql_process import Lost, wait_until
+from sql_process import wait_until
 
 
 class Trouble(Exception):
@@ -125,10 +125,10 @@ class Nemesis:
     def _wipe(self, server: int) -> str:
         """A disk is lost: what a server promised is forgotten, so it comes back as a new one."""
         self.cluster.process(server).kill()
-        self._ask_leader(f".remove {server}")
+        self.cluster.ask_leader(f".remove {server}")
         self.cluster.wipe(server)
-        self.cluster.start(server, join=True)
-        self._ask_leader(f".add {server}={self.cluster.addresses[server]}")
+        self.cluster.start(server, "--join")
+        self.cluster.take_in(server)
         return f"server {server} lost its folder and joined again"
 
     def halt_leader(self) -> str:
@@ -137,7 +137,7 @@ class Nemesis:
         self.halts += 1
         name = f"halt-{self.halts}.db"
         (self.cluster.data(server) / "databases" / name).write_bytes(b"not one of ours\n" * 256)
-        self._ask_leader(f".open {name}\nCREATE TABLE IF NOT EXISTS h(x);\n.open app.db")
+        self.cluster.ask_leader(f".open {name}\nCREATE TABLE IF NOT EXISTS h(x);\n.open app.db")
 
         def halted() -> bool:
             return self.cluster.process(server).status()["role"] == "halted"
@@ -147,18 +147,3 @@ class Nemesis:
         if not wait_until(lambda: self.cluster.leader() not in (None, server), 10.0, 0.05):
             raise Trouble(f"server {server} has halted, and nobody else leads")
         return f"server {server} halted; {self._wipe(server)}"
-
-    def _ask_leader(self, command: str) -> None:
-        """Until it is done: the leader may change meanwhile."""
-        said: list[str] = []
-
-        def done() -> bool:
-            try:
-                said[:] = self.cluster.process(self.leader()).ask(command, 60.0)
-            except Lost as error:
-                said[:] = [str(error)]
-            # Done already, by an attempt whose answer was lost.
-            return not said or any("no such server" in line for line in said)
-
-        if not wait_until(done, 90.0, 0.2):
-            raise Trouble(f"'{command}' is not done within 90 s: {said}")

@@ -24,9 +24,8 @@ def main() -> None:
     address = free_address()
     with tempfile.TemporaryDirectory(prefix="quorlite-one-server-") as place:
         for rows in ("1", "2", "3"):
-            ran = subprocess.run(
-                [program, place, address], capture_output=True, text=True, timeout=60, check=False
-            )
+            command = [program, place, address, *(["--found"] if rows == "1" else [])]
+            ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
             expect(ran.returncode == 0 and ran.stdout.split() == [rows], ran)
     ran = subprocess.run([program], capture_output=True, text=True, timeout=60, check=False)
     expect(ran.returncode == 2 and "usage" in ran.stderr, ran)

@@ -41,13 +41,19 @@ class Section:
         (section,) = re.findall(r"^## A cluster\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
         blocks = re.findall(r"^```(\w*)\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
         kinds = [kind for kind, _ in blocks]
-        expect(kinds == ["sh", "sql", "", "sh", "sql"], f"other blocks than expected: {kinds}")
-        starts, self.first, refusal, kill, self.second = (block.strip() for _, block in blocks)
+        wanted = ["sh", "", "sql", "", "sh", "sql"]
+        expect(kinds == wanted, f"other blocks than expected: {kinds}")
+        starts, self.add, self.first, refusal, kill, self.second = (
+            block.strip() for _, block in blocks
+        )
         self.starts = starts.split("\n")
         self.refusal = refusal
         self.kill = kill
         (self.select,) = re.findall(r"`(SELECT [^`]*;)`", section)
         expect(len(self.starts) == 3 and PROGRAM in starts, f"three commands: {starts}")
+        founds, *joins = self.starts
+        expect(founds.endswith(" --found"), founds)
+        expect(all(one.endswith(" --join") for one in joins), joins)
 
 
 class Terminal:
@@ -100,10 +106,21 @@ def wait_for(terminals: dict[str, Terminal], rows: str, section: Section) -> Non
 
 def walk(section: Section, folder: str) -> None:
     terminals = {}
+    lines = []
     for command in section.starts:
-        number, address = re.search(r"--id (\d) .*\b\1=([\d.]+:\d+)", command).groups()
+        number, address = re.search(r"--id (\d) .*--address ([\d.]+:\d+)", command).groups()
         expect(f"/data/{number} " in command, command)
         terminals[address] = Terminal(folder, command)
+        if command.endswith(" --join"):
+            said = terminals[address].paste("")
+            line = re.search(rf"\.add {number}\.[0-9a-f]{{10}}={address}", said)
+            expect(line is not None, f"server {number} prints no line: {said!r}")
+            lines.append(line.group())
+    digits = r"\.[0-9a-f]{10}="
+    expect(re.sub(digits, "=", section.add) == re.sub(digits, "=", lines[0]), section.add)
+    founder = next(iter(terminals.values()))
+    for line in lines:
+        expect(founder.paste(line) == "", f"server 1 does not take it: {line}")
     old = next(iter(terminals.values())).leader()
     expect(terminals[old].paste(section.first) == "", "the first write")
     wait_for(terminals, "hello", section)
@@ -127,7 +144,7 @@ def walk(section: Section, folder: str) -> None:
 
     new = next(iter(terminals.values())).leader(other_than=old)
     expect(terminals[new].paste(section.second) == "", "the second write")
-    terminals[old] = Terminal(folder, killed.command)
+    terminals[old] = Terminal(folder, killed.command.replace(" --found", ""))
     wait_for(terminals, "hello\nstill here", section)
     hashes = {one.app_hash() for one in terminals.values()}
     expect(len(hashes) == 1, f"hashes of app.db: {hashes}")

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import select
 import shutil
 import signal
@@ -68,12 +69,17 @@ class Server:
 
     def __init__(self, program: str, folder: str):
         self.folder = pathlib.Path(folder)
-        self.command = [program, "--id", "1", "--data", str(self.folder / "data" / "1")]
-        self.command += ["--cluster", f"1=127.0.0.1:{free_port()}"]
+        self.data = self.folder / "data" / "1"
+        self.address = f"127.0.0.1:{free_port()}"
+        self.command = [program, "--id", "1", "--data", str(self.data), "--address", self.address]
+
+    def started(self) -> list[str]:
+        """The command: the first time it founds the cluster."""
+        return [*self.command, *([] if self.data.exists() else ["--found"])]
 
     def run(self, script: str, *flags: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [*self.command, *flags], input=script, capture_output=True, text=True, timeout=60
+            [*self.started(), *flags], input=script, capture_output=True, text=True, timeout=60
         )
 
     def lines(self, script: str, *flags: str) -> list[str]:
@@ -109,9 +115,13 @@ def commands(program: str, folder: str) -> None:
     expect(rows == wanted, rows)
 
     (line,) = server.lines(".leader\n")
-    expect(line == server.command[-1].split("=")[1], line)
+    expect(line == server.address, line)
     status = json.loads(server.lines("SELECT 1 WHERE 0;\n.status\n")[0])
     expect(status["role"] == "leader" and status["leader"]["id"] == 1, status)
+    (member,) = status["servers"]
+    expect(member["id"] == status["id"] == 1 and not status["waits"], status)
+    expect(re.fullmatch(r"1\.[0-9a-f]{10}", status["server"]) is not None, status)
+    expect(member["server"] == status["leader"]["server"] == status["server"], status)
     expect(status["databases"][0]["name"] == "app.db" and status["term"] > 0, status)
     expect(status["commit_index"] > 0 and status["memory_bytes"] > 0, status)
 
@@ -156,7 +166,11 @@ def wrong_commands(program: str, folder: str) -> None:
         ".timeout soon": "takes a number",
         ".add 2": "ID=HOST:PORT",
         ".add 2=127.0.0.1": "ID=HOST:PORT",
+        ".add 2=127.0.0.1:1": "the id that server 2 printed",
+        ".add 1=127.0.0.1:1": "the id that server 1 printed",
+        ".add 2.1f=127.0.0.1:1": "takes a number",
         ".remove two": "takes a number",
+        ".remove 2": "no such server",
         ".transfer": "unknown command or invalid arguments",
         ".outcome 3": "takes a number",
     }
@@ -169,7 +183,8 @@ def wrong_commands(program: str, folder: str) -> None:
 
 
 def bad_flags(program: str, folder: str) -> None:
-    good = ["--id", "1", "--data", folder + "/d", "--cluster", "1=127.0.0.1:9001"]
+    good = ["--id", "1", "--data", folder + "/d", "--address", "127.0.0.1:9001"]
+    listed = [*good[:4], "--cluster"]
     file = pathlib.Path(folder) / "file"
     file.write_text("")
     wrong: dict[tuple, str] = {
@@ -177,18 +192,22 @@ def bad_flags(program: str, folder: str) -> None:
         ("stray",): "stray",
         tuple(good[2:]): "--id is missing",
         tuple(good[:2] + good[4:]): "--data is missing",
-        tuple(good[:4]): "--cluster is missing",
+        tuple(good[:4]): "--address is missing",
         (*good, "--id"): "--id needs a value",
         (*good, "--id", "0"): "--id takes a number",
-        (*good, "--id", "2"): "does not name server 2",
+        (*listed, "1=127.0.0.1:9001", "--id", "2"): "does not name server 2",
+        (*good, "--found", "--join"): "--found and --join",
+        (*good, "--address", "127.0.0.1"): "HOST:PORT",
+        (*good, "--address", "127.0.0.1:0"): "the port",
+        (*good, "--cluster", "1=127.0.0.1:9002"): "--cluster says 127.0.0.1:9002",
         (*good, "--wait", "long"): "--wait takes a number",
         (*good, "--memory=yes"): "unknown flag",
-        (*good, "--cluster", "127.0.0.1:9001"): "ID=HOST:PORT",
-        (*good, "--cluster", "1=127.0.0.1"): "ID=HOST:PORT",
-        (*good, "--cluster", "1=127.0.0.1:0"): "the port",
-        (*good, "--cluster", "one=127.0.0.1:1"): "the id",
-        (*good, "--cluster", "1=127.0.0.1:1,1=127.0.0.1:2"): "ids and addresses differ",
-        (*good, "--cluster", "1=127.0.0.1:1,2=127.0.0.1:1"): "ids and addresses differ",
+        (*listed, "127.0.0.1:9001"): "ID=HOST:PORT",
+        (*listed, "1=127.0.0.1"): "ID=HOST:PORT",
+        (*listed, "1=127.0.0.1:0"): "the port",
+        (*listed, "one=127.0.0.1:1"): "the id",
+        (*listed, "1=127.0.0.1:1,1=127.0.0.1:2"): "ids and addresses differ",
+        (*listed, "1=127.0.0.1:1,2=127.0.0.1:1"): "ids and addresses differ",
         (*good, "--data", str(file)): "not a folder",
         (*good, "--data", str(file / "below")): "not a folder",
         (*good, "--json"): "--json goes with --check",
@@ -202,8 +221,8 @@ def bad_flags(program: str, folder: str) -> None:
         expect(words in result.stderr and "--help" in result.stderr, f"{arguments}: {result}")
     help_text = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=60)
     expect(help_text.returncode == 0 and help_text.stderr == "", help_text)
-    flags = ("--id", "--data", "--cluster", "--join", "--memory", "--serve", "--wait")
-    for flag in (*flags, "--check", "--json"):
+    flags = ("--id", "--data", "--address", "--found", "--join", "--moved", "--cluster")
+    for flag in (*flags, "--memory", "--serve", "--wait", "--check", "--json"):
         expect(f"  {flag} " in help_text.stdout, f"{flag} is not in {help_text.stdout}")
 
 
@@ -225,7 +244,7 @@ def restarts(program: str, folder: str) -> None:
     rows = 0
     for end in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, None):
         process = subprocess.Popen(
-            server.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            server.started(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         process.stdin.write("INSERT INTO t DEFAULT VALUES; SELECT count(*) FROM t;\n")
         process.stdin.flush()
@@ -253,7 +272,7 @@ def serves_on(program: str, folder: str) -> None:
     """--serve outlives its input; SIGTERM ends it, also in the middle of a query."""
     server = Server(program, folder)
     with subprocess.Popen(
-        [*server.command, "--serve"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        [*server.started(), "--serve"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     ) as process:
         time.sleep(1)
         expect(process.poll() is None, f"it ended: {process.returncode}")
@@ -288,7 +307,7 @@ def on_a_terminal(program: str, folder: str) -> None:
     process, terminal = pty.fork()
     if process == 0:
         os.environ["TERM"] = "dumb"
-        os.execv(program, server.command)
+        os.execv(program, server.started())
     read_terminal(terminal, b"sql> ")
     os.write(terminal, b"SELECT 40 +\n")
     read_terminal(terminal, b"...> ")

@@ -37,9 +37,10 @@ REFUSAL = "this replica does not lead: write on the leader; the leader is"
 
 class StandIn:
     def __init__(self, arguments: list[str], bug: str):
-        flags = dict(zip(arguments[::2], arguments[1::2]))
+        with_values = [one for one in arguments if one not in ("--found", "--join")]
+        flags = dict(zip(with_values[::2], with_values[1::2]))
         self.id = flags["--id"]
-        self.members = dict(one.split("=") for one in flags["--cluster"].split(","))
+        self.address = flags["--address"]
         self.data = pathlib.Path(flags["--data"])
         (self.data / "databases").mkdir(parents=True, exist_ok=True)
         self.place = self.data.parent
@@ -54,18 +55,19 @@ class StandIn:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return False
-        (self.place / "leader").write_text(self.id)
+        (self.place / "leader").write_text(f"{self.id} {self.address}")
         return True
 
     def status(self) -> dict:
         leads = self.leads()
-        leader = (self.place / "leader").read_text() or self.id
+        known = (self.place / "leader").read_text() or f"{self.id} {self.address}"
+        leader, address = known.split()
         content = "\n".join(self.db.iterdump()) + (self.id if self.bug == "differs" else "")
         database = {"name": "app.db", "version": 1}
         database["hash"] = hashlib.md5(content.encode()).hexdigest()
         return {
             "role": "leader" if leads else "follower",
-            "leader": {"id": int(leader), "address": self.members[leader]},
+            "leader": {"id": int(leader), "address": address},
             "term": 1,
             "applied_index": 1,
             "databases": [database],

@@ -45,7 +45,7 @@ inline std::vector<std::string> free_addresses(std::size_t count) {
   return addresses;
 }
 
-// Options for servers 1 … n; those after `voters` are to be added later.
+// Options for servers 1 … n; those after `voters` are to be added later, by the id of their status.
 class libraft_places {
  public:
   explicit libraft_places(std::size_t servers, std::size_t voters = 0)
@@ -68,6 +68,7 @@ class libraft_places {
     for (std::size_t i = 0; index < voters_ && i < voters_; ++i) {
       options.bootstrap.push_back(server(i));
     }
+    options.join = index >= voters_;
     options.election_timeout = milliseconds{300};
     options.heartbeat = milliseconds{50};
     return options;

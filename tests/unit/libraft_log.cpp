@@ -1209,6 +1209,7 @@ class io_bench : public libraft_io_listener {
   }
 
   bool log_loaded(const libraft_loaded_log&) noexcept override { return true; }
+  bool members_loaded() noexcept override { return true; }
   void disk_failed(int) noexcept override { ++failures; }
   int prepare_restore(const raft_buffer&) noexcept override { return 0; }
   void restore_failed(int) noexcept override { ++failures; }

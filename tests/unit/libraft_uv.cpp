@@ -373,7 +373,8 @@ TEST_CASE("a server is added, promoted and removed while its cluster works") {
     REQUIRE(run(db, "CREATE TABLE t(x); INSERT INTO t VALUES(7)") == SQLITE_OK);
   }
   libraft& raft = servers.raft(leader);
-  const libraft_server fourth = servers.places().server(3);
+  const libraft_server fourth{servers.raft(3).status().id, servers.places().server(3).address};
+  CHECK((servers.raft(3).status().waits && libraft_number_of(fourth.id) == 4));
   CHECK(servers.raft((leader + 1) % 3).add(fourth) == errc::not_leader);
   CHECK(raft.promote(fourth.id) == std::errc::no_such_file_or_directory);
   REQUIRE(!raft.add(fourth));
@@ -386,6 +387,7 @@ TEST_CASE("a server is added, promoted and removed while its cluster works") {
     CHECK(number(db, "SELECT x FROM t") == 7);
   }
   CHECK(wait_until([&] { return raft.status().members.size() == 4; }));
+  CHECK(wait_until([&] { return !servers.raft(3).status().waits; }));
   REQUIRE(!raft.remove(fourth.id));
   CHECK(wait_until([&] { return raft.status().members.size() == 3; }));
   servers.stop(3);

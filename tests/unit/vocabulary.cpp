@@ -60,6 +60,11 @@ constexpr meaning meanings[] = {
     {errc::log_damaged, failure::fatal},
     {errc::log_too_short, failure::fatal},
     {errc::log_starts_late, failure::fatal},
+    {errc::another_cluster, failure::refused},
+    {errc::another_server, failure::refused},
+    {errc::copied, failure::refused},
+    {errc::not_founded, failure::refused},
+    {errc::already_founded, failure::refused},
 };
 
 template <class A, class B>

@@ -3,7 +3,7 @@
 ///
 /// ```
 /// libraft raft({.id = server_id{1}, .address = "127.0.0.1:7001", .directory = "/var/lib/app/raft",
-///               .bootstrap = {{server_id{1}, "127.0.0.1:7001"}, …}});
+///               .found = true});  // the first server, once; the others: .join = true, always
 /// memory_storage storage;
 /// replica node = replica::start(raft, storage).value();
 /// ```
@@ -32,8 +32,12 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 
 namespace detail {
+class libraft_identity;
 class libraft_runtime;
+struct libraft_folder_facts;
+struct libraft_folder_plan;
 struct libraft_request;
+struct libraft_server_file;
 }  // namespace detail
 
 /// One server. start() and stop() from one thread; everything else from any, at any time, but, save
@@ -53,19 +57,22 @@ class QUORLITE_API libraft {
   /// Clients are threads: each blocks in wait().
   using signal_type = thread_signal;
 
-  /// Options are looked at by start(): id above 0; heartbeat below election_timeout, both above 0;
+  /// Options are looked at by start(): id above 0, and at most libraft_number_max where a folder is
+  /// new; of found, join and bootstrap one at most; heartbeat below election_timeout, both above 0;
   /// an entry fits into a segment, into in_flight_bytes and into half of log_bytes.
   explicit libraft(libraft_options options);
   libraft(const libraft&) = delete;
   libraft& operator=(const libraft&) = delete;
   ~libraft();
 
-  /// Examines the log (see check()), clears away what a power cut has left, restores the snapshot
-  /// if the machine is behind it, and listens. Blocks on the disk. May be called again after
-  /// stop(), with a machine that loaded what the last one flushed.
+  /// Decides by the folder who this server is, examines the log (see check()), clears away what a
+  /// power cut has left, restores the snapshot if the machine is behind it, and listens. Blocks on
+  /// the disk. May be called again after stop(), with a machine that loaded what the last one
+  /// flushed; then libraft_options::found was said already.
   /// @returns errc::busy: the directory is another's; errc::log_damaged, errc::log_too_short,
-  ///   errc::log_starts_late, errc::needs_upgrade: log_report() says where and what can be done,
-  ///   and nothing was changed; errc::corrupt: the content of the snapshot is damaged;
+  ///   errc::log_starts_late, errc::needs_upgrade, errc::not_founded, errc::already_founded,
+  ///   errc::another_server, errc::another_cluster, errc::copied: log_report() says where and what
+  ///   can be done, and nothing was changed; errc::corrupt: the content of the snapshot is damaged;
   ///   errc::diverged: the log and the machine's files part, log_report() says where; or a cluster
   ///   is to begin here, but the machine has a history already;
   ///   std::errc::invalid_argument: an address, or options that cannot be; storage errors. Of the
@@ -136,8 +143,8 @@ class QUORLITE_API libraft {
   // started, or stopped before; errc::leadership_lost, errc::stopped_in_flight: it may happen or
   // not, see status(); std::errc::invalid_argument: no such server, or one there already.
 
-  /// Adds a server that is started, or will be, with an empty directory and no bootstrap. It is
-  /// sent nothing before it is promoted.
+  /// Adds a server that was started with libraft_options::join, by the id that its status() tells.
+  /// It is sent nothing before it is promoted.
   [[nodiscard]] std::error_code add(const libraft_server& server);
   /// Makes it a voter, once it has caught up with the log. Already one: nothing to do.
   [[nodiscard]] std::error_code promote(server_id id);
@@ -155,6 +162,9 @@ class QUORLITE_API libraft {
   [[nodiscard]] std::string leader_address() const;
   /// The directory of the log: a replica keeps SQLite out of there.
   [[nodiscard]] std::string_view folder() const noexcept { return options_.directory; }
+  /// A cluster begins at this server, and its identity is not in the log yet. Any thread, once it
+  /// was started.
+  [[nodiscard]] bool founds() const noexcept { return founds_; }
   /// What it was made with.
   [[nodiscard]] const libraft_options& options() const noexcept { return options_; }
 
@@ -166,12 +176,23 @@ class QUORLITE_API libraft {
   /// Two engines on one log would destroy it, and libraft has no lock of its own.
   [[nodiscard]] std::error_code lock_directory() noexcept;
   void unlock_directory() noexcept;
-  [[nodiscard]] std::error_code examine_log(const state_machine& machine) noexcept;
+  /// What is there, and who this server is by it. What a power cut has left is cleared away.
+  [[nodiscard]] result<detail::libraft_identity> examine_folder(const state_machine& machine);
+  [[nodiscard]] std::error_code read_folder(const state_machine& machine,
+                                            detail::libraft_folder_facts& facts);
+  [[nodiscard]] std::error_code clear_away();
+  [[nodiscard]] std::error_code clear_founding(const state_machine& machine);
+  [[nodiscard]] result<detail::libraft_server_file> settle(
+      const detail::libraft_folder_plan& plan, const detail::libraft_folder_facts& facts,
+      const state_machine& machine);
+  [[nodiscard]] std::error_code run(detail::libraft_identity identity, state_machine& machine);
 
   const libraft_options options_;
   std::unique_ptr<detail::libraft_runtime> runtime_;  // of the last start; stays for latecomers
   libraft_log_report report_;
   bool started_ = false;
+  bool has_id_ = false;  // the folder is in use, by us
+  bool founds_ = false;
   int lock_ = -1;
 };
 

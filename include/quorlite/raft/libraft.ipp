@@ -18,6 +18,7 @@
 #include <initializer_list>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -26,11 +27,13 @@
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/core.hpp"
+#include "quorlite/detail/libraft/identity.hpp"
 #include "quorlite/detail/libraft/log_folder.hpp"
 #include "quorlite/detail/libraft/log_reader.hpp"
 #include "quorlite/detail/libraft/members.hpp"
 #include "quorlite/detail/libraft/proposals.hpp"
 #include "quorlite/detail/libraft/runtime.hpp"
+#include "quorlite/detail/libraft/server_file.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/raft/libraft_options.hpp"
@@ -44,6 +47,9 @@ QUORLITE_DECL libraft::libraft(libraft_options options) : options_(std::move(opt
 QUORLITE_DECL bool libraft::can_be() const noexcept {
   using batch = detail::libraft_batch;
   const std::size_t limit = std::size_t{1} << 30U;  // of an entry
+  if (int{options_.found} + int{options_.join} + int{!options_.bootstrap.empty()} > 1) {
+    return false;
+  }
   if (options_.id.value == 0 || options_.heartbeat.value == 0 ||
       options_.heartbeat >= options_.election_timeout || options_.entry_bytes > limit ||
       options_.batch_bytes > limit) {
@@ -65,14 +71,8 @@ QUORLITE_DECL std::error_code libraft::start(state_machine& machine) noexcept tr
   if (const std::error_code error = lock_directory()) {
     return error;
   }
-  std::error_code error = examine_log(machine);
-  if (!error) {
-    runtime_ = std::make_unique<detail::libraft_runtime>(options_);
-    error = runtime_->start(machine);
-    if (const auto& defect = runtime_->core().log_defect()) {
-      report_.defects.push_back(*defect);
-    }
-  }
+  auto identity = examine_folder(machine);
+  const std::error_code error = identity ? run(std::move(*identity), machine) : identity.error();
   started_ = !error;
   if (error) {
     unlock_directory();
@@ -83,29 +83,124 @@ QUORLITE_DECL std::error_code libraft::start(state_machine& machine) noexcept tr
   return make_error_code(errc::out_of_memory);
 }
 
-/// What nobody was promised is cleared away here, so that the engine has nothing to guess.
-QUORLITE_DECL std::error_code libraft::examine_log(const state_machine& machine) noexcept try {
-  detail::libraft_disk_folder folder(options_.directory);
-  // A process that was killed may have written these and not made them durable. The engine relies
-  // on what it reads here, and writes none of it again.
-  for (const std::error_code& unsynced :
-       {folder.sync("metadata1"), folder.sync("metadata2"), folder.sync()}) {
-    if (unsynced) {
-      return unsynced;
-    }
+QUORLITE_DECL std::error_code libraft::run(detail::libraft_identity identity,
+                                           state_machine& machine) {
+  has_id_ = true;
+  founds_ = identity.founds();
+  libraft_options options = options_;
+  options.id = identity.id();
+  if (identity.is_to_begin()) {
+    options.bootstrap = {{identity.id(), options_.address}};
+  } else if (identity.is_recorded()) {
+    options.bootstrap.clear();  // one that waits to be added begins no log
   }
+  runtime_ = std::make_unique<detail::libraft_runtime>(std::move(options), std::move(identity));
+  const std::error_code error = runtime_->start(machine);
+  if (const auto& defect = runtime_->core().log_defect()) {
+    report_.defects.push_back(*defect);
+  }
+  return error;
+}
+
+/// Nothing is changed.
+QUORLITE_DECL std::error_code libraft::read_folder(const state_machine& machine,
+                                                   detail::libraft_folder_facts& facts) {
+  detail::libraft_disk_folder folder(options_.directory);
   const log_index files_at = std::max(machine.durable().index, machine.base().ahead.index);
   auto report = detail::libraft_log_reader(folder, files_at).read();
   if (!report) {
     return report.error();
   }
   report_ = std::move(*report);
-  if (report_.is_empty() && !options_.bootstrap.empty()) {
-    return {};  // a cluster begins, or the engine's room says why not
+  facts.has_log = !report_.is_empty();
+  const auto who = detail::read_server_file(folder);
+  const auto seal = detail::libraft_seal::of(options_.directory);
+  if (!who || !seal) {
+    return who ? seal.error() : who.error();
   }
+  facts.file = who->file;
+  facts.seal = *seal;
+  who->tell(report_);
+  return who->defect ? report_.error() : std::error_code{};
+}
+
+QUORLITE_DECL result<detail::libraft_identity> libraft::examine_folder(
+    const state_machine& machine) {
+  detail::libraft_disk_folder folder(options_.directory);
+  // A process that was killed may have written these and not made them durable. The engine relies
+  // on what it reads here, and writes none of it again.
+  for (const std::error_code& unsynced :
+       {folder.sync("metadata1"), folder.sync("metadata2"), folder.sync()}) {
+    if (unsynced) {
+      return fail(unsynced);
+    }
+  }
+  detail::libraft_folder_facts facts;
+  if (const std::error_code error = read_folder(machine, facts)) {
+    return fail(error);
+  }
+  libraft_options asked = options_;
+  asked.found = options_.found && !has_id_;
+  const detail::libraft_folder_plan plan = detail::plan_start(asked, facts);
+  if (plan.refusal) {
+    // An empty folder beside databases that have a history is no fresh one: that is told.
+    if (report_.defects.empty() || plan.refusal->fault != libraft_log_fault::not_founded) {
+      report_.defects.insert(report_.defects.begin(), *plan.refusal);
+    }
+    return fail(report_.error());
+  }
+  const auto file = settle(plan, facts, machine);
+  if (!file) {
+    return fail(file.error());
+  }
+  const bool is_known = file->id.value != 0;
+  return detail::libraft_identity(options_.directory, is_known ? file->id : options_.id,
+                                  options_.address, is_known ? std::optional(*file) : std::nullopt);
+}
+
+/// What nobody was promised is cleared away here, so that the engine has nothing to guess; then the
+/// server's file is written, if it is new.
+/// @returns the file; without an id: there is none
+QUORLITE_DECL result<detail::libraft_server_file> libraft::settle(
+    const detail::libraft_folder_plan& plan, const detail::libraft_folder_facts& facts,
+    const state_machine& machine) {
+  using step = detail::libraft_folder_plan::step;
+  detail::libraft_server_file file = facts.file.value_or(detail::libraft_server_file{});
+  const bool is_new = (plan.next == step::found || plan.next == step::join) && !facts.file;
+  if (plan.next == step::bootstrap) {
+    return file;  // a cluster begins, or the engine's room says why not
+  }
+  if (is_new && options_.id.value > libraft_number_max) {
+    return fail(std::make_error_code(std::errc::invalid_argument));
+  }
+  const std::error_code unclear = plan.next == step::found ? clear_founding(machine) : clear_away();
+  if (unclear) {
+    return fail(unclear);
+  }
+  if (!is_new && !plan.seal_anew) {
+    return file;
+  }
+  if (is_new) {
+    file.id = detail::libraft_made_id(options_.id.value, random());
+    file.at = plan.next == step::found ? detail::libraft_server_file::stage::founding
+                                       : detail::libraft_server_file::stage::takes_part;
+  }
+  const auto seal = detail::libraft_seal::make(options_.directory, random(), random());
+  if (!seal) {
+    return fail(seal.error());
+  }
+  file.seal = *seal;
+  if (const std::error_code error = file.write(options_.directory)) {
+    return fail(error);
+  }
+  return file;
+}
+
+QUORLITE_DECL std::error_code libraft::clear_away() {
   if (const std::error_code error = report_.error()) {
     return error;
   }
+  detail::libraft_disk_folder folder(options_.directory);
   for (const libraft_log_leftover& one : report_.leftovers) {
     const std::error_code error =
         one.whole ? folder.remove(one.file) : folder.cut(one.file, one.byte);
@@ -117,19 +212,63 @@ QUORLITE_DECL std::error_code libraft::examine_log(const state_machine& machine)
     }
   }
   return {};
-} catch (const std::bad_alloc&) {
-  return make_error_code(errc::out_of_memory);
+}
+
+/// A founding writes a term, then the first segment. Nobody has been told of either before the
+/// server's file says that they are there.
+QUORLITE_DECL std::error_code libraft::clear_founding(const state_machine& machine) {
+  if (machine.durable().index.value != 0) {
+    return make_error_code(errc::diverged);  // a new log would count from 1 again
+  }
+  detail::libraft_disk_folder folder(options_.directory);
+  const auto names = folder.names();
+  if (!names) {
+    return names.error();
+  }
+  using kind = detail::libraft_file_name::kind;
+  const auto first = detail::libraft_file_name::of(detail::libraft_first_segment);
+  for (const std::string& name : *names) {
+    const auto told = detail::libraft_file_name::of(name);
+    const bool is_first =
+        told.is == first.is && told.first == first.first && told.last == first.last;
+    if (told.is != kind::other && !is_first) {
+      report_.defects.insert(report_.defects.begin(), detail::log_beside_founding());
+      return report_.error();
+    }
+  }
+  for (const char* const name : {detail::libraft_first_segment, "metadata1", "metadata2"}) {
+    const std::error_code error = folder.remove(name);
+    if (error && error != std::errc::no_such_file_or_directory) {
+      return error;
+    }
+  }
+  if (const std::error_code error = folder.sync()) {
+    return error;
+  }
+  detail::libraft_folder_facts left;
+  if (const std::error_code error = read_folder(machine, left)) {
+    return error;
+  }
+  return clear_away();
 }
 
 QUORLITE_DECL result<libraft_log_report> libraft::check(const std::string& directory,
                                                         log_index files_at) noexcept try {
-  const detail::libraft_descriptor lock(directory + "/quorlite.lock", O_RDONLY);
+  const detail::libraft_descriptor lock(directory + '/' + detail::libraft_lock_name, O_RDONLY);
   if (lock.is_open() && ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
     return errno == EWOULDBLOCK ? fail(errc::busy)
                                 : fail(std::error_code(errno, std::generic_category()));
   }
   detail::libraft_disk_folder folder(directory);
-  return detail::libraft_log_reader(folder, files_at).read();
+  auto report = detail::libraft_log_reader(folder, files_at).read();
+  const auto who = detail::read_server_file(folder);
+  if (report && !who) {
+    return fail(who.error());
+  }
+  if (report) {
+    who->tell(*report);
+  }
+  return report;
 } catch (const std::bad_alloc&) {
   return fail(errc::out_of_memory);
 }
@@ -263,7 +402,7 @@ QUORLITE_DECL std::error_code libraft::lock_directory() noexcept {
   if (::mkdir(options_.directory.c_str(), 0755) != 0 && errno != EEXIST) {
     return {errno, std::generic_category()};
   }
-  const std::string path = options_.directory + "/quorlite.lock";
+  const std::string path = options_.directory + '/' + detail::libraft_lock_name;
   lock_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (lock_ >= 0 && ::flock(lock_, LOCK_EX | LOCK_NB) == 0) {
     return {};

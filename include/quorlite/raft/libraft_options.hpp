@@ -4,7 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -15,6 +17,30 @@
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
+/// @name Ids of servers
+/// The engine knows a server by N.R: N is the number that the operator gave it, R are 40 bits that
+/// were drawn when its folder was made. So a server whose disk was lost comes back as another one:
+/// it promised nothing, and has no vote. Ids below 2^40 are numbers without R, those of folders
+/// that begin with libraft_options::bootstrap.
+/// @{
+
+/// The largest N of an id with R.
+inline constexpr std::uint64_t libraft_number_max = (std::uint64_t{1} << 24U) - 1;
+
+/// N.
+[[nodiscard]] constexpr std::uint64_t libraft_number_of(server_id id) noexcept {
+  return id.value < std::uint64_t{1} << 40U ? id.value : id.value >> 40U;
+}
+
+/// "2.1f3a09c4d7": R in ten digits of base 16, small letters. "2" without R.
+[[nodiscard]] QUORLITE_API QUORLITE_DECL std::string libraft_id_text(server_id id);
+
+/// Reads what libraft_id_text() writes, and nothing else.
+[[nodiscard]] QUORLITE_API QUORLITE_DECL std::optional<server_id> libraft_id_in(
+    std::string_view text) noexcept;
+
+/// @}
+
 /// A member of the cluster.
 struct libraft_server {
   server_id id;         ///< above 0, and never used for another server again
@@ -26,12 +52,26 @@ struct libraft_server {
 
 /// Settings of one server.
 struct libraft_options {
-  server_id id;           ///< this server
+  /// This server: a number from 1 to libraft_number_max, the operator's. The engine adds 40 random
+  /// bits of its folder to it, see libraft_id_text(); with `bootstrap`, and in folders that are
+  /// older than such bits, this is the whole id.
+  server_id id;
   std::string address;    ///< where the others find it, see libraft_server::address
   std::string directory;  ///< made if it is missing, but not its parent; used by nobody else
 
-  /// The members of a new cluster, the same on each of them. Used if `directory` is empty. A server
-  /// that joins later starts with none, and is then added by the leader.
+  /// `directory` is empty, and a new cluster begins there: this server is its only member, and adds
+  /// the others. Once in the life of a cluster: a folder that is in use is refused, for a server
+  /// that lost its disk would found another one. A founding that was cut short goes on.
+  bool found = false;
+  /// `directory` is empty, and this server waits there until a leader adds it, by the id that its
+  /// status() tells. A folder that is in use goes on: this may be said at each start.
+  bool join = false;
+  /// `directory` is a copy of this server's, or was moved, and the original is gone for good.
+  bool moved = false;
+
+  /// The members of a new cluster, the same on each of them, whose ids stay as they are. Used if
+  /// `directory` is empty. For tests, where all servers start at once: a server that starts again
+  /// with an empty directory forgot what it had promised, and nobody notices.
   std::vector<libraft_server> bootstrap{};
 
   std::string listen_address{};         ///< where to listen, if that is not `address`
@@ -79,6 +119,13 @@ struct libraft_counters {
 
 /// What this server knows. A copy.
 struct libraft_status {
+  server_id id;  ///< under which the engine knows this server
+  /// The members, as far as this server knows, do not name it: it has no vote, and waits until a
+  /// leader adds it (or was removed).
+  bool waits = false;
+  /// A member with the number of this server and another id: this server's folder was lost, or is
+  /// another one. Remove that one, and add this one. 0: there is none.
+  server_id namesake;
   libraft_role role = libraft_role::stopped;  ///< of this server
   quorlite::term term;                        ///< the engine's current one
   bool leading = false;                 ///< it leads, and the machine knows: proposals are taken
@@ -110,15 +157,21 @@ struct libraft_log_range {
 
 /// What stands in the way of a start.
 enum class libraft_log_fault : std::uint8_t {
-  damaged,      ///< bytes have changed
-  missing,      ///< a file, or entries, are gone
-  too_short,    ///< the log ends before the state that the databases have
-  starts_late,  ///< the log begins behind its first entry, and no snapshot has those before
-  unknown,      ///< written by another version, or by something else
-  diverged,     ///< the log and the databases, or parts of the log, are of two histories
+  damaged,          ///< bytes have changed
+  missing,          ///< a file, or entries, are gone
+  too_short,        ///< the log ends before the state that the databases have
+  starts_late,      ///< the log begins behind its first entry, and no snapshot has those before
+  unknown,          ///< written by another version, or by something else
+  diverged,         ///< the log and the databases, or parts of the log, are of two histories
+  another_cluster,  ///< folder, log and databases are not of one cluster
+  another_server,   ///< it is another server's folder
+  copied,           ///< it is a copy of a folder
+  not_founded,      ///< it is empty, and nobody said found or join
+  already_founded,  ///< found was said, and the folder is in use
 };
 
-/// A place in the folder of a log where it is not what was written, and words for the operator.
+/// A place in the folder of a log where it is not what was written, or what else stands in the way
+/// of a start on it; and words for the operator.
 struct libraft_log_defect {
   libraft_log_fault fault = libraft_log_fault::damaged;  ///< of which kind it is
   std::string file;        ///< in the folder; empty: the folder itself
@@ -142,6 +195,8 @@ struct libraft_log_leftover {
 
 /// What the folder of a log holds, as libraft::check() read it. A copy.
 struct libraft_log_report {
+  server_id server;                             ///< whose folder it is; 0: not written there yet
+  cluster_identity cluster;                     ///< of which cluster; zero: not written there yet
   quorlite::term term;                          ///< the newest that this server has heard of
   server_id vote;                               ///< whom it chose in that term; 0: nobody
   std::uint64_t snapshot_index = 0;             ///< the last entry in the newest snapshot; 0: none

@@ -23,6 +23,7 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/history.hpp"
+#include "quorlite/detail/libraft/identity.hpp"
 #include "quorlite/detail/libraft/io.hpp"
 #include "quorlite/detail/libraft/leadership.hpp"
 #include "quorlite/detail/libraft/members.hpp"
@@ -52,7 +53,8 @@ struct libraft_mail {
 /// One server. It outlives the engine, whose callbacks come to it until it is closed.
 class libraft_core final : private libraft_io_listener {
  public:
-  explicit libraft_core(const libraft_options& options);
+  /// @param who this server is; without it nobody is refused, and nothing recorded
+  explicit libraft_core(const libraft_options& options, libraft_identity who = {});
 
   /// For raft_init. The raft_io must offer async_work, so its version is 2.
   [[nodiscard]] raft_fsm* fsm() noexcept { return &fsm_; }
@@ -101,6 +103,7 @@ class libraft_core final : private libraft_io_listener {
   void end(settle_reason why) noexcept;
 
   [[nodiscard]] const libraft_strand& strand() const noexcept { return strand_; }
+  [[nodiscard]] libraft_identity& identity() noexcept { return identity_; }
   [[nodiscard]] term open() const noexcept { return leadership_.open(); }
 
   /// Brings a status up to date. @param alive false: the engine is gone
@@ -114,6 +117,7 @@ class libraft_core final : private libraft_io_listener {
   }
   [[nodiscard]] static libraft_role role_of(unsigned short state) noexcept;
   void report_servers(libraft_status& into) const;
+  void report_members(std::vector<libraft_server>& into) const;
 
   // ---- called by the engine. 0.15 tries an apply that fails again, for ever: it never fails.
 
@@ -130,12 +134,14 @@ class libraft_core final : private libraft_io_listener {
   // ---- called by the guard of the disk
 
   [[nodiscard]] bool log_loaded(const libraft_loaded_log& log) noexcept override;
+  [[nodiscard]] bool members_loaded() noexcept override;
   void disk_failed(int code) noexcept override;
   int prepare_restore(const raft_buffer& snapshot) noexcept override;
   void restore_failed(int code) noexcept override;
 
   raft_fsm fsm_{};
   ::raft* engine_ = nullptr;
+  libraft_identity identity_;
   libraft_strand strand_;
   libraft_io io_;
   libraft_leadership leadership_;

@@ -8,10 +8,12 @@
 #include <new>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/identity.hpp"
 #include "quorlite/detail/libraft/members.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/raft/libraft_options.hpp"
@@ -20,8 +22,11 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-QUORLITE_DECL libraft_core::libraft_core(const libraft_options& options)
-    : io_(options.directory, options.segment_bytes), proposals_(options), compaction_(options) {
+QUORLITE_DECL libraft_core::libraft_core(const libraft_options& options, libraft_identity who)
+    : identity_(std::move(who)),
+      io_(options.directory, options.segment_bytes),
+      proposals_(options),
+      compaction_(options) {
   fsm_.version = 3;
   fsm_.data = this;
   fsm_.apply = on_apply;
@@ -134,10 +139,24 @@ QUORLITE_DECL void libraft_core::report_servers(libraft_status& into) const {
   if (into.leader.id.value != id) {
     into.leader = {server_id{id}, address == nullptr ? "" : address, true};
   }
+  report_members(into.members);
+  into.id = server_id{engine_->id};
+  into.waits = true;
+  into.namesake = {};
+  for (const libraft_server& one : into.members) {
+    if (one.id == into.id) {
+      into.waits = false;
+    } else if (libraft_number_of(one.id) == libraft_number_of(into.id)) {
+      into.namesake = one.id;
+    }
+  }
+}
+
+QUORLITE_DECL void libraft_core::report_members(std::vector<libraft_server>& into) const {
   const raft_configuration& now = engine_->configuration;
-  into.members.resize(now.n);
+  into.resize(now.n);
   for (unsigned i = 0; i < now.n; ++i) {
-    libraft_server& one = into.members[i];
+    libraft_server& one = into[i];
     one.id = server_id{now.servers[i].id};
     one.voter = now.servers[i].role == RAFT_VOTER;
     if (one.address != now.servers[i].address) {
@@ -194,6 +213,20 @@ QUORLITE_DECL bool libraft_core::log_loaded(const libraft_loaded_log& log) noexc
     strand_.end(log_defect_->error());
   }
   return !log_defect_;
+} catch (const std::bad_alloc&) {
+  strand_.end(make_error_code(errc::out_of_memory));
+  return false;
+}
+
+QUORLITE_DECL bool libraft_core::members_loaded() noexcept try {
+  std::vector<libraft_server> members;
+  report_members(members);
+  const std::error_code error = identity_.admit(members);
+  if (error) {
+    log_defect_ = identity_.refusal();
+    strand_.end(error);
+  }
+  return !error;
 } catch (const std::bad_alloc&) {
   strand_.end(make_error_code(errc::out_of_memory));
   return false;

@@ -36,6 +36,9 @@ class libraft_io_listener {
 
   /// The log was read, from inside raft_start. @returns false: the engine does not start
   [[nodiscard]] virtual bool log_loaded(const libraft_loaded_log& log) noexcept = 0;
+  /// Then: the members are known, and the engine has neither written nor sent anything.
+  /// @returns false: it does not start
+  [[nodiscard]] virtual bool members_loaded() noexcept = 0;
   /// The disk failed with this code. From inside the engine: close it later, but before it works
   /// on.
   virtual void disk_failed(int code) noexcept = 0;

@@ -80,6 +80,9 @@ struct libraft_io::hooks {
     libraft_io& self = of(io);
     self.tick_ = tick;
     self.receive_ = receive;
+    if (!self.listener_->members_loaded()) {
+      return RAFT_INVALID;
+    }
     const int code = self.is_alone() ? self.begin_term() : 0;
     return code != 0 ? code : self.inner_.start(io, tick_ms, on_tick, on_receive);
   }

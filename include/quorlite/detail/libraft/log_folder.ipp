@@ -11,6 +11,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <cstdio>
 #include <memory>
 #include <string>
 #include <system_error>
@@ -113,6 +114,25 @@ QUORLITE_DECL std::error_code libraft_disk_folder::cut(const std::string& name,
 
 QUORLITE_DECL std::error_code libraft_disk_folder::remove(const std::string& name) {
   return ::unlink((path_ + '/' + name).c_str()) == 0 ? std::error_code{} : libraft_errno();
+}
+
+QUORLITE_DECL std::error_code libraft_disk_folder::replace(const std::string& name,
+                                                           bytes_view content) {
+  const std::string made = path_ + "/tmp-" + name;
+  {
+    const libraft_descriptor file(made, O_WRONLY | O_CREAT | O_TRUNC);
+    if (!file.is_open()) {
+      return libraft_errno();
+    }
+    const ::ssize_t written = ::write(file.get(), content.data(), content.size());
+    if (written >= 0 && written != static_cast<::ssize_t>(content.size())) {
+      return std::make_error_code(std::errc::no_space_on_device);
+    }
+    if (written < 0 || ::fsync(file.get()) != 0) {
+      return libraft_errno();
+    }
+  }
+  return std::rename(made.c_str(), (path_ + '/' + name).c_str()) == 0 ? sync() : libraft_errno();
 }
 
 QUORLITE_DECL std::error_code libraft_disk_folder::sync() {

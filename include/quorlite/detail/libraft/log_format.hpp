@@ -73,6 +73,9 @@ inline constexpr std::uint64_t libraft_allocated_bytes_min = std::uint64_t{256} 
 /// Longer names make libraft stop the process.
 inline constexpr std::size_t libraft_name_bytes_max = 127;
 
+/// Of the entry that a new log begins with: the members.
+inline constexpr const char* libraft_first_segment = "0000000000000001-0000000000000001";
+
 /// The check of the formats above. @param start what it gave for the bytes before
 [[nodiscard]] QUORLITE_DECL std::uint32_t libraft_crc(bytes_view of,
                                                       std::uint32_t start = 0) noexcept;

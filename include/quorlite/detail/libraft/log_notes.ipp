@@ -4,13 +4,9 @@
 
 #include "quorlite/detail/libraft/log_notes.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <cstdio>
 #include <new>
 #include <string>
 
@@ -80,18 +76,8 @@ QUORLITE_DECL int libraft_notes::write(const libraft_log_note& what) noexcept tr
   }
   std::array<std::byte, libraft_log_note::encoded_bytes> whole{};
   what.encode(whole);
-  const std::string path = directory_ + '/' + libraft_log_note::file_name;
-  const std::string made = directory_ + "/tmp-" + libraft_log_note::file_name;
-  {
-    const libraft_descriptor file(made, O_WRONLY | O_CREAT | O_TRUNC);
-    if (!file.is_open() ||
-        ::write(file.get(), whole.data(), whole.size()) != static_cast<::ssize_t>(whole.size()) ||
-        ::fsync(file.get()) != 0) {
-      return RAFT_IOERR;
-    }
-  }
-  const bool renamed = std::rename(made.c_str(), path.c_str()) == 0;
-  return renamed && !libraft_disk_folder(directory_).sync() ? 0 : RAFT_IOERR;
+  return libraft_disk_folder(directory_).replace(libraft_log_note::file_name, whole) ? RAFT_IOERR
+                                                                                     : 0;
 } catch (const std::bad_alloc&) {
   return RAFT_NOMEM;
 }

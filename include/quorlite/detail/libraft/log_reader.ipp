@@ -40,7 +40,8 @@ namespace detail {
     case libraft_log_fault::missing:
     case libraft_log_fault::too_short:
     case libraft_log_fault::starts_late:
-    case libraft_log_fault::diverged: break;
+    case libraft_log_fault::diverged:
+    default: break;  // others are told where they are found
   }
   return "If most of the other servers are up: remove this one from the cluster, empty its folder "
          "and add it again, so that it gets everything from them. Otherwise bring back the whole "

@@ -16,6 +16,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/core.hpp"
+#include "quorlite/detail/libraft/identity.hpp"
 #include "quorlite/detail/libraft/transport.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/raft/libraft_options.hpp"
@@ -85,7 +86,8 @@ class libraft_last_status {
 /// when nothing of it runs any more, never will: it is left as it is, with its files open.
 class libraft_runtime {
  public:
-  explicit libraft_runtime(libraft_options options);
+  /// @param identity its id is that of the options
+  libraft_runtime(libraft_options options, libraft_identity identity);
   libraft_runtime(const libraft_runtime&) = delete;
   libraft_runtime& operator=(const libraft_runtime&) = delete;
   ~libraft_runtime() { stop(); }

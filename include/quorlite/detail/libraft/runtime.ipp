@@ -20,6 +20,7 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/core.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/identity.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/raft/libraft_options.hpp"
 
@@ -95,8 +96,8 @@ struct libraft_runtime::hooks {
   }
 };
 
-QUORLITE_DECL libraft_runtime::libraft_runtime(libraft_options options)
-    : options_(std::move(options)), core_(options_), engine_{{}, this} {}
+QUORLITE_DECL libraft_runtime::libraft_runtime(libraft_options options, libraft_identity identity)
+    : options_(std::move(options)), core_(options_, std::move(identity)), engine_{{}, this} {}
 
 QUORLITE_DECL std::error_code libraft_runtime::start(state_machine& machine) noexcept {
   machine_ = &machine;
@@ -245,6 +246,9 @@ QUORLITE_DECL std::error_code libraft_runtime::bootstrap() noexcept {
     code = raft_bootstrap(&engine_.raft, &members);
   }
   raft_configuration_close(&members);
+  if (core_.identity().is_to_begin()) {
+    return code == 0 ? core_.identity().began() : libraft_error(code);
+  }
   return libraft_error(code == RAFT_CANTBOOTSTRAP ? 0 : code);
 }
 

@@ -1,0 +1,242 @@
+/// @file
+/// Bodies of identity.hpp: the table of docs/design/history.md, section 9, row by row.
+#pragma once
+
+#include "quorlite/detail/libraft/identity.hpp"
+
+#include <cstdint>
+#include <new>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include "quorlite/config.hpp"
+#include "quorlite/detail/libraft/server_file.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/raft/libraft_options.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+[[nodiscard]] inline std::string text_of(const cluster_identity& cluster) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string text;
+  for (const std::uint64_t half : {cluster.high, cluster.low}) {
+    for (unsigned shift = 64; shift > 0; shift -= 4) {
+      text += digits[static_cast<std::size_t>(half >> (shift - 4)) & 15U];
+    }
+  }
+  return text;
+}
+
+// ---- refusals
+
+[[nodiscard]] inline libraft_log_defect another_server(server_id here, server_id asked) {
+  return {libraft_log_fault::another_server, libraft_server_file::file_name, 16,
+          "this folder is server " + libraft_id_text(here) + "'s, and server " +
+              libraft_id_text(asked) + " was asked for",
+          "Start it as server " + std::to_string(libraft_number_of(here)) + ", or give server " +
+              std::to_string(libraft_number_of(asked)) + " a folder of its own"};
+}
+
+[[nodiscard]] inline libraft_log_defect another_cluster(std::string_view one_is,
+                                                        const cluster_identity& one,
+                                                        std::string_view other_is,
+                                                        const cluster_identity& other) {
+  return {libraft_log_fault::another_cluster, libraft_server_file::file_name, 24,
+          std::string(one_is) + " belongs to cluster " + text_of(one) + ", and " +
+              std::string(other_is) + " to cluster " + text_of(other),
+          "Give this server a folder of its own, and bring together what belongs together"};
+}
+
+[[nodiscard]] inline libraft_log_defect copied_folder() {
+  return {libraft_log_fault::copied, libraft_server_file::file_name, 40,
+          "this folder is a copy: its lock file is not the one that this server made",
+          "If the original is gone for good, start it once with moved. Else start with an empty "
+          "folder and join"};
+}
+
+[[nodiscard]] inline libraft_log_defect not_founded() {
+  return {libraft_log_fault::not_founded, "", 0, "this is an empty folder",
+          "Start with found on one server, once in the life of a cluster, and with join on all "
+          "others"};
+}
+
+[[nodiscard]] inline libraft_log_defect already_founded(std::string_view why) {
+  return {libraft_log_fault::already_founded, "", 0, std::string(why),
+          "Start it without found, which is said once in the life of a cluster: else a server "
+          "whose disk is lost would found another one"};
+}
+
+[[nodiscard]] inline libraft_log_defect lost_server_file(server_id named) {
+  return {libraft_log_fault::missing, libraft_server_file::file_name, 0,
+          "it is gone: the log names this server " + libraft_id_text(named),
+          "Bring this file back from a backup of this very folder. Else, if most of the other "
+          "servers are up: remove this server from the cluster, and start it with an empty folder "
+          "and join"};
+}
+
+[[nodiscard]] inline libraft_log_defect lost_log() {
+  return {libraft_log_fault::missing, "", 0,
+          "this server took part in a cluster, and its log is gone",
+          "If most of the other servers are up: remove this one from the cluster, empty its folder "
+          "and start it with join. Otherwise bring back the whole folder from a backup"};
+}
+
+// ---- the table
+
+/// The first two of them that differ.
+[[nodiscard]] inline std::optional<libraft_log_defect> differing_clusters(
+    const libraft_folder_facts& facts) {
+  const cluster_identity none;
+  const cluster_identity of_file = facts.file ? facts.file->cluster : none;
+  const auto differ = [&](const cluster_identity& one, const cluster_identity& other) {
+    return one != none && other != none && one != other;
+  };
+  if (differ(of_file, facts.of_log)) {
+    return another_cluster("the folder", of_file, "its log", facts.of_log);
+  }
+  if (differ(of_file, facts.of_base)) {
+    return another_cluster("the folder", of_file, "what the databases hold", facts.of_base);
+  }
+  if (differ(facts.of_log, facts.of_base)) {
+    return another_cluster("the log", facts.of_log, "what the databases hold", facts.of_base);
+  }
+  return {};
+}
+
+[[nodiscard]] inline libraft_folder_plan plan_unknown(const libraft_options& asked,
+                                                      const libraft_folder_facts& facts) {
+  using step = libraft_folder_plan::step;
+  if (facts.has_log) {
+    if (asked.found) {
+      return {step::go_on, false, already_founded("there is a log, of a cluster that exists")};
+    }
+    return {step::go_on, false, differing_clusters(facts)};
+  }
+  if (asked.found || asked.join) {
+    return {asked.found ? step::found : step::join, false, {}};
+  }
+  if (!asked.bootstrap.empty()) {
+    return {step::bootstrap, false, {}};
+  }
+  return {step::go_on, false, not_founded()};
+}
+
+QUORLITE_DECL libraft_folder_plan plan_start(const libraft_options& asked,
+                                             const libraft_folder_facts& facts) {
+  using step = libraft_folder_plan::step;
+  using stage = libraft_server_file::stage;
+  QUORLITE_ASSERT(!asked.found || !asked.join);
+  if (!facts.file) {
+    return plan_unknown(asked, facts);
+  }
+  const libraft_server_file& file = *facts.file;
+  if (file.id != asked.id && libraft_number_of(file.id) != asked.id.value) {
+    return {step::go_on, false, another_server(file.id, asked.id)};
+  }
+  if (auto clusters = differing_clusters(facts)) {
+    return {step::go_on, false, std::move(clusters)};
+  }
+  const bool sealed = !file.seal.is_made() || file.seal.matches(facts.seal);
+  if (!sealed && !asked.moved) {
+    return {step::go_on, false, copied_folder()};
+  }
+  const bool has_cluster = file.cluster != cluster_identity{};
+  if (asked.found && has_cluster) {
+    return {step::go_on, false, already_founded("it belongs to cluster " + text_of(file.cluster))};
+  }
+  if (asked.found && file.at == stage::takes_part) {
+    return {step::go_on, false,
+            already_founded(facts.has_log ? "there is a log, of a cluster that exists"
+                                          : "it waits to be added to a cluster")};
+  }
+  if (file.at == stage::founding) {
+    return {step::found, !sealed, {}};
+  }
+  if (!facts.has_log && (has_cluster || file.at == stage::founded)) {
+    return {step::go_on, false, lost_log()};
+  }
+  return {step::go_on, !sealed, {}};
+}
+
+QUORLITE_DECL libraft_log_defect log_beside_founding() {
+  return {libraft_log_fault::damaged, libraft_server_file::file_name, 12,
+          "it says that a cluster begins here, and there is a log already",
+          "Bring back the whole folder from a backup, or start with an empty one"};
+}
+
+// ---- what is written down later
+
+QUORLITE_DECL std::error_code libraft_identity::replace(const libraft_server_file& by) noexcept {
+  if (const std::error_code error = by.write(directory_)) {
+    return error;
+  }
+  file_ = by;
+  return {};
+}
+
+QUORLITE_DECL std::error_code libraft_identity::began() noexcept {
+  QUORLITE_ASSERT(is_to_begin());
+  libraft_server_file next = *file_;
+  next.at = libraft_server_file::stage::founded;
+  return replace(next);
+}
+
+QUORLITE_DECL std::error_code libraft_identity::admit(
+    std::span<const libraft_server> members) noexcept try {
+  if (file_ || directory_.empty()) {
+    return {};
+  }
+  for (const libraft_server& one : members) {
+    const bool is_ours = one.id != id_ && libraft_number_of(one.id) == id_.value;
+    if (is_ours) {  // by its bits such a folder has the file, and had it before its log
+      refusal_ = lost_server_file(one.id);
+      return make_error_code(errc::log_damaged);
+    }
+    if (one.address == address_ && one.id != id_) {
+      refusal_ = another_server(one.id, id_);
+      refusal_->file.clear();  // it is the log that says so
+      return make_error_code(errc::another_server);
+    }
+  }
+  for (const libraft_server& one : members) {
+    if (one.id == id_) {
+      libraft_server_file first;
+      first.id = id_;
+      return replace(first);
+    }
+  }
+  return {};
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
+}
+
+QUORLITE_DECL std::error_code libraft_identity::record(cluster_identity cluster, std::uint64_t low,
+                                                       std::uint64_t high) noexcept {
+  if (directory_.empty() || (file_ && file_->cluster == cluster)) {
+    return {};
+  }
+  if (file_ && file_->cluster != cluster_identity{}) {
+    return make_error_code(errc::another_cluster);
+  }
+  libraft_server_file next = file_.value_or(libraft_server_file{});
+  next.id = id_;
+  next.cluster = cluster;
+  if (!next.seal.is_made()) {
+    const auto made = libraft_seal::make(directory_, low, high);
+    if (!made) {
+      return made.error();
+    }
+    next.seal = *made;
+  }
+  return replace(next);
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite

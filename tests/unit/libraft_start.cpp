@@ -1,0 +1,416 @@
+// Starts over libraft on real folders: one server founds a cluster, the others join it, and a
+// folder that is none of theirs is refused with nothing changed (docs/design/history.md, 9).
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <ios>
+#include <map>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "catch2_shim.hpp"
+#include "quorlite/detail/libraft/server_file.hpp"
+#include "quorlite/raft/libraft.hpp"
+#include "quorlite/storage/memory.hpp"
+#include "support/libraft_cluster.hpp"
+#include "support/libraft_folders.hpp"
+#include "support/started_replica.hpp"
+
+namespace {
+
+using namespace quorlite;
+
+using namespace quorlite::detail;
+using quorlite::tests::folder_in_memory;
+using quorlite::tests::libraft_places;
+using quorlite::tests::uv_disk;
+using quorlite::tests::wait_until;
+using node_type = quorlite::tests::started_replica<libraft, memory_storage>;
+using stage = libraft_server_file::stage;
+
+/// What a start is asked, besides the place.
+enum class flag { none, found, join, moved };
+
+libraft_options options_of(const libraft_places& places, std::size_t index, flag asked) {
+  libraft_options options = places.options(index);
+  options.bootstrap.clear();
+  options.found = asked == flag::found;
+  options.join = asked == flag::join;
+  options.moved = asked == flag::moved;
+  return options;
+}
+
+/// A server with databases in memory.
+class server {
+ public:
+  explicit server(const libraft_options& options) : raft(options), node(raft, storage_) {}
+
+ private:
+  memory_storage storage_;
+
+ public:
+  libraft raft;
+  node_type node;
+};
+
+std::error_code error_of(const libraft_options& options) { return server(options).node.status(); }
+
+/// The first defect that the refusal tells.
+std::string refusal_of(const libraft_options& options) {
+  const server refused(options);
+  REQUIRE(!refused.raft.log_report().defects.empty());
+  CHECK(!refused.raft.log_report().defects.front().remedy.empty());
+  return refused.raft.log_report().defects.front().text();
+}
+
+std::optional<libraft_server_file> file_in(const std::string& directory) {
+  libraft_disk_folder folder(directory);
+  const auto read = read_server_file(folder);
+  REQUIRE((read && !read->defect));
+  return read->file;
+}
+
+std::map<std::string, bytes> content_of(const std::string& directory) {
+  return folder_in_memory(directory).files;
+}
+
+void copy_folder(const std::string& from, const std::string& to) {
+  std::filesystem::remove_all(to);
+  std::filesystem::copy(from, to, std::filesystem::copy_options::recursive);
+}
+
+void write_bytes(const std::string& path, const bytes& content) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file.write(reinterpret_cast<const char*>(content.data()),
+             static_cast<std::streamsize>(content.size()));
+  REQUIRE(file.flush().good());
+}
+
+bool leads(server& one) {
+  return wait_until([&] { return one.node.leader().leading; });
+}
+
+int run(server& one, const std::string& sql) {
+  auto opened = one.node.open("app.db");
+  REQUIRE(opened.has_value());
+  return sqlite3_exec(*opened, sql.c_str(), nullptr, nullptr, nullptr);
+}
+
+std::error_code until_done(const std::function<std::error_code()>& change) {
+  std::error_code error;
+  static_cast<void>(wait_until([&] {
+    error = change();
+    return error != errc::busy;
+  }));
+  return error;
+}
+
+std::error_code take_in(server& leader, const server& joiner, const std::string& address) {
+  const server_id id = joiner.raft.status().id;
+  const std::error_code error = until_done([&] { return leader.raft.add({id, address}); });
+  return error ? error : until_done([&] { return leader.raft.promote(id); });
+}
+
+}  // namespace
+
+TEST_CASE("one server founds, another joins and waits, and is added by the id that it tells") {
+  const libraft_places places(2);
+  server first(options_of(places, 0, flag::found));
+  REQUIRE(!first.node.status());
+  REQUIRE(leads(first));
+  CHECK(first.raft.founds());
+  const libraft_status founder = first.raft.status();
+  CHECK((libraft_number_of(founder.id) == 1 && founder.id.value > std::uint64_t{1} << 40U));
+  CHECK((!founder.waits && founder.namesake == server_id{}));
+  REQUIRE(founder.members.size() == 1);
+  CHECK(founder.members.front() == libraft_server{founder.id, places.server(0).address});
+  REQUIRE(run(first, "CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
+
+  std::optional<server> second(options_of(places, 1, flag::join));
+  REQUIRE(!second->node.status());
+  const server_id id = second->raft.status().id;
+  CHECK((libraft_number_of(id) == 2 && second->raft.status().waits));
+  CHECK(second->raft.status().members.empty());
+  CHECK(!second->raft.founds());
+  second.reset();  // it waits under the same id when it comes back, with the flag and without
+  second.emplace(options_of(places, 1, flag::none));
+  REQUIRE(!second->node.status());
+  CHECK((second->raft.status().id == id && second->raft.status().waits));
+
+  REQUIRE(!take_in(first, *second, places.server(1).address));
+  CHECK(wait_until([&] { return !second->raft.status().waits; }));
+  CHECK(wait_until([&] { return second->node.applied() == first.node.applied(); }));
+  second.reset();
+  second.emplace(options_of(places, 1, flag::join));  // may stay in a service file
+  REQUIRE(!second->node.status());
+  CHECK(second->raft.status().id == id);
+  CHECK(wait_until([&] { return second->node.applied() == first.node.applied(); }));
+}
+
+TEST_CASE("an empty folder without found or join is refused, and stays empty") {
+  const libraft_places places(1);
+  const libraft_options asked = options_of(places, 0, flag::none);
+  CHECK(error_of(asked) == errc::not_founded);
+  const std::string text = refusal_of(asked);
+  INFO(text);
+  CHECK(text.find("found on one server, once in the life of a cluster") != std::string::npos);
+  const auto content = content_of(places.directory(0));
+  REQUIRE(content.size() == 1);
+  CHECK(content.count("quorlite.lock") == 1);
+}
+
+TEST_CASE("found, join and bootstrap go one at a time, and a number has 24 bits") {
+  const libraft_places places(1);
+  libraft_options asked = options_of(places, 0, flag::found);
+  asked.join = true;
+  CHECK(error_of(asked) == std::errc::invalid_argument);
+  asked.join = false;
+  asked.bootstrap.push_back(places.server(0));
+  CHECK(error_of(asked) == std::errc::invalid_argument);
+  asked.bootstrap.clear();
+  asked.id = server_id{libraft_number_max + 1};
+  CHECK(error_of(asked) == std::errc::invalid_argument);
+  CHECK(content_of(places.directory(0)).size() == 1);
+  asked.id = server_id{libraft_number_max};
+  CHECK(!error_of(asked));
+}
+
+TEST_CASE("a cluster is founded once: a folder that waits or takes part refuses found") {
+  const libraft_places places(2);
+  CHECK(!error_of(options_of(places, 0, flag::join)));
+  CHECK(error_of(options_of(places, 0, flag::found)) == errc::already_founded);
+  REQUIRE(!error_of(options_of(places, 1, flag::found)));
+  libraft_server_file known = *file_in(places.directory(1));
+  CHECK(known.at == stage::founded);
+  CHECK(!error_of(options_of(places, 1, flag::found)));  // its cluster has no name yet: it goes on
+  known.cluster = {1, 2};
+  REQUIRE(!known.write(places.directory(1)));
+  CHECK(error_of(options_of(places, 1, flag::found)) == errc::already_founded);
+  CHECK(!error_of(options_of(places, 1, flag::none)));
+  CHECK(libraft::check(places.directory(1))->server == known.id);
+  CHECK(libraft::check(places.directory(1))->cluster == known.cluster);
+}
+
+TEST_CASE("the same object founds once, however often it is started") {
+  const libraft_places places(1);
+  libraft raft(options_of(places, 0, flag::found));
+  memory_storage storage;
+  fsm<libraft, memory_storage> machine(storage);
+  REQUIRE(!machine.load());
+  REQUIRE(!raft.start(machine));
+  raft.stop();
+  libraft_server_file known = *file_in(places.directory(0));
+  known.cluster = {1, 2};
+  REQUIRE(!known.write(places.directory(0)));
+  CHECK(!raft.start(machine));
+  CHECK(!raft.founds());
+  raft.stop();
+}
+
+TEST_CASE("a founding that was cut short anywhere goes on with the same flag, and is the same") {
+  const libraft_places places(2);
+  const std::string directory = places.directory(0);
+  const std::string model = places.directory(1);
+  {
+    uv_disk disk(model);  // what the engine writes at a founding: its term, then a segment
+    disk.load();
+    disk.bootstrap();
+  }
+  const auto written = content_of(model);
+  const bytes& term = written.at("metadata1");
+  const std::string segment_name = "0000000000000001-0000000000000001";
+  const bytes& segment = written.at(segment_name);
+  REQUIRE(written.size() == 2);
+  const auto part = [](const bytes& whole, std::size_t count) {
+    return bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(count));
+  };
+  struct left_behind {
+    std::optional<bytes> term;
+    std::optional<bytes> segment;
+  };
+  std::vector<left_behind> states{{{}, {}}};
+  for (const std::size_t count : {std::size_t{0}, std::size_t{16}, term.size()}) {
+    states.push_back({part(term, count), {}});
+  }
+  states.push_back({bytes(term.size()), {}});
+  for (const std::size_t count :
+       {std::size_t{0}, std::size_t{8}, std::size_t{40}, segment.size() - 1, segment.size()}) {
+    states.push_back({term, part(segment, count)});
+  }
+  states.push_back({term, bytes(segment.size())});
+  states.push_back({{}, segment});  // the names of a folder may come back in any order
+  for (const flag asked : {flag::found, flag::none}) {
+    for (const left_behind& state : states) {
+      std::filesystem::remove_all(directory);
+      REQUIRE(!error_of(options_of(places, 0, flag::found)));
+      const libraft_server_file founder = *file_in(directory);
+      libraft_server_file cut = founder;
+      cut.at = stage::founding;
+      for (const auto& [name, content] : content_of(directory)) {
+        if (name != "quorlite.lock") {
+          std::filesystem::remove(directory + '/' + name);
+        }
+      }
+      REQUIRE(!cut.write(directory));
+      if (state.term) {
+        write_bytes(directory + "/metadata1", *state.term);
+      }
+      if (state.segment) {
+        write_bytes(directory + '/' + segment_name, *state.segment);
+      }
+      server again(options_of(places, 0, asked));
+      INFO("term " << (state.term ? state.term->size() : 9999) << ", segment "
+                   << (state.segment ? state.segment->size() : 9999));
+      for (const libraft_log_defect& defect : again.raft.log_report().defects) {
+        UNSCOPED_INFO(defect.text());
+      }
+      REQUIRE(!again.node.status());
+      REQUIRE(leads(again));
+      CHECK(again.raft.status().id == founder.id);
+      CHECK(file_in(directory) == founder);
+    }
+  }
+}
+
+TEST_CASE("a founding does not go on over a log that is not its own") {
+  const libraft_places places(1);
+  const std::string directory = places.directory(0);
+  {
+    server founder(options_of(places, 0, flag::found));
+    REQUIRE(leads(founder));
+    REQUIRE(run(founder, "CREATE TABLE t(x)") == SQLITE_OK);
+  }
+  libraft_server_file cut = *file_in(directory);
+  cut.at = stage::founding;
+  REQUIRE(!cut.write(directory));
+  const auto content = content_of(directory);
+  CHECK(error_of(options_of(places, 0, flag::found)) == errc::log_damaged);
+  CHECK(content_of(directory) == content);
+}
+
+TEST_CASE("a folder whose disk was lost is another server, which has no vote and says so") {
+  const libraft_places places(4);
+  std::optional<server> first(options_of(places, 0, flag::found));
+  REQUIRE(leads(*first));
+  std::vector<std::optional<server>> others(3);
+  for (std::size_t i = 1; i < 3; ++i) {
+    others[i].emplace(options_of(places, i, flag::join));
+    REQUIRE(!take_in(*first, *others[i], places.server(i).address));
+  }
+  REQUIRE(run(*first, "CREATE TABLE t(x)") == SQLITE_OK);
+  const server_id lost = others[2]->raft.status().id;
+  others[2].reset();
+  std::filesystem::remove_all(places.directory(2));
+  CHECK(error_of(options_of(places, 2, flag::none)) == errc::not_founded);
+  others[2].emplace(options_of(places, 2, flag::join));
+  REQUIRE(!others[2]->node.status());
+  const server_id made = others[2]->raft.status().id;
+  CHECK((made != lost && libraft_number_of(made) == 3));
+  REQUIRE(run(*first, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+  CHECK(others[2]->raft.status().waits);
+
+  first.reset();  // of three voters one is left, beside a stranger at the place of the third
+  std::this_thread::sleep_for(std::chrono::milliseconds(2000));  // some six elections
+  CHECK(!others[1]->node.leader().leading);
+  CHECK(others[1]->raft.status().role != libraft_role::leader);
+  CHECK(others[2]->raft.status().role == libraft_role::follower);
+
+  first.emplace(options_of(places, 0, flag::none));
+  REQUIRE(!first->node.status());
+  server* leader = nullptr;
+  REQUIRE(wait_until([&] {
+    leader = first->node.leader().leading       ? &*first
+             : others[1]->node.leader().leading ? &*others[1]
+                                                : nullptr;
+    return leader != nullptr;
+  }));
+  // As long as the lost one has its address nobody can be added there; at another one it is told
+  // of, and the cluster counts four.
+  CHECK(leader->raft.add({made, places.server(2).address}) == std::errc::invalid_argument);
+  others[2].reset();
+  libraft_options elsewhere = options_of(places, 2, flag::join);
+  elsewhere.address = places.server(3).address;
+  others[2].emplace(elsewhere);
+  REQUIRE(!others[2]->node.status());
+  CHECK(others[2]->raft.status().id == made);
+  REQUIRE(!take_in(*leader, *others[2], elsewhere.address));
+  CHECK(wait_until([&] { return others[2]->raft.status().namesake == lost; }));
+  CHECK(!others[2]->raft.status().waits);
+  REQUIRE(!until_done([&] { return leader->raft.remove(lost); }));
+  CHECK(wait_until([&] { return others[2]->raft.status().namesake == server_id{}; }));
+  CHECK(wait_until([&] { return others[2]->node.applied() == leader->node.applied(); }));
+}
+
+TEST_CASE("a copied folder is refused until it is said to have moved, another server's always") {
+  const libraft_places places(3);
+  const std::string copy = places.directory(1);
+  {
+    server first(options_of(places, 0, flag::found));
+    REQUIRE(leads(first));
+  }
+  if (libraft_seal::of(places.directory(0))->inode == 0) {
+    WARN("inodes do not count on this file system: a copy is not noticed here");
+    return;
+  }
+  copy_folder(places.directory(0), copy);
+  const auto content = content_of(copy);
+  libraft_options there = options_of(places, 0, flag::none);
+  there.directory = copy;
+  CHECK(error_of(there) == errc::copied);
+  there.join = true;
+  CHECK(error_of(there) == errc::copied);
+  CHECK(refusal_of(there).find("start it once with moved") != std::string::npos);
+  there.join = false;
+  there.id = server_id{2};
+  CHECK(error_of(there) == errc::another_server);
+  CHECK(refusal_of(there).find("server 1.") != std::string::npos);
+  CHECK(content_of(copy) == content);
+  there.id = server_id{1};
+  there.moved = true;
+  CHECK(!error_of(there));
+  there.moved = false;
+  CHECK(!error_of(there));                              // the seal is that of this folder now
+  CHECK(!error_of(options_of(places, 0, flag::none)));  // and the original has its own
+}
+
+TEST_CASE("a server's file that changed is told, with what can be done, and checked as well") {
+  const libraft_places places(1);
+  const std::string directory = places.directory(0);
+  REQUIRE(!error_of(options_of(places, 0, flag::found)));
+  bytes file = content_of(directory).at("server");
+  file[20] ^= std::byte{1};
+  write_bytes(directory + "/server", file);
+  CHECK(error_of(options_of(places, 0, flag::none)) == errc::log_damaged);
+  CHECK(refusal_of(options_of(places, 0, flag::none)).find("server, byte ") == 0);
+  CHECK(libraft::check(directory)->error() == errc::log_damaged);
+  std::filesystem::remove(directory + "/server");  // then it is like an older folder, but its log
+  CHECK(error_of(options_of(places, 0, flag::none)) == errc::log_damaged);
+  CHECK(refusal_of(options_of(places, 0, flag::none)).find("it is gone: the log names") !=
+        std::string::npos);
+}
+
+TEST_CASE("a folder that begins with bootstrap has its id recorded, and no other server's") {
+  const libraft_places places(2);
+  CHECK(!error_of(places.options(0)));
+  const auto recorded = file_in(places.directory(0));
+  REQUIRE(recorded.has_value());
+  CHECK((recorded->id == server_id{1} && !recorded->seal.is_made()));
+  CHECK(error_of(options_of(places, 0, flag::found)) == errc::already_founded);
+  libraft_options other = options_of(places, 1, flag::none);
+  other.directory = places.directory(0);
+  CHECK(error_of(other) == errc::another_server);
+  std::filesystem::remove(places.directory(0) + "/server");  // older than such files
+  other.address = places.server(0).address;
+  CHECK(error_of(other) == errc::another_server);
+  CHECK(refusal_of(other).find("server 1's") != std::string::npos);
+  CHECK(!std::filesystem::exists(places.directory(0) + "/server"));
+  CHECK(!error_of(options_of(places, 0, flag::none)));
+  CHECK(file_in(places.directory(0)) == recorded);
+}
