@@ -51,6 +51,7 @@ class cluster {
     for (const std::unique_ptr<child_process>& one : nodes_) {
       one->answer();  // ready
     }
+    take_in(setup);
     if (engine_.remote_clients) {
       setup.id = 0;
       clients_ = start("load", setup);
@@ -95,6 +96,19 @@ class cluster {
     return std::make_unique<child_process>(
         fmt::format("{} {} {}", engine_.name, part, setup.id),
         std::vector<std::string>{part, engine_.name, json(setup).dump()});
+  }
+
+  /// Those that were not made members by their start.
+  void take_in(const node_setup& setup) {
+    for (int id = 2; id <= engine_.nodes; ++id) {
+      const std::string newcomer =
+          nodes_[static_cast<std::size_t>(id) - 1]->ask({{"ask", "newcomer"}}).at("newcomer");
+      if (!newcomer.empty()) {
+        find_leader();  // the first: nobody else is a member yet, or up to date
+        nodes_[leader_]->ask(
+            {{"ask", "take_in"}, {"newcomer", newcomer}, {"address", setup.address(id)}});
+      }
+    }
   }
 
   void find_leader() {

@@ -258,8 +258,12 @@ class Round:
         self.ran[journey] = self.gcov.read(server.counters)
 
     def make(self) -> None:
-        for one in self.servers:
+        founder, *others = self.servers
+        founder.start("--found")
+        leader_of([founder])
+        for one in others:
             one.start()
+            founder.order(f"take in {one.ask('member')}", "Success")
         leader = leader_of(self.servers)
         leader.order("prepare", "0")
         leader.order("insert", "0")  # and once more than needed: nothing happens for the first time

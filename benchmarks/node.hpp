@@ -55,6 +55,13 @@ class node {
   node& operator=(const node&) = delete;
   virtual ~node() = default;
 
+  /// By which name the first node takes this one in; empty: it takes part already.
+  virtual std::string newcomer() { return {}; }
+  /// Called on the first node, once it leads.
+  virtual void take_in(const std::string& newcomer, const std::string& address) {
+    static_cast<void>(newcomer);
+    static_cast<void>(address);
+  }
   /// May clients be started here?
   virtual bool leading() = 0;
   /// Connects clients and lets them begin.
@@ -73,6 +80,12 @@ inline json answer_to(const json& question, node& one, message_channel& channel)
   const std::string what = question.at("ask");
   if (what == "leading") {
     return {{"leading", one.leading()}};
+  }
+  if (what == "newcomer") {
+    return {{"newcomer", one.newcomer()}};
+  }
+  if (what == "take_in") {
+    one.take_in(question.at("newcomer"), question.at("address"));
   }
   if (what == "nodelay") {
     return {{"sockets", set_nodelay_everywhere()}};

@@ -41,9 +41,8 @@ quorlite::libraft_options options_of(const node_setup& setup) {
   quorlite::libraft_options options{.id = id_of(setup.id),
                                     .address = setup.address(setup.id),
                                     .directory = made(setup.folder + "/raft")};
-  for (int i = 1; i <= static_cast<int>(setup.ports.size()); ++i) {
-    options.bootstrap.push_back({id_of(i), setup.address(i)});
-  }
+  options.found = setup.id == 1;
+  options.join = setup.id != 1;
   return options;
 }
 
@@ -96,6 +95,15 @@ class quorlite_node final : public node {
     maintainer_.join();
   }
 
+  std::string newcomer() override {
+    const quorlite::libraft_status status = raft_.status();
+    return status.waits ? quorlite::libraft_id_text(status.id) : std::string();
+  }
+  void take_in(const std::string& newcomer, const std::string& address) override {
+    const quorlite::server_id id = quorlite::libraft_id_in(newcomer).value();
+    must(raft_.add({id, address}), "add");
+    must(raft_.promote(id), "promote");
+  }
   bool leading() override { return replica_.leader().leading; }
   void start_clients(int clients) override {
     run_sql(connection_, workload::create);

@@ -9,7 +9,7 @@ int main(int count, char** arguments) {
   }
   quorlite::libraft_options options{
       .id = quorlite::server_id{1}, .address = arguments[1], .directory = arguments[2]};
-  options.bootstrap.push_back({options.id, options.address});
+  options.found = true;
   quorlite::file_storage storage{options.directory + "/databases"};
   quorlite::libraft raft{options};
   auto replica = quorlite::replica::start(raft, storage);

@@ -4,7 +4,8 @@
 /// mark() and collect() is counted: two commands, and parts of others. With --mark-start the start
 /// is marked, with --measure-start it is collected as well.
 ///
-/// `node ID FOLDER PORT PORT PORT [--mark-start | --measure-start]`
+/// `node ID FOLDER PORT PORT PORT [--found | --mark-start | --measure-start]`: the first server
+/// founds the cluster, and is told to take in the others.
 
 #include <sqlite3.h>
 
@@ -38,9 +39,8 @@ quorlite::libraft_options engine_options(const std::vector<std::string>& words) 
   const std::size_t self = std::stoul(words[1]);
   quorlite::libraft_options options{
       .id = quorlite::server_id{self}, .address = address(self), .directory = words[2] + "/raft"};
-  for (std::size_t id = 1; id <= 3; ++id) {
-    options.bootstrap.push_back({quorlite::server_id{id}, address(id)});
-  }
+  options.found = words.back() == "--found";
+  options.join = self != 1;  // goes on where it takes part already
   return options;
 }
 
@@ -48,12 +48,17 @@ void answer(const std::string& line) { std::cout << line << std::endl; }
 
 class obedient_node {
  public:
-  explicit obedient_node(quorlite::replica& replica) : replica_(replica) {}
+  obedient_node(quorlite::replica& replica, quorlite::libraft& raft)
+      : replica_(replica), raft_(raft) {}
 
   /// False: it is time to go.
   bool obey(const std::string& command) {
     if (command == "leading") {
       answer(replica_.leader().leading ? "yes" : "no");
+    } else if (command == "member") {
+      answer(quorlite::libraft_id_text(raft_.status().id) + ' ' + raft_.options().address);
+    } else if (command.starts_with("take in ")) {
+      answer(take_in(command.substr(8)).message());
     } else if (command == "position") {
       answer(std::to_string(replica_.applied().index.value));
     } else if (command == "prepare") {  // later inserts find connection, table and pages
@@ -96,6 +101,14 @@ class obedient_node {
   /// after which a leader that hears of nobody gives up.
   static constexpr std::chrono::milliseconds in_flight_after{300};
 
+  /// @param member what another server says to "member"
+  std::error_code take_in(const std::string& member) {
+    const std::size_t blank = member.find(' ');
+    const quorlite::server_id id = quorlite::libraft_id_in(member.substr(0, blank)).value();
+    const std::error_code error = raft_.add({id, member.substr(blank + 1)});
+    return error ? error : raft_.promote(id);
+  }
+
   int insert() { return execute("INSERT INTO note VALUES('hello')"); }
 
   int execute(const char* sql) {
@@ -104,6 +117,7 @@ class obedient_node {
   }
 
   quorlite::replica& replica_;
+  quorlite::libraft& raft_;
   quorlite::connection db_;
 };
 
@@ -129,7 +143,7 @@ int main(int count, char** arguments) {
     return 1;
   }
   answer("ready");
-  obedient_node node(*replica);
+  obedient_node node(*replica, raft);
   std::string command;
   while (std::getline(std::cin, command) && node.obey(command)) {
   }

@@ -21,7 +21,7 @@ ROOMS = {
     "commit": ("detail/commit/",),
     "sqlite": ("detail/sqlite/",),
     "file_storage": ("detail/file_storage/", "detail/storage_rules/"),
-    "libraft": ("detail/libraft/",),
+    "libraft": ("detail/libraft/", "raft/"),
     "test_raft": ("testing/detail/raft/",),
     "replica": ("detail/replica/",),
 }

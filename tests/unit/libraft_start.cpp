@@ -380,6 +380,64 @@ TEST_CASE("a copied folder is refused until it is said to have moved, another se
   CHECK(!error_of(options_of(places, 0, flag::none)));  // and the original has its own
 }
 
+TEST_CASE("a folder that was rolled back in place is not told from the one that it was") {
+  const libraft_places places(1);
+  const std::string directory = places.directory(0);
+  std::optional<server> one(options_of(places, 0, flag::found));
+  REQUIRE(leads(*one));
+  REQUIRE(run(*one, "CREATE TABLE t(x)") == SQLITE_OK);
+  one.reset();
+  const auto before = content_of(directory);
+  one.emplace(options_of(places, 0, flag::none));
+  REQUIRE(leads(*one));
+  REQUIRE(run(*one, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+  one.reset();
+  for (const auto& [name, content] : content_of(directory)) {
+    if (before.count(name) == 0) {
+      std::filesystem::remove(directory + '/' + name);
+    }
+  }
+  for (const auto& [name, content] : before) {
+    write_bytes(directory + '/' + name, content);  // into the same inodes
+  }
+  one.emplace(options_of(places, 0, flag::none));
+  CHECK(!one->node.status());
+}
+
+TEST_CASE("a vote that an older cluster counts is not given by whoever lost that disk") {
+  for (const bool is_joined : {false, true}) {
+    const libraft_places places(3);
+    std::vector<std::optional<server>> servers(3);
+    for (std::size_t i = 0; i < 3; ++i) {
+      servers[i].emplace(places.options(i));  // ids without R
+    }
+    const auto leader = [&]() -> std::optional<std::size_t> {
+      for (std::size_t i = 0; i < 3; ++i) {
+        if (servers[i] && servers[i]->node.leader().leading) {
+          return i;
+        }
+      }
+      return {};
+    };
+    REQUIRE(wait_until([&] { return leader().has_value(); }));
+    const std::size_t first = *leader();
+    const std::size_t wiped = (first + 1) % 3;
+    const std::size_t other = (first + 2) % 3;
+    REQUIRE(run(*servers[first], "CREATE TABLE t(x)") == SQLITE_OK);
+    servers[wiped].reset();
+    std::filesystem::remove_all(places.directory(wiped));
+    servers[wiped].emplace(is_joined ? options_of(places, wiped, flag::join)
+                                     : places.options(wiped));
+    REQUIRE(!servers[wiped]->node.status());
+    servers[first].reset();
+    // A list that is the same everywhere takes the wiped server for the old one.
+    const int limit_ms = is_joined ? 2000 : 20'000;  // some six elections; until there is one
+    CHECK(wait_until([&] { return leader().has_value(); }, limit_ms) == !is_joined);
+    CHECK(servers[wiped]->raft.status().waits == is_joined);
+    CHECK(!servers[other]->raft.status().waits);
+  }
+}
+
 TEST_CASE("a server's file that changed is told, with what can be done, and checked as well") {
   const libraft_places places(1);
   const std::string directory = places.directory(0);

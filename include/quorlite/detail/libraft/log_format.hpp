@@ -10,6 +10,8 @@
 /// | "snapshot-T-I-M.meta" | of a snapshot up to entry I of term T, taken M ms into some clock |
 /// | "snapshot-T-I-M" | its content (snapshot.hpp); the highest T, then I, then M counts |
 /// | `quorlite.log` | ours: what is about to be replaced in the log |
+/// | `server` | ours: whose folder this is (server_file.hpp) |
+/// | `quorlite.lock` | ours: locked while a server runs here; holds the number of the seal |
 ///
 /// *Metadata*, 32 bytes, written in place: format (1), version, term, vote. There is no checksum.
 ///
