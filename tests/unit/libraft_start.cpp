@@ -97,11 +97,13 @@ bool leads(server& one) {
   return wait_until([&] { return one.node.leader().leading; });
 }
 
-int run(server& one, const std::string& sql) {
-  auto opened = one.node.open("app.db");
+int run(node_type& node, const std::string& sql) {
+  auto opened = node.open("app.db");
   REQUIRE(opened.has_value());
   return sqlite3_exec(*opened, sql.c_str(), nullptr, nullptr, nullptr);
 }
+
+int run(server& one, const std::string& sql) { return run(one.node, sql); }
 
 std::error_code until_done(const std::function<std::error_code()>& change) {
   std::error_code error;
@@ -198,6 +200,50 @@ TEST_CASE("a cluster is founded once: a folder that waits or takes part refuses 
   CHECK(libraft::check(places.directory(1))->cluster == known.cluster);
 }
 
+TEST_CASE("once the log names its cluster the folder does, and databases of another are refused") {
+  const libraft_places places(3);
+  memory_storage storage;
+  {
+    libraft raft(options_of(places, 0, flag::found));
+    node_type node(raft, storage);
+    REQUIRE(!node.status());
+    REQUIRE(wait_until([&] { return node.leader().leading; }));
+    REQUIRE(run(node, "CREATE TABLE t(x)") == SQLITE_OK);
+    REQUIRE(
+        wait_until([&] { return file_in(places.directory(0))->cluster != cluster_identity{}; }));
+    REQUIRE(!node.stop());  // flushed
+  }
+  const libraft_server_file first = *file_in(places.directory(0));
+  CHECK(error_of(options_of(places, 0, flag::found)) == errc::already_founded);
+  {
+    libraft raft(options_of(places, 0, flag::join));
+    node_type founder(raft, storage);
+    REQUIRE(!founder.status());
+    CHECK(!raft.founds());
+    REQUIRE(wait_until([&] { return founder.leader().leading; }));
+    const server joiner(options_of(places, 1, flag::join));
+    const server_id id = joiner.raft.status().id;
+    REQUIRE(!until_done([&] { return raft.add({id, places.server(1).address}); }));
+    REQUIRE(!until_done([&] { return raft.promote(id); }));
+    CHECK(wait_until([&] { return file_in(places.directory(1))->cluster == first.cluster; }));
+    CHECK(file_in(places.directory(0)) == first);
+  }
+  {
+    server other(options_of(places, 2, flag::found));
+    REQUIRE(leads(other));
+    REQUIRE(run(other, "CREATE TABLE t(x)") == SQLITE_OK);
+    REQUIRE(
+        wait_until([&] { return file_in(places.directory(2))->cluster != cluster_identity{}; }));
+  }
+  CHECK(file_in(places.directory(2))->cluster != first.cluster);
+  libraft wrong(options_of(places, 2, flag::none));
+  const node_type mixed(wrong, storage);
+  CHECK(mixed.status() == errc::another_cluster);
+  REQUIRE(wrong.log_report().defects.size() >= 1);
+  CHECK(wrong.log_report().defects.front().what.find("what the databases hold") !=
+        std::string::npos);
+}
+
 TEST_CASE("the same object founds once, however often it is started") {
   const libraft_places places(1);
   libraft raft(options_of(places, 0, flag::found));
@@ -289,6 +335,7 @@ TEST_CASE("a founding does not go on over a log that is not its own") {
   }
   libraft_server_file cut = *file_in(directory);
   cut.at = stage::founding;
+  cut.cluster = {};
   REQUIRE(!cut.write(directory));
   const auto content = content_of(directory);
   CHECK(error_of(options_of(places, 0, flag::found)) == errc::log_damaged);

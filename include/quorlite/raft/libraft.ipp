@@ -6,7 +6,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,6 +26,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/core.hpp"
+#include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/identity.hpp"
 #include "quorlite/detail/libraft/log_folder.hpp"
 #include "quorlite/detail/libraft/log_reader.hpp"
@@ -120,6 +120,7 @@ QUORLITE_DECL std::error_code libraft::read_folder(const state_machine& machine,
   }
   facts.file = who->file;
   facts.seal = *seal;
+  facts.of_base = machine.base().begun.cluster;
   who->tell(report_);
   return who->defect ? report_.error() : std::error_code{};
 }
@@ -343,12 +344,7 @@ QUORLITE_DECL clock_reading libraft::now() noexcept {
   return {.steady_us = read(CLOCK_MONOTONIC), .utc_us = read(CLOCK_REALTIME)};
 }
 
-QUORLITE_DECL std::uint64_t libraft::random() noexcept {
-  std::uint64_t drawn = 0;
-  const int failure = ::getentropy(&drawn, sizeof drawn);
-  QUORLITE_ASSERT(failure == 0);
-  return drawn;
-}
+QUORLITE_DECL std::uint64_t libraft::random() noexcept { return detail::libraft_random(); }
 
 QUORLITE_DECL void libraft::compact() noexcept {
   if (runtime_ != nullptr) {

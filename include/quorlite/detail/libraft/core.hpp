@@ -118,6 +118,8 @@ class libraft_core final : private libraft_io_listener {
   [[nodiscard]] static libraft_role role_of(unsigned short state) noexcept;
   void report_servers(libraft_status& into) const;
   void report_members(std::vector<libraft_server>& into) const;
+  /// The folder is told of which cluster it is, once the machine knows.
+  void note_cluster() noexcept;
 
   // ---- called by the engine. 0.15 tries an apply that fails again, for ever: it never fails.
 
@@ -153,7 +155,8 @@ class libraft_core final : private libraft_io_listener {
   std::optional<libraft_log_defect> log_defect_;
   std::error_code restore_error_;  // of the last prepare
   std::uint64_t disk_errors_ = 0;
-  bool withdrawn_ = false;  // before anything else ended the strand
+  std::uint64_t cluster_asked_at_ = ~std::uint64_t{0};  // commands and snapshots by then
+  bool withdrawn_ = false;                              // before anything else ended the strand
 };
 
 }  // namespace detail

@@ -84,6 +84,22 @@ QUORLITE_DECL void libraft_core::watch() noexcept {
   leadership_.watch();
   proposals_.pump(leadership_.open());
   proposals_.set_log_bytes(compaction_.applied_log_bytes());
+  note_cluster();
+}
+
+QUORLITE_DECL void libraft_core::note_cluster() noexcept {
+  const std::uint64_t seen = strand_.commands() + restore_.installed();
+  if (identity_.knows_cluster() || strand_.ended() || seen == cluster_asked_at_) {
+    return;
+  }
+  cluster_asked_at_ = seen;
+  const cluster_identity cluster = strand_.machine().base().begun.cluster;
+  if (cluster == cluster_identity{}) {
+    return;
+  }
+  if (const auto error = identity_.record(cluster, libraft_random(), libraft_random())) {
+    strand_.end(error == errc::another_cluster ? error : make_error_code(errc::storage_broken));
+  }
 }
 
 QUORLITE_DECL void libraft_core::end(settle_reason why) noexcept {

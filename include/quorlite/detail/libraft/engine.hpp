@@ -33,6 +33,9 @@ namespace detail {
 /// The term of the entry at `index`; 0 if the engine no longer knows it.
 [[nodiscard]] QUORLITE_DECL term libraft_term_at(const raft_log& log, std::uint64_t index) noexcept;
 
+/// From the kernel, see libraft::random().
+[[nodiscard]] QUORLITE_DECL std::uint64_t libraft_random() noexcept;
+
 [[nodiscard]] inline bytes_view libraft_bytes(const raft_buffer& buffer) noexcept {
   return {static_cast<const std::byte*>(buffer.base), buffer.len};
 }

@@ -4,6 +4,8 @@
 
 #include "quorlite/detail/libraft/engine.hpp"
 
+#include <unistd.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <system_error>
@@ -54,6 +56,13 @@ QUORLITE_DECL term libraft_term_at(const raft_log& log, std::uint64_t index) noe
     return term{entry->term};
   }
   return index != 0 && index == log.snapshot.last_index ? term{log.snapshot.last_term} : term{};
+}
+
+QUORLITE_DECL std::uint64_t libraft_random() noexcept {
+  std::uint64_t drawn = 0;
+  const int failure = ::getentropy(&drawn, sizeof drawn);
+  QUORLITE_ASSERT(failure == 0);
+  return drawn;
 }
 
 QUORLITE_DECL std::uint32_t libraft_check(bytes_view of, std::uint32_t start) noexcept {

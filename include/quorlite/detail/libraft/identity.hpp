@@ -69,6 +69,10 @@ class libraft_identity {
   [[nodiscard]] server_id id() const noexcept { return id_; }
   /// The folder says who it is.
   [[nodiscard]] bool is_recorded() const noexcept { return file_.has_value(); }
+  /// There is nothing to record().
+  [[nodiscard]] bool knows_cluster() const noexcept {
+    return directory_.empty() || (file_ && file_->cluster != cluster_identity{});
+  }
   /// The identity entry of the cluster is to be proposed here.
   [[nodiscard]] bool founds() const noexcept {
     return file_ && file_->at != libraft_server_file::stage::takes_part &&
