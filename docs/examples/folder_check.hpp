@@ -154,9 +154,9 @@ class folder_check {
                            {"cut_at", one.whole ? ordered_json() : ordered_json(one.byte)},
                            {"what", one.what}});
     }
-    constexpr const char* faults[] = {
-        "damaged",         "missing",        "too_short", "starts_late", "unknown",
-        "another_cluster", "another_server", "copied",    "not_founded", "already_founded"};
+    constexpr const char* faults[] = {"damaged", "missing",     "too_short",       "starts_late",
+                                      "unknown", "diverged",    "another_cluster", "another_server",
+                                      "copied",  "not_founded", "already_founded"};
     ordered_json defects = ordered_json::array();
     for (const auto& one : log_->defects) {
       defects.push_back({{"fault", faults[static_cast<std::size_t>(one.fault)]},

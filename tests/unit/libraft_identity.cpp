@@ -324,20 +324,26 @@ TEST_CASE("another server's folder is refused, and both are named") {
 
 TEST_CASE("folder, log and databases of different clusters are refused, and both are named") {
   libraft_folder_facts facts = in_use();
-  facts.of_log = ours;
   facts.of_base = ours;
   CHECK(!plan_start(asked_for(2), facts).refusal);
-  facts.of_log = theirs;
-  CHECK(error_of(plan_start(asked_for(2), facts)) == errc::another_cluster);
-  facts.of_log = {};
   facts.of_base = theirs;
   const auto told = plan_start(asked_for(2), facts);
   CHECK(error_of(told) == errc::another_cluster);
   CHECK((has(text_of(told), "99aabbccddeeff001122334455667788") &&
          has(text_of(told), "00000000000000000000000000000007")));
-  facts.of_log = ours;
-  facts.file.reset();
-  CHECK(error_of(plan_start(asked_for(2), facts)) == errc::another_cluster);
+  facts.file->cluster = {};
+  CHECK(!plan_start(asked_for(2), facts).refusal);  // an older folder, which learns it from there
+
+  const std::vector<libraft_server> members{{second, "127.0.0.1:9002"}};
+  libraft_identity known("nowhere", second, "127.0.0.1:9002", some_file());
+  CHECK(!known.admit(members, {}));
+  CHECK(!known.admit(members, ours));
+  CHECK(known.admit(members, theirs) == errc::another_cluster);
+  REQUIRE(known.refusal().has_value());
+  CHECK(has(known.refusal()->text(), "its log to cluster 00000000000000000000000000000007"));
+  libraft_server_file older = some_file();
+  older.cluster = {};
+  CHECK(!libraft_identity("nowhere", second, "127.0.0.1:9002", older).admit(members, theirs));
 }
 
 TEST_CASE("a copied folder is refused, until somebody says that it was moved") {
@@ -378,16 +384,16 @@ TEST_CASE("an older folder goes on, and its id is recorded once its log names it
   libraft_disk_folder disk(folder);
   libraft_identity joiner(folder, server_id{2}, "127.0.0.1:9002", {});
   const std::vector<libraft_server> without{{server_id{1}, "127.0.0.1:9001"}};
-  CHECK(!joiner.admit(without));  // half way: no such entry yet
+  CHECK(!joiner.admit(without, {}));  // half way: no such entry yet
   CHECK(!read_server_file(disk)->file);
   libraft_identity wrong(folder, server_id{2}, "127.0.0.1:9001", {});
-  CHECK(wrong.admit(without) == errc::another_server);
+  CHECK(wrong.admit(without, {}) == errc::another_server);
   REQUIRE(wrong.refusal().has_value());
   CHECK((has(wrong.refusal()->text(), "server 1's") && has(wrong.refusal()->text(), "server 2 ")));
   CHECK(!read_server_file(disk)->file);
   const std::vector<libraft_server> with{{server_id{1}, "127.0.0.1:9001"},
                                          {server_id{2}, "127.0.0.1:9002", false}};
-  CHECK(!joiner.admit(with));
+  CHECK(!joiner.admit(with, {}));
   const auto recorded = read_server_file(disk)->file;
   REQUIRE(recorded.has_value());
   CHECK((recorded->id == server_id{2} && !recorded->seal.is_made() &&

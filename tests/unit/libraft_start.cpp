@@ -242,6 +242,24 @@ TEST_CASE("once the log names its cluster the folder does, and databases of anot
   REQUIRE(wrong.log_report().defects.size() >= 1);
   CHECK(wrong.log_report().defects.front().what.find("what the databases hold") !=
         std::string::npos);
+
+  // A log of the other cluster, in the folder of this one.
+  const auto is_ours = [](const std::string& name) {
+    return name == "server" || name == "quorlite.lock";
+  };
+  for (const auto& [name, content] : content_of(places.directory(0))) {
+    if (!is_ours(name)) {
+      std::filesystem::remove(places.directory(0) + '/' + name);
+    }
+  }
+  for (const auto& [name, content] : content_of(places.directory(2))) {
+    if (!is_ours(name)) {
+      write_bytes(places.directory(0) + '/' + name, content);
+    }
+  }
+  CHECK(error_of(options_of(places, 0, flag::none)) == errc::another_cluster);
+  CHECK(refusal_of(options_of(places, 0, flag::none)).find("its log to cluster") !=
+        std::string::npos);
 }
 
 TEST_CASE("the same object founds once, however often it is started") {

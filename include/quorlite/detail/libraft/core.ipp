@@ -237,7 +237,9 @@ QUORLITE_DECL bool libraft_core::log_loaded(const libraft_loaded_log& log) noexc
 QUORLITE_DECL bool libraft_core::members_loaded() noexcept try {
   std::vector<libraft_server> members;
   report_members(members);
-  const std::error_code error = identity_.admit(members);
+  const history_trail& log = history_.trail();
+  const std::error_code error =
+      identity_.admit(members, log.is_empty() ? cluster_identity{} : log.end_place().begun.cluster);
   if (error) {
     log_defect_ = identity_.refusal();
     strand_.end(error);

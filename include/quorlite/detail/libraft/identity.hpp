@@ -31,7 +31,6 @@ struct libraft_folder_facts {
   std::optional<libraft_server_file> file;  ///< none: it is empty, or older than such files
   bool has_log = false;                     ///< an entry, a snapshot, or a term
   libraft_seal seal;                        ///< as it is now
-  cluster_identity of_log;                  ///< zero: not told
   cluster_identity of_base;                 ///< of the storage; zero: not told
 };
 
@@ -86,8 +85,10 @@ class libraft_identity {
   /// The first entry of the log is durable, by is_to_begin(). Blocks on the disk.
   [[nodiscard]] std::error_code began() noexcept;
   /// The engine has read its log, and has neither written nor sent anything. Blocks on the disk.
-  /// @returns errc::another_server, errc::log_damaged: see refusal()
-  [[nodiscard]] std::error_code admit(std::span<const libraft_server> members) noexcept;
+  /// @param of_log the cluster that an entry of the log names; zero: none does
+  /// @returns errc::another_server, errc::another_cluster, errc::log_damaged: see refusal()
+  [[nodiscard]] std::error_code admit(std::span<const libraft_server> members,
+                                      cluster_identity of_log) noexcept;
   /// The entry that names the cluster was applied, or a snapshot installed that is behind it. A
   /// folder without a seal gets one. Durable on return; blocks on the disk. Nothing happens if it
   /// is known.
@@ -103,6 +104,7 @@ class libraft_identity {
 
  private:
   [[nodiscard]] std::error_code replace(const libraft_server_file& by) noexcept;
+  [[nodiscard]] std::error_code refuse(libraft_log_defect why, errc code);
 
   std::string directory_;
   server_id id_;

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/libraft/server_file.hpp"
@@ -43,13 +44,13 @@ namespace detail {
               std::to_string(libraft_number_of(asked)) + " a folder of its own"};
 }
 
-[[nodiscard]] inline libraft_log_defect another_cluster(std::string_view one_is,
-                                                        const cluster_identity& one,
-                                                        std::string_view other_is,
+/// @param what is of the other one, and belongs to the folder
+[[nodiscard]] inline libraft_log_defect another_cluster(const cluster_identity& folder,
+                                                        std::string_view what,
                                                         const cluster_identity& other) {
   return {libraft_log_fault::another_cluster, libraft_server_file::file_name, 24,
-          std::string(one_is) + " belongs to cluster " + text_of(one) + ", and " +
-              std::string(other_is) + " to cluster " + text_of(other),
+          "the folder belongs to cluster " + text_of(folder) + ", and " + std::string(what) +
+              " to cluster " + text_of(other),
           "Give this server a folder of its own, and bring together what belongs together"};
 }
 
@@ -89,26 +90,6 @@ namespace detail {
 
 // ---- the table
 
-/// The first two of them that differ.
-[[nodiscard]] inline std::optional<libraft_log_defect> differing_clusters(
-    const libraft_folder_facts& facts) {
-  const cluster_identity none;
-  const cluster_identity of_file = facts.file ? facts.file->cluster : none;
-  const auto differ = [&](const cluster_identity& one, const cluster_identity& other) {
-    return one != none && other != none && one != other;
-  };
-  if (differ(of_file, facts.of_log)) {
-    return another_cluster("the folder", of_file, "its log", facts.of_log);
-  }
-  if (differ(of_file, facts.of_base)) {
-    return another_cluster("the folder", of_file, "what the databases hold", facts.of_base);
-  }
-  if (differ(facts.of_log, facts.of_base)) {
-    return another_cluster("the log", facts.of_log, "what the databases hold", facts.of_base);
-  }
-  return {};
-}
-
 [[nodiscard]] inline libraft_folder_plan plan_unknown(const libraft_options& asked,
                                                       const libraft_folder_facts& facts) {
   using step = libraft_folder_plan::step;
@@ -116,7 +97,7 @@ namespace detail {
     if (asked.found) {
       return {step::go_on, false, already_founded("there is a log, of a cluster that exists")};
     }
-    return {step::go_on, false, differing_clusters(facts)};
+    return {};
   }
   if (asked.found || asked.join) {
     return {asked.found ? step::found : step::join, false, {}};
@@ -139,14 +120,15 @@ QUORLITE_DECL libraft_folder_plan plan_start(const libraft_options& asked,
   if (file.id != asked.id && libraft_number_of(file.id) != asked.id.value) {
     return {step::go_on, false, another_server(file.id, asked.id)};
   }
-  if (auto clusters = differing_clusters(facts)) {
-    return {step::go_on, false, std::move(clusters)};
+  const bool has_cluster = file.cluster != cluster_identity{};
+  if (has_cluster && facts.of_base != cluster_identity{} && facts.of_base != file.cluster) {
+    return {step::go_on, false,
+            another_cluster(file.cluster, "what the databases hold", facts.of_base)};
   }
   const bool sealed = !file.seal.is_made() || file.seal.matches(facts.seal);
   if (!sealed && !asked.moved) {
     return {step::go_on, false, copied_folder()};
   }
-  const bool has_cluster = file.cluster != cluster_identity{};
   if (asked.found && has_cluster) {
     return {step::go_on, false, already_founded("it belongs to cluster " + text_of(file.cluster))};
   }
@@ -187,21 +169,29 @@ QUORLITE_DECL std::error_code libraft_identity::began() noexcept {
   return replace(next);
 }
 
-QUORLITE_DECL std::error_code libraft_identity::admit(
-    std::span<const libraft_server> members) noexcept try {
+QUORLITE_DECL std::error_code libraft_identity::refuse(libraft_log_defect why, errc code) {
+  refusal_ = std::move(why);
+  return make_error_code(code);
+}
+
+QUORLITE_DECL std::error_code libraft_identity::admit(std::span<const libraft_server> members,
+                                                      cluster_identity of_log) noexcept try {
+  const cluster_identity none;
+  if (file_ && file_->cluster != none && of_log != none && file_->cluster != of_log) {
+    return refuse(another_cluster(file_->cluster, "its log", of_log), errc::another_cluster);
+  }
   if (file_ || directory_.empty()) {
     return {};
   }
   for (const libraft_server& one : members) {
-    const bool is_ours = one.id != id_ && libraft_number_of(one.id) == id_.value;
-    if (is_ours) {  // by its bits such a folder has the file, and had it before its log
-      refusal_ = lost_server_file(one.id);
-      return make_error_code(errc::log_damaged);
+    if (one.id != id_ && libraft_number_of(one.id) == id_.value) {
+      // By its bits such a folder has the file, and had it before its log.
+      return refuse(lost_server_file(one.id), errc::log_damaged);
     }
-    if (one.address == address_ && one.id != id_) {
-      refusal_ = another_server(one.id, id_);
-      refusal_->file.clear();  // it is the log that says so
-      return make_error_code(errc::another_server);
+    if (one.id != id_ && one.address == address_) {
+      libraft_log_defect why = another_server(one.id, id_);
+      why.file.clear();  // it is the log that says so
+      return refuse(std::move(why), errc::another_server);
     }
   }
   for (const libraft_server& one : members) {
