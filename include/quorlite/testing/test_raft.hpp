@@ -134,6 +134,14 @@ struct deposed_leader {
   log_index command;    ///< the entry that was at the commit phase
 };
 
+/// A server from which another one takes nothing any more: not its entries, its votes, nor its
+/// answers (docs/design/history.md, section 6).
+struct refused_server {
+  server_id server;    ///< the one that is not heard
+  log_index at;        ///< the entry, or the position of the snapshot, that spoke against it
+  log_index compared;  ///< where its history was compared with that of who refuses it; 0: nowhere
+};
+
 /// Raft servers with simulated disks, joined by simulated wires. Nothing happens but inside `step`
 /// and what calls it, and what happens is a function of the options and of what the test does: one
 /// seed, one run.
@@ -209,6 +217,12 @@ class QUORLITE_API simulation {
   /// The process is stopped for so long, as by SIGSTOP: what is sent to it waits, its timers and
   /// background tasks too, and what its clients make it send leaves afterwards.
   void pause(server_id id, milliseconds span);
+
+  // ---- histories
+  /// Whom this server refuses since its start, in that order.
+  [[nodiscard]] std::vector<refused_server> refused_by(server_id id) const;
+  /// It takes messages of that server again, for the right disk may have come back.
+  void readmit(server_id id, server_id refused);
 
   // ---- members (Raft thesis, 4)
   /// Asks who leads in the highest term, announced or not, to begin with one step. It is in force

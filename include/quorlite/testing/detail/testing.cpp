@@ -8,6 +8,7 @@
 #include "quorlite/testing/detail/disk/tree.ipp"
 #include "quorlite/testing/detail/raft/configuration.ipp"
 #include "quorlite/testing/detail/raft/election.ipp"
+#include "quorlite/testing/detail/raft/histories.ipp"
 #include "quorlite/testing/detail/raft/leader_state.ipp"
 #include "quorlite/testing/detail/raft/lifecycle.ipp"
 #include "quorlite/testing/detail/raft/log.ipp"

@@ -41,6 +41,8 @@ QUORLITE_DECL void node_state::forget_everything() {
   leading_ = leader_state{};
   taking_.reset();
   incoming_.reset();
+  trail_.clear();
+  refused_.clear();
 }
 
 QUORLITE_DECL void node_state::send(server_id to, quorlite::term term,
@@ -140,6 +142,9 @@ QUORLITE_DECL void raft_node::retire() {
 
 QUORLITE_DECL void raft_node::receive(const message& what) {
   if (!running() || (withdrawn_ && !leads())) {
+    return;
+  }
+  if (!admits(what)) {
     return;
   }
   const auto* const ask = std::get_if<vote_request>(&what.body);

@@ -10,6 +10,7 @@
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/testing/detail/raft/configuration.hpp"
 #include "quorlite/testing/detail/raft/message.hpp"
@@ -101,11 +102,13 @@ class raft_log {
   std::deque<placed_configuration> configurations_ = std::deque<placed_configuration>(1);
 };
 
-/// A machine's state as bytes, the entry it is as of, and who belonged to the cluster then.
+/// A machine's state as bytes, the entry it is as of, who belonged to the cluster then, and the
+/// history that it contains.
 struct stored_snapshot {
   log_position at{};
   bytes content{};
   configuration members{};
+  std::shared_ptr<const snapshot_history> history{};  ///< none: it tells none
 };
 
 /// A server's disk.

@@ -1,14 +1,16 @@
 /// @file
-/// What the servers of the test Raft say to each other. Values all through: nothing is shared
-/// between servers.
+/// What the servers of the test Raft say to each other. Values all through: nothing that changes is
+/// shared between servers.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <variant>
 #include <vector>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/testing/detail/raft/configuration.hpp"
 
@@ -65,6 +67,7 @@ struct snapshot_request {
   std::uint64_t round = 0;
   bytes chunk{};
   configuration members{};  ///< in force at that position, which tells it apart for a digest
+  std::shared_ptr<const snapshot_history> history{};  ///< that it contains; none: it tells none
 };
 struct snapshot_reply {
   log_index at{};

@@ -294,6 +294,7 @@ QUORLITE_DECL void raft_node::accept_entries(const append_request& ask) {
       environment_.witness(*this, raft_event::removes, at);
       trace("removes a suffix, from, last", at.value, log.last_index().value);
       log.truncate_suffix(at);
+      trail_.cut(at.value);
     }
     log.append(entry);
     environment_.witness(*this, raft_event::appended, at);

@@ -130,6 +130,21 @@ QUORLITE_DECL void simulation::state::run_in_background(server_id id, background
       detail::task_start{.server = id, .boot = boot.boot});
 }
 
+// ---- histories
+
+QUORLITE_DECL std::vector<refused_server> simulation::refused_by(server_id id) const {
+  std::vector<refused_server> all;
+  for (const detail::refused_peer& each : node(id).refused()) {
+    all.push_back({.server = each.peer, .at = each.why.at, .compared = each.why.compared});
+  }
+  return all;
+}
+
+QUORLITE_DECL void simulation::readmit(server_id id, server_id refused) {
+  state_->node(id).readmit(refused);
+  state_->hash.add(state_->now, 0x4EAD, id.value, refused.value);
+}
+
 // ---- members
 
 /// Of several leaders the one of the highest term; the others commit nothing any more.

@@ -31,6 +31,7 @@ QUORLITE_DECL void raft_node::take_snapshot_if_due() {
   taking_->reader = *std::move(reader);
   taking_->copy.at = {applied_, disk_.log.term_at(applied_)};
   taking_->copy.members = disk_.log.configured_at(applied_).members;
+  taking_->copy.history = std::make_shared<const snapshot_history>(taking_->reader->history());
   taking_->copy.content.resize(static_cast<std::size_t>(taking_->reader->size_bytes()));
   snapshot_stamp_ = ++stamps_;
   environment_.wake_at(self_, wake_kind::snapshot, environment_.now_us() + 1, snapshot_stamp_);
@@ -79,7 +80,8 @@ QUORLITE_DECL void raft_node::send_chunk(follower_progress& to) {
                         .total_bytes = content.size(),
                         .round = leading_.round,
                         .chunk = bytes(chunk.begin(), chunk.end()),
-                        .members = to.sending->members});
+                        .members = to.sending->members,
+                        .history = to.sending->history});
 }
 
 QUORLITE_DECL void raft_node::on_message(const message& envelope, const snapshot_reply& reply) {
@@ -137,6 +139,7 @@ QUORLITE_DECL bool raft_node::receive_chunk(const snapshot_request& ask) {
     incoming_->stage = *std::move(stage);
     incoming_->copy.at = ask.at;
     incoming_->copy.members = ask.members;
+    incoming_->copy.history = ask.history;
     incoming_->total_bytes = ask.total_bytes;
   }
   bytes& content = incoming_->copy.content;
@@ -175,6 +178,7 @@ QUORLITE_DECL bool raft_node::install_received() {
     log.compact_prefix(at.index);  // what follows is still good (paper, figure 13, step 6)
   } else {
     log.reset(at, disk_.snapshot->members);
+    trail_.clear();
   }
   applied_ = at.index;
   commit_ = std::max(commit_, at.index);
