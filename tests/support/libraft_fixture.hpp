@@ -395,6 +395,15 @@ class fixture_simulation {
     node(server).stop();
   }
   std::error_code restart(std::size_t server, state_machine& machine) {
+    renew(server);
+    const std::error_code error = start(server, machine);
+    if (!error) {
+      revive(server);
+    }
+    return error;
+  }
+  // The two halves, for who starts the node by itself in between.
+  void renew(std::size_t server) {
     run_for(1);  // messages that it was sending still hold its entries
     raft_fixture_server& place = fixture_.servers[server];
     raft_close(&place.raft, nullptr);
@@ -405,12 +414,8 @@ class fixture_simulation {
         raft_init(&place.raft, &place.io, node(server).core().fsm(), place.id, place.address);
     QUORLITE_ASSERT(code == 0);
     raft_set_pre_vote(&place.raft, true);
-    const std::error_code error = start(server, machine);
-    if (!error) {
-      raft_fixture_revive(&fixture_, static_cast<unsigned>(server));
-    }
-    return error;
   }
+  void revive(std::size_t server) { raft_fixture_revive(&fixture_, static_cast<unsigned>(server)); }
 
  private:
   void each_link(std::size_t server, bool cut) {

@@ -352,6 +352,12 @@ QUORLITE_DECL void libraft::compact() noexcept {
   }
 }
 
+QUORLITE_DECL void libraft::readmit(server_id id) noexcept {
+  if (runtime_ != nullptr) {
+    runtime_->post([id](detail::libraft_mail& mail) { mail.readmitted.push_back(id); });
+  }
+}
+
 QUORLITE_DECL std::error_code libraft::add(const libraft_server& server) {
   using request = detail::libraft_request;
   return ask(std::make_shared<request>(request::kind::add, server.id, server.address));

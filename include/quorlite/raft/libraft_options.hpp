@@ -113,8 +113,22 @@ struct libraft_counters {
   std::uint64_t snapshots_failed = 0;    ///< not written; tried again after more entries
   std::uint64_t snapshots_restored = 0;  ///< installed, at a start or sent by the leader
   std::uint64_t disk_errors = 0;         ///< failed writes of the log, the term or the vote
+  /// That came and were taken for lost: damaged ones, those of refused servers, and votes that were
+  /// asked for a log which cannot lead
+  std::uint64_t messages_dropped = 0;
 
   friend bool operator==(const libraft_counters&, const libraft_counters&) = default;
+};
+
+/// A server from which nothing is taken any more, for its history is another one: not its entries,
+/// its snapshots, its votes nor its answers. Which of the two is wrong, this server does not know.
+struct libraft_refused {
+  server_id id;          ///< the one that is not heard
+  log_index at;          ///< the entry, or the position of the snapshot, that spoke against it
+  log_index compared;    ///< where its history was compared with ours; 0: nowhere
+  const char* why = "";  ///< the end of a sentence that begins with that server; never freed
+
+  friend bool operator==(const libraft_refused&, const libraft_refused&) = default;
 };
 
 /// What this server knows. A copy.
@@ -142,7 +156,8 @@ struct libraft_status {
   /// bring it back. errc::storage_broken, storage_full: its disk; corrupt: an entry or a snapshot
   /// that cannot be ours; halted: the machine said so.
   std::error_code error;
-  libraft_counters counters;  ///< since the start
+  std::vector<libraft_refused> refused;  ///< since the start, but for those that were readmitted
+  libraft_counters counters;             ///< since the start
 };
 
 /// Entries of one term, next to each other in one file. Indices are the engine's.

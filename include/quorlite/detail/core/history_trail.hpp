@@ -51,6 +51,9 @@ class QUORLITE_API history_trail {
   void add_identity(std::uint64_t entry, bytes_view command, term in, cluster_identity cluster);
   /// Entries from here on are gone. One that this trail began at or above knows no place any more.
   void cut(std::uint64_t from) noexcept;
+  /// The steps of another trail, which begins where this one ends, up to an entry. May throw, and
+  /// has told some of them then. @pre begun, as the other one
+  void follow(const history_trail& other, std::uint64_t upto);
 
   [[nodiscard]] bool is_empty() const noexcept { return !start_; }
   /// The oldest place that it remembers, and the newest. @pre !is_empty()
@@ -58,6 +61,8 @@ class QUORLITE_API history_trail {
   [[nodiscard]] history_place end_place() const noexcept;
   /// The place behind an entry. Nothing: it lies before the oldest, or was not told.
   [[nodiscard]] std::optional<history_place> behind(std::uint64_t entry) const noexcept;
+  /// The entry in which an index lies. Nothing: it lies before the oldest place, or was not told.
+  [[nodiscard]] std::optional<std::uint64_t> entry_of(log_index at) const noexcept;
   /// The low half of the history as of an index. Nothing: before the oldest place, above the
   /// newest, or not known.
   [[nodiscard]] std::optional<std::uint64_t> low_as_of(log_index w) const noexcept;

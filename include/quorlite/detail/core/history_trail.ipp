@@ -115,6 +115,29 @@ QUORLITE_DECL void history_trail::cut(std::uint64_t from) noexcept {
   }
 }
 
+QUORLITE_DECL void history_trail::follow(const history_trail& other, std::uint64_t upto) {
+  if (other.begin_place().at.index != last().index) {  // it has forgotten where it began
+    *this = other;
+    return cut(upto + 1);
+  }
+  known_from_ = std::min(known_from_, other.known_from_);
+  begun_ = other.begun_;
+  for (const step& each : other.steps_) {
+    if (each.entry <= upto) {
+      push(each.entry, each.at);
+    }
+  }
+  cut(upto + 1);  // so what is not known up to there, or has not begun, is not
+}
+
+QUORLITE_DECL std::optional<std::uint64_t> history_trail::entry_of(log_index at) const noexcept {
+  if (is_empty() || at < start_->at.index || at > last().index) {
+    return std::nullopt;
+  }
+  const std::uint64_t distance = at.value - start_->at.index.value;  // each step is one index
+  return distance == 0 ? start_->entry : steps_[static_cast<std::size_t>(distance - 1)].entry;
+}
+
 QUORLITE_DECL std::optional<history_place> history_trail::behind(
     std::uint64_t entry) const noexcept {
   if (is_empty() || entry < start_->entry) {

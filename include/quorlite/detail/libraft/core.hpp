@@ -21,6 +21,7 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
+#include "quorlite/detail/libraft/admission.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/history.hpp"
 #include "quorlite/detail/libraft/identity.hpp"
@@ -43,6 +44,7 @@ struct libraft_mail {
   std::vector<proposal_token> barriers;
   std::vector<std::shared_ptr<libraft_request>> requests;
   std::vector<background_task*> tasks;
+  std::vector<server_id> readmitted;
   bool transfer = false;  ///< hand over to anyone
   bool withdraw = false;  ///< the machine has halted
   bool compact = false;   ///< take a snapshot soon
@@ -137,6 +139,10 @@ class libraft_core final : private libraft_io_listener {
 
   [[nodiscard]] bool log_loaded(const libraft_loaded_log& log) noexcept override;
   [[nodiscard]] bool members_loaded() noexcept override;
+  [[nodiscard]] bool admits(const raft_message& message) noexcept override {
+    return admission_.admits(message);
+  }
+  void received() noexcept override { admission_.received(); }
   void disk_failed(int code) noexcept override;
   int prepare_restore(const raft_buffer& snapshot) noexcept override;
   void restore_failed(int code) noexcept override;
@@ -152,6 +158,7 @@ class libraft_core final : private libraft_io_listener {
   libraft_restore restore_;
   libraft_compaction compaction_;
   libraft_history history_;
+  libraft_admission admission_;
   std::optional<libraft_log_defect> log_defect_;
   std::error_code restore_error_;  // of the last prepare
   std::uint64_t disk_errors_ = 0;

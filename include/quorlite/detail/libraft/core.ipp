@@ -44,6 +44,7 @@ QUORLITE_DECL void libraft_core::attach(::raft& engine, state_machine& machine) 
   leadership_.attach(engine, strand_);
   proposals_.attach(engine, strand_, io_);
   members_.attach(engine);
+  admission_.attach(engine, strand_, history_.trail());
 }
 
 QUORLITE_DECL void libraft_core::carry_out(libraft_mail& mail) noexcept {
@@ -54,6 +55,9 @@ QUORLITE_DECL void libraft_core::carry_out(libraft_mail& mail) noexcept {
   proposals_.submit(leadership_.open(), std::move(mail.proposals), std::move(mail.barriers));
   for (const std::shared_ptr<libraft_request>& one : mail.requests) {
     members_.carry_out(one, leadership_.open());
+  }
+  for (const server_id id : mail.readmitted) {
+    admission_.readmit(id);
   }
   if (mail.transfer) {
     members_.transfer_to_anyone();
@@ -124,7 +128,9 @@ QUORLITE_DECL void libraft_core::report(libraft_status& into, bool alive) const 
                    .snapshots_taken = compaction_.taken(),
                    .snapshots_failed = compaction_.failed(),
                    .snapshots_restored = restore_.installed(),
-                   .disk_errors = disk_errors_};
+                   .disk_errors = disk_errors_,
+                   .messages_dropped = admission_.dropped()};
+  into.refused = admission_.refused();
   if (!alive) {
     into.role = libraft_role::stopped;
     into.leader = {};
@@ -228,6 +234,7 @@ QUORLITE_DECL bool libraft_core::log_loaded(const libraft_loaded_log& log) noexc
   if (log_defect_) {
     strand_.end(log_defect_->error());
   }
+  admission_.begin();
   return !log_defect_;
 } catch (const std::bad_alloc&) {
   strand_.end(make_error_code(errc::out_of_memory));

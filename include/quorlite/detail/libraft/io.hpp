@@ -39,6 +39,10 @@ class libraft_io_listener {
   /// Then: the members are known, and the engine has neither written nor sent anything.
   /// @returns false: it does not start
   [[nodiscard]] virtual bool members_loaded() noexcept = 0;
+  /// A message came. @returns false: it is dropped, as if it was lost
+  [[nodiscard]] virtual bool admits(const raft_message& message) noexcept = 0;
+  /// The engine has looked at the message that was admitted.
+  virtual void received() noexcept = 0;
   /// The disk failed with this code. From inside the engine: close it later, but before it works
   /// on.
   virtual void disk_failed(int code) noexcept = 0;

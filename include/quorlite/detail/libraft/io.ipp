@@ -104,8 +104,14 @@ struct libraft_io::hooks {
       drop(*message);
       return;
     }
+    // What is dropped must not be noted: an answer would vouch for entries that we do not have.
+    if (!self.listener_->admits(*message)) {
+      drop(*message);
+      return;
+    }
     self.note_agreement(*message);
     self.receive_(io, message);
+    self.listener_->received();
   }
 
   /// A message on its way to another server.
@@ -369,6 +375,13 @@ QUORLITE_DECL bool libraft_io::conflicts(const raft_message& message) const noex
 }
 
 QUORLITE_DECL void libraft_io::drop(raft_message& message) noexcept {
+  if (message.type == RAFT_IO_INSTALL_SNAPSHOT) {
+    raft_configuration_close(&message.install_snapshot.conf);
+    raft_free(message.install_snapshot.data.base);
+  }
+  if (message.type != RAFT_IO_APPEND_ENTRIES) {
+    return;
+  }
   raft_append_entries& from = message.append_entries;
   void* freed = nullptr;  // entries that came in one piece of memory stand together
   for (unsigned i = 0; i < from.n_entries; ++i) {

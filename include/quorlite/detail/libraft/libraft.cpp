@@ -6,6 +6,7 @@
 
 #include "quorlite/raft/libraft.ipp"
 
+#include "quorlite/detail/libraft/admission.ipp"
 #include "quorlite/detail/libraft/core.ipp"
 #include "quorlite/detail/libraft/engine.ipp"
 #include "quorlite/detail/libraft/history.ipp"

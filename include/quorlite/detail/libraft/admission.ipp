@@ -1,0 +1,267 @@
+/// @file
+/// Bodies of libraft_admission. The numbers are the rules in docs/design/history.md, section 6.
+#pragma once
+
+#include "quorlite/detail/libraft/admission.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <new>
+#include <optional>
+
+#include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
+#include "quorlite/detail/codec/history_judge.hpp"
+#include "quorlite/detail/core/history_trail.hpp"
+#include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/proposals.hpp"
+#include "quorlite/detail/libraft/snapshot.hpp"
+#include "quorlite/detail/libraft/strand.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/raft/libraft_options.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL void libraft_admission::attach(const ::raft& engine, const libraft_strand& strand,
+                                             history_trail& trail) noexcept {
+  engine_ = &engine;
+  strand_ = &strand;
+  trail_ = &trail;
+}
+
+QUORLITE_DECL void libraft_admission::begin() noexcept {
+  const state_machine& machine = strand_->machine();
+  const log_index settled = std::max(machine.applied().index, machine.base().ahead.index);
+  settled_at_start_ = trail_->entry_of(settled).value_or(0);
+}
+
+/// The term of a message; 0 where it does not matter, for nothing of such a message is stored.
+[[nodiscard]] inline raft_term libraft_term_of(const raft_message& message) noexcept {
+  switch (message.type) {
+    case RAFT_IO_APPEND_ENTRIES: return message.append_entries.term;
+    case RAFT_IO_INSTALL_SNAPSHOT: return message.install_snapshot.term;
+    case RAFT_IO_REQUEST_VOTE: return message.request_vote.term;
+    default: return 0;
+  }
+}
+
+/// Where memory is short nothing is known of a message, so it is lost.
+QUORLITE_DECL bool libraft_admission::admits(const raft_message& message) noexcept try {
+  const server_id from{message.server_id};
+  told_upto_ = 0;
+  bool is_admitted = std::none_of(refused_.begin(), refused_.end(),
+                                  [&](const libraft_refused& each) { return each.id == from; });
+  if (is_admitted && libraft_term_of(message) >= engine_->current_term) {  // 0: else it is rejected
+    if (message.type == RAFT_IO_APPEND_ENTRIES) {
+      is_admitted = admits_entries(from, message.append_entries);
+    } else if (message.type == RAFT_IO_INSTALL_SNAPSHOT) {
+      is_admitted = admits_snapshot(from, message.install_snapshot);
+    } else if (message.type == RAFT_IO_REQUEST_VOTE) {  // 7: who can be elected has all of that
+      is_admitted = message.request_vote.last_log_index >= settled_upto();
+    }
+  }
+  dropped_ += is_admitted ? 0U : 1U;
+  return is_admitted;
+} catch (const std::bad_alloc&) {
+  trail_->clear();
+  ++dropped_;
+  return false;
+}
+
+/// What was judged and stored need not be read again.
+QUORLITE_DECL void libraft_admission::received() noexcept try {
+  if (told_upto_ != 0) {
+    std::uint64_t stored = judge_->run().begin_place().entry;
+    while (stored < told_upto_ && libraft_entry_at(engine_->log, stored + 1) != nullptr) {
+      ++stored;
+    }
+    trail_->follow(judge_->run(), stored);
+    told_upto_ = 0;
+  }
+  judge_.reset();
+} catch (const std::bad_alloc&) {
+  trail_->clear();
+}
+
+/// The one place that says whom it refused: once for each.
+QUORLITE_DECL bool libraft_admission::refuse(server_id from, const history_objection& why) {
+  refused_.push_back({from, why.at, why.compared, why.why});
+  return false;
+}
+
+QUORLITE_DECL void libraft_admission::readmit(server_id id) noexcept {
+  refused_.erase(std::remove_if(refused_.begin(), refused_.end(),
+                                [&](const libraft_refused& each) { return each.id == id; }),
+                 refused_.end());
+}
+
+// ---- entries
+
+QUORLITE_DECL std::uint64_t libraft_admission::settled_upto() const noexcept {
+  return std::max(
+      {strand_->cursor().entry, settled_at_start_, std::uint64_t{engine_->commit_index}});
+}
+
+QUORLITE_DECL std::uint64_t libraft_admission::contradicts_log(
+    const raft_append_entries& message) const noexcept {
+  const std::uint64_t settled = settled_upto();
+  const auto differs = [&](std::uint64_t index, raft_term in) {
+    const term here = libraft_term_at(engine_->log, index);
+    return index <= settled && here != term{} && here != term{in};
+  };
+  const std::uint64_t previous = message.prev_log_index;
+  if (differs(previous, message.prev_log_term)) {
+    return previous;
+  }
+  for (unsigned i = 0; i < message.n_entries; ++i) {
+    if (differs(previous + 1 + i, message.entries[i].term)) {
+      return previous + 1 + i;
+    }
+  }
+  return 0;
+}
+
+QUORLITE_DECL bool libraft_admission::admits_entries(server_id from,
+                                                     const raft_append_entries& message) {
+  if (const std::uint64_t entry = contradicts_log(message)) {  // 1
+    const log_index at = strand_->cursor().at.index;
+    const auto place = trail_->behind(entry);
+    return refuse(from,
+                  {place ? place->at.index : at, {}, "has another log than was applied here"});
+  }
+  const std::uint64_t previous = message.prev_log_index;
+  const bool begins_later = engine_->log.offset != 0;
+  if (previous == 0 && begins_later && message.n_entries != 0) {  // 5
+    return false;
+  }
+  const bool is_in_log =
+      previous == 0 || (message.prev_log_term != 0 &&
+                        libraft_term_at(engine_->log, previous) == term{message.prev_log_term});
+  if (message.n_entries == 0 || !is_in_log || !carry_trail(previous)) {  // 5
+    return true;
+  }
+  const std::uint64_t behind = std::max(previous, trail_->begin_place().entry);
+  if (!trail_->behind(behind) || behind >= previous + message.n_entries) {
+    return true;
+  }
+  const history_verdict said = judge(message, behind);
+  if (said != history_verdict::fine) {
+    return said == history_verdict::refuse && refuse(from, judge_->objection());
+  }
+  const bool is_behind_end = trail_->end_place().entry == previous &&
+                             libraft_entry_at(engine_->log, previous + 1) == nullptr;
+  told_upto_ = is_behind_end ? previous + message.n_entries : 0;
+  cut_trail(message);
+  return true;
+}
+
+/// 2 to 4. @param behind entries up to there are one with ours
+QUORLITE_DECL history_verdict libraft_admission::judge(const raft_append_entries& message,
+                                                       std::uint64_t behind) {
+  judge_.emplace(strand_->machine(), *trail_, *trail_->behind(behind));
+  for (std::uint64_t i = behind - message.prev_log_index; i < message.n_entries; ++i) {
+    const history_verdict said = judge(message.entries[i], message.prev_log_index + 1 + i);
+    if (said != history_verdict::fine) {
+      return said;
+    }
+  }
+  return history_verdict::fine;
+}
+
+QUORLITE_DECL history_verdict libraft_admission::judge(const raft_entry& entry,
+                                                       std::uint64_t index) {
+  if (entry.type != RAFT_COMMAND) {
+    judge_->pass(index);
+    return history_verdict::fine;
+  }
+  const result<libraft_batch> batch = libraft_batch::decode(libraft_bytes(entry.buf));
+  history_verdict said = batch ? history_verdict::fine : history_verdict::drop;  // 4
+  if (batch) {
+    batch->for_each([&](bytes_view command) {
+      said = judge_->add(index, command);
+      return said == history_verdict::fine;
+    });
+  }
+  return said;
+}
+
+// ---- snapshots
+
+/// One whose header is damaged says nothing of its sender: the restore will tell.
+QUORLITE_DECL bool libraft_admission::admits_snapshot(server_id from,
+                                                      const raft_install_snapshot& message) {
+  const result<libraft_snapshot_header> header =
+      libraft_snapshot_header::decode(libraft_bytes(message.data));
+  const log_index at = header ? header->at.at.index : log_index{};
+  const term here = libraft_term_at(engine_->log, message.last_index);
+  if (message.last_index <= settled_upto() && here != term{} && here != term{message.last_term}) {
+    return refuse(from, {at, {}, "has another log than was applied here"});  // 1
+  }
+  if (header) {
+    if (const auto found = objection_to(header->history, at, strand_->machine())) {  // 6
+      return refuse(from, *found);
+    }
+  }
+  trail_->clear();  // the engine may take it in the place of its log
+  return true;
+}
+
+// ---- the trail along our log
+
+QUORLITE_DECL void libraft_admission::begin_trail() noexcept {
+  const libraft_cursor& stands = strand_->cursor();
+  history_place place = place_of(strand_->machine(), stands.entry);
+  const history_position brought = place.at;
+  if (brought.index != stands.at.index) {  // a replay has not come to what the machine has already
+    const log_index begins_at = place.begun.begins_at;
+    place.at = {stands.at.index, {}};
+    place.is_known = begins_at == log_index{} || stands.at.index < begins_at;
+  }
+  trail_->begin(place, brought);
+}
+
+QUORLITE_DECL bool libraft_admission::carry_trail(std::uint64_t upto) {
+  const std::uint64_t stands = strand_->cursor().entry;
+  const bool is_behind = trail_->is_empty() || trail_->end_place().entry < stands;
+  if (is_behind || trail_->begin_place().entry > std::max(stands, upto)) {
+    begin_trail();
+  }
+  for (std::uint64_t next = trail_->end_place().entry + 1; next <= upto; ++next) {
+    const raft_entry* const entry = libraft_entry_at(engine_->log, next);
+    if (entry == nullptr) {
+      return false;
+    }
+    if (entry->type != RAFT_COMMAND) {
+      trail_->pass(next);
+      continue;
+    }
+    const result<libraft_batch> batch = libraft_batch::decode(libraft_bytes(entry->buf));
+    if (!batch) {
+      return false;
+    }
+    batch->for_each([&](bytes_view command) {
+      carry(*trail_, next, command);
+      return true;
+    });
+  }
+  return true;
+}
+
+/// The engine takes these entries in the place of ours, if it takes them.
+QUORLITE_DECL void libraft_admission::cut_trail(const raft_append_entries& message) noexcept {
+  for (unsigned i = 0; i < message.n_entries; ++i) {
+    const std::uint64_t index = message.prev_log_index + 1 + i;
+    const term here = libraft_term_at(engine_->log, index);
+    if (here != term{} && here != term{message.entries[i].term}) {
+      return trail_->cut(index);
+    }
+  }
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite
