@@ -154,8 +154,8 @@ class QUORLITE_API libraft {
   /// Hands leadership to this voter; 0: to any.
   [[nodiscard]] std::error_code transfer(server_id id);
 
-  /// This server listens to that one again, which it had refused (libraft_status::refused): once the
-  /// right folder is back there.
+  /// This server listens to that one again, which it had refused (libraft_status::refused): once
+  /// the right folder is back there.
   void readmit(server_id id) noexcept;
   /// Why this server gave up, if it did: status().error.
   [[nodiscard]] std::error_code engine_error() const noexcept;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <utility>
 
@@ -36,13 +37,11 @@ QUORLITE_DECL void node_state::forget_everything() {
   election_at_us_ = election_timeout_us_ = leader_heard_us_ = timer_armed_us_ = 0;
   timer_stamp_ = outbox_stamp_ = disk_stamp_ = snapshot_stamp_ = withdrawal_stamp_ = 0;
   withdrawn_ = false;
-  syncing_upto_ = {};
-  syncing_cuts_ = 0;
+  syncing_ = {};
   leading_ = leader_state{};
   taking_.reset();
   incoming_.reset();
-  trail_.clear();
-  refused_.clear();
+  admission_ = {};
 }
 
 QUORLITE_DECL void node_state::send(server_id to, quorlite::term term,
@@ -144,7 +143,11 @@ QUORLITE_DECL void raft_node::receive(const message& what) {
   if (!running() || (withdrawn_ && !leads())) {
     return;
   }
-  if (!admits(what)) {
+  const std::size_t refused = admission_.refused().size();
+  if (!admission_.admits(what, disk_, *machine_)) {
+    if (admission_.refused().size() > refused) {
+      trace("refuses for its history, from", what.from.value);
+    }
     return;
   }
   const auto* const ask = std::get_if<vote_request>(&what.body);

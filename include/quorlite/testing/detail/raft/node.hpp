@@ -3,8 +3,7 @@
 ///
 /// It has no clock, no network and no thread: the simulation calls `receive` and `wake`, and the
 /// node answers through its environment. The machine's strand is the caller's stack. Bodies, a
-/// chapter each: lifecycle.ipp, election.ipp, replication.ipp, membership.ipp, histories.ipp,
-/// snapshots.ipp.
+/// chapter each: lifecycle.ipp, election.ipp, replication.ipp, membership.ipp, snapshots.ipp.
 ///
 /// Follows the Raft paper (Ongaro and Ousterhout, extended version) and, where it says "thesis",
 /// Ongaro's thesis.
@@ -19,9 +18,8 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/detail/codec/history_judge.hpp"
-#include "quorlite/detail/core/history_trail.hpp"
 #include "quorlite/ids.hpp"
+#include "quorlite/testing/detail/raft/admission.hpp"
 #include "quorlite/testing/detail/raft/configuration.hpp"
 #include "quorlite/testing/detail/raft/leader_state.hpp"
 #include "quorlite/testing/detail/raft/log.hpp"
@@ -102,10 +100,10 @@ struct incoming_snapshot {
   std::uint64_t total_bytes = 0;
 };
 
-/// A server from which nothing is taken any more, and why: its history is another one.
-struct refused_peer {
-  server_id peer{};
-  quorlite::detail::history_objection why{};
+/// What is on its way to the disk.
+struct disk_sync {
+  log_index upto;
+  std::uint64_t cuts = 0;  ///< raft_log::cuts() when it began
 };
 
 enum class raft_role : std::uint8_t { follower, pre_candidate, candidate, leader };
@@ -128,8 +126,10 @@ class node_state {
   [[nodiscard]] log_index applied_index() const noexcept { return applied_; }
   [[nodiscard]] const server_disk& disk() const noexcept { return disk_; }
   [[nodiscard]] const leader_state& leading_state() const noexcept { return leading_; }
-  /// In the order in which they were refused, since the start.
-  [[nodiscard]] const std::vector<refused_peer>& refused() const noexcept { return refused_; }
+  /// Lost in a crash.
+  [[nodiscard]] const raft_admission& admission() const noexcept { return admission_; }
+  /// The peer is heard again.
+  void readmit(server_id peer) noexcept { admission_.readmit(peer); }
   /// For tests that begin in the middle. @pre not running
   [[nodiscard]] server_disk& disk_to_prepare() noexcept { return disk_; }
 
@@ -184,13 +184,11 @@ class node_state {
   std::uint64_t snapshot_stamp_ = 0;
   std::uint64_t withdrawal_stamp_ = 0;
   bool withdrawn_ = false;  // the machine is told a loss at most; who does not lead is silent
-  log_index syncing_upto_;
-  std::uint64_t syncing_cuts_ = 0;
+  disk_sync syncing_;
   leader_state leading_;
   std::optional<pinned_snapshot> taking_;
   std::optional<incoming_snapshot> incoming_;
-  quorlite::detail::history_trail trail_;  // along the log, where it was needed
-  std::vector<refused_peer> refused_;
+  raft_admission admission_;
 };
 
 /// What a server does.
@@ -221,8 +219,6 @@ class raft_node final : public node_state {
   void step_down();
   /// The machine has halted. From inside its calls too: what follows is an event of its own.
   void withdraw();
-  /// The peer is heard again.
-  void readmit(server_id peer);
 
   // ---- what happens to it
   void receive(const message& what);
@@ -270,16 +266,6 @@ class raft_node final : public node_state {
   void leave();
   void retire();
 
-  // histories: what came is held against the one that stands here, before anything of it counts
-  [[nodiscard]] bool admits(const message& what);
-  [[nodiscard]] bool contradicts_log(log_position told, log_index settled) const;
-  [[nodiscard]] log_index settled_upto() const;
-  [[nodiscard]] bool carry_trail(log_index upto);
-  [[nodiscard]] bool admits(const message& envelope, const append_request& ask);
-  [[nodiscard]] bool admits(const message& envelope, const snapshot_request& ask);
-  [[nodiscard]] bool admits(const message& envelope, const vote_request& ask);
-  bool refuse(server_id peer, const quorlite::detail::history_objection& why);
-
   // snapshots
   void take_snapshot_if_due();
   void on_snapshot_part();
@@ -297,7 +283,6 @@ class raft_node final : public node_state {
 
 #if !defined(QUORLITE_SEPARATE_COMPILATION)
 #include "quorlite/testing/detail/raft/election.ipp"     // IWYU pragma: keep
-#include "quorlite/testing/detail/raft/histories.ipp"    // IWYU pragma: keep
 #include "quorlite/testing/detail/raft/lifecycle.ipp"    // IWYU pragma: keep
 #include "quorlite/testing/detail/raft/membership.ipp"   // IWYU pragma: keep
 #include "quorlite/testing/detail/raft/replication.ipp"  // IWYU pragma: keep

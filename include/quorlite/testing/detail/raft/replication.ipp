@@ -97,9 +97,8 @@ QUORLITE_DECL void raft_node::sync_if_needed() {
     environment_.witness(*this, raft_event::synced, log.synced_index());
   } else if (disk_stamp_ == 0 && log.synced_index() < log.last_index()) {
     disk_stamp_ = ++stamps_;
-    syncing_upto_ = log.last_index();
-    syncing_cuts_ = log.cuts();
-    environment_.witness(*this, raft_event::syncs, syncing_upto_);
+    syncing_ = {log.last_index(), log.cuts()};
+    environment_.witness(*this, raft_event::syncs, syncing_.upto);
     const std::uint64_t takes =
         random_.between(disk_options_.sync_min_us, disk_options_.sync_max_us);
     environment_.wake_at(self_, wake_kind::disk, environment_.now_us() + takes, disk_stamp_);
@@ -107,8 +106,8 @@ QUORLITE_DECL void raft_node::sync_if_needed() {
 }
 
 QUORLITE_DECL void raft_node::on_synced() {
-  if (syncing_cuts_ == disk_.log.cuts()) {
-    disk_.log.mark_synced(syncing_upto_);
+  if (syncing_.cuts == disk_.log.cuts()) {
+    disk_.log.mark_synced(syncing_.upto);
     environment_.witness(*this, raft_event::synced, disk_.log.synced_index());
   }
   sync_if_needed();
@@ -294,7 +293,7 @@ QUORLITE_DECL void raft_node::accept_entries(const append_request& ask) {
       environment_.witness(*this, raft_event::removes, at);
       trace("removes a suffix, from, last", at.value, log.last_index().value);
       log.truncate_suffix(at);
-      trail_.cut(at.value);
+      admission_.cut(at);
     }
     log.append(entry);
     environment_.witness(*this, raft_event::appended, at);

@@ -134,7 +134,7 @@ QUORLITE_DECL void simulation::state::run_in_background(server_id id, background
 
 QUORLITE_DECL std::vector<refused_server> simulation::refused_by(server_id id) const {
   std::vector<refused_server> all;
-  for (const detail::refused_peer& each : node(id).refused()) {
+  for (const detail::refused_peer& each : node(id).admission().refused()) {
     all.push_back({.server = each.peer, .at = each.why.at, .compared = each.why.compared});
   }
   return all;

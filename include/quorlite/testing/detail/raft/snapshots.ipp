@@ -178,7 +178,7 @@ QUORLITE_DECL bool raft_node::install_received() {
     log.compact_prefix(at.index);  // what follows is still good (paper, figure 13, step 6)
   } else {
     log.reset(at, disk_.snapshot->members);
-    trail_.clear();
+    admission_.cut({});  // all of it
   }
   applied_ = at.index;
   commit_ = std::max(commit_, at.index);
