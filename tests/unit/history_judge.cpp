@@ -225,6 +225,39 @@ TEST_CASE("a history that is not known becomes so at its anchor, or where it beg
   }
 }
 
+TEST_CASE("a trail takes over the steps of one that begins where it ends") {
+  const bytes command = plain(1);
+  history_trail all;  // entry n has the indices 2n - 1 and 2n; the history begins at 5, in entry 3
+  history_trail begin;
+  all.begin({0, {}, true, {}});
+  begin.begin({0, {}, true, {}});
+  for (std::uint64_t index = 1; index <= 12; ++index) {
+    const bytes next = index == 5 ? identity(ours) : command;
+    carry(all, (index + 1) / 2, next);
+    if (index <= 4) {
+      carry(begin, (index + 1) / 2, next);
+    }
+  }
+  history_trail rest;
+  rest.begin(begin.end_place());
+  for (std::uint64_t index = 5; index <= 12; ++index) {
+    carry(rest, (index + 1) / 2, index == 5 ? identity(ours) : command);
+  }
+  for (std::uint64_t upto = 2; upto <= 6; ++upto) {
+    history_trail taken = begin;
+    taken.follow(rest, upto);
+    CHECK(taken.end_place() == *all.behind(upto));
+    CHECK(taken.behind(1) == all.behind(1));
+    carry(taken, upto + 1, upto == 2 ? identity(ours) : command);
+    CHECK(taken.end_place().begun.begins_at == log_index{5});
+  }
+  for (std::uint64_t index = 0; index <= 12; ++index) {
+    CHECK(all.entry_of(log_index{index}) == (index + 1) / 2);
+  }
+  CHECK_FALSE(all.entry_of(log_index{13}));
+  CHECK_FALSE(rest.entry_of(log_index{3}));
+}
+
 // ---- entries
 
 TEST_CASE("an entry whose witness is the history of our log is fine") {

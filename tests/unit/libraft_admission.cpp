@@ -11,6 +11,11 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
+#include "quorlite/detail/codec/command.hpp"
+#include "quorlite/detail/codec/native.hpp"
+#include "quorlite/detail/libraft/admission.hpp"
+#include "quorlite/detail/libraft/proposals.hpp"
+#include "quorlite/detail/libraft/snapshot.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "support/libraft_disk.hpp"
@@ -108,6 +113,7 @@ class cluster {
   [[nodiscard]] bool is_engines_leader(std::size_t server) {
     return raft.engine(server)->state == RAFT_LEADER;
   }
+  [[nodiscard]] state_machine& machine(std::size_t server) { return nodes_[server]->machine(); }
   /// It stops, and begins again with that log and no databases.
   void exchange_folder(std::size_t server, const fixture_disk& disk) {
     raft.node(server).machine().go();
@@ -136,7 +142,200 @@ libraft_options with_snapshots() {
   return options;
 }
 
+bytes batch_of(const bytes& command) {
+  bytes raw(libraft_batch::bytes_for(1, command.size()));
+  libraft_batch::encode(raw, 1, [&](std::size_t) { return bytes_view(command); });
+  return raw;
+}
+
+/// Another look at what comes to a follower of an idle cluster.
+struct bystander {
+  cluster& all;
+  std::size_t self;
+  history_trail trail;
+  libraft_admission admission;
+  std::vector<raft_entry> entries;
+  bytes content;
+
+  explicit bystander(cluster& of) : all(of), self(of.other()) {
+    all.insert(5);
+    REQUIRE(all.await_even());
+    all.raft.run_for(500);
+    admission.attach(engine(), all.raft.node(self).core().strand(), trail);
+    admission.begin();
+  }
+  [[nodiscard]] ::raft& engine() { return *all.raft.engine(self); }
+  [[nodiscard]] std::uint64_t last() { return raft_last_index(&engine()); }
+  [[nodiscard]] raft_message from_leader(unsigned short type) {
+    raft_message made{};
+    made.type = type;
+    made.server_id = all.leader + 1;
+    return made;
+  }
+  /// What the leader might send behind the end of the log.
+  [[nodiscard]] raft_message append(const bytes& batch) {
+    content = batch;
+    raft_entry one{};
+    one.term = engine().current_term;
+    one.type = RAFT_COMMAND;
+    one.buf = {content.data(), content.size()};
+    entries = {one};
+    raft_message made = from_leader(RAFT_IO_APPEND_ENTRIES);
+    made.append_entries.term = engine().current_term;
+    made.append_entries.prev_log_index = last();
+    made.append_entries.prev_log_term = libraft_term_at(engine().log, last()).value;
+    made.append_entries.entries = entries.data();
+    made.append_entries.n_entries = 1;
+    return made;
+  }
+  /// @param flip of the witness
+  [[nodiscard]] bytes next_command(std::uint64_t flip) {
+    const history_position now = all.machine(self).history();
+    bytes made;
+    REQUIRE_FALSE(native::encode({.id = {term{engine().current_term}, 1'000},
+                                  .body = barrier_command{},
+                                  .format = 2,
+                                  .witness = {now.index, now.hash.low ^ flip}},
+                                 made));
+    return made;
+  }
+  [[nodiscard]] raft_message ask_for_vote(std::uint64_t last_index) {
+    raft_message made = from_leader(RAFT_IO_REQUEST_VOTE);
+    made.request_vote.term = engine().current_term + 1;
+    made.request_vote.last_log_index = last_index;
+    return made;
+  }
+  [[nodiscard]] raft_message send_snapshot(const libraft_snapshot_header& header) {
+    content.assign(header.size_bytes(), std::byte{0});
+    header.encode(content);
+    raft_message made = from_leader(RAFT_IO_INSTALL_SNAPSHOT);
+    made.install_snapshot.term = engine().current_term;
+    made.install_snapshot.last_index = header.at.entry;
+    made.install_snapshot.last_term = header.at.at.term.value;
+    made.install_snapshot.data = {content.data(), content.size()};
+    return made;
+  }
+};
+
 }  // namespace
+
+TEST_CASE("over libraft an entry whose witness differs refuses its sender, who is not heard then") {
+  cluster all;
+  bystander follower(all);
+  REQUIRE(follower.admission.admits(follower.append(batch_of(follower.next_command(0)))));
+  follower.admission.received();  // the engine did not take it after all
+  CHECK(follower.trail.end_place().entry == follower.last());
+  const raft_message wrong = follower.append(batch_of(follower.next_command(1)));
+  CHECK_FALSE(follower.admission.admits(wrong));
+  REQUIRE(follower.admission.refused().size() == 1);
+  const libraft_refused refused = follower.admission.refused()[0];
+  CHECK(refused.id == server_id{all.leader + 1});
+  CHECK(refused.at == all.machine(follower.self).history().index.next());
+  CHECK(refused.compared == all.machine(follower.self).history().index);
+  for (const unsigned short type :
+       {RAFT_IO_APPEND_ENTRIES, RAFT_IO_APPEND_ENTRIES_RESULT, RAFT_IO_REQUEST_VOTE,
+        RAFT_IO_REQUEST_VOTE_RESULT, RAFT_IO_INSTALL_SNAPSHOT, RAFT_IO_TIMEOUT_NOW}) {
+    CHECK_FALSE(follower.admission.admits(follower.from_leader(type)));
+  }
+  CHECK(follower.admission.dropped() == 7);
+  follower.admission.readmit(refused.id);
+  CHECK(follower.admission.admits(follower.append(batch_of(follower.next_command(0)))));
+}
+
+TEST_CASE("over libraft a message of an older term is not judged") {
+  cluster all;
+  bystander follower(all);
+  raft_message old = follower.append(batch_of(follower.next_command(1)));
+  old.append_entries.term -= 1;
+  CHECK(follower.admission.admits(old));
+}
+
+TEST_CASE("over libraft another log below what is committed refuses its sender") {
+  cluster all;
+  bystander follower(all);
+  raft_message wrong = follower.append(batch_of(follower.next_command(0)));
+  SECTION("where the entries follow") { wrong.append_entries.prev_log_term += 1; }
+  SECTION("among the entries") {
+    wrong.append_entries.prev_log_index -= 1;
+    follower.entries[0].term += 1;
+  }
+  CHECK_FALSE(follower.admission.admits(wrong));
+  CHECK(follower.admission.refused().size() == 1);
+}
+
+TEST_CASE("over libraft a batch that cannot be read is lost, and nobody is refused") {
+  cluster all;
+  bystander follower(all);
+  bytes batch = batch_of(follower.next_command(1));
+  batch[9] ^= std::byte{1};
+  CHECK_FALSE(follower.admission.admits(follower.append(batch)));
+  CHECK(follower.admission.refused().empty());
+  CHECK(follower.admission.dropped() == 1);
+}
+
+TEST_CASE("over libraft entries that do not follow on our log are the engine's business") {
+  cluster all(with_snapshots());
+  all.insert(60);
+  bystander follower(all);
+  REQUIRE(follower.engine().log.offset > 0);
+  raft_message other = follower.append(batch_of(follower.next_command(1)));
+  SECTION("behind its end") {
+    other.append_entries.prev_log_index += 1;
+    CHECK(follower.admission.admits(other));
+  }
+  SECTION("from the first entry on, which it has no more") {
+    other.append_entries.prev_log_index = 0;
+    other.append_entries.prev_log_term = 0;
+    CHECK_FALSE(follower.admission.admits(other));
+    other.append_entries.n_entries = 0;
+    CHECK(follower.admission.admits(other));
+  }
+  CHECK(follower.admission.refused().empty());
+}
+
+TEST_CASE("over libraft who asks for a vote has to have what is committed") {
+  cluster all;
+  bystander follower(all);
+  CHECK(follower.admission.admits(follower.ask_for_vote(follower.last())));
+  CHECK_FALSE(follower.admission.admits(follower.ask_for_vote(follower.last() - 1)));
+  CHECK(follower.admission.refused().empty());
+  raft_message old = follower.ask_for_vote(1);
+  old.request_vote.term = follower.engine().current_term - 1;
+  CHECK(follower.admission.admits(old));
+}
+
+TEST_CASE("over libraft a snapshot of another history refuses its sender before it is written") {
+  cluster all;
+  bystander follower(all);
+  const state_machine& machine = all.machine(follower.self);
+  libraft_snapshot_header header;
+  header.at.entry = follower.last() + 10;
+  header.at.at = {log_index{machine.history().index.value + 10},
+                  term{follower.engine().current_term}};
+  header.history.begun = machine.base().begun;
+  header.history.at = {header.at.at.index, {1, 2}};
+  SECTION("of ours") {
+    CHECK(follower.admission.admits(follower.send_snapshot(header)));
+    CHECK(follower.admission.refused().empty());
+  }
+  SECTION("of another cluster") {
+    header.history.begun.cluster.low ^= 1U;
+    CHECK_FALSE(follower.admission.admits(follower.send_snapshot(header)));
+    CHECK(follower.admission.refused().size() == 1);
+  }
+  SECTION("that tells none") {
+    header.history = {};
+    CHECK_FALSE(follower.admission.admits(follower.send_snapshot(header)));
+    CHECK(follower.admission.refused().size() == 1);
+  }
+  SECTION("whose header is damaged") {
+    header.history.begun.cluster.low ^= 1U;
+    raft_message damaged = follower.send_snapshot(header);
+    follower.content[41] ^= std::byte{1};
+    CHECK(follower.admission.admits(damaged));  // the restore says so
+    CHECK(follower.admission.refused().empty());
+  }
+}
 
 TEST_CASE("over libraft a leader with another folder gets no ack for a row, and is replaced") {
   const bool has_snapshot = GENERATE(false, true);
