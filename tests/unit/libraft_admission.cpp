@@ -114,6 +114,16 @@ class cluster {
     return raft.engine(server)->state == RAFT_LEADER;
   }
   [[nodiscard]] state_machine& machine(std::size_t server) { return nodes_[server]->machine(); }
+  /// It stops, and begins again with what it has.
+  void restart(std::size_t server) {
+    raft.node(server).machine().go();
+    nodes_[server]->stop();
+    nodes_[server].reset();
+    raft.renew(server);
+    nodes_[server].emplace(raft.node(server), *storages_[server]);
+    REQUIRE_FALSE(nodes_[server]->status());
+    raft.revive(server);
+  }
   /// It stops, and begins again with that log and no databases.
   void exchange_folder(std::size_t server, const fixture_disk& disk) {
     raft.node(server).machine().go();
@@ -402,6 +412,34 @@ TEST_CASE("over libraft a refused server is heard again once it is readmitted") 
   healthy.insert(2);
   REQUIRE(healthy.await_even());
   CHECK(healthy.rows_at(usurper) == 7);
+}
+
+TEST_CASE("over libraft who restarts with entries that nobody else has takes others for them") {
+  cluster all;
+  all.insert(5);
+  const std::size_t former = all.leader;
+  all.raft.isolate(former);
+  const std::uint64_t common = raft_last_index(all.raft.engine(former));
+  {
+    connection db = all.open(former);
+    static_cast<void>(sqlite3_exec(db, "INSERT INTO t VALUES(1)", nullptr, nullptr, nullptr));
+  }
+  REQUIRE(raft_last_index(all.raft.engine(former)) > common);
+  REQUIRE(all.raft.run_until(
+      [&] { return all.leads((former + 1) % 3) || all.leads((former + 2) % 3); }));
+  all.await_leader();
+  REQUIRE(all.leader != former);
+  all.restart(former);
+  all.insert(3);
+  all.raft.heal();
+  REQUIRE(all.await_even());
+  all.insert(10);
+  REQUIRE(all.await_even());
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(all.refused_by(i).empty());
+    CHECK_FALSE(all.halted(i));
+    CHECK(all.rows_at(i) == 18);
+  }
 }
 
 TEST_CASE("over libraft a leader that was only paused is heard again") {
