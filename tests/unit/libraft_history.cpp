@@ -324,7 +324,7 @@ TEST_CASE("a header whose check is right and whose history cannot be is refused"
   CHECK_FALSE(with(80, ~std::uint64_t{0}));
   CHECK_FALSE(with(88 + 16 * 63, 1));  // a mark behind a place that has none
   bytes changed = raw;
-  for (const std::size_t at : {40, 56}) {  // no cluster, no hash
+  for (const std::size_t at : {40U, 56U}) {  // no cluster, no hash
     changed = raw;
     std::fill_n(changed.begin() + static_cast<std::ptrdiff_t>(at), 16, std::byte{0});
     mend(changed);
@@ -629,4 +629,127 @@ TEST_CASE("what the engine cannot read is left to whoever applies it") {
   log.snapshot->whole[60] ^= std::byte{1};
   CHECK(log.fault_on(fresh) == std::nullopt);
   CHECK(log.history.trail().is_empty());
+}
+
+// ---- over sockets and files
+
+namespace {
+
+using disk_node = started_replica<libraft, file_storage>;
+
+/// A cluster of one server, on a disk.
+class lone_server {
+ public:
+  void start() {
+    REQUIRE_FALSE(try_start());
+    REQUIRE(wait_until([&] { return node_->leader().leading; }));
+  }
+  [[nodiscard]] std::error_code try_start() {
+    storage_.emplace(data());
+    raft_.emplace(places_.options(0));
+    node_.emplace(*raft_, *storage_, replica_options{.found = true});
+    return node_->status();
+  }
+  void stop() {
+    node_.reset();
+    raft_.reset();
+    storage_.reset();
+  }
+  /// Starts, writes rows, stores them, and stops.
+  void work(int rows) {
+    start();
+    {
+      connection db = std::move(*node_->open("app.db"));
+      run(db, "CREATE TABLE IF NOT EXISTS t(x)");
+      for (int i = 0; i < rows; ++i) {
+        run(db, "INSERT INTO t VALUES(randomblob(50))");
+      }
+      REQUIRE_FALSE(node_->flush());
+    }
+    stop();
+  }
+  [[nodiscard]] std::int64_t rows() {
+    connection db = std::move(*node_->open("app.db"));
+    std::int64_t found = -1;
+    const auto take = [](void* to, int, char** columns, char**) {
+      *static_cast<std::int64_t*>(to) = std::stoll(columns[0]);
+      return 0;
+    };
+    REQUIRE(sqlite3_exec(db, "SELECT count(*) FROM t", take, &found, nullptr) == SQLITE_OK);
+    return found;
+  }
+  /// That start() is refused, what the report says.
+  [[nodiscard]] std::string refusal(errc why) {
+    const std::error_code error = try_start();
+    INFO(error.message());
+    CHECK(error == why);
+    const libraft_log_report& report = raft_->log_report();
+    REQUIRE_FALSE(report.defects.empty());
+    CHECK(report.error() == why);
+    std::string text = report.defects.front().text();
+    stop();
+    return text;
+  }
+
+  [[nodiscard]] std::string log() const { return places_.directory(0); }
+  [[nodiscard]] std::string data() const { return places_.directory(0) + ".data"; }
+
+ private:
+  static void run(sqlite3* db, const char* sql) {
+    REQUIRE(sqlite3_exec(db, sql, nullptr, nullptr, nullptr) == SQLITE_OK);
+  }
+
+  libraft_places places_{1};
+  std::optional<file_storage> storage_;
+  std::optional<libraft> raft_;
+  std::optional<disk_node> node_;
+};
+
+void copy_folder(const std::string& from, const std::string& to) {
+  std::filesystem::remove_all(to);
+  std::filesystem::copy(from, to, std::filesystem::copy_options::recursive);
+}
+
+}  // namespace
+
+TEST_CASE("a server does not start on the log, or the databases, of another server or time") {
+  lone_server one;
+  lone_server other;
+  one.work(3);
+  const std::string early_log = one.log() + ".early";
+  const std::string early_data = one.data() + ".early";
+  copy_folder(one.log(), early_log);
+  copy_folder(one.data(), early_data);
+  one.work(3);
+  other.work(12);
+  const std::string own_log = one.log() + ".own";
+  const std::string own_data = one.data() + ".own";
+  copy_folder(one.log(), own_log);
+  copy_folder(one.data(), own_data);
+
+  copy_folder(other.log(), one.log());
+  const std::string exchanged = one.refusal(errc::diverged);
+  INFO(exchanged);
+  CHECK(exchanged.find("the log and the files part between log index 0 and ") == 0);
+  copy_folder(own_log, one.log());
+
+  copy_folder(other.data(), one.data());
+  CHECK(one.refusal(errc::log_too_short).find("position") != std::string::npos);
+  copy_folder(own_data, one.data());
+
+  copy_folder(one.data(), other.data());  // the other way: the log is longer
+  CHECK(other.refusal(errc::diverged).find("another cluster") != std::string::npos);
+
+  copy_folder(early_log, one.log());
+  CHECK(one.refusal(errc::log_too_short).find("gone from the log") != std::string::npos);
+  copy_folder(own_log, one.log());
+
+  copy_folder(early_data, one.data());  // the log brings the rest again
+  one.start();
+  CHECK(one.rows() == 6);
+  one.stop();
+  copy_folder(own_data, one.data());
+  one.start();
+  CHECK(one.rows() == 6);
+  one.stop();
 }

@@ -152,7 +152,7 @@ QUORLITE_DECL bool libraft_history::steps::take_command(std::uint64_t index, byt
   }
   const history_objection& objection = judge_->objection();
   return part(at, "the server that proposed the command there " + std::string(objection.why) +
-                      (objection.compared == log_index{}
+                      (objection.compared == log_index{} || objection.compared == at
                            ? ""
                            : ", as of " + log_index_text(objection.compared)));
 }
