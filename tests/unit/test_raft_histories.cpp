@@ -217,8 +217,9 @@ TEST_CASE("a server with a short log and a high term is never elected, and distu
   cluster.exchange_folder(foreign, disk);
   for (int i = 0; i < 5; ++i) {
     cluster.raft().isolate(cluster.leader());
-    cluster.raft().run_for(a_while);
-    CHECK(cluster.raft().node(foreign).role() != testing::detail::raft_role::leader);
+    CHECK_FALSE(cluster.raft().run_until(
+        [&] { return cluster.raft().node(foreign).role() == testing::detail::raft_role::leader; },
+        a_while));
     cluster.raft().heal();
     cluster.find_leader();
     REQUIRE(cluster.leader() != foreign);
