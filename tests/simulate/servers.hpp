@@ -324,6 +324,13 @@ class servers final : public quorlite::testing::cluster_observer {
     if (world().violation()) {
       throw violation("what Raft promises", *world().violation());
     }
+    for (const server_id id : ids()) {  // no seed brings a server of another history
+      const auto& refused = world().node(id).admission().refused();
+      require(refused.empty(), "nobody is refused", [&] {
+        return name_of(id) + " refuses " + name_of(refused[0].peer) + " for log index " +
+               std::to_string(refused[0].why.at.value);
+      });
+    }
   }
 
  private:

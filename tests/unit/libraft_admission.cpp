@@ -115,11 +115,13 @@ class cluster {
   }
   [[nodiscard]] state_machine& machine(std::size_t server) { return nodes_[server]->machine(); }
   /// It stops, and begins again with what it has.
-  void restart(std::size_t server) {
+  void restart(
+      std::size_t server, void (*before)(raft_io&) = [](raft_io&) {}) {
     raft.node(server).machine().go();
     nodes_[server]->stop();
     nodes_[server].reset();
     raft.renew(server);
+    before(*raft.engine(server)->io);
     nodes_[server].emplace(raft.node(server), *storages_[server]);
     REQUIRE_FALSE(nodes_[server]->status());
     raft.revive(server);
@@ -157,6 +159,55 @@ bytes batch_of(const bytes& command) {
   libraft_batch::encode(raw, 1, [&](std::size_t) { return bytes_view(command); });
   return raw;
 }
+
+/// Between one server and its network: what it answers, and a way to tell it something.
+namespace overheard {
+
+raft_io_recv_cb receive = nullptr;
+decltype(raft_io::start) start = nullptr;
+decltype(raft_io::send) send = nullptr;
+std::vector<std::uint64_t> answers;  // the ends that it vouched for
+
+int on_start(raft_io* io, unsigned tick_ms, raft_io_tick_cb tick, raft_io_recv_cb told) {
+  receive = told;
+  return start(io, tick_ms, tick, told);
+}
+int on_send(raft_io* io, raft_io_send* asked, const raft_message* message, raft_io_send_cb sent) {
+  if (message->type == RAFT_IO_APPEND_ENTRIES_RESULT &&
+      message->append_entries_result.rejected == 0) {
+    answers.push_back(message->append_entries_result.last_log_index);
+  }
+  return send(io, asked, message, sent);
+}
+void listen(raft_io& io) {
+  start = std::exchange(io.start, on_start);
+  send = std::exchange(io.send, on_send);
+}
+
+/// A message of a leader, with entries of these types; a command is no batch.
+void say(::raft& to, std::uint64_t from, raft_term in, std::uint64_t previous,
+         raft_term previous_term, const std::vector<unsigned short>& types) {
+  raft_message made{};
+  made.type = RAFT_IO_APPEND_ENTRIES;
+  made.server_id = from;
+  made.server_address = "1";
+  raft_append_entries& append = made.append_entries;
+  append.term = in;
+  append.prev_log_index = previous;
+  append.prev_log_term = previous_term;
+  append.leader_commit = previous;
+  append.n_entries = static_cast<unsigned>(types.size());
+  if (!types.empty()) {
+    append.entries = static_cast<raft_entry*>(raft_calloc(types.size(), sizeof(raft_entry)));
+    auto* const batch = static_cast<std::byte*>(raft_calloc(types.size(), 8));
+    for (std::size_t i = 0; i < types.size(); ++i) {
+      append.entries[i] = {in, types[i], {batch + 8 * i, 8}, batch};
+    }
+  }
+  receive(to.io, &made);
+}
+
+}  // namespace overheard
 
 /// Another look at what comes to a follower of an idle cluster.
 struct bystander {
@@ -250,6 +301,34 @@ TEST_CASE("over libraft an entry whose witness differs refuses its sender, who i
   CHECK(follower.admission.dropped() == 7);
   follower.admission.readmit(refused.id);
   CHECK(follower.admission.admits(follower.append(batch_of(follower.next_command(0)))));
+}
+
+TEST_CASE("over libraft what is lost on the way in is vouched for in no answer") {
+  cluster all;
+  all.insert(5);
+  REQUIRE(all.await_even());
+  const std::size_t follower = all.other();
+  for (std::size_t i = 0; i < 3; ++i) {
+    all.raft.isolate(i);
+  }
+  all.restart(follower, overheard::listen);
+  ::raft& engine = *all.raft.engine(follower);
+  const std::uint64_t common = raft_last_index(&engine);
+  const raft_term common_term = libraft_term_at(engine.log, common).value;
+  const raft_term first = engine.current_term + 1;
+  const std::uint64_t leader = all.leader + 1;
+  // Of a first leader it has an entry that nobody else has.
+  overheard::say(engine, leader, first, common, common_term, {RAFT_BARRIER});
+  REQUIRE(raft_last_index(&engine) == common + 1);
+  all.raft.run_for(50);
+  // A second one sends others in its place, which cannot be read, and then what it has to say.
+  overheard::say(engine, leader, first + 1, common, common_term, {RAFT_BARRIER, RAFT_COMMAND});
+  REQUIRE(libraft_term_at(engine.log, common + 1) == term{first});
+  overheard::answers.clear();
+  overheard::say(engine, leader, first + 1, common, common_term, {});
+  all.raft.run_for(50);
+  REQUIRE_FALSE(overheard::answers.empty());
+  CHECK(overheard::answers.back() == common);
 }
 
 TEST_CASE("over libraft a message of an older term is not judged") {
