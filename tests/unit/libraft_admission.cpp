@@ -16,8 +16,10 @@
 #include "quorlite/detail/libraft/admission.hpp"
 #include "quorlite/detail/libraft/proposals.hpp"
 #include "quorlite/detail/libraft/snapshot.hpp"
+#include "quorlite/raft/libraft.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/memory.hpp"
+#include "support/libraft_cluster.hpp"
 #include "support/libraft_disk.hpp"
 #include "support/libraft_fixture.hpp"
 #include "support/started_replica.hpp"
@@ -544,4 +546,18 @@ TEST_CASE("over libraft a leader that was only paused is heard again") {
     CHECK_FALSE(all.halted(i));
     CHECK(all.rows_at(i) >= 48);
   }
+}
+
+TEST_CASE("over libraft to readmit who was not refused changes nothing", "[libraft]") {
+  quorlite::tests::libraft_places places(1);
+  memory_storage storage;
+  libraft raft(places.options(0));
+  raft.readmit(server_id{7});
+  quorlite::tests::started_replica<libraft, memory_storage> node(raft, storage);
+  REQUIRE_FALSE(node.status());
+  REQUIRE(quorlite::tests::wait_until([&] { return node.leader().leading; }));
+  raft.readmit(server_id{7});
+  CHECK(raft.status().refused.empty());
+  node.stop();
+  raft.readmit(server_id{7});
 }
