@@ -1210,6 +1210,8 @@ class io_bench : public libraft_io_listener {
 
   bool log_loaded(const libraft_loaded_log&) noexcept override { return true; }
   bool members_loaded() noexcept override { return true; }
+  [[nodiscard]] bool admits(const raft_message&) noexcept override { return true; }
+  void received() noexcept override {}
   void disk_failed(int) noexcept override { ++failures; }
   int prepare_restore(const raft_buffer&) noexcept override { return 0; }
   void restore_failed(int) noexcept override { ++failures; }

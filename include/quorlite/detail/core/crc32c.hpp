@@ -16,7 +16,7 @@ namespace detail {
 
 /// The CRC32C of `data`; 0 for no bytes. Any thread, no allocation, about 8 bytes in 3 cycles where
 /// the processor has the instruction.
-[[nodiscard]] QUORLITE_DECL std::uint32_t crc32c(bytes_view data) noexcept;
+[[nodiscard]] QUORLITE_API QUORLITE_DECL std::uint32_t crc32c(bytes_view data) noexcept;
 
 /// The checksum of a longer run of bytes: `crc32c_extend(crc32c(a), b)` is `crc32c` of a followed
 /// by b.
