@@ -269,7 +269,8 @@ class basic_bench {
       write.base = nullptr;
       made.writes.push_back(std::move(write));
     }
-    result<std::vector<bytes>> entries = plan.entries(*made.row, at_most, lock_byte);
+    result<std::vector<bytes>> entries =
+        plan.entries(made.id, at_most, lock_byte, made.row->witness);
     if (!entries) {
       made.error = entries.error();
       return made;
@@ -286,7 +287,7 @@ class basic_bench {
     made.error = name(made.row, machine_->leader().term);
     QUORLITE_ASSERT(!made.error);
     made.id = made.row->id;
-    made.entries.push_back(encoded(command_of(*made.row, std::move(body))));
+    made.entries.push_back(encoded(command_of(made.id, made.row->witness, std::move(body))));
     propose(made);
     return made;
   }

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -98,6 +99,16 @@ struct command {
   std::uint8_t format = 1;  ///< 2: with a witness, and with what its write sets and drops build on
   history_witness witness{};  ///< none in an identity entry
 };
+
+/// A command as its proposer sends it: of format 2 once there is a witness, or if it begins the
+/// history.
+[[nodiscard]] inline command command_of(transaction_id id, const history_witness& witness,
+                                        decltype(command::body) body) {
+  const bool begins = std::holds_alternative<identity_command>(body);
+  const bool is_first_format = !begins && witness.index.value == 0;
+  return {id, std::move(body), static_cast<std::uint8_t>(is_first_format ? 1 : 2),
+          begins ? history_witness{} : witness};
+}
 
 }  // namespace detail
 }  // namespace QUORLITE_ABI

@@ -180,7 +180,8 @@ QUORLITE_DECL std::error_code proposer::plan(std::span<database_write> writes, c
   }
   const std::size_t at_most =
       std::min({options_.entry_bytes, engine_.max_entry_bytes(), limits::entry_bytes});
-  result<std::vector<bytes>> planned = plan.entries(*own, at_most, machine_.options().lock_byte);
+  result<std::vector<bytes>> planned =
+      plan.entries(own->id, at_most, machine_.options().lock_byte, own->witness);
   if (!planned) {
     return planned.error();
   }
@@ -212,8 +213,9 @@ QUORLITE_DECL transaction_id proposer::maker_of(std::string_view name) const {
 
 QUORLITE_DECL std::error_code proposer::propose(const row& own, decltype(command::body) body) {
   std::vector<bytes> entry(1);
-  if (const std::error_code error = native::encode(command_of(*own, std::move(body)), entry.front(),
-                                                   machine_.options().lock_byte)) {
+  if (const std::error_code error =
+          native::encode(command_of(own->id, own->witness, std::move(body)), entry.front(),
+                         machine_.options().lock_byte)) {
     return error;
   }
   return propose(own, {}, entry);

@@ -12,7 +12,6 @@
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/command.hpp"
 #include "quorlite/detail/machine/database_write.hpp"
-#include "quorlite/detail/machine/proposals.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 
@@ -42,12 +41,13 @@ class write_plan {
   [[nodiscard]] std::error_code add(database_write& write);
 
   /// The entries, in order; the last one commits.
-  /// @param named has its name and its witness
+  /// @param witness of what they were planned on; none: they are of format 1
   /// @param at_most bytes of one entry
   /// @returns errc::too_large: a page does not fit into one entry, or all entries together do not
   ///   fit into limits::staged_bytes; errc::malformed: a rule of the format is broken
-  [[nodiscard]] result<std::vector<bytes>> entries(const proposal& named, std::size_t at_most,
-                                                   std::uint64_t lock_byte);
+  [[nodiscard]] result<std::vector<bytes>> entries(transaction_id id, std::size_t at_most,
+                                                   std::uint64_t lock_byte,
+                                                   const history_witness& witness = {});
 
  private:
   struct cursor {

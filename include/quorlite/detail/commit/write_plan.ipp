@@ -50,9 +50,9 @@ QUORLITE_DECL std::error_code write_plan::add(database_write& write) {
   return {};
 }
 
-QUORLITE_DECL result<std::vector<bytes>> write_plan::entries(const proposal& named,
-                                                             std::size_t at_most,
-                                                             std::uint64_t lock_byte) {
+QUORLITE_DECL result<std::vector<bytes>> write_plan::entries(transaction_id id, std::size_t at_most,
+                                                             std::uint64_t lock_byte,
+                                                             const history_witness& witness) {
   for (const database_write_set& frames : databases_) {
     if (frames.pages.empty()) {
       return fail(errc::malformed);
@@ -66,8 +66,8 @@ QUORLITE_DECL result<std::vector<bytes>> write_plan::entries(const proposal& nam
   std::uint64_t total = 0;
   cursor next;
   do {
-    command part =
-        command_of(named, write_set_command{static_cast<std::uint32_t>(out.size()), true, {}});
+    command part = command_of(id, witness,
+                              write_set_command{static_cast<std::uint32_t>(out.size()), true, {}});
     auto& frames = std::get<write_set_command>(part.body);
     if (!take_part(next, at_most, frames.databases)) {
       return fail(errc::too_large);

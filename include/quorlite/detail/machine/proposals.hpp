@@ -55,14 +55,6 @@ struct proposal {
   port_signal signal;
 };
 
-/// What an entry of a proposal says. @pre it was named
-[[nodiscard]] inline command command_of(const proposal& named, decltype(command::body) body) {
-  const bool begins = std::holds_alternative<identity_command>(body);
-  const bool is_first_format = !begins && named.witness.index.value == 0;
-  return {named.id, std::move(body), static_cast<std::uint8_t>(is_first_format ? 1 : 2),
-          begins ? history_witness{} : named.witness};
-}
-
 /// Leadership of this replica, and the rows that it proposed in it. Not synchronised: the machine's
 /// mutex guards it.
 class proposal_table {
