@@ -149,6 +149,12 @@ class server {
     write_together(static_cast<std::uint8_t>(from + 2), 3);
     write(static_cast<std::uint8_t>(from + 5));
   }
+  void append(std::vector<bytes> commands) {
+    for (const bytes& one : commands) {
+      REQUIRE(machine.apply_next(one, term{1}) == apply_result::applied);
+    }
+    log.entries.push_back({RAFT_COMMAND, std::move(commands)});
+  }
   void flush() { REQUIRE_FALSE(machine->flush(machine->applied().index)); }
   void restart() { REQUIRE_FALSE(machine.restart()); }
   /// As libraft takes one. Entries before it stay.
@@ -177,12 +183,6 @@ class server {
     bench::sent made = machine.send({{"a.db", {{1, value}, {2, value}}}});
     REQUIRE_FALSE(made.error);
     return made;
-  }
-  void append(std::vector<bytes> commands) {
-    for (const bytes& one : commands) {
-      REQUIRE(machine.apply_next(one, term{1}) == apply_result::applied);
-    }
-    log.entries.push_back({RAFT_COMMAND, std::move(commands)});
   }
 
   cluster_identity cluster_;
@@ -221,6 +221,13 @@ class told_machine final : public state_machine {
   log_position durable() const noexcept override { return {}; }
   std::error_code flush(log_index) noexcept override { return {}; }
 };
+
+/// An entry as it was planned before the history began.
+bytes planned_before(std::uint64_t in_term) {
+  bytes made;
+  REQUIRE_FALSE(native::encode({.id = {term{in_term}, 999}, .body = barrier_command{}}, made));
+  return made;
+}
 
 /// Changes a byte of a page in a write set, and makes its checksum right.
 void flip(bytes& command) {
@@ -618,6 +625,27 @@ TEST_CASE("files without a history are not of a snapshot whose history begins be
   CHECK(log.fault_on(files) == std::nullopt);
   files.told.at = {begin, {}};
   CHECK(log.fault_on(files) == fault::diverged);
+}
+
+TEST_CASE(
+    "what was planned before the begin, in its term, stops no start; in another term it does") {
+  begun_server one;
+  const stored_snapshot taken = one.take_snapshot();
+  one.append({planned_before(1)});
+  one.work(40);
+  one.flush();
+  one.restart();
+  told_machine fresh;
+  CHECK(one.log.fault_on(one.machine.machine()) == std::nullopt);
+  CHECK(one.log.fault_on(fresh) == std::nullopt);
+  one.log.snapshot = taken;  // its header does not tell the term
+  CHECK(one.log.fault_on(fresh) == std::nullopt);
+  CHECK(one.log.fault_on(one.machine.machine()) == std::nullopt);
+
+  one.log.entries.push_back({RAFT_COMMAND, {planned_before(2)}});
+  CHECK(one.log.fault_on(one.machine.machine()) == fault::diverged);
+  one.log.snapshot.reset();
+  CHECK(one.log.fault_on(fresh) == fault::diverged);
 }
 
 TEST_CASE("what the engine cannot read is left to whoever applies it") {
