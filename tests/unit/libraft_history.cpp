@@ -446,9 +446,13 @@ TEST_CASE("the log of another cluster is refused, and so are the databases of an
     each->work(60);
     each->restart();
   }
-  CHECK(one.log.fault_on(other.machine.machine()) == fault::diverged);
-  CHECK(other.log.fault_on(one.machine.machine()) == fault::diverged);
-  CHECK(other.log.walk(one.machine.machine())->error() == errc::diverged);
+  CHECK(one.log.fault_on(other.machine.machine()) == fault::another_cluster);
+  CHECK(other.log.fault_on(one.machine.machine()) == fault::another_cluster);
+  const auto defect = other.log.walk(one.machine.machine());
+  REQUIRE(defect);
+  CHECK(defect->error() == errc::another_cluster);
+  CHECK(tells(defect, "cluster 00000000000000d200000000000000d1"));
+  CHECK(tells(defect, "cluster 00000000000000c200000000000000c1"));
   CHECK(one.log.fault_on(one.machine.machine()) == std::nullopt);
   CHECK(other.log.fault_on(other.machine.machine()) == std::nullopt);
 }
@@ -604,13 +608,15 @@ TEST_CASE("a snapshot of another cluster, or without a history, is not of these 
   old.work(30);
   one.flush();
   one.restart();
-  for (server* each : {static_cast<server*>(&other), &old}) {
+  const auto fault_of = [&](server& each) {
     stored_log log;
-    log.snapshot = each->take_snapshot();
-    log.entries = each->log.entries;
+    log.snapshot = each.take_snapshot();
+    log.entries = each.log.entries;
     log.first = log.entries.size() + 1;
-    CHECK(log.fault_on(one.machine.machine()) == fault::diverged);
-  }
+    return log.fault_on(one.machine.machine());
+  };
+  CHECK(fault_of(other) == fault::another_cluster);
+  CHECK(fault_of(old) == fault::diverged);
 }
 
 TEST_CASE("files without a history are not of a snapshot whose history begins below them") {
@@ -738,46 +744,86 @@ void copy_folder(const std::string& from, const std::string& to) {
   std::filesystem::copy(from, to, std::filesystem::copy_options::recursive);
 }
 
+/// Whose the folder is stays: the log alone is exchanged.
+void copy_log(const std::string& from, const std::string& to) {
+  const auto is_of_log = [](const std::filesystem::path& file) {
+    return file.filename() != "server" && file.filename() != "quorlite.lock";
+  };
+  std::vector<std::filesystem::path> old;
+  for (const auto& one : std::filesystem::directory_iterator(to)) {
+    old.push_back(one.path());
+  }
+  for (const std::filesystem::path& one : old) {
+    if (is_of_log(one)) {
+      std::filesystem::remove(one);
+    }
+  }
+  for (const auto& one : std::filesystem::directory_iterator(from)) {
+    if (is_of_log(one.path())) {
+      std::filesystem::copy(one.path(), std::filesystem::path(to) / one.path().filename());
+    }
+  }
+}
+
+/// The log and the databases of a server, as they were.
+struct image {
+  explicit image(const lone_server& of, const std::string& name)
+      : log(of.log() + name), data(of.data() + name) {
+    copy_folder(of.log(), log);
+    copy_folder(of.data(), data);
+  }
+  std::string log;
+  std::string data;
+};
+
 }  // namespace
 
-TEST_CASE("a server does not start on the log, or the databases, of another server or time") {
+TEST_CASE("a server does not start on the log, or the databases, of another time or history") {
   lone_server one;
-  lone_server other;
   one.work(3);
-  const std::string early_log = one.log() + ".early";
-  const std::string early_data = one.data() + ".early";
-  copy_folder(one.log(), early_log);
-  copy_folder(one.data(), early_data);
+  const image early(one, ".early");
   one.work(3);
-  other.work(12);
-  const std::string own_log = one.log() + ".own";
-  const std::string own_data = one.data() + ".own";
-  copy_folder(one.log(), own_log);
-  copy_folder(one.data(), own_data);
+  const image own(one, ".own");
+  copy_log(early.log, one.log());
+  copy_folder(early.data, one.data());
+  one.work(12);
+  const image fork(one, ".fork");  // the same cluster, and what an old copy made of it
 
-  copy_folder(other.log(), one.log());
+  copy_folder(own.data, one.data());
   const std::string exchanged = one.refusal(errc::diverged);
   INFO(exchanged);
-  CHECK(exchanged.find("the log and the files part between log index 0 and ") == 0);
-  copy_folder(own_log, one.log());
-
-  copy_folder(other.data(), one.data());
-  CHECK(one.refusal(errc::log_too_short).find("position") != std::string::npos);
-  copy_folder(own_data, one.data());
-
-  copy_folder(one.data(), other.data());  // the other way: the log is longer
-  CHECK(other.refusal(errc::diverged).find("another cluster") != std::string::npos);
-
-  copy_folder(early_log, one.log());
+  CHECK(exchanged.find("the log and the files part between log index ") == 0);
+  copy_log(own.log, one.log());
+  copy_folder(fork.data, one.data());
   CHECK(one.refusal(errc::log_too_short).find("gone from the log") != std::string::npos);
-  copy_folder(own_log, one.log());
+  copy_log(early.log, one.log());
+  copy_folder(own.data, one.data());
+  CHECK(one.refusal(errc::log_too_short).find("gone from the log") != std::string::npos);
 
-  copy_folder(early_data, one.data());  // the log brings the rest again
+  copy_log(own.log, one.log());
+  copy_folder(early.data, one.data());  // the log brings the rest again
   one.start();
   CHECK(one.rows() == 6);
   one.stop();
-  copy_folder(own_data, one.data());
+  copy_folder(own.data, one.data());
   one.start();
   CHECK(one.rows() == 6);
+  one.stop();
+}
+
+TEST_CASE("a server does not start on the log, or the databases, of another cluster") {
+  lone_server one;
+  lone_server other;
+  one.work(3);
+  other.work(9);
+  const image own(one, ".own");
+  copy_log(other.log(), one.log());
+  CHECK(one.refusal(errc::another_cluster).find("the log, by its entry") == 0);
+  copy_log(own.log, one.log());
+  copy_folder(other.data(), one.data());
+  CHECK(one.refusal(errc::another_cluster).find("what the databases hold") != std::string::npos);
+  copy_folder(own.data, one.data());
+  one.start();
+  CHECK(one.rows() == 3);
   one.stop();
 }

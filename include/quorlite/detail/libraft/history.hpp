@@ -41,8 +41,8 @@ class QUORLITE_API libraft_history {
  public:
   /// Walks over all of it. What cannot be read is left to whoever applies it, and ends the walk.
   /// @param machine as it was loaded, before any call on its strand; outlives the call
-  /// @returns what stands in the way of a start: too_short, starts_late, diverged or damaged, of
-  ///   the folder as a whole
+  /// @returns what stands in the way of a start: too_short, starts_late, diverged, another_cluster
+  ///   or damaged, of the folder as a whole
   [[nodiscard]] std::optional<libraft_log_defect> walk(const state_machine& machine,
                                                        const libraft_loaded_log& log);
 

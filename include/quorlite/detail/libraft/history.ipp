@@ -10,13 +10,17 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
+#include "quorlite/detail/codec/command.hpp"
 #include "quorlite/detail/codec/history_judge.hpp"
+#include "quorlite/detail/codec/native.hpp"
 #include "quorlite/detail/core/history_trail.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/identity.hpp"
 #include "quorlite/detail/libraft/proposals.hpp"
 #include "quorlite/detail/libraft/snapshot.hpp"
 #include "quorlite/error.hpp"
@@ -47,6 +51,7 @@ class libraft_history::steps {
 
   [[nodiscard]] bool object(libraft_log_fault fault, std::string what);
   [[nodiscard]] bool part(log_index at, const std::string& because);
+  [[nodiscard]] bool of_another_cluster(const std::string& what, const cluster_identity& told);
 
   const state_machine& machine_;
   const base_history base_;
@@ -79,6 +84,14 @@ QUORLITE_DECL bool libraft_history::steps::part(log_index at, const std::string&
                                                  std::to_string(at.value) + ": " + because);
 }
 
+/// @returns false
+QUORLITE_DECL bool libraft_history::steps::of_another_cluster(const std::string& what,
+                                                              const cluster_identity& told) {
+  return object(libraft_log_fault::another_cluster,
+                what + " is of cluster " + libraft_cluster_text(told) +
+                    ", and the files of cluster " + libraft_cluster_text(base_.begun.cluster));
+}
+
 // ---- the begin
 
 QUORLITE_DECL bool libraft_history::steps::begin(const libraft_loaded_log& log) {
@@ -108,12 +121,15 @@ QUORLITE_DECL bool libraft_history::steps::begin_behind(const raft_snapshot& sna
   }
   const log_index at = header->at.at.index;
   const snapshot_history& told = header->history;
+  const bool is_begun = base_.begun != history_identity{};
+  if (is_begun && header->tells_history() && told.begun.cluster != base_.begun.cluster) {
+    return of_another_cluster("the snapshot in the log's folder", told.begun.cluster);
+  }
   if (const auto objection = objection_to(told, at, machine_)) {
     equal_ = {};
     return part(objection->at, "the snapshot in the log's folder is of another history as of " +
                                    log_index_text(objection->compared));
   }
-  const bool is_begun = base_.begun != history_identity{};
   if (!is_begun && header->tells_history() && told.begun.begins_at <= base_.at.index) {
     return part(base_.at.index, "the history of the snapshot begins at " +
                                     log_index_text(told.begun.begins_at) +
@@ -149,6 +165,11 @@ QUORLITE_DECL bool libraft_history::steps::take_command(std::uint64_t index, byt
       return object(libraft_log_fault::damaged,
                     "the command at " + log_index_text(at) + " is damaged");
     case history_verdict::refuse: break;
+  }
+  const auto said = native::decode(command);
+  if (const auto* const identity = said ? std::get_if<identity_command>(&said->body) : nullptr) {
+    return of_another_cluster("the log, by its entry at " + log_index_text(at) + ",",
+                              identity->cluster);
   }
   const history_objection& objection = judge_->objection();
   return part(at, "the server that proposed the command there " + std::string(objection.why) +

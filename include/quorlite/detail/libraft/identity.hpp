@@ -26,6 +26,9 @@ namespace detail {
   return server_id{(number << 40U) | (made == 0 ? 1 : made)};
 }
 
+/// 32 hexadecimal digits, the upper half first. Throws std::bad_alloc.
+[[nodiscard]] QUORLITE_DECL std::string libraft_cluster_text(const cluster_identity& cluster);
+
 /// What a folder tells of itself.
 struct libraft_folder_facts {
   std::optional<libraft_server_file> file;  ///< none: it is empty, or older than such files

@@ -23,7 +23,7 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-[[nodiscard]] inline std::string text_of(const cluster_identity& cluster) {
+QUORLITE_DECL std::string libraft_cluster_text(const cluster_identity& cluster) {
   constexpr std::string_view digits = "0123456789abcdef";
   std::string text;
   for (const std::uint64_t half : {cluster.high, cluster.low}) {
@@ -49,8 +49,8 @@ namespace detail {
                                                         std::string_view what,
                                                         const cluster_identity& other) {
   return {libraft_log_fault::another_cluster, libraft_server_file::file_name, 24,
-          "the folder belongs to cluster " + text_of(folder) + ", and " + std::string(what) +
-              " to cluster " + text_of(other),
+          "the folder belongs to cluster " + libraft_cluster_text(folder) + ", and " +
+              std::string(what) + " to cluster " + libraft_cluster_text(other),
           "Give this server a folder of its own, and bring together what belongs together"};
 }
 
@@ -130,7 +130,8 @@ QUORLITE_DECL libraft_folder_plan plan_start(const libraft_options& asked,
     return {step::go_on, false, copied_folder()};
   }
   if (asked.found && has_cluster) {
-    return {step::go_on, false, already_founded("it belongs to cluster " + text_of(file.cluster))};
+    return {step::go_on, false,
+            already_founded("it belongs to cluster " + libraft_cluster_text(file.cluster))};
   }
   if (asked.found && file.at == stage::takes_part) {
     return {step::go_on, false,
