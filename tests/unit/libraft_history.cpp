@@ -562,6 +562,7 @@ TEST_CASE("a log that begins late, with no snapshot before it, is told") {
 TEST_CASE("the walk begins with the snapshot, and compares what the files hold behind it") {
   begun_server one;
   const stored_snapshot taken = one.take_snapshot();
+  const std::string there = std::to_string(one.machine->applied().index.value);
   one.work(40);
   one.flush();
   one.work(80);
@@ -576,6 +577,8 @@ TEST_CASE("the walk begins with the snapshot, and compares what the files hold b
   one.log.first = taken.index + 2;
   CHECK(one.log.fault_on(one.machine.machine()) == fault::starts_late);
   one.log.first = taken.index + 1;
+  CHECK(tells(one.log.without(static_cast<std::size_t>(taken.index)).walk(fresh),
+              "between log index " + there + " and "));
   for (std::size_t lost = static_cast<std::size_t>(taken.index); lost + 1 < one.log.entries.size();
        ++lost) {
     stored_log shifted = one.log.without(lost);
