@@ -57,6 +57,9 @@ class node {
   [[nodiscard]] virtual std::error_code remove(quorlite::server_id id) = 0;
   [[nodiscard]] virtual std::error_code transfer(quorlite::server_id id) = 0;
 
+  /// See quorlite::replica::upgrade(). On the leader.
+  [[nodiscard]] virtual std::error_code upgrade() = 0;
+
   /// Flushes now and then. Any thread.
   virtual void maintain() = 0;
   /// Hands over, if it leads, stops its engine, so that whoever waits for a COMMIT is answered, and
@@ -152,6 +155,8 @@ class running_node final : public node {
     return raft_.transfer(id);
   }
 
+  [[nodiscard]] std::error_code upgrade() override { return replica_.upgrade(); }
+
   void maintain() override { static_cast<void>(replica_.maintain()); }  // a failure: see health()
 
   void stop() override {
@@ -176,6 +181,7 @@ class running_node final : public node {
     const quorlite::leader_info info = replica_.leader();
     const quorlite::health health = replica_.health();
     const quorlite::log_position applied = replica_.applied();
+    const quorlite::replica_metrics metrics = replica_.metrics();
     const auto engine = raft_.status();
     const char* const role = health.halted || engine.error ? "halted"
                              : info.leading                ? "leader"
@@ -192,7 +198,15 @@ class running_node final : public node {
                         {"last_index", engine.last_index},
                         {"snapshot_index", engine.snapshot_index},
                         {"position", applied.index.value},
-                        {"durable_position", replica_.metrics().durable.index.value}};
+                        {"durable_position", metrics.durable.index.value},
+                        {"cluster", nullptr}};
+    if (metrics.history.begins_at.value != 0) {  // the same on all servers, at one position
+      const quorlite::cluster_identity& cluster = metrics.history.cluster;
+      const quorlite::history_hash& hash = metrics.history_at.hash;
+      all["cluster"] = fmt::format("{:016x}{:016x}", cluster.high, cluster.low);
+      all["history_position"] = metrics.history_at.index.value;
+      all["history"] = fmt::format("{:016x}{:016x}", hash.high, hash.low);
+    }
     if (health.halted) {
       all["halted"] = fmt::format("{} ({})", health.error.message(), health.what);
     }

@@ -42,6 +42,8 @@ inline constexpr std::string_view shell_help =
 .tables              List the tables and views
 .timeout MS          How long a write waits for other writers
 .transfer ID         Hand leadership over (on the leader)
+.upgrade             Begin the history of a cluster of before there was --found, once every server
+                     runs this version: older ones stop then (on the leader)
 )";
 
 /// One line, cut into words: "quoted ones" and 'such' may hold spaces.
@@ -238,6 +240,11 @@ class shell_commands {
     answer(shell_.node_.transfer(shell_.node_.named(given[0], given[1])));
   }
 
+  void upgrade(const words&) {
+    shell_.wait_for_leader_once();
+    answer(shell_.node_.upgrade());
+  }
+
   [[nodiscard]] bool is_member(quorlite::server_id id) {
     for (const ordered_json& one : shell_.node_.status()["servers"]) {
       if (one["server"] == quorlite::libraft_id_text(id)) {
@@ -356,6 +363,7 @@ class shell_commands {
         {".tables", 0, 0, &shell_commands::tables},
         {".timeout", 1, 1, &shell_commands::timeout},
         {".transfer", 1, 1, &shell_commands::transfer},
+        {".upgrade", 0, 0, &shell_commands::upgrade},
     };
     return all;
   }

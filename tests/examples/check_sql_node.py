@@ -123,6 +123,9 @@ def commands(program: str, folder: str) -> None:
     expect(re.fullmatch(r"1\.[0-9a-f]{10}", status["server"]) is not None, status)
     expect(member["server"] == status["leader"]["server"] == status["server"], status)
     expect(status["databases"][0]["name"] == "app.db" and status["term"] > 0, status)
+    expect(re.fullmatch("[0-9a-f]{32}", status["cluster"]) is not None, status)
+    expect(re.fullmatch("[0-9a-f]{32}", status["history"]) is not None, status)
+    expect(server.lines(".upgrade") == [], "the history has begun: nothing is done")
     expect(status["commit_index"] > 0 and status["memory_bytes"] > 0, status)
 
     plain = server.folder / "with spaces.db"

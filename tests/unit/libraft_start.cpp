@@ -519,6 +519,25 @@ TEST_CASE("a server's file that changed is told, with what can be done, and chec
         std::string::npos);
 }
 
+TEST_CASE("an older folder is sealed once its cluster has a name, and keeps its id") {
+  const libraft_places places(1);
+  const std::string directory = places.directory(0);
+  {
+    server older(places.options(0));
+    REQUIRE(leads(older));
+    REQUIRE(run(older, "CREATE TABLE t(x)") == SQLITE_OK);
+    CHECK(file_in(directory)->cluster == cluster_identity{});
+    REQUIRE(!older.node.upgrade());
+    CHECK(wait_until([&] { return file_in(directory)->cluster != cluster_identity{}; }));
+  }
+  const libraft_server_file named = *file_in(directory);
+  CHECK((named.id == server_id{1} && named.seal.is_made()));
+  CHECK(libraft_seal::of(directory) == named.seal);
+  CHECK(!error_of(options_of(places, 0, flag::none)));
+  CHECK(error_of(options_of(places, 0, flag::found)) == errc::already_founded);
+  CHECK(file_in(directory) == named);
+}
+
 TEST_CASE("a folder that begins with bootstrap has its id recorded, and no other server's") {
   const libraft_places places(2);
   CHECK(!error_of(places.options(0)));
