@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <ctime>
 #include <initializer_list>
+#include <iterator>
 #include <memory>
 #include <new>
 #include <optional>
@@ -47,7 +48,8 @@ QUORLITE_DECL libraft::libraft(libraft_options options) : options_(std::move(opt
 QUORLITE_DECL bool libraft::can_be() const noexcept {
   using batch = detail::libraft_batch;
   const std::size_t limit = std::size_t{1} << 30U;  // of an entry
-  if (int{options_.found} + int{options_.join} + int{!options_.bootstrap.empty()} > 1) {
+  const bool begins[] = {options_.found, options_.join, !options_.bootstrap.empty()};
+  if (std::count(std::begin(begins), std::end(begins), true) > 1) {
     return false;
   }
   if (options_.id.value == 0 || options_.heartbeat.value == 0 ||
