@@ -23,6 +23,7 @@
 #include "support/libraft_disk.hpp"
 #include "support/libraft_fixture.hpp"
 #include "support/started_replica.hpp"
+#include "unit/codec_support.hpp"
 
 namespace {
 
@@ -32,6 +33,7 @@ using quorlite::tests::fixture_disk;
 using quorlite::tests::fixture_flaw;
 using quorlite::tests::fixture_raft;
 using quorlite::tests::fixture_simulation;
+using quorlite::tests::generator;
 using node_type = quorlite::tests::started_replica<fixture_raft, memory_storage>;
 
 /// Three replicas whose history has begun.
@@ -55,16 +57,21 @@ class cluster {
     }
   }
 
-  void await_leader() {
-    REQUIRE(raft.run_until([this] {
-      for (std::size_t i = 0; i < 3; ++i) {
-        if (nodes_[i]->leader().leading) {
-          leader = i;
-          return true;
-        }
+  /// Of several the one of the highest term.
+  bool look_for_leader() {
+    std::optional<std::size_t> found;
+    for (std::size_t i = 0; i < 3; ++i) {
+      const bool is_newest =
+          !found || raft.engine(i)->current_term > raft.engine(*found)->current_term;
+      if (nodes_[i]->leader().leading && is_newest) {
+        found = i;
       }
-      return false;
-    }));
+    }
+    leader = found.value_or(leader);
+    return found.has_value();
+  }
+  void await_leader() {
+    REQUIRE(raft.run_until([this] { return look_for_leader(); }));
   }
   [[nodiscard]] connection open(std::size_t server) {
     return std::move(*nodes_[server]->open("app.db"));
@@ -72,6 +79,12 @@ class cluster {
   void write(const std::string& sql) {
     connection db = open(leader);
     REQUIRE(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK);
+  }
+  /// It may be refused, or its fate be unknown.
+  void try_write(std::size_t server) {
+    connection db = open(server);
+    static_cast<void>(
+        sqlite3_exec(db, "INSERT INTO t VALUES(randomblob(300))", nullptr, nullptr, nullptr));
   }
   void insert(int rows) {
     for (int i = 0; i < rows; ++i) {
@@ -545,6 +558,52 @@ TEST_CASE("over libraft a leader that was only paused is heard again") {
     CHECK(all.refused_by(i).empty());
     CHECK_FALSE(all.halted(i));
     CHECK(all.rows_at(i) >= 48);
+  }
+}
+
+TEST_CASE("over libraft servers that are cut off, restart and fall behind refuse nobody") {
+  const std::uint64_t seed = GENERATE(range(1, 13));
+  generator dice{seed};
+  cluster all(dice.below(2) == 0 ? with_snapshots() : fixture_simulation::default_options());
+  std::optional<std::size_t> cut;
+  for (int round = 0; round < 30; ++round) {
+    const std::size_t any = static_cast<std::size_t>(dice.below(3));
+    switch (dice.below(6)) {
+      case 0:
+      case 1:
+        if (!cut) {
+          cut = any;
+          all.raft.isolate(any);
+        }
+        break;
+      case 2:
+      case 3:
+        cut.reset();
+        all.raft.heal();
+        break;
+      case 4:
+        all.try_write(any);  // who is cut off has entries that nobody else has
+        all.restart(any);
+        break;
+      default: all.raft.run_for(dice.below(3'000));
+    }
+    all.try_write(all.leader);
+    all.raft.run_for(dice.below(200));
+    all.look_for_leader();
+    for (std::uint64_t i = dice.below(8); i > 0; --i) {
+      all.try_write(all.leader);
+    }
+  }
+  all.raft.heal();
+  all.raft.run_for(5'000);
+  all.await_leader();
+  all.insert(3);
+  REQUIRE(all.await_even());
+  for (std::size_t i = 0; i < 3; ++i) {
+    INFO("seed " << seed);
+    CHECK(all.refused_by(i).empty());
+    CHECK_FALSE(all.halted(i));
+    CHECK(all.rows_at(i) == all.rows_at(all.leader));
   }
 }
 
