@@ -139,7 +139,7 @@ inline constexpr std::size_t page_record_overhead_bytes = 5 + 8 + 3;
 /// @returns errc::corrupt: this replica's copy is damaged, others may hold it whole.
 ///          errc::needs_upgrade: whole, but of a newer version: never skip it. errc::malformed:
 ///          foreign, or whole and against the rules: every replica refuses it alike.
-[[nodiscard]] QUORLITE_DECL result<command> decode(
+[[nodiscard]] QUORLITE_API QUORLITE_DECL result<command> decode(
     bytes_view entry, std::uint64_t lock_byte = limits::lock_byte_default);
 
 }  // namespace native

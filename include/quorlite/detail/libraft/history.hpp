@@ -21,19 +21,13 @@
 #include "quorlite/detail/codec/history_judge.hpp"
 #include "quorlite/detail/core/history_trail.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/loaded_log.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/raft/libraft_options.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
-
-/// What raft_io::load gave. Borrowed.
-struct libraft_loaded_log {
-  const raft_snapshot* snapshot = nullptr;  ///< nullptr: there is none
-  std::uint64_t start = 1;                  ///< index of libraft: of the first entry
-  std::span<const raft_entry> entries;
-};
 
 /// The history along the log of one server. One thread at a time. The functions may throw
 /// std::bad_alloc.

@@ -19,7 +19,7 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
-#include "quorlite/detail/libraft/history.hpp"
+#include "quorlite/detail/libraft/loaded_log.hpp"
 #include "quorlite/detail/libraft/log_notes.hpp"
 #include "quorlite/detail/libraft/writes.hpp"
 

@@ -15,6 +15,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/native.hpp"
 #include "quorlite/detail/machine/database_write.hpp"
+#include "quorlite/detail/machine/hashed_entry.hpp"
 #include "quorlite/detail/machine/machine_entries.hpp"
 #include "quorlite/detail/machine/machine_parts.hpp"
 #include "quorlite/detail/machine/pinned_state.hpp"
