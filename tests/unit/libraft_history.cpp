@@ -170,7 +170,7 @@ class server {
       const bytes_view part = libraft_bytes(buffers[i]);
       made.whole.insert(made.whole.end(), part.begin(), part.end());
     }
-    libraft_snapshot_buffers::release(buffers, count);
+    libraft_free_buffers(buffers, count);
     return made;
   }
 

@@ -46,6 +46,16 @@ namespace detail {
 [[nodiscard]] QUORLITE_DECL std::uint32_t libraft_check(bytes_view of,
                                                         std::uint32_t start = 2166136261U) noexcept;
 
+/// Frees what the engine holds in several pieces, a snapshot for instance. Nothing is left.
+inline void libraft_free_buffers(raft_buffer*& bufs, unsigned& count) noexcept {
+  for (unsigned i = 0; bufs != nullptr && i < count; ++i) {
+    raft_free(bufs[i].base);
+  }
+  raft_free(bufs);
+  bufs = nullptr;
+  count = 0;
+}
+
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite

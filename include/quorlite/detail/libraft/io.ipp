@@ -14,7 +14,6 @@
 #include "quorlite/config.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/log_format.hpp"
-#include "quorlite/detail/libraft/snapshot.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -67,7 +66,7 @@ struct libraft_io::hooks {
     raft_free(entries);
     if (snapshot != nullptr) {
       raft_configuration_close(&snapshot->configuration);
-      libraft_snapshot_buffers::release(snapshot->bufs, snapshot->n_bufs);
+      libraft_free_buffers(snapshot->bufs, snapshot->n_bufs);
       raft_free(snapshot);
     }
   }

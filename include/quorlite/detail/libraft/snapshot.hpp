@@ -35,14 +35,13 @@
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/strand.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/raft/libraft_options.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
-
-class libraft_strand;
 
 struct libraft_snapshot_header {
   static constexpr std::size_t encoded_bytes = 40;        ///< of one without a history
@@ -86,8 +85,6 @@ struct libraft_snapshot_buffers {
   /// @returns RAFT_NOMEM, RAFT_TOOBIG, RAFT_IOERR; `bufs` and `count` are to be released
   [[nodiscard]] static int fill(snapshot_reader& from, const libraft_cursor& at, raft_buffer*& bufs,
                                 unsigned& count) noexcept;
-
-  static void release(raft_buffer*& bufs, unsigned& count) noexcept;
 
  private:
   [[nodiscard]] static bytes_span take(raft_buffer& buffer, std::size_t size) noexcept;

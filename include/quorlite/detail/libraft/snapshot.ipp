@@ -169,15 +169,6 @@ QUORLITE_DECL int libraft_snapshot_buffers::fill(snapshot_reader& from, const li
   return 0;
 }
 
-QUORLITE_DECL void libraft_snapshot_buffers::release(raft_buffer*& bufs, unsigned& count) noexcept {
-  for (unsigned i = 0; bufs != nullptr && i < count; ++i) {
-    raft_free(bufs[i].base);
-  }
-  raft_free(bufs);
-  bufs = nullptr;
-  count = 0;
-}
-
 QUORLITE_DECL bytes_span libraft_snapshot_buffers::take(raft_buffer& buffer,
                                                         std::size_t size) noexcept {
   buffer.base = raft_malloc(size);
@@ -290,7 +281,7 @@ QUORLITE_DECL void libraft_compaction::end(raft_buffer*& bufs, unsigned& count) 
   for (unsigned i = 0; bufs != nullptr && i < count; ++i) {
     size += bufs[i].len;
   }
-  libraft_snapshot_buffers::release(bufs, count);
+  libraft_free_buffers(bufs, count);
   reader_.reset();
   if (engine_->log.snapshot.last_index >= at_.entry) {
     stored(size, at_bytes_, trailing_);
