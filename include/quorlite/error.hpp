@@ -45,7 +45,7 @@ enum class errc : int {
   corrupt,        ///< damaged on its way or at rest: a checksum differs
   needs_upgrade,  ///< written by a newer version
   // this replica
-  diverged,        ///< the same entry gave other bytes here
+  diverged,        ///< another history than the one that stands here, or other bytes of it
   halted,          ///< this replica stopped serving; see health()
   storage_full,    ///< no room now; the work may be tried again
   storage_broken,  ///< a promise of the storage is broken: never tried again

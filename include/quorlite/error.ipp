@@ -35,7 +35,7 @@ namespace detail {
     case errc::malformed: return "malformed bytes";
     case errc::corrupt: return "damaged bytes: a checksum differs";
     case errc::needs_upgrade: return "written by a newer version: upgrade this replica";
-    case errc::diverged: return "an entry gave other bytes on this replica than on its leader";
+    case errc::diverged: return "what this replica has and what the log says are not one history";
     case errc::halted: return "this replica has halted: see health()";
     case errc::storage_full: return "no space in the storage: free some and try again";
     case errc::storage_broken: return "the storage broke a promise: restore this replica";
