@@ -246,7 +246,8 @@ class shell_commands {
   }
 
   [[nodiscard]] bool is_member(quorlite::server_id id) {
-    for (const ordered_json& one : shell_.node_.status()["servers"]) {
+    const ordered_json status = shell_.node_.status();
+    for (const ordered_json& one : status["servers"]) {
       if (one["server"] == quorlite::libraft_id_text(id)) {
         return true;
       }
