@@ -15,7 +15,9 @@ import sys
 MARKED = re.compile(
     r"\b(?:class|struct) QUORLITE_API (\w+)|\bQUORLITE_API QUORLITE_DECL [^;{]*?(\w+)\("
 )
-NAME = re.compile(r"quorlite::(?:testing::)?v\d+::(detail::)?(?:\w+::(?=detail::))?(\w+)")
+NAME = re.compile(
+    r"quorlite::(?:testing::)?v\d+::(detail::)?(?:native::)?(?:\w+::(?=detail::))?(\w+)"
+)
 
 
 def symbols(nm: str, library: str, *options: str) -> set[str]:
