@@ -562,7 +562,7 @@ TEST_CASE("over libraft a leader that was only paused is heard again") {
 }
 
 TEST_CASE("over libraft servers that are cut off, restart and fall behind refuse nobody") {
-  const std::uint64_t seed = GENERATE(range(1, 13));
+  const std::uint64_t seed = GENERATE(range(std::uint64_t{1}, std::uint64_t{13}));
   generator dice{seed};
   cluster all(dice.below(2) == 0 ? with_snapshots() : fixture_simulation::default_options());
   std::optional<std::size_t> cut;
