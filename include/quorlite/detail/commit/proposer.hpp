@@ -61,6 +61,7 @@ class proposer final : public vfs_host {
 
   [[nodiscard]] result<std::shared_ptr<database>> database_named(
       std::string_view name) noexcept override;
+  // NOLINTNEXTLINE(bugprone-exception-escape): a mutex that cannot be locked ends the process
   [[nodiscard]] result<write_ticket> begin_write(const page_store& store,
                                                  const page_store::pin& base) noexcept override;
   [[nodiscard]] writer_queue& writers() noexcept override { return writers_; }
@@ -116,6 +117,7 @@ class proposer final : public vfs_host {
   [[nodiscard]] std::error_code propose(const row& own, decltype(command::body) body);
   [[nodiscard]] std::optional<transaction_id> adopt_orphan(const row& own);
   [[nodiscard]] bool is_founding_due();
+  // NOLINTNEXTLINE(bugprone-exception-escape): a mutex that cannot be locked ends the process
   [[nodiscard]] std::error_code await_founding() noexcept;
   [[nodiscard]] transaction_id maker_of(std::string_view name) const;
   void await_answer(const row& own) noexcept;

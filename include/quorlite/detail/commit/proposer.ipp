@@ -33,6 +33,7 @@ QUORLITE_DECL result<std::shared_ptr<database>> proposer::database_named(
 
 // ---- the writer's turn
 
+// NOLINTNEXTLINE(bugprone-exception-escape): a mutex that cannot be locked ends the process
 QUORLITE_DECL result<write_ticket> proposer::begin_write(const page_store& store,
                                                          const page_store::pin& base) noexcept {
   if (const std::error_code error = await_founding()) {
@@ -291,6 +292,7 @@ QUORLITE_DECL bool proposer::is_founding_due() {
 }
 
 /// The first writer of a cluster waits for its history: what is planned before would be refused.
+// NOLINTNEXTLINE(bugprone-exception-escape): a mutex that cannot be locked ends the process
 QUORLITE_DECL std::error_code proposer::await_founding() noexcept try {
   if (is_founded_.load()) {
     return {};

@@ -27,7 +27,7 @@ QUORLITE_DECL history_hash extend_history(const history_hash& before, log_index 
                                           const history_hash& digest) noexcept {
   const std::array<std::uint64_t, 6> fields = {before.low, before.high, n.value,
                                                length,     digest.low,  digest.high};
-  std::array<std::byte, 8 * fields.size()> step;
+  std::array<std::byte, 8 * fields.size()> step{};
   for (std::size_t i = 0; i < fields.size(); ++i) {
     store_little_endian(step.data() + 8 * i, fields[i]);
   }

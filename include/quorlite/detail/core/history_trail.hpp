@@ -69,7 +69,7 @@ class QUORLITE_API history_trail {
 
  private:
   struct step {
-    std::uint64_t entry;
+    std::uint64_t entry = 0;
     history_position at;
   };
 

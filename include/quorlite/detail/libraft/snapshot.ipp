@@ -86,11 +86,15 @@ QUORLITE_DECL bool libraft_snapshot_header::decode_history(bytes_view from) noex
     hashes[i] = load_hash(from.data() + 88 + 16 * i);
   }
   const auto is_none = [](const history_hash& one) { return one == history_hash{}; };
-  const auto end = std::find_if(hashes.begin(), hashes.end(), is_none);
-  history.mark_count = static_cast<std::size_t>(end - hashes.begin());
+  std::size_t count = 0;
+  while (count < hashes.size() && !is_none(hashes[count])) {
+    ++count;
+  }
+  history.mark_count = count;
+  const auto rest = std::span(hashes).subspan(count);
   const bool is_sound = cluster != history_hash{} && history.at.hash != history_hash{} &&
                         tells_history() && history.begun.begins_at <= at.at.index &&
-                        std::all_of(end, hashes.end(), is_none);
+                        std::all_of(rest.begin(), rest.end(), is_none);
   history_marks rules;
   if (!is_sound || !rules.assign(newest, std::span(hashes).first(history.mark_count),
                                  history.begun.begins_at, at.at.index)) {
