@@ -58,7 +58,9 @@ class folder_check {
   }
 
   void read_log() {
-    const quorlite::log_index at = databases_ ? databases_->at.index : quorlite::log_index{};
+    // As a start does: pages may already be as of `ahead`.
+    const quorlite::log_index at =
+        databases_ ? std::max(databases_->at.index, databases_->ahead) : quorlite::log_index{};
     auto read = quorlite::libraft::check(folder_, at);
     if (read) {
       log_ = std::move(*read);

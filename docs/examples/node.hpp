@@ -213,6 +213,16 @@ class running_node final : public node {
     if (engine.error) {
       all["engine_failed"] = engine.error.message();
     }
+    if (!engine.refused.empty()) {  // servers with another history: see docs/how-to/damage.md
+      ordered_json refused = ordered_json::array();
+      for (const auto& one : engine.refused) {
+        refused.push_back({{"server", quorlite::libraft_id_text(one.id)},
+                           {"position", one.at.value},
+                           {"compared", one.compared.value},
+                           {"why", one.why}});
+      }
+      all["refused"] = std::move(refused);
+    }
     if (engine.waits) {
       all["to_be_said_on_leader"] = to_be_said_on_leader();
     }

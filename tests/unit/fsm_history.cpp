@@ -485,6 +485,24 @@ TEST_CASE("a leader whose log ended before its base does not lead") {
   CHECK(refused.error == errc::halted);
 }
 
+TEST_CASE("a leader whose log ended before its base does not lead, if nothing is staged either") {
+  for (const bool is_told : {true, false}) {
+    hashed_pair p;
+    REQUIRE_FALSE(p.follower->flush(log_index{4}));
+    REQUIRE_FALSE(p.follower.restart());
+    REQUIRE(p.follower->durable().index == log_index{4});
+    if (is_told) {
+      CHECK(p.follower->skip({log_index{3}, term{2}}) == apply_result::already);
+    }
+    p.follower.lead(2);
+    CHECK(p.follower->health().halted == is_told);
+    // Who is told nothing before the gain learns of it by the first entry of its own.
+    const command own{{term{2}, 1}, barrier_command{}, 2, {log_index{4}, 1}};
+    CHECK(p.follower.apply({{log_index{4}, term{2}}, bench::encoded(own)}) == apply_result::halted);
+    CHECK(p.follower->health().error == errc::log_too_short);
+  }
+}
+
 TEST_CASE("a leader that brought all of its log again leads") {
   stored_pair p;
   static_cast<void>(p.replay(5, p.replayed[0]));

@@ -116,7 +116,7 @@ class proposer final : public vfs_host {
                                         const std::vector<bytes>& entries);
   [[nodiscard]] std::error_code propose(const row& own, decltype(command::body) body);
   [[nodiscard]] std::optional<transaction_id> adopt_orphan(const row& own);
-  [[nodiscard]] bool is_founding_due();
+  [[nodiscard]] bool is_founding_due(bool founds);
   // NOLINTNEXTLINE(bugprone-exception-escape): a mutex that cannot be locked ends the process
   [[nodiscard]] std::error_code await_founding() noexcept;
   [[nodiscard]] transaction_id maker_of(std::string_view name) const;

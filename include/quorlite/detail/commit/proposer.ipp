@@ -284,8 +284,9 @@ QUORLITE_DECL std::error_code proposer::begin_history() {
 }
 
 /// Under the machine's lock.
-QUORLITE_DECL bool proposer::is_founding_due() {
-  if (!(options_.found || engine_.founds()) || !machine_.is_blank()) {
+/// @param founds whether the engine or the options say so: asked before, for engines have locks
+QUORLITE_DECL bool proposer::is_founding_due(bool founds) {
+  if (!founds || !machine_.is_blank()) {
     is_founded_.store(true);
   }
   return !is_founded_.load() && machine_.leader().leading;
@@ -297,13 +298,19 @@ QUORLITE_DECL std::error_code proposer::await_founding() noexcept try {
   if (is_founded_.load()) {
     return {};
   }
+  const bool founds = options_.found || engine_.founds();
   {
     const auto held = machine_.hold();
-    if (!is_founding_due()) {
+    if (!is_founding_due(founds)) {
       return {};
     }
   }
-  return begin_history();
+  const std::error_code error = begin_history();
+  if (error == failure::outcome_unknown) {
+    // Of the entry that begins the history. Nothing of the writer's was proposed.
+    return make_error_code(error == errc::stopped_in_flight ? errc::stopped : errc::not_leader);
+  }
+  return error;
 } catch (const std::bad_alloc&) {
   return make_error_code(errc::out_of_memory);
 }
@@ -314,11 +321,12 @@ QUORLITE_DECL void proposer::found() noexcept try {
     return;
   }
   const row own = make_row();
+  const bool founds = options_.found || engine_.founds();
   {
     const auto held = machine_.hold();
     const row earlier = founding_.lock();
     const bool is_on_its_way = earlier != nullptr && earlier->state == proposal_state::waiting;
-    if (is_on_its_way || !is_founding_due() ||
+    if (is_on_its_way || !is_founding_due(founds) ||
         machine_.name_proposal(*own, machine_.leader().term)) {
       return;
     }

@@ -36,10 +36,14 @@ namespace detail {
 [[nodiscard]] inline const char* remedy_for(libraft_log_fault fault) noexcept {
   switch (fault) {
     case libraft_log_fault::unknown: return "Start it with the version that wrote it";
-    case libraft_log_fault::damaged:
-    case libraft_log_fault::missing:
     case libraft_log_fault::too_short:
     case libraft_log_fault::starts_late:
+      return "Keep this folder: its databases may hold what nobody else has. If most of the other "
+             "servers are up: export what is missing elsewhere, remove this server from the "
+             "cluster, start it with an empty folder and add it. Otherwise bring back the whole "
+             "folder from a backup";
+    case libraft_log_fault::damaged:
+    case libraft_log_fault::missing:
     case libraft_log_fault::diverged:
     default: break;  // others are told where they are found
   }

@@ -43,7 +43,12 @@ using libraft_seal_number = std::array<std::byte, 16>;
 [[nodiscard]] inline bool are_inodes_kept(std::uint64_t type) noexcept {
   constexpr std::uint64_t fuse = 0x65735546;     // FUSE_SUPER_MAGIC, and virtiofs
   constexpr std::uint64_t overlay = 0x794C7630;  // OVERLAYFS_SUPER_MAGIC
-  return type != fuse && type != overlay;
+  constexpr std::uint64_t fat = 0x4D44;          // MSDOS_SUPER_MAGIC, vfat
+  constexpr std::uint64_t exfat = 0x2011BAB0;    // EXFAT_SUPER_MAGIC
+  constexpr std::uint64_t cifs = 0xFF534D42;     // CIFS_SUPER_MAGIC
+  constexpr std::uint64_t smb2 = 0xFE534D42;     // SMB2_SUPER_MAGIC
+  return type != fuse && type != overlay && type != fat && type != exfat && type != cifs &&
+         type != smb2;
 }
 
 /// Inode and time of birth, where they count. @returns what the system says

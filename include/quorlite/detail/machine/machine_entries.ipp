@@ -208,6 +208,7 @@ QUORLITE_DECL void machine_entries::advance(const hashed_entry& entry) {
 QUORLITE_DECL void machine_entries::advance(log_position to) {
   ++parts_->counters.entries;
   note(parts_->line.advance(to.index));
+  parts_->told = std::max(parts_->told, to.index);
   parts_->applied.index = to.index;
   parts_->applied.term = to.term.value == 0 ? parts_->applied.term : to.term;
   parts_->staged_up_to = parts_->applied.index;

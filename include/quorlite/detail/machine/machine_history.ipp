@@ -117,6 +117,13 @@ QUORLITE_DECL void machine_entries::note(const std::optional<history_gap>& found
 /// A replay of what the base holds already: the history is compared with the base's, and the frames
 /// that were staged when it was stored are staged again.
 QUORLITE_DECL void machine_entries::stage_again(const hashed_entry& entry) {
+  parts_->told = std::max(parts_->told, entry.at.index);
+  const quorlite::leader_info& now = parts_->proposals.leader();
+  if (now.leading && entry.at.term == now.term) {
+    // What a leader proposes comes behind all that was committed before: its log had lost that.
+    halt(errc::log_too_short, "the log ended before the state does, behind", parts_->applied.index);
+    return;
+  }
   if (entry.at.index <= parts_->staged_up_to) {
     return;
   }
@@ -128,6 +135,11 @@ QUORLITE_DECL void machine_entries::stage_again(const hashed_entry& entry) {
   note(parts_->line.replay(entry.at.index, entry.bytes.size(), entry.digest));
   parts_->staged_up_to = entry.at.index;
   if (options_.legacy != nullptr && options_.legacy->admits(entry.bytes)) {
+    const bool is_refused =
+        parts_->line.has_begun() && entry.at.index >= parts_->line.identity().begins_at;
+    if (is_refused) {
+      return;  // as apply() did
+    }
     return options_.legacy->stage_again(parts_->assembly, entry);
   }
   const result<command> decoded = native::decode(entry.bytes, options_.lock_byte);
@@ -159,6 +171,7 @@ QUORLITE_DECL bool machine_entries::stands_in_history(log_index at, const comman
 }
 
 QUORLITE_DECL void machine_entries::skip_again(log_index upto) noexcept {
+  parts_->told = std::max(parts_->told, upto);
   if (upto > parts_->staged_up_to) {
     note(parts_->line.replay_to(std::min(upto, parts_->applied.index)));
     parts_->staged_up_to = upto;

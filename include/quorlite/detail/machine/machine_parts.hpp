@@ -49,6 +49,7 @@ struct machine_entries::parts {
   log_position applied;
   log_position durable;
   log_index redo_until;    ///< 0: the base stood at one position, or does again
+  log_index told;          ///< the newest index that the engine brought since the start; 0: none
   log_index staged_up_to;  ///< entries above it, up to applied, are replayed for what they staged
   quorlite::health health;
   machine_counters counters;

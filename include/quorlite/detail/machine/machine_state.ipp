@@ -61,7 +61,8 @@ QUORLITE_DECL std::unique_ptr<restore_target> machine_state::take_installed() no
   return std::move(parts_->installed);
 }
 QUORLITE_DECL bool machine_state::is_behind_base() const noexcept {
-  return parts_->staged_up_to < parts_->applied.index;
+  const bool ended = parts_->told.value != 0 && parts_->told < parts_->applied.index;
+  return ended || parts_->staged_up_to < parts_->applied.index || is_recovering();
 }
 
 QUORLITE_DECL bool machine_state::is_blank() const {
@@ -292,6 +293,7 @@ QUORLITE_DECL apply_result machine_state::install(snapshot_stage& finished, cons
   } else if (stage.at().index > parts_->staged_up_to) {
     // A restart: entries up to here will not be replayed, so what they staged is taken from it.
     parts_->staged_up_to = stage.at().index;
+    parts_->told = std::max(parts_->told, stage.at().index);
     note(parts_->line.replay_behind(
         {stage.at().index, stage.history() ? stage.history()->at : history_hash{}}));
     parts_->assembly = stage.take({}).assembly;
@@ -340,7 +342,8 @@ QUORLITE_DECL void machine_state::swap_in(restored_state state, stores& replaced
 QUORLITE_DECL bool machine_state::is_flush_due(log_index upto, std::size_t unless_dirty) const {
   // What is staged came with a snapshot, or a replay would stage what was refused here, or one is
   // under way: until it ends, no base may say that the log brings it again.
-  const bool replay_would_differ = parts_->assembly.any_from_snapshot() || is_behind_base() ||
+  const bool replay_would_differ = parts_->assembly.any_from_snapshot() ||
+                                   parts_->staged_up_to < parts_->applied.index ||
                                    parts_->assembly.last_refusal() > replay_position().index;
   const bool enough = unless_dirty != 0 && parts_->databases.gauge()->dirty_bytes() <= unless_dirty;
   return parts_->durable.index < upto && parts_->durable.index != parts_->applied.index &&
