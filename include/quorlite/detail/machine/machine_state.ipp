@@ -62,7 +62,7 @@ QUORLITE_DECL std::unique_ptr<restore_target> machine_state::take_installed() no
 }
 QUORLITE_DECL bool machine_state::is_behind_base() const noexcept {
   const bool ended = parts_->told.value != 0 && parts_->told < parts_->applied.index;
-  return ended || parts_->staged_up_to < parts_->applied.index || is_recovering();
+  return ended || parts_->staged_up_to < parts_->applied.index;
 }
 
 QUORLITE_DECL bool machine_state::is_blank() const {
