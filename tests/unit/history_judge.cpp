@@ -19,6 +19,7 @@
 #include "quorlite/detail/core/history_trail.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
+#include "support/told_machine.hpp"
 #include "unit/codec_support.hpp"
 
 namespace {
@@ -26,6 +27,7 @@ namespace {
 using namespace quorlite;
 using namespace quorlite::detail;
 using quorlite::tests::generator;
+using quorlite::tests::told_machine;
 
 constexpr cluster_identity ours{0xC1, 0xC2};
 constexpr cluster_identity theirs{0xD1, 0xD2};
@@ -49,45 +51,9 @@ bytes witness(std::uint64_t w, std::uint64_t low, std::uint64_t sequence = 1) {
                   .witness = {log_index{w}, low}});
 }
 
-/// A machine of which nothing is asked but its history.
-class known_machine final : public state_machine {
- public:
-  base_history told;
-  history_position stands;
-  std::vector<history_position> known;
-
-  base_history base() const noexcept override { return told; }
-  history_position history() const noexcept override { return stands; }
-  history_match matches(log_index at, std::uint64_t low) const noexcept override {
-    for (const history_position& each : known) {
-      if (each.index == at) {
-        return each.hash.low == low ? history_match::equal : history_match::differs;
-      }
-    }
-    return history_match::not_known;
-  }
-
-  apply_result apply(const log_entry&) noexcept override { return apply_result::halted; }
-  apply_result skip(log_position) noexcept override { return apply_result::halted; }
-  void leadership_changed(const leadership&) noexcept override {}
-  result<std::unique_ptr<snapshot_reader>> take_snapshot() noexcept override {
-    return fail(errc::unsupported);
-  }
-  apply_result install(std::unique_ptr<snapshot_stage>, log_position) noexcept override {
-    return apply_result::halted;
-  }
-  void settled(proposal_token, outcome, settle_reason) noexcept override {}
-  result<std::unique_ptr<snapshot_stage>> begin_restore() noexcept override {
-    return fail(errc::unsupported);
-  }
-  log_position applied() const noexcept override { return {stands.index, {}}; }
-  log_position durable() const noexcept override { return {}; }
-  std::error_code flush(log_index) noexcept override { return {}; }
-};
-
 /// A trail whose history began at index 4, with entries 1 to 9; entry n has index n.
 struct begun_log {
-  known_machine machine;
+  told_machine machine;
   history_trail trail;
   std::vector<history_hash> hashes{10};
 
@@ -342,7 +308,7 @@ TEST_CASE("the identity of another cluster refuses its sender, unless it is a la
 }
 
 TEST_CASE("before the begin entries of today are fine, and others cannot be") {
-  known_machine machine;
+  told_machine machine;
   history_trail trail;
   trail.begin(place_of(machine, 0));
   history_judge judge(machine, trail, *trail.behind(0));

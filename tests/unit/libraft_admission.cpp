@@ -12,10 +12,13 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/detail/codec/command.hpp"
+#include "quorlite/detail/codec/history_judge.hpp"
 #include "quorlite/detail/codec/native.hpp"
+#include "quorlite/detail/core/history_trail.hpp"
 #include "quorlite/detail/libraft/admission.hpp"
 #include "quorlite/detail/libraft/proposals.hpp"
 #include "quorlite/detail/libraft/snapshot.hpp"
+#include "quorlite/fsm.hpp"
 #include "quorlite/raft/libraft.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/memory.hpp"
@@ -238,7 +241,7 @@ struct bystander {
     REQUIRE(all.await_even());
     all.raft.run_for(500);
     admission.attach(engine(), all.raft.node(self).core().strand(), trail);
-    admission.begin();
+    admission.begin({});
   }
   [[nodiscard]] ::raft& engine() { return *all.raft.engine(self); }
   [[nodiscard]] std::uint64_t last() { return raft_last_index(&engine()); }
@@ -406,6 +409,42 @@ TEST_CASE("over libraft who asks for a vote has to have what is committed") {
   raft_message old = follower.ask_for_vote(1);
   old.request_vote.term = follower.engine().current_term - 1;
   CHECK(follower.admission.admits(old));
+}
+
+TEST_CASE(
+    "over libraft the entry that names the folder's cluster is committed after a restart too") {
+  constexpr cluster_identity ours{1, 2};
+  // A server that was just started: its machine and its engine know of nothing that is committed.
+  ::raft engine{};
+  memory_storage storage;
+  fsm<fixture_raft, memory_storage> machine(storage);
+  libraft_strand strand;
+  strand.attach(engine, machine);
+  bytes identity;
+  REQUIRE_FALSE(native::encode({.id = {term{1}, 1}, .body = identity_command{2, ours}, .format = 2},
+                               identity));
+  history_trail trail;
+  trail.begin({0, {}, true, {}});
+  trail.pass(1);
+  carry(trail, 2, identity);
+  trail.pass(3);
+  libraft_admission admission;
+  admission.attach(engine, strand, trail);
+  const auto may_be_elected = [&](std::uint64_t last) {
+    raft_message asks{};
+    asks.type = RAFT_IO_REQUEST_VOTE;
+    asks.server_id = 2;
+    asks.request_vote.term = 9;
+    asks.request_vote.last_log_index = last;
+    return admission.admits(asks);
+  };
+  admission.begin(ours);
+  CHECK(may_be_elected(2));
+  CHECK_FALSE(may_be_elected(1));
+  admission.begin({});
+  CHECK(may_be_elected(1));
+  admission.begin({3, 4});  // the log is another's: the start has refused it by then
+  CHECK(may_be_elected(1));
 }
 
 TEST_CASE("over libraft a snapshot of another history refuses its sender before it is written") {

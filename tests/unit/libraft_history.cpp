@@ -29,6 +29,7 @@
 #include "support/libraft_cluster.hpp"
 #include "support/manual_consensus.hpp"
 #include "support/started_replica.hpp"
+#include "support/told_machine.hpp"
 
 namespace {
 
@@ -196,30 +197,6 @@ struct begun_server : server {
     begin();
     work(static_cast<std::uint8_t>(value + 1));
   }
-};
-
-/// A machine with files that say what they are told to say.
-class told_machine final : public state_machine {
- public:
-  base_history told;
-
-  base_history base() const noexcept override { return told; }
-  apply_result apply(const log_entry&) noexcept override { return apply_result::halted; }
-  apply_result skip(log_position) noexcept override { return apply_result::halted; }
-  void leadership_changed(const leadership&) noexcept override {}
-  result<std::unique_ptr<snapshot_reader>> take_snapshot() noexcept override {
-    return fail(errc::unsupported);
-  }
-  apply_result install(std::unique_ptr<snapshot_stage>, log_position) noexcept override {
-    return apply_result::halted;
-  }
-  void settled(proposal_token, outcome, settle_reason) noexcept override {}
-  result<std::unique_ptr<snapshot_stage>> begin_restore() noexcept override {
-    return fail(errc::unsupported);
-  }
-  log_position applied() const noexcept override { return {told.at.index, {}}; }
-  log_position durable() const noexcept override { return {}; }
-  std::error_code flush(log_index) noexcept override { return {}; }
 };
 
 /// An entry as it was planned before the history began.

@@ -42,8 +42,11 @@ class vfs_host {
   [[nodiscard]] virtual result<std::shared_ptr<database>> database_named(
       std::string_view name) noexcept = 0;
 
-  /// May this replica write `store` now, on top of `base`? Does not block.
-  /// @returns errc::not_leader, errc::halted; errc::stale_term if `base` is no longer the head
+  /// May this replica write `store` now, on top of `base`? Does not block, but for the first writer
+  /// of a cluster that is being founded: up to the limit of a COMMIT, until its history has begun.
+  /// @returns errc::not_leader, errc::halted, errc::stopped, errc::out_of_memory; errc::stale_term if
+  ///   `base` is no longer the head; of the founding what submit() says, but never that an outcome
+  ///   is unknown, for nothing of the writer's was proposed
   [[nodiscard]] virtual result<write_ticket> begin_write(const page_store& store,
                                                          const page_store::pin& base) noexcept = 0;
 

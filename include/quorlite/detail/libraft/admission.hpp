@@ -29,7 +29,8 @@ class libraft_admission {
   /// @param engine, strand, trail outlive this; the trail is along the log that is stored
   void attach(const ::raft& engine, const libraft_strand& strand, history_trail& trail) noexcept;
   /// The log was loaded, and the trail goes to its end.
-  void begin() noexcept;
+  /// @param of_folder the cluster that the folder names; all zero: none yet
+  void begin(const cluster_identity& of_folder) noexcept;
 
   /// Before the engine looks at it. @returns false: it is to be dropped
   [[nodiscard]] bool admits(const raft_message& message) noexcept;

@@ -71,6 +71,10 @@ class libraft_identity {
   [[nodiscard]] server_id id() const noexcept { return id_; }
   /// The folder says who it is.
   [[nodiscard]] bool is_recorded() const noexcept { return file_.has_value(); }
+  /// That the folder names. All zero: none yet.
+  [[nodiscard]] cluster_identity cluster() const noexcept {
+    return file_ ? file_->cluster : cluster_identity{};
+  }
   /// There is nothing to record().
   [[nodiscard]] bool knows_cluster() const noexcept {
     return directory_.empty() || (file_ && file_->cluster != cluster_identity{});
