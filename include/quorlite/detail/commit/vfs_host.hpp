@@ -44,9 +44,9 @@ class vfs_host {
 
   /// May this replica write `store` now, on top of `base`? Does not block, but for the first writer
   /// of a cluster that is being founded: up to the limit of a COMMIT, until its history has begun.
-  /// @returns errc::not_leader, errc::halted, errc::stopped, errc::out_of_memory; errc::stale_term if
-  ///   `base` is no longer the head; of the founding what submit() says, but never that an outcome
-  ///   is unknown, for nothing of the writer's was proposed
+  /// @returns errc::not_leader, errc::halted, errc::stopped, errc::out_of_memory; errc::stale_term
+  ///   if `base` is no longer the head; of the founding what submit() says, but never that an
+  ///   outcome is unknown, for nothing of the writer's was proposed
   [[nodiscard]] virtual result<write_ticket> begin_write(const page_store& store,
                                                          const page_store::pin& base) noexcept = 0;
 
