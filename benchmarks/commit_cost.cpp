@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -33,6 +34,7 @@ struct settings {
   std::uint64_t rounds = 9;
   std::uint64_t transactions = 2000;
   std::uint64_t table_rows = 50'000;
+  std::vector<std::string> only;  ///< none: all
   bool json = false;
   bool help = false;
 };
@@ -66,6 +68,8 @@ settings parse(std::span<char* const> arguments) {
       chosen.rounds = given.number(1, 1000);
     } else if (given.name() == "--transactions") {
       chosen.transactions = given.number(10, 1'000'000);
+    } else if (given.name() == "--only") {
+      chosen.only = given.words();
     } else if (given.name() == "--help") {
       chosen.help = true;
     } else {
@@ -107,41 +111,84 @@ void show(const subjects& all, const settings& chosen, int rows, nlohmann::json&
   }
 }
 
-void run(const settings& chosen) {
-  const bench::scratch_folder folder("/tmp");
-  const auto in_folder = [&](const char* name) { return folder.path() / name; };
-  bench::immediate_consensus consensus;
-  quorlite::memory_storage storage;
-  quorlite::replica one = quorlite::replica::start(consensus, storage).value();
-  const quorlite::connection ours = one.open("bench.db").value();
-  consensus.recording = true;
-  const bench::plain_database memory(":memory:", "MEMORY", "OFF");
-  const bench::plain_database wal_off(in_folder("wal_off.db"), "WAL", "OFF");
-  const bench::plain_database wal_normal(in_folder("wal_normal.db"), "WAL", "NORMAL");
-  const bench::plain_database wal_full(in_folder("wal_full.db"), "WAL", "FULL");
+/// A replica on a storage in memory, and a connection to its database.
+class local_subject {
+ public:
+  /// @param founded its entries say what they build on, and their history is hashed
+  explicit local_subject(bool founded) {
+    engine_.recording = true;
+    one_ = quorlite::replica::start(engine_, storage_, {.found = founded}).value();
+    db_ = one_.open("bench.db").value();
+  }
 
-  subjects all;
-  const auto add = [&](const char* name, sqlite3* db) {
-    all.push_back(std::make_unique<bench::update_subject>(name, db, chosen.table_rows));
-  };
-  add("quorlite", ours);
-  add("sqlite :memory:", memory.get());
-  add("sqlite WAL OFF", wal_off.get());
-  add("sqlite WAL NORMAL", wal_normal.get());
-  add("sqlite WAL FULL", wal_full.get());
-  const std::size_t loaded = consensus.log.size();
+  [[nodiscard]] sqlite3* db() const { return db_; }
+  [[nodiscard]] bench::immediate_consensus& engine() { return engine_; }
 
-  nlohmann::json report;
-  show(all, chosen, 1, report);
+ private:
+  bench::immediate_consensus engine_;
+  quorlite::memory_storage storage_;
+  quorlite::replica one_;
+  quorlite::connection db_;
+};
+
+/// What a follower pays for the entries that came since `loaded`.
+void show_apply(const std::vector<quorlite::bytes>& log, std::size_t loaded, const settings& chosen,
+                nlohmann::json& report) {
   bench::sample_set applied;
   for (int round = 0; round < 3; ++round) {
-    applied.add(time_apply(consensus.log, loaded));
+    applied.add(time_apply(log, loaded));
   }
   report["apply_us"] = applied.median();
   if (!chosen.json) {
     fmt::print(" 1 rows  {:18} {:9.2f} us\n", "follower's apply", applied.median());
   }
-  consensus.recording = false;
+}
+
+void run(const settings& chosen) {
+  const bench::scratch_folder folder("/tmp");
+  std::vector<std::unique_ptr<local_subject>> ours;
+  std::vector<bench::plain_database> plain;
+  subjects all;
+  const auto wanted = [&](const char* name) {
+    return chosen.only.empty() ||
+           std::find(chosen.only.begin(), chosen.only.end(), name) != chosen.only.end();
+  };
+  const auto add = [&](const char* name, sqlite3* db) {
+    all.push_back(std::make_unique<bench::update_subject>(name, db, chosen.table_rows));
+  };
+  const auto add_ours = [&](const char* name, bool founded) {
+    if (wanted(name)) {
+      ours.push_back(std::make_unique<local_subject>(founded));
+      add(name, ours.back()->db());
+    }
+  };
+  const auto add_plain = [&](const char* name, const std::string& path, const char* journal,
+                             const char* synchronous) {
+    if (wanted(name)) {
+      plain.emplace_back(path, journal, synchronous);
+      add(name, plain.back().get());
+    }
+  };
+  add_ours("quorlite", true);
+  add_ours("quorlite-old", false);
+  add_plain("sqlite-memory", ":memory:", "MEMORY", "OFF");
+  add_plain("sqlite-wal-off", folder.path() / "wal_off.db", "WAL", "OFF");
+  add_plain("sqlite-wal-normal", folder.path() / "wal_normal.db", "WAL", "NORMAL");
+  add_plain("sqlite-wal-full", folder.path() / "wal_full.db", "WAL", "FULL");
+  if (all.empty()) {
+    throw bench::usage_error("--only names no variant");
+  }
+
+  nlohmann::json report;
+  bench::immediate_consensus* const engine = ours.empty() ? nullptr : &ours.front()->engine();
+  const std::size_t loaded = engine == nullptr ? 0 : engine->log.size();
+  show(all, chosen, 1, report);
+  if (engine != nullptr) {
+    show_apply(engine->log, loaded, chosen, report);
+  }
+  for (const auto& one : ours) {
+    one->engine().recording = false;
+  }
   show(all, chosen, 10, report);
   if (chosen.json) {
     fmt::print("{}\n", report.dump(2));
@@ -156,8 +203,10 @@ int main(int argc, char** argv) {
     const settings chosen = parse(whole.subspan(1));
     if (chosen.help) {
       fmt::print(
-          "commit_cost [--rounds N] [--transactions N] [--json]\n"
-          "Microseconds per transaction, medians of N rounds in which all variants take turns.\n");
+          "commit_cost [--rounds N] [--transactions N] [--only VARIANT,...] [--json]\n"
+          "Microseconds per transaction, medians of N rounds in which all variants take turns.\n"
+          "Of ours: quorlite was founded; quorlite-old writes what was written before histories\n"
+          "were hashed. What a follower pays is measured with the first of them.\n");
       return 0;
     }
     run(chosen);

@@ -69,6 +69,10 @@ inline std::string hex_of(std::uint64_t number) {
   return text;
 }
 
+inline ordered_json history_of(const history_position& at) {
+  return {{"index", at.index.value}, {"hash", hex_of(at.hash.high) + hex_of(at.hash.low)}};
+}
+
 // FNV-1a, 64 bits: for values that are too long to be written down.
 inline std::string short_name_of(bytes_view content) {
   std::uint64_t sum = 0xCBF29CE484222325U;

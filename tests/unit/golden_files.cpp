@@ -136,11 +136,19 @@ void fill(Replica& in, std::uint32_t wide_page_size) {
   must(reborn, "CREATE TABLE second(a); INSERT INTO second VALUES('again')");
 }
 
+// Old logs have no history; one that was founded has it from its first entry on. The cases of those
+// are named so, and were written when there was such a thing.
+enum class kind_of_log { old, founded };
+
+std::string case_of(kind_of_log kind, const std::string& name) {
+  return kind == kind_of_log::founded ? "founded_" + name : name;
+}
+
 // A log that does it, in entries that have room for the widest page.
-log_player filled(std::uint32_t wide_page_size) {
+log_player filled(std::uint32_t wide_page_size, kind_of_log kind) {
   log_player log;
   memory_storage storage;
-  memory_replica in(log, storage);
+  memory_replica in(log, storage, {.found = kind == kind_of_log::founded});
   log.append({log.present_term(),
               encoded({{log.present_term(), own_sequence}, open_command{"empty.db"}})});
   fill(in, wide_page_size);
@@ -207,17 +215,18 @@ void write_entries(const golden_writer& writer, const std::string& name,
 
 // How often each kind of entry, and each way to send a page, is in a log.
 ordered_json kinds_of(const std::vector<golden_entry>& log) {
-  constexpr const char* kinds[] = {"open", "frames", "undo", "checkpoint", "drop", "barrier"};
+  constexpr const char* kinds[] = {"open", "frames",  "undo",    "checkpoint",
+                                   "drop", "barrier", "identity"};
   constexpr const char* encodings[] = {"full pages", "delta pages", "zero pages"};
   ordered_json counts;
-  for (const char* const name : kinds) {
+  for (const char* const name : std::span(kinds).first(6)) {
     counts[name] = 0;
   }
   for (const char* const name : {"parts before the last", "several databases", "full pages",
                                  "delta pages", "zero pages", "nothing", "no entry of ours"}) {
     counts[name] = 0;
   }
-  const auto count = [&counts](const char* name) { counts[name] = counts[name].get<int>() + 1; };
+  const auto count = [&counts](const char* name) { counts[name] = counts.value(name, 0) + 1; };
   for (const golden_entry& one : log) {
     const auto decoded = native::decode(one.content);
     if (!decoded) {
@@ -273,6 +282,10 @@ template <class Replica>
 void describe(golden_writer& writer, Replica& in, const log_player& from) {
   writer.manifest()["applied"] = position_of(in.applied());
   writer.manifest()["fates"] = fates_of(in, from.log());
+  const history_position history = in.machine().history();
+  if (history.hash != history_hash{}) {
+    writer.manifest()["history"] = history_of(history);
+  }
   writer.expect(content_of(in));
 }
 
@@ -283,6 +296,11 @@ void check_described(const golden_case& one, Replica& in) {
   REQUIRE_FALSE(in.status());
   CHECK_FALSE(in.health().halted);
   CHECK(position_of(in.applied()) == one.manifest().at("applied"));
+  const history_position history = in.machine().history();
+  CHECK((history.hash != history_hash{}) == one.manifest().contains("history"));
+  if (one.manifest().contains("history")) {
+    CHECK(history_of(history) == one.manifest().at("history"));
+  }
   for (const auto& line : one.manifest().at("fates")) {
     const transaction_id id{term{line.at(0).get<std::uint64_t>()}, line.at(1).get<std::uint64_t>()};
     CHECK(name_of(in.outcome(id)) == line.at(2).get<std::string>());
@@ -371,7 +389,7 @@ void check_plain_files(const golden_case& one, const std::string& directory) {
 // ---- logs and snapshots
 
 TEST_CASE("a log with every kind of entry makes the databases that it made") {
-  const golden_case one("native_log");
+  const golden_case one(GENERATE(as<std::string>(), "native_log", "founded_native_log"));
   const log_player log(one.entries("log.bin"));
   CHECK(kinds_of(log.log()) == one.manifest().at("kinds"));
   {
@@ -384,7 +402,8 @@ TEST_CASE("a log with every kind of entry makes the databases that it made") {
 }
 
 TEST_CASE("a transaction whose parts end a log is committed by the rest of them") {
-  const golden_case one("native_log_staged");
+  const golden_case one(
+      GENERATE(as<std::string>(), "native_log_staged", "founded_native_log_staged"));
   const log_player log(one.entries("log.bin"));
   {
     memory_storage storage;
@@ -397,7 +416,8 @@ TEST_CASE("a transaction whose parts end a log is committed by the rest of them"
 }
 
 TEST_CASE("a snapshot is restored, and taken again it has the same bytes") {
-  const std::string name = GENERATE(as<std::string>(), "native_snapshot", "native_snapshot_staged");
+  const std::string name = GENERATE(as<std::string>(), "native_snapshot", "native_snapshot_staged",
+                                    "founded_native_snapshot_staged");
   CAPTURE(name);
   const golden_case one(name);
   const bytes snapshot = read_file(one / "snapshot.bin");
@@ -407,7 +427,7 @@ TEST_CASE("a snapshot is restored, and taken again it has the same bytes") {
     memory_replica in(player, storage);
     check_described(one, in);
     CHECK(snapshot_of(in) == snapshot);
-    if (name == "native_snapshot_staged") {
+    if (name != "native_snapshot") {
       check_kept(one, in, player);
     }
   }
@@ -426,18 +446,22 @@ TEST_CASE("files that were closed are opened, by SQLite too") {
 
 TEST_CASE("files of a process that was killed are brought up to date by the log") {
   check_files("files_behind", true, false);
+  check_files("founded_files_behind", true, false);
 }
 
 TEST_CASE("files that were closed while a transaction waited need the log for its parts") {
   check_files("files_staged", true, true);
+  check_files("founded_files_staged", true, true);
 }
 
 TEST_CASE("files of a process that was killed in a flush are made exact by the log") {
   check_files("files_torn", true, false);
+  check_files("founded_files_torn", true, false);
 }
 
 TEST_CASE("files of a process that was killed while it copied from the double-write file") {
   check_files("files_double_write", true, false);
+  check_files("founded_files_double_write", true, false);
 }
 
 TEST_CASE("files of a process that was killed before the new ones got their names") {
@@ -455,8 +479,9 @@ TEST_CASE("a database that was imported from a file in WAL mode is what it was")
 // ---- writing them
 
 TEST_CASE("writes native_log", "[.write]") {
-  golden_writer writer("native_log", "every kind of native entry, from index 1 on");
-  log_player log = filled(65536);
+  const kind_of_log kind = GENERATE(kind_of_log::old, kind_of_log::founded);
+  golden_writer writer(case_of(kind, "native_log"), "every kind of native entry, from index 1 on");
+  log_player log = filled(65536, kind);
   memory_storage storage;
   memory_replica in(log, storage, many_entries());
   std::uint64_t sequence = own_sequence;
@@ -513,9 +538,10 @@ TEST_CASE("writes native_log", "[.write]") {
 }
 
 TEST_CASE("writes native_log_staged", "[.write]") {
-  golden_writer writer("native_log_staged",
+  const kind_of_log kind = GENERATE(kind_of_log::old, kind_of_log::founded);
+  golden_writer writer(case_of(kind, "native_log_staged"),
                        "two parts of a transaction at the end of a log; the others are kept.bin");
-  log_player log = filled(8192);
+  log_player log = filled(8192, kind);
   memory_storage storage;
   memory_replica in(log, storage, many_entries());
   leave_staged(in, log);
@@ -535,7 +561,7 @@ TEST_CASE("writes native_log_staged", "[.write]") {
 
 TEST_CASE("writes native_snapshot", "[.write]") {
   golden_writer writer("native_snapshot", "a snapshot of several databases");
-  log_player log = filled(65536);
+  log_player log = filled(65536, kind_of_log::old);
   memory_storage storage;
   memory_replica in(log, storage);
   go_on(in);
@@ -545,9 +571,10 @@ TEST_CASE("writes native_snapshot", "[.write]") {
 }
 
 TEST_CASE("writes native_snapshot_staged", "[.write]") {
-  golden_writer writer("native_snapshot_staged",
+  const kind_of_log kind = GENERATE(kind_of_log::old, kind_of_log::founded);
+  golden_writer writer(case_of(kind, "native_snapshot_staged"),
                        "a snapshot with two parts of a transaction; the others are kept.bin");
-  log_player log = filled(8192);
+  log_player log = filled(8192, kind);
   memory_storage storage;
   memory_replica in(log, storage, many_entries());
   leave_staged(in, log);
@@ -565,7 +592,7 @@ TEST_CASE("writes files_clean", "[.write]") {
   golden_writer writer("files_clean", "databases after a clean stop; no log is needed");
   const temporary_directory place;
   {
-    log_player log = filled(8192);
+    log_player log = filled(8192, kind_of_log::old);
     files storage(place / "data");
     file_replica in(log, storage);
     REQUIRE_FALSE(in.flush());
@@ -578,10 +605,11 @@ TEST_CASE("writes files_clean", "[.write]") {
 }
 
 TEST_CASE("writes files_behind", "[.write]") {
-  golden_writer writer("files_behind", "databases after SIGKILL, behind the log");
+  const kind_of_log kind = GENERATE(kind_of_log::old, kind_of_log::founded);
+  golden_writer writer(case_of(kind, "files_behind"), "databases after SIGKILL, behind the log");
   const temporary_directory place;
   write_and_die(writer, [&] {
-    log_player log = filled(8192);
+    log_player log = filled(8192, kind);
     files storage(place / "data");
     file_replica in(log, storage);
     REQUIRE_FALSE(in.flush());
@@ -596,12 +624,13 @@ TEST_CASE("writes files_behind", "[.write]") {
 }
 
 TEST_CASE("writes files_staged", "[.write]") {
-  golden_writer writer("files_staged",
+  const kind_of_log kind = GENERATE(kind_of_log::old, kind_of_log::founded);
+  golden_writer writer(case_of(kind, "files_staged"),
                        "databases after a clean stop, made while parts of a transaction waited for "
                        "the others, which are kept.bin");
   const temporary_directory place;
   {
-    log_player log = filled(8192);
+    log_player log = filled(8192, kind);
     files storage(place / "data");
     file_replica in(log, storage, many_entries());
     REQUIRE_FALSE(in.flush());
@@ -627,14 +656,15 @@ TEST_CASE("writes files_staged", "[.write]") {
 }
 
 TEST_CASE("writes files_torn and files_double_write", "[.write]") {
+  const kind_of_log kind = GENERATE(kind_of_log::old, kind_of_log::founded);
   const bool double_write = GENERATE(false, true);
   golden_writer writer(
-      double_write ? "files_double_write" : "files_torn",
+      case_of(kind, double_write ? "files_double_write" : "files_torn"),
       double_write ? "databases after SIGKILL between a position and the pages that it is about"
                    : "databases after SIGKILL in the middle of a flush");
   const temporary_directory place;
   write_and_die(writer, [&] {
-    log_player log = filled(8192);
+    log_player log = filled(8192, kind);
     files storage(place / "data", {.double_write = double_write, .write_batch_pages = 1});
     file_replica in(log, storage);
     REQUIRE_FALSE(in.flush());
@@ -659,7 +689,7 @@ TEST_CASE("writes files_renamed", "[.write]") {
                        "databases after SIGKILL between a position and the names of its new files");
   const temporary_directory place;
   write_and_die(writer, [&] {
-    log_player log = filled(8192);
+    log_player log = filled(8192, kind_of_log::old);
     files storage(place / "data");
     file_replica in(log, storage);
     REQUIRE_FALSE(in.flush());

@@ -111,13 +111,25 @@ replica_options many_entries() {
   return options;
 }
 
+// How a server comes to its folder. Old: a list of members, none of which draws an id. The others as
+// their options say; `unpacked` is a folder of such a server that is not where it was written.
+enum class start_of { old, founded, joined, unpacked, again };
+
+start_of first_start(const golden_case& one) {
+  return one.manifest().contains("history") ? start_of::unpacked : start_of::old;
+}
+
+start_of next_start(start_of first) {
+  return first == start_of::old ? start_of::old : start_of::again;
+}
+
 // One server on a folder that is as docs/examples/sql_node.cpp has it: the log, and `databases`.
 class server {
  public:
   server(std::size_t index, std::size_t of, const std::string& directory,
-         const replica_options& options = {})
+         start_of how = start_of::old, const replica_options& options = {})
       : storage_((std::filesystem::create_directories(directory), directory + "/databases")),
-        raft_(options_of(index, of, directory)),
+        raft_(options_of(index, of, directory, how)),
         node_(raft_, storage_, options) {
     INFO(node_.status().message());
     REQUIRE_FALSE(node_.status());
@@ -151,11 +163,14 @@ class server {
   }
 
  private:
-  static libraft_options options_of(std::size_t index, std::size_t of,
-                                    const std::string& directory) {
+  static libraft_options options_of(std::size_t index, std::size_t of, const std::string& directory,
+                                    start_of how) {
     libraft_options options{
         .id = server_id{index + 1}, .address = address_of(index), .directory = directory};
-    for (std::size_t i = 0; i < of; ++i) {
+    options.found = how == start_of::founded;
+    options.join = how == start_of::joined;
+    options.moved = how == start_of::unpacked;
+    for (std::size_t i = 0; how == start_of::old && i < of; ++i) {
       options.bootstrap.push_back({server_id{i + 1}, address_of(i)});
     }
     options.election_timeout = milliseconds{300};
@@ -224,10 +239,30 @@ void leave_staged(server& in) {
   in.run("small.db", small_rows(51, 58));
 }
 
+// Servers that wait become voters of the cluster that the first one founded.
+void take_in_all(const std::vector<std::unique_ptr<server>>& servers) {
+  servers[0]->await_leadership();
+  for (std::size_t i = 1; i < servers.size(); ++i) {
+    const server_id id = servers[i]->raft().status().id;
+    libraft& leader = servers[0]->raft();
+    REQUIRE(wait_until([&] { return leader.add({id, address_of(i)}) != errc::busy; }));
+    REQUIRE(wait_until([&] { return leader.promote(id) != errc::busy; }));
+  }
+  REQUIRE(servers[0]->raft().status().members.size() == servers.size());
+}
+
+std::string case_of(bool founded, const std::string& name) {
+  return founded ? "founded_" + name : name;
+}
+
 void describe(golden_writer& writer, server& in) {
   const libraft_status status = in.raft().status();
   writer.manifest()["applied"] = in->applied().index.value;
   writer.manifest()["snapshot_index"] = status.snapshot_index;
+  const history_position history = in->machine().history();
+  if (history.hash != history_hash{}) {
+    writer.manifest()["history"] = history_of(history);
+  }
   writer.expect(content_of(*in));
 }
 
@@ -236,8 +271,20 @@ void describe(golden_writer& writer, server& in) {
 const char* const new_row = "INSERT INTO note(text) VALUES('and so on')";
 const char* const new_row_query = "SELECT count(*) FROM note WHERE text = 'and so on'";
 
+std::uint64_t low_half_of(const ordered_json& history) {
+  return std::stoull(history.at("hash").get<std::string>().substr(16), nullptr, 16);
+}
+
 void check_content(const golden_case& one, server& in) {
   CHECK(in->applied().index.value >= one.manifest().at("applied").get<std::uint64_t>());
+  if (one.manifest().contains("history")) {  // a server that leads adds entries of its own
+    const history_position now = in->machine().history();
+    const auto then = one.manifest().at("history").at("index").get<std::uint64_t>();
+    CHECK(now.index.value >= then);
+    CHECK((now.index.value > then || history_of(now) == one.manifest().at("history")));
+    CHECK(in->machine().matches(log_index{then}, low_half_of(one.manifest().at("history"))) ==
+          history_match::equal);
+  }
   check_same(content_of(*in), one.expected());
   INFO(in->health().what);
   CHECK_FALSE(in->health().halted);
@@ -246,8 +293,9 @@ void check_content(const golden_case& one, server& in) {
 
 // The databases are what they were, every page of them; and one more row is there after a restart.
 void check_server(const golden_case& one, const std::string& directory) {
+  const start_of first = first_start(one);
   {
-    server in(0, 1, directory);
+    server in(0, 1, directory, first);
     in.await_leadership();
     CHECK(in.raft().status().snapshot_index >=
           one.manifest().at("snapshot_index").get<std::uint64_t>());
@@ -256,12 +304,12 @@ void check_server(const golden_case& one, const std::string& directory) {
     check_same(content_of_snapshot(snapshot_of(*in)), one.expected());
   }
   {
-    server in(0, 1, directory);
+    server in(0, 1, directory, next_start(first));
     in.await_leadership();
     in.run("app.db", new_row);
     CHECK_FALSE(in->stop());
   }
-  server in(0, 1, directory);
+  server in(0, 1, directory, next_start(first));
   in.await_leadership();
   connection app = in.open("app.db");
   CHECK(ask(app, new_row_query) == "1");
@@ -293,7 +341,7 @@ void check_staged(const std::string& name) {
     if (!whole) {
       std::filesystem::remove_all(place / "data/databases");
     }
-    server in(0, 1, place / "data");
+    server in(0, 1, place / "data", first_start(one));
     REQUIRE(wait_until([&] { return in->leader().leading; }));
     static_cast<void>(in->stop());
     check_same(content_of_snapshot(snapshot_of(*in), one.entries("kept.bin")),
@@ -309,31 +357,42 @@ TEST_CASE("the folder of a server that was stopped is opened and goes on") {
 
 TEST_CASE("the folder of a server that was killed is opened and goes on") {
   check_folder("libraft_killed");
+  check_folder("founded_libraft_killed");
 }
 
 TEST_CASE("the folder of a server that took a snapshot is opened and goes on") {
   check_folder("libraft_snapshot");
+  check_folder("founded_libraft_snapshot");
+}
+
+TEST_CASE("the folder of a server whose cluster was upgraded is opened and goes on") {
+  check_folder("upgraded_libraft");
 }
 
 TEST_CASE("a folder whose log has parts of a transaction is opened and goes on") {
   check_folder("libraft_staged");
+  check_folder("founded_libraft_staged");
   check_staged("libraft_staged");
+  check_staged("founded_libraft_staged");
 }
 
 TEST_CASE("a folder whose snapshot has parts of a transaction is opened and goes on") {
   check_folder("libraft_staged_snapshot");
+  check_folder("founded_libraft_staged_snapshot");
   check_staged("libraft_staged_snapshot");
+  check_staged("founded_libraft_staged_snapshot");
 }
 
 TEST_CASE("the folders of three servers, two killed and one behind, are a cluster again") {
   const door own;
-  const golden_case one("libraft_three");
+  const golden_case one(GENERATE(as<std::string>(), "libraft_three", "founded_libraft_three"));
+  const start_of first = first_start(one);
   const temporary_directory place;
   for (std::size_t i = 0; i < 3; ++i) {  // none needs the others to have its whole log
     CAPTURE(i);
     const std::string name = std::to_string(i + 1);
     one.unpack_to(place / ("alone" + name), name);
-    server alone(i, 3, place / ("alone" + name));
+    server alone(i, 3, place / ("alone" + name), first);
     CHECK(wait_until([&] { return alone.raft().status().last_index != 0; }));
     CHECK(alone.raft().status().last_index ==
           one.manifest().at("last_index").at(i).get<std::uint64_t>());
@@ -345,7 +404,8 @@ TEST_CASE("the folders of three servers, two killed and one behind, are a cluste
     CAPTURE(again);
     std::vector<std::unique_ptr<server>> servers;
     for (std::size_t i = 0; i < 3; ++i) {
-      servers.push_back(std::make_unique<server>(i, 3, place / std::to_string(i + 1)));
+      servers.push_back(std::make_unique<server>(i, 3, place / std::to_string(i + 1),
+                                                 again ? next_start(first) : first));
     }
     const auto leads = [](const auto& each) { return (*each)->leader().leading; };
     REQUIRE(wait_until([&] { return std::any_of(servers.begin(), servers.end(), leads); }));
@@ -399,11 +459,13 @@ TEST_CASE("writes libraft_clean", "[.write]") {
 }
 
 TEST_CASE("writes libraft_killed", "[.write]") {
-  golden_writer writer("libraft_killed", "a server after SIGKILL: the log is ahead of the files");
+  const bool founded = GENERATE(false, true);
+  golden_writer writer(case_of(founded, "libraft_killed"),
+                       "a server after SIGKILL: the log is ahead of the files");
   const temporary_directory place;
   write_and_die(writer, [&] {
     const door own;
-    server in(0, 1, place / "1");
+    server in(0, 1, place / "1", founded ? start_of::founded : start_of::old);
     in.await_leadership();
     fill(in);
     REQUIRE_FALSE(in->flush());
@@ -417,13 +479,14 @@ TEST_CASE("writes libraft_killed", "[.write]") {
 }
 
 TEST_CASE("writes libraft_snapshot", "[.write]") {
-  golden_writer writer("libraft_snapshot",
+  const bool founded = GENERATE(false, true);
+  golden_writer writer(case_of(founded, "libraft_snapshot"),
                        "a server that took two snapshots, after SIGKILL: the log goes on behind "
                        "them, the files are older");
   const temporary_directory place;
   write_and_die(writer, [&] {
     const door own;
-    server in(0, 1, place / "1");
+    server in(0, 1, place / "1", founded ? start_of::founded : start_of::old);
     in.await_leadership();
     fill(in);
     REQUIRE_FALSE(in->flush());
@@ -439,17 +502,40 @@ TEST_CASE("writes libraft_snapshot", "[.write]") {
   writer.seal();
 }
 
+TEST_CASE("writes upgraded_libraft", "[.write]") {
+  golden_writer writer("upgraded_libraft",
+                       "a server of a list of members whose history began later, after SIGKILL");
+  const temporary_directory place;
+  write_and_die(writer, [&] {
+    const door own;
+    server in(0, 1, place / "1");
+    in.await_leadership();
+    fill(in);
+    REQUIRE_FALSE(in->flush());
+    REQUIRE_FALSE(in->upgrade());
+    go_on(in);
+    REQUIRE_FALSE(in->flush());
+    in.run("app.db", app_rows(41, 44));
+    describe(writer, in);
+    writer.seal();
+    ::raise(SIGKILL);
+  });
+  writer.take_in(place / "1");
+  writer.seal();
+}
+
 TEST_CASE("writes libraft_staged and libraft_staged_snapshot", "[.write]") {
   const door own;
   const bool snapshot = GENERATE(false, true);
-  golden_writer writer(snapshot ? "libraft_staged_snapshot" : "libraft_staged",
+  const bool founded = GENERATE(false, true);
+  golden_writer writer(case_of(founded, snapshot ? "libraft_staged_snapshot" : "libraft_staged"),
                        snapshot ? "a server with parts of a transaction in its snapshot; the "
                                   "others are kept.bin"
                                 : "a server with parts of a transaction in its log; the others "
                                   "are kept.bin");
   const temporary_directory place;
   {
-    server in(0, 1, place / "1", many_entries());
+    server in(0, 1, place / "1", founded ? start_of::founded : start_of::old, many_entries());
     in.await_leadership();
     fill(in);
     REQUIRE_FALSE(in->flush());
@@ -468,21 +554,27 @@ TEST_CASE("writes libraft_staged and libraft_staged_snapshot", "[.write]") {
 }
 
 TEST_CASE("writes libraft_three", "[.write]") {
-  golden_writer writer("libraft_three",
+  const bool founded = GENERATE(false, true);
+  golden_writer writer(case_of(founded, "libraft_three"),
                        "three servers: the last was stopped early, then the others were killed");
   const temporary_directory place;
   write_and_die(writer, [&] {
     const door own;
     std::vector<std::unique_ptr<server>> servers;
     for (std::size_t i = 0; i < 3; ++i) {
-      servers.push_back(std::make_unique<server>(i, 3, place / std::to_string(i + 1)));
+      const start_of how = i == 0 ? start_of::founded : start_of::joined;
+      servers.push_back(std::make_unique<server>(i, 3, place / std::to_string(i + 1),
+                                                 founded ? how : start_of::old));
+    }
+    if (founded) {
+      take_in_all(servers);
     }
     REQUIRE(wait_until([&] {
       return std::any_of(servers.begin(), servers.end(),
                          [](const auto& each) { return (*each)->leader().leading; });
     }));
     if ((*servers[2])->leader().leading) {
-      REQUIRE_FALSE(servers[2]->raft().transfer(server_id{1}));
+      REQUIRE_FALSE(servers[2]->raft().transfer(servers[0]->raft().status().id));
     }
     server* leader = nullptr;
     REQUIRE(wait_until([&] {
