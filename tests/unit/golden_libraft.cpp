@@ -111,8 +111,8 @@ replica_options many_entries() {
   return options;
 }
 
-// How a server comes to its folder. Old: a list of members, none of which draws an id. The others as
-// their options say; `unpacked` is a folder of such a server that is not where it was written.
+// How a server comes to its folder. Old: a list of members, none of which draws an id. The others
+// as their options say; `unpacked` is a folder of one that is not where it was written.
 enum class start_of { old, founded, joined, unpacked, again };
 
 start_of first_start(const golden_case& one) {
