@@ -93,16 +93,7 @@ class QUORLITE_API replica {
   ///   errc::out_of_memory
   template <consensus Consensus, storage Storage>
   [[nodiscard]] static result<replica> start(Consensus& engine, Storage& storage,
-                                             const replica_options& options = {}) try {
-    using models = detail::joined_models<Consensus, Storage>;
-    auto joined = std::make_shared<models>(engine, storage, detail::machine_options(options));
-    models& of = *joined;
-    return started(detail::start_replica(std::move(joined), of.engine, of.machine, of.machine,
-                                         of.machine.state(), detail::folders_of(engine, storage),
-                                         options));
-  } catch (const std::bad_alloc&) {
-    return fail(errc::out_of_memory);
-  }
+                                             const replica_options& options = {});
 
   /// False: empty.
   explicit operator bool() const noexcept { return core_ != nullptr; }
@@ -224,6 +215,20 @@ class QUORLITE_API replica {
 
   std::shared_ptr<detail::replica_core> core_;
 };
+
+// Not inline, so that what was compiled for two models can be named, and is not compiled again.
+template <consensus Consensus, storage Storage>
+result<replica> replica::start(Consensus& engine, Storage& storage,
+                               const replica_options& options) try {
+  using models = detail::joined_models<Consensus, Storage>;
+  auto joined = std::make_shared<models>(engine, storage, detail::machine_options(options));
+  models& of = *joined;
+  return started(detail::start_replica(std::move(joined), of.engine, of.machine, of.machine,
+                                       of.machine.state(), detail::folders_of(engine, storage),
+                                       options));
+} catch (const std::bad_alloc&) {
+  return fail(errc::out_of_memory);
+}
 
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite

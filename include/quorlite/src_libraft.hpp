@@ -3,3 +3,4 @@
 #pragma once
 
 #include "quorlite/detail/libraft/libraft.cpp"
+#include "quorlite/detail/libraft/replica.cpp"

@@ -204,6 +204,26 @@ static_assert(consensus<libraft>);
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite
 
+#if defined(QUORLITE_SEPARATE_COMPILATION)
+// A replica over it is compiled with it: a unit that starts one would spend half of its time on
+// that, and get the same.
+#include "quorlite/options.hpp"
+#include "quorlite/replica.hpp"
+#include "quorlite/storage/file.hpp"
+#include "quorlite/storage/memory.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+
+extern template result<replica> replica::start(libraft& engine, file_storage& storage,
+                                               const replica_options& options);
+extern template result<replica> replica::start(libraft& engine, memory_storage& storage,
+                                               const replica_options& options);
+
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite
+#endif
+
 #if !defined(QUORLITE_SEPARATE_COMPILATION)
 #include "quorlite/raft/libraft.ipp"  // IWYU pragma: keep
 #endif
