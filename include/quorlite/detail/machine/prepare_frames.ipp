@@ -66,6 +66,7 @@ QUORLITE_DECL std::uint64_t full_page_bytes(const write_set_command& frames) noe
 
 /// What an entry says of one page, on top of what is in memory. The base is never read here: a page
 /// that is not in memory is known by its changes until somebody looks at it.
+/// @pre the record keeps the rules of native::validate(), as all do that were decoded
 /// @returns errc::malformed (the record breaks a rule: the same on every replica), errc::diverged
 ///   (it does not give the image that the leader had: this replica's fault)
 [[nodiscard]] QUORLITE_DECL result<page_block> build_page(const page_record& record,
@@ -78,9 +79,6 @@ QUORLITE_DECL std::uint64_t full_page_bytes(const write_set_command& frames) noe
   if (delta) {
     if (record.number.value > base.page_count) {
       return fail(errc::malformed);  // never on an image from before a shrink
-    }
-    if (const std::error_code error = check_delta(record.payload, frames.page_size)) {
-      return fail(error);
     }
     const page_version* const before = reader.find(guard, base.version, record.number);
     if (before != nullptr && before->is_patch()) {
@@ -97,8 +95,9 @@ QUORLITE_DECL std::uint64_t full_page_bytes(const write_set_command& frames) noe
     } else {
       std::memcpy(page->image().data(), before->image().data(), frames.page_size);
     }
-    const std::error_code unfit = apply_delta(record.payload, page->image());
-    QUORLITE_ASSERT(!unfit);  // check_delta() had nothing against it
+    if (const std::error_code unfit = apply_delta(record.payload, page->image())) {
+      return fail(unfit);
+    }
   } else {
     page = make_page(record.number, frames.page_size);
     if (record.encoding == page_encoding::full) {
