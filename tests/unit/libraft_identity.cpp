@@ -336,14 +336,30 @@ TEST_CASE("folder, log and databases of different clusters are refused, and both
 
   const std::vector<libraft_server> members{{second, "127.0.0.1:9002"}};
   libraft_identity known("nowhere", second, "127.0.0.1:9002", some_file());
-  CHECK(!known.admit(members, {}));
-  CHECK(!known.admit(members, ours));
-  CHECK(known.admit(members, theirs) == errc::another_cluster);
+  CHECK(!known.admit({members, ours, {}}));
+  CHECK(known.admit({members, theirs, {}}) == errc::another_cluster);
   REQUIRE(known.refusal().has_value());
   CHECK(has(known.refusal()->text(), "its log to cluster 00000000000000000000000000000007"));
   libraft_server_file older = some_file();
   older.cluster = {};
-  CHECK(!libraft_identity("nowhere", second, "127.0.0.1:9002", older).admit(members, theirs));
+  CHECK(!libraft_identity("nowhere", second, "127.0.0.1:9002", older).admit({members, theirs, {}}));
+}
+
+TEST_CASE("a folder that names its cluster is refused with a log that names none, and both ends") {
+  const std::vector<libraft_server> members{{second, "127.0.0.1:9002"}};
+  libraft_identity known("nowhere", second, "127.0.0.1:9002", some_file());
+  CHECK(known.admit({members, cluster_identity{}, log_index{41}}) == errc::another_cluster);
+  REQUIRE(known.refusal().has_value());
+  const std::string text = known.refusal()->text();
+  CHECK((has(text, "belongs to cluster 99aabbccddeeff001122334455667788") &&
+         has(text, "ends at log index 41") && has(text, "no cluster")));
+  CHECK(!known.refusal()->remedy.empty());
+  // What could not be read to its end says nothing of that; whoever applies it does.
+  CHECK(!known.admit({members, std::nullopt, {}}));
+  libraft_server_file older = some_file();
+  older.cluster = {};
+  libraft_identity upgraded("nowhere", second, "127.0.0.1:9002", older);
+  CHECK(!upgraded.admit({members, cluster_identity{}, log_index{41}}));
 }
 
 TEST_CASE("a copied folder is refused, until somebody says that it was moved") {
@@ -384,16 +400,16 @@ TEST_CASE("an older folder goes on, and its id is recorded once its log names it
   libraft_disk_folder disk(folder);
   libraft_identity joiner(folder, server_id{2}, "127.0.0.1:9002", {});
   const std::vector<libraft_server> without{{server_id{1}, "127.0.0.1:9001"}};
-  CHECK(!joiner.admit(without, {}));  // half way: no such entry yet
+  CHECK(!joiner.admit({without, cluster_identity{}, {}}));  // half way: no such entry yet
   CHECK(!read_server_file(disk)->file);
   libraft_identity wrong(folder, server_id{2}, "127.0.0.1:9001", {});
-  CHECK(wrong.admit(without, {}) == errc::another_server);
+  CHECK(wrong.admit({without, cluster_identity{}, {}}) == errc::another_server);
   REQUIRE(wrong.refusal().has_value());
   CHECK((has(wrong.refusal()->text(), "server 1's") && has(wrong.refusal()->text(), "server 2 ")));
   CHECK(!read_server_file(disk)->file);
   const std::vector<libraft_server> with{{server_id{1}, "127.0.0.1:9001"},
                                          {server_id{2}, "127.0.0.1:9002", false}};
-  CHECK(!joiner.admit(with, {}));
+  CHECK(!joiner.admit({with, cluster_identity{}, {}}));
   const auto recorded = read_server_file(disk)->file;
   REQUIRE(recorded.has_value());
   CHECK((recorded->id == server_id{2} && !recorded->seal.is_made() &&

@@ -1,6 +1,7 @@
 // Starts over libraft on real folders: one server founds a cluster, the others join it, and a
 // folder that is none of theirs is refused with nothing changed (docs/design/history.md, 9).
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -13,15 +14,18 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "catch2_shim.hpp"
 #include "quorlite/detail/libraft/server_file.hpp"
 #include "quorlite/raft/libraft.hpp"
+#include "quorlite/storage/file.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "support/libraft_cluster.hpp"
 #include "support/libraft_folders.hpp"
 #include "support/started_replica.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace {
 
@@ -30,6 +34,8 @@ using namespace quorlite;
 using namespace quorlite::detail;
 using quorlite::tests::folder_in_memory;
 using quorlite::tests::libraft_places;
+using quorlite::tests::started_replica;
+using quorlite::tests::temporary_directory;
 using quorlite::tests::uv_disk;
 using quorlite::tests::wait_until;
 using node_type = quorlite::tests::started_replica<libraft, memory_storage>;
@@ -97,13 +103,20 @@ bool leads(server& one) {
   return wait_until([&] { return one.node.leader().leading; });
 }
 
-int run(node_type& node, const std::string& sql) {
+template <class Node>
+int run(Node& node, const std::string& sql) {
   auto opened = node.open("app.db");
   REQUIRE(opened.has_value());
   return sqlite3_exec(*opened, sql.c_str(), nullptr, nullptr, nullptr);
 }
 
 int run(server& one, const std::string& sql) { return run(one.node, sql); }
+
+/// The first row is behind the entry that names the cluster.
+void name_cluster(server& founder, const std::string& directory) {
+  REQUIRE(run(founder, "CREATE TABLE t(x)") == SQLITE_OK);
+  REQUIRE(wait_until([&] { return file_in(directory)->cluster != cluster_identity{}; }));
+}
 
 std::error_code until_done(const std::function<std::error_code()>& change) {
   std::error_code error;
@@ -189,11 +202,14 @@ TEST_CASE("a cluster is founded once: a folder that waits or takes part refuses 
   CHECK(!error_of(options_of(places, 0, flag::join)));
   CHECK(error_of(options_of(places, 0, flag::found)) == errc::already_founded);
   REQUIRE(!error_of(options_of(places, 1, flag::found)));
-  libraft_server_file known = *file_in(places.directory(1));
-  CHECK(known.at == stage::founded);
-  CHECK(!error_of(options_of(places, 1, flag::found)));  // its cluster has no name yet: it goes on
-  known.cluster = {1, 2};
-  REQUIRE(!known.write(places.directory(1)));
+  CHECK(file_in(places.directory(1))->at == stage::founded);
+  CHECK(file_in(places.directory(1))->cluster == cluster_identity{});
+  {
+    server again(options_of(places, 1, flag::found));  // its cluster has no name yet: it goes on
+    REQUIRE(leads(again));
+    name_cluster(again, places.directory(1));
+  }
+  const libraft_server_file known = *file_in(places.directory(1));
   CHECK(error_of(options_of(places, 1, flag::found)) == errc::already_founded);
   CHECK(!error_of(options_of(places, 1, flag::none)));
   CHECK(libraft::check(places.directory(1))->server == known.id);
@@ -262,6 +278,196 @@ TEST_CASE("once the log names its cluster the folder does, and databases of anot
         std::string::npos);
 }
 
+namespace {
+
+/// One cluster of one server of today's builds, which was upgraded: its log and its databases, as
+/// they were before and after. The server has the id 1 in each of them.
+class upgraded_cluster {
+ public:
+  upgraded_cluster(int rows_before, int rows_after) {
+    work(rows_before, false);
+    take(log_before, data_before);
+    for (int i = 0; i < 3; ++i) {
+      work(20, false);  // as if it was never upgraded
+    }
+    copy_folder(log(), log_never);
+    restore(log_before, data_before);
+    work(rows_after, true);
+    take(log_after, data_after);
+    cluster = file_in(log())->cluster;
+    REQUIRE(cluster != cluster_identity{});
+  }
+
+  /// Starts with these. @param named in the file `server`; nothing: there is no such file
+  [[nodiscard]] std::error_code start_with(const std::string& log_of, const std::string& data_of,
+                                           const std::optional<cluster_identity>& named) {
+    restore(log_of, data_of);
+    std::filesystem::remove(log() + "/server");
+    if (named) {
+      libraft_server_file file;
+      file.id = server_id{1};
+      file.cluster = *named;
+      REQUIRE(!file.write(log()));
+    }
+    const auto before = all_but_lock();
+    file_storage storage(data());
+    libraft raft(options());
+    const started_replica<libraft, file_storage> node(raft, storage);
+    text.clear();
+    for (const libraft_log_defect& one : raft.log_report().defects) {
+      text += one.text() + '\n';
+    }
+    if (node.status()) {
+      CHECK(all_but_lock() == before);
+    }
+    return node.status();
+  }
+
+  [[nodiscard]] std::string log() const { return place_ / "log"; }
+  [[nodiscard]] std::string data() const { return place_ / "data"; }
+
+ private:
+  const temporary_directory place_;
+
+ public:
+  const std::string empty = place_ / "empty";
+  const std::string log_before = place_ / "log.before";
+  const std::string data_before = place_ / "data.before";
+  const std::string log_never = place_ / "log.never";
+  const std::string log_after = place_ / "log.after";
+  const std::string data_after = place_ / "data.after";
+  cluster_identity cluster;
+  std::string text;  ///< what the last start said
+
+ private:
+  [[nodiscard]] libraft_options options() const {
+    libraft_options options;
+    options.id = server_id{1};
+    options.address = quorlite::tests::free_addresses(1)[0];
+    options.directory = log();
+    options.election_timeout = milliseconds{300};
+    options.heartbeat = milliseconds{50};
+    return options;
+  }
+  void work(int rows, bool upgrade) {
+    libraft_options asked = options();
+    asked.address = address_;
+    asked.bootstrap = {{server_id{1}, address_}};
+    file_storage storage(data());
+    libraft raft(asked);
+    started_replica<libraft, file_storage> node(raft, storage);
+    REQUIRE(!node.status());
+    REQUIRE(wait_until([&] { return node.leader().leading; }));
+    if (upgrade) {
+      REQUIRE(!node.upgrade());
+      REQUIRE(wait_until([&] { return file_in(log())->cluster != cluster_identity{}; }));
+    }
+    REQUIRE(run(node, "CREATE TABLE IF NOT EXISTS t(x)") == SQLITE_OK);
+    for (int i = 0; i < rows; ++i) {
+      REQUIRE(run(node, "INSERT INTO t VALUES(randomblob(50))") == SQLITE_OK);
+    }
+    REQUIRE(!node.stop());  // flushed
+  }
+  void take(const std::string& to_log, const std::string& to_data) const {
+    copy_folder(log(), to_log);
+    copy_folder(data(), to_data);
+  }
+  [[nodiscard]] std::map<std::string, bytes> all_but_lock() const {
+    auto content = content_of(log());
+    content.erase("quorlite.lock");  // a start makes it
+    return content;
+  }
+  void restore(const std::string& from_log, const std::string& from_data) const {
+    std::filesystem::create_directories(empty);
+    copy_folder(from_log, log());
+    copy_folder(from_data, data());
+  }
+
+  const std::string address_ = quorlite::tests::free_addresses(1)[0];
+};
+
+}  // namespace
+
+TEST_CASE("folder, log and databases start together only if they can be of one cluster") {
+  upgraded_cluster a(3, 2);
+  upgraded_cluster b(0, 20);  // it began earlier, and has more
+  const std::string empty = a.empty;
+  constexpr int fine = 0;
+  constexpr int none = static_cast<int>(errc::not_founded);
+  constexpr int gone = static_cast<int>(errc::log_damaged);
+  constexpr int short_ = static_cast<int>(errc::log_too_short);
+  constexpr int other = static_cast<int>(errc::another_cluster);
+  constexpr int parts = static_cast<int>(errc::diverged);
+  using named = std::optional<cluster_identity>;
+  const std::array<std::pair<const char*, named>, 4> files{
+      {{"no file", {}}, {"a file", named(std::in_place)}, {"A", a.cluster}, {"B", b.cluster}}};
+  const std::array<std::pair<const char*, std::string>, 4> databases{
+      {{"blank", empty}, {"none", a.data_before}, {"A", a.data_after}, {"B", b.data_after}}};
+  const std::array<std::pair<const char*, std::string>, 5> logs{{{"empty", empty},
+                                                                 {"none", a.log_before},
+                                                                 {"none, long", a.log_never},
+                                                                 {"A", a.log_after},
+                                                                 {"B", b.log_after}}};
+  // By file, by databases, by log.
+  constexpr int expected[4][4][5] = {
+      // no file: an older folder
+      {{none, fine, fine, fine, fine},
+       {short_, fine, fine, fine, parts},
+       {short_, short_, parts, fine, other},
+       {short_, short_, parts, short_, fine}},
+      // a file that names no cluster: it waits, or a founding or an upgrade was cut short
+      {{fine, fine, fine, fine, fine},
+       {short_, fine, fine, fine, parts},
+       {short_, short_, parts, fine, other},
+       {short_, short_, parts, short_, fine}},
+      // A
+      {{gone, other, other, fine, other},
+       {gone, other, other, fine, parts},
+       {gone, short_, parts, fine, other},
+       {other, other, other, other, other}},
+      // B
+      {{gone, other, other, other, fine},
+       {gone, other, other, other, parts},
+       {other, other, other, other, other},
+       {gone, short_, parts, short_, fine}}};
+  for (std::size_t file = 0; file < files.size(); ++file) {
+    for (std::size_t data = 0; data < databases.size(); ++data) {
+      for (std::size_t log = 0; log < logs.size(); ++log) {
+        const std::error_code said =
+            a.start_with(logs[log].second, databases[data].second, files[file].second);
+        INFO("server: " << files[file].first << ", databases: " << databases[data].first
+                        << ", log: " << logs[log].first << ": " << said.message() << ": "
+                        << a.text);
+        const int wanted = expected[file][data][log];
+        CHECK((wanted == fine ? !said : said == static_cast<errc>(wanted)));
+        CHECK(a.text.empty() == (wanted == fine));
+      }
+    }
+  }
+  // An upgrade that was cut short right behind its entry ends as it would have.
+  REQUIRE(!a.start_with(a.log_after, a.data_before, cluster_identity{}));
+}
+
+TEST_CASE("a founding that was cut short behind the entry that names the cluster goes on") {
+  const libraft_places places(1);
+  const std::string directory = places.directory(0);
+  {
+    server founder(options_of(places, 0, flag::found));
+    REQUIRE(leads(founder));
+    name_cluster(founder, directory);
+  }
+  const libraft_server_file named = *file_in(directory);
+  for (const flag asked : {flag::found, flag::none}) {
+    libraft_server_file cut = named;
+    cut.cluster = {};
+    REQUIRE(!cut.write(directory));
+    server again(options_of(places, 0, asked));
+    REQUIRE(!again.node.status());
+    REQUIRE(leads(again));
+    CHECK(wait_until([&] { return file_in(directory) == named; }));
+  }
+}
+
 TEST_CASE("the same object founds once, however often it is started") {
   const libraft_places places(1);
   libraft raft(options_of(places, 0, flag::found));
@@ -269,10 +475,13 @@ TEST_CASE("the same object founds once, however often it is started") {
   fsm<libraft, memory_storage> machine(storage);
   REQUIRE(!machine.load());
   REQUIRE(!raft.start(machine));
+  CHECK(raft.founds());
   raft.stop();
-  libraft_server_file known = *file_in(places.directory(0));
-  known.cluster = {1, 2};
-  REQUIRE(!known.write(places.directory(0)));
+  {
+    server another(options_of(places, 0, flag::none));
+    REQUIRE(leads(another));
+    name_cluster(another, places.directory(0));
+  }
   CHECK(!raft.start(machine));
   CHECK(!raft.founds());
   raft.stop();

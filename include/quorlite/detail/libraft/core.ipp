@@ -244,9 +244,12 @@ QUORLITE_DECL bool libraft_core::log_loaded(const libraft_loaded_log& log) noexc
 QUORLITE_DECL bool libraft_core::members_loaded() noexcept try {
   std::vector<libraft_server> members;
   report_members(members);
-  const history_trail& log = history_.trail();
-  const std::error_code error =
-      identity_.admit(members, log.is_empty() ? cluster_identity{} : log.end_place().begun.cluster);
+  libraft_log_facts log{members, {}, {}};
+  if (const history_trail& trail = history_.trail(); !trail.is_empty()) {
+    log.cluster = trail.end_place().begun.cluster;
+    log.end = trail.end_place().at.index;
+  }
+  const std::error_code error = identity_.admit(log);
   if (error) {
     log_defect_ = identity_.refusal();
     strand_.end(error);

@@ -57,6 +57,15 @@ struct libraft_folder_plan {
 /// Of a folder whose file says that a cluster begins there.
 [[nodiscard]] QUORLITE_DECL libraft_log_defect log_beside_founding();
 
+/// What the engine has read of its log.
+struct libraft_log_facts {
+  std::span<const libraft_server> members;  ///< the newest that it names
+  /// The cluster that an entry or a snapshot names; zero: none does. Nothing: not all of it could
+  /// be read, and whoever applies it will say so.
+  std::optional<cluster_identity> cluster;
+  log_index end;  ///< the last index, as the machine counts
+};
+
 /// One server's, from its start to its end. One thread at a time.
 class libraft_identity {
  public:
@@ -92,10 +101,8 @@ class libraft_identity {
   /// The first entry of the log is durable, by is_to_begin(). Blocks on the disk.
   [[nodiscard]] std::error_code began() noexcept;
   /// The engine has read its log, and has neither written nor sent anything. Blocks on the disk.
-  /// @param of_log the cluster that an entry of the log names; zero: none does
   /// @returns errc::another_server, errc::another_cluster, errc::log_damaged: see refusal()
-  [[nodiscard]] std::error_code admit(std::span<const libraft_server> members,
-                                      cluster_identity of_log) noexcept;
+  [[nodiscard]] std::error_code admit(const libraft_log_facts& log) noexcept;
   /// The entry that names the cluster was applied, or a snapshot installed that is behind it. A
   /// folder without a seal gets one. Durable on return; blocks on the disk. Nothing happens if it
   /// is known.

@@ -54,6 +54,20 @@ QUORLITE_DECL std::string libraft_cluster_text(const cluster_identity& cluster) 
           "Give this server a folder of its own, and bring together what belongs together"};
 }
 
+/// A folder names its cluster once the entry that does was applied: then its log has that entry, or
+/// a snapshot that is behind it.
+[[nodiscard]] inline libraft_log_defect log_of_no_cluster(const cluster_identity& folder,
+                                                          log_index end) {
+  return {libraft_log_fault::another_cluster, libraft_server_file::file_name, 24,
+          "the folder belongs to cluster " + libraft_cluster_text(folder) +
+              ", and its log, which ends at log index " + std::to_string(end.value) +
+              ", to no cluster: it is not this folder's, or an old copy, or its end is gone",
+          "Bring back the log that belongs to this folder. If that is gone and most of the other "
+          "servers are up: keep this folder, remove this server from the cluster, start it with an "
+          "empty folder and join, and add it. If it is the only one: export its databases, and "
+          "found the cluster anew"};
+}
+
 [[nodiscard]] inline libraft_log_defect copied_folder() {
   return {libraft_log_fault::copied, libraft_server_file::file_name, 40,
           "this folder is a copy: its lock file is not the one that this server made",
@@ -175,16 +189,17 @@ QUORLITE_DECL std::error_code libraft_identity::refuse(libraft_log_defect why, e
   return make_error_code(code);
 }
 
-QUORLITE_DECL std::error_code libraft_identity::admit(std::span<const libraft_server> members,
-                                                      cluster_identity of_log) noexcept try {
+QUORLITE_DECL std::error_code libraft_identity::admit(const libraft_log_facts& log) noexcept try {
   const cluster_identity none;
-  if (file_ && file_->cluster != none && of_log != none && file_->cluster != of_log) {
-    return refuse(another_cluster(file_->cluster, "its log", of_log), errc::another_cluster);
+  if (file_ && file_->cluster != none && log.cluster && file_->cluster != *log.cluster) {
+    return refuse(*log.cluster == none ? log_of_no_cluster(file_->cluster, log.end)
+                                       : another_cluster(file_->cluster, "its log", *log.cluster),
+                  errc::another_cluster);
   }
   if (file_ || directory_.empty()) {
     return {};
   }
-  for (const libraft_server& one : members) {
+  for (const libraft_server& one : log.members) {
     if (one.id != id_ && libraft_number_of(one.id) == id_.value) {
       // By its bits such a folder has the file, and had it before its log.
       return refuse(lost_server_file(one.id), errc::log_damaged);
@@ -195,7 +210,7 @@ QUORLITE_DECL std::error_code libraft_identity::admit(std::span<const libraft_se
       return refuse(std::move(why), errc::another_server);
     }
   }
-  for (const libraft_server& one : members) {
+  for (const libraft_server& one : log.members) {
     if (one.id == id_) {
       libraft_server_file first;
       first.id = id_;
