@@ -16,6 +16,7 @@
 #include "quorlite/detail/codec/native.hpp"
 #include "quorlite/detail/core/history_trail.hpp"
 #include "quorlite/detail/libraft/admission.hpp"
+#include "quorlite/detail/libraft/history.hpp"
 #include "quorlite/detail/libraft/proposals.hpp"
 #include "quorlite/detail/libraft/snapshot.hpp"
 #include "quorlite/fsm.hpp"
@@ -241,7 +242,7 @@ struct bystander {
     REQUIRE(all.await_even());
     all.raft.run_for(500);
     admission.attach(engine(), all.raft.node(self).core().strand(), trail);
-    admission.begin({});
+    admission.begin(0);
   }
   [[nodiscard]] ::raft& engine() { return *all.raft.engine(self); }
   [[nodiscard]] std::uint64_t last() { return raft_last_index(&engine()); }
@@ -423,13 +424,21 @@ TEST_CASE(
   bytes identity;
   REQUIRE_FALSE(native::encode({.id = {term{1}, 1}, .body = identity_command{2, ours}, .format = 2},
                                identity));
-  history_trail trail;
-  trail.begin({0, {}, true, {}});
-  trail.pass(1);
-  carry(trail, 2, identity);
-  trail.pass(3);
+  bytes batch = batch_of(identity);
+  bytes nothing(8);
+  // Whatever comes behind it: the walk remembers no more than the newest of that.
+  std::vector<raft_entry> entries(GENERATE(std::size_t{3}, history_trail::steps_max + 9));
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    bytes& content = i == 1 ? batch : nothing;
+    entries[i] = {1,
+                  static_cast<unsigned short>(i == 1 ? RAFT_COMMAND : RAFT_BARRIER),
+                  {content.data(), content.size()},
+                  nullptr};
+  }
+  libraft_history history;
+  REQUIRE_FALSE(history.walk(machine, {nullptr, 1, entries}).has_value());
   libraft_admission admission;
-  admission.attach(engine, strand, trail);
+  admission.attach(engine, strand, history.trail());
   const auto may_be_elected = [&](std::uint64_t last) {
     raft_message asks{};
     asks.type = RAFT_IO_REQUEST_VOTE;
@@ -438,12 +447,13 @@ TEST_CASE(
     asks.request_vote.last_log_index = last;
     return admission.admits(asks);
   };
-  admission.begin(ours);
+  admission.begin(history.settled(ours));
   CHECK(may_be_elected(2));
   CHECK_FALSE(may_be_elected(1));
-  admission.begin({});
+  admission.begin(history.settled({}));
   CHECK(may_be_elected(1));
-  admission.begin({3, 4});  // the log is another's: the start has refused it by then
+  admission.begin(
+      history.settled({3, 4}));  // the log is another's: the start has refused it by then
   CHECK(may_be_elected(1));
 }
 

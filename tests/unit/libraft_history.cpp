@@ -415,6 +415,38 @@ TEST_CASE("after a crash in a flush the log has to reach as far as pages may hav
   CHECK(one.log.fault_on(torn) == fault::diverged);
 }
 
+TEST_CASE("the entry to which the files came is known, however much is behind it in the log") {
+  begun_server one;
+  one.write_together(60, 3);
+  const std::uint64_t batch = one.log.entries.size();
+  const log_index last = one.machine->history().index;
+  one.other(RAFT_BARRIER);
+  told_machine files;
+  files.told = {one.machine->base().begun, {}, {}, {}};
+  for (const bool is_long : {false, true}) {
+    if (is_long) {
+      one.log.entries.resize(one.log.entries.size() + history_trail::steps_max + 9);
+    }
+    for (std::uint64_t back = 0; back < 3; ++back) {  // also in the middle of an entry
+      files.told.ahead = {log_index{last.value - back}, {}};
+      REQUIRE(one.log.fault_on(files) == std::nullopt);
+      CHECK(one.log.history.settled({}) == batch);
+      CHECK(one.log.history.settled(their_cluster) == batch);
+    }
+    files.told.ahead = {log_index{last.value - 3}, {}};
+    REQUIRE(one.log.fault_on(files) == std::nullopt);
+    CHECK(one.log.history.settled({}) == batch - 1);
+    files.told.ahead = {log_index{last.value + 1}, {}};  // nobody proposed the entry there
+    REQUIRE(one.log.fault_on(files) == std::nullopt);
+    CHECK(one.log.history.settled({}) == batch + 1);
+  }
+  files.told = {};  // they hold nothing: what the folder names is committed all the same
+  REQUIRE(one.log.fault_on(files) == std::nullopt);
+  CHECK(one.log.history.settled({}) == 0);
+  CHECK(one.log.history.settled(their_cluster) == 0);
+  CHECK(one.log.history.settled(our_cluster) == one.machine->base().begun.begins_at.value);
+}
+
 TEST_CASE("the log of another cluster is refused, and so are the databases of another cluster") {
   begun_server one;
   begun_server other(their_cluster);

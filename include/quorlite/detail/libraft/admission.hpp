@@ -28,9 +28,9 @@ class libraft_admission {
  public:
   /// @param engine, strand, trail outlive this; the trail is along the log that is stored
   void attach(const ::raft& engine, const libraft_strand& strand, history_trail& trail) noexcept;
-  /// The log was loaded, and the trail goes to its end.
-  /// @param of_folder the cluster that the folder names; all zero: none yet
-  void begin(const cluster_identity& of_folder) noexcept;
+  /// The log was loaded.
+  /// @param settled up to this entry of it all are known to be committed
+  void begin(std::uint64_t settled) noexcept { settled_at_start_ = settled; }
 
   /// Before the engine looks at it. @returns false: it is to be dropped
   [[nodiscard]] bool admits(const raft_message& message) noexcept;

@@ -33,19 +33,6 @@ QUORLITE_DECL void libraft_admission::attach(const ::raft& engine, const libraft
   trail_ = &trail;
 }
 
-QUORLITE_DECL void libraft_admission::begin(const cluster_identity& of_folder) noexcept {
-  const state_machine& machine = strand_->machine();
-  log_index settled = std::max(machine.applied().index, machine.base().ahead.index);
-  // A folder names its cluster once the entry that does was applied, so that one is committed: also
-  // where the machine knows nothing of it yet, because its base is older, or in memory.
-  const history_identity begun =
-      trail_->is_empty() ? history_identity{} : trail_->end_place().begun;
-  if (of_folder != cluster_identity{} && begun.cluster == of_folder) {
-    settled = std::max(settled, begun.begins_at);
-  }
-  settled_at_start_ = trail_->entry_of(settled).value_or(0);
-}
-
 /// The term of a message; 0 where it does not matter, for nothing of such a message is stored.
 [[nodiscard]] inline raft_term libraft_term_of(const raft_message& message) noexcept {
   switch (message.type) {

@@ -44,10 +44,26 @@ class QUORLITE_API libraft_history {
   /// walk did not reach the end.
   [[nodiscard]] history_trail& trail() noexcept { return trail_; }
 
+  /// By the last walk, the last entry that is known to be committed: the one to which the files may
+  /// have come, or the one that names the cluster of the folder. For a folder names its cluster
+  /// once that entry was applied, also where the machine knows nothing of it yet, because its base
+  /// is older, or in memory.
+  /// @param of_folder all zero: it names none
+  /// @returns 0: none is known
+  [[nodiscard]] std::uint64_t settled(const cluster_identity& of_folder) const noexcept;
+
  private:
   class steps;
 
+  /// What the trail forgets, if much is behind it.
+  struct landmarks {
+    std::uint64_t of_files = 0;  ///< the entry in which the files end
+    std::uint64_t of_begin = 0;  ///< the one that names the cluster
+    cluster_identity cluster;
+  };
+
   history_trail trail_;
+  landmarks passed_;
 };
 
 }  // namespace detail

@@ -34,8 +34,12 @@ namespace detail {
 /// One walk. Each step says whether the next one is to be made.
 class libraft_history::steps {
  public:
-  explicit steps(const state_machine& machine) noexcept
-      : machine_(machine), base_(machine.base()) {}
+  /// @param passed outlives this
+  steps(const state_machine& machine, landmarks& passed) noexcept
+      : machine_(machine),
+        base_(machine.base()),
+        files_at_(std::max(machine.applied().index, base_.ahead.index)),
+        passed_(passed) {}
 
   [[nodiscard]] bool begin(const libraft_loaded_log& log);
   [[nodiscard]] bool take(std::uint64_t index, const raft_entry& entry);
@@ -48,6 +52,7 @@ class libraft_history::steps {
   [[nodiscard]] bool begin_behind(const raft_snapshot& snapshot, history_place& place);
   [[nodiscard]] bool take_command(std::uint64_t index, bytes_view command);
   [[nodiscard]] bool compare_anchors();
+  void note(const history_place& place) noexcept;
 
   [[nodiscard]] bool object(libraft_log_fault fault, std::string what);
   [[nodiscard]] bool part(log_index at, const std::string& because);
@@ -55,7 +60,9 @@ class libraft_history::steps {
 
   const state_machine& machine_;
   const base_history base_;
+  const log_index files_at_;
   const history_trail nothing_;
+  landmarks& passed_;
   std::optional<history_judge> judge_;
   log_index equal_;  // the last anchor that was found equal
   std::optional<libraft_log_defect> found_;
@@ -182,6 +189,7 @@ QUORLITE_DECL bool libraft_history::steps::take_command(std::uint64_t index, byt
 /// than a history's begin have one.
 QUORLITE_DECL bool libraft_history::steps::compare_anchors() {
   const history_place place = judge_->run().end_place();
+  note(place);
   const bool is_begun = base_.begun != history_identity{};
   if (!is_begun && place.begun != history_identity{} && place.at.index == base_.at.index) {
     return part(place.at.index, "the history begins at " + log_index_text(place.begun.begins_at) +
@@ -197,6 +205,17 @@ QUORLITE_DECL bool libraft_history::steps::compare_anchors() {
     equal_ = anchor.index;
   }
   return true;
+}
+
+/// An entry of several commands is committed as a whole.
+QUORLITE_DECL void libraft_history::steps::note(const history_place& place) noexcept {
+  if (place.at.index <= files_at_) {
+    passed_.of_files = place.entry;
+  }
+  if (place.begun != history_identity{} && place.at.index == place.begun.begins_at) {
+    passed_.of_begin = place.entry;
+    passed_.cluster = place.begun.cluster;
+  }
 }
 
 QUORLITE_DECL void libraft_history::steps::end(history_trail& trail) {
@@ -215,7 +234,8 @@ QUORLITE_DECL void libraft_history::steps::end(history_trail& trail) {
 QUORLITE_DECL std::optional<libraft_log_defect> libraft_history::walk(
     const state_machine& machine, const libraft_loaded_log& log) {
   trail_.clear();
-  steps walk(machine);
+  passed_ = {};
+  steps walk(machine, passed_);
   bool goes_on = walk.begin(log);
   std::uint64_t index = log.start;
   for (auto next = log.entries.begin(); goes_on && next != log.entries.end(); ++next) {
@@ -225,6 +245,12 @@ QUORLITE_DECL std::optional<libraft_log_defect> libraft_history::walk(
     walk.end(trail_);
   }
   return walk.found();
+}
+
+QUORLITE_DECL std::uint64_t libraft_history::settled(
+    const cluster_identity& of_folder) const noexcept {
+  const bool is_named = of_folder != cluster_identity{} && of_folder == passed_.cluster;
+  return std::max(passed_.of_files, is_named ? passed_.of_begin : 0);
 }
 
 }  // namespace detail
