@@ -203,6 +203,16 @@ void listen(raft_io& io) {
   send = std::exchange(io.send, on_send);
 }
 
+/// That a leader hands over, to who has its log up to there.
+void call(::raft& to, std::uint64_t from, raft_term in, std::uint64_t last, raft_term last_term) {
+  raft_message made{};
+  made.type = RAFT_IO_TIMEOUT_NOW;
+  made.server_id = from;
+  made.server_address = "1";
+  made.timeout_now = {in, last, last_term};
+  receive(to.io, &made);
+}
+
 /// A message of a leader, with entries of these types; a command is no batch.
 void say(::raft& to, std::uint64_t from, raft_term in, std::uint64_t previous,
          raft_term previous_term, const std::vector<unsigned short>& types) {
@@ -394,11 +404,151 @@ TEST_CASE("over libraft entries that do not follow on our log are the engine's b
   SECTION("from the first entry on, which it has no more") {
     other.append_entries.prev_log_index = 0;
     other.append_entries.prev_log_term = 0;
-    CHECK_FALSE(follower.admission.admits(other));
-    other.append_entries.n_entries = 0;
-    CHECK(follower.admission.admits(other));
+    CHECK(follower.admission.admits(other));  // it takes none of them, see below
   }
   CHECK(follower.admission.refused().empty());
+}
+
+namespace {
+
+/// Three voters, of which one is so far behind that it is sent a snapshot, and whose disk stops as
+/// soon as that has come.
+struct slow_install {
+  cluster all{with_snapshots()};
+  std::size_t self = 0;
+
+  slow_install() {
+    self = all.other();
+    all.raft.isolate(self);
+    all.insert(60);
+    all.restart(self, overheard::listen);
+    all.raft.heal();
+    REQUIRE(all.raft.run_until([this] { return is_under_way(); }));
+    all.raft.disk(self).freeze();
+    REQUIRE(engine().state == RAFT_FOLLOWER);
+  }
+  [[nodiscard]] ::raft& engine() { return *all.raft.engine(self); }
+  /// The engine has the log of the snapshot, and nothing is stored.
+  [[nodiscard]] bool is_under_way() {
+    return engine().snapshot.put.data != nullptr && engine().last_stored == 0;
+  }
+  /// @returns it was a follower all the time, and the snapshot was not stored
+  [[nodiscard]] bool rests_for(std::uint64_t ms) {
+    for (const std::uint64_t end = all.raft.now_ms() + ms; all.raft.now_ms() < end;) {
+      all.raft.step();
+      if (engine().state != RAFT_FOLLOWER || !is_under_way()) {
+        return false;
+      }
+    }
+    return true;
+  }
+  void store() {
+    all.raft.disk(self).thaw();
+    REQUIRE(all.raft.run_until([this] { return !is_under_way(); }));
+    CHECK(engine().last_stored >= engine().log.snapshot.last_index);
+  }
+  void end_well() {
+    all.raft.heal();
+    all.raft.run_for(6'000);  // who led before has heard of it
+    all.await_leader();
+    all.insert(3);
+    REQUIRE(all.await_even());
+    for (std::size_t i = 0; i < 3; ++i) {
+      CHECK(all.refused_by(i).empty());
+      CHECK_FALSE(all.halted(i));
+      CHECK(all.rows_at(i) == all.rows_at(all.leader));
+    }
+  }
+};
+
+}  // namespace
+
+TEST_CASE("over libraft a follower does not campaign while a snapshot is being stored") {
+  slow_install one;
+  SECTION("though its leader is silent, and campaigns once it is stored") {
+    one.all.raft.isolate(one.self);
+    REQUIRE(one.rests_for(10'000));
+    const raft_term before = one.engine().current_term;
+    one.store();
+    CHECK(one.engine().state == RAFT_FOLLOWER);
+    CHECK(one.all.raft.run_until([&] { return one.engine().state == RAFT_CANDIDATE; }));
+    CHECK(one.engine().current_term == before);  // it asks before it raises the term
+  }
+  SECTION("though it is called to lead") {
+    const raft_log& log = one.engine().log;
+    overheard::call(one.engine(), one.engine().follower_state.current_leader.id,
+                    one.engine().current_term, log.snapshot.last_index, log.snapshot.last_term);
+    REQUIRE(one.engine().state == RAFT_FOLLOWER);
+    REQUIRE(one.rests_for(2'000));
+    one.store();
+  }
+  SECTION("though a server of a higher term asks for its vote") {
+    one.all.raft.isolate(one.all.leader);
+    one.all.raft.isolate(one.self);
+    REQUIRE(one.rests_for(4'000));
+    const std::size_t former = one.all.leader;
+    one.all.raft.heal();
+    one.all.raft.isolate(former);
+    REQUIRE(one.rests_for(1'000));
+    one.store();
+  }
+  one.end_well();
+}
+
+TEST_CASE("over libraft who stores a snapshot has a vote to give, once its leader is silent") {
+  slow_install one;
+  const std::size_t former = one.all.leader;
+  const std::size_t other = 3 - former - one.self;
+  one.all.raft.isolate(former);
+  for (std::uint64_t end = one.all.raft.now_ms() + 20'000; !one.all.is_engines_leader(other);) {
+    REQUIRE(one.all.raft.now_ms() < end);
+    one.all.raft.step();
+    REQUIRE(one.is_under_way());
+    REQUIRE(one.engine().state == RAFT_FOLLOWER);
+  }
+  CHECK(one.all.raft.run_until(
+      [&] { return one.engine().follower_state.current_leader.id == other + 1; }));
+  CHECK(one.is_under_way());
+  one.store();
+  one.end_well();
+}
+
+TEST_CASE("over libraft a leader that was given up is not told of the snapshot, and nothing ends") {
+  slow_install one;
+  one.all.raft.isolate(one.self);
+  REQUIRE(one.rests_for(4'000));
+  CHECK(one.engine().follower_state.current_leader.id == 0);
+  overheard::answers.clear();
+  one.store();
+  CHECK(overheard::answers.empty());
+  one.end_well();
+}
+
+TEST_CASE("over libraft a leader that sends its first entry is heard where the log begins later") {
+  cluster all(with_snapshots());
+  all.insert(60);
+  REQUIRE(all.await_even());
+  const std::size_t follower = all.other();
+  for (std::size_t i = 0; i < 3; ++i) {
+    all.raft.isolate(i);
+  }
+  all.restart(follower, overheard::listen);
+  ::raft& engine = *all.raft.engine(follower);
+  REQUIRE(engine.log.offset > 0);
+  const std::uint64_t last = raft_last_index(&engine);
+  const std::uint64_t committed = engine.commit_index;
+  all.raft.run_for(50);
+  overheard::answers.clear();
+  const raft_term next = engine.current_term + 1;
+  overheard::say(engine, all.leader + 1, next, 0, 0, {RAFT_CHANGE, RAFT_BARRIER});
+  all.raft.run_for(50);
+  CHECK(engine.state == RAFT_FOLLOWER);
+  CHECK(engine.current_term == next);
+  CHECK(engine.follower_state.current_leader.id == all.leader + 1);
+  CHECK(raft_last_index(&engine) == last);
+  CHECK(engine.commit_index == committed);
+  REQUIRE(overheard::answers.size() == 1);
+  CHECK(overheard::answers[0] == 0);  // nothing is known of that leader's log
 }
 
 TEST_CASE("over libraft who asks for a vote has to have what is committed") {

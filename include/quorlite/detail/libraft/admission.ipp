@@ -129,8 +129,8 @@ QUORLITE_DECL bool libraft_admission::admits_entries(server_id from,
   }
   const std::uint64_t previous = message.prev_log_index;
   const bool begins_later = engine_->log.offset != 0;
-  if (previous == 0 && begins_later && message.n_entries != 0) {  // 5
-    return false;
+  if (previous == 0 && begins_later) {  // 5: the engine gets none of its entries
+    return true;
   }
   const bool is_in_log =
       previous == 0 || (message.prev_log_term != 0 &&

@@ -10,6 +10,9 @@
 /// A voter that is alone elects itself without a higher term, at a start and when its last leader
 /// has left: it would give names of transactions again that were given in that term. So it begins a
 /// term here first, as durably as the engine would.
+///
+/// While a snapshot that came is checked and written, the engine stays a follower: see
+/// hold_election().
 #pragma once
 
 #include <cstddef>
@@ -92,6 +95,14 @@ class libraft_io final : private libraft_writes_listener {
 
   /// True for the only voter of the members as the log has them.
   [[nodiscard]] bool is_alone() const noexcept;
+  /// Has a vote in the members as the log has them.
+  [[nodiscard]] bool is_voter() const noexcept;
+  /// A snapshot that came is on its way: the log in memory is that one already, and the disk has it
+  /// not. Who leads then, or asks for votes, counts on what it does not have; and when the snapshot
+  /// is there 0.15 looks for its leader in what only a follower has, and finds other bytes. So a
+  /// voter whose time has run out has no leader any more, and gives its vote to others, as a
+  /// candidate would; it begins to campaign when that is over.
+  void hold_election() noexcept;
   /// True if the engine would elect itself at its next tick.
   [[nodiscard]] bool is_about_to_lead_alone() const noexcept;
   /// @returns 0, or a code of the disk: the engine may not go on
@@ -101,6 +112,10 @@ class libraft_io final : private libraft_writes_listener {
   [[nodiscard]] bool conflicts(const raft_message& message) const noexcept;
   /// It was lost on the way: what came with it is freed.
   static void drop(raft_message& message) noexcept;
+  static void free_entries(raft_append_entries& from) noexcept;
+  /// The engine would shut down at entries from the first one on where its log begins later: then
+  /// it hears its leader, and gets no entries. The answer tells the leader what is here.
+  void strip(raft_message& message) const noexcept;
 
   /// The engine tells its leader where its log ends, even if the end is left over from an older
   /// term and the leader has not spoken of it yet. A leader that has entries there by then, of its
@@ -132,6 +147,7 @@ class libraft_io final : private libraft_writes_listener {
   raft_io_snapshot_put taken_{};            // a snapshot of our own, on its way to the disk
   raft_io_snapshot_put* taking_ = nullptr;  // what the engine asked for it; nullptr: none is
   std::vector<void*> buried_;
+  bool is_installing_ = false;  // a snapshot that came: until the engine has its answer
   bool failed_ = false;
   bool closing_ = false;
 };

@@ -87,6 +87,7 @@ struct libraft_io::hooks {
   }
   static void on_tick(raft_io* io) noexcept {
     libraft_io& self = of(io);
+    self.hold_election();
     if (!self.is_about_to_lead_alone() || self.begin_term() == 0) {
       self.tick_(io);
     }
@@ -96,7 +97,8 @@ struct libraft_io::hooks {
 
   static void on_receive(raft_io* io, raft_message* message) noexcept {
     libraft_io& self = of(io);
-    if (message->type == RAFT_IO_TIMEOUT_NOW && self.is_alone()) {
+    const bool is_called = message->type == RAFT_IO_TIMEOUT_NOW;
+    if (is_called && (self.is_alone() || self.is_installing_)) {
       return;  // it would lead at once, in the term of who sent this; so it waits for its time
     }
     if ((self.taking_ != nullptr || self.notes_.is_replacing()) && self.conflicts(*message)) {
@@ -108,6 +110,7 @@ struct libraft_io::hooks {
       drop(*message);
       return;
     }
+    self.strip(*message);
     self.note_agreement(*message);
     self.receive_(io, message);
     self.listener_->received();
@@ -129,6 +132,9 @@ struct libraft_io::hooks {
                      raft_io_send_cb answer) noexcept {
     libraft_io& self = of(io);
     if (message->type == RAFT_IO_APPEND_ENTRIES_RESULT) {
+      if (message->server_id == 0) {
+        return RAFT_NOCONNECTION;  // the leader who sent the snapshot was given up meanwhile
+      }
       raft_message told = *message;
       self.tell_no_more_than_is_so(told.append_entries_result);
       return self.inner_.send(io, asked, &told, answer);
@@ -204,6 +210,7 @@ struct libraft_io::hooks {
     }
     // One that came: it is verified beside the loop, and before it takes the place of the log.
     auto* const one = new install{{nullptr, prepare, nullptr}, &self, asked, snapshot, {}, 0};
+    self.is_installing_ = true;
     asked->cb = answer;
     const int code = self.inner_.async_work(io, &one->work, on_prepared);
     if (code != 0) {
@@ -259,6 +266,7 @@ struct libraft_io::hooks {
       self.refused_ = one;  // answered when it is closed
       return;
     }
+    self.is_installing_ = false;
     delete one;
     asked->cb(asked, status);
   }
@@ -326,6 +334,24 @@ QUORLITE_DECL bool libraft_io::is_alone() const noexcept {
   return votes && voters == 1;
 }
 
+QUORLITE_DECL bool libraft_io::is_voter() const noexcept {
+  const raft_configuration& members = engine_->configuration;
+  return std::any_of(members.servers, members.servers + members.n, [this](const raft_server& one) {
+    return one.id == engine_->id && one.role == RAFT_VOTER;
+  });
+}
+
+QUORLITE_DECL void libraft_io::hold_election() noexcept {
+  if (!is_installing_ || engine_->state != RAFT_FOLLOWER || !is_voter()) {
+    return;
+  }
+  const raft_time now = engine_->io->time(engine_->io);
+  if (now - engine_->election_timer_start >= engine_->follower_state.randomized_election_timeout) {
+    engine_->follower_state.current_leader.id = 0;
+    engine_->election_timer_start = now;
+  }
+}
+
 QUORLITE_DECL bool libraft_io::is_about_to_lead_alone() const noexcept {
   return engine_->state == RAFT_FOLLOWER && is_alone() &&
          engine_->io->time(engine_->io) - engine_->election_timer_start >=
@@ -378,10 +404,24 @@ QUORLITE_DECL void libraft_io::drop(raft_message& message) noexcept {
     raft_configuration_close(&message.install_snapshot.conf);
     raft_free(message.install_snapshot.data.base);
   }
-  if (message.type != RAFT_IO_APPEND_ENTRIES) {
-    return;
+  if (message.type == RAFT_IO_APPEND_ENTRIES) {
+    free_entries(message.append_entries);
   }
+}
+
+QUORLITE_DECL void libraft_io::strip(raft_message& message) const noexcept {
   raft_append_entries& from = message.append_entries;
+  const bool is_none_of_ours = message.type == RAFT_IO_APPEND_ENTRIES && from.n_entries != 0 &&
+                               from.prev_log_index == 0 && engine_->log.offset != 0;
+  if (is_none_of_ours) {
+    free_entries(from);
+    from.entries = nullptr;
+    from.n_entries = 0;
+    from.leader_commit = 0;  // 0.15 takes any entry up to there for one that the leader has
+  }
+}
+
+QUORLITE_DECL void libraft_io::free_entries(raft_append_entries& from) noexcept {
   void* freed = nullptr;  // entries that came in one piece of memory stand together
   for (unsigned i = 0; i < from.n_entries; ++i) {
     if (void* const batch = from.entries[i].batch; batch != freed) {
