@@ -319,8 +319,7 @@ void fsm<Consensus, Storage>::leadership_changed(const leadership& now) noexcept
   if constexpr (Consensus::abilities.contiguous) {
     if (now.leading && state_.is_behind_base()) {
       // A leader has every committed entry, and all that are older than its term were brought.
-      state_.halt(errc::log_too_short, "the log ends before the state does, at",
-                  state_.applied().index);
+      state_.halt_behind_base();
     }
   }
   state_.change_leadership(now);

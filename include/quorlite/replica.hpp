@@ -108,7 +108,8 @@ class QUORLITE_API replica {
   /// replica it reads the committed state. A name that was never written is an empty database.
   /// @returns errc::invalid_name, errc::no_such_database (options.create), errc::sqlite_failed,
   ///   errc::stopped; errc::busy while the log is replayed over a base that a crash tore (health()
-  ///   says so): try again
+  ///   says so): try again. A replica that has halted in that says why it did: errc::log_too_short
+  ///   for a leader whose log had lost what the base may hold
   [[nodiscard]] result<connection> open(std::string_view name,
                                         const connection_options& options = {});
 

@@ -28,7 +28,8 @@ struct health {
   std::error_code error;  ///< why it halted
   std::string what;       ///< database and log index where it happened
   /// After a crash: the log is being replayed over files that stand between two positions, and
-  /// open() answers errc::busy until that is done.
+  /// open() answers errc::busy until that is done. It never is if this replica has halted: then
+  /// open() says why.
   bool recovering = false;
   /// Why the engine gave up, where it tells: this replica hears of nothing any more.
   std::error_code engine;

@@ -28,6 +28,7 @@ class lone_engine {
   std::atomic<bool> withdrawn{false};
   void (*while_waiting)(lone_engine&) = nullptr;
   bool is_silent = false;  // nobody is told anything
+  bool follows = false;    // it does not lead when it starts
 
   std::error_code start(state_machine& machine) noexcept {
     if (start_error) {
@@ -35,7 +36,9 @@ class lone_engine {
     }
     machine_ = &machine;
     at_ = machine.applied().index;
-    lead(machine.applied().term.next());
+    if (!follows) {
+      lead(machine.applied().term.next());
+    }
     return {};
   }
   void stop() noexcept {

@@ -26,6 +26,7 @@
 #include "quorlite/transfer.hpp"
 #include "support/lone_engine.hpp"
 #include "support/sql.hpp"
+#include "support/started_replica.hpp"
 #include "support/temporary_directory.hpp"
 
 namespace {
@@ -33,6 +34,7 @@ namespace {
 using namespace quorlite;
 using quorlite::testing::test_raft;
 using tests::lone_engine;
+using tests::started_replica;
 using tests::temporary_directory;
 
 struct lone_replica {
@@ -254,13 +256,53 @@ struct torn_storage : memory_storage {
 
 TEST_CASE("health says that a replica recovers, while open() answers busy") {
   lone_engine engine;
+  engine.follows = true;
   torn_storage storage;
-  replica node = replica::start(engine, storage).value();
+  started_replica<lone_engine, torn_storage> node(engine, storage);
   CHECK(node.health().recovering);
   CHECK_FALSE(node.health().ok());
   CHECK(node.open("app.db").error() == errc::busy);
-  static_cast<void>(node.drop("one.db"));  // two entries, whatever they do
-  static_cast<void>(node.drop("two.db"));
+  for (const std::uint64_t index : {1, 2}) {  // two entries, whatever they do
+    CHECK(node.machine().skip({log_index{index}, term{1}}) == apply_result::applied);
+  }
+  engine.lead(term{2});
+  CHECK(node.health().ok());
+  CHECK(node.open("app.db").has_value());
+}
+
+TEST_CASE(
+    "a leader whose log ended within a flush of its files does not lead, and says both ends") {
+  lone_engine engine;
+  torn_storage storage;
+  for (const int brought : {0, 1}) {  // of the two entries that the log had
+    engine.follows = brought != 0;
+    engine.withdrawn = false;
+    started_replica<lone_engine, torn_storage> node(engine, storage);
+    for (int i = 0; i < brought; ++i) {
+      static_cast<void>(node.machine().skip({log_index{1}, term{1}}));
+    }
+    if (brought != 0) {
+      engine.lead(term{2});
+    }
+    const health now = node.health();
+    CHECK((now.halted && now.recovering && now.error == errc::log_too_short));
+    INFO(now.what);
+    CHECK(now.what.find("ends at " + std::to_string(brought)) != std::string::npos);
+    CHECK(now.what.find("up to log index 2") != std::string::npos);
+    CHECK(engine.withdrawn.load());
+    CHECK_FALSE(node.leader().leading);
+    CHECK(node.open("app.db").error() == errc::log_too_short);
+    const write_result said = node.write("app.db", [](sqlite3*) { return SQLITE_OK; });
+    CHECK(said.error == errc::log_too_short);
+    CHECK(said.message.find(now.what) != std::string::npos);
+    CHECK(node.drop("app.db") == errc::halted);
+  }
+  // Where another server leads, its log brings what this one has lost.
+  engine.follows = true;
+  started_replica<lone_engine, torn_storage> node(engine, storage);
+  for (const std::uint64_t index : {1, 2}) {
+    CHECK(node.machine().skip({log_index{index}, term{3}}) == apply_result::applied);
+  }
   CHECK(node.health().ok());
   CHECK(node.open("app.db").has_value());
 }

@@ -59,8 +59,10 @@ class QUORLITE_API machine_state : public machine_entries {
   /// How far the log came, and the history there.
   [[nodiscard]] history_position brought() const noexcept;
   [[nodiscard]] history_match matches(log_index at, std::uint64_t low) const noexcept;
-  /// The log has not brought everything again that the base holds.
+  /// The log has not brought everything again that the base holds, or may hold after a crash.
   [[nodiscard]] bool is_behind_base() const noexcept;
+  /// Halts, for the log has ended before it did. @pre is_behind_base()
+  void halt_behind_base() noexcept;
   /// Nothing was ever written here: a cluster could be founded.
   [[nodiscard]] bool is_blank() const;
   [[nodiscard]] const quorlite::leader_info& leader() const noexcept;

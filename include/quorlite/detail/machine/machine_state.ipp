@@ -62,7 +62,19 @@ QUORLITE_DECL std::unique_ptr<restore_target> machine_state::take_installed() no
 }
 QUORLITE_DECL bool machine_state::is_behind_base() const noexcept {
   const bool ended = parts_->told.value != 0 && parts_->told < parts_->applied.index;
-  return ended || parts_->staged_up_to < parts_->applied.index;
+  return ended || parts_->staged_up_to < parts_->applied.index || is_recovering();
+}
+
+QUORLITE_DECL void machine_state::halt_behind_base() noexcept try {
+  const log_index log = parts_->told.value != 0 ? parts_->told : parts_->staged_up_to;
+  const log_index files = std::max(parts_->applied.index, parts_->redo_until);
+  halt(errc::log_too_short,
+       "the log ends at " + std::to_string(std::min(log, files).value) +
+           ", and what it had behind that is gone. Keep the files, and start this server with an "
+           "empty folder; if it is the only one, export them. They may hold everything up to",
+       files);
+} catch (const std::bad_alloc&) {
+  halt(errc::log_too_short, "the log ends before the files, at", parts_->applied.index);
 }
 
 QUORLITE_DECL bool machine_state::is_blank() const {

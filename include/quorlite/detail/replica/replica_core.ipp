@@ -152,7 +152,11 @@ QUORLITE_DECL void replica_core::close() noexcept {
 /// Why nothing can be opened here now, if so.
 QUORLITE_DECL std::error_code replica_core::readiness() const {
   const auto held = models_.machine.hold();
-  return models_.machine.is_recovering() ? make_error_code(errc::busy) : std::error_code{};
+  if (!models_.machine.is_recovering()) {
+    return {};
+  }
+  const quorlite::health& now = models_.machine.health();
+  return now.halted ? now.error : make_error_code(errc::busy);  // nothing will end it
 }
 
 QUORLITE_DECL result<connection> replica_core::open(std::string_view name,
@@ -166,6 +170,10 @@ QUORLITE_DECL result<connection> replica_core::open(std::string_view name,
 QUORLITE_DECL void replica_core::write(std::string_view name, write_task& task) {
   if (const std::error_code error = readiness()) {
     task.answer = write_result::refused(error);
+    const auto held = models_.machine.hold();
+    if (const quorlite::health& now = models_.machine.health(); now.halted) {
+      task.answer.message += ": " + now.what;
+    }
     return;
   }
   const result<group_writer*> writer = parts_->writers.of(name);
