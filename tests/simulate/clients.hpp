@@ -361,7 +361,7 @@ class writer {
     static_cast<void>(run(to.db, "ROLLBACK"));
     require(sqlite3_get_autocommit(to.db) != 0, "typed errors", "a transaction does not end");
     if (one.fate != fate::acknowledged && dice_.chance(0.1)) {
-      read_instead(to, leader, database, (code & 0xFF) == SQLITE_BUSY ? 0.6 : 0.1);
+      read_instead(to, leader, database, (code & 0xFF) == SQLITE_BUSY ? 0.6 : 0.3);
     }
     // Connections that live through a lost leadership have caches of a state that never came.
     if (one.other || dice_.chance(one.fate == fate::acknowledged ? 0.05 : 0.3)) {

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "damager.hpp"
 #include "servers.hpp"
 
 namespace simulate {
@@ -17,7 +18,7 @@ namespace simulate {
 class faults {
  public:
   explicit faults(servers& cluster)
-      : cluster_(cluster), dice_(random{cluster.options().seed}.fork(0xFA17)) {}
+      : cluster_(cluster), dice_(random{cluster.options().seed}.fork(0xFA17)), damager_(cluster) {}
 
   void begin() {
     const fault_rates& rates = cluster_.options().faults;
@@ -77,6 +78,12 @@ class faults {
       come_back(id);
     });
     every("breakdown", rates.breakdown, [this] { break_leader_down(); });
+    every("damage", rates.damage, [this] {
+      for (const server_id id : damager_.strike()) {
+        come_back(id);
+      }
+    });
+    every("", rates.damage == 0 ? 0 : 500, [this] { damager_.remember(); });
     every("", 20, [this] { look_after_all(); });
   }
   /// From now on nothing befalls them, nor does anybody restart or mend anything.
@@ -385,6 +392,7 @@ class faults {
   /// What an operator and the applications do: flush, restart what is down, mend the wires that a
   /// deposed leader was cut off by.
   void look_after_all() {
+    cluster_.look_after_damage();
     for (const server_id id : cluster_.ids()) {
       cluster_.maintain(id);
       if (!cluster_.running(id) && dice_.chance(0.05)) {
@@ -405,6 +413,7 @@ class faults {
 
   servers& cluster_;
   random dice_;
+  damager damager_;
   bool calm_ = false;
 };
 

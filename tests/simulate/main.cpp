@@ -18,6 +18,7 @@
 #include <ratio>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "plan.hpp"
@@ -34,6 +35,9 @@ faulty network, clients that keep a record, and checkers that are always on.
   --seeds A-B        these seeds, and a line for each that fails (default: 1-100; with
                      QUORLITE_TEST_PROFILE=short in the environment 1-20)
   --profile NAME     lite (200 transactions; default) or full (1000, larger clusters, more SQL)
+  --damage           folders are damaged besides: wiped, copied, swapped, rolled back, cut, of another
+                     cluster; each must be noticed before it does harm
+  --require-marks    with --damage: fails unless each kind of damage came, and each way to notice it
   --minutes M        stop after so many minutes of real time, wherever that is
   --twice N          every N-th seed runs twice and must give the same event hash (default 50)
   --jobs N           so many processes at a time (default 1)
@@ -57,6 +61,8 @@ struct arguments {
   std::size_t jobs = 1;
   std::uint64_t seed_seconds = 60;
   bool fail_fast = false;
+  bool damage = false;
+  bool require_marks = false;
   std::string trace;
   std::uint64_t until = ~std::uint64_t{0};
   bool json = false;
@@ -116,6 +122,10 @@ arguments parse(int count, char** values) {
       out.jobs = static_cast<std::size_t>(number_of(value()));
     } else if (flag == "--seed-seconds") {
       out.seed_seconds = number_of(value());
+    } else if (flag == "--damage") {
+      out.damage = true;
+    } else if (flag == "--require-marks") {
+      out.require_marks = true;
     } else if (flag == "--fail-fast") {
       out.fail_fast = true;
     } else if (flag == "--trace") {
@@ -140,6 +150,9 @@ arguments parse(int count, char** values) {
   if (!out.single && (!out.trace.empty() || out.until != ~std::uint64_t{0})) {
     refuse("--trace and --until go with --seed");
   }
+  if (out.require_marks && (!out.damage || out.single)) {
+    refuse("--require-marks goes with --damage and many seeds");
+  }
   return out;
 }
 
@@ -158,9 +171,18 @@ void make_sqlite_deterministic() {
 
 simulate::report run_seed(std::uint64_t seed, const arguments& asked,
                           const simulate::run_options& options) {
+  if (asked.damage) {
+    static_cast<void>(simulate::foreign_folders());  // before SQLite's random numbers begin anew
+  }
   sqlite3_randomness(0, nullptr);
-  simulate::one_run run(simulate::draw_plan(seed, asked.profile), options);
+  simulate::one_run run(simulate::draw_plan(seed, asked.profile, asked.damage), options);
   return run();
+}
+
+void print_marks(const simulate::marks& seen) {
+  for (const auto& [name, count] : seen) {
+    std::printf("  %8" PRIu64 "  %s\n", count, name.c_str());
+  }
 }
 
 void print(const simulate::report& one, const arguments& asked) {
@@ -168,10 +190,15 @@ void print(const simulate::report& one, const arguments& asked) {
   if (!one.ok()) {
     std::printf("seed %" PRIu64 " FAILED  %s\n", one.seed, one.what.c_str());
     for (const auto& [option, value] :
-         simulate::options_of(simulate::draw_plan(one.seed, asked.profile))) {
+         simulate::options_of(simulate::draw_plan(one.seed, asked.profile, asked.damage))) {
       std::printf("    %-20s %s\n", option.c_str(), value.c_str());
     }
-    std::printf("  run it again: simulate --seed %" PRIu64 " --profile %s\n", one.seed, name);
+    std::printf("  run it again: simulate --seed %" PRIu64 " --profile %s%s\n", one.seed, name,
+                asked.damage ? " --damage" : "");
+  }
+  if (!one.excused.empty()) {
+    std::printf("seed %" PRIu64 " excused (%s): %s\n", one.seed, one.excused.c_str(),
+                one.what.c_str());
   }
   if (asked.single) {
     std::printf("seed %" PRIu64 " %s: hash %016" PRIx64 ", %" PRIu64 " events, %" PRIu64
@@ -181,6 +208,9 @@ void print(const simulate::report& one, const arguments& asked) {
                 one.seed, name, one.event_hash, one.events, one.virtual_ms, one.transactions,
                 one.acknowledged, one.unknown, one.resolved, one.reads, one.boots, one.halts,
                 one.installs, one.at_phases);
+    if (asked.damage) {
+      print_marks(one.seen);
+    }
   }
   std::fflush(stdout);
 }
@@ -196,6 +226,12 @@ void add(simulate::report& sum, const simulate::report& one) {
   sum.installs += one.installs;
   sum.at_phases += one.at_phases;
   sum.virtual_ms += one.virtual_ms;
+  for (const auto& [name, count] : one.seen) {
+    sum.seen[name] += count;
+  }
+  if (!one.excused.empty()) {
+    ++sum.seen["excused: " + one.excused];
+  }
 }
 
 /// Once, or twice where both must be alike.
@@ -340,7 +376,16 @@ class campaign {
           one.at_phases}) {
       text += std::to_string(each) + "\t";
     }
+    text += one.excused + "\t" + std::to_string(one.seen.size()) + "\t";
+    for (const auto& [name, count] : one.seen) {
+      text += name + "\t" + std::to_string(count) + "\t";
+    }
     return text + one.checker + "\t" + one.what + std::string(1, '\0');
+  }
+  /// Up to the next tab, and goes on behind it.
+  [[nodiscard]] static std::string next_word(const std::string& text, std::size_t& at) {
+    const std::size_t tab = text.find('\t', at);
+    return text.substr(std::exchange(at, tab + 1), tab - at);
   }
   [[nodiscard]] static simulate::report report_of(const std::string& text) {
     simulate::report one;
@@ -349,13 +394,15 @@ class campaign {
          {&one.seed, &one.event_hash, &one.events, &one.virtual_ms, &one.transactions,
           &one.acknowledged, &one.unknown, &one.resolved, &one.reads, &one.boots, &one.halts,
           &one.installs, &one.at_phases}) {
-      const std::size_t tab = text.find('\t', at);
-      *each = std::stoull(text.substr(at, tab - at));
-      at = tab + 1;
+      *each = std::stoull(next_word(text, at));
     }
-    const std::size_t tab = text.find('\t', at);
-    one.checker = text.substr(at, tab - at);
-    one.what = text.substr(tab + 1);
+    one.excused = next_word(text, at);
+    for (std::uint64_t left = std::stoull(next_word(text, at)); left > 0; --left) {
+      const std::string name = next_word(text, at);
+      one.seen[name] = std::stoull(next_word(text, at));
+    }
+    one.checker = next_word(text, at);
+    one.what = text.substr(at);
     return one;
   }
   void take_answer(std::size_t place) {
@@ -432,10 +479,19 @@ void print_sum(const campaign& all, const arguments& asked) {
                 ", \"unknown\": %" PRIu64 ", \"resolved\": %" PRIu64 ", \"reads\": %" PRIu64
                 ", \"boots\": %" PRIu64 ", \"halts\": %" PRIu64
                 ", \"snapshots_installed\": %" PRIu64 ", \"faults_at_a_phase\": %" PRIu64
-                ", \"virtual_seconds\": %.1f}\n",
+                ", \"virtual_seconds\": %.1f",
                 all.runs(), all.failed(), all.seconds(), asked.jobs, rate, sum.transactions,
                 sum.acknowledged, sum.unknown, sum.resolved, sum.reads, sum.boots, sum.halts,
                 sum.installs, sum.at_phases, static_cast<double>(sum.virtual_ms) / 1000.0);
+    if (asked.damage) {
+      std::printf(", \"marks\": {");
+      const char* between = "";
+      for (const auto& [name, count] : sum.seen) {
+        std::printf("%s\"%s\": %" PRIu64, std::exchange(between, ", "), name.c_str(), count);
+      }
+      std::printf("}");
+    }
+    std::printf("}\n");
     return;
   }
   std::printf("%" PRIu64 " seeds, %" PRIu64 " failed, %.1f seeds/s; %" PRIu64
@@ -445,6 +501,21 @@ void print_sum(const campaign& all, const arguments& asked) {
               all.runs(), all.failed(), rate, sum.transactions, sum.acknowledged, sum.unknown,
               sum.resolved, sum.reads, sum.boots, sum.halts, sum.installs, sum.at_phases,
               static_cast<double>(sum.virtual_ms) / 1000.0);
+  if (asked.damage) {
+    print_marks(sum.seen);
+  }
+}
+
+/// @returns how many are missing
+std::size_t look_for_marks(const simulate::marks& seen) {
+  std::size_t missing = 0;
+  for (const std::string& name : simulate::expected_marks()) {
+    if (!seen.contains(name)) {
+      std::fprintf(stderr, "never seen: %s\n", name.c_str());
+      ++missing;
+    }
+  }
+  return missing;
 }
 
 }  // namespace
@@ -460,5 +531,6 @@ int main(int count, char** values) {
   campaign all(asked);
   all.run();
   print_sum(all, asked);
-  return all.failed() == 0 ? 0 : 1;
+  const std::size_t missing = asked.require_marks ? look_for_marks(all.sum().seen) : 0;
+  return all.failed() == 0 && missing == 0 ? 0 : 1;
 }

@@ -43,6 +43,7 @@ struct fault_rates {
   std::uint64_t flap = 0;          ///< for a while every new leader is soon cut off
   std::uint64_t stop = 0;          ///< a process stopped in good order, and started again
   std::uint64_t breakdown = 0;     ///< whoever leads is cut off, and then its disk fails
+  std::uint64_t damage = 0;  ///< a folder is not what it was: with --damage only, see damage.hpp
 };
 
 /// What the clients do.
@@ -94,6 +95,7 @@ struct plan {
   const auto& w = of.work;
   const char* const kinds[] = {"memory", "volatile memory", "files", "files with double write"};
   const char* const histories[] = {"none", "founded", "upgraded"};
+  const char* const checks[] = {"nothing", "folder", "history", "log end"};
   const auto text = [](auto value) { return std::to_string(value); };
   return {
       {"replicas", text(of.world.replicas)},
@@ -145,6 +147,8 @@ struct plan {
       {"mean_ms flap", text(f.flap)},
       {"mean_ms stop", text(f.stop)},
       {"mean_ms breakdown", text(f.breakdown)},
+      {"mean_ms damage", text(f.damage)},
+      {"start_check", checks[static_cast<int>(raft.checks)]},
       {"writers", text(w.writers)},
       {"readers", text(w.readers)},
       {"transactions", text(w.transactions)},
@@ -205,9 +209,27 @@ inline void draw_limits(plan& out, random& dice) {
   out.commit_timeout_ms = dice.chance(0.25) ? soon : 5000;
 }
 
+/// Folders are damaged, of clusters whose history has begun. Members change by that alone.
+inline void let_folders_be_damaged(plan& out, random& dice) {
+  using quorlite::testing::start_check;
+  out.history = history_kind::founded;
+  out.faults.membership = 0;
+  out.world.spares = 0;
+  out.majority_first = false;
+  if (out.storage == storage_kind::volatile_memory && dice.chance(0.7)) {
+    out.storage = storage_kind::files;
+    out.faults.lost_storage = 0;
+  }
+  out.faults.damage = dice.between(500, 3000);
+  out.world.raft.checks = dice.chance(0.6)   ? start_check::log_end
+                          : dice.chance(0.7) ? start_check::history
+                                             : start_check::folder;
+}
+
 /// Draws a plan: each feature and fault is on or off first, then as strong as drawn, so that seeds
 /// differ in kind and not only in order (swarm testing: Groce and others, ISSTA 2012).
-[[nodiscard]] inline plan draw_plan(std::uint64_t seed, profile kind) {
+/// @param damages what has been drawn before stays; folders are damaged besides
+[[nodiscard]] inline plan draw_plan(std::uint64_t seed, profile kind, bool damages = false) {
   plan out;
   out.seed = seed;
   out.profile = kind;
@@ -319,6 +341,12 @@ inline void draw_limits(plan& out, random& dice) {
   out.history = dice.chance(0.65)  ? history_kind::founded
                 : dice.chance(0.7) ? history_kind::upgraded
                                    : history_kind::none;
+  // What is whole is never refused, however closely it is looked at.
+  using quorlite::testing::start_check;
+  out.world.raft.checks = dice.chance(0.3) ? start_check::nothing : start_check::log_end;
+  if (damages) {
+    let_folders_be_damaged(out, dice);
+  }
   return out;
 }
 

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "damage.hpp"
 #include "history.hpp"
 #include "plan.hpp"
 #include "quorlite/detail/file_storage/data_directory.hpp"
@@ -94,7 +95,12 @@ class servers final : public quorlite::testing::cluster_observer {
 
   [[nodiscard]] quorlite::testing::simulation& world() noexcept { return cluster_.simulation(); }
   [[nodiscard]] quorlite::testing::replica_cluster& cluster() noexcept { return cluster_; }
-  [[nodiscard]] std::vector<server_id> ids() const { return cluster_.servers(); }
+  /// But for those whose place another machine has taken.
+  [[nodiscard]] std::vector<server_id> ids() {
+    std::vector<server_id> all = cluster_.servers();
+    std::erase_if(all, [this](server_id id) { return at(id).is_gone; });
+    return all;
+  }
   [[nodiscard]] const plan& options() const noexcept { return plan_; }
   [[nodiscard]] tracer& trace() noexcept { return trace_; }
   /// For the trace.
@@ -103,9 +109,10 @@ class servers final : public quorlite::testing::cluster_observer {
   }
 
   /// Whoever holds it keeps the process's memory; it is dead all the same once the server crashed.
+  /// Nobody asks one that has the folder of another cluster: it answers what that one would.
   [[nodiscard]] std::shared_ptr<process> running(server_id id) {
     drop_if_dead(id);
-    return at(id).running;
+    return is_foreign(id) ? nullptr : at(id).running;
   }
   [[nodiscard]] std::optional<server_id> leader() {
     const std::optional<server_id> id = world().leader();
@@ -156,6 +163,9 @@ class servers final : public quorlite::testing::cluster_observer {
   /// @param in_hashes of the files of page hashes
   void rot(server_id id, random& dice, bool in_hashes = false) {
     drop_if_dead(id);
+    if (is_damaged(id) || at(id).is_gone) {
+      return;
+    }
     quorlite::testing::faulty_disk& disk = cluster_.disk(id);
     std::vector<std::string> files = disk.files();
     std::erase_if(files, [in_hashes](const std::string& file) {
@@ -179,7 +189,7 @@ class servers final : public quorlite::testing::cluster_observer {
   }
   void start(server_id id) {
     drop_if_dead(id);
-    if (cluster_.is_up(id)) {
+    if (cluster_.is_up(id) || waits_for_operator(id)) {
       return;
     }
     at(id).was_crashed = false;
@@ -189,11 +199,16 @@ class servers final : public quorlite::testing::cluster_observer {
     if (!error) {
       at(id).began_rotten = at(id).rotten;
       keep(id);
+      note_start_on_damage(id);
       return;
     }
     // Only a disk that fails or is full may keep a server from starting, or another crash.
     require(explains(id, error) || error == quorlite::errc::stopped, "opens after a crash",
             name_of(id) + " does not start: " + error.message());
+    if (is_damaged(id) && name_of_detection(error) != nullptr) {
+      notice(id, std::string("start, ") + name_of_detection(error));
+      return;
+    }
     if (at(id).rotten) {
       crash(id, crash_kind::storage_lost);
     }
@@ -271,6 +286,77 @@ class servers final : public quorlite::testing::cluster_observer {
     return true;
   }
 
+  // ---- folders that are not what they were
+
+  [[nodiscard]] bool is_damaged(server_id id) const { return damaged_.contains(id.value); }
+  /// Of servers that are not whole, or whose place is not taken yet.
+  [[nodiscard]] std::size_t damaged_count() const noexcept { return damaged_.size(); }
+  [[nodiscard]] const std::map<std::uint64_t, damaged>& all_damaged() const noexcept {
+    return damaged_;
+  }
+  /// What it had made durable when it ran last. @pre it is down
+  [[nodiscard]] log_index durable_of(server_id id) { return at(id).durable.index; }
+  [[nodiscard]] bool is_rotten(server_id id) { return at(id).rotten; }
+  /// As far as its log is on the disk.
+  [[nodiscard]] folder folder_of(server_id id) {
+    folder made{world().node(id).disk(), nullptr};
+    if (made.log.log.synced_index() < made.log.log.last_index()) {
+      made.log.log.truncate_suffix(made.log.log.synced_index().next());
+    }
+    if (has_files()) {
+      made.storage = std::make_shared<const quorlite::testing::faulty_disk>(cluster_.disk(id));
+    }
+    return made;
+  }
+  [[nodiscard]] bool has_files() const noexcept {
+    return plan_.storage != storage_kind::volatile_memory;
+  }
+  /// Its folder becomes another one. @pre it is down
+  void damage(server_id id, const folder& now, damaged what) {
+    tell("fault", std::string("damage: ") + simulate::name_of(what.kind), id);
+    mark(std::string("damage: ") + simulate::name_of(what.kind));
+    put(id, now);
+    world().disregard(id);
+    damaged_.insert_or_assign(id.value, std::move(what));
+  }
+  /// What operators do about it.
+  void look_after_damage() {
+    if (damaged_.empty() || world().now_us() < next_look_us_) {
+      return;
+    }
+    next_look_us_ = world().now_us() + 20'000;
+    std::vector<server_id> all;
+    for (const auto& [id, what] : damaged_) {
+      all.emplace_back(id);
+    }
+    for (const server_id id : all) {
+      damaged& what = damaged_.at(id.value);
+      if (what.noticed.empty()) {
+        help_on(id, what);
+      } else if (what.replaced_by != 0) {
+        go_on_replacing(id, what);
+      } else if (world().now_us() >= what.heal_at_us) {
+        heal(id, what);
+      }
+    }
+  }
+  /// Everybody noticed what there was to notice, and has acted.
+  [[nodiscard]] bool is_damage_settled() const {
+    return std::all_of(damaged_.begin(), damaged_.end(),
+                       [](const auto& each) { return each.second.noticed.empty(); });
+  }
+  /// What is left of damage in the end did no harm.
+  void note_harmless() {
+    for (const auto& [id, what] : damaged_) {
+      mark("not noticed, and did no harm");
+      mark(std::string("not noticed: ") + simulate::name_of(what.kind));
+    }
+  }
+  /// Nothing could tell of that damage, so a loss is no fault. Empty: there was none such.
+  [[nodiscard]] const std::string& excuse() const noexcept { return excuse_; }
+  [[nodiscard]] const marks& seen() const noexcept { return seen_; }
+  void mark(const std::string& what) { ++seen_[what]; }
+
   // ---- evidence
 
   /// Who is where, for a report.
@@ -279,7 +365,8 @@ class servers final : public quorlite::testing::cluster_observer {
     for (const server_id id : ids()) {
       const auto& node = world().node(id);
       const std::shared_ptr<process> here = running(id);
-      text += "; " + name_of(id) + " term " + std::to_string(node.term().value) + " commit " +
+      text += "; " + name_of(id) + (is_damaged(id) ? " (damaged)" : "") + " term " +
+              std::to_string(node.term().value) + " commit " +
               std::to_string(node.commit_index().value);
       if (here) {
         const quorlite::health health = here->replica().health();
@@ -324,12 +411,11 @@ class servers final : public quorlite::testing::cluster_observer {
     if (world().violation()) {
       throw violation("what Raft promises", *world().violation());
     }
-    for (const server_id id : ids()) {  // no seed brings a server of another history
-      const auto& refused = world().node(id).admission().refused();
-      require(refused.empty(), "nobody is refused", [&] {
-        return name_of(id) + " refuses " + name_of(refused[0].peer) + " for log index " +
-               std::to_string(refused[0].why.at.value);
-      });
+    for (std::uint64_t each = 1; each <= servers_.size(); ++each) {
+      const server_id id{each};
+      for (const auto& refused : world().node(id).admission().refused()) {
+        note_refusal(id, refused.peer, refused.why.at);
+      }
     }
   }
 
@@ -349,6 +435,7 @@ class servers final : public quorlite::testing::cluster_observer {
     quorlite::machine_counters when_healthy{};  ///< what it had counted by then
     log_position durable;                       ///< of the process that ran last
     log_position applied;
+    bool is_gone = false;  ///< for good: another machine has its place
   };
 
   [[nodiscard]] server& at(server_id id) {
@@ -411,6 +498,9 @@ class servers final : public quorlite::testing::cluster_observer {
   /// on file systems that copy on write.
   [[nodiscard]] bool explains(server_id id, std::error_code error) {
     const server& one = at(id);
+    if (is_damaged(id) && name_of_detection(error) != nullptr) {
+      return true;
+    }
     if (one.rotten || error == quorlite::errc::corrupt) {
       return one.rotten;
     }
@@ -433,7 +523,9 @@ class servers final : public quorlite::testing::cluster_observer {
                std::to_string(to.index.value);
       });
       one.applied = to;
-      check_equal(id, to, one.running->content());
+      if (!is_foreign(id)) {
+        check_equal(id, to, one.running->content());
+      }
     } catch (const violation& found) {
       broken_ = found;
     }
@@ -496,7 +588,9 @@ class servers final : public quorlite::testing::cluster_observer {
                 " started over hashes that had changed, and tells it too late: " + health.what);
   }
   void restart_halted(server_id id) {
-    if (at(id).rotten || dice_.chance(0.4)) {
+    if (waits_for_operator(id)) {
+      stop(id);
+    } else if (at(id).rotten || dice_.chance(0.4)) {
       crash(id, at(id).rotten ? crash_kind::storage_lost : crash_kind::killed);
     } else {
       stop(id);
@@ -509,6 +603,120 @@ class servers final : public quorlite::testing::cluster_observer {
         name_of(id) + " halted without a fault: " + health.error.message() + ", " + health.what);
     tell("server", "has halted: " + health.error.message() + ", " + health.what, id);
     ++halts_;
+    if (health.error == quorlite::errc::corrupt) {
+      mark("noticed: halt, corrupt");
+    }
+    if (const char* const name = name_of_detection(health.error); name && is_damaged(id)) {
+      notice(id, std::string("halt, ") + name);
+    }
+  }
+
+  // ---- folders that are not what they were
+
+  [[nodiscard]] bool is_foreign(server_id id) const {
+    const auto found = damaged_.find(id.value);
+    return found != damaged_.end() && found->second.kind == damage_kind::folder_foreign;
+  }
+  /// It was noticed, so nobody starts it as it is.
+  [[nodiscard]] bool waits_for_operator(server_id id) {
+    const auto found = damaged_.find(id.value);
+    return at(id).is_gone || (found != damaged_.end() && !found->second.noticed.empty());
+  }
+  void put(server_id id, const folder& what) {
+    world().disk_to_prepare(id) = what.log;
+    if (what.storage != nullptr) {
+      cluster_.exchange_disk(id, *what.storage);
+    }
+    at(id).durable = {};
+  }
+  void notice(server_id id, const std::string& by) {
+    damaged& what = damaged_.at(id.value);
+    if (what.noticed.empty()) {
+      tell("server", "its damage is noticed: " + by, id);
+      mark("noticed: " + by);
+      what.noticed = by;
+      what.heal_at_us = world().now_us() + dice_.between(10'000, 1'500'000);
+      what.adds_first = dice_.chance(0.5);
+    }
+  }
+  void note_start_on_damage(server_id id) {
+    const auto found = damaged_.find(id.value);
+    if (found == damaged_.end()) {
+      return;
+    }
+    damaged& what = found->second;
+    what.ran = true;
+    if (!what.is_guarded && what.may_be_unseen) {
+      excuse_ = simulate::name_of(what.kind);
+    }
+  }
+  void note_refusal(server_id by, server_id peer, log_index at_index) {
+    if (is_damaged(peer)) {
+      notice(peer, "refused by a healthy server");
+    } else if (is_damaged(by)) {
+      notice(by, "refuses the healthy leader");
+    } else {
+      require(at(by).is_gone || at(peer).is_gone, "nobody is refused", [&] {
+        return name_of(by) + " refuses " + name_of(peer) + " for log index " +
+               std::to_string(at_index.value);
+      });
+    }
+  }
+  /// A leader that takes it to have more than it has asks it for nothing that it needs: somebody
+  /// else is to lead.
+  void help_on(server_id id, damaged& what) {
+    const std::optional<server_id> leads = leader();
+    const std::shared_ptr<process> here = running(id);
+    const bool stands = leads && here && *leads != id &&
+                        here->replica().applied() != running(*leads)->replica().applied();
+    if (!stands) {
+      what.stands_since_us = world().now_us();
+    } else if (world().now_us() > what.stands_since_us + 4'000'000) {
+      what.stands_since_us = world().now_us();
+      for (const server_id other : ids()) {
+        if (other != *leads && other != id) {
+          world().transfer(other);
+        }
+      }
+    }
+  }
+  /// Its own folder comes back, if nothing was said or done with the other one; or its place is
+  /// taken by another machine.
+  void heal(server_id id, damaged& what) {
+    const bool is_alone = ids().size() == 1;
+    if (!is_alone && (what.ran || dice_.chance(0.5))) {
+      begin_replacing(id, what);
+      return;
+    }
+    crash(id, crash_kind::killed);
+    put(id, what.before);
+    world().disregard(id, false);
+    mark("healed: the right folder");
+    tell("server", "has its right folder back", id);
+    damaged_.erase(id.value);
+    start(id);
+  }
+  void begin_replacing(server_id id, damaged& what) {
+    crash(id, crash_kind::killed);
+    at(id).is_gone = true;
+    const server_id other = world().add_machine();
+    what.replaced_by = other.value;
+    tell("server", "gives its place to " + name_of(other), id);
+    start(other);
+  }
+  void go_on_replacing(server_id id, const damaged& what) {
+    const server_id other{what.replaced_by};
+    const auto& members = world().members();
+    if (members.has(id) && (!what.adds_first || members.has_voter(other))) {
+      static_cast<void>(world().remove_server(id));
+    } else if (!members.has(other)) {
+      static_cast<void>(world().add_server(other));
+    } else if (!members.has_voter(other)) {
+      static_cast<void>(world().promote(other));
+    } else {
+      mark("healed: another machine");
+      damaged_.erase(id.value);
+    }
   }
 
   const plan plan_;
@@ -519,6 +727,10 @@ class servers final : public quorlite::testing::cluster_observer {
   std::uint64_t halts_ = 0;
   std::uint64_t installs_ = 0;
   std::uint64_t struck_ = 0;
+  std::map<std::uint64_t, damaged> damaged_;  ///< by the server
+  std::uint64_t next_look_us_ = 0;
+  std::string excuse_;
+  marks seen_;
   quorlite::testing::replica_cluster cluster_;  // behind the rest: it tells this until it is gone
   random dice_;                                 // of those who operate them
   tracer trace_;

@@ -153,6 +153,9 @@ class QUORLITE_API replica_cluster {
 
   /// The disk of the process that runs, or else of the one that comes next. @pre it has files
   [[nodiscard]] faulty_disk& disk(server_id id);
+  /// Another disk in the place of what a server has: what the next process finds is a copy of it.
+  /// @pre no process runs there; it has files
+  void exchange_disk(server_id id, const faulty_disk& by);
   /// The storage of a server with server_storage::memory, which outlives its replica.
   [[nodiscard]] memory_storage& storage(server_id id);
   /// The power of this server goes in the middle of the call of its disk that comes `after` calls

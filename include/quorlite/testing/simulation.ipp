@@ -407,6 +407,12 @@ QUORLITE_DECL faulty_disk& replica_cluster::disk(server_id id) {
   return *state_->at(id).disk;
 }
 
+QUORLITE_DECL void replica_cluster::exchange_disk(server_id id, const faulty_disk& by) {
+  QUORLITE_ASSERT(state_->has_files() && !is_up(id));
+  state_->at(id).disk = std::make_shared<faulty_disk>(by);
+  state_->at(id).calls_seen = 0;
+}
+
 QUORLITE_DECL memory_storage& replica_cluster::storage(server_id id) {
   QUORLITE_ASSERT(state_->servers_are.storage == server_storage::memory);
   return *state_->at(id).memory;

@@ -62,6 +62,16 @@ struct network_options {
   double reorder = 0.0;  ///< probability that it may be overtaken; else a link keeps the order
 };
 
+/// What a server looks at before it takes part with what is on its disk: each has what is above it
+/// too. An engine does as much as it can; what it does not look at, peers and machine may find out.
+enum class start_check : std::uint8_t {
+  nothing,  ///< it starts on whatever there is
+  folder,   ///< whose it is: not_founded (it is empty), another_server, copied
+  history,  ///< checksums of entries; the log against itself and against the machine's files:
+            ///< log_damaged, log_too_short, log_starts_late, diverged, another_cluster
+  log_end,  ///< what entries say of their index, and what was noted of log, term and vote
+};
+
 /// The protocol's own settings.
 struct raft_options {
   /// Each server draws from [min, max] anew (Raft paper, 5.2)
@@ -72,9 +82,10 @@ struct raft_options {
   std::size_t max_in_flight = 0;  ///< proposals not yet applied; more are busy. 0: no limit
   double refuse = 0.0;            ///< probability that a proposal is busy all the same
   std::size_t batch_bytes = std::size_t{64}
-                            << 10U;  ///< of payload in one message; one entry always fits
-  std::size_t window_entries = 512;  ///< sent to a follower and not yet answered for
-  std::size_t chunk_bytes = 4096;    ///< of a snapshot in one message
+                            << 10U;           ///< of payload in one message; one entry always fits
+  std::size_t window_entries = 512;           ///< sent to a follower and not yet answered for
+  std::size_t chunk_bytes = 4096;             ///< of a snapshot in one message
+  start_check checks = start_check::nothing;  ///< of every start
 };
 
 /// When a server takes a snapshot of its machine, and how much log it keeps below it.
@@ -223,6 +234,14 @@ class QUORLITE_API simulation {
   [[nodiscard]] std::vector<refused_server> refused_by(server_id id) const;
   /// It takes messages of that server again, for the right disk may have come back.
   void readmit(server_id id, server_id refused);
+
+  // ---- disks that are not what they were
+  /// Another machine, with an empty disk: a server of the next id, which never ran and is no member
+  /// until it is added. An id names an incarnation: who lost a disk comes back as another server.
+  server_id add_machine();
+  /// The disk of this server was tampered with, so what it does is held against nobody: whether
+  /// Raft keeps its promises is looked for at the others. @param is_so false: it is whole again
+  void disregard(server_id id, bool is_so = true);
 
   // ---- members (Raft thesis, 4)
   /// Asks who leads in the highest term, announced or not, to begin with one step. It is in force

@@ -20,6 +20,7 @@
 #include "quorlite/testing/detail/raft/simulation.ipp"
 #include "quorlite/testing/detail/raft/simulation_servers.ipp"
 #include "quorlite/testing/detail/raft/snapshots.ipp"
+#include "quorlite/testing/detail/raft/start_check.ipp"
 #include "quorlite/testing/detail/simulation/client_scheduler.ipp"
 #include "quorlite/testing/detail/simulation/event_hash.ipp"
 #include "quorlite/testing/detail/simulation/fiber_engine.ipp"

@@ -39,9 +39,9 @@ class raft_admission {
 
  private:
   [[nodiscard]] bool admits_entries(const message& envelope, const append_request& ask,
-                                    const raft_log& log, const state_machine& machine);
+                                    const server_disk& disk, const state_machine& machine);
   [[nodiscard]] bool admits_snapshot(const message& envelope, const snapshot_request& ask,
-                                     const raft_log& log, const state_machine& machine);
+                                     const server_disk& disk, const state_machine& machine);
   [[nodiscard]] bool carry_trail(log_index upto, const raft_log& log, const state_machine& machine);
   bool refuse(server_id peer, const quorlite::detail::history_objection& why);
 

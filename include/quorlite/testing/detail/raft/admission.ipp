@@ -22,9 +22,11 @@ namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-/// Everything up to here is committed, whatever is still to be replayed: every leader has it.
-[[nodiscard]] inline log_index settled_upto(const state_machine& machine) noexcept {
-  return std::max(machine.applied().index, machine.base().ahead.index);
+/// Everything up to here is committed, whatever is still to be replayed: every leader has it. So is
+/// the entry that names the cluster, once the folder tells of it.
+[[nodiscard]] inline log_index settled_upto(const state_machine& machine,
+                                            const server_disk& disk) noexcept {
+  return std::max({machine.applied().index, machine.base().ahead.index, disk.note.begun_at});
 }
 
 /// True for an entry that is not the one which was committed here.
@@ -48,22 +50,24 @@ QUORLITE_DECL bool raft_admission::admits(const message& what, const server_disk
     return true;  // 0: whoever sent it learns the newer term, and has done nothing wrong
   }
   if (const auto* const entries = std::get_if<append_request>(&what.body)) {
-    return admits_entries(what, *entries, disk.log, machine);
+    return admits_entries(what, *entries, disk, machine);
   }
   if (const auto* const snapshot = std::get_if<snapshot_request>(&what.body)) {
-    return admits_snapshot(what, *snapshot, disk.log, machine);
+    return admits_snapshot(what, *snapshot, disk, machine);
   }
   // 7: who can be elected has all that is committed
   const auto* const ask = std::get_if<vote_request>(&what.body);
-  return ask == nullptr || ask->last.index >= settled_upto(machine);
+  return ask == nullptr || ask->last.index >= settled_upto(machine, disk);
 }
 
 QUORLITE_DECL bool raft_admission::admits_entries(const message& envelope,
-                                                  const append_request& ask, const raft_log& log,
+                                                  const append_request& ask,
+                                                  const server_disk& disk,
                                                   const state_machine& machine) {
   using quorlite::detail::history_verdict;
+  const raft_log& log = disk.log;
   const log_index previous = ask.previous.index;
-  const log_index settled = settled_upto(machine);
+  const log_index settled = settled_upto(machine, disk);
   log_position told = ask.previous;
   for (std::size_t i = 0; i <= ask.entries.size(); ++i) {
     if (contradicts(told, log, settled)) {  // 1
@@ -98,9 +102,10 @@ QUORLITE_DECL bool raft_admission::admits_entries(const message& envelope,
 }
 
 QUORLITE_DECL bool raft_admission::admits_snapshot(const message& envelope,
-                                                   const snapshot_request& ask, const raft_log& log,
+                                                   const snapshot_request& ask,
+                                                   const server_disk& disk,
                                                    const state_machine& machine) {
-  if (contradicts(ask.at, log, settled_upto(machine))) {  // 1
+  if (contradicts(ask.at, disk.log, settled_upto(machine, disk))) {  // 1
     return refuse(envelope.from, {ask.at.index, {}, another_log});
   }
   const snapshot_history told = ask.history == nullptr ? snapshot_history{} : *ask.history;

@@ -63,6 +63,7 @@ QUORLITE_DECL void raft_node::on_timer() {
     restart_election_clock(false);
   }
   if (running()) {
+    disk_.note_end_if_due(environment_.now_us());
     arm_timer();
   }
 }

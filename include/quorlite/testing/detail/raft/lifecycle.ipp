@@ -9,6 +9,7 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
+#include "quorlite/testing/detail/raft/start_check.hpp"
 #include "quorlite/testing/test_raft.hpp"
 
 namespace quorlite::testing {
@@ -24,6 +25,8 @@ QUORLITE_DECL node_state::node_state(server_id self, const simulation_options& o
       environment_(environment),
       random_(source) {
   disk_.log = raft_log{configuration::of_voters(options.replicas)};
+  disk_.note.owner = self;
+  disk_.note.seal = seal_of(self);
 }
 
 QUORLITE_DECL void node_state::forget_everything() {
@@ -62,7 +65,12 @@ QUORLITE_DECL void node_state::trace(const char* what, std::uint64_t first, std:
 QUORLITE_DECL std::error_code raft_node::start(state_machine& machine) {
   QUORLITE_ASSERT(!running());
   forget_everything();
+  if (const std::error_code error = check_start(disk_, self_, machine, options_.checks)) {
+    trace("does not start on its folder");
+    return error;
+  }
   machine_ = &machine;
+  disk_.note_begin(machine);
   const log_index stored = disk_.snapshot == nullptr ? log_index{} : disk_.snapshot->at.index;
   if (stored > machine.durable().index) {
     if (const std::error_code error = restore_own_snapshot()) {
@@ -99,6 +107,7 @@ QUORLITE_DECL void raft_node::stop() {
     }
   }
   disk_.log.mark_synced(disk_.log.last_index());
+  disk_.note_end(environment_.now_us());
   forget_everything();
 }
 
@@ -106,6 +115,7 @@ QUORLITE_DECL void raft_node::crash() {
   QUORLITE_ASSERT(running());
   trace("crashes, synced, last", disk_.log.synced_index().value, disk_.log.last_index().value);
   disk_.log.lose_unsynced(random_);
+  disk_.note_vote();
   forget_everything();
 }
 

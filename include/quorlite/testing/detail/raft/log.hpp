@@ -111,6 +111,18 @@ struct stored_snapshot {
   std::shared_ptr<const snapshot_history> history{};  ///< none: it tells none
 };
 
+/// What a server's folder tells beside its log. It says no more than what was on the disk by then:
+/// a log that lacks any of it was damaged.
+struct folder_note {
+  server_id owner{};       ///< 0: an empty folder
+  std::uint64_t seal = 0;  ///< of the place where the folder was made: a copy of it has another
+  quorlite::term term{};   ///< a term that was seen …
+  server_id voted_for{};   ///< … and the vote in it; 0: none
+  log_position end{};      ///< entries up to here were synced, a second ago or more
+  log_index begun_at{};    ///< the entry that names the cluster, once it was applied; 0: not yet
+  std::uint64_t end_at_us = 0;  ///< when `end` was noted
+};
+
 /// A server's disk.
 struct server_disk {
   quorlite::term term;  ///< the latest seen
@@ -118,6 +130,34 @@ struct server_disk {
   raft_log log;
   /// Of this server only; a transfer keeps an old one alive
   std::shared_ptr<const stored_snapshot> snapshot;
+  folder_note note{};
+
+  void note_vote() noexcept {
+    note.term = term;
+    note.voted_for = voted_for;
+  }
+  void note_end(std::uint64_t now_us) noexcept {
+    note.end_at_us = now_us;
+    note.end = {log.synced_index(), log.term_at(log.synced_index())};
+    note_vote();
+  }
+  /// About once a second.
+  void note_end_if_due(std::uint64_t now_us) noexcept {
+    if (now_us >= note.end_at_us + 1'000'000) {
+      note_end(now_us);
+    }
+  }
+  /// Before entries from here on are removed.
+  void note_cut(log_index from) noexcept {
+    if (const log_index before{from.value - 1}; note.end.index > before) {
+      note.end = {before, log.term_at(before)};
+    }
+  }
+  void note_begin(const state_machine& machine) noexcept {
+    if (note.begun_at == log_index{}) {
+      note.begun_at = machine.base().begun.begins_at;
+    }
+  }
 };
 
 }  // namespace detail

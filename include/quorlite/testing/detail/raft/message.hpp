@@ -24,9 +24,10 @@ enum class entry_kind : std::uint8_t {
   members,  ///< a configuration, encoded
 };
 
-/// An entry as a log keeps it. Its index is its place.
+/// An entry as a log keeps it. Its index is its place, but in a log that was damaged.
 struct stored_entry {
   quorlite::term term{};
+  log_index made_for{};  ///< its index, as it says itself; 0: it says nothing
   entry_kind kind = entry_kind::command;
   std::uint64_t payload_hash = 0;  ///< made once, where the entry is made
   bytes payload{};

@@ -35,6 +35,9 @@ class simulated_network {
   /// Also asked when a message arrives: what was on its way when a link was cut is lost.
   [[nodiscard]] bool connected(server_id from, server_id to) const noexcept;
 
+  /// The next one, with no link cut.
+  void add_server(const network_options& options);
+
   void set(server_id from, server_id to, const network_options& options);
   void set_all(const network_options& options);
 

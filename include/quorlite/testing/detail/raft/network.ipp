@@ -3,6 +3,10 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/testing/detail/raft/network.hpp"
@@ -51,6 +55,16 @@ QUORLITE_DECL simulated_network::arrivals simulated_network::send(server_id from
 
 QUORLITE_DECL bool simulated_network::connected(server_id from, server_id to) const noexcept {
   return !links_[place(from, to)].cut;
+}
+
+QUORLITE_DECL void simulated_network::add_server(const network_options& options) {
+  const std::uint32_t before = servers_++;
+  std::vector<link> links(std::size_t{servers_} * servers_, link{options});
+  for (std::size_t from = 0; from < before; ++from) {
+    std::copy_n(links_.begin() + static_cast<std::ptrdiff_t>(from * before), before,
+                links.begin() + static_cast<std::ptrdiff_t>(from * servers_));
+  }
+  links_ = std::move(links);
 }
 
 QUORLITE_DECL void simulated_network::set(server_id from, server_id to,

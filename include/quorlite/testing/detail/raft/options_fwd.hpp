@@ -17,6 +17,7 @@ struct disk_options;
 struct simulation_options;
 enum class commit_phase : std::uint8_t;
 enum class leadership_loss : std::uint8_t;
+enum class start_check : std::uint8_t;
 
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite::testing

@@ -80,6 +80,7 @@ QUORLITE_DECL void raft_node::settle_barriers() {
 
 QUORLITE_DECL void raft_node::append_locally(entry_kind kind, bytes_view payload) {
   disk_.log.append({.term = disk_.term,
+                    .made_for = disk_.log.last_index().next(),
                     .kind = kind,
                     .payload_hash = hash_of_bytes(payload),
                     .payload = bytes(payload.begin(), payload.end())});
@@ -292,6 +293,7 @@ QUORLITE_DECL void raft_node::accept_entries(const append_request& ask) {
     if (at <= log.last_index()) {
       environment_.witness(*this, raft_event::removes, at);
       trace("removes a suffix, from, last", at.value, log.last_index().value);
+      disk_.note_cut(at);
       log.truncate_suffix(at);
       admission_.cut(at);
     }
@@ -299,6 +301,7 @@ QUORLITE_DECL void raft_node::accept_entries(const append_request& ask) {
     environment_.witness(*this, raft_event::appended, at);
   }
   sync_if_needed();
+  disk_.note_end_if_due(environment_.now_us());
   commit_upto(std::min(ask.commit_index, at));
   verified_ = std::max({verified_, at, commit_});
   apply_committed();
@@ -407,6 +410,7 @@ QUORLITE_DECL bool raft_node::apply_next() {
     return false;
   }
   applied_ = at;
+  disk_.note_begin(*machine_);
   if (!leading_.proposals.empty() && leading_.proposals.front().index == at) {
     const proposal_token token = leading_.proposals.front().token;
     leading_.proposals.pop_front();

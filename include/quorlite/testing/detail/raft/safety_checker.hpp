@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -47,6 +48,9 @@ class safety_checker {
       : nodes_(nodes), committed_members_{{log_index{}, std::move(first)}} {}
 
   void witness(const node_state& whom, raft_event what, log_index at);
+  /// What this server does breaks no promise, and what it had it is taken to have still: its disk
+  /// was tampered with. @param is_so false: from now on it counts again
+  void disregard(server_id whom, bool is_so);
 
   /// The first that was seen.
   [[nodiscard]] const std::optional<std::string>& violation() const noexcept { return violation_; }
@@ -94,6 +98,7 @@ class safety_checker {
   const std::deque<raft_node>& nodes_;
   std::map<quorlite::term, leadership_seen> leaders_;
   std::map<server_id, young_entries> young_;
+  std::set<server_id> disregarded_;
   std::uint64_t events_ = 0;
   std::map<std::pair<log_index, quorlite::term>, entry_seen> entries_;
   std::map<log_index, commit_seen> committed_;

@@ -36,7 +36,15 @@ QUORLITE_DECL void safety_checker::require(bool holds, const char* property, con
   }
 }
 
+QUORLITE_DECL void safety_checker::disregard(server_id whom, bool is_so) {
+  is_so ? void(disregarded_.insert(whom)) : void(disregarded_.erase(whom));
+  young_.erase(whom);
+}
+
 QUORLITE_DECL void safety_checker::witness(const node_state& whom, raft_event what, log_index at) {
+  if (!disregarded_.empty() && disregarded_.contains(whom.id())) {
+    return;
+  }
   const raft_log& log = whom.disk().log;
   const bool leads = whom.role() == raft_role::leader;
   switch (what) {
@@ -139,7 +147,7 @@ QUORLITE_DECL void safety_checker::counted(const node_state& whom, log_index at)
   const auto holders =
       std::count_if(members.voters.begin(), members.voters.end(), [&](server_id id) {
         const raft_log& other = nodes_[static_cast<std::size_t>(id.value - 1)].disk().log;
-        return other.synced_index() >= at && has_entry(other, place);
+        return disregarded_.contains(id) || (other.synced_index() >= at && has_entry(other, place));
       });
   require(place.term == whom.term(), "committed in the current term", whom,
           "commits by counting what is older", at);

@@ -145,6 +145,23 @@ QUORLITE_DECL void simulation::readmit(server_id id, server_id refused) {
   state_->hash.add(state_->now, 0x4EAD, id.value, refused.value);
 }
 
+// ---- disks that are not what they were
+
+QUORLITE_DECL server_id simulation::add_machine() {
+  const server_id id{state_->nodes.size() + 1};
+  state_->nodes.emplace_back(
+      id, state_->options, static_cast<detail::node_environment&>(*state_),
+      detail::random_for(state_->options.seed, detail::randomness::server, id.value));
+  state_->lives.emplace_back();
+  state_->network.add_server(state_->options.network);
+  state_->hash.add(state_->now, 0xADD1, id.value);
+  return id;
+}
+
+QUORLITE_DECL void simulation::disregard(server_id id, bool is_so) {
+  state_->checker.disregard(id, is_so);
+}
+
 // ---- members
 
 /// Of several leaders the one of the highest term; the others commit nothing any more.

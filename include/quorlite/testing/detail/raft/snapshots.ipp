@@ -179,7 +179,9 @@ QUORLITE_DECL bool raft_node::install_received() {
   } else {
     log.reset(at, disk_.snapshot->members);
     admission_.cut({});  // all of it
+    disk_.note_end(environment_.now_us());
   }
+  disk_.note_begin(*machine_);
   applied_ = at.index;
   commit_ = std::max(commit_, at.index);
   environment_.witness(*this, raft_event::installed, at.index);
