@@ -133,6 +133,7 @@ struct damaged {
   std::string noticed;         ///< by whom
   std::uint64_t heal_at_us = 0;
   std::uint64_t stands_since_us = 0;  ///< it is behind, and was so then
+  int helped = 0;                     ///< so often somebody else was made the leader since
   std::uint64_t replaced_by = 0;      ///< another machine, which joins; 0: none
   bool adds_first = false;            ///< before the old one is removed
 };
@@ -260,7 +261,7 @@ inline void splice(server_disk& disk, log_index from, const server_disk& other) 
       }
       static_cast<void>(cluster.wait_until_even());
       made.push_back(
-          {in_later_terms(cluster.simulation().node(leader.value()).disk(), 1'000'000),
+          {cluster.simulation().node(leader.value()).disk(),
            std::make_shared<const quorlite::testing::faulty_disk>(cluster.disk(leader.value()))});
     }
     return made;

@@ -77,7 +77,7 @@ class damager {
   [[nodiscard]] bool is_usable(server_id id) {
     return !cluster_.is_damaged(id) && !cluster_.is_rotten(id) &&
            cluster_.world().members().has_voter(id) &&
-           cluster_.world().node(id).disk().note.begun_at != log_index{};
+           cluster_.world().node(id).disk().note.begun.begins_at != log_index{};
   }
   void take_down(server_id id) {
     if (dice_.chance(0.3)) {
@@ -124,7 +124,8 @@ class damager {
   /// Entries in there are held against an anchor of the files behind them.
   [[nodiscard]] std::optional<log_index> any_anchored(server_id whom, const server_disk& its) {
     const log_index snapshot = its.snapshot == nullptr ? log_index{} : its.snapshot->at.index;
-    const log_index from = std::max({snapshot, its.log.base().index, its.note.begun_at}).next();
+    const log_index from =
+        std::max({snapshot, its.log.base().index, its.note.begun.begins_at}).next();
     const log_index to = std::min(cluster_.durable_of(whom), its.log.last_index());
     return from <= to ? std::optional{log_index{dice_.between(from.value, to.value)}}
                       : std::nullopt;
@@ -176,15 +177,17 @@ class damager {
     now = {log ? other.log : now.log, storage ? other.storage : now.storage};
     return true;
   }
-  [[nodiscard]] const folder& any_foreign() {
-    return foreign_folders()[dice_.below(foreign_folders().size())];
+  /// In terms that no cluster has come to.
+  [[nodiscard]] folder any_foreign() {
+    const folder& drawn = foreign_folders()[dice_.below(foreign_folders().size())];
+    return {in_later_terms(drawn.log, 1'000'000 * ++strangers_), drawn.storage};
   }
   /// It has the right name, as old folders have, which tell no more than a number.
   [[nodiscard]] bool take_foreign_folder(server_id whom, folder& now) {
     if (others_.size() < 2) {
       return false;  // nobody is there to contradict
     }
-    const folder& foreign = any_foreign();
+    const folder foreign = any_foreign();
     now.log = foreign.log;
     now.log.note.owner = whom;
     now.log.note.seal = quorlite::testing::detail::seal_of(whom);
@@ -266,7 +269,7 @@ class damager {
   }
   [[nodiscard]] bool splice_log(server_disk& log, damaged& what) {
     const std::optional<log_index> from = any_entry(log);
-    const server_disk& other = any_foreign().log;
+    const server_disk other = any_foreign().log;
     if (!from || checks() < start_check::history || *from < other.log.first_index() ||
         *from > other.log.last_index()) {
       return false;
@@ -276,7 +279,7 @@ class damager {
       return false;
     }
     splice(log, *from, other);
-    log.term = dice_.chance(0.7) ? std::max(log.term, other.term) : log.term;
+    log.term = dice_.chance(0.7) ? other.term : log.term;
     return true;
   }
   [[nodiscard]] bool roll_back_log(server_id whom, server_disk& log, damaged& what) {
@@ -302,6 +305,7 @@ class damager {
   random dice_;
   std::vector<server_id> others_;
   std::deque<older_folder> older_;
+  std::uint64_t strangers_ = 0;
 };
 
 }  // namespace simulate

@@ -666,13 +666,25 @@ class servers final : public quorlite::testing::cluster_observer {
   /// else is to lead.
   void help_on(server_id id, damaged& what) {
     const std::optional<server_id> leads = leader();
+    if (!leads) {
+      return;
+    }
     const std::shared_ptr<process> here = running(id);
-    const bool stands = leads && here && *leads != id &&
+    const bool stands = here && *leads != id &&
                         here->replica().applied() != running(*leads)->replica().applied();
-    if (!stands) {
+    const bool is_mute = is_foreign(id) && cluster_.is_up(id);
+    if (!stands && !is_mute) {
       what.stands_since_us = world().now_us();
-    } else if (world().now_us() > what.stands_since_us + 4'000'000) {
-      what.stands_since_us = world().now_us();
+      what.helped = 0;
+      return;
+    }
+    if (world().now_us() <= what.stands_since_us + 4'000'000) {
+      return;
+    }
+    what.stands_since_us = world().now_us();
+    if (++what.helped > 2 && is_mute) {
+      notice(id, "follows nobody");
+    } else {
       for (const server_id other : ids()) {
         if (other != *leads && other != id) {
           world().transfer(other);

@@ -26,7 +26,7 @@ namespace detail {
 /// the entry that names the cluster, once the folder tells of it.
 [[nodiscard]] inline log_index settled_upto(const state_machine& machine,
                                             const server_disk& disk) noexcept {
-  return std::max({machine.applied().index, machine.base().ahead.index, disk.note.begun_at});
+  return std::max({machine.applied().index, machine.base().ahead.index, disk.note.begun.begins_at});
 }
 
 /// True for an entry that is not the one which was committed here.
@@ -68,6 +68,9 @@ QUORLITE_DECL bool raft_admission::admits_entries(const message& envelope,
   const raft_log& log = disk.log;
   const log_index previous = ask.previous.index;
   const log_index settled = settled_upto(machine, disk);
+  if (previous < log.base().index) {
+    return false;  // 5: an old message, or a leader whose log cannot be compared with ours
+  }
   log_position told = ask.previous;
   for (std::size_t i = 0; i <= ask.entries.size(); ++i) {
     if (contradicts(told, log, settled)) {  // 1
@@ -75,9 +78,7 @@ QUORLITE_DECL bool raft_admission::admits_entries(const message& envelope,
     }
     told = {told.index.next(), i < ask.entries.size() ? ask.entries[i].term : term{}};
   }
-  const bool is_in_log =
-      previous <= log.last_index() &&
-      (previous < log.base().index || log.term_at(previous) == ask.previous.term);
+  const bool is_in_log = previous <= log.last_index() && log.term_at(previous) == ask.previous.term;
   if (ask.entries.empty() || !is_in_log || !carry_trail(previous, log, machine)) {
     return true;  // 5
   }
@@ -109,6 +110,10 @@ QUORLITE_DECL bool raft_admission::admits_snapshot(const message& envelope,
     return refuse(envelope.from, {ask.at.index, {}, another_log});
   }
   const snapshot_history told = ask.history == nullptr ? snapshot_history{} : *ask.history;
+  const bool is_known = disk.note.begun != history_identity{} && told.begun != history_identity{};
+  if (is_known && told.begun.cluster != disk.note.begun.cluster) {
+    return refuse(envelope.from, {ask.at.index, {}, "has a snapshot of another cluster"});
+  }
   const auto found = quorlite::detail::objection_to(told, ask.at.index, machine);  // 6
   return !found || refuse(envelope.from, *found);
 }

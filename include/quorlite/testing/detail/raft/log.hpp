@@ -114,12 +114,12 @@ struct stored_snapshot {
 /// What a server's folder tells beside its log. It says no more than what was on the disk by then:
 /// a log that lacks any of it was damaged.
 struct folder_note {
-  server_id owner{};       ///< 0: an empty folder
-  std::uint64_t seal = 0;  ///< of the place where the folder was made: a copy of it has another
-  quorlite::term term{};   ///< a term that was seen …
-  server_id voted_for{};   ///< … and the vote in it; 0: none
-  log_position end{};      ///< entries up to here were synced, a second ago or more
-  log_index begun_at{};    ///< the entry that names the cluster, once it was applied; 0: not yet
+  server_id owner{};         ///< 0: an empty folder
+  std::uint64_t seal = 0;    ///< of the place where the folder was made: a copy of it has another
+  quorlite::term term{};     ///< a term that was seen …
+  server_id voted_for{};     ///< … and the vote in it; 0: none
+  log_position end{};        ///< entries up to here were synced, a second ago or more
+  history_identity begun{};  ///< of the cluster, once the entry that names it was applied
   std::uint64_t end_at_us = 0;  ///< when `end` was noted
 };
 
@@ -154,8 +154,8 @@ struct server_disk {
     }
   }
   void note_begin(const state_machine& machine) noexcept {
-    if (note.begun_at == log_index{}) {
-      note.begun_at = machine.base().begun.begins_at;
+    if (note.begun == history_identity{}) {
+      note.begun = machine.base().begun;
     }
   }
 };

@@ -41,7 +41,7 @@ namespace detail {
   const folder_note& note = disk.note;
   const bool is_vote_there =
       disk.term > note.term || (disk.term == note.term && disk.voted_for == note.voted_for);
-  if (!is_vote_there || disk.term < log.last().term) {
+  if (!is_vote_there) {
     return make_error_code(errc::log_damaged);
   }
   if (log.last_index() < note.end.index) {
@@ -66,6 +66,9 @@ class start_walk {
 
   [[nodiscard]] std::error_code operator()() {
     const raft_log& log = disk_.log;
+    if (disk_.term < log.last().term) {
+      return make_error_code(errc::log_damaged);
+    }
     history_place place{0, {}, true, base_.begun};
     if (const std::error_code error = begin(place)) {
       return error;
