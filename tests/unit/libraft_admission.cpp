@@ -640,6 +640,29 @@ TEST_CASE("over libraft a snapshot of another history refuses its sender before 
   }
 }
 
+TEST_CASE("over libraft who was just started takes no snapshot of another cluster than its own") {
+  cluster all;
+  bystander follower(all);
+  // Its databases are in memory, or older than its history: the machine knows of none yet.
+  memory_storage storage;
+  fsm<fixture_raft, memory_storage> machine(storage);
+  libraft_strand strand;
+  strand.attach(follower.engine(), machine);
+  history_trail trail;
+  libraft_admission admission;
+  admission.attach(follower.engine(), strand, trail);
+  libraft_snapshot_header header;
+  header.at.entry = follower.last() + 10;
+  header.at.at = {log_index{follower.last() + 10}, term{follower.engine().current_term}};
+  header.history.begun = all.machine(follower.self).base().begun;
+  header.history.at = {header.at.at.index, {1, 2}};
+  admission.begin(header.history.begun.cluster);
+  CHECK(admission.admits(follower.send_snapshot(header)));
+  header.history.begun.cluster.low ^= 1U;
+  CHECK_FALSE(admission.admits(follower.send_snapshot(header)));
+  CHECK(admission.refused().size() == 1);
+}
+
 TEST_CASE("over libraft a leader with another folder gets no ack for a row, and is replaced") {
   const bool has_snapshot = GENERATE(false, true);
   cluster foreign(has_snapshot ? with_snapshots() : fixture_simulation::default_options());

@@ -30,7 +30,11 @@ class libraft_admission {
   void attach(const ::raft& engine, const libraft_strand& strand, history_trail& trail) noexcept;
   /// The log was loaded.
   /// @param settled up to this entry of it all are known to be committed
-  void begin(std::uint64_t settled) noexcept { settled_at_start_ = settled; }
+  /// @param of_folder the cluster that the folder names; all zero: none yet
+  void begin(std::uint64_t settled, const cluster_identity& of_folder) noexcept {
+    settled_at_start_ = settled;
+    cluster_of_folder_ = of_folder;
+  }
 
   /// Before the engine looks at it. @returns false: it is to be dropped
   [[nodiscard]] bool admits(const raft_message& message) noexcept;
@@ -65,6 +69,7 @@ class libraft_admission {
   const libraft_strand* strand_ = nullptr;
   history_trail* trail_ = nullptr;
   std::uint64_t settled_at_start_ = 0;
+  cluster_identity cluster_of_folder_;  // at the start
   std::optional<history_judge> judge_;  // of the message that is looked at
   std::uint64_t told_upto_ = 0;  // of a message whose entries all come behind the end of our log
   std::vector<libraft_refused> refused_;

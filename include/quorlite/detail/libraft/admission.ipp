@@ -196,6 +196,12 @@ QUORLITE_DECL bool libraft_admission::admits_snapshot(server_id from,
     return refuse(from, {at, {}, "has another log than was applied here"});  // 1
   }
   if (header) {
+    // The machine may know of no history yet, as after a restart with databases in memory.
+    const cluster_identity told = header->history.begun.cluster;
+    if (cluster_of_folder_ != cluster_identity{} && told != cluster_identity{} &&
+        told != cluster_of_folder_) {
+      return refuse(from, {at, {}, "has a snapshot of another cluster"});
+    }
     if (const auto found = objection_to(header->history, at, strand_->machine())) {  // 6
       return refuse(from, *found);
     }

@@ -234,7 +234,7 @@ QUORLITE_DECL bool libraft_core::log_loaded(const libraft_loaded_log& log) noexc
   if (log_defect_) {
     strand_.end(log_defect_->error());
   }
-  admission_.begin(history_.settled(identity_.cluster()));
+  admission_.begin(history_.settled(identity_.cluster()), identity_.cluster());
   return !log_defect_;
 } catch (const std::bad_alloc&) {
   strand_.end(make_error_code(errc::out_of_memory));
