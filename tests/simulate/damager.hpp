@@ -46,7 +46,10 @@ class damager {
       return {};
     }
     others_ = std::vector<server_id>(ids.begin() + 1, ids.end());
-    const auto kind = static_cast<damage_kind>(dice_.below(damage_kinds));
+    auto kind = static_cast<damage_kind>(dice_.below(damage_kinds));
+    if (others_.empty() && checks() == start_check::folder && dice_.chance(0.4)) {
+      kind = damage_kind::log_cut;
+    }
     if (kind == damage_kind::folders_swapped || kind == damage_kind::storages_swapped) {
       const bool fits = ids.size() > 2 && cluster_.damaged_count() + 2 <= at_most &&
                         is_usable(others_[0]) && (kind == damage_kind::folders_swapped || files());

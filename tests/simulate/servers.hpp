@@ -670,8 +670,8 @@ class servers final : public quorlite::testing::cluster_observer {
       return;
     }
     const std::shared_ptr<process> here = running(id);
-    const bool stands = here && *leads != id &&
-                        here->replica().applied() != running(*leads)->replica().applied();
+    const bool stands =
+        here && *leads != id && here->replica().applied() != running(*leads)->replica().applied();
     const bool is_mute = is_foreign(id) && cluster_.is_up(id);
     if (!stands && !is_mute) {
       what.stands_since_us = world().now_us();
