@@ -207,6 +207,43 @@ TEST_CASE("a server with another folder takes nothing of the healthy leader") {
   CHECK(cluster.rows_at(cluster.leader()) == 63);
 }
 
+TEST_CASE("a server with another folder acknowledges nothing that lies before its log begins") {
+  cluster_with_rows cluster({.seed = 8});
+  cluster.insert(5);
+  REQUIRE(cluster->wait_until_even());
+  testing::detail::server_disk disk = disk_of_another_cluster(40, 8);
+  raise_terms(disk, 20);
+  const server_id foreign = cluster.others()[1];
+  cluster.exchange_folder(foreign, disk);
+  cluster.raft().transfer(cluster.others()[0]);  // who knows nothing of what its followers have
+  cluster.raft().run_for(a_while);
+  cluster.insert(3);
+  cluster.raft().run_for(a_while);
+  cluster.find_leader();
+  REQUIRE(cluster.leader() != foreign);
+  const auto& followers = cluster.raft().node(cluster.leader()).leading_state().followers;
+  for (const auto& each : followers) {
+    CHECK((each.match == log_index{}) == (each.server == foreign));
+  }
+  CHECK_FALSE(cluster.raft().violation());
+}
+
+TEST_CASE("a server that was just started takes no snapshot of another cluster than its own") {
+  cluster_with_rows cluster(
+      {.seed = 9, .compaction = {.threshold_entries = 8, .trailing_entries = 2}});
+  cluster.insert(60);
+  REQUIRE(cluster->wait_until_even());
+  testing::detail::server_disk disk = disk_of_another_cluster(20);
+  raise_terms(disk, 20);
+  const server_id foreign = cluster.others()[1];
+  cluster.exchange_folder(foreign, disk);
+  cluster.raft().transfer(cluster.others()[0]);
+  cluster.raft().run_until([&] { return !cluster.raft().refused_by(foreign).empty(); }, a_while);
+  CHECK(cluster.raft().refused_by(foreign).size() == 1);
+  CHECK(cluster.raft().node(foreign).applied_index() == log_index{});
+  CHECK(cluster.raft().node(foreign).disk().log.last_index() == disk.log.last_index());
+}
+
 TEST_CASE("a server with a short log and a high term is never elected, and disturbs nobody") {
   cluster_with_rows cluster({.seed = 6});
   cluster.insert(40);
