@@ -5,8 +5,19 @@ import random
 import shutil
 import signal
 import socket
+import subprocess
 
 from sql_process import Lost, SqlProcess, wait_until
+
+
+OVERLAYS = ("overlayfs", "fuseblk", "fuse")  # where inodes do not count, as stat(1) calls them
+
+
+def has_inodes(folder: pathlib.Path) -> bool:
+    """A copy of a folder can be told from it there."""
+    command = ["stat", "--file-system", "--format", "%T", str(folder)]
+    kind = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return kind not in OVERLAYS
 
 
 def free_ports(count: int, chance: random.Random) -> list[int]:

@@ -12,11 +12,10 @@ import subprocess
 import sys
 import tempfile
 
-from cluster import Cluster
+from cluster import Cluster, has_inodes
 from sql_process import wait_until
 
 ELECTION_TIMEOUT = 1.0  # of sql_node, seconds
-OVERLAYS = ("overlayfs", "fuseblk", "fuse")  # where inodes do not count, as stat(1) calls them
 
 
 def expect(holds: bool, text: object) -> None:
@@ -46,12 +45,6 @@ def content_of(folder: pathlib.Path) -> dict[str, bytes]:
         return {}
     files = {one.name: one.read_bytes() for one in folder.iterdir() if one.is_file()}
     return {name: content for name, content in files.items() if content or len(files) > 1}
-
-
-def has_inodes(folder: pathlib.Path) -> bool:
-    command = ["stat", "--file-system", "--format", "%T", str(folder)]
-    kind = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    return kind not in OVERLAYS
 
 
 def write(cluster: Cluster, sql: str) -> None:

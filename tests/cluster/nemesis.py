@@ -1,11 +1,13 @@
 """The faults of a round. Each of them leaves every server running and connected."""
 
+import pathlib
 import random
+import shutil
 import signal
 import time
 
-from cluster import Cluster
-from sql_process import wait_until
+from cluster import Cluster, has_inodes
+from sql_process import SqlProcess, wait_until
 
 
 class Trouble(Exception):
@@ -27,8 +29,13 @@ class Nemesis:
         "restart_leader",
         "kill_twice",
         "halt_leader",
+        "halt_follower",
+        "damaged_log",
+        "stale_folder",
+        "folder_of_another_server",
+        "folder_of_another_cluster",
     )
-    NEED_FILES = ("halt_leader",)
+    NEED_FILES = ("halt_leader", "halt_follower")
 
     def __init__(self, cluster: Cluster, chance: random.Random):
         self.cluster = cluster
@@ -124,16 +131,142 @@ class Nemesis:
 
     def _wipe(self, server: int) -> str:
         """A disk is lost: what a server promised is forgotten, so it comes back as a new one."""
+        before = self._id_among_members(server)
         self.cluster.process(server).kill()
-        self.cluster.ask_leader(f".remove {server}")
         self.cluster.wipe(server)
+        self._refused(server, "this is an empty folder")
         self.cluster.start(server, "--join")
+        status = self.cluster.process(server).status()
+        if status["server"] == before or not status["waits"]:
+            raise Trouble(f"server {server} lost its folder, and goes on as {status['server']}")
+        self.cluster.ask_leader(f".remove {server}")
         self.cluster.take_in(server)
         return f"server {server} lost its folder and joined again"
 
+    def _id_among_members(self, server: int) -> str | None:
+        members = self.cluster.process(self.leader()).status()["servers"]
+        return next((one["server"] for one in members if one["id"] == server), None)
+
+    # ---- folders
+
+    def _refused(self, server: int, *words: str) -> None:
+        """A start that has to fail, with a text that says these."""
+        self.cluster.start(server)
+        process = self.cluster.process(server)
+        process.expected_to_end = True
+        status = process.wait(30.0)
+        told = process.last_words()
+        if status != 1 or not all(word in told for word in words):
+            raise Trouble(f"server {server}, which is to say {words}, ends with {status}: {told}")
+
+    def damaged_log(self) -> str:
+        """A byte that was written changes, in a file of the log; the text says what to do."""
+        server = self.chance.choice(self.cluster.ids)
+        self.cluster.process(server).kill()
+        data = self.cluster.data(server)
+        segments = [one for one in data.iterdir() if one.name[:1] in "0123456789"]
+        segments = segments or sorted(data.glob("open-*"))[:1]
+        file = self.chance.choice(sorted(segments))
+        content = bytearray(file.read_bytes())
+        content[8 + self.chance.randrange(4)] ^= 1 << self.chance.randrange(8)  # of a check
+        file.write_bytes(content)
+        self._refused(server, file.name, "remove this one from the cluster")
+        return f"{file.name} of server {server} is damaged; {self._wipe(server)}"
+
+    def _aside(self, server: int) -> pathlib.Path:
+        """The folder of a server that is down, moved there; it stays what it is."""
+        aside = self.cluster.folder / f"aside-{server}"
+        shutil.rmtree(aside, ignore_errors=True)
+        self.cluster.data(server).rename(aside)
+        return aside
+
+    def _bring_back(self, server: int, aside: pathlib.Path) -> None:
+        shutil.rmtree(self.cluster.data(server))
+        aside.rename(self.cluster.data(server))
+        self.cluster.start(server)
+
+    def stale_folder(self) -> str:
+        """An older copy takes the place of a server's folder; the others went on meanwhile."""
+        server = self.chance.choice(self.cluster.ids)
+        older = self.cluster.folder / f"older-{server}"
+        shutil.rmtree(older, ignore_errors=True)
+        self.cluster.process(server).kill()
+        shutil.copytree(self.cluster.data(server), older)
+        self.cluster.start(server)
+        self.pause(0.5, 2.0)
+        self.cluster.process(server).kill()
+        self.cluster.wipe(server)
+        older.rename(self.cluster.data(server))
+        if has_inodes(self.cluster.data(server)):
+            self._refused(server, "this folder is a copy", "empty folder")
+        return f"an older copy took the place of a folder; {self._wipe(server)}"
+
+    def folder_of_another_server(self) -> str:
+        server, other = self.chance.sample(self.cluster.ids, 2)
+        self.cluster.process(server).kill()
+        aside = self._aside(server)
+        self.cluster.process(other).kill()
+        shutil.copytree(self.cluster.data(other), self.cluster.data(server))
+        self.cluster.start(other)
+        self._refused(server, f"this folder is server {other}.", f"and server {server} was asked")
+        self._bring_back(server, aside)
+        return f"server {server} got the folder of server {other}, and its own again"
+
+    def folder_of_another_cluster(self) -> str:
+        """It cannot take a row of its own: most of the servers of that cluster are gone."""
+        server = self.chance.choice(self.cluster.ids)
+        self.cluster.process(server).kill()
+        aside = self._aside(server)
+        id_there = self._found_elsewhere(server)
+        self.cluster.start(server)
+        stranger = self.cluster.process(server)
+        self.pause(1.0, 3.0)
+        status = stranger.status()
+        if status["server"] != id_there or status["role"] == "leader":
+            raise Trouble(f"a server with another cluster's folder: {status}")
+        tables = stranger.ask("SELECT name FROM sqlite_schema;")
+        if tables != ["elsewhere"]:
+            raise Trouble(f"another cluster's folder takes part in ours: {tables}")
+        stranger.kill()
+        self._bring_back(server, aside)
+        return f"server {server} got the folder of another cluster, and its own again"
+
+    def _found_elsewhere(self, server: int) -> str:
+        """Another cluster, of two servers, in the folder of one that is down. @returns its id"""
+        host, port = self.cluster.addresses[server].split(":")
+        second = self.cluster.folder / f"elsewhere-{server}"
+        shutil.rmtree(second, ignore_errors=True)
+        members = []
+        for number, at, data, flag in (
+            (server, port, self.cluster.data(server), "--found"),
+            (9, int(port) + 1, second, "--join"),
+        ):
+            command = [self.cluster.program, "--id", str(number), "--data", str(data)]
+            command += ["--address", f"{host}:{at}", flag]
+            log = self.cluster.folder / f"elsewhere-{server}.log"
+            # No client of ours knows of it.
+            members.append(SqlProcess(self.cluster.wrapped(server, command), log))
+        founder, joiner = members
+        said = founder.ask(".leader 30\nCREATE TABLE elsewhere(x);", 40.0)
+        for line in joiner.status()["to_be_said_on_leader"]:
+            said += founder.ask(line, 40.0)
+        status = founder.status()
+        for one in members:
+            one.kill()
+        if sum(one["voter"] for one in status["servers"]) != 2:
+            raise Trouble(f"another cluster cannot be made: {said}, {status}")
+        return status["server"]
+
+    # ---- halts
+
     def halt_leader(self) -> str:
+        return self._halt(self.leader())
+
+    def halt_follower(self) -> str:
+        return self._halt(self.follower())
+
+    def _halt(self, server: int) -> str:
         """A file of somebody else's has the name of a new database: the next flush cannot be."""
-        server = self.leader()
         self.halts += 1
         name = f"halt-{self.halts}.db"
         (self.cluster.data(server) / "databases" / name).write_bytes(b"not one of ours\n" * 256)

@@ -6,18 +6,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "quorlite/raft/libraft.hpp"
 #include "support/temporary_directory.hpp"
+#include "support/wait_until.hpp"  // IWYU pragma: export
 
 namespace quorlite::tests {
 
@@ -79,17 +78,5 @@ class libraft_places {
   std::vector<std::string> addresses_;
   std::size_t voters_;
 };
-
-template <class Condition>
-bool wait_until(Condition condition, int limit_ms = 20'000) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(limit_ms);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) {
-      return condition();
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return true;
-}
 
 }  // namespace quorlite::tests

@@ -1,0 +1,531 @@
+// One damage: done to a copy of a base, then the servers start, write, and are compared.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "base.hpp"
+#include "chance.hpp"
+#include "cluster.hpp"
+#include "damages.hpp"
+#include "folder.hpp"
+#include "quorlite/detail/pages/page_store.hpp"
+#include "quorlite/detail/pages/registry.hpp"
+
+namespace damage {
+
+// Who starts when, besides the damaged server.
+enum class order : std::uint8_t { lagging_first, all_at_once, whole_first, damaged_last };
+
+inline const char* name_of(order is) {
+  constexpr const char* names[] = {"with the one that lags, then the other", "all at once",
+                                   "with the one that is whole, then the one that lags",
+                                   "last of all"};
+  return names[static_cast<std::size_t>(is)];
+}
+
+class trial {
+ public:
+  trial(const base& from, const fs::path& root, chance draw)
+      : base_(from), draw_(draw), hurt_(draw_victim()),
+        cluster_({root, from.network()}, from.of().with, draw_), rows_(from.rows()) {
+    std::vector<std::size_t> others;
+    for (std::size_t i = 0; i < servers; ++i) {
+      if (i != hurt_) {
+        others.push_back(i);
+      }
+    }
+    // Of the others the first one lags, if it is not the damaged one that does.
+    if (others[1] == base_.lagging()) {
+      std::swap(others[0], others[1]);
+    }
+    lagging_ = others[0];
+    whole_ = others[1];
+    fs::remove_all(root);
+    for (std::size_t i = 0; i < servers; ++i) {
+      copy_folder(base_.folder(i), folder(i));
+      seal(folder(i), draw_);
+    }
+  }
+
+  nlohmann::ordered_json run() {
+    damage_it();
+    start_in_order();
+    settle();
+    if (!excused_) {
+      heal();
+    }
+    for (std::size_t i = 0; i < servers; ++i) {
+      cluster_.stop(i);
+    }
+    look_again();
+    return report();
+  }
+
+ private:
+  // ---- the damage
+
+  [[nodiscard]] std::size_t draw_victim() {
+    const bool any = draw_.percent(45);
+    std::size_t drawn = static_cast<std::size_t>(draw_.below(servers));
+    while (!any && drawn == base_.lagging()) {
+      drawn = static_cast<std::size_t>(draw_.below(servers));
+    }
+    return drawn;
+  }
+  [[nodiscard]] fs::path folder(std::size_t server) const { return cluster_.where().folder(server); }
+
+  [[nodiscard]] sources sources_of() {
+    sources made;
+    const std::size_t other = (hurt_ + 1 + static_cast<std::size_t>(draw_.below(2))) % servers;
+    made.other_server = base_.folder(other);
+    made.other_cluster = base_.other_cluster(hurt_);
+    made.stale = base_.stale(hurt_);
+    return made;
+  }
+  // A cluster whose history never began cannot tell its own from another one's: that is what
+  // .upgrade is for, and said in docs/reference/limits.md.
+  [[nodiscard]] bool may_be(kind is) const {
+    const bool foreign =
+        is == kind::file_of_another_cluster || is == kind::databases_of_another_cluster ||
+        is == kind::log_of_another_cluster || is == kind::folder_of_another_cluster;
+    return base_.of().began != beginning::old || !foreign;
+  }
+  void damage_it() {
+    const looked_at made = draw_damage(folder(hurt_), sources_of(), draw_,
+                                       [this](kind is) { return may_be(is); });
+    done_ = made.done;
+    cut_without_trace_ = made.cut_without_trace;
+    joins_ = draw_.percent(30);
+  }
+
+  // ---- the course
+
+  void start_damaged() { cluster_.start(hurt_, {.join = joins_}); }
+  void start_whole(std::size_t server) {
+    if (!cluster_.start(server)) {
+      find("server " + std::to_string(server + 1) +
+           ", which is whole, does not start: " + cluster_.at(server).told());
+    }
+  }
+
+  void start_in_order() {
+    order_ = static_cast<order>(draw_.below(4));
+    if (draw_.percent(30)) {
+      order_ = order::lagging_first;
+    }
+    switch (order_) {
+      case order::lagging_first:
+        start_damaged();
+        start_whole(lagging_);
+        others_down_ = true;
+        try_some();
+        start_whole(whole_);
+        break;
+      case order::all_at_once:
+        start_damaged();
+        start_whole(lagging_);
+        start_whole(whole_);
+        break;
+      case order::whole_first:
+        start_damaged();
+        start_whole(whole_);
+        try_some();
+        start_whole(lagging_);
+        break;
+      case order::damaged_last:
+      default:
+        start_whole(whole_);
+        start_whole(lagging_);
+        if (!cluster_.insert(rows_, 2)) {
+          find("two whole servers do not take a row within 20 s");
+        }
+        start_damaged();
+    }
+  }
+  // Of two, of which one may be refused: no row need be taken.
+  void try_some() {
+    if (cluster_.runs(hurt_)) {
+      static_cast<void>(cluster_.insert(rows_, 1 + static_cast<std::size_t>(draw_.below(3)), 1500));
+    }
+  }
+
+  [[nodiscard]] bool is_halted(std::size_t server) {
+    return cluster_.runs(server) && (cluster_.at(server).node().health().halted ||
+                                     cluster_.at(server).raft().engine_error());
+  }
+  [[nodiscard]] bool is_refused() {
+    if (!cluster_.runs(hurt_)) {
+      return false;
+    }
+    if (!cluster_.at(hurt_).raft().status().refused.empty()) {
+      return true;
+    }
+    for (const std::size_t one : {lagging_, whole_}) {
+      if (cluster_.runs(one) && !cluster_.at(one).raft().status().refused.empty()) {
+        return true;
+      }
+    }
+    return false;
+  }
+  [[nodiscard]] bool waits() {
+    return cluster_.runs(hurt_) && cluster_.at(hurt_).raft().status().waits;
+  }
+
+  void settle() {
+    const bool written = cluster_.insert(rows_, 3);
+    const std::vector<std::size_t> healthy{whole_, lagging_};
+    const bool all = wait_until(
+        [&] {
+          return cluster_.even({whole_, lagging_, hurt_}) || !cluster_.runs(hurt_) ||
+                 is_halted(hurt_) || is_refused() || waits();
+        },
+        8000);
+    const bool even_without =
+        cluster_.runs(hurt_) && cluster_.even({whole_, lagging_, hurt_})
+            ? true
+            : wait_until([&] { return are_alike(healthy); }, 10'000);
+    name_outcome(all);
+    compare();
+    if (!lost_.empty()) {
+      judge_loss();
+    }
+    if (!excused_ && !written) {
+      find("no row is taken within 20 s, though two servers are whole");
+    }
+    if (!excused_ && !even_without) {
+      find("the two whole servers do not come even: " + position_of(whole_) + ", " +
+           position_of(lagging_));
+    }
+    for (const std::size_t one : healthy) {
+      if (is_halted(one)) {
+        find("server " + std::to_string(one + 1) +
+             ", which is whole, has halted: " + cluster_.at(one).node().health().what);
+      }
+    }
+  }
+  [[nodiscard]] bool are_alike(const std::vector<std::size_t>& all) {
+    return std::all_of(all.begin(), all.end(), [&](std::size_t one) {
+      return cluster_.runs(one) &&
+             cluster_.at(one).node().applied() == cluster_.at(all.front()).node().applied();
+    });
+  }
+  [[nodiscard]] std::string position_of(std::size_t server) {
+    return !cluster_.runs(server)
+               ? "server " + std::to_string(server + 1) + " is down"
+               : "server " + std::to_string(server + 1) + " at " +
+                     std::to_string(cluster_.at(server).node().applied().index.value);
+  }
+
+  // ---- what came of it
+
+  // Whoever is told of a refusal has to find the place: a file, or whose folder it is.
+  [[nodiscard]] bool names_a_file(const std::string& text) const {
+    std::set<std::string> names(done_.files.begin(), done_.files.end());
+    for (const std::string& name : files_of(folder(hurt_))) {
+      names.insert(name);
+    }
+    names.insert("metadata1");
+    names.insert("metadata2");
+    return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+      return text.find(fs::path(name).filename().string()) != std::string::npos;
+    });
+  }
+
+  void name_outcome(bool settled) {
+    server& one = cluster_.at(hurt_);
+    told_ = one.told();
+    if (one.status()) {
+      outcome_ = "refused at start";
+      const auto& defects = one.raft().log_report().defects;
+      using fault = quorlite::libraft_log_fault;
+      const bool names_folder =
+          std::any_of(defects.begin(), defects.end(), [](const auto& each) {
+            return each.fault == fault::another_server || each.fault == fault::another_cluster ||
+                   each.fault == fault::copied || each.fault == fault::not_founded;
+          });
+      if (!names_folder && !names_a_file(told_)) {
+        find("the refusal names no file: " + told_);
+      }
+      return;
+    }
+    if (is_halted(hurt_)) {
+      outcome_ = "halted";
+      const auto health = one.node().health();
+      told_ = health.error.message() + ": " + health.what + " | engine: " +
+              one.raft().engine_error().message() + " | " + told_;
+      if (told_.find("index") == std::string::npos && told_.find("page") == std::string::npos) {
+        find("the halt names no index: " + told_);
+      }
+    } else if (is_refused()) {
+      outcome_ = "refused by peers";
+      told_ = refusals();
+    } else if (waits()) {
+      outcome_ = "waits as a new server";
+      if (!joins_) {
+        find("it waits as a new server, and nobody said join");
+      }
+    } else if (settled) {
+      outcome_ = "harmless";
+    } else {
+      outcome_ = "not told";
+      find("it does not come even, and nobody says why: " + position_of(hurt_) + ", " +
+           position_of(whole_));
+    }
+  }
+  [[nodiscard]] std::string refusals() {
+    std::string text;
+    for (std::size_t i = 0; i < servers; ++i) {
+      if (cluster_.runs(i)) {
+        for (const auto& one : cluster_.at(i).raft().status().refused) {
+          text += "server " + std::to_string(i + 1) + " refuses " +
+                  quorlite::libraft_id_text(one.id) + ", which " + one.why + " at " +
+                  std::to_string(one.at.value) + "; ";
+        }
+      }
+    }
+    return text;
+  }
+
+  // Every page of every database, as SQLite would get it. Nothing: one cannot be read.
+  using images = std::map<std::string, std::vector<quorlite::bytes>>;
+  [[nodiscard]] std::optional<images> pages_of(std::size_t server) {
+    images made;
+    for (const auto& one : cluster_.at(server).node().machine().databases().existing()) {
+      const auto store = one->store();
+      const auto pin = store->pin_committed();
+      quorlite::detail::page_store::reader reader(store);
+      auto& pages = made[std::string(one->name())];
+      for (std::uint64_t number = 1; number <= pin.page_count(); ++number) {
+        const auto guard = reader.enter();
+        const auto page =
+            reader.image(guard, pin, quorlite::page_number{static_cast<std::uint32_t>(number)});
+        if (!page) {
+          return std::nullopt;
+        }
+        pages.emplace_back(page->begin(), page->end());
+      }
+    }
+    return made;
+  }
+
+  void compare() {
+    const auto leader = cluster_.leader();
+    std::array<std::optional<images>, servers> all;
+    std::array<quorlite::log_position, servers> at;
+    for (std::size_t i = 0; i < servers; ++i) {
+      if (cluster_.runs(i)) {
+        at[i] = cluster_.at(i).node().applied();
+        all[i] = pages_of(i);
+        if (!all[i] && i == hurt_) {
+          name_outcome(false);  // a page that was read only now
+        } else if (!all[i]) {
+          find("a page of server " + std::to_string(i + 1) + ", which is whole, is not readable");
+        }
+        if (cluster_.at(i).node().applied() != at[i]) {
+          all[i].reset();  // an entry came meanwhile
+        }
+      }
+    }
+    for (std::size_t i = 0; i < servers; ++i) {
+      for (std::size_t j = 0; j < i; ++j) {
+        if (all[i] && all[j] && at[i] == at[j] && *all[i] != *all[j]) {
+          diverged_ = true;
+          find("servers " + std::to_string(j + 1) + " and " + std::to_string(i + 1) +
+               " have other bytes at position " + std::to_string(at[i].index.value));
+        }
+      }
+    }
+    const std::size_t reference = leader.value_or(whole_);
+    if (!cluster_.runs(reference)) {
+      return;
+    }
+    const auto present = cluster_.rows_at(reference);
+    if (!present) {
+      find("the rows of server " + std::to_string(reference + 1) + " cannot be read");
+      return;
+    }
+    compare_rows(*present);
+  }
+  void compare_rows(const std::map<std::string, std::set<std::uint64_t>>& present) {
+    std::map<std::string, std::set<std::uint64_t>> rest = present;
+    for (const row& one : rows_) {
+      const bool there = rest[one.database].erase(one.number) != 0;
+      if (!there && one.told == row::answer::acknowledged) {
+        lost_.push_back(one);
+      }
+      if (there && one.told == row::answer::refused) {
+        find("row " + std::to_string(one.number) + " is there although it was refused");
+      }
+    }
+    for (const auto& [name, numbers] : rest) {
+      if (!numbers.empty() && name != "parts.db") {
+        find("row " + std::to_string(*numbers.begin()) + " of " + name +
+             " is there although nobody wrote it");
+      }
+    }
+  }
+
+  // Excused is what no server can know, and no more.
+  void judge_loss() {
+    const bool of_last_second =
+        std::all_of(lost_.begin(), lost_.end(),
+                    [&](const row& one) { return base_.is_of_last_second(one); });
+    const bool of_base = std::all_of(lost_.begin(), lost_.end(), [&](const row& one) {
+      return one.number <= base_.rows().size();
+    });
+    const std::string text = std::to_string(lost_.size()) + " acknowledged rows are lost, the first is " +
+                             std::to_string(lost_.front().number) + " of " + lost_.front().database;
+    if (done_.is == kind::folder_rolled_back && others_down_ && of_base && !diverged_) {
+      excuse_ = "a rollback of the whole folder while all others were down";
+    } else if (cut_without_trace_ && of_last_second && of_base && !diverged_) {
+      excuse_ = "a cut of the last second of a log without a trace";
+    } else {
+      find(text + (cut_without_trace_ ? " (the log ends earlier, without a trace)" : ""));
+      return;
+    }
+    excused_ = true;
+    outcome_ = "excused";
+    told_ = text + " | " + told_;
+  }
+
+  // ---- what the text says is done, and the server is back
+
+  void heal() {
+    const bool broken = outcome_ == "refused at start" || outcome_ == "halted" ||
+                        outcome_ == "refused by peers" || outcome_ == "waits as a new server";
+    if (!broken || !findings_.empty() || !draw_.percent(20)) {
+      return;
+    }
+    using quorlite::errc;
+    const std::error_code error = cluster_.at(hurt_).status();
+    if (error == errc::another_server || error == errc::another_cluster) {
+      healed_ = "its own folder is brought back";
+      cluster_.end(hurt_);
+      copy_folder(base_.folder(hurt_), folder(hurt_));
+      seal(folder(hurt_), draw_);
+      if (!cluster_.start(hurt_)) {
+        find("its own folder was brought back, and is refused: " + cluster_.at(hurt_).told());
+        return;
+      }
+    } else if (!set_up_anew()) {
+      return;
+    }
+    if (!wait_until([&] { return cluster_.even({whole_, lagging_, hurt_}); }, 15'000)) {
+      find("healed (" + healed_ + "), it does not come even: " + position_of(hurt_) + ", " +
+           position_of(whole_) + "; " + refusals());
+      return;
+    }
+    compare();
+    if (!lost_.empty()) {
+      find("rows are lost after the healing");
+    }
+  }
+  // docs/how-to/damage.md, "Set up anew".
+  bool set_up_anew() {
+    healed_ = "removed, and added with an empty folder";
+    cluster_.end(hurt_);
+    const bool removed = cluster_.on_leader([&](server& leader) {
+      for (const auto& one : leader.raft().status().members) {
+        if (quorlite::libraft_number_of(one.id) == hurt_ + 1) {
+          const std::error_code error = leader.raft().remove(one.id);
+          return error == std::errc::invalid_argument ? std::error_code{} : error;
+        }
+      }
+      return std::error_code{};
+    });
+    if (!removed) {
+      find("the damaged server cannot be removed");
+      return false;
+    }
+    fs::remove_all(folder(hurt_));
+    if (!cluster_.start(hurt_, {.join = true})) {
+      find("an empty folder does not start with join: " + cluster_.at(hurt_).told());
+      return false;
+    }
+    if (!cluster_.take_in(hurt_)) {
+      find("the server with an empty folder cannot be added");
+      return false;
+    }
+    return true;
+  }
+
+  // What nobody has read yet is in the folder still: a look tells it, or there is none.
+  void look_again() {
+    if (outcome_ != "harmless" || !findings_.empty()) {
+      return;
+    }
+    const auto log = quorlite::libraft::check(folder(hurt_).string());
+    quorlite::file_storage storage((folder(hurt_) / databases_folder).string(),
+                                   {.double_write = base_.of().with.double_write});
+    const auto databases = quorlite::verify(storage);
+    std::string text;
+    for (const auto& one : log ? log->defects : std::vector<quorlite::libraft_log_defect>()) {
+      text += one.text() + "; ";
+    }
+    if (!databases) {
+      text += "the databases: " + databases.error().message();
+    } else if (!databases->is_whole()) {
+      for (const auto& one : databases->databases) {
+        text += one.bad_pages > 0 || !one.hashes_add_up ? one.name + " is damaged; " : "";
+      }
+    }
+    if (!text.empty()) {
+      outcome_ = "told by a check later";
+      told_ = text;
+    }
+  }
+
+  void find(const std::string& what) { findings_.push_back(what); }
+
+  [[nodiscard]] nlohmann::ordered_json report() const {
+    return {{"kind", name_of(done_.is)},
+            {"file", done_.files.size() == 1 ? name_of(done_.of) : ""},
+            {"what", done_.what},
+            {"server", hurt_ + 1},
+            {"lags", hurt_ == base_.lagging()},
+            {"base", base_.of().text()},
+            {"order", name_of(order_)},
+            {"join", joins_},
+            {"outcome", findings_.empty() ? outcome_ : "violation"},
+            {"seen", outcome_},
+            {"excuse", excuse_},
+            {"told", told_},
+            {"healed", healed_},
+            {"findings", findings_}};
+  }
+
+  const base& base_;
+  chance draw_;
+  const std::size_t hurt_;
+  cluster cluster_;
+  std::vector<row> rows_;
+  std::size_t lagging_ = 0;
+  std::size_t whole_ = 0;
+  done done_;
+  order order_ = order::all_at_once;
+  bool joins_ = false;
+  bool others_down_ = false;        // when the damaged one came to take part
+  bool cut_without_trace_ = false;  // the log reads well, and ends earlier
+  std::string outcome_;
+  std::string told_;
+  std::string excuse_;
+  std::string healed_;
+  bool excused_ = false;
+  bool diverged_ = false;
+  std::vector<row> lost_;
+  std::vector<std::string> findings_;
+};
+
+}  // namespace damage
