@@ -68,7 +68,7 @@ class base {
     fs::remove_all(root_);
     fs::create_directories(place_.root);
     make_other_cluster();
-    cluster live(place_, shape_.with, draw_);
+    damage::cluster live(place_, shape_.with, draw_);
     found(live);
     fill(live);
     fs::remove_all(place_.root);
@@ -82,6 +82,10 @@ class base {
     return one.at_ms > ended_ms_ - last_second_ms;
   }
 
+  // Of the cluster; zero: it has no name.
+  [[nodiscard]] const quorlite::cluster_identity& cluster() const noexcept { return cluster_; }
+  // How far a log went at least is told beside it.
+  [[nodiscard]] bool tells_end() const { return fs::exists(folder(lagging_) / "log_end"); }
   [[nodiscard]] fs::path folder(std::size_t server) const {
     return root_ / "end" / std::to_string(server + 1);
   }
@@ -119,7 +123,7 @@ class base {
   void make_other_cluster() {
     const place there{root_ / "another cluster", place_.network};
     for (std::size_t i = 0; i < servers; ++i) {
-      cluster alone(there, shape_.with, draw_);
+      damage::cluster alone(there, shape_.with, draw_);
       const start_flags flags{.found = shape_.began != beginning::old,
                               .bootstrap = shape_.began == beginning::old};
       if (shape_.began == beginning::old) {
@@ -137,7 +141,7 @@ class base {
     }
   }
 
-  void found(cluster& live) {
+  void found(damage::cluster& live) {
     const bool from_old = shape_.began != beginning::founded;
     for (std::size_t i = 0; i < servers; ++i) {
       const start_flags flags{.found = !from_old && i == 0,
@@ -155,14 +159,14 @@ class base {
     }
   }
 
-  void flush_some(cluster& live) {
+  void flush_some(damage::cluster& live) {
     for (std::size_t i = 0; i < servers; ++i) {
       if (shape_.flushes && live.runs(i) && draw_.percent(60)) {
         must(!live.at(i).node().flush(), "a flush");
       }
     }
   }
-  void leave_parts(cluster& live) {
+  void leave_parts(damage::cluster& live) {
     must(live.on_leader([](server& one) {
       auto db = one.node().open("parts.db");
       if (!db || run(*db, "CREATE TABLE IF NOT EXISTS item(number INTEGER PRIMARY KEY, body)") !=
@@ -178,12 +182,13 @@ class base {
     }), "a transaction in parts");
   }
 
-  void fill(cluster& live) {
+  void fill(damage::cluster& live) {
     const std::vector<std::size_t> all{0, 1, 2};
     const auto some = [&](std::uint64_t least, std::uint64_t most) {
       must(live.insert(rows_, static_cast<std::size_t>(draw_.between(least, most))), "rows");
     };
     some(5, 40);
+    cluster_ = live.at(live.leader().value_or(0)).node().metrics().history.cluster;
     flush_some(live);
     must(wait_until([&] { return live.even(all); }), "all even");
     copy_all(all);
@@ -223,7 +228,7 @@ class base {
     must(now_ms() - ended_ms_ < 60'000, "an end");
   }
   // @param clean it is stopped; else its folder is what a kill would leave
-  void leave(cluster& live, std::size_t one, bool clean) {
+  void leave(damage::cluster& live, std::size_t one, bool clean) {
     if (clean) {
       live.stop(one);
     }
@@ -236,6 +241,7 @@ class base {
   const shape shape_;
   const place place_;
   std::vector<row> rows_;
+  quorlite::cluster_identity cluster_{};
   std::size_t lagging_ = 0;
   std::size_t copies_ = 0;
   std::int64_t ended_ms_ = 0;

@@ -208,11 +208,14 @@ class cluster {
     end(index);
   }
 
+  // From now on servers of another cluster are nobody's leaders: clients know whom they speak to.
+  void expect(const quorlite::cluster_identity& identity) { identity_ = identity; }
+
   // Of several the one of the latest term.
   [[nodiscard]] std::optional<std::size_t> leader() {
     std::optional<std::size_t> found;
     for (std::size_t i = 0; i < servers; ++i) {
-      if (runs(i) && at(i).leads() &&
+      if (runs(i) && at(i).leads() && is_ours(i) &&
           (!found || at(*found).node().leader().term < at(i).node().leader().term)) {
         found = i;
       }
@@ -299,6 +302,12 @@ class cluster {
       "CREATE TABLE IF NOT EXISTS item(number INTEGER PRIMARY KEY, body);"
       "CREATE INDEX IF NOT EXISTS item_by_size ON item(length(body))";
 
+  [[nodiscard]] bool is_ours(std::size_t index) {
+    const auto theirs = at(index).node().metrics().history.cluster;
+    const quorlite::cluster_identity nobody{};
+    return identity_ == nobody || theirs == nobody || theirs == identity_;
+  }
+
   bool insert_one(std::vector<row>& rows) {
     const auto first = leader();
     row made{database(static_cast<std::size_t>(draw_.below(with_.databases))), rows.size() + 1};
@@ -327,6 +336,7 @@ class cluster {
   const place where_;
   const settings with_;
   chance& draw_;
+  quorlite::cluster_identity identity_{};
   std::array<std::unique_ptr<server>, servers> nodes_;
 };
 

@@ -44,9 +44,10 @@ SILENCE = 120.0  # seconds without a word of a worker: it hangs
 LIVE = threading.Event()  # set: the run is to end
 
 
-def violation(number: int, text: str) -> dict:
+def violation(number: int, text: str, did: str) -> dict:
     return {
-        "kind": "unknown",
+        "kind": did.split(":")[0],
+        "what": did,
         "number": number,
         "outcome": "violation",
         "seen": "not told",
@@ -125,18 +126,20 @@ class Worker:
             self._begin()
         self._process.stdin.write(f"{base} {first} {last}\n".encode())
         self._process.stdin.flush()
-        at = first
+        at, did = first, "a base is made"
         while True:
             line = self._line()
             if line is None or line == "":
                 how = "does not end" if line is None else f"fell: {self._fallen()}"
-                results.take(violation(at, f"the process {how}"))
+                results.take(violation(at, f"the process {how}", did))
                 self.end()
                 return at + 1
             if line == "done":
                 return last + 1
             if line.startswith("at "):
-                at = int(line[3:])
+                at, did = int(line[3:]), "nothing yet"
+            elif line.startswith("did "):
+                did = line[4:]
             elif line.startswith("{"):
                 results.take(json.loads(line))
                 at += 1

@@ -21,8 +21,9 @@ constexpr const char* usage = R"(usage: damage SEED FOLDER NETWORK
        damage --seal SEED FOLDER
 
 Reads lines "BASE FIRST LAST": base number BASE is made, and the damages FIRST to LAST are done to
-copies of it, one after the other. Before each a line "at N", after each a line of JSON. Works in
-FOLDER; its servers are at NETWORK.1 to NETWORK.3, e.g. 127.130.7. A tool of damage_test.
+copies of it, one after the other. Before each a line "at N", then "did WHAT", after each a line of
+JSON. Works in FOLDER; its servers are at NETWORK.1 to NETWORK.3, e.g. 127.130.7. A tool of
+damage_test.
 
 --hurt: damage number NUMBER is done to a server's folder; what is put there comes from the others.
 --seal: a copy of a server's folder becomes that folder, as if it had never been elsewhere.
@@ -66,7 +67,10 @@ int serve(std::uint64_t seed, const damage::fs::path& root, const std::string& n
     for (std::uint64_t i = first; i <= last; ++i) {
       std::cout << "at " << i << std::endl;
       const damage::chance draw(seed ^ 0x5851F42D4C957F2DU, i);
-      nlohmann::ordered_json one = damage::trial(*base, root / "run", draw).run();
+      damage::trial next(*base, root / "run", draw);
+      const damage::done& made = next.damage_it();
+      std::cout << "did " << damage::name_of(made.is) << ": " << made.what << std::endl;
+      nlohmann::ordered_json one = next.run();
       one["number"] = i;
       std::cout << one.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
                 << std::endl;

@@ -162,7 +162,7 @@ class Trial:
         self.told = ""
         self.excuse = ""
         self.healed = ""
-        self.others_down = False
+        self.others_down = True
         ids = self.cluster.ids
         likely = [server for server in ids if server != base.lagging]
         self.hurt = self.chance.choice(ids if self.chance.random() < 0.45 else likely)
@@ -269,6 +269,7 @@ class Trial:
             self._start_whole(self.lagging)
             if not self.rows.insert(self.cluster, 2, self.chance, 30.0):
                 self._find("two whole servers do not take a row within 30 s")
+            self.others_down = False
             self._start_hurt()
             return
         self._start_hurt()
@@ -277,7 +278,6 @@ class Trial:
             first, second = second, first
         self._start_whole(first)
         if self.order != "all at once":
-            self.others_down = self.order == "lagging first"
             self._try_some()
         self._start_whole(second)
 
@@ -399,11 +399,14 @@ class Trial:
             self.excuse = "a rollback of the whole folder while all others were down"
         elif cut and last_second:
             self.excuse = "a cut of the last second of a log without a trace"
+        elif cut and of_base and not (self.base.end(self.base.lagging) / "log_end").exists():
+            self.excuse = "a cut of a log without a trace, whose end no file tells"
         else:
             self._find(text + (" (the log ends earlier, without a trace)" if cut else ""))
             return
         self.outcome = "excused"
         self.told = f"{text} | {self.told}"
+        self.findings.clear()  # of what came of that: servers that part
 
     # ---- what the text says is done, and the server is back
 

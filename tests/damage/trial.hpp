@@ -40,6 +40,7 @@ class trial {
   trial(const base& from, const fs::path& root, chance draw)
       : base_(from), draw_(draw), hurt_(draw_victim()),
         cluster_({root, from.network()}, from.of().with, draw_), rows_(from.rows()) {
+    cluster_.expect(from.cluster());
     std::vector<std::size_t> others;
     for (std::size_t i = 0; i < servers; ++i) {
       if (i != hurt_) {
@@ -59,8 +60,17 @@ class trial {
     }
   }
 
+  // @returns what is done
+  const done& damage_it() {
+    const looked_at made = draw_damage(folder(hurt_), sources_of(), draw_,
+                                       [this](kind is) { return may_be(is); });
+    done_ = made.done;
+    cut_without_trace_ = made.cut_without_trace;
+    joins_ = draw_.percent(30);
+    return done_;
+  }
+  // Then the servers start.
   nlohmann::ordered_json run() {
-    damage_it();
     start_in_order();
     settle();
     if (!excused_) {
@@ -102,14 +112,6 @@ class trial {
         is == kind::log_of_another_cluster || is == kind::folder_of_another_cluster;
     return base_.of().began != beginning::old || !foreign;
   }
-  void damage_it() {
-    const looked_at made = draw_damage(folder(hurt_), sources_of(), draw_,
-                                       [this](kind is) { return may_be(is); });
-    done_ = made.done;
-    cut_without_trace_ = made.cut_without_trace;
-    joins_ = draw_.percent(30);
-  }
-
   // ---- the course
 
   void start_damaged() { cluster_.start(hurt_, {.join = joins_}); }
@@ -129,7 +131,6 @@ class trial {
       case order::lagging_first:
         start_damaged();
         start_whole(lagging_);
-        others_down_ = true;
         try_some();
         start_whole(whole_);
         break;
@@ -146,6 +147,7 @@ class trial {
         break;
       case order::damaged_last:
       default:
+        others_down_ = false;
         start_whole(whole_);
         start_whole(lagging_);
         if (!cluster_.insert(rows_, 2)) {
@@ -347,7 +349,8 @@ class trial {
         }
       }
     }
-    const std::size_t reference = leader.value_or(whole_);
+    const bool is_read = leader && all[*leader];  // who has halted over a page has no rows to tell
+    const std::size_t reference = is_read ? *leader : whole_;
     if (!cluster_.runs(reference)) {
       return;
     }
@@ -379,18 +382,19 @@ class trial {
 
   // Excused is what no server can know, and no more.
   void judge_loss() {
+    const auto all = [&](auto holds) { return std::all_of(lost_.begin(), lost_.end(), holds); };
+    const bool of_base = all([&](const row& one) { return one.number <= base_.rows().size(); });
     const bool of_last_second =
-        std::all_of(lost_.begin(), lost_.end(),
-                    [&](const row& one) { return base_.is_of_last_second(one); });
-    const bool of_base = std::all_of(lost_.begin(), lost_.end(), [&](const row& one) {
-      return one.number <= base_.rows().size();
-    });
-    const std::string text = std::to_string(lost_.size()) + " acknowledged rows are lost, the first is " +
-                             std::to_string(lost_.front().number) + " of " + lost_.front().database;
-    if (done_.is == kind::folder_rolled_back && others_down_ && of_base && !diverged_) {
+        all([&](const row& one) { return base_.is_of_last_second(one); });
+    const std::string text =
+        std::to_string(lost_.size()) + " acknowledged rows are lost, the first is " +
+        std::to_string(lost_.front().number) + " of " + lost_.front().database;
+    if (is_rollback() && others_down_ && of_base && !diverged_) {
       excuse_ = "a rollback of the whole folder while all others were down";
-    } else if (cut_without_trace_ && of_last_second && of_base && !diverged_) {
+    } else if (cut_without_trace_ && of_base && !diverged_ && of_last_second) {
       excuse_ = "a cut of the last second of a log without a trace";
+    } else if (cut_without_trace_ && of_base && !diverged_ && !base_.tells_end()) {
+      excuse_ = "a cut of a log without a trace, whose end no file tells";
     } else {
       find(text + (cut_without_trace_ ? " (the log ends earlier, without a trace)" : ""));
       return;
@@ -398,6 +402,14 @@ class trial {
     excused_ = true;
     outcome_ = "excused";
     told_ = text + " | " + told_;
+    findings_.clear();  // of what came of that: servers that part
+  }
+  // Also where nothing tells a folder from its copy: it has no seal.
+  [[nodiscard]] bool is_rollback() const {
+    const auto file = server_file_of(base_.folder(hurt_));
+    const bool has_seal = file && file->seal.is_made();
+    return done_.is == kind::folder_rolled_back ||
+           (done_.is == kind::stale_folder_copied_back && !has_seal);
   }
 
   // ---- what the text says is done, and the server is back
@@ -516,7 +528,7 @@ class trial {
   done done_;
   order order_ = order::all_at_once;
   bool joins_ = false;
-  bool others_down_ = false;        // when the damaged one came to take part
+  bool others_down_ = true;         // until the damaged one was started
   bool cut_without_trace_ = false;  // the log reads well, and ends earlier
   std::string outcome_;
   std::string told_;
