@@ -247,7 +247,8 @@ struct bystander {
   std::vector<raft_entry> entries;
   bytes content;
 
-  explicit bystander(cluster& of) : all(of), self(of.other()) {
+  explicit bystander(cluster& of) : bystander(of, of.other()) {}
+  bystander(cluster& of, std::size_t server) : all(of), self(server) {
     all.insert(5);
     REQUIRE(all.await_even());
     all.raft.run_for(500);
@@ -366,6 +367,28 @@ TEST_CASE("over libraft a message of an older term is not judged") {
   raft_message old = follower.append(batch_of(follower.next_command(1)));
   old.append_entries.term -= 1;
   CHECK(follower.admission.admits(old));
+}
+
+TEST_CASE("over libraft a leader refuses who leads in its own term: that is another cluster's") {
+  cluster all;
+  bystander leader(all, all.leader);
+  const auto from_stranger = [](raft_message made) {
+    made.server_id = 9;
+    return made;
+  };
+  raft_message old = from_stranger(leader.append(batch_of(leader.next_command(0))));
+  old.append_entries.term -= 1;
+  CHECK(leader.admission.admits(old));
+  raft_message heartbeat = from_stranger(leader.append(batch_of(leader.next_command(0))));
+  heartbeat.append_entries.n_entries = 0;
+  SECTION("by a heartbeat") { CHECK_FALSE(leader.admission.admits(heartbeat)); }
+  SECTION("by a snapshot") {
+    CHECK_FALSE(leader.admission.admits(from_stranger(leader.send_snapshot({}))));
+  }
+  REQUIRE(leader.admission.refused().size() == 1);
+  CHECK(leader.admission.refused()[0].id == server_id{9});
+  heartbeat.append_entries.term += 1;
+  CHECK_FALSE(leader.admission.admits(heartbeat));  // nor is it heard any more
 }
 
 TEST_CASE("over libraft another log below what is committed refuses its sender") {

@@ -50,6 +50,7 @@ class libraft_admission {
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_; }
 
  private:
+  [[nodiscard]] bool leads_beside_us(const raft_message& message) const noexcept;
   [[nodiscard]] bool admits_entries(server_id from, const raft_append_entries& message);
   [[nodiscard]] bool admits_snapshot(server_id from, const raft_install_snapshot& message);
   [[nodiscard]] history_verdict judge(const raft_append_entries& message, std::uint64_t behind);

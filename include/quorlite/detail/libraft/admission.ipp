@@ -50,7 +50,9 @@ QUORLITE_DECL bool libraft_admission::admits(const raft_message& message) noexce
   bool is_admitted = std::none_of(refused_.begin(), refused_.end(),
                                   [&](const libraft_refused& each) { return each.id == from; });
   if (is_admitted && libraft_term_of(message) >= engine_->current_term) {  // 0: else it is rejected
-    if (message.type == RAFT_IO_APPEND_ENTRIES) {
+    if (leads_beside_us(message)) {  // 8
+      is_admitted = refuse(from, {strand_->cursor().at.index, {}, "leads in the term that is ours"});
+    } else if (message.type == RAFT_IO_APPEND_ENTRIES) {
       is_admitted = admits_entries(from, message.append_entries);
     } else if (message.type == RAFT_IO_INSTALL_SNAPSHOT) {
       is_admitted = admits_snapshot(from, message.install_snapshot);
@@ -64,6 +66,15 @@ QUORLITE_DECL bool libraft_admission::admits(const raft_message& message) noexce
   trail_->clear();
   ++dropped_;
   return false;
+}
+
+/// A term has one leader. libraft 0.15 takes that for granted: as a leader it would write what only
+/// a follower has, over what only a leader has.
+QUORLITE_DECL bool libraft_admission::leads_beside_us(const raft_message& message) const noexcept {
+  const bool is_of_leader =
+      message.type == RAFT_IO_APPEND_ENTRIES || message.type == RAFT_IO_INSTALL_SNAPSHOT;
+  return is_of_leader && engine_->state == RAFT_LEADER &&
+         libraft_term_of(message) == engine_->current_term;
 }
 
 /// What was judged and stored need not be read again.
