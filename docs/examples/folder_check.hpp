@@ -54,6 +54,7 @@ class folder_check {
         databases_ = std::move(*read);
       } else {
         databases_error_ = read.error();
+        databases_damage_ = storage.damage();
       }
     }
   }
@@ -109,7 +110,8 @@ class folder_check {
 
   void print_databases() const {
     if (databases_error_) {
-      fmt::print("databases: {}\n", databases_error_.message());
+      fmt::print("databases: {}{}{}\n", databases_error_.message(),
+                 databases_damage_.empty() ? "" : ": ", databases_damage_);
     }
     if (!databases_) {
       return;
@@ -185,7 +187,7 @@ class folder_check {
 
   [[nodiscard]] ordered_json databases_as_json() const {
     if (databases_error_) {
-      return {{"error", databases_error_.message()}};
+      return {{"error", databases_error_.message()}, {"damage", databases_damage_}};
     }
     if (!databases_) {
       return nullptr;
@@ -210,6 +212,7 @@ class folder_check {
   std::error_code log_error_;
   std::optional<quorlite::verified_storage> databases_;
   std::error_code databases_error_;
+  std::string databases_damage_;  // the file, where one is to be named
 };
 
 }  // namespace example

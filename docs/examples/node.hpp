@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -73,7 +74,11 @@ class running_node final : public node {
  public:
   running_node(node_settings asked, Raft& raft, Storage& storage)
       : asked_(std::move(asked)), raft_(raft) {
-    auto started = quorlite::replica::start(raft, storage, options_of(asked_));
+    quorlite::replica_options options = options_of(asked_);
+    options.log_context = &said_;
+    options.log = &start_words::take;
+    auto started = quorlite::replica::start(raft, storage, options);
+    said_.close();
     if (started) {
       replica_ = std::move(*started);
     } else {
@@ -83,6 +88,8 @@ class running_node final : public node {
 
   /// Why it does not run, if so.
   [[nodiscard]] std::error_code started() const noexcept { return failure_; }
+  /// What was told of that, a line each.
+  [[nodiscard]] const std::vector<std::string>& said() const noexcept { return said_.lines; }
 
   [[nodiscard]] quorlite::result<quorlite::connection> open(const std::string& name) override {
     return replica_.open(name);
@@ -252,6 +259,25 @@ class running_node final : public node {
   }
 
  private:
+  /// What the replica says while it starts. Later .status tells how it is.
+  struct start_words {
+    std::mutex mutex;
+    bool closed = false;
+    std::vector<std::string> lines;
+
+    static void take(void* to, std::string_view text) {
+      auto& self = *static_cast<start_words*>(to);
+      const std::lock_guard lock(self.mutex);
+      if (!self.closed) {
+        self.lines.emplace_back(text);
+      }
+    }
+    void close() {
+      const std::lock_guard lock(mutex);
+      closed = true;
+    }
+  };
+
   [[nodiscard]] static quorlite::replica_options options_of(const node_settings& asked) {
     quorlite::replica_options options;
     options.flush_bytes = asked.flush_bytes;
@@ -295,6 +321,7 @@ class running_node final : public node {
   }
 
   const node_settings asked_;
+  start_words said_;
   Raft& raft_;
   quorlite::replica replica_;
   std::error_code failure_;

@@ -18,6 +18,7 @@
 #include <span>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include "folder_check.hpp"
 #include "line_source.hpp"
@@ -57,11 +58,15 @@ namespace {
 }
 
 /// What to do about a start that was refused, with the flags that say it.
-void explain(const node_settings& asked, const quorlite::libraft& raft, std::error_code error) {
+void explain(const node_settings& asked, const quorlite::libraft& raft, std::error_code error,
+             const std::vector<std::string>& said) {
   fmt::print(stderr, "sql_node: server {} cannot start in '{}' at {}: {}\n", asked.id, asked.data,
              asked.address, error.message());
   for (const quorlite::libraft_log_defect& one : raft.log_report().defects) {
     fmt::print(stderr, "sql_node: {}\n", one.text());
+  }
+  for (const std::string& line : said) {
+    fmt::print(stderr, "sql_node: {}\n", line);
   }
   if (error == quorlite::errc::not_founded) {
     const std::string command =
@@ -79,7 +84,7 @@ template <class Storage>
   quorlite::libraft raft(engine_options(asked));
   running_node served{asked, raft, storage};
   if (const std::error_code error = served.started()) {
-    explain(asked, raft, error);
+    explain(asked, raft, error, served.said());
     return 1;
   }
   for (const std::string& line : served.to_be_said_on_leader()) {

@@ -170,7 +170,12 @@ std::error_code fsm<Consensus, Storage>::load() {
   result<detail::loaded_base> base = base_.load();
   const hold held = state_.hold();
   if (!base) {
-    state_.lock().say("the storage cannot be used: " + base.error().message());
+    std::string text = "the storage cannot be used: " + base.error().message();
+    if constexpr (names_damage<Storage>) {
+      const std::string_view where = storage_.damage();
+      text.append(where.empty() ? "" : ": ").append(where);
+    }
+    state_.lock().say(text);
     state_.halt(static_cast<errc>(base.error().value()), "the storage cannot be used, after", {});
     return base.error();
   }

@@ -174,6 +174,14 @@ concept keeps_a_folder = requires(const Part& view) {
   noexcept->std::same_as<std::string_view>;
 };
 
+/// Optional, and no ability, of a storage: which file recover() found damaged, and what is wrong
+/// with it, for people; empty: none. Asked after a recover() that failed.
+template <class Part>
+concept names_damage = requires(const Part& view) {
+  { view.damage() }
+  noexcept->std::same_as<std::string_view>;
+};
+
 /// A storage. What the compiler cannot see (the laws D) is checked by
 /// testing/storage_conformance.hpp.
 template <class S>

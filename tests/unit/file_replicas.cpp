@@ -254,6 +254,64 @@ TEST_CASE("a page that is damaged on the disk is this replica's fault, and is ne
   one.end(false);
 }
 
+TEST_CASE("a start that is refused over a file of the databases names it") {
+  const temporary_directory place;
+  const std::string directory = place / "data";
+  file_single one(std::size_t{1} << 20U, directory);
+  {
+    connection db = one.open();
+    REQUIRE(run(db, "CREATE TABLE t(k INTEGER PRIMARY KEY, v)") == SQLITE_OK);
+    REQUIRE(run(db, insert(50, 2000)) == SQLITE_OK);
+  }
+  one.end(true);
+  const std::string own = directory + "/.quorlite/";
+  std::string names;
+  SECTION("which is gone") {
+    std::filesystem::remove(directory + "/app.db");
+    names = ": app.db: it is gone";
+  }
+  SECTION("which is gone, of the hashes") {
+    std::filesystem::remove(own + "hashes/app.db");
+    names = ": .quorlite/hashes/app.db: it is gone";
+  }
+  SECTION("which is too short") {
+    std::filesystem::resize_file(directory + "/app.db", 4096);
+    names = ": app.db: it is shorter";
+  }
+  SECTION("which is too short, of the hashes") {
+    std::filesystem::resize_file(own + "hashes/app.db", 16);
+    names = ": .quorlite/hashes/app.db: it is shorter";
+  }
+  SECTION("which is another database's") {
+    flip(own + "hashes/app.db", 3);
+    names = ": .quorlite/hashes/app.db: it is of another database";
+  }
+  SECTION("which somebody else wrote to") {
+    flip(directory + "/app.db", 19);
+    names = ": app.db: its first page was changed";
+  }
+  SECTION("which somebody else is writing to") {
+    std::ofstream(directory + "/app.db-journal") << "a journal";
+    names = ": app.db-journal: somebody else has written";
+  }
+  SECTION("which say what there is") {
+    flip(own + "superblock-0", 90);
+    flip(own + "superblock-1", 90);
+    names = ": .quorlite/superblock-0 and .quorlite/superblock-1: neither is what was written";
+  }
+  SECTION("which say what there is, and are gone") {
+    std::filesystem::remove(own + "superblock-0");
+    std::filesystem::remove(own + "superblock-1");
+    names = ": .quorlite/superblock-0 and .quorlite/superblock-1: they are gone";
+  }
+  one.start();
+  CHECK(one->status() == errc::corrupt);
+  INFO(one.said());
+  CHECK(one.said().find("the storage cannot be used: " + one->status().message() + names) !=
+        std::string::npos);
+  one.end(false);
+}
+
 TEST_CASE("a path into the data folder is refused to SQLite, whichever way it gets there") {
   const temporary_directory place;
   const std::string data = place / "data";

@@ -209,6 +209,32 @@ TEST_CASE("folders that earlier builds have left are whole") {
   CHECK(seen >= 8);
 }
 
+TEST_CASE("each byte of a snapshot's content that changes is told, and the snapshot is named") {
+  const std::filesystem::path one =
+      quorlite::tests::golden_case::golden_folder() / "libraft_snapshot";
+  const auto manifest =
+      quorlite::tests::ordered_json::parse(quorlite::tests::text_of(one / "manifest.json"));
+  const temporary_directory folder;
+  const std::string copy = folder / "copy";
+  quorlite::tests::unpack(one / "files", copy, manifest.at("sizes").at("files"));
+  memory_log_folder log = folder_in_memory(copy);
+  const std::string newest = log.read().snapshot_file;
+  REQUIRE(log.files.count(newest) == 1);
+  bytes& content = log.files.at(newest);
+  REQUIRE(content.size() > 4096);
+  for (std::size_t at = 0; at < content.size(); at += 1 + content.size() / 400) {
+    content[at] ^= std::byte{0x10};
+    const libraft_log_report report = log.read();
+    content[at] ^= std::byte{0x10};
+    INFO("byte " << at << ": " << text_of(report));
+    REQUIRE(report.defects.size() == 1);
+    CHECK(report.defects.front().file == newest);
+    CHECK(report.error() == errc::log_damaged);
+  }
+  content.pop_back();
+  CHECK(log.read().error() == errc::log_damaged);
+}
+
 TEST_CASE("the reader sees what libraft has written: term, vote, entries and their terms") {
   const log_place place;
   CHECK(place.now().read().is_empty());

@@ -100,6 +100,11 @@ QUORLITE_DECL std::error_code libraft::run(detail::libraft_identity identity,
   const std::error_code error = runtime_->start(machine);
   if (const auto& defect = runtime_->core().log_defect()) {
     report_.defects.push_back(*defect);
+  } else if ((error == errc::corrupt || error == errc::malformed) &&
+             !report_.snapshot_file.empty()) {
+    report_.defects.push_back({libraft_log_fault::damaged, report_.snapshot_file, 0,
+                               "this snapshot cannot be restored: " + error.message(),
+                               detail::remedy_for(libraft_log_fault::damaged)});
   }
   return error;
 }

@@ -215,6 +215,7 @@ struct libraft_log_report {
   quorlite::term term;                          ///< the newest that this server has heard of
   server_id vote;                               ///< whom it chose in that term; 0: nobody
   std::uint64_t snapshot_index = 0;             ///< the last entry in the newest snapshot; 0: none
+  std::string snapshot_file;                    ///< its content; empty: there is none
   std::uint64_t last_index = 0;                 ///< the last entry of all
   log_index end;                                ///< the same place, as the machine counts
   std::vector<libraft_log_range> ranges;        ///< ascending, without gaps

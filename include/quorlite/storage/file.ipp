@@ -97,6 +97,9 @@ QUORLITE_DECL std::string_view file_storage::folder() const noexcept { return pl
 QUORLITE_DECL result<recovery> file_storage::recover() noexcept {
   return place_->storage.recover();
 }
+QUORLITE_DECL std::string_view file_storage::damage() const noexcept {
+  return place_->storage.damage();
+}
 QUORLITE_DECL std::error_code file_storage::close() noexcept { return place_->storage.close(); }
 
 QUORLITE_DECL result<file_storage::database_type> file_storage::open(

@@ -142,7 +142,7 @@ QUORLITE_DECL void encode_snapshot_header(const snapshot_header& header, bytes& 
 /// True for a snapshot that snapshot_parser takes for one of ours, whole or damaged; false: ask the
 /// parser of another format.
 /// @param start its first bytes, 8 at least
-[[nodiscard]] QUORLITE_DECL bool is_native_snapshot(bytes_view start) noexcept;
+[[nodiscard]] QUORLITE_API QUORLITE_DECL bool is_native_snapshot(bytes_view start) noexcept;
 
 /// What a parser tells, in this order: the header once, then each page of each database, ascending.
 ///
@@ -192,7 +192,7 @@ class snapshot_sink_ref {
 /// they stop being so. The first error is final. Memory: the header (as its bytes arrive, never by
 /// a declared size; at most limits::staged_bytes and some), later one chunk of 64 KiB; pieces that
 /// hold whole chunks are not copied.
-class snapshot_parser {
+class QUORLITE_API snapshot_parser {
  public:
   /// @param lock_byte where the lock page lies; the same on every replica
   explicit snapshot_parser(std::uint64_t lock_byte = limits::lock_byte_default) noexcept

@@ -128,6 +128,10 @@ class storage_port_of final : public storage_port {
                : make_error_code(errc::stopped);
   }
   void leave() noexcept override { gate_->close(); }
+  /// @pre it is asked by the thread whose recover() failed
+  [[nodiscard]] std::string_view damage() const noexcept requires names_damage<Storage> {
+    return storage_.damage();
+  }
 
  private:
   using handle_type = typename Storage::database_type;

@@ -63,6 +63,7 @@ class basic_file_storage {
   ~basic_file_storage() { static_cast<void>(close()); }
 
   [[nodiscard]] result<recovery> recover() noexcept;
+  [[nodiscard]] std::string_view damage() const noexcept { return place_.health().damage(); }
   [[nodiscard]] std::error_code close() noexcept;
 
   [[nodiscard]] result<database_type> open(std::string_view name, std::uint32_t page_size) noexcept;

@@ -31,6 +31,7 @@ namespace detail {
 template <file_system FileSystem>
 result<recovery> basic_file_storage<FileSystem>::recover() noexcept try {
   if (!place_.running()) {
+    place_.health().forget_damage();
     std::error_code error = closed_ ? make_error_code(errc::storage_broken) : take();
     error = error ? error : file_recovery<FileSystem>(place_).run();
     if (error) {

@@ -56,6 +56,13 @@ enum class file_state : std::uint8_t {
   garbled,  ///< the hashes, too, until the double-write file is copied
 };
 
+/// What came of taking two files for those that a position names.
+struct file_adoption {
+  std::error_code error;       ///< of the file system; none with a flaw
+  const char* flaw = nullptr;  ///< what shows that they are others; never freed; nullptr: nothing
+  bool in_hashes = false;      ///< of the two, the file of the hashes
+};
+
 /// Reads: any thread, as long as nobody writes the same pages. The rest: one thread at a time.
 /// Errors are the system's, but where errc is named.
 template <file_system FileSystem>
@@ -109,8 +116,7 @@ class database_files {
 
   /// Takes two files that a position names, and cuts what is beyond its page count.
   /// @param state how much of them can be relied on
-  /// @returns errc::corrupt if they are not what it names
-  [[nodiscard]] std::error_code adopt(file_type data, file_type hashes, std::uint64_t generation,
+  [[nodiscard]] file_adoption adopt(file_type data, file_type hashes, std::uint64_t generation,
                                       std::uint32_t page_size, std::uint64_t page_count,
                                       file_state state) noexcept;
 

@@ -89,10 +89,10 @@ void database_files<FileSystem>::forget_files() noexcept {
 }
 
 template <file_system FileSystem>
-std::error_code database_files<FileSystem>::adopt(file_type data, file_type hashes,
-                                                  std::uint64_t generation, std::uint32_t page_size,
-                                                  std::uint64_t page_count,
-                                                  file_state state) noexcept {
+file_adoption database_files<FileSystem>::adopt(file_type data, file_type hashes,
+                                                std::uint64_t generation, std::uint32_t page_size,
+                                                std::uint64_t page_count,
+                                                file_state state) noexcept {
   data_.emplace(std::move(data));
   hashes_.emplace(std::move(hashes));
   generation_ = generation;
@@ -101,25 +101,37 @@ std::error_code database_files<FileSystem>::adopt(file_type data, file_type hash
   std::array<std::byte, database_layout::hash_bytes> head{};
   const auto got = hashes_->read(0, head);
   if (!data_bytes || !hashes_bytes || !got) {
-    return !data_bytes ? data_bytes.error() : !hashes_bytes ? hashes_bytes.error() : got.error();
+    return {!data_bytes     ? data_bytes.error()
+            : !hashes_bytes ? hashes_bytes.error()
+                            : got.error()};
   }
   const auto value = load_little_endian<std::uint64_t>(head.data());
   const bool other = state != file_state::garbled &&
                      (value >> 8U) != (generation & database_layout::generation_mask);
-  if (*got != head.size() || other || *data_bytes < page_count * page_size ||
-      *hashes_bytes < database_layout::hashes_size(page_count)) {
-    return make_error_code(errc::corrupt);
+  if (*got != head.size() || *hashes_bytes < database_layout::hashes_size(page_count)) {
+    return {{}, "it is shorter than its database is", true};
+  }
+  if (other) {
+    return {{}, "it is of another database, or its begin is not what was written", true};
+  }
+  if (*data_bytes < page_count * page_size) {
+    return {{}, "it is shorter than the record says"};
   }
   true_byte_.store(static_cast<std::byte>(value & 0xFFU));
   if (*data_bytes != page_count * page_size ||
       *hashes_bytes != database_layout::hashes_size(page_count)) {
     if (const auto error = set_extent(page_count, page_size)) {
-      return error;
+      return {error};
     }
   }
   extent_ = page_count;
   show(page_size, page_count);
-  return state == file_state::exact && page_count > 0 ? check_guard() : std::error_code{};
+  if (state != file_state::exact || page_count == 0) {
+    return {};
+  }
+  const std::error_code error = check_guard();
+  return error == errc::corrupt ? file_adoption{{}, "its first page was changed by somebody else"}
+                                : file_adoption{error};
 }
 
 template <file_system FileSystem>

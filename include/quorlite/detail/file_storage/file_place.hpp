@@ -42,6 +42,7 @@ class file_place {
   [[nodiscard]] const file_options& options() const noexcept { return options_; }
   [[nodiscard]] data_directory<FileSystem>& directory() noexcept { return directory_; }
   [[nodiscard]] storage_health& health() noexcept { return health_; }
+  [[nodiscard]] const storage_health& health() const noexcept { return health_; }
   [[nodiscard]] superblock_slots<FileSystem>& slots() noexcept { return slots_; }
   [[nodiscard]] double_write_file<FileSystem>& double_write() noexcept { return double_write_; }
   /// The superblock that is durable, but for removals that are done.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <string>
 #include <system_error>
 
 #include "quorlite/config.hpp"
@@ -19,7 +20,7 @@ namespace detail {
 /// errc::storage_full or errc::storage_broken; no error stays none, and one of ours stays itself.
 [[nodiscard]] QUORLITE_DECL std::error_code storage_error(std::error_code system) noexcept;
 
-/// Remembers that a promise was broken. Any thread.
+/// Remembers that a promise was broken, and what an opening saw. Any thread, but for the last.
 class storage_health {
  public:
   /// Translates what a call of the file system said. What does not pass breaks the storage.
@@ -32,8 +33,15 @@ class storage_health {
     return broken_.load() ? make_error_code(errc::storage_broken) : std::error_code{};
   }
 
+  /// An opening found damage: which file, and what is seen there. @returns errc::corrupt
+  [[nodiscard]] std::error_code damaged(std::string what) noexcept;
+  /// Of the last opening; empty: it found none.
+  [[nodiscard]] const std::string& damage() const noexcept { return damage_; }
+  void forget_damage() noexcept { damage_.clear(); }
+
  private:
   std::atomic<bool> broken_{false};
+  std::string damage_;
 };
 
 }  // namespace detail

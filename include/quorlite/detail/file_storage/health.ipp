@@ -5,7 +5,9 @@
 #include "quorlite/detail/file_storage/health.hpp"
 
 #include <cerrno>
+#include <string>
 #include <system_error>
+#include <utility>
 
 #include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
@@ -52,6 +54,11 @@ QUORLITE_DECL std::error_code storage_health::after_sync(std::error_code system)
   }
   broken_.store(true);
   return make_error_code(errc::storage_broken);
+}
+
+QUORLITE_DECL std::error_code storage_health::damaged(std::string what) noexcept {
+  damage_ = std::move(what);
+  return make_error_code(errc::corrupt);
 }
 
 }  // namespace detail

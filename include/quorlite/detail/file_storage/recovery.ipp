@@ -68,7 +68,9 @@ std::error_code file_recovery<FileSystem>::begin() {
   const bool had = std::any_of(hashes_.begin(), hashes_.end(),
                                [](const std::string& name) { return is_database_name(name); });
   if (had) {
-    return make_error_code(errc::corrupt);
+    return place_.health().damaged(std::string(place_names::superblocks[0]) + " and " +
+                                   std::string(place_names::superblocks[1]) +
+                                   ": they are gone, and there are databases");
   }
   if (const std::error_code error = place_staged()) {  // of a first flush that came to nothing
     return error;
@@ -175,7 +177,7 @@ std::error_code file_recovery<FileSystem>::refuse_journals() {
         return place_.health().after(size.error());
       }
       if (*size != 0) {
-        return make_error_code(errc::corrupt);
+        return place_.health().damaged(path + ": somebody else has written to this database");
       }
     }
   }
@@ -194,14 +196,22 @@ std::error_code file_recovery<FileSystem>::open_databases() {
       return place_.health().after(data ? hashes.error() : data.error());
     }
     if (!*data || !*hashes) {
-      return make_error_code(errc::corrupt);
+      return place_.health().damaged(std::string(*data ? place_names::hashes_of(line.name)
+                                                       : place_names::data_of(line.name)) +
+                                     ": it is gone");
     }
     auto which = std::make_shared<database_files<FileSystem>>(line.name);
-    const std::error_code error =
+    const file_adoption taken =
         which->adopt(std::move(**data), std::move(**hashes), line.generation, line.page_size,
                      line.page_count, state);
-    if (error) {
-      return place_.health().after(error);
+    if (taken.flaw != nullptr) {
+      return place_.health().damaged(std::string(taken.in_hashes
+                                                     ? place_names::hashes_of(line.name)
+                                                     : place_names::data_of(line.name)) +
+                                     ": " + taken.flaw);
+    }
+    if (taken.error) {
+      return place_.health().after(taken.error);
     }
     databases_.emplace(line.name, std::move(which));
   }
@@ -245,6 +255,11 @@ std::error_code file_recovery<FileSystem>::open_double_write() {
   const auto look = [](double_write_kind, std::string_view, std::uint32_t,
                        std::span<const page_view>) { return std::error_code{}; };
   std::error_code error = place_.double_write().visit(*pending, look);
+  if (error == errc::corrupt) {
+    return place_.health().damaged(std::string(place_names::double_write) +
+                                   ": the pages in it are not what was written, and a flush was "
+                                   "cut short");
+  }
   error = error ? error : place_.health().after(place_.copy_double_write());
   return error ? error : place_.end_double_write();
 }

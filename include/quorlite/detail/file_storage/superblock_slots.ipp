@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -37,6 +38,10 @@ result<std::optional<superblock>> superblock_slots<FileSystem>::read() {
     ++present;
     auto block = read_one(*slots_[slot]);
     if (!block && block.error() != errc::corrupt) {
+      if (block.error() == errc::needs_upgrade) {
+        static_cast<void>(health_.damaged(std::string(place_names::superblocks[slot]) +
+                                          ": it is of a later version"));
+      }
       return fail(block.error());
     }
     if (block && (!newest || newest->sequence < block->sequence)) {
@@ -45,7 +50,10 @@ result<std::optional<superblock>> superblock_slots<FileSystem>::read() {
     }
   }
   if (!newest && present == slots_.size()) {
-    return fail(errc::corrupt);
+    return fail(health_.damaged(std::string(place_names::superblocks[0]) + " and " +
+                                std::string(place_names::superblocks[1]) +
+                                ": neither is what was written, and they say which databases there "
+                                "are"));
   }
   sequence_ = newest ? newest->sequence : 0;
   return newest;

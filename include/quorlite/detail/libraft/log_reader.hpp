@@ -44,6 +44,9 @@ struct libraft_snapshot_file {
   bool has_content = false;
 };
 
+/// What the operator can do, where nothing better is known.
+[[nodiscard]] QUORLITE_DECL const char* remedy_for(libraft_log_fault fault) noexcept;
+
 /// Reads one folder, once. Memory: a few MiB, and what the report takes. Changes nothing.
 class libraft_log_reader {
  public:
@@ -67,6 +70,7 @@ class libraft_log_reader {
   [[nodiscard]] std::error_code read_note();
   [[nodiscard]] std::error_code read_metadata();
   [[nodiscard]] std::error_code read_snapshot();
+  [[nodiscard]] std::error_code read_snapshot_content(libraft_file& file, std::uint64_t from);
   [[nodiscard]] std::error_code look_at_open();
   [[nodiscard]] std::error_code finish_steps();
   [[nodiscard]] std::error_code choose_closed();

@@ -20,6 +20,7 @@
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
+#include "quorlite/detail/codec/snapshot.hpp"
 #include "quorlite/detail/core/wire.hpp"
 #include "quorlite/detail/libraft/log_folder.hpp"
 #include "quorlite/detail/libraft/log_format.hpp"
@@ -33,7 +34,7 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-[[nodiscard]] inline const char* remedy_for(libraft_log_fault fault) noexcept {
+QUORLITE_DECL const char* remedy_for(libraft_log_fault fault) noexcept {
   switch (fault) {
     case libraft_log_fault::unknown: return "Start it with the version that wrote it";
     case libraft_log_fault::too_short:
@@ -299,6 +300,7 @@ QUORLITE_DECL std::error_code libraft_log_reader::read_snapshot() {
     return {};
   }
   report_.snapshot_index = newest_.index;
+  report_.snapshot_file = newest_.file;
   if (const std::error_code error = read_snapshot_meta()) {
     return error;
   }
@@ -318,12 +320,47 @@ QUORLITE_DECL std::error_code libraft_log_reader::read_snapshot() {
     defect(libraft_log_fault::damaged, newest_.file, 0, "this snapshot is not what was written");
   } else {
     report_.end = header->at.at.index;
+    if (const std::error_code error = read_snapshot_content(**file, header->size_bytes())) {
+      return error;
+    }
   }
   if (newest_.term > term_max_) {
     defect(libraft_log_fault::damaged, newest_.file, 0,
            "it is of a later term than this server has heard of");
   }
   return {};
+}
+
+/// Its checks are looked at also where this server does not need it: it would send it to others. Of
+/// a machine that writes other snapshots than ours nothing is known here.
+QUORLITE_DECL std::error_code libraft_log_reader::read_snapshot_content(libraft_file& file,
+                                                                        std::uint64_t from) {
+  constexpr std::uint64_t part_bytes = std::uint64_t{256} << 10U;
+  struct nobody {
+    [[nodiscard]] std::error_code on_header(const snapshot_header&) { return {}; }
+    [[nodiscard]] std::error_code on_page(std::size_t, page_number, std::uint64_t, bytes_view) {
+      return {};
+    }
+  } sink;
+  snapshot_parser parser;
+  std::vector<std::byte> part;
+  std::error_code said;
+  for (std::uint64_t at = from; !said && at < file.size(); at += part.size()) {
+    part.resize(static_cast<std::size_t>(std::min(part_bytes, file.size() - at)));
+    if (const std::error_code error = file.read(at, part)) {
+      return error;
+    }
+    if (at == from && !is_native_snapshot(part)) {
+      return {};
+    }
+    said = parser.append(part, sink);
+  }
+  said = said ? said : parser.finish();
+  if (said == errc::corrupt) {
+    defect(libraft_log_fault::damaged, newest_.file, 0,
+           "the content of this snapshot is not what was written");
+  }
+  return said == errc::out_of_memory ? said : std::error_code{};
 }
 
 // ---- what steps of the engine have left
