@@ -230,6 +230,14 @@ class running_node final : public node {
       }
       all["refused"] = std::move(refused);
     }
+    if (!engine.strangers.empty()) {  // bring back the folder, or .remove the member, .add the other
+      ordered_json strangers = ordered_json::array();
+      for (const auto& one : engine.strangers) {
+        strangers.push_back({{"server", quorlite::libraft_id_text(one.id)},
+                             {"in_the_place_of", quorlite::libraft_id_text(one.member)}});
+      }
+      all["strangers"] = std::move(strangers);
+    }
     if (engine.waits) {
       all["to_be_said_on_leader"] = to_be_said_on_leader();
     }

@@ -318,6 +318,11 @@ class Trial:
             for server, status in self.cluster.statuses().items()
             for one in status.get("refused", [])
         ]
+        refused += [
+            f"server {server} hears {one['server']} in the place of {one['in_the_place_of']}"
+            for server, status in self.cluster.statuses().items()
+            for one in status.get("strangers", [])
+        ]
         if refused:
             return ["refused by peers", "; ".join(refused)]
         if mine and mine["waits"]:

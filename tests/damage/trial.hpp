@@ -171,15 +171,7 @@ class trial {
     if (!cluster_.runs(hurt_)) {
       return false;
     }
-    if (!cluster_.at(hurt_).raft().status().refused.empty()) {
-      return true;
-    }
-    for (const std::size_t one : {lagging_, whole_}) {
-      if (cluster_.runs(one) && !cluster_.at(one).raft().status().refused.empty()) {
-        return true;
-      }
-    }
-    return false;
+    return !refusals().empty();
   }
   [[nodiscard]] bool waits() {
     return cluster_.runs(hurt_) && cluster_.at(hurt_).raft().status().waits;
@@ -204,11 +196,10 @@ class trial {
       judge_loss();
     }
     if (!excused_ && !written) {
-      find("no row is taken within 20 s, though two servers are whole");
+      find("no row is taken within 20 s, though two servers are whole: " + positions());
     }
     if (!excused_ && !even_without) {
-      find("the two whole servers do not come even: " + position_of(whole_) + ", " +
-           position_of(lagging_));
+      find("the two whole servers do not come even: " + positions());
     }
     for (const std::size_t one : healthy) {
       if (is_halted(one)) {
@@ -224,10 +215,20 @@ class trial {
     });
   }
   [[nodiscard]] std::string position_of(std::size_t server) {
-    return !cluster_.runs(server)
-               ? "server " + std::to_string(server + 1) + " is down"
-               : "server " + std::to_string(server + 1) + " at " +
-                     std::to_string(cluster_.at(server).node().applied().index.value);
+    const std::string name = "server " + std::to_string(server + 1);
+    if (!cluster_.runs(server)) {
+      return name + " is down";
+    }
+    const auto engine = cluster_.at(server).raft().status();
+    constexpr const char* roles[] = {"stopped", "follower", "candidate", "leader"};
+    return name + " (" + roles[static_cast<std::size_t>(engine.role)] + " of term " +
+           std::to_string(engine.term.value) + ", " + std::to_string(engine.members.size()) +
+           " members, " + std::to_string(engine.counters.messages_dropped) + " dropped, " +
+           (engine.error ? engine.error.message() + ", " : "") + "at " +
+           std::to_string(cluster_.at(server).node().applied().index.value) + ")";
+  }
+  [[nodiscard]] std::string positions() {
+    return position_of(hurt_) + ", " + position_of(whole_) + ", " + position_of(lagging_);
   }
 
   // ---- what came of it
@@ -237,6 +238,9 @@ class trial {
     std::set<std::string> names(done_.files.begin(), done_.files.end());
     for (const std::string& name : files_of(folder(hurt_))) {
       names.insert(name);
+    }
+    for (const row& one : base_.rows()) {
+      names.insert(one.database);  // a record may name one that is not there
     }
     names.insert("metadata1");
     names.insert("metadata2");
@@ -282,8 +286,7 @@ class trial {
       outcome_ = "harmless";
     } else {
       outcome_ = "not told";
-      find("it does not come even, and nobody says why: " + position_of(hurt_) + ", " +
-           position_of(whole_));
+      find("it does not come even, and nobody says why: " + positions());
     }
   }
   [[nodiscard]] std::string refusals() {
@@ -294,6 +297,11 @@ class trial {
           text += "server " + std::to_string(i + 1) + " refuses " +
                   quorlite::libraft_id_text(one.id) + ", which " + one.why + " at " +
                   std::to_string(one.at.value) + "; ";
+        }
+        for (const auto& one : cluster_.at(i).raft().status().strangers) {
+          text += "server " + std::to_string(i + 1) + " hears " +
+                  quorlite::libraft_id_text(one.id) + " in the place of " +
+                  quorlite::libraft_id_text(one.member) + "; ";
         }
       }
     }
@@ -435,8 +443,7 @@ class trial {
       return;
     }
     if (!wait_until([&] { return cluster_.even({whole_, lagging_, hurt_}); }, 15'000)) {
-      find("healed (" + healed_ + "), it does not come even: " + position_of(hurt_) + ", " +
-           position_of(whole_) + "; " + refusals());
+      find("healed (" + healed_ + "), it does not come even: " + positions() + "; " + refusals());
       return;
     }
     compare();

@@ -391,6 +391,34 @@ TEST_CASE("over libraft a leader refuses who leads in its own term: that is anot
   CHECK_FALSE(leader.admission.admits(heartbeat));  // nor is it heard any more
 }
 
+TEST_CASE("over libraft who answers in the place of a member is told, and not refused") {
+  cluster all;
+  bystander leader(all, all.leader);
+  const server_id member{all.other() + 1};
+  const server_id stranger{member.value << 40U | 7U};  // of the same number
+  const auto answer_of = [&](server_id id, unsigned short type) {
+    raft_message made{};
+    made.type = type;
+    made.server_id = id.value;
+    return made;
+  };
+  CHECK(leader.admission.admits(answer_of(member, RAFT_IO_APPEND_ENTRIES_RESULT)));
+  CHECK(leader.admission.admits(answer_of(server_id{9}, RAFT_IO_APPEND_ENTRIES_RESULT)));
+  CHECK(leader.admission.strangers().empty());
+  for (const unsigned short type :
+       {RAFT_IO_REQUEST_VOTE_RESULT, RAFT_IO_APPEND_ENTRIES_RESULT, RAFT_IO_REQUEST_VOTE_RESULT}) {
+    CHECK(leader.admission.admits(answer_of(stranger, type)));
+  }
+  CHECK(leader.admission.strangers() ==
+        std::vector<libraft_stranger>{{stranger, member}});
+  CHECK(leader.admission.refused().empty());
+  // It is added, or the member is removed: then nobody is missed.
+  raft_server& entry = leader.engine().configuration.servers[member.value - 1];
+  REQUIRE(std::exchange(entry.id, stranger.value) == member.value);
+  CHECK(leader.admission.strangers().empty());
+  entry.id = member.value;
+}
+
 TEST_CASE("over libraft another log below what is committed refuses its sender") {
   cluster all;
   bystander follower(all);

@@ -131,6 +131,16 @@ struct libraft_refused {
   friend bool operator==(const libraft_refused&, const libraft_refused&) = default;
 };
 
+/// A server that answers where a member of the cluster should, and is another one by its id: the
+/// folder of the member was lost, or another cluster's folder is there. Nothing that it says counts.
+/// Bring the member's folder back, or remove the member and add what is there.
+struct libraft_stranger {
+  server_id id;      ///< under which it answers
+  server_id member;  ///< who should be there; both have one number
+
+  friend bool operator==(const libraft_stranger&, const libraft_stranger&) = default;
+};
+
 /// What this server knows. A copy.
 struct libraft_status {
   server_id id;  ///< under which the engine knows this server
@@ -157,6 +167,7 @@ struct libraft_status {
   /// that cannot be ours; halted: the machine said so.
   std::error_code error;
   std::vector<libraft_refused> refused;  ///< since the start, but for those that were readmitted
+  std::vector<libraft_stranger> strangers;  ///< heard since the start, and no members until now
   libraft_counters counters;             ///< since the start
 };
 

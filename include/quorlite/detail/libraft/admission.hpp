@@ -46,10 +46,13 @@ class libraft_admission {
 
   /// In the order in which they were refused.
   [[nodiscard]] const std::vector<libraft_refused>& refused() const noexcept { return refused_; }
+  /// Who answered in the place of a member, and is none yet.
+  [[nodiscard]] std::vector<libraft_stranger> strangers() const;
   /// Messages that were dropped here.
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_; }
 
  private:
+  void note_stranger(const raft_message& message);
   [[nodiscard]] bool leads_beside_us(const raft_message& message) const noexcept;
   [[nodiscard]] bool admits_entries(server_id from, const raft_append_entries& message);
   [[nodiscard]] bool admits_snapshot(server_id from, const raft_install_snapshot& message);
@@ -74,6 +77,7 @@ class libraft_admission {
   std::optional<history_judge> judge_;  // of the message that is looked at
   std::uint64_t told_upto_ = 0;  // of a message whose entries all come behind the end of our log
   std::vector<libraft_refused> refused_;
+  std::vector<libraft_stranger> strangers_;
   std::uint64_t dropped_ = 0;
 };
 

@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <new>
 #include <optional>
+#include <vector>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
@@ -43,10 +45,48 @@ QUORLITE_DECL void libraft_admission::attach(const ::raft& engine, const libraft
   }
 }
 
+[[nodiscard]] inline bool libraft_is_member(const ::raft& engine, server_id id) noexcept {
+  const raft_configuration& members = engine.configuration;
+  return std::any_of(members.servers, members.servers + members.n,
+                     [id](const raft_server& one) { return one.id == id.value; });
+}
+
+/// Messages go to addresses, and only members are sent any. An answer of somebody else tells who is
+/// at a member's address now; the engine does not count it, and tells nobody.
+QUORLITE_DECL void libraft_admission::note_stranger(const raft_message& message) {
+  const server_id from{message.server_id};
+  const bool is_answer = message.type == RAFT_IO_APPEND_ENTRIES_RESULT ||
+                         message.type == RAFT_IO_REQUEST_VOTE_RESULT;
+  const bool is_known = std::any_of(strangers_.begin(), strangers_.end(),
+                                    [&](const libraft_stranger& one) { return one.id == from; });
+  if (!is_answer || is_known || libraft_is_member(*engine_, from)) {
+    return;
+  }
+  const raft_configuration& members = engine_->configuration;
+  for (unsigned i = 0; i < members.n; ++i) {
+    const server_id member{members.servers[i].id};
+    if (libraft_number_of(member) == libraft_number_of(from)) {
+      strangers_.push_back({from, member});
+      return;
+    }
+  }
+}
+
+QUORLITE_DECL std::vector<libraft_stranger> libraft_admission::strangers() const {
+  std::vector<libraft_stranger> found;
+  std::copy_if(strangers_.begin(), strangers_.end(), std::back_inserter(found),
+               [this](const libraft_stranger& one) {
+                 return libraft_is_member(*engine_, one.member) &&
+                        !libraft_is_member(*engine_, one.id);
+               });
+  return found;
+}
+
 /// Where memory is short nothing is known of a message, so it is lost.
 QUORLITE_DECL bool libraft_admission::admits(const raft_message& message) noexcept try {
   const server_id from{message.server_id};
   told_upto_ = 0;
+  note_stranger(message);
   bool is_admitted = std::none_of(refused_.begin(), refused_.end(),
                                   [&](const libraft_refused& each) { return each.id == from; });
   if (is_admitted && libraft_term_of(message) >= engine_->current_term) {  // 0: else it is rejected

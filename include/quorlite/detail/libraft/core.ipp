@@ -136,6 +136,7 @@ QUORLITE_DECL void libraft_core::report(libraft_status& into, bool alive) const 
     into.leader = {};
     return;
   }
+  into.strangers = admission_.strangers();
   into.role = role_of(engine_->state);
   into.term = term{engine_->current_term};
   into.commit_index = engine_->commit_index;
