@@ -99,6 +99,10 @@ class folder_check {
                  one.term.value);
     }
     fmt::print("  ends with entry {}, position {}\n", log_->last_index, log_->end.value);
+    if (log_->noted_index != 0) {
+      fmt::print("  log_end: it had entry {} of term {}\n", log_->noted_index,
+                 log_->noted_term.value);
+    }
     for (const auto& one : log_->leftovers) {
       fmt::print("  left by a power cut or a kill, a start clears it away: {}: {}\n", one.file,
                  one.what);
@@ -170,15 +174,17 @@ class folder_check {
                          {"what", one.what},
                          {"remedy", one.remedy}});
     }
-    return {{"server", server_as_json(log_->server)},
-            {"term", log_->term.value},
-            {"vote", server_as_json(log_->vote)},
-            {"snapshot_index", log_->snapshot_index},
-            {"last_index", log_->last_index},
-            {"position", log_->end.value},
-            {"ranges", std::move(ranges)},
-            {"leftovers", std::move(leftovers)},
-            {"defects", std::move(defects)}};
+    return {{"server", server_as_json(log_->server)}, {"term", log_->term.value},
+            {"vote", server_as_json(log_->vote)},     {"snapshot_index", log_->snapshot_index},
+            {"last_index", log_->last_index},         {"position", log_->end.value},
+            {"log_end", log_end_as_json()},           {"ranges", std::move(ranges)},
+            {"leftovers", std::move(leftovers)},      {"defects", std::move(defects)}};
+  }
+
+  [[nodiscard]] ordered_json log_end_as_json() const {
+    return log_->noted_index == 0
+               ? ordered_json()
+               : ordered_json{{"index", log_->noted_index}, {"term", log_->noted_term.value}};
   }
 
   [[nodiscard]] static ordered_json server_as_json(quorlite::server_id id) {

@@ -20,6 +20,7 @@
 #include "catch2_shim.hpp"
 #include "fuzz/libraft_log_input.hpp"
 #include "quorlite/detail/libraft/io.hpp"
+#include "quorlite/detail/libraft/log_end.hpp"
 #include "quorlite/detail/libraft/log_format.hpp"
 #include "quorlite/detail/libraft/log_notes.hpp"
 #include "quorlite/detail/libraft/log_reader.hpp"
@@ -1165,6 +1166,7 @@ class io_bench : public libraft_io_listener {
     disk.io.data = &engine;
     disk.io.truncate = [](raft_io* io, raft_index) {
       of(io).steps.push_back("truncate");
+      of(io).on_truncate();
       return 0;
     };
     disk.io.set_term = [](raft_io* io, raft_term) {
@@ -1173,6 +1175,7 @@ class io_bench : public libraft_io_listener {
     };
     disk.io.set_vote = [](raft_io* io, raft_id) {
       of(io).steps.push_back("vote");
+      of(io).on_vote();
       return 0;
     };
     disk.io.snapshot_put = [](raft_io* io, unsigned trailing, raft_io_snapshot_put* request,
@@ -1186,11 +1189,14 @@ class io_bench : public libraft_io_listener {
       answer(request, request->work(request));
       return 0;
     };
-    disk.io.close = [](raft_io*, raft_io_close_cb) {};
-    disk.io.start = [](raft_io* io, unsigned, raft_io_tick_cb, raft_io_recv_cb told_to) {
+    disk.io.close = [](raft_io* io, raft_io_close_cb then) { of(io).disk_closed = then; };
+    disk.io.start = [](raft_io* io, unsigned, raft_io_tick_cb told_of_time,
+                       raft_io_recv_cb told_to) {
+      of(io).tick = told_of_time;
       of(io).receive = told_to;
       return 0;
     };
+    disk.io.time = [](raft_io* io) { return of(io).now; };
     engine.io = &disk.io;
     guard.attach(engine, *this);
     mine = this;
@@ -1238,6 +1244,7 @@ class io_bench : public libraft_io_listener {
   bool members_loaded() noexcept override { return true; }
   [[nodiscard]] bool admits(const raft_message&) noexcept override { return true; }
   void received() noexcept override {}
+  [[nodiscard]] history_position applied() const noexcept override { return was_applied; }
   void disk_failed(int) noexcept override { ++failures; }
   int prepare_restore(const raft_buffer&) noexcept override { return 0; }
   void restore_failed(int) noexcept override { ++failures; }
@@ -1253,7 +1260,13 @@ class io_bench : public libraft_io_listener {
   raft_io_snapshot_put* put = nullptr;
   std::function<void()> put_answered;
   std::vector<std::string> steps;
+  std::function<void()> on_truncate = [] {};
+  std::function<void()> on_vote = [] {};
+  raft_io_close_cb disk_closed = nullptr;
   raft_io_recv_cb receive = nullptr;
+  raft_io_tick_cb tick = nullptr;
+  raft_time now = 0;
+  history_position was_applied;
   int told = 0;
   int failures = 0;
 };
@@ -1388,6 +1401,124 @@ TEST_CASE("a note that cannot be written ends the engine before anything is repl
   CHECK(bench.disk.io.truncate(&bench.disk.io, 7) != 0);
   CHECK(bench.failures == 1);
   CHECK(bench.steps.empty());
+}
+
+// ---- log_end
+
+namespace {
+
+/// A log with entries up to `last`, of the first terms each.
+void hold(io_bench& bench, std::vector<raft_entry>& held, const std::vector<raft_term>& terms) {
+  held.assign(terms.size() + 1, raft_entry{});
+  for (std::size_t i = 0; i < terms.size(); ++i) {
+    held[i].term = terms[i];
+  }
+  bench.engine.log.entries = held.data();
+  bench.engine.log.size = held.size();
+  bench.engine.log.back = terms.size();
+  bench.engine.last_stored = terms.size();
+}
+
+libraft_log_end end_in(const log_place& place) {
+  const bytes file = place.now().files.at(libraft_log_end::file_name);
+  return *libraft_log_end::newest_in(file);
+}
+
+}  // namespace
+
+TEST_CASE("log_end goes back before anything is replaced, and on once a second at most") {
+  const log_place place;
+  std::vector<raft_entry> held;
+  io_bench bench(place.path());
+  hold(bench, held, {1, 1, 2});
+  REQUIRE(bench.guard.begin() == 0);
+  CHECK((end_in(place).entry == 3 && end_in(place).entry_term == 2));
+  CHECK(libraft_log_note::decode(place.now().files.at(note_name))->keeps_end);
+  REQUIRE(bench.disk.io.start(
+              &bench.disk.io, 10, [](raft_io*) {}, [](raft_io*, raft_message*) {}) == 0);
+  const auto tick_at = [&](raft_time now) {
+    bench.now = now;
+    bench.tick(&bench.disk.io);
+    return end_in(place);
+  };
+  CHECK(tick_at(1'000).write == end_in(place).write);  // it knows that much
+  hold(bench, held, {1, 1, 2, 2, 2});
+  CHECK(tick_at(1'900).entry == 3);
+  CHECK(tick_at(2'000).entry == 5);
+  bench.was_applied = {log_index{4}, {1, 2}};
+  hold(bench, held, {1, 1, 2, 2, 2, 2});
+  CHECK(tick_at(2'999).entry == 5);
+  CHECK((tick_at(3'000).entry == 6 && end_in(place).applied == bench.was_applied));
+
+  // A cut: first it goes back, then that is noted, then the disk hears of it.
+  std::vector<std::uint64_t> seen;
+  bench.on_truncate = [&] { seen.push_back(end_in(place).entry); };
+  REQUIRE(bench.disk.io.truncate(&bench.disk.io, 4) == 0);
+  CHECK(seen == std::vector<std::uint64_t>{3});
+  CHECK(end_in(place).entry_term == 2);
+  hold(bench, held, {1, 1, 2, 3, 3});
+  CHECK(tick_at(9'000).entry == 3);  // as long as it is under way
+  bench.append([] {});
+  bench.disk.write();
+  CHECK((tick_at(10'000).entry == 5 && end_in(place).entry_term == 3));
+
+  raft_buffer content{nullptr, 0};
+  raft_snapshot snapshot{};
+  snapshot.index = 30;
+  snapshot.term = 4;
+  snapshot.bufs = &content;
+  snapshot.n_bufs = 1;
+  bench.snapshot_put(0, snapshot, [] {});
+  CHECK((end_in(place).entry == 0 && end_in(place).applied == bench.was_applied));
+  CHECK(tick_at(11'000).entry == 0);
+  bench.engine.log = {};
+  bench.engine.log.snapshot.last_index = 30;
+  bench.engine.log.snapshot.last_term = 4;
+  bench.engine.last_stored = 30;
+  bench.put->cb(bench.put, 0);
+  CHECK((tick_at(12'000).entry == 30 && end_in(place).entry_term == 4));
+  bench.engine.log = {};
+  CHECK(bench.failures == 0);
+}
+
+TEST_CASE("a vote is in log_end before anybody hears of it, and after libraft has stored it") {
+  const log_place place;
+  io_bench bench(place.path());
+  REQUIRE(bench.guard.begin() == 0);
+  std::vector<std::uint64_t> seen;
+  bench.on_vote = [&] { seen.push_back(end_in(place).vote); };
+  REQUIRE(bench.disk.io.set_term(&bench.disk.io, 3) == 0);
+  CHECK(end_in(place).term == 0);
+  REQUIRE(bench.disk.io.set_vote(&bench.disk.io, 2) == 0);
+  CHECK((end_in(place).term == 3 && end_in(place).vote == 2));
+  REQUIRE(bench.disk.io.set_vote(&bench.disk.io, 5) == 0);  // leadership is handed over
+  CHECK((end_in(place).term == 3 && end_in(place).vote == 5));
+  CHECK(seen == std::vector<std::uint64_t>{0, 0});
+  bench.on_vote = [] {};
+  std::filesystem::remove(place.path() + "/" + libraft_log_end::file_name);
+  CHECK(bench.disk.io.set_vote(&bench.disk.io, 5) != 0);
+  CHECK(bench.failures == 1);
+  CHECK(bench.disk.io.truncate(&bench.disk.io, 7) == 0);  // nothing of it is known
+}
+
+TEST_CASE("at a stop log_end says all that was answered, unless the disk has failed") {
+  const bool fails = GENERATE(false, true);
+  const log_place place;
+  std::vector<raft_entry> held;
+  io_bench bench(place.path());
+  hold(bench, held, {1});
+  REQUIRE(bench.guard.begin() == 0);
+  hold(bench, held, {1, 1, 1});
+  if (fails) {
+    bench.append([] {});
+    bench.disk.write(RAFT_IOERR);
+  }
+  bench.disk.io.close(&bench.disk.io, [](raft_io*) {});
+  CHECK(end_in(place).entry == 1);
+  REQUIRE(bench.disk_closed != nullptr);
+  bench.disk_closed(&bench.disk.io);
+  CHECK(end_in(place).entry == (fails ? 1 : 3));
+  bench.engine.log = {};
 }
 
 // ---- seeds of the fuzz target

@@ -229,6 +229,8 @@ struct libraft_log_report {
   std::string snapshot_file;                    ///< its content; empty: there is none
   std::uint64_t last_index = 0;                 ///< the last entry of all
   log_index end;                                ///< the same place, as the machine counts
+  std::uint64_t noted_index = 0;                ///< an entry it had, by `log_end`; 0: not told
+  quorlite::term noted_term;                    ///< of that entry
   std::vector<libraft_log_range> ranges;        ///< ascending, without gaps
   std::vector<libraft_log_defect> defects;      ///< none: a server may start here
   std::vector<libraft_log_leftover> leftovers;  ///< of a power cut or a kill

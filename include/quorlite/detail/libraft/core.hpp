@@ -143,6 +143,9 @@ class libraft_core final : private libraft_io_listener {
     return admission_.admits(message);
   }
   void received() noexcept override { admission_.received(); }
+  [[nodiscard]] history_position applied() const noexcept override {
+    return strand_.machine().history();
+  }
   void disk_failed(int code) noexcept override;
   int prepare_restore(const raft_buffer& snapshot) noexcept override;
   void restore_failed(int code) noexcept override;

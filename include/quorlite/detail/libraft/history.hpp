@@ -4,9 +4,10 @@
 ///
 /// The history is carried from the snapshot that the engine has, or from the begin of its log, over
 /// every entry that was loaded. What is written down of it anywhere has to say the same: the files'
-/// anchors, the snapshot, and what each entry tells of its proposer. That holds for entries that
-/// are not committed too: whoever has an entry at its index has all that lies below it. So a log of
-/// another cluster, one that lost a part, or files of another server are found before they count.
+/// anchors, the snapshot, `log_end`, and what each entry tells of its proposer. That holds for
+/// entries that are not committed too: whoever has an entry at its index has all that lies below
+/// it. So a log of another cluster, one that lost a part, or files of another server are found
+/// before they count.
 #pragma once
 
 #include <cstddef>

@@ -35,10 +35,11 @@ namespace detail {
 class libraft_history::steps {
  public:
   /// @param passed outlives this
-  steps(const state_machine& machine, landmarks& passed) noexcept
+  steps(const state_machine& machine, const history_position& noted, landmarks& passed) noexcept
       : machine_(machine),
         base_(machine.base()),
         files_at_(std::max(machine.applied().index, base_.ahead.index)),
+        noted_(noted),
         passed_(passed) {}
 
   [[nodiscard]] bool begin(const libraft_loaded_log& log);
@@ -61,6 +62,7 @@ class libraft_history::steps {
   const state_machine& machine_;
   const base_history base_;
   const log_index files_at_;
+  const history_position noted_;  // by log_end; it was committed, as all that the files hold
   const history_trail nothing_;
   landmarks& passed_;
   std::optional<history_judge> judge_;
@@ -204,6 +206,12 @@ QUORLITE_DECL bool libraft_history::steps::compare_anchors() {
     }
     equal_ = anchor.index;
   }
+  if (noted_.index == place.at.index && noted_.hash != history_hash{}) {
+    if (noted_.hash != place.at.hash) {
+      return part(noted_.index, "by log_end the log had another history there");
+    }
+    equal_ = noted_.index;
+  }
   return true;
 }
 
@@ -228,6 +236,13 @@ QUORLITE_DECL void libraft_history::steps::end(history_trail& trail) {
                                                  ": what is between them is gone from the log"));
     return;
   }
+  if (last < noted_.index) {
+    static_cast<void>(object(libraft_log_fault::too_short,
+                             "the log ends at " + log_index_text(last) + ", and by log_end " +
+                                 log_index_text(noted_.index) +
+                                 " was applied: what is between them is gone from the log"));
+    return;
+  }
   trail = judge_->run();
 }
 
@@ -235,7 +250,7 @@ QUORLITE_DECL std::optional<libraft_log_defect> libraft_history::walk(
     const state_machine& machine, const libraft_loaded_log& log) {
   trail_.clear();
   passed_ = {};
-  steps walk(machine, passed_);
+  steps walk(machine, log.applied, passed_);
   bool goes_on = walk.begin(log);
   std::uint64_t index = log.start;
   for (auto next = log.entries.begin(); goes_on && next != log.entries.end(); ++next) {

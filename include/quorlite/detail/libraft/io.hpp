@@ -17,14 +17,17 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/loaded_log.hpp"
+#include "quorlite/detail/libraft/log_end.hpp"
 #include "quorlite/detail/libraft/log_notes.hpp"
 #include "quorlite/detail/libraft/writes.hpp"
+#include "quorlite/ids.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -46,6 +49,8 @@ class libraft_io_listener {
   [[nodiscard]] virtual bool admits(const raft_message& message) noexcept = 0;
   /// The engine has looked at the message that was admitted.
   virtual void received() noexcept = 0;
+  /// What the machine has applied, and the history there. A hash of zero: not known.
+  [[nodiscard]] virtual history_position applied() const noexcept { return {}; }
   /// The disk failed with this code. From inside the engine: close it later, but before it works
   /// on.
   virtual void disk_failed(int code) noexcept = 0;
@@ -73,7 +78,7 @@ class libraft_io final : private libraft_writes_listener {
   void attach(::raft& engine, libraft_io_listener& listener) noexcept;
 
   /// The engine has read its log, and works from now on. @returns 0, or a code of libraft
-  [[nodiscard]] int begin() noexcept { return notes_.begin(); }
+  [[nodiscard]] int begin() noexcept;
 
   [[nodiscard]] bool failed() const noexcept { return failed_; }
 
@@ -86,8 +91,9 @@ class libraft_io final : private libraft_writes_listener {
   void bury(void* memory) { buried_.push_back(memory); }
 
  private:
-  struct install;  // a snapshot that came from another server
-  struct hooks;    // what the engine calls
+  struct install;    // a snapshot that came from another server
+  struct end_write;  // of log_end, beside the loop
+  struct hooks;      // what the engine calls
 
   /// How far is our log known to be this leader's? As far as it said so, and we agreed.
   void note_agreement(const raft_message& message) noexcept;
@@ -126,6 +132,13 @@ class libraft_io final : private libraft_writes_listener {
   [[nodiscard]] int written(std::uint64_t stamp) noexcept override { return notes_.done(stamp); }
   void write_failed(int code) noexcept override { fail(code); }
 
+  /// log_end is told how far the log is on the disk by now.
+  void note_end() noexcept;
+  /// And before it is cut.
+  [[nodiscard]] int pull_back(raft_index to) noexcept;
+  /// About once a second, and beside the loop, it is written down.
+  void write_end_sometimes() noexcept;
+
   void fail(int code) noexcept;
   /// These the engine takes well: it becomes unavailable.
   int noted(int code) noexcept;
@@ -142,6 +155,9 @@ class libraft_io final : private libraft_writes_listener {
   raft_io_close_cb closed_ = nullptr;
   const std::size_t batch_bytes_;
   libraft_notes notes_;
+  libraft_end_keeper end_;
+  std::unique_ptr<end_write> end_write_;  // under way
+  raft_time end_written_ = 0;
   libraft_writes writes_;
   install* refused_ = nullptr;
   raft_io_snapshot_put taken_{};            // a snapshot of our own, on its way to the disk

@@ -30,9 +30,15 @@ struct libraft_io::install {
   std::uint64_t note;  // the number of its announcement
 };
 
+/// Found by its address, like an install.
+struct libraft_io::end_write {
+  raft_io_async_work work;
+  libraft_io* owner;
+};
+
 /// What the engine calls in place of the functions of its raft_io.
 struct libraft_io::hooks {
-  static_assert(std::is_standard_layout_v<install>);
+  static_assert(std::is_standard_layout_v<install> && std::is_standard_layout_v<end_write>);
 
   [[nodiscard]] static libraft_io& of(const raft_io* io) noexcept {
     return *static_cast<libraft_io*>(static_cast<::raft*>(io->data)->data);
@@ -44,8 +50,12 @@ struct libraft_io::hooks {
                      raft_index* start, raft_entry* entries[], std::size_t* count) noexcept {
     libraft_io& self = of(io);
     const int code = self.inner_.load(io, term, vote, snapshot, start, entries, count);
-    if (code != 0 || self.listener_->log_loaded({*snapshot, *start, {*entries, *count}})) {
+    if (code != 0) {
       return code;
+    }
+    const history_position applied = self.end_.load(*term, *vote);
+    if (self.listener_->log_loaded({*snapshot, *start, {*entries, *count}, applied})) {
+      return 0;
     }
     free_loaded(*snapshot, *entries, *count);
     return RAFT_CORRUPT;
@@ -91,6 +101,7 @@ struct libraft_io::hooks {
     if (!self.is_about_to_lead_alone() || self.begin_term() == 0) {
       self.tick_(io);
     }
+    self.write_end_sometimes();
   }
 
   // ---- messages
@@ -176,16 +187,39 @@ struct libraft_io::hooks {
     libraft_io& self = of(io);
     self.writes_.hand_over();
     using step = libraft_log_note::step;
-    if (const int code = self.notes_.announce({step::truncate, index, 0}); code != 0) {
-      return self.noted(code);
+    int code = self.pull_back(index - 1);
+    if (code == 0) {
+      code = self.notes_.announce({step::truncate, index, 0});
     }
-    return self.noted(self.inner_.truncate(io, index));
+    return self.noted(code != 0 ? code : self.inner_.truncate(io, index));
   }
   static int on_set_term(raft_io* io, raft_term term) noexcept {
-    return of(io).failed_ ? RAFT_IOERR : of(io).noted(of(io).inner_.set_term(io, term));
+    libraft_io& self = of(io);
+    const int code = self.failed_ ? RAFT_IOERR : self.noted(self.inner_.set_term(io, term));
+    if (code == 0) {
+      self.end_.note_term(term);
+    }
+    return code;
   }
+  /// The engine says whom it chose when this has returned: by then it is in both files.
   static int on_set_vote(raft_io* io, raft_id id) noexcept {
-    return of(io).failed_ ? RAFT_IOERR : of(io).noted(of(io).inner_.set_vote(io, id));
+    libraft_io& self = of(io);
+    int code = self.failed_ ? RAFT_IOERR : self.noted(self.end_.prepare_vote(id));
+    if (code == 0) {
+      code = self.noted(self.inner_.set_vote(io, id));
+    }
+    return code != 0 ? code : self.noted(self.end_.note_vote(id));
+  }
+
+  static int write_end(raft_io_async_work* work) noexcept {
+    return reinterpret_cast<end_write*>(work)->owner->end_.write();
+  }
+  static void on_end_written(raft_io_async_work* work, int status) noexcept {
+    libraft_io& self = *reinterpret_cast<end_write*>(work)->owner;
+    self.end_write_.reset();
+    if (status != 0 && !self.closing_) {
+      self.fail(status);
+    }
   }
 
   // ---- snapshots
@@ -239,6 +273,9 @@ struct libraft_io::hooks {
     }
     if (status == 0) {
       self.writes_.hand_over();
+      status = self.pull_back(0);
+    }
+    if (status == 0) {
       using step = libraft_log_note::step;
       status = self.notes_.announce({step::install, one->snapshot->index, one->snapshot->term});
       one->note = self.notes_.announced();
@@ -275,13 +312,22 @@ struct libraft_io::hooks {
 
   static void on_close(raft_io* io, raft_io_close_cb answer) noexcept {
     libraft_io& self = of(io);
+    self.note_end();  // of what comes yet, nobody hears
     self.closing_ = true;
     self.writes_.close();
     self.closed_ = answer;
-    self.inner_.close(io, on_closed);
+    self.inner_.close(io, on_disk_closed);
   }
 
   /// The disk gives nothing back any more: what it owes is answered here.
+  static void on_disk_closed(raft_io* io) noexcept {
+    libraft_io& self = of(io);
+    if (self.end_.has_begun() && !self.failed_) {
+      static_cast<void>(self.end_.write());  // if it cannot be, it knows less than it could
+    }
+    on_closed(io);
+  }
+
   static void on_closed(raft_io* io) noexcept {
     libraft_io& self = of(io);
     self.writes_.answer_all();
@@ -294,7 +340,8 @@ struct libraft_io::hooks {
 
 QUORLITE_DECL libraft_io::libraft_io(const std::string& directory, std::size_t segment_bytes)
     : batch_bytes_(segment_bytes - libraft_format_bytes - libraft_preamble_bytes),
-      notes_(directory) {}
+      notes_(directory),
+      end_(directory) {}
 
 QUORLITE_DECL void libraft_io::attach(::raft& engine, libraft_io_listener& listener) noexcept {
   QUORLITE_ASSERT(engine_ == nullptr && engine.io->async_work != nullptr);
@@ -318,6 +365,13 @@ QUORLITE_DECL libraft_io::~libraft_io() {
   for (void* const memory : buried_) {
     raft_free(memory);
   }
+}
+
+/// First how far it goes, then that this is kept.
+QUORLITE_DECL int libraft_io::begin() noexcept {
+  const raft_index last = engine_->last_stored;
+  const int code = end_.begin(last, libraft_term_at(engine_->log, last).value);
+  return code != 0 ? code : notes_.begin();
 }
 
 QUORLITE_DECL void libraft_io::close_now() noexcept { hooks::on_closed(engine_->io); }
@@ -364,8 +418,41 @@ QUORLITE_DECL int libraft_io::begin_term() noexcept {
   if (code == 0) {
     engine_->current_term = next;
     engine_->voted_for = 0;
+    end_.note_term(next);
   }
   return code;
+}
+
+/// While something is replaced nothing is told, for what stands behind it may go with it.
+QUORLITE_DECL void libraft_io::note_end() noexcept {
+  if (end_.has_begun() && !failed_ && !notes_.is_replacing()) {
+    const raft_index last = engine_->last_stored;
+    end_.advance(last, libraft_term_at(engine_->log, last).value, listener_->applied());
+  }
+}
+
+QUORLITE_DECL int libraft_io::pull_back(raft_index to) noexcept {
+  return end_.pull_back(to, libraft_term_at(engine_->log, to).value);
+}
+
+QUORLITE_DECL void libraft_io::write_end_sometimes() noexcept {
+  constexpr raft_time pause_ms = 1000;
+  if (!end_.has_begun() || end_write_ != nullptr || failed_ || closing_) {
+    return;
+  }
+  const raft_time now = engine_->io->time(engine_->io);
+  if (now - end_written_ < pause_ms) {
+    return;
+  }
+  end_written_ = now;
+  note_end();
+  if (!end_.has_changed()) {
+    return;
+  }
+  end_write_.reset(new end_write{{nullptr, hooks::write_end, nullptr}, this});
+  if (inner_.async_work(engine_->io, &end_write_->work, hooks::on_end_written) != 0) {
+    end_write_.reset();  // memory is short: the next time
+  }
 }
 
 QUORLITE_DECL void libraft_io::note_agreement(const raft_message& message) noexcept {

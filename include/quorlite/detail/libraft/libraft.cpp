@@ -13,6 +13,7 @@
 #include "quorlite/detail/libraft/identity.ipp"
 #include "quorlite/detail/libraft/io.ipp"
 #include "quorlite/detail/libraft/leadership.ipp"
+#include "quorlite/detail/libraft/log_end.ipp"
 #include "quorlite/detail/libraft/log_folder.ipp"
 #include "quorlite/detail/libraft/log_format.ipp"
 #include "quorlite/detail/libraft/log_notes.ipp"

@@ -7,6 +7,7 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/ids.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -17,6 +18,7 @@ struct libraft_loaded_log {
   const raft_snapshot* snapshot = nullptr;  ///< nullptr: there is none
   std::uint64_t start = 1;                  ///< index of libraft: of the first entry
   std::span<const raft_entry> entries;
+  history_position applied{};  ///< what log_end knows of it; index 0: nothing
 };
 
 }  // namespace detail

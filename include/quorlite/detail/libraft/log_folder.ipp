@@ -135,6 +135,21 @@ QUORLITE_DECL std::error_code libraft_disk_folder::replace(const std::string& na
   return std::rename(made.c_str(), (path_ + '/' + name).c_str()) == 0 ? sync() : libraft_errno();
 }
 
+QUORLITE_DECL std::error_code libraft_disk_folder::overwrite(const std::string& name,
+                                                             std::uint64_t offset,
+                                                             bytes_view content) {
+  const libraft_descriptor file(path_ + '/' + name, O_WRONLY);
+  if (!file.is_open()) {
+    return libraft_errno();
+  }
+  const ::ssize_t written =
+      ::pwrite(file.get(), content.data(), content.size(), static_cast<::off_t>(offset));
+  if (written >= 0 && written != static_cast<::ssize_t>(content.size())) {
+    return std::make_error_code(std::errc::no_space_on_device);
+  }
+  return written < 0 || ::fdatasync(file.get()) != 0 ? libraft_errno() : std::error_code{};
+}
+
 QUORLITE_DECL std::error_code libraft_disk_folder::sync() {
   const libraft_descriptor folder(path_, O_RDONLY | O_DIRECTORY);
   return folder.is_open() && ::fsync(folder.get()) == 0 ? std::error_code{} : libraft_errno();

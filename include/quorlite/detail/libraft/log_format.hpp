@@ -10,6 +10,7 @@
 /// | "snapshot-T-I-M.meta" | of a snapshot up to entry I of term T, taken M ms into some clock |
 /// | "snapshot-T-I-M" | its content (snapshot.hpp); the highest T, then I, then M counts |
 /// | `quorlite.log` | ours: what is about to be replaced in the log |
+/// | `log_end` | ours: how far the log went at least, term and vote (log_end.hpp) |
 /// | `server` | ours: whose folder this is (server_file.hpp) |
 /// | `quorlite.lock` | ours: locked while a server runs here; holds the number of the seal |
 ///
@@ -37,8 +38,11 @@
 /// | 0 | 4 | "QLN1" |
 /// | 4 | 4 | check of the other 28 bytes (FNV-1a, 32 bits) |
 /// | 8 | 8 | 0: nothing; 1: entries from an index on; 2: all of them, by a snapshot |
-/// | 16 | 8 | the index; that of the snapshot |
-/// | 24 | 8 | the term of the snapshot |
+/// | 16 | 8 | the index; that of the snapshot; where nothing is replaced: 1 if `log_end` is kept |
+/// | 24 | 8 | the term of the snapshot; beside entries that go: 1 if `log_end` is kept |
+///
+/// Builds that do not keep `log_end` write zeros in those two places, and read nothing there: so a
+/// log in which such a build may have cut entries is told from one whose end is known.
 ///
 /// The checks of libraft are a CRC of 32 bits: polynomial 0x04C11DB7, highest bit first, start 0,
 /// not inverted.
@@ -139,6 +143,7 @@ struct libraft_log_note {
   step of = step::none;
   std::uint64_t index = 0;
   std::uint64_t term = 0;
+  bool keeps_end = false;  ///< not told of an install, before which `log_end` forgets the end
 
   void encode(bytes_span into) const noexcept;
   /// Total. Nothing: damaged, or of another version.

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
@@ -160,8 +161,9 @@ inline constexpr std::array<char, 4> libraft_note_magic{'Q', 'L', 'N', '1'};
 QUORLITE_DECL void libraft_log_note::encode(bytes_span into) const noexcept {
   std::memcpy(into.data(), libraft_note_magic.data(), libraft_note_magic.size());
   store_little_endian(into.data() + 8, static_cast<std::uint64_t>(of));
-  store_little_endian(into.data() + 16, index);
-  store_little_endian(into.data() + 24, term);
+  const std::uint64_t kept = keeps_end ? 1 : 0;
+  store_little_endian(into.data() + 16, of == step::none ? kept : index);
+  store_little_endian(into.data() + 24, of == step::truncate ? kept : term);
   store_little_endian(into.data() + 4, libraft_note_check(into));
 }
 
@@ -175,9 +177,15 @@ QUORLITE_DECL std::optional<libraft_log_note> libraft_log_note::decode(bytes_vie
   if (step_number > static_cast<std::uint64_t>(step::install)) {
     return {};
   }
-  return libraft_log_note{static_cast<step>(step_number),
-                          load_little_endian<std::uint64_t>(whole.data() + 16),
-                          load_little_endian<std::uint64_t>(whole.data() + 24)};
+  libraft_log_note made{static_cast<step>(step_number),
+                        load_little_endian<std::uint64_t>(whole.data() + 16),
+                        load_little_endian<std::uint64_t>(whole.data() + 24)};
+  if (made.of == step::none) {
+    made.keeps_end = std::exchange(made.index, 0) == 1;
+  } else if (made.of == step::truncate) {
+    made.keeps_end = std::exchange(made.term, 0) == 1;
+  }
+  return made;
 }
 
 }  // namespace detail

@@ -75,7 +75,9 @@ QUORLITE_DECL int libraft_notes::write(const libraft_log_note& what) noexcept tr
     return 0;
   }
   std::array<std::byte, libraft_log_note::encoded_bytes> whole{};
-  what.encode(whole);
+  libraft_log_note told = what;
+  told.keeps_end = true;
+  told.encode(whole);
   return libraft_disk_folder(directory_).replace(libraft_log_note::file_name, whole) ? RAFT_IOERR
                                                                                      : 0;
 } catch (const std::bad_alloc&) {

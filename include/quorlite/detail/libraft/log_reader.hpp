@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "quorlite/config.hpp"
+#include "quorlite/detail/libraft/log_end.hpp"
 #include "quorlite/detail/libraft/log_folder.hpp"
 #include "quorlite/detail/libraft/log_format.hpp"
 #include "quorlite/detail/libraft/log_segment.hpp"
@@ -69,6 +70,7 @@ class libraft_log_reader {
   [[nodiscard]] std::error_code list();
   [[nodiscard]] std::error_code read_note();
   [[nodiscard]] std::error_code read_metadata();
+  [[nodiscard]] std::error_code read_log_end();
   [[nodiscard]] std::error_code read_snapshot();
   [[nodiscard]] std::error_code read_snapshot_content(libraft_file& file, std::uint64_t from);
   [[nodiscard]] std::error_code look_at_open();
@@ -83,6 +85,7 @@ class libraft_log_reader {
   [[nodiscard]] result<metadata_file> read_metadata_file(const char* name);
   void weigh_metadata(const metadata_file& odd, const metadata_file& even);
   void take_metadata(const char* name, const libraft_metadata& told);
+  void compare_vote(const libraft_log_end& noted);
   [[nodiscard]] std::error_code read_snapshot_meta();
   void finish_truncation();
   [[nodiscard]] std::error_code drop_repeated();
@@ -90,6 +93,8 @@ class libraft_log_reader {
   [[nodiscard]] std::uint64_t keep_last_run();
   void take_batch(const segment& of, const libraft_segment_reader& reader);
   void take_entry(const std::string& file, std::uint64_t byte, const libraft_entry_head& head);
+  [[nodiscard]] term term_of(std::uint64_t entry) const;
+  void compare_with_log_end();
   void end_open(const segment& one, std::uint64_t size, const libraft_segment_end& end);
   [[nodiscard]] result<std::unique_ptr<libraft_file>> open(const std::string& name);
 
@@ -102,6 +107,7 @@ class libraft_log_reader {
   libraft_log_report report_;
   libraft_log_note note_;
   bool noted_ = false;  // this adapter wrote here: one batch a write
+  bool has_log_end_ = false;
   bool has_metadata_[2] = {false, false};
   std::vector<segment> closed_;
   std::vector<segment> open_;  // but for those that were never written

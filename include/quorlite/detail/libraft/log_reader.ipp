@@ -22,6 +22,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/snapshot.hpp"
 #include "quorlite/detail/core/wire.hpp"
+#include "quorlite/detail/libraft/log_end.hpp"
 #include "quorlite/detail/libraft/log_folder.hpp"
 #include "quorlite/detail/libraft/log_format.hpp"
 #include "quorlite/detail/libraft/log_segment.hpp"
@@ -60,10 +61,10 @@ QUORLITE_DECL const char* remedy_for(libraft_log_fault fault) noexcept {
 
 QUORLITE_DECL result<libraft_log_report> libraft_log_reader::read() noexcept try {
   using self = libraft_log_reader;
-  constexpr std::array<step, 10> steps{
-      &self::list,         &self::read_note,    &self::read_metadata, &self::read_snapshot,
-      &self::look_at_open, &self::finish_steps, &self::choose_closed, &self::read_closed,
-      &self::read_open,    &self::compare};
+  constexpr std::array<step, 11> steps{
+      &self::list,          &self::read_note,    &self::read_metadata, &self::read_log_end,
+      &self::read_snapshot, &self::look_at_open, &self::finish_steps,  &self::choose_closed,
+      &self::read_closed,   &self::read_open,    &self::compare};
   for (const step next : steps) {
     if (const std::error_code error = (this->*next)()) {
       return fail(error);
@@ -104,6 +105,7 @@ QUORLITE_DECL void libraft_log_reader::take_name(const std::string& name) {
   has_metadata_[0] = has_metadata_[0] || name == "metadata1";
   has_metadata_[1] = has_metadata_[1] || name == "metadata2";
   noted_ = noted_ || name == libraft_log_note::file_name;
+  has_log_end_ = has_log_end_ || name == libraft_log_end::file_name;
   const libraft_file_name told = libraft_file_name::of(name);
   if (!told.written_so && told.is != kind::other) {
     defect(libraft_log_fault::unknown, name, 0,
@@ -256,6 +258,88 @@ QUORLITE_DECL std::error_code libraft_log_reader::read_metadata() {
   term_max_ =
       report_.term.value == 0 ? std::numeric_limits<std::uint64_t>::max() : report_.term.value;
   return {};
+}
+
+// ---- what log_end tells
+
+/// A vote is in metadata first, so what this file knows is never newer.
+QUORLITE_DECL void libraft_log_reader::compare_vote(const libraft_log_end& noted) {
+  const bool same_term = report_.term.value == noted.term;
+  if (report_.term.value > noted.term ||
+      (same_term && (noted.vote == 0 || noted.vote == report_.vote.value))) {
+    return;
+  }
+  defect(libraft_log_fault::damaged, metadata_file_.empty() ? "metadata1" : metadata_file_, 16,
+         "it tells of term " + std::to_string(report_.term.value) + " and a vote for " +
+             libraft_id_text(report_.vote) + ", and log_end of term " + std::to_string(noted.term) +
+             " and " + libraft_id_text(server_id{noted.vote}) +
+             ": a second choice in one term could make two leaders");
+}
+
+QUORLITE_DECL std::error_code libraft_log_reader::read_log_end() {
+  const auto lost = [&](libraft_log_fault fault, const char* what) {
+    report_.defects.push_back(
+        {fault, libraft_log_end::file_name, 0,
+         std::string(what) + ", and nothing else tells where the log ended",
+         "If most of the other servers are up: remove this one from the cluster, empty its folder "
+         "and add it again. If you know that nothing else of this folder is lost: remove "
+         "quorlite.log as well, and the log is taken as it is"});
+  };
+  if (!has_log_end_) {
+    if (note_.keeps_end) {
+      lost(libraft_log_fault::missing, "it is gone");
+    }
+    return {};
+  }
+  const auto read = libraft_log_end::read(folder_);
+  if (!read) {
+    return read.error();
+  }
+  if (!*read) {
+    if (note_.keeps_end) {
+      lost(libraft_log_fault::damaged, "it is not what was written");
+    }
+    return {};
+  }
+  const libraft_log_end& noted = **read;
+  if (note_.keeps_end) {
+    report_.noted_index = noted.entry;
+    report_.noted_term = quorlite::term{noted.entry_term};
+  }
+  if (report_.defects.empty()) {
+    compare_vote(noted);
+  }
+  return {};
+}
+
+/// Nothing: the log begins later.
+QUORLITE_DECL term libraft_log_reader::term_of(std::uint64_t entry) const {
+  const auto holds = [&](const libraft_log_range& one) { return entry <= one.last; };
+  const auto found = std::find_if(report_.ranges.begin(), report_.ranges.end(), holds);
+  if (found != report_.ranges.end() && entry >= found->first) {
+    return found->term;
+  }
+  return entry == newest_.index ? term{newest_.term} : term{};
+}
+
+QUORLITE_DECL void libraft_log_reader::compare_with_log_end() {
+  const std::uint64_t noted = report_.noted_index;
+  const auto named = [](std::uint64_t entry, term of) {
+    return entries_text(entry, entry) + " of term " + std::to_string(of.value);
+  };
+  if (report_.last_index < noted) {
+    defect(libraft_log_fault::too_short, last_file_, last_byte_,
+           "the log ends with " + named(report_.last_index, term_of(report_.last_index)) +
+               ", and by log_end it had " + named(noted, report_.noted_term) +
+               ": what is between them is gone");
+    return;
+  }
+  const term here = term_of(noted);
+  if (noted != 0 && here != term{} && report_.noted_term != term{} && here != report_.noted_term) {
+    defect(libraft_log_fault::diverged, libraft_log_end::file_name, 16,
+           "by it the log had " + named(noted, report_.noted_term) + ", and now has " +
+               named(noted, here) + ": these are two logs");
+  }
 }
 
 // ---- the snapshot
@@ -671,6 +755,8 @@ QUORLITE_DECL std::error_code libraft_log_reader::compare() {
            "the log ends at position " + std::to_string(report_.end.value) +
                ", and the databases stand at " + std::to_string(files_at_.value) +
                ": what is between them is gone from the log");
+  } else {
+    compare_with_log_end();
   }
   return {};
 }

@@ -1,0 +1,211 @@
+/// @file
+/// Bodies of log_end.hpp: the bytes of a slot, and when they are written.
+#pragma once
+
+#include "quorlite/detail/libraft/log_end.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <string>
+#include <system_error>
+
+#include "quorlite/bytes.hpp"
+#include "quorlite/config.hpp"
+#include "quorlite/detail/core/crc32c.hpp"
+#include "quorlite/detail/core/wire.hpp"
+#include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/log_folder.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/ids.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+// ---- bytes
+
+inline constexpr std::array<char, 4> libraft_log_end_magic{'Q', 'L', 'E', '1'};
+
+QUORLITE_DECL void libraft_log_end::encode(bytes_span into) const noexcept {
+  std::byte* const to = into.data();
+  std::memcpy(to, libraft_log_end_magic.data(), libraft_log_end_magic.size());
+  store_little_endian(to + 8, write);
+  store_little_endian(to + 16, entry);
+  store_little_endian(to + 24, entry_term);
+  store_little_endian(to + 32, applied.index.value);
+  store_little_endian(to + 40, applied.hash.low);
+  store_little_endian(to + 48, applied.hash.high);
+  store_little_endian(to + 56, term);
+  store_little_endian(to + 64, vote);
+  store_little_endian(to + 72, std::uint64_t{0});
+  store_little_endian(to + 4, crc32c(into.subspan(8, encoded_bytes - 8)));
+}
+
+QUORLITE_DECL std::optional<libraft_log_end> libraft_log_end::decode(bytes_view slot) noexcept {
+  if (slot.size() != encoded_bytes ||
+      std::memcmp(slot.data(), libraft_log_end_magic.data(), libraft_log_end_magic.size()) != 0 ||
+      load_little_endian<std::uint32_t>(slot.data() + 4) != crc32c(slot.subspan(8))) {
+    return {};
+  }
+  const auto at = [&](std::size_t offset) {
+    return load_little_endian<std::uint64_t>(slot.data() + offset);
+  };
+  libraft_log_end made;
+  made.write = at(8);
+  made.entry = at(16);
+  made.entry_term = at(24);
+  made.applied = {log_index{at(32)}, {at(40), at(48)}};
+  made.term = at(56);
+  made.vote = at(64);
+  return made;
+}
+
+QUORLITE_DECL std::optional<libraft_log_end> libraft_log_end::newest_in(bytes_view file) noexcept {
+  std::optional<libraft_log_end> newest;
+  for (const std::size_t slot : {std::size_t{0}, slot_distance}) {
+    if (file.size() < slot + encoded_bytes) {
+      continue;
+    }
+    const auto told = decode(file.subspan(slot, encoded_bytes));
+    if (told && told->offset() == slot && (!newest || newest->write < told->write)) {
+      newest = told;
+    }
+  }
+  return newest;
+}
+
+QUORLITE_DECL result<std::optional<libraft_log_end>> libraft_log_end::read(libraft_folder& from) {
+  auto file = from.open(file_name);
+  if (!file) {
+    return fail(file.error());
+  }
+  bytes whole(static_cast<std::size_t>(std::min<std::uint64_t>((*file)->size(), file_bytes)));
+  if (const std::error_code error = (*file)->read(0, whole)) {
+    return fail(error);
+  }
+  return newest_in(whole);
+}
+
+// ---- when it is written
+
+QUORLITE_DECL history_position libraft_end_keeper::load(std::uint64_t term,
+                                                        std::uint64_t vote) noexcept try {
+  const std::lock_guard guard(mutex_);
+  if (!directory_.empty()) {
+    libraft_disk_folder folder(directory_);
+    // What cannot be read was looked at before, and is made anew.
+    const auto left = libraft_log_end::read(folder);
+    exists_ = left.has_value() && left->has_value();
+    now_ = exists_ ? **left : libraft_log_end{};
+  }
+  now_.term = term;
+  now_.vote = vote;
+  return now_.applied;
+} catch (const std::bad_alloc&) {
+  return {};  // begin() will find none either
+}
+
+QUORLITE_DECL int libraft_end_keeper::begin(std::uint64_t entry, std::uint64_t entry_term) noexcept
+    try {
+  const std::lock_guard guard(mutex_);
+  now_.entry = entry;
+  now_.entry_term = entry_term;
+  begun_ = !directory_.empty();
+  changed_ = begun_;
+  if (!begun_ || exists_) {
+    return write_held();
+  }
+  std::array<std::byte, libraft_log_end::file_bytes> whole{};
+  now_.write = 2;  // the first slot; the second one is not whole yet
+  now_.encode(bytes_span(whole).first(libraft_log_end::encoded_bytes));
+  exists_ = !libraft_disk_folder(directory_).replace(libraft_log_end::file_name, whole);
+  changed_ = false;
+  return exists_ ? 0 : RAFT_IOERR;
+} catch (const std::bad_alloc&) {
+  return RAFT_NOMEM;
+}
+
+QUORLITE_DECL void libraft_end_keeper::note_term(std::uint64_t now) noexcept {
+  const std::lock_guard guard(mutex_);
+  changed_ = changed_ || now_.term != now;
+  now_.vote = now_.term == now ? now_.vote : 0;
+  now_.term = now;
+}
+
+QUORLITE_DECL int libraft_end_keeper::prepare_vote(std::uint64_t id) noexcept {
+  const std::lock_guard guard(mutex_);
+  if (now_.vote == 0 || now_.vote == id) {
+    return 0;
+  }
+  now_.vote = 0;
+  changed_ = true;
+  return write_held();
+}
+
+QUORLITE_DECL int libraft_end_keeper::note_vote(std::uint64_t id) noexcept {
+  const std::lock_guard guard(mutex_);
+  now_.vote = id;
+  changed_ = true;
+  return write_held();
+}
+
+QUORLITE_DECL void libraft_end_keeper::advance(std::uint64_t entry, std::uint64_t entry_term,
+                                               const history_position& applied) noexcept {
+  const std::lock_guard guard(mutex_);
+  if (entry > now_.entry) {
+    now_.entry = entry;
+    now_.entry_term = entry_term;
+    changed_ = true;
+  }
+  if (applied.index > now_.applied.index && applied.hash != history_hash{}) {
+    now_.applied = applied;
+    changed_ = true;
+  }
+}
+
+QUORLITE_DECL int libraft_end_keeper::pull_back(std::uint64_t entry,
+                                                std::uint64_t entry_term) noexcept {
+  const std::lock_guard guard(mutex_);
+  if (now_.entry <= entry) {
+    return 0;
+  }
+  now_.entry = entry;
+  now_.entry_term = entry_term;
+  changed_ = true;
+  return write_held();
+}
+
+QUORLITE_DECL bool libraft_end_keeper::has_changed() const noexcept {
+  const std::lock_guard guard(mutex_);
+  return changed_;
+}
+
+QUORLITE_DECL int libraft_end_keeper::write() noexcept {
+  const std::lock_guard guard(mutex_);
+  return changed_ ? write_held() : 0;
+}
+
+/// Before begin() there may be no file yet: that writes all of it.
+QUORLITE_DECL int libraft_end_keeper::write_held() noexcept try {
+  if (!exists_) {
+    return 0;
+  }
+  ++now_.write;
+  std::array<std::byte, libraft_log_end::encoded_bytes> slot{};
+  now_.encode(slot);
+  changed_ = false;
+  libraft_disk_folder folder(directory_);
+  return folder.overwrite(libraft_log_end::file_name, now_.offset(), slot) ? RAFT_IOERR : 0;
+} catch (const std::bad_alloc&) {
+  return RAFT_NOMEM;
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite
