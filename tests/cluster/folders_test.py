@@ -168,25 +168,30 @@ def a_joiner_that_is_killed_while_it_waits_keeps_its_id(cluster: Cluster) -> Non
     write(cluster, "CREATE TABLE t(x);")
 
 
+def run_lone(
+    cluster: Cluster, asked: str, *flags: str, killed_at: int = 0
+) -> subprocess.CompletedProcess:
+    """From start to end of server 1, or to its Nth call that changes a file."""
+    command = [cluster.program, "--id", "1", "--data", str(cluster.data(1))]
+    environment = dict(os.environ)
+    if killed_at:
+        environment |= {"LD_PRELOAD": sys.argv[3], "KILLED_AT_CALL": str(killed_at)}
+    return subprocess.run(
+        [*command, "--address", cluster.addresses[1], *flags],
+        input=asked,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
 def a_founder_that_is_killed_at_any_call_goes_on_with_the_same_flag(cluster: Cluster) -> None:
     """From its first call until the cluster has its name, and the flag has done its work."""
-    preload = sys.argv[3]
-    command = [cluster.program, "--id", "1", "--data", str(cluster.data(1))]
-    command += ["--address", cluster.addresses[1]]
     asked = ".leader 30\nCREATE TABLE IF NOT EXISTS t(x);\n.status\n"
 
     def run(*flags: str, killed_at: int = 0) -> subprocess.CompletedProcess:
-        environment = dict(os.environ)
-        if killed_at:
-            environment |= {"LD_PRELOAD": preload, "KILLED_AT_CALL": str(killed_at)}
-        return subprocess.run(
-            [*command, *flags],
-            input=asked,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return run_lone(cluster, asked, *flags, killed_at=killed_at)
 
     ids = set()
     named = 0
@@ -211,6 +216,26 @@ def a_founder_that_is_killed_at_any_call_goes_on_with_the_same_flag(cluster: Clu
     raise AssertionError("it never comes to an end")
 
 
+def a_server_that_is_killed_at_any_call_starts_again_with_all_its_rows(cluster: Cluster) -> None:
+    """From the first call of a start to the last one of a stop, log_end written in between."""
+    first = run_lone(cluster, ".leader 30\nCREATE TABLE t(x);\n", "--found")
+    expect(first.returncode == 0, first)
+    asked = ".leader 30\n" + 12 * "INSERT INTO t VALUES(1);\nSELECT count(*) FROM t;\n"
+    for call in range(1, 1000):
+        killed = run_lone(cluster, asked, killed_at=call)
+        expect(killed.returncode in (0, -9), killed)
+        told = [int(line) for line in killed.stdout.splitlines() if line.isdigit()]
+        again = run_lone(cluster, ".leader 30\nSELECT count(*) FROM t;\n")
+        expect(again.returncode == 0 and again.stderr == "", f"killed at call {call}: {again}")
+        rows = int(again.stdout.splitlines()[-1])
+        expect(rows >= max(told, default=0), f"killed at call {call}: {rows} rows, and {killed}")
+        if killed.returncode == 0:
+            print(f"killed at each of {call - 1} calls; {rows} rows")
+            expect(call > 40, "a run was not seen from end to end")
+            return
+    raise AssertionError("it never comes to an end")
+
+
 CASES = {
     case.__name__: (case, count)
     for case, count in (
@@ -219,6 +244,7 @@ CASES = {
         (a_copied_folder_is_refused_and_another_servers_is_too, 3),
         (a_joiner_that_is_killed_while_it_waits_keeps_its_id, 2),
         (a_founder_that_is_killed_at_any_call_goes_on_with_the_same_flag, 1),
+        (a_server_that_is_killed_at_any_call_starts_again_with_all_its_rows, 1),
     )
 }
 

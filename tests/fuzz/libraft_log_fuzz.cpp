@@ -1,7 +1,7 @@
 // Fuzz target: the folder of a log. The input is a list of files: for each the number of its name,
 // a size (2 bytes), how many sectors of zeros follow (1 byte), then its bytes. The first byte says
-// whether the checks of its segments and of its note are to be put right first, since no mutation
-// would ever find them, and whether the databases stand somewhere.
+// whether the checks of its segments, its note and log_end are to be put right first, since no
+// mutation would ever find them, and whether the databases stand somewhere.
 //
 // The seeds were written by the hidden test [.corpus] of tests/unit/libraft_log.cpp.
 #include <array>
@@ -11,7 +11,9 @@
 
 #include "fuzz/fuzz_support.hpp"
 #include "fuzz/libraft_log_input.hpp"
+#include "quorlite/detail/core/crc32c.hpp"
 #include "quorlite/detail/core/wire.hpp"
+#include "quorlite/detail/libraft/log_end.hpp"
 #include "quorlite/detail/libraft/log_format.hpp"
 #include "support/memory_log_folder.hpp"
 
@@ -56,6 +58,17 @@ void put_batches_right(bytes& segment) {
   }
 }
 
+void put_slots_right(bytes& log_end) {
+  using format::libraft_log_end;
+  constexpr std::size_t size = libraft_log_end::encoded_bytes;
+  for (const std::size_t slot : {std::size_t{0}, libraft_log_end::slot_distance}) {
+    if (log_end.size() >= slot + size) {
+      const bytes_view checked = bytes_view(log_end).subspan(slot + 8, size - 8);
+      format::store_little_endian(log_end.data() + slot + 4, format::crc32c(checked));
+    }
+  }
+}
+
 void put_checks_right(memory_log_folder& folder) {
   using kind = format::libraft_file_name::kind;
   for (auto& file : folder.files) {
@@ -73,7 +86,11 @@ void put_checks_right(memory_log_folder& folder) {
       note.of = static_cast<format::libraft_log_note::step>(number(8) % 3);
       note.index = number(16);
       note.term = number(24);
+      note.keeps_end = number(note.of == format::libraft_log_note::step::none ? 16 : 24) == 1;
       note.encode(content);
+    }
+    if (name == format::libraft_log_end::file_name) {
+      put_slots_right(content);
     }
   }
 }
@@ -89,6 +106,8 @@ event_sum sum_of(const libraft_log_report& report) {
     sum.add(one.byte);
     demand(!one.what.empty() && !one.remedy.empty(), "a defect says what it is, and what to do");
   }
+  sum.add(report.noted_index);
+  sum.add(report.noted_term.value);
   sum.add(report.end.value);
   sum.add(report.last_index);
   sum.add(report.leftovers.size());
@@ -105,6 +124,7 @@ void look_at(const libraft_log_report& report) {
     term = one.term.value;
   }
   demand(report.ranges.empty() || report.last_index >= last, "the end is the end");
+  demand(report.noted_index <= report.last_index, "a log that ends before log_end is told");
 }
 
 }  // namespace
@@ -130,6 +150,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   folder.clear_away(report);
   const libraft_log_report cleared = folder.read(files_at);
   demand(cleared.defects.empty() && cleared.leftovers.empty(), "what is cleared away is gone");
+  demand(cleared.noted_index == report.noted_index, "what log_end tells stays");
   demand(cleared.last_index == report.last_index && cleared.end == report.end,
          "clearing away takes nothing that counts");
   return 0;

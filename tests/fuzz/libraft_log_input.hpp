@@ -12,7 +12,7 @@
 
 namespace quorlite::tests {
 
-inline constexpr std::array<const char*, 16> log_file_names{
+inline constexpr std::array<const char*, 17> log_file_names{
     "metadata1",
     "metadata2",
     "open-1",
@@ -29,6 +29,7 @@ inline constexpr std::array<const char*, 16> log_file_names{
     "snapshot-2-5-2000.meta",
     "quorlite.log",
     "open-01",
+    "log_end",
 };
 inline constexpr std::size_t log_file_head_bytes = 4;
 

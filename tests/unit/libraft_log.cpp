@@ -1546,6 +1546,20 @@ TEST_CASE("the seeds of libraft_log_fuzz are written", "[.corpus]") {
     seed("killed", place.now(1024));
   }
   seed("stopped", place.now());
+  memory_log_folder ended = place.now();
+  libraft_log_note kept;
+  kept.keeps_end = true;
+  put_note(ended, kept);
+  bytes& end = ended.files[libraft_log_end::file_name];
+  end.resize(libraft_log_end::file_bytes);
+  for (const std::uint64_t write : {2U, 3U}) {
+    libraft_log_end told;
+    told.write = write;
+    told.entry = write + 1;
+    told.entry_term = told.term = told.vote = 1;
+    told.encode(bytes_span(end).subspan(told.offset(), libraft_log_end::encoded_bytes));
+  }
+  seed("ended", ended);
   {
     uv_disk disk(place.path());
     static_cast<void>(disk.load());

@@ -369,6 +369,25 @@ TEST_CASE("log_end: an older or another vote in libraft's files is told, a newer
   CHECK_FALSE(all_gone.read().is_empty());
 }
 
+TEST_CASE("log_end: each bit of term and vote that changes is told, but for a higher term") {
+  const memory_log_folder honest = honest_folder();
+  REQUIRE(honest_folder().read().defects.empty());
+  std::size_t higher = 0;
+  for (const char* name : {"metadata1", "metadata2"}) {
+    for (std::size_t bit = 16 * 8; bit < 32 * 8; ++bit) {
+      memory_log_folder folder = honest;
+      folder.files.at(name)[bit / 8] ^= static_cast<std::byte>(1U << bit % 8);
+      const libraft_log_report report = folder.read();
+      const bool is_older = libraft_metadata::decode(honest.files.at(name)).vote == 0;
+      INFO(name << ", bit " << bit << ": " << text_of(report));
+      const bool excused = is_older || report.term > term{2};
+      CHECK((report.error() == errc::log_damaged || excused));
+      higher += report.error() ? 0 : 1;
+    }
+  }
+  CHECK(higher > 0);
+}
+
 // ---- servers
 
 namespace {
