@@ -355,7 +355,10 @@ def checks_folders(program: str, folder: str) -> None:
     expect(told["log"]["position"] >= told["databases"]["position"] > 0, told)
     expect(told["databases"]["databases"][0]["bad_pages"] == 0, told)
     ranges = told["log"]["ranges"]
-    expect(ranges[0]["first"] == 1 and ranges[-1]["last"] == told["log"]["last_index"], told)
+    last = {"index": told["log"]["last_index"], "term": ranges[-1]["term"]}
+    expect(ranges[0]["first"] == 1 and ranges[-1]["last"] == last["index"], told)
+    expect(told["log"]["log_end"] == last, told)
+    expect(f"log_end: it had entry {last['index']} of term {last['term']}\n" in whole.stdout, whole)
 
     segment = data / ranges[-1]["file"]
     flip(segment, 30)
@@ -382,6 +385,19 @@ def checks_folders(program: str, folder: str) -> None:
     expect(one["bad_pages"] == 1 and one["first_bad"] == 2, told)
     flip(database, 4096 + 2000)
     expect(check().returncode == 0, check())
+
+    # Where the databases do not stand behind the log's end, log_end tells.
+    (data / "databases").rename(data / "kept")
+    segment.rename(data / "away")
+    before = content_of(data)
+    (defect,) = json.loads(check("--json").stdout)["log"]["defects"]
+    expect(defect["fault"] == "too_short" and "by log_end it had" in defect["what"], defect)
+    started = server.run("SELECT 1;")
+    expect(started.returncode == 1 and defect["what"] in started.stderr, started)
+    expect(content_of(data) == before, "a refused start changes the log")
+    (data / "away").rename(segment)
+    shutil.rmtree(data / "databases", ignore_errors=True)
+    (data / "kept").rename(data / "databases")
 
     for file in data.glob("0*"):
         file.unlink()
