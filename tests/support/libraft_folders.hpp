@@ -149,20 +149,24 @@ class uv_disk {
   void set_vote(raft_id vote) { REQUIRE(io_.set_vote(&io_, vote) == 0); }
 
   // One append of `count` commands, an entry each. Bytes that are not zero.
-  void append(raft_term term, std::size_t count, std::size_t bytes_each) {
+  // @param first the index of the first entry, for batches that tell it
+  void append(raft_term term, std::size_t count, std::size_t bytes_each, raft_index first = 0) {
     waiting one(*this);
     std::vector<raft_entry> entries(count);
+    raft_index told = first;
     for (raft_entry& entry : entries) {
       entry.term = term;
       entry.type = RAFT_COMMAND;
-      entry.buf.len = libraft_batch::bytes_for(1, bytes_each);
+      entry.buf.len = libraft_batch::bytes_for(1, bytes_each, told);
       entry.buf.base = raft_malloc(entry.buf.len);
       std::vector<std::byte> command(bytes_each);
       for (std::byte& byte : command) {
         byte = static_cast<std::byte>(1 + next_byte_++ % 255);
       }
-      libraft_batch::encode({static_cast<std::byte*>(entry.buf.base), entry.buf.len}, 1,
-                            [&](std::size_t) { return bytes_view(command); });
+      libraft_batch::encode(
+          {static_cast<std::byte*>(entry.buf.base), entry.buf.len}, 1,
+          [&](std::size_t) { return bytes_view(command); }, told);
+      told += told == 0 ? 0 : 1;
     }
     raft_io_append request{};
     request.data = &one;

@@ -27,6 +27,7 @@
 #include "support/libraft_disk.hpp"
 #include "support/libraft_fixture.hpp"
 #include "support/started_replica.hpp"
+#include "support/told_machine.hpp"
 #include "unit/codec_support.hpp"
 
 namespace {
@@ -173,9 +174,11 @@ libraft_options with_snapshots() {
   return options;
 }
 
-bytes batch_of(const bytes& command) {
-  bytes raw(libraft_batch::bytes_for(1, command.size()));
-  libraft_batch::encode(raw, 1, [&](std::size_t) { return bytes_view(command); });
+/// @param entry the index that it tells
+bytes batch_of(const bytes& command, std::uint64_t entry = 0) {
+  bytes raw(libraft_batch::bytes_for(1, command.size(), entry));
+  libraft_batch::encode(
+      raw, 1, [&](std::size_t) { return bytes_view(command); }, entry);
   return raw;
 }
 
@@ -440,6 +443,62 @@ TEST_CASE("over libraft a batch that cannot be read is lost, and nobody is refus
   CHECK_FALSE(follower.admission.admits(follower.append(batch)));
   CHECK(follower.admission.refused().empty());
   CHECK(follower.admission.dropped() == 1);
+}
+
+TEST_CASE("over libraft an entry that was written under another index refuses its sender") {
+  cluster all;
+  bystander follower(all);
+  const bytes command = follower.next_command(0);
+  const std::uint64_t next = follower.last() + 1;
+  CHECK(follower.admission.admits(follower.append(batch_of(command, next))));
+  follower.admission.received();
+  raft_message wrong = follower.append(batch_of(command, next + 3));
+  SECTION("in our log") {}
+  SECTION("behind what our log has, where no history can be held against it") {
+    wrong.append_entries.prev_log_index += 1;
+  }
+  SECTION("and damaged, it is lost, and nobody is refused") {
+    follower.content[9] ^= std::byte{1};
+    CHECK_FALSE(follower.admission.admits(wrong));
+    CHECK(follower.admission.refused().empty());
+    return;
+  }
+  CHECK_FALSE(follower.admission.admits(wrong));
+  CHECK(follower.admission.refused().size() == 1);
+}
+
+TEST_CASE("over libraft batches tell their index once the history has begun, and not before") {
+  cluster all;
+  all.insert(3);
+  REQUIRE(all.await_even());
+  for (std::size_t server = 0; server < 3; ++server) {
+    const raft_log& log = all.raft.engine(server)->log;
+    std::size_t before = 0;
+    std::size_t after = 0;
+    for (std::uint64_t index = 1; index <= raft_last_index(all.raft.engine(server)); ++index) {
+      const raft_entry* const entry = libraft_entry_at(log, index);
+      REQUIRE(entry != nullptr);
+      if (entry->type != RAFT_COMMAND) {
+        continue;
+      }
+      const std::uint64_t told = libraft_batch::entry_in(libraft_bytes(entry->buf));
+      CHECK((told == index || (told == 0 && after == 0)));
+      ++(told == 0 ? before : after);
+    }
+    CHECK(before >= 2);  // what was there, and the entry that begins it
+    CHECK(after >= 3);
+  }
+}
+
+TEST_CASE("over libraft an entry that is applied under another index ends the server") {
+  ::raft engine{};
+  quorlite::tests::told_machine machine;
+  libraft_strand strand;
+  strand.attach(engine, machine);
+  bytes raw = batch_of(bytes(20), 9);
+  strand.apply({raw.data(), raw.size()});  // it is the first one
+  CHECK(strand.ended());
+  CHECK(strand.failure() == errc::diverged);
 }
 
 TEST_CASE("over libraft entries that do not follow on our log are the engine's business") {

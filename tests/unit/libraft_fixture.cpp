@@ -71,14 +71,14 @@ bytes some_bytes(std::size_t size, unsigned seed) {
   return made;
 }
 
-bytes batch_of(const std::vector<bytes>& commands) {
+bytes batch_of(const std::vector<bytes>& commands, std::uint64_t entry) {
   std::size_t payload = 0;
   for (const bytes& one : commands) {
     payload += one.size();
   }
-  bytes raw(libraft_batch::bytes_for(commands.size(), payload));
-  libraft_batch::encode(raw, commands.size(),
-                        [&](std::size_t i) { return bytes_view(commands[i]); });
+  bytes raw(libraft_batch::bytes_for(commands.size(), payload, entry));
+  libraft_batch::encode(
+      raw, commands.size(), [&](std::size_t i) { return bytes_view(commands[i]); }, entry);
   return raw;
 }
 
@@ -124,16 +124,21 @@ TEST_CASE("an adapter for libraft that is wrong in one way breaks its law", "[li
 // ---- what lies in the log
 
 TEST_CASE("a batch gives back its commands, empty ones too, and fills words of eight bytes") {
+  const std::uint64_t entry = GENERATE(0U, 77U);  // its index, if it tells it
   for (const std::size_t count : {1U, 2U, 7U, 100U}) {
     std::vector<bytes> commands;
     for (std::size_t i = 0; i < count; ++i) {
       commands.push_back(some_bytes(i * 3 % 11, static_cast<unsigned>(i)));
     }
-    const bytes raw = batch_of(commands);
+    const bytes raw = batch_of(commands, entry);
     CHECK(raw.size() % 8 == 0);
+    CHECK(libraft_batch::count_in(raw) == count);
+    CHECK(libraft_batch::entry_in(raw) == entry);
     const result<libraft_batch> batch = libraft_batch::decode(raw);
     REQUIRE(batch.has_value());
     REQUIRE(batch->size() == count);
+    CHECK(batch->may_be_at(77));
+    CHECK(batch->may_be_at(76) == (entry == 0));
     std::vector<bytes> found;
     batch->for_each([&](bytes_view command) {
       found.emplace_back(command.begin(), command.end());
@@ -147,15 +152,18 @@ TEST_CASE("a batch gives back its commands, empty ones too, and fills words of e
 }
 
 TEST_CASE("a batch that is cut, longer or changed around its commands is refused") {
+  const std::uint64_t entry = GENERATE(0U, 77U);
   const std::vector<bytes> commands{some_bytes(5, 1), {}, some_bytes(13, 2)};
-  const bytes raw = batch_of(commands);
+  const bytes raw = batch_of(commands, entry);
   for (std::size_t size = 0; size < raw.size(); ++size) {
     CHECK_FALSE(libraft_batch::decode(bytes_view(raw).first(size)).has_value());
   }
   bytes longer = raw;
   longer.resize(raw.size() + 8);
   CHECK_FALSE(libraft_batch::decode(longer).has_value());
-  const std::size_t start = libraft_batch::header_bytes + 4 * commands.size();
+  const std::size_t header =
+      entry == 0 ? libraft_batch::header_bytes : libraft_batch::header_bytes_max;
+  const std::size_t start = header + 4 * commands.size();
   for (std::size_t at = 0; at < raw.size(); ++at) {
     for (unsigned value = 0; value < 256; ++value) {
       bytes changed = raw;

@@ -43,6 +43,7 @@ constexpr cluster_identity their_cluster{0xD1, 0xD2};
 struct stored {
   unsigned short type = RAFT_BARRIER;
   std::vector<bytes> commands;
+  std::uint64_t told = 0;  // the index that its batch tells
 
   [[nodiscard]] bytes encoded() const {
     if (type != RAFT_COMMAND) {
@@ -52,9 +53,9 @@ struct stored {
     for (const bytes& one : commands) {
       payload += one.size();
     }
-    bytes whole(libraft_batch::bytes_for(commands.size(), payload));
-    libraft_batch::encode(whole, commands.size(),
-                          [&](std::size_t i) { return bytes_view(commands[i]); });
+    bytes whole(libraft_batch::bytes_for(commands.size(), payload, told));
+    libraft_batch::encode(
+        whole, commands.size(), [&](std::size_t i) { return bytes_view(commands[i]); }, told);
     return whole;
   }
 };
@@ -70,6 +71,7 @@ struct stored_log {
   std::vector<stored> entries;  // the first one has index 1
   std::uint64_t first = 1;      // those before it are gone
   std::optional<stored_snapshot> snapshot;
+  history_position noted{};  // what log_end says of it
 
   [[nodiscard]] std::optional<libraft_log_defect> walk(const state_machine& machine) {
     std::vector<bytes> content;
@@ -90,7 +92,7 @@ struct stored_log {
       kept.bufs = &buffer;
       kept.n_bufs = 1;
     }
-    return history.walk(machine, {snapshot ? &kept : nullptr, first, loaded});
+    return history.walk(machine, {snapshot ? &kept : nullptr, first, loaded, noted});
   }
   /// @returns the fault; nothing: it may start
   [[nodiscard]] std::optional<fault> fault_on(const state_machine& machine) {
@@ -108,7 +110,7 @@ struct stored_log {
     made.entries.resize(count);
     return made;
   }
-  [[nodiscard]] stored_log copy() const { return {entries, first, snapshot, {}}; }
+  [[nodiscard]] stored_log copy() const { return {entries, first, snapshot, noted, {}}; }
 
   libraft_history history{};
 };
@@ -123,7 +125,7 @@ class server {
   }
 
   void other(unsigned short type) {
-    log.entries.push_back({type, {}});
+    log.entries.push_back({type, {}, 0});
     machine->skip({next(), term{1}});
   }
   void command(decltype(command::body) body) {
@@ -154,7 +156,7 @@ class server {
     for (const bytes& one : commands) {
       REQUIRE(machine.apply_next(one, term{1}) == apply_result::applied);
     }
-    log.entries.push_back({RAFT_COMMAND, std::move(commands)});
+    log.entries.push_back({RAFT_COMMAND, std::move(commands), 0});
   }
   void flush() { REQUIRE_FALSE(machine->flush(machine->applied().index)); }
   void restart() { REQUIRE_FALSE(machine.restart()); }
@@ -394,6 +396,38 @@ TEST_CASE("a log that ends below the files is too short, and names both ends") {
     CHECK(tells(defect, std::to_string(at.value)));
     CHECK(shorter.history.trail().is_empty());
   }
+}
+
+TEST_CASE("a log that is not what log_end says of it is refused, and names the place") {
+  begun_server one;
+  one.log.noted = one.machine->history();
+  REQUIRE(one.log.noted.hash != history_hash{});
+  one.work(40);
+  CHECK(one.log.fault_on(one.machine.machine()) == std::nullopt);
+  const std::uint64_t noted = one.log.noted.index.value;
+  // The files hold nothing: nothing else says how far the log went.
+  bench empty;
+  CHECK(one.log.fault_on(empty.machine()) == std::nullopt);
+  const stored_log shorter = one.log.up_to(4);
+  stored_log cut = shorter.copy();
+  CHECK(cut.fault_on(empty.machine()) == fault::too_short);
+  CHECK(tells(cut.walk(empty.machine()), "by log_end log index " + std::to_string(noted)));
+  stored_log other = one.log.copy();
+  other.noted.hash.high ^= 1U;
+  CHECK(other.fault_on(empty.machine()) == fault::diverged);
+  CHECK(tells(other.walk(empty.machine()), std::to_string(noted)));
+}
+
+TEST_CASE("a log whose entries tell another index than they have is refused") {
+  begun_server one;
+  for (std::size_t i = 0; i < one.log.entries.size(); ++i) {
+    one.log.entries[i].told = i + 1;
+  }
+  CHECK(one.log.fault_on(one.machine.machine()) == std::nullopt);
+  bench empty;  // neither files nor witnesses say anything of what is before the history
+  stored_log lost = one.log.without(1);
+  CHECK(lost.fault_on(empty.machine()) == fault::diverged);
+  CHECK(tells(lost.walk(empty.machine()), "was written as another one"));
 }
 
 TEST_CASE("after a crash in a flush the log has to reach as far as pages may have been written") {

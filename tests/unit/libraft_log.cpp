@@ -756,6 +756,54 @@ TEST_CASE("a closed segment that is gone is told by the gap, and against the sna
   }
 }
 
+TEST_CASE("entries that lost some before them say so by their own index, whatever the names say") {
+  const bool tells = GENERATE(true, false);
+  const log_place place;
+  memory_log_folder whole;
+  for (const raft_index first : {2U, 5U, 8U}) {
+    uv_disk disk(place.path());
+    if (first == 2) {
+      disk.bootstrap();
+    }
+    static_cast<void>(disk.load());
+    disk.append(1, 1, 100, tells ? first : 0);
+    disk.append(1, first == 8 ? 9 : 2, 100, tells ? first + 1 : 0);
+    whole = place.now(1024);
+  }
+  put_note(whole, {});
+  require_loads(place, whole);
+  REQUIRE(whole.read().last_index == 17);
+  const std::string early = "0000000000000002-0000000000000004";
+  const std::string late = "0000000000000005-0000000000000007";
+  memory_log_folder changed = whole;
+  SECTION("the last closed segment is gone") {
+    changed.files.erase(late);
+    const libraft_log_report report = changed.read();
+    INFO(text_of(report));
+    CHECK(report.error() == (tells ? errc::log_damaged : std::error_code{}));
+    if (tells) {
+      const libraft_log_defect& defect = report.defects.front();
+      CHECK((report.defects.size() == 1 && defect.fault == libraft_log_fault::missing));
+      CHECK((defect.file == "open-1" && defect.byte == 8));
+      CHECK(defect.what.find("entries 5 to 7, before it, are gone") != std::string::npos);
+    }
+  }
+  SECTION("segments have each other's names") {
+    std::swap(changed.files.at(early), changed.files.at(late));
+    const libraft_log_report report = changed.read();
+    INFO(text_of(report));
+    CHECK(report.error() == (tells ? errc::log_damaged : std::error_code{}));
+    CHECK((!tells || report.defects.front().file == early));
+  }
+  SECTION("an older copy of one has its place and its length") {
+    changed.files.at(late) = changed.files.at(early);
+    const libraft_log_report report = changed.read();
+    INFO(text_of(report));
+    CHECK(report.error() == (tells ? errc::log_damaged : std::error_code{}));
+    CHECK((!tells || report.defects.front().file == late));
+  }
+}
+
 TEST_CASE("a log that ends before the databases' state is told") {
   const log_place place;
   place.write_three_runs();
@@ -1560,6 +1608,16 @@ TEST_CASE("the seeds of libraft_log_fuzz are written", "[.corpus]") {
     told.encode(bytes_span(end).subspan(told.offset(), libraft_log_end::encoded_bytes));
   }
   seed("ended", ended);
+  {
+    const log_place numbered;
+    uv_disk disk(numbered.path());
+    disk.bootstrap();
+    disk.set_vote(1);
+    static_cast<void>(disk.load());
+    disk.append(1, 1, 20, 2);
+    disk.append(1, 2, 20, 3);
+    seed("numbered", numbered.now(1024));
+  }
   {
     uv_disk disk(place.path());
     static_cast<void>(disk.load());

@@ -57,8 +57,9 @@ QUORLITE_DECL bool libraft::can_be() const noexcept {
       options_.batch_bytes > limit) {
     return false;
   }
-  const std::size_t entry = batch::bytes_for(1, options_.entry_bytes);
-  const std::size_t largest = batch::bytes_for(batch::commands_max, options_.batch_bytes);
+  constexpr std::uint64_t some = 1;  // an index, as one is told
+  const std::size_t entry = batch::bytes_for(1, options_.entry_bytes, some);
+  const std::size_t largest = batch::bytes_for(batch::commands_max, options_.batch_bytes, some);
   return options_.segment_bytes > entry && options_.segment_bytes > largest &&
          options_.in_flight_bytes >= entry && options_.log_bytes / 2 >= entry;
 }

@@ -170,8 +170,25 @@ QUORLITE_DECL std::uint64_t libraft_admission::contradicts_log(
   return 0;
 }
 
+/// @returns the first entry that was written as another one; nothing: none says so
+[[nodiscard]] inline const raft_entry* misplaced_entry(const raft_append_entries& message) {
+  for (unsigned i = 0; i < message.n_entries; ++i) {
+    const raft_entry& one = message.entries[i];
+    const std::uint64_t told =
+        one.type == RAFT_COMMAND ? libraft_batch::entry_in(libraft_bytes(one.buf)) : 0;
+    if (told != 0 && told != message.prev_log_index + 1 + i) {
+      return &one;
+    }
+  }
+  return nullptr;
+}
+
 QUORLITE_DECL bool libraft_admission::admits_entries(server_id from,
                                                      const raft_append_entries& message) {
+  if (const raft_entry* const misplaced = misplaced_entry(message)) {
+    const bool is_whole = libraft_batch::decode(libraft_bytes(misplaced->buf)).has_value();
+    return is_whole && refuse(from, {strand_->cursor().at.index, {}, "has lost a part of its log"});
+  }
   if (const std::uint64_t entry = contradicts_log(message)) {  // 1
     const log_index at = strand_->cursor().at.index;
     const auto place = trail_->behind(entry);

@@ -120,7 +120,8 @@ class libraft_core final : private libraft_io_listener {
   [[nodiscard]] static libraft_role role_of(unsigned short state) noexcept;
   void report_servers(libraft_status& into) const;
   void report_members(std::vector<libraft_server>& into) const;
-  /// The folder is told of which cluster it is, once the machine knows.
+  /// The folder is told of which cluster it is, once the machine knows; and batches tell their
+  /// index from then on.
   void note_cluster() noexcept;
 
   // ---- called by the engine. 0.15 tries an apply that fails again, for ever: it never fails.

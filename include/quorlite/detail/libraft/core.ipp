@@ -93,12 +93,17 @@ QUORLITE_DECL void libraft_core::watch() noexcept {
 
 QUORLITE_DECL void libraft_core::note_cluster() noexcept {
   const std::uint64_t seen = strand_.commands() + restore_.installed();
-  if (identity_.knows_cluster() || strand_.ended() || seen == cluster_asked_at_) {
+  const bool is_noted = identity_.knows_cluster() && proposals_.tells_indices();
+  if (is_noted || strand_.ended() || seen == cluster_asked_at_) {
     return;
   }
   cluster_asked_at_ = seen;
   const cluster_identity cluster = strand_.machine().base().begun.cluster;
   if (cluster == cluster_identity{}) {
+    return;
+  }
+  proposals_.tell_indices();
+  if (identity_.knows_cluster()) {
     return;
   }
   if (const auto error = identity_.record(cluster, libraft_random(), libraft_random())) {

@@ -126,6 +126,7 @@ struct libraft_entry_head {
   std::uint32_t data_bytes = 0;
   std::uint8_t type = 0;
   std::uint32_t commands = 1;  ///< 0: a command's data that is no batch of this version
+  std::uint64_t index = 0;     ///< that its batch tells; 0: none
 
   /// @pre libraft_head_bytes
   [[nodiscard]] static libraft_entry_head decode(bytes_view head) noexcept;

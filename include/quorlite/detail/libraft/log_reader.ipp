@@ -633,6 +633,14 @@ QUORLITE_DECL void libraft_log_reader::take_entry(const std::string& file, std::
     defect(libraft_log_fault::damaged, file, byte,
            name + " is of an earlier term than the snapshot before it: these are two logs");
   }
+  if (head.index != 0 && head.index != at_) {
+    const bool lost = head.index > at_;
+    defect(lost ? libraft_log_fault::missing : libraft_log_fault::damaged, file, byte,
+           "the entry here is by its place entry " + std::to_string(at_) + ", and was written as " +
+               std::to_string(head.index) +
+               (lost ? ": " + entries_text(at_, head.index - 1) + ", before it, are gone"
+                     : ": these are two logs"));
+  }
   if (at_ == 1 && head.type != libraft_entry_head::change) {
     defect(libraft_log_fault::damaged, file, byte, "a log begins with the members of its cluster");
   }

@@ -115,8 +115,9 @@ QUORLITE_DECL libraft_segment_reader::state libraft_segment_reader::read_data(
   for (libraft_entry_head& one : of) {
     std::size_t left = one.data_bytes;
     if (one.type == libraft_entry_head::command) {
-      const std::size_t head = std::min(left, libraft_batch::header_bytes);
-      one.commands = libraft_batch::count_in(bytes_at(at, head));
+      const bytes_view head = bytes_at(at, std::min(left, libraft_batch::header_bytes_max));
+      one.commands = libraft_batch::count_in(head);
+      one.index = libraft_batch::entry_in(head);
     }
     while (left > 0 && !error_) {
       const std::size_t part = std::min(left, window_.size());

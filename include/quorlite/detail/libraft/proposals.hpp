@@ -32,26 +32,34 @@ class libraft_strand;
 ///
 /// | offset | bytes | what |
 /// |---|---|---|
-/// | 0 | 4 | "QLB1" |
+/// | 0 | 4 | "QLB1"; "QLB2" once the history has begun |
 /// | 4 | 4 | check of all other bytes before the commands (FNV-1a, 32 bits) |
 /// | 8 | 4 | count of the commands, 1 to 65535 |
 /// | 12 | 4 | bytes of all commands together |
-/// | 16 | 4 × count | size of each command, 0 or more |
+/// | 16 | 8 | in "QLB2" only: the index of libraft under which this entry was written |
+/// | … | 4 × count | size of each command, 0 or more |
 /// | … | | the commands, back to back |
 /// | … | 0 to 7 | zeros, to a multiple of 8: libraft sends entries without any padding of its own |
 ///
 /// Numbers are little-endian. Each command of a batch has a log index of its own (strand.hpp).
 ///
+/// The index is known when the entry is made, on the loop of the leader: libraft gives it the next
+/// one at once, or refuses it. It holds on every server, for one entry has one index in all logs.
+/// An entry that is found under another one has lost some before it, or came to a log that is not
+/// its own. The term is not told here: libraft keeps it beside the entry, in the same write.
+///
 /// Reads a batch. A view: the bytes stay the caller's.
 class libraft_batch {
  public:
   static constexpr std::size_t commands_max = 65535;
-  static constexpr std::size_t header_bytes = 16;
+  static constexpr std::size_t header_bytes = 16;      ///< of one that tells no index
+  static constexpr std::size_t header_bytes_max = 24;  ///< of one that tells it
 
-  /// What a batch of `count` commands with `payload` bytes takes in the log.
-  [[nodiscard]] static constexpr std::size_t bytes_for(std::size_t count,
-                                                       std::size_t payload) noexcept {
-    return (header_bytes + 4 * count + payload + 7) / 8 * 8;
+  /// What a batch of `count` commands with `payload` bytes takes in the log. @param entry see
+  ///   encode()
+  [[nodiscard]] static constexpr std::size_t bytes_for(std::size_t count, std::size_t payload,
+                                                       std::uint64_t entry = 0) noexcept {
+    return (size_of_header(entry) + 4 * count + payload + 7) / 8 * 8;
   }
 
   /// Checks every byte that is not a command's. Total: any bytes may be given.
@@ -59,24 +67,35 @@ class libraft_batch {
   [[nodiscard]] static result<libraft_batch> decode(bytes_view raw) noexcept;
 
   /// The count that a header tells; nothing is checked but that it is one.
-  /// @param head the first header_bytes, or fewer: 0
+  /// @param head the first header_bytes_max, or as many as there are
   [[nodiscard]] static std::uint32_t count_in(bytes_view head) noexcept {
-    if (head.size() < header_bytes || std::memcmp(head.data(), magic.data(), magic.size()) != 0) {
+    if (head.size() < header_bytes || version_of(head) == 0) {
       return 0;
     }
     const auto count = load_little_endian<std::uint32_t>(head.data() + 8);
     return count <= commands_max ? count : 0;
   }
+  /// The index that a header tells, likewise. 0: none.
+  [[nodiscard]] static std::uint64_t entry_in(bytes_view head) noexcept {
+    return head.size() < header_bytes_max || version_of(head) != 2
+               ? 0
+               : load_little_endian<std::uint64_t>(head.data() + header_bytes);
+  }
 
   [[nodiscard]] std::size_t size() const noexcept { return count_; }
+  /// True if it says nothing else than that it was written under this index of libraft.
+  [[nodiscard]] bool may_be_at(std::uint64_t entry) const noexcept {
+    const std::uint64_t told = entry_in(raw_);
+    return told == 0 || told == entry;
+  }
 
   /// Calls `visit(bytes_view)` for each command in order, until it gives false.
   template <class Visit>
   void for_each(Visit&& visit) const {
-    std::size_t place = header_bytes + 4 * count_;
+    const std::size_t sizes = size_of_header(entry_in(raw_));
+    std::size_t place = sizes + 4 * count_;
     for (std::size_t i = 0; i < count_; ++i) {
-      const std::size_t size =
-          load_little_endian<std::uint32_t>(raw_.data() + header_bytes + 4 * i);
+      const std::size_t size = load_little_endian<std::uint32_t>(raw_.data() + sizes + 4 * i);
       if (!visit(raw_.subspan(place, size))) {
         return;
       }
@@ -86,32 +105,51 @@ class libraft_batch {
 
   /// Fills `into`, which has exactly the bytes that it takes.
   /// @param command_at gives the bytes of the i'th command
+  /// @param entry its index of libraft; 0: it is not told
   /// @pre 0 < count <= commands_max, and all of it is below 4 GiB
   template <class CommandAt>
-  static void encode(bytes_span into, std::size_t count, CommandAt&& command_at) noexcept {
-    std::size_t place = header_bytes + 4 * count;
+  static void encode(bytes_span into, std::size_t count, CommandAt&& command_at,
+                     std::uint64_t entry = 0) noexcept {
+    const std::size_t sizes = size_of_header(entry);
+    std::size_t place = sizes + 4 * count;
     const std::size_t start = place;
     for (std::size_t i = 0; i < count; ++i) {
       const bytes_view command = command_at(i);
-      store_little_endian(into.data() + header_bytes + 4 * i,
-                          static_cast<std::uint32_t>(command.size()));
+      store_little_endian(into.data() + sizes + 4 * i, static_cast<std::uint32_t>(command.size()));
       if (!command.empty()) {
         std::memcpy(into.data() + place, command.data(), command.size());
       }
       place += command.size();
     }
     std::fill(into.begin() + static_cast<std::ptrdiff_t>(place), into.end(), std::byte{0});
+    const std::array<char, 4> magic = magic_of(entry == 0 ? '1' : '2');
     std::memcpy(into.data(), magic.data(), magic.size());
     store_little_endian(into.data() + 8, static_cast<std::uint32_t>(count));
     store_little_endian(into.data() + 12, static_cast<std::uint32_t>(place - start));
+    if (entry != 0) {
+      store_little_endian(into.data() + header_bytes, entry);
+    }
     store_little_endian(into.data() + 4, check_of(into.first(start)));
   }
 
  private:
-  static constexpr std::array<char, 4> magic{'Q', 'L', 'B', '1'};
+  [[nodiscard]] static constexpr std::array<char, 4> magic_of(char version) noexcept {
+    return {'Q', 'L', 'B', version};
+  }
+  [[nodiscard]] static constexpr std::size_t size_of_header(std::uint64_t entry) noexcept {
+    return entry == 0 ? header_bytes : header_bytes_max;
+  }
 
   libraft_batch(bytes_view raw, std::size_t count) noexcept : raw_(raw), count_(count) {}
 
+  /// 1 or 2; 0: it is no batch. @pre header_bytes
+  [[nodiscard]] static int version_of(bytes_view head) noexcept {
+    const auto is = [&](char version) {
+      const std::array<char, 4> magic = magic_of(version);
+      return std::memcmp(head.data(), magic.data(), magic.size()) == 0;
+    };
+    return is('1') ? 1 : is('2') ? 2 : 0;
+  }
   [[nodiscard]] static std::uint32_t check_of(bytes_view head) noexcept {
     return libraft_check(head.subspan(8), libraft_check(head.first(4)));
   }
@@ -156,6 +194,10 @@ class libraft_proposals {
 
   /// Appends an entry for nobody, so that the engine looks at its log; unless one is on its way.
   void nudge(term open) noexcept;
+
+  /// From here on batches tell their index: every server that goes on can read that.
+  void tell_indices() noexcept { tells_indices_ = true; }
+  [[nodiscard]] bool tells_indices() const noexcept { return tells_indices_; }
 
   /// From here on what is lost is lost for this reason.
   void blame(settle_reason why) noexcept { blame_ = why; }
@@ -207,6 +249,7 @@ class libraft_proposals {
   std::vector<proposal_token> riders_;  // barriers that go with the next of them
   std::list<batch> batches_;
   std::list<barrier> barriers_;
+  bool tells_indices_ = false;
   settle_reason blame_ = settle_reason::none;
   std::uint64_t handed_over_ = 0;
   std::uint64_t batch_count_ = 0;

@@ -28,19 +28,24 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 QUORLITE_DECL result<libraft_batch> libraft_batch::decode(bytes_view raw) noexcept {
-  if (raw.size() < header_bytes || std::memcmp(raw.data(), magic.data(), magic.size()) != 0) {
+  if (raw.size() < header_bytes || version_of(raw) == 0) {
     return fail(errc::corrupt);
+  }
+  const std::uint64_t entry = entry_in(raw);
+  if (version_of(raw) == 2 && entry == 0) {
+    return fail(errc::corrupt);  // no entry has this index
   }
   const std::size_t count = load_little_endian<std::uint32_t>(raw.data() + 8);
   const std::size_t payload = load_little_endian<std::uint32_t>(raw.data() + 12);
-  if (count == 0 || count > commands_max || (raw.size() - header_bytes) / 4 < count ||
-      raw.size() != bytes_for(count, payload)) {
+  const std::size_t sizes = size_of_header(entry);
+  if (count == 0 || count > commands_max || (raw.size() - sizes) / 4 < count ||
+      raw.size() != bytes_for(count, payload, entry)) {
     return fail(errc::corrupt);
   }
-  const std::size_t start = header_bytes + 4 * count;
+  const std::size_t start = sizes + 4 * count;
   std::size_t sum = 0;
   for (std::size_t i = 0; i < count; ++i) {
-    sum += load_little_endian<std::uint32_t>(raw.data() + header_bytes + 4 * i);
+    sum += load_little_endian<std::uint32_t>(raw.data() + sizes + 4 * i);
   }
   const bytes_view rest = raw.subspan(start + payload);
   const bool whole =
@@ -221,13 +226,15 @@ QUORLITE_DECL void libraft_proposals::send(const std::vector<libraft_proposal>& 
   }
   handed_over_ += together.size();
   ++batch_count_;
+  const std::uint64_t entry = tells_indices_ ? raft_last_index(engine_) + 1 : 0;
   raft_buffer buffer{};
-  buffer.len = libraft_batch::bytes_for(together.size(), payload);
+  buffer.len = libraft_batch::bytes_for(together.size(), payload, entry);
   buffer.base = raft_malloc(buffer.len);
   int code = RAFT_NOMEM;
   if (buffer.base != nullptr) {
-    libraft_batch::encode({static_cast<std::byte*>(buffer.base), buffer.len}, together.size(),
-                          [&](std::size_t i) { return bytes_view(together[i].payload); });
+    libraft_batch::encode(
+        {static_cast<std::byte*>(buffer.base), buffer.len}, together.size(),
+        [&](std::size_t i) { return bytes_view(together[i].payload); }, entry);
     // May call back, also about this one, before it returns.
     code = ::raft_apply(engine_, &one.request, &buffer, 1, hooks::on_applied);
   }

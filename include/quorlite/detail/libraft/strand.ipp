@@ -42,6 +42,10 @@ QUORLITE_DECL void libraft_strand::apply(const raft_buffer& buffer) noexcept {
     end(batch.error());
     return;
   }
+  if (!batch->may_be_at(entry)) {
+    end(make_error_code(errc::diverged));  // entries before it are not what they were
+    return;
+  }
   log_position at{cursor_.at.index, term_of(entry)};
   batch->for_each([&](bytes_view command) {
     at.index = at.index.next();
