@@ -136,7 +136,7 @@ class libraft_io final : private libraft_writes_listener {
   void note_end() noexcept;
   /// And before it is cut.
   [[nodiscard]] int pull_back(raft_index to) noexcept;
-  /// About once a second, and beside the loop, it is written down.
+  /// Twice a second at most, and beside the loop, it is written down.
   void write_end_sometimes() noexcept;
 
   void fail(int code) noexcept;

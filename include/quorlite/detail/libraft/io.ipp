@@ -436,7 +436,7 @@ QUORLITE_DECL int libraft_io::pull_back(raft_index to) noexcept {
 }
 
 QUORLITE_DECL void libraft_io::write_end_sometimes() noexcept {
-  constexpr raft_time pause_ms = 1000;
+  constexpr raft_time pause_ms = 500;  // with a heartbeat and the write itself: below a second
   if (!end_.has_begun() || end_write_ != nullptr || failed_ || closing_) {
     return;
   }
