@@ -256,7 +256,7 @@ struct bystander {
     REQUIRE(all.await_even());
     all.raft.run_for(500);
     admission.attach(engine(), all.raft.node(self).core().strand(), trail);
-    admission.begin(0);
+    admission.begin(0, {});
   }
   [[nodiscard]] ::raft& engine() { return *all.raft.engine(self); }
   [[nodiscard]] std::uint64_t last() { return raft_last_index(&engine()); }
@@ -412,8 +412,7 @@ TEST_CASE("over libraft who answers in the place of a member is told, and not re
        {RAFT_IO_REQUEST_VOTE_RESULT, RAFT_IO_APPEND_ENTRIES_RESULT, RAFT_IO_REQUEST_VOTE_RESULT}) {
     CHECK(leader.admission.admits(answer_of(stranger, type)));
   }
-  CHECK(leader.admission.strangers() ==
-        std::vector<libraft_stranger>{{stranger, member}});
+  CHECK(leader.admission.strangers() == std::vector<libraft_stranger>{{stranger, member}});
   CHECK(leader.admission.refused().empty());
   // It is added, or the member is removed: then nobody is missed.
   raft_server& entry = leader.engine().configuration.servers[member.value - 1];
@@ -707,13 +706,13 @@ TEST_CASE(
     asks.request_vote.last_log_index = last;
     return admission.admits(asks);
   };
-  admission.begin(history.settled(ours));
+  admission.begin(history.settled(ours), ours);
   CHECK(may_be_elected(2));
   CHECK_FALSE(may_be_elected(1));
-  admission.begin(history.settled({}));
+  admission.begin(history.settled({}), {});
   CHECK(may_be_elected(1));
-  admission.begin(
-      history.settled({3, 4}));  // the log is another's: the start has refused it by then
+  admission.begin(history.settled({3, 4}),
+                  {3, 4});  // the log is another's: the start has refused it by then
   CHECK(may_be_elected(1));
 }
 
@@ -766,7 +765,7 @@ TEST_CASE("over libraft who was just started takes no snapshot of another cluste
   header.at.at = {log_index{follower.last() + 10}, term{follower.engine().current_term}};
   header.history.begun = all.machine(follower.self).base().begun;
   header.history.at = {header.at.at.index, {1, 2}};
-  admission.begin(header.history.begun.cluster);
+  admission.begin(0, header.history.begun.cluster);
   CHECK(admission.admits(follower.send_snapshot(header)));
   header.history.begun.cluster.low ^= 1U;
   CHECK_FALSE(admission.admits(follower.send_snapshot(header)));
