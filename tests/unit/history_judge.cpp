@@ -262,6 +262,34 @@ TEST_CASE("a witness within the message is compared too") {
   CHECK(again.add(11, witness(10, low, 2)) == history_verdict::fine);
 }
 
+TEST_CASE("what a long message is forgotten to have held is not looked for in our own tail") {
+  begun_log log;
+  // Behind entry 6 we have a tail of our own; the message has another one there, and a long one.
+  history_judge judge = log.behind(6);
+  const std::uint64_t end = 6 + history_trail::steps_max + 9;
+  std::vector<std::uint64_t> lows(1, log.hashes[6].low);
+  for (std::uint64_t entry = 7; entry <= end; ++entry) {
+    REQUIRE(judge.add(entry, plain(1, 1'000 + entry)) == history_verdict::fine);
+    lows.push_back(judge.run().end_place().at.hash.low);
+  }
+  REQUIRE(judge.run().begin_place().at.index > log_index{9});
+  CHECK(lows[2] != log.hashes[8].low);
+  const auto said = [&judge](std::uint64_t w, std::uint64_t low) {
+    history_judge once = judge;
+    return once.add(judge.run().end_place().entry + 1, witness(w, low));
+  };
+  log.machine.stands = {log_index{6}, log.hashes[6]};
+  CHECK(said(8, lows[2]) == history_verdict::fine);  // not known any more
+  CHECK(said(8, log.hashes[8].low) == history_verdict::fine);
+  CHECK(said(6, lows[0]) == history_verdict::fine);  // where both logs are one
+  CHECK(said(6, lows[0] ^ 1U) == history_verdict::refuse);
+  CHECK(said(5, log.hashes[5].low ^ 1U) == history_verdict::refuse);
+  CHECK(said(end, lows.back()) == history_verdict::fine);  // and where it is remembered
+  CHECK(said(end, lows.back() ^ 1U) == history_verdict::refuse);
+  log.machine.known = {{log_index{8}, log.hashes[8]}};  // what was applied here counts
+  CHECK(said(8, lows[2]) == history_verdict::refuse);
+}
+
 TEST_CASE("a witness at or above its entry, or below the begin, refuses its sender") {
   const begun_log log;
   CHECK(log.say(witness(10, 1)) == history_verdict::refuse);

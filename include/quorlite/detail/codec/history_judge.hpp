@@ -75,6 +75,7 @@ class QUORLITE_API history_judge {
 
   const state_machine& machine_;
   const history_trail& log_;
+  const log_index behind_;  // what is above it in our log need not be in theirs
   history_trail run_;
   history_objection objection_;
 };

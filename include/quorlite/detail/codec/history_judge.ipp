@@ -94,7 +94,7 @@ QUORLITE_DECL void carry(history_trail& along, std::uint64_t entry, bytes_view c
 
 QUORLITE_DECL history_judge::history_judge(const state_machine& machine, const history_trail& log,
                                            const history_place& behind) noexcept
-    : machine_(machine), log_(log) {
+    : machine_(machine), log_(log), behind_(behind.at.index) {
   run_.begin(behind, machine.history());
 }
 
@@ -146,8 +146,8 @@ QUORLITE_DECL bool history_judge::objects_to_witness(log_index at, log_index w, 
   if (w < end.begun.begins_at) {
     return object(at, w, "has a history that begins before ours");
   }
-  const bool is_here = w >= run_.begin_place().at.index;
-  const std::optional<std::uint64_t> known = is_here ? run_.low_as_of(w) : log_.low_as_of(w);
+  const std::optional<std::uint64_t> told = run_.low_as_of(w);
+  const std::optional<std::uint64_t> known = told || w > behind_ ? told : log_.low_as_of(w);
   const bool differs = known ? *known != low : machine_.matches(w, low) == history_match::differs;
   return differs && object(at, w, "has another history");
 }
