@@ -475,6 +475,44 @@ TEST_CASE("a log that lost an entry below the base's position halts") {
   check_diverged(p.follower, "part after log index 4");
 }
 
+TEST_CASE("a skip over the rest of a replay says that it held nothing, and is held to that") {
+  SECTION("it held an entry: the log is another one, or lost it") {
+    stored_pair p;
+    static_cast<void>(p.replay(5, p.replayed[0]));
+    CHECK(p.follower->skip({log_index{8}, first_term}) == apply_result::halted);
+    check_diverged(p.follower, "part after log index 4, at the latest at log index 6");
+  }
+  SECTION("all of it held something") {
+    stored_pair p;
+    CHECK(p.follower->skip({log_index{8}, first_term}) == apply_result::halted);
+    check_diverged(p.follower, "part after log index 4, at the latest at log index 6");
+  }
+  SECTION("it held nothing indeed") {
+    hashed_pair p;
+    REQUIRE(p.follower->skip({log_index{5}, first_term}) == apply_result::applied);
+    const bench::sent parts = p.leader.send({{"b.db", {{1, 5}, {2, 5}}}}, one_page_an_entry);
+    REQUIRE(parts.entries.size() == 2);
+    REQUIRE(p.follower.apply_next(parts.entries[0], first_term) == apply_result::applied);
+    REQUIRE(p.follower->skip({log_index{8}, first_term}) == apply_result::applied);
+    REQUIRE_FALSE(p.follower->flush(log_index{8}));
+    REQUIRE_FALSE(p.follower.restart());
+    REQUIRE(p.follower->durable().index == log_index{5});
+    CHECK(p.follower.apply({{log_index{6}, first_term}, parts.entries[0]}) ==
+          apply_result::already);
+    CHECK(p.follower->skip({log_index{9}, first_term}) == apply_result::applied);
+    CHECK(p.follower.apply_next(parts.entries[1], first_term) == apply_result::applied);
+    CHECK_FALSE(p.follower->health().halted);
+    CHECK(p.follower.copy("b.db").state.page_count == 2);
+  }
+  SECTION("nothing was to be brought again") {
+    hashed_pair p;
+    REQUIRE_FALSE(p.follower->flush(log_index{4}));
+    REQUIRE_FALSE(p.follower.restart());
+    CHECK(p.follower->skip({log_index{9}, first_term}) == apply_result::applied);
+    CHECK_FALSE(p.follower->health().halted);
+  }
+}
+
 TEST_CASE("a leader whose log ended before its base does not lead") {
   stored_pair p;
   static_cast<void>(p.replay(5, p.replayed[0]));

@@ -74,9 +74,11 @@ QUORLITE_DECL history::gap history::add(log_index n, std::uint64_t length,
 
 QUORLITE_DECL history::gap history::advance(log_index to) noexcept {
   QUORLITE_ASSERT(to >= position_.index);
-  gap caught_up;
+  // What a replay left out up to here held nothing.
+  gap caught_up = replayed_.pass(position_.index);
   if (!replayed_.is_known() || replayed_.position() != position_) {
-    caught_up = replayed_.resume(position_);  // zero, and known to be, before it has begun
+    const gap known = replayed_.resume(position_);  // zero, and known to be, before it has begun
+    caught_up = caught_up ? caught_up : known;
   }
   if (has_begun()) {
     marks_.pass(to, position_.hash);
