@@ -60,8 +60,8 @@ enum class errc : int {
   log_damaged,      ///< bytes or files of the log changed or are gone: nothing starts on it
   log_too_short,    ///< the log ends before the state that the storage has: part of it is gone
   log_starts_late,  ///< the log begins behind its first entry, and no snapshot has those before
-  another_cluster,  ///< log, databases and folder are not of one cluster: nothing was changed
-  another_server,   ///< the folder is that of another server: nothing was changed
+  another_cluster,  ///< log, databases and folder are not of one cluster
+  another_server,   ///< the folder is that of another server
   copied,           ///< the folder is a copy of a server's: two of one id would be one too many
   not_founded,      ///< an empty folder, and nobody said whether to found a cluster or to join one
   already_founded,  ///< a cluster was to be founded in a folder that takes part in one, or waits to

@@ -654,6 +654,44 @@ TEST_CASE("a copied folder is refused until it is said to have moved, another se
   CHECK(!error_of(options_of(places, 0, flag::none)));  // and the original has its own
 }
 
+TEST_CASE("a copy that was said to have moved is sealed once its log was looked at, not before") {
+  const libraft_places places(2);
+  const std::string directory = places.directory(0);
+  {
+    server first(options_of(places, 0, flag::found));
+    REQUIRE(leads(first));
+    name_cluster(first, directory);
+  }
+  if (libraft_seal::of(directory)->inode == 0) {
+    WARN("inodes do not count on this file system: a copy is not noticed here");
+    return;
+  }
+  {
+    server other(options_of(places, 1, flag::found));
+    REQUIRE(leads(other));
+    name_cluster(other, places.directory(1));
+  }
+  // A copy of the folder, with the log of another cluster in it.
+  const std::string copy = directory + ".copy";
+  copy_folder(places.directory(1), copy);
+  const auto files = content_of(directory);
+  for (const char* const name : {"server", "quorlite.lock"}) {
+    write_bytes(copy + '/' + name, files.at(name));
+  }
+  const auto content = content_of(copy);
+  libraft_options there = options_of(places, 0, flag::moved);
+  there.directory = copy;
+  CHECK(error_of(there) == errc::another_cluster);
+  CHECK(content_of(copy) == content);
+  there.moved = false;
+  CHECK(error_of(there) == errc::copied);  // still
+  copy_folder(directory, copy);
+  there.moved = true;
+  CHECK(!error_of(there));
+  there.moved = false;
+  CHECK(!error_of(there));
+}
+
 TEST_CASE("a folder that was rolled back in place is not told from the one that it was") {
   const libraft_places places(1);
   const std::string directory = places.directory(0);

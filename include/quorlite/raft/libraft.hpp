@@ -72,9 +72,11 @@ class QUORLITE_API libraft {
   /// @returns errc::busy: the directory is another's; errc::log_damaged, errc::log_too_short,
   ///   errc::log_starts_late, errc::needs_upgrade, errc::not_founded, errc::already_founded,
   ///   errc::another_server, errc::another_cluster, errc::copied: log_report() says where and what
-  ///   can be done, and nothing was changed; errc::corrupt: the content of the snapshot is damaged;
-  ///   errc::diverged: the log and the machine's files part, log_report() says where; or a cluster
-  ///   is to begin here, but the machine has a history already;
+  ///   can be done; errc::corrupt: the content of the snapshot is damaged; errc::diverged: the log
+  ///   and the machine's files part, log_report() says where; or a cluster is to begin here, but
+  ///   the machine has a history already. What was found by reading the folder has changed nothing
+  ///   there; where entries had to be looked at, what log_report() calls leftovers is gone, and
+  ///   segments that were open are closed, as every start does;
   ///   std::errc::invalid_argument: an address, or options that cannot be; storage errors. Of the
   ///   strand, at most install was called then.
   [[nodiscard]] std::error_code start(state_machine& machine) noexcept;

@@ -163,8 +163,12 @@ QUORLITE_DECL result<detail::libraft_identity> libraft::examine_folder(
     return fail(file.error());
   }
   const bool is_known = file->id.value != 0;
-  return detail::libraft_identity(options_.directory, is_known ? file->id : options_.id,
-                                  options_.address, is_known ? std::optional(*file) : std::nullopt);
+  detail::libraft_identity who(options_.directory, is_known ? file->id : options_.id,
+                               options_.address, is_known ? std::optional(*file) : std::nullopt);
+  if (plan.seal_anew) {
+    who.seal_anew(random(), random());
+  }
+  return who;
 }
 
 /// What nobody was promised is cleared away here, so that the engine has nothing to guess; then the
@@ -186,14 +190,12 @@ QUORLITE_DECL result<detail::libraft_server_file> libraft::settle(
   if (unclear) {
     return fail(unclear);
   }
-  if (!is_new && !plan.seal_anew) {
+  if (!is_new) {
     return file;
   }
-  if (is_new) {
-    file.id = detail::libraft_made_id(options_.id.value, random());
-    file.at = plan.next == step::found ? detail::libraft_server_file::stage::founding
-                                       : detail::libraft_server_file::stage::takes_part;
-  }
+  file.id = detail::libraft_made_id(options_.id.value, random());
+  file.at = plan.next == step::found ? detail::libraft_server_file::stage::founding
+                                     : detail::libraft_server_file::stage::takes_part;
   const auto seal = detail::libraft_seal::make(options_.directory, random(), random());
   if (!seal) {
     return fail(seal.error());

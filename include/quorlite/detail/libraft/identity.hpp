@@ -100,6 +100,10 @@ class libraft_identity {
 
   /// The first entry of the log is durable, by is_to_begin(). Blocks on the disk.
   [[nodiscard]] std::error_code began() noexcept;
+  /// The folder gets another seal, once it was admitted.
+  /// @param low, high random, not both 0 @pre is_recorded()
+  void seal_anew(std::uint64_t low, std::uint64_t high) noexcept { seal_anew_ = {low, high}; }
+
   /// The engine has read its log, and has neither written nor sent anything. Blocks on the disk.
   /// @returns errc::another_server, errc::another_cluster, errc::log_damaged: see refusal()
   [[nodiscard]] std::error_code admit(const libraft_log_facts& log) noexcept;
@@ -118,12 +122,15 @@ class libraft_identity {
 
  private:
   [[nodiscard]] std::error_code replace(const libraft_server_file& by) noexcept;
+  [[nodiscard]] std::error_code seal(libraft_server_file next, std::uint64_t low,
+                                     std::uint64_t high) noexcept;
   [[nodiscard]] std::error_code refuse(libraft_log_defect why, errc code);
 
   std::string directory_;
   server_id id_;
   std::string address_;
   std::optional<libraft_server_file> file_;
+  std::optional<std::pair<std::uint64_t, std::uint64_t>> seal_anew_;
   std::optional<libraft_log_defect> refusal_;
 };
 

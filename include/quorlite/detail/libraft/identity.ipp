@@ -177,6 +177,16 @@ QUORLITE_DECL std::error_code libraft_identity::replace(const libraft_server_fil
   return {};
 }
 
+QUORLITE_DECL std::error_code libraft_identity::seal(libraft_server_file next, std::uint64_t low,
+                                                     std::uint64_t high) noexcept {
+  const auto made = libraft_seal::make(directory_, low, high);
+  if (!made) {
+    return made.error();
+  }
+  next.seal = *made;
+  return replace(next);
+}
+
 QUORLITE_DECL std::error_code libraft_identity::began() noexcept {
   QUORLITE_ASSERT(is_to_begin());
   libraft_server_file next = *file_;
@@ -195,6 +205,10 @@ QUORLITE_DECL std::error_code libraft_identity::admit(const libraft_log_facts& l
     return refuse(*log.cluster == none ? log_of_no_cluster(file_->cluster, log.end)
                                        : another_cluster(file_->cluster, "its log", *log.cluster),
                   errc::another_cluster);
+  }
+  if (seal_anew_) {
+    const auto [low, high] = *std::exchange(seal_anew_, std::nullopt);
+    return seal(*file_, low, high);
   }
   if (file_ || directory_.empty()) {
     return {};
@@ -233,14 +247,7 @@ QUORLITE_DECL std::error_code libraft_identity::record(cluster_identity cluster,
   libraft_server_file next = file_.value_or(libraft_server_file{});
   next.id = id_;
   next.cluster = cluster;
-  if (!next.seal.is_made()) {
-    const auto made = libraft_seal::make(directory_, low, high);
-    if (!made) {
-      return made.error();
-    }
-    next.seal = *made;
-  }
-  return replace(next);
+  return next.seal.is_made() ? replace(next) : seal(next, low, high);
 }
 
 }  // namespace detail
