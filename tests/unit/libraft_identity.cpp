@@ -416,6 +416,23 @@ TEST_CASE("an older folder goes on, and its id is recorded once its log names it
          recorded->cluster == cluster_identity{}));
 }
 
+TEST_CASE("a joiner of before may have the address of a server that is gone, another folder not") {
+  const std::vector<libraft_server> before{{server_id{1}, "127.0.0.1:9001"},
+                                           {server_id{3}, "127.0.0.1:9003"}};
+  const auto said = [](std::uint64_t id, const std::string& address,
+                       const std::vector<libraft_server>& members, bool has_voted) {
+    libraft_identity who("nowhere", server_id{id}, address, {});
+    return who.admit({members, cluster_identity{}, {}, has_voted});
+  };
+  // It has no more of the log than up to a time when server 1 was there.
+  CHECK(!said(2, "127.0.0.1:9001", before, false));
+  CHECK(said(2, "127.0.0.1:9001", before, true) == errc::another_server);
+  CHECK(said(3, "127.0.0.1:9001", before, false) == errc::another_server);  // it is elsewhere
+  const std::vector<libraft_server> alone{{server_id{1}, "127.0.0.1:9001"},
+                                          {server_id{3}, "127.0.0.1:9003", false}};
+  CHECK(said(2, "127.0.0.1:9001", alone, false) == errc::another_server);  // who sent it a log?
+}
+
 TEST_CASE("a cluster's id is recorded once, and seals an older folder") {
   const temporary_directory place;
   const std::string folder = place / "data";

@@ -250,7 +250,7 @@ QUORLITE_DECL bool libraft_core::log_loaded(const libraft_loaded_log& log) noexc
 QUORLITE_DECL bool libraft_core::members_loaded() noexcept try {
   std::vector<libraft_server> members;
   report_members(members);
-  libraft_log_facts log{members, {}, {}};
+  libraft_log_facts log{members, {}, {}, engine_->voted_for != 0};
   if (const history_trail& trail = history_.trail(); !trail.is_empty()) {
     log.cluster = trail.end_place().begun.cluster;
     log.end = trail.end_place().at.index;

@@ -63,7 +63,8 @@ struct libraft_log_facts {
   /// The cluster that an entry or a snapshot names; zero: none does. Nothing: not all of it could
   /// be read, and whoever applies it will say so.
   std::optional<cluster_identity> cluster;
-  log_index end;  ///< the last index, as the machine counts
+  log_index end;           ///< the last index, as the machine counts
+  bool has_voted = false;  ///< in the term that it is in, this server gave somebody its vote
 };
 
 /// One server's, from its start to its end. One thread at a time.

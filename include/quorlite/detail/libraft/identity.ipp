@@ -4,6 +4,7 @@
 
 #include "quorlite/detail/libraft/identity.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <new>
 #include <optional>
@@ -199,6 +200,19 @@ QUORLITE_DECL std::error_code libraft_identity::refuse(libraft_log_defect why, e
   return make_error_code(code);
 }
 
+/// Is this the folder of that member, which has our address? A joiner that has half of the log may
+/// have the address of a server that was removed since. It never had a vote, its log does not name
+/// it, and some other voter has sent it what it has.
+[[nodiscard]] inline bool is_of(const libraft_server& member, server_id asked,
+                                const libraft_log_facts& log) noexcept {
+  const auto names_asked = [asked](const libraft_server& one) { return one.id == asked; };
+  const auto is_other_voter = [&member](const libraft_server& one) {
+    return one.voter && one.id != member.id;
+  };
+  return log.has_voted || std::any_of(log.members.begin(), log.members.end(), names_asked) ||
+         std::none_of(log.members.begin(), log.members.end(), is_other_voter);
+}
+
 QUORLITE_DECL std::error_code libraft_identity::admit(const libraft_log_facts& log) noexcept try {
   const cluster_identity none;
   if (file_ && file_->cluster != none && log.cluster && file_->cluster != *log.cluster) {
@@ -218,7 +232,7 @@ QUORLITE_DECL std::error_code libraft_identity::admit(const libraft_log_facts& l
       // By its bits such a folder has the file, and had it before its log.
       return refuse(lost_server_file(one.id), errc::log_damaged);
     }
-    if (one.id != id_ && one.address == address_) {
+    if (one.id != id_ && one.address == address_ && is_of(one, id_, log)) {
       libraft_log_defect why = another_server(one.id, id_);
       why.file.clear();  // it is the log that says so
       return refuse(std::move(why), errc::another_server);
