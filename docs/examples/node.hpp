@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -49,7 +50,8 @@ class node {
   /// of the members has that. @throws usage_error
   [[nodiscard]] virtual quorlite::server_id named(std::string_view command,
                                                   std::string_view text) = 0;
-  /// What has to be said on the leader, so that this server takes part. Nothing: it does.
+  /// What has to be said on the leader, so that this server takes part. Nothing: it does, or has an
+  /// id of before, without random bits: the leader takes in none of those.
   [[nodiscard]] virtual std::vector<std::string> to_be_said_on_leader() = 0;
 
   // Membership, on the leader. They block until it is done, or the engine gives up.
@@ -57,6 +59,10 @@ class node {
   [[nodiscard]] virtual std::error_code add(quorlite::server_id id, const std::string& address) = 0;
   [[nodiscard]] virtual std::error_code remove(quorlite::server_id id) = 0;
   [[nodiscard]] virtual std::error_code transfer(quorlite::server_id id) = 0;
+
+  /// Hears a server again, whose right folder is back. Here, not on the leader.
+  /// @returns false: it refuses none of that id
+  [[nodiscard]] virtual bool readmit(quorlite::server_id id) = 0;
 
   /// See quorlite::replica::upgrade(). On the leader.
   [[nodiscard]] virtual std::error_code upgrade() = 0;
@@ -135,6 +141,9 @@ class running_node final : public node {
   [[nodiscard]] std::vector<std::string> to_be_said_on_leader() override {
     const auto engine = raft_.status();
     std::vector<std::string> lines;
+    if (quorlite::libraft_number_of(engine.id) == engine.id.value) {
+      return lines;
+    }
     if (engine.waits && engine.namesake.value != 0) {
       lines.push_back(fmt::format(".remove {}", quorlite::libraft_id_text(engine.namesake)));
     }
@@ -160,6 +169,13 @@ class running_node final : public node {
   [[nodiscard]] std::error_code remove(quorlite::server_id id) override { return raft_.remove(id); }
   [[nodiscard]] std::error_code transfer(quorlite::server_id id) override {
     return raft_.transfer(id);
+  }
+
+  [[nodiscard]] bool readmit(quorlite::server_id id) override {
+    const auto engine = raft_.status();
+    raft_.readmit(id);
+    return std::any_of(engine.refused.begin(), engine.refused.end(),
+                       [id](const auto& one) { return one.id == id; });
   }
 
   [[nodiscard]] std::error_code upgrade() override { return replica_.upgrade(); }

@@ -35,6 +35,8 @@ inline constexpr std::string_view shell_help =
 .print TEXT          Print TEXT
 .quit                Stop this server
 .read FILE           Carry out the lines of FILE
+.readmit ID          Listen again to a server that this one refuses (.status: "refused"), once its
+                     right folder is back (on each server that refuses it)
 .remove ID           Let a server take no part any more; its number will do (on the leader)
 .restore FILE        Replace the database by the content of FILE (on the leader)
 .schema [NAME]       Show the CREATE statements
@@ -240,6 +242,12 @@ class shell_commands {
     answer(shell_.node_.transfer(shell_.node_.named(given[0], given[1])));
   }
 
+  void readmit(const words& given) {
+    if (!shell_.node_.readmit(shell_.node_.named(given[0], given[1]))) {
+      shell_.fail("Error: no server of that id is refused here");
+    }
+  }
+
   void upgrade(const words&) {
     shell_.wait_for_leader_once();
     answer(shell_.node_.upgrade());
@@ -357,6 +365,7 @@ class shell_commands {
         {".open", 1, 1, &shell_commands::open},
         {".outcome", 1, 1, &shell_commands::outcome},
         {".print", 0, ~std::size_t{0}, &shell_commands::print},
+        {".readmit", 1, 1, &shell_commands::readmit},
         {".remove", 1, 1, &shell_commands::remove},
         {".restore", 1, 1, &shell_commands::restore},
         {".schema", 0, 1, &shell_commands::schema},

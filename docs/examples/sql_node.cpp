@@ -87,8 +87,16 @@ template <class Storage>
     explain(asked, raft, error, served.said());
     return 1;
   }
-  for (const std::string& line : served.to_be_said_on_leader()) {
+  const std::vector<std::string> wanted = served.to_be_said_on_leader();
+  for (const std::string& line : wanted) {
     fmt::print(stderr, "server {} waits. Say on the leader:  {}\n", asked.id, line);
+  }
+  if (wanted.empty() && raft.status().waits) {
+    fmt::print(
+        stderr,
+        "server {} waits, under an id of before, without random bits. If the leader lists it "
+        "in .status, it has only to catch up. Else give it an empty folder and --join\n",
+        asked.id);
   }
   const upkeep worker(served, stop);
   sql_shell shell(served, asked);

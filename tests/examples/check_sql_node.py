@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 
+GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "data" / "golden"
+
 SCRIPT = """\
 .print hello
 CREATE TABLE t(a, b); INSERT INTO t VALUES(1, NULL), (2.5, 'x|y');
@@ -172,6 +174,9 @@ def wrong_commands(program: str, folder: str) -> None:
         ".add 2=127.0.0.1:1": "the id that server 2 printed",
         ".add 1=127.0.0.1:1": "the id that server 1 printed",
         ".add 2.1f=127.0.0.1:1": "takes a number",
+        ".readmit": "unknown command or invalid arguments",
+        ".readmit two": "takes a number",
+        ".readmit 2": "no server of that id is refused",
         ".remove two": "takes a number",
         ".remove 2": "no such server",
         ".transfer": "unknown command or invalid arguments",
@@ -183,6 +188,27 @@ def wrong_commands(program: str, folder: str) -> None:
     for line, (command, words) in zip(said, wrong.items()):
         expect(line.startswith("Error: ") and words in line, f"{command}: {line}")
     expect(result.stdout == "still here\n" and result.returncode == 1, result)
+
+
+def older_joiner(program: str, folder: str) -> None:
+    """A server that waits under an id of before is not told to be added by it: .add refuses that."""
+    data = pathlib.Path(folder) / "data"
+    old = GOLDEN / "libraft_three" / "1"  # its log does not name server 9
+    shutil.copytree(old, data)
+    sizes = json.loads((old.parent / "manifest.json").read_text())["sizes"][old.name]
+    for name, size in sizes.items():
+        os.truncate(data / name, size)  # zeros at the end are not kept there
+    told = subprocess.run(
+        [program, "--id", "9", "--data", data, "--address", f"127.0.0.1:{free_port()}"],
+        input=".status\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    expect("server 9 waits, under an id of before" in told.stderr, told)
+    expect("Say on the leader" not in told.stderr, told)
+    status = json.loads(told.stdout)
+    expect(status["waits"] and status["to_be_said_on_leader"] == [], status)
 
 
 def bad_flags(program: str, folder: str) -> None:
@@ -416,6 +442,7 @@ CASES = [
     as_sqlite3,
     commands,
     wrong_commands,
+    older_joiner,
     bad_flags,
     restarts,
     checks_folders,
