@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <system_error>
 #include <type_traits>
@@ -412,6 +413,14 @@ template <class C>
 concept tells_why_it_gave_up = requires(const C& view) {
   { view.engine_error() }
   noexcept->std::same_as<std::error_code>;
+};
+
+/// Optional, and no ability: from whom the engine takes nothing any more, for they have another
+/// history, and where that showed; health() shows it. In words, for people; empty: from nobody. Any
+/// thread, also after stop().
+template <class C>
+concept tells_whom_it_refuses = requires(const C& view) {
+  { view.refused_peers() } -> std::same_as<std::string>;
 };
 
 /// Optional, and no ability: whether this server was told to found its cluster, as

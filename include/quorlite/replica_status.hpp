@@ -33,8 +33,12 @@ struct health {
   bool recovering = false;
   /// Why the engine gave up, where it tells: this replica hears of nothing any more.
   std::error_code engine;
+  /// Servers from which this one takes nothing any more, for their history is another one than its
+  /// own, and where that showed; empty: there are none, or the engine does not tell. It goes on
+  /// without them, and which side is wrong it does not know: so ok() does not look at it.
+  std::string refused;
 
-  /// Nothing is wrong, and everything can be read.
+  /// Nothing is wrong here, and everything can be read.
   [[nodiscard]] bool ok() const noexcept { return !halted && !recovering && !error && !engine; }
 };
 

@@ -191,7 +191,7 @@ def wrong_commands(program: str, folder: str) -> None:
 
 
 def older_joiner(program: str, folder: str) -> None:
-    """A server that waits under an id of before is not told to be added by it: .add refuses that."""
+    """A server that waits under an id of before prints no .add line: the leader refuses it."""
     data = pathlib.Path(folder) / "data"
     old = GOLDEN / "libraft_three" / "1"  # its log does not name server 9
     shutil.copytree(old, data)

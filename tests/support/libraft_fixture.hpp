@@ -250,6 +250,7 @@ class fixture_raft {
   }
   // One round of the loop.
   void round() noexcept;
+  [[nodiscard]] std::string refused_peers() const { return libraft_refused_text(status().refused); }
   [[nodiscard]] libraft_status status() const {
     libraft_status now;
     core_.report(now, true);

@@ -45,6 +45,7 @@ class waiting_engine final : public consensus_port {
   void propose(term, proposal_token, bytes_view) noexcept override {}
   void withdraw() noexcept override {}
   [[nodiscard]] std::error_code engine_error() const noexcept override { return {}; }
+  [[nodiscard]] std::string refused_peers() const override { return {}; }
   [[nodiscard]] bool founds() const noexcept override { return false; }
   [[nodiscard]] std::size_t max_entry_bytes() const noexcept override { return 0; }
   void read_barrier(proposal_token) noexcept override {}

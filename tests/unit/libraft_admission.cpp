@@ -128,6 +128,7 @@ class cluster {
     const auto all = refused_by(server);
     return all.size() == 1 && all[0].id == server_id{peer + 1};
   }
+  [[nodiscard]] health health_of(std::size_t server) { return nodes_[server]->health(); }
   [[nodiscard]] bool halted(std::size_t server) { return nodes_[server]->health().halted; }
   [[nodiscard]] bool leads(std::size_t server) { return nodes_[server]->leader().leading; }
   [[nodiscard]] bool is_engines_leader(std::size_t server) {
@@ -789,7 +790,13 @@ TEST_CASE("over libraft a leader with another folder gets no ack for a row, and 
   healthy.exchange_folder(usurper, foreign.raft.disk(foreign.leader));
   healthy.raft.isolate(before);
   REQUIRE(healthy.raft.run_until([&] { return healthy.refuses(follower, usurper); }));
-  CHECK(healthy.refused_by(follower)[0].at > log_index{});
+  const libraft_refused said = healthy.refused_by(follower)[0];
+  CHECK(said.at > log_index{});
+  const health told = healthy.health_of(follower);
+  CHECK(told.ok());
+  CHECK(told.refused.find("server " + std::to_string(usurper + 1) + " has ") == 0);
+  CHECK(told.refused.find("at log index " + std::to_string(said.at.value)) != std::string::npos);
+  CHECK(healthy.health_of(usurper).refused.empty());
   CHECK(healthy.dropped_by(follower) > 0);
   CHECK_FALSE(healthy.leads(usurper));
   healthy.raft.run_for(4000);
@@ -833,6 +840,7 @@ TEST_CASE("over libraft a refused server is heard again once it is readmitted") 
   }
   healthy.raft.run_for(4000);
   CHECK(healthy.refused_by(follower).empty());
+  CHECK(healthy.health_of(follower).refused.empty());
   healthy.await_leader();
   healthy.insert(2);
   REQUIRE(healthy.await_even());

@@ -149,6 +149,15 @@ TEST_CASE("an id is written in one way, and only that is read") {
   }
 }
 
+TEST_CASE("who is refused is told in words, one after the other") {
+  CHECK(libraft_refused_text({}).empty());
+  CHECK(
+      libraft_refused_text({{second, log_index{17}, log_index{12}, "has another history"},
+                            {server_id{3}, log_index{9}, {}, "has a history"}}) ==
+      "server 2.1f3a09c4d7 has another history, at log index 17 (compared as of 12); server 3 has "
+      "a history, at log index 9");
+}
+
 TEST_CASE("a made id never is one of those without R") {
   CHECK(libraft_made_id(1, 0).value > std::uint64_t{1} << 40U);
   CHECK(libraft_made_id(2, 0xFFFF'FF1F'3A09'C4D7U) == second);

@@ -159,6 +159,8 @@ class QUORLITE_API libraft {
   /// This server listens to that one again, which it had refused (libraft_status::refused): once
   /// the right folder is back there.
   void readmit(server_id id) noexcept;
+  /// What libraft_status::refused tells, in words; empty: it refuses nobody.
+  [[nodiscard]] std::string refused_peers() const;
   /// Why this server gave up, if it did: status().error.
   [[nodiscard]] std::error_code engine_error() const noexcept;
   /// What this server knew when its loop last went round.

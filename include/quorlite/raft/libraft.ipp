@@ -388,6 +388,10 @@ QUORLITE_DECL std::error_code libraft::transfer(server_id id) {
   return ask(std::make_shared<request>(request::kind::transfer, id, std::string()));
 }
 
+QUORLITE_DECL std::string libraft::refused_peers() const {
+  return libraft_refused_text(status().refused);
+}
+
 QUORLITE_DECL std::error_code libraft::engine_error() const noexcept {
   return runtime_ == nullptr ? std::error_code{} : runtime_->status().error();
 }

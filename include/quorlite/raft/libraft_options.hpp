@@ -141,6 +141,10 @@ struct libraft_stranger {
   friend bool operator==(const libraft_stranger&, const libraft_stranger&) = default;
 };
 
+/// "server 3.00112233ff has another history, at log index 17 (compared as of 12); server …"
+[[nodiscard]] QUORLITE_API QUORLITE_DECL std::string libraft_refused_text(
+    const std::vector<libraft_refused>& refused);
+
 /// What this server knows. A copy.
 struct libraft_status {
   server_id id;  ///< under which the engine knows this server

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/error.hpp"
@@ -52,6 +53,18 @@ QUORLITE_DECL std::optional<server_id> libraft_id_in(std::string_view text) noex
     return {};
   }
   return server_id{(*number << 40U) | *read(hex, 16)};
+}
+
+QUORLITE_DECL std::string libraft_refused_text(const std::vector<libraft_refused>& refused) {
+  std::string text;
+  for (const libraft_refused& one : refused) {
+    text += (text.empty() ? "server " : "; server ") + libraft_id_text(one.id) + ' ' + one.why +
+            ", at log index " + std::to_string(one.at.value);
+    if (one.compared != log_index{} && one.compared != one.at) {
+      text += " (compared as of " + std::to_string(one.compared.value) + ')';
+    }
+  }
+  return text;
 }
 
 QUORLITE_DECL std::string libraft_log_defect::text() const {

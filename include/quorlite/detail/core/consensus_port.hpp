@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <string>
 #include <system_error>
 
 #include "quorlite/bytes.hpp"
@@ -64,6 +65,8 @@ class consensus_port {
 
   /// Why the engine gave up, if it did and the adapter tells: see `tells_why_it_gave_up`.
   [[nodiscard]] virtual std::error_code engine_error() const noexcept = 0;
+  /// See `tells_whom_it_refuses`. May throw std::bad_alloc.
+  [[nodiscard]] virtual std::string refused_peers() const = 0;
   /// See `tells_whether_it_founds`.
   [[nodiscard]] virtual bool founds() const noexcept = 0;
 
@@ -149,6 +152,13 @@ class consensus_port_of final : public consensus_port {
   [[nodiscard]] std::error_code engine_error() const noexcept override {
     if constexpr (tells_why_it_gave_up<Consensus>) {
       return static_cast<const Consensus&>(engine_).engine_error();
+    } else {
+      return {};
+    }
+  }
+  [[nodiscard]] std::string refused_peers() const override {
+    if constexpr (tells_whom_it_refuses<Consensus>) {
+      return static_cast<const Consensus&>(engine_).refused_peers();
     } else {
       return {};
     }

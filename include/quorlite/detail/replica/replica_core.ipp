@@ -215,9 +215,11 @@ QUORLITE_DECL leader_info replica_core::leader() const {
 }
 QUORLITE_DECL quorlite::health replica_core::health() {
   const std::error_code engine = notice_engine_error();
+  std::string refused = models_.engine.refused_peers();
   const auto held = models_.machine.hold();
   quorlite::health now = models_.machine.health();
   now.engine = engine;
+  now.refused = std::move(refused);
   return now;
 }
 
