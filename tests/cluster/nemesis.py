@@ -220,13 +220,18 @@ class Nemesis:
         id_there = self._found_elsewhere(server)
         self.cluster.start(server)
         stranger = self.cluster.process(server)
-        self.pause(1.0, 3.0)
+        def is_told() -> bool:
+            return any(
+                "strangers" in status or "refused" in status
+                for status in self.cluster.statuses().values()
+            )
+
+        if not wait_until(is_told, 10.0, 0.1):
+            raise Trouble(f"nobody tells of another cluster's folder: {self.cluster.statuses()}")
         status = stranger.status()
-        if status["server"] != id_there or status["role"] == "leader":
-            raise Trouble(f"a server with another cluster's folder: {status}")
         tables = stranger.ask("SELECT name FROM sqlite_schema;")
-        if tables != ["elsewhere"]:
-            raise Trouble(f"another cluster's folder takes part in ours: {tables}")
+        if status["server"] != id_there or status["role"] == "leader" or "item" in tables:
+            raise Trouble(f"another cluster's folder takes part in ours: {status}, {tables}")
         stranger.kill()
         self._bring_back(server, aside)
         return f"server {server} got the folder of another cluster, and its own again"
@@ -237,9 +242,10 @@ class Nemesis:
         second = self.cluster.folder / f"elsewhere-{server}"
         shutil.rmtree(second, ignore_errors=True)
         members = []
+        # At other ports: ours would hear of the leader that they call there.
         for number, at, data, flag in (
-            (server, port, self.cluster.data(server), "--found"),
-            (9, int(port) + 1, second, "--join"),
+            (server, int(port) + 1, self.cluster.data(server), "--found"),
+            (9, int(port) + 2, second, "--join"),
         ):
             command = [self.cluster.program, "--id", str(number), "--data", str(data)]
             command += ["--address", f"{host}:{at}", flag]

@@ -235,6 +235,9 @@ def summary(options: argparse.Namespace, results: Results) -> dict:
         "outcomes": dict(collections.Counter(one["outcome"] for one in results.all)),
         "excused": dict(excused),
         "healed": dict(healed),
+        "refusals_name": dict(
+            collections.Counter(one["named"] for one in results.all if one.get("named"))
+        ),
         "by_kind": results.table("kind"),
         "by_file": results.table("file"),
         "seconds": round(time.monotonic() - results.began, 1),
@@ -255,6 +258,8 @@ def print_summary(told: dict) -> None:
     print_table("file", told["by_file"])
     for name, count in told["excused"].items():
         print(f"\nexcused, {name}: {count}")
+    for name, count in told["refusals_name"].items():
+        print(f"refusals at a start that name {name}: {count}")
     for name, count in told["healed"].items():
         print(f"healed, {name}: {count}")
     print(

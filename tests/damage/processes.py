@@ -161,6 +161,7 @@ class Trial:
         self.outcome = ""
         self.told = ""
         self.excuse = ""
+        self.named = ""
         self.healed = ""
         self.others_down = True
         ids = self.cluster.ids
@@ -197,6 +198,7 @@ class Trial:
             "seen": self.outcome,
             "excuse": self.excuse,
             "told": self.told,
+            "named": self.named,
             "healed": self.healed,
             "findings": self.findings,
             "number": self.number,
@@ -309,7 +311,7 @@ class Trial:
         """What came of the damaged server, and its words; empty: nothing yet."""
         process = self.cluster.process(self.hurt)
         if not process.running():
-            return ["refused at start", process.last_words()]
+            return ["refused at start", self._refusal()]
         mine = self._status(self.hurt)
         if mine and mine["role"] == "halted":
             return ["halted", f"{mine.get('halted')}; {mine.get('engine_failed')}"]
@@ -328,6 +330,14 @@ class Trial:
         if mine and mine["waits"]:
             return ["waits as a new server", str(mine["to_be_said_on_leader"])]
         return []
+
+    def _refusal(self) -> str:
+        """What the last start said behind its first line, which has the command in it."""
+        text = self.cluster.process(self.hurt).log.read_text(encoding="utf-8")
+        lines = text[text.rindex("---- ") :].split("\n")
+        told = [line for line in lines if line.startswith("sql_node: ")]
+        first = told[0].rsplit(": ", 1)[-1] if told else ""
+        return " | ".join([first, *(line[10:] for line in told[1:])])
 
     def _alike(self, servers: list[int]) -> bool:
         said = self.cluster.statuses()
@@ -354,11 +364,24 @@ class Trial:
 
     def _check_refusal(self) -> None:
         folder = self.cluster.data(self.hurt)
-        names = {one.name for one in folder.rglob("*") if one.is_file()}
-        names |= {pathlib.PurePath(one).name for one in self.done["files"]}
-        names |= {"metadata1", "metadata2", "this folder", "an empty folder"}
-        if not any(name in self.told for name in names):
+        others = [one.name for one in folder.rglob("*") if one.is_file()]
+        others += ["metadata1", "metadata2", "server", "app.db"]
+        damaged = [pathlib.PurePath(one).name for one in self.done["files"]]
+        words = ("log index", "this folder", "empty folder")
+        self.named = (
+            "the damaged file"
+            if any(map(self._names, damaged))
+            else "another file"
+            if any(map(self._names, others))
+            else next((word for word in words if word in self.told), "")
+        )
+        if not self.named:
             self._find(f"the refusal names no file: {self.told}")
+
+    def _names(self, name: str) -> bool:
+        """The word server alone is no file."""
+        ways = (f"{name}, byte ", f"{name}: ", f"{name} and ", f"'{name}'")
+        return any(way in self.told for way in ways)
 
     def _compare(self) -> None:
         images = {}

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -233,20 +234,32 @@ class trial {
 
   // ---- what came of it
 
-  // Whoever is told of a refusal has to find the place: a file, or whose folder it is.
-  [[nodiscard]] bool names_a_file(const std::string& text) const {
-    std::set<std::string> names(done_.files.begin(), done_.files.end());
-    for (const std::string& name : files_of(folder(hurt_))) {
-      names.insert(name);
-    }
-    for (const row& one : base_.rows()) {
-      names.insert(one.database);  // a record may name one that is not there
-    }
-    names.insert("metadata1");
-    names.insert("metadata2");
-    return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
-      return text.find(fs::path(name).filename().string()) != std::string::npos;
+  // "NAME, byte N: …", "NAME: …", "page N of 'NAME'". The word server alone is no file.
+  [[nodiscard]] static bool names(const std::string& text, const std::string& path) {
+    const std::string name = fs::path(path).filename().string();
+    const std::string ways[] = {name + ", byte ", name + ": ", name + " and ", "'" + name + "'"};
+    return std::any_of(std::begin(ways), std::end(ways), [&](const std::string& way) {
+      return text.find(way) != std::string::npos;
     });
+  }
+  // Whoever is told of a refusal has to find the place. Histories that part do so between two
+  // entries, in no file of their own.
+  [[nodiscard]] const char* named_by(const std::string& text) const {
+    const auto any_of = [&](const std::vector<std::string>& all) {
+      return std::any_of(all.begin(), all.end(),
+                         [&](const std::string& name) { return names(text, name); });
+    };
+    std::vector<std::string> others = files_of(folder(hurt_));
+    for (const row& one : base_.rows()) {
+      others.push_back(one.database);  // a record may name one that is not there
+    }
+    others.insert(others.end(), {"metadata1", "metadata2", "server"});
+    return any_of(done_.files)                              ? "the damaged file"
+           : any_of(others)                                 ? "another file"
+           : text.find("log index") != std::string::npos    ? "log indices"
+           : text.find("this folder") != std::string::npos  ? "the folder"
+           : text.find("empty folder") != std::string::npos ? "the folder"
+                                                            : "";
   }
 
   void name_outcome(bool settled) {
@@ -254,14 +267,8 @@ class trial {
     told_ = one.told();
     if (one.status()) {
       outcome_ = "refused at start";
-      const auto& defects = one.raft().log_report().defects;
-      using fault = quorlite::libraft_log_fault;
-      const bool names_folder =
-          std::any_of(defects.begin(), defects.end(), [](const auto& each) {
-            return each.fault == fault::another_server || each.fault == fault::another_cluster ||
-                   each.fault == fault::copied || each.fault == fault::not_founded;
-          });
-      if (!names_folder && !names_a_file(told_)) {
+      named_ = named_by(told_);
+      if (named_.empty()) {
         find("the refusal names no file: " + told_);
       }
       return;
@@ -521,6 +528,7 @@ class trial {
             {"seen", outcome_},
             {"excuse", excuse_},
             {"told", told_},
+            {"named", named_},
             {"healed", healed_},
             {"findings", findings_}};
   }
@@ -539,6 +547,7 @@ class trial {
   bool cut_without_trace_ = false;  // the log reads well, and ends earlier
   std::string outcome_;
   std::string told_;
+  std::string named_;
   std::string excuse_;
   std::string healed_;
   bool excused_ = false;
