@@ -337,6 +337,25 @@ class trial {
     return made;
   }
 
+  [[nodiscard]] static std::string difference(const images& one, const images& other) {
+    std::string text;
+    for (const auto& [name, pages] : one) {
+      const auto there = other.find(name);
+      if (there == other.end() || pages.size() != there->second.size()) {
+        text += name + " has " + std::to_string(pages.size()) + " pages, and " +
+                std::to_string(there == other.end() ? 0 : there->second.size()) + "; ";
+        continue;
+      }
+      for (std::size_t i = 0; i < pages.size(); ++i) {
+        text += pages[i] != there->second[i] ? name + ", page " + std::to_string(i + 1) + "; " : "";
+      }
+    }
+    for (const auto& [name, pages] : other) {
+      text += one.count(name) == 0 ? name + " is missing; " : "";
+    }
+    return text;
+  }
+
   void compare() {
     const auto leader = cluster_.leader();
     std::array<std::optional<images>, servers> all;
@@ -360,7 +379,8 @@ class trial {
         if (all[i] && all[j] && at[i] == at[j] && *all[i] != *all[j]) {
           diverged_ = true;
           find("servers " + std::to_string(j + 1) + " and " + std::to_string(i + 1) +
-               " have other bytes at position " + std::to_string(at[i].index.value));
+               " have other bytes at position " + std::to_string(at[i].index.value) + ": " +
+               difference(*all[j], *all[i]));
         }
       }
     }

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <utility>
@@ -393,6 +394,29 @@ TEST_CASE("over libraft a leader refuses who leads in its own term: that is anot
   CHECK(leader.admission.refused()[0].id == server_id{9});
   heartbeat.append_entries.term += 1;
   CHECK_FALSE(leader.admission.admits(heartbeat));  // nor is it heard any more
+}
+
+TEST_CASE("over libraft another entry of one term and index refuses its sender") {
+  cluster all;
+  bystander follower(all);
+  // It is the last one of our log, which nobody need have committed.
+  const raft_entry& last = *libraft_entry_at(follower.engine().log, follower.last());
+  raft_message again = follower.append(batch_of(follower.next_command(0)));
+  again.append_entries.prev_log_index -= 1;
+  again.append_entries.prev_log_term =
+      libraft_term_at(follower.engine().log, follower.last() - 1).value;
+  follower.entries[0] = last;
+  CHECK(follower.admission.admits(again));
+  follower.admission.received();
+  bytes other(last.buf.len);
+  std::memcpy(other.data(), last.buf.base, other.size());
+  SECTION("of other bytes") { other.back() ^= std::byte{1}; }
+  SECTION("that is longer") { other.push_back({}); }
+  SECTION("of another kind") { follower.entries[0].type = RAFT_BARRIER; }
+  follower.entries[0].buf = {other.data(), other.size()};
+  CHECK_FALSE(follower.admission.admits(again));
+  REQUIRE(follower.admission.refused().size() == 1);
+  CHECK(follower.admission.refused()[0].at == all.machine(follower.self).history().index);
 }
 
 TEST_CASE("over libraft who answers in the place of a member is told, and not refused") {

@@ -64,6 +64,7 @@ class libraft_admission {
   [[nodiscard]] std::uint64_t settled_upto() const noexcept;
   /// @returns the first entry that is not the one which was committed here; 0: none is known
   [[nodiscard]] std::uint64_t contradicts_log(const raft_append_entries& message) const noexcept;
+  [[nodiscard]] std::uint64_t contradicts_entry(const raft_append_entries& message) const noexcept;
   /// @returns false: our log begins later, or cannot be read
   [[nodiscard]] bool carry_trail(std::uint64_t upto);
   void begin_trail() noexcept;

@@ -183,6 +183,28 @@ QUORLITE_DECL std::uint64_t libraft_admission::contradicts_log(
   return nullptr;
 }
 
+/// One term and one index is one entry, unless a term had two leaders: somebody forgot whom it had
+/// chosen. The engine compares terms only, and would take its own entry for the leader's.
+/// @returns the first entry that is another one here; 0: there is none
+QUORLITE_DECL std::uint64_t libraft_admission::contradicts_entry(
+    const raft_append_entries& message) const noexcept {
+  for (unsigned i = 0; i < message.n_entries; ++i) {
+    const raft_entry& theirs = message.entries[i];
+    const std::uint64_t index = message.prev_log_index + 1 + i;
+    const raft_entry* const ours = libraft_entry_at(engine_->log, index);
+    if (ours == nullptr || ours->term != theirs.term) {
+      continue;
+    }
+    const bytes_view one = libraft_bytes(ours->buf);
+    const bytes_view other = libraft_bytes(theirs.buf);
+    if (ours->type != theirs.type ||
+        !std::equal(one.begin(), one.end(), other.begin(), other.end())) {
+      return index;
+    }
+  }
+  return 0;
+}
+
 QUORLITE_DECL bool libraft_admission::admits_entries(server_id from,
                                                      const raft_append_entries& message) {
   if (const raft_entry* const misplaced = misplaced_entry(message)) {
@@ -194,6 +216,12 @@ QUORLITE_DECL bool libraft_admission::admits_entries(server_id from,
     const auto place = trail_->behind(entry);
     return refuse(from,
                   {place ? place->at.index : at, {}, "has another log than was applied here"});
+  }
+  if (const std::uint64_t entry = contradicts_entry(message)) {  // 9
+    const auto place = trail_->behind(entry);
+    return refuse(from, {place ? place->at.index : strand_->cursor().at.index,
+                         {},
+                         "has another entry of the same term than is here"});
   }
   const std::uint64_t previous = message.prev_log_index;
   const bool begins_later = engine_->log.offset != 0;
