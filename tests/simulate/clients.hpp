@@ -46,6 +46,7 @@ struct shared {
           "client", "transaction ends",
           {{"transaction", one.number},
            {"database", name_of(one.database)},
+           {"other", one.other ? name_of(*one.other) : ""},
            {"fate", fates[static_cast<int>(how)]},
            {"id", std::to_string(one.id.term.value) + "." + std::to_string(one.id.sequence)},
            {"in_group", one.grouped}});

@@ -244,10 +244,13 @@ class damager {
     if (dice_.chance(0.5)) {
       from = log_index{std::max(from->value, log.log.last_index().value - dice_.below(3))};
     }
-    what.may_be_unseen = checks() == start_check::log_end && from->value > log.note.end.index.value;
+    const log_index durable = cluster_.durable_of(whom);
+    what.may_be_unseen = checks() == start_check::log_end && *from > log.note.end.index;
+    // Who is alone makes an entry in a term of its own before its machine can tell: that one must
+    // not fill the gap.
     const bool is_seen = checks() == start_check::log_end ||
-                         ((checks() == start_check::history || others_.empty()) &&
-                          *from <= cluster_.durable_of(whom));
+                         (checks() == start_check::history && *from <= durable) ||
+                         (others_.empty() && *from < durable);
     if (!is_seen && !what.is_guarded) {
       return false;
     }

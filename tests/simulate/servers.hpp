@@ -669,9 +669,8 @@ class servers final : public quorlite::testing::cluster_observer {
     if (!leads) {
       return;
     }
-    const std::shared_ptr<process> here = running(id);
-    const bool stands =
-        here && *leads != id && here->replica().applied() != running(*leads)->replica().applied();
+    const bool stands = cluster_.is_up(id) && *leads != id &&
+                        world().node(id).commit_index() != world().node(*leads).commit_index();
     const bool is_mute = is_foreign(id) && cluster_.is_up(id);
     if (!stands && !is_mute) {
       what.stands_since_us = world().now_us();

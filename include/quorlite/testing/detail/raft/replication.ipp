@@ -227,9 +227,11 @@ QUORLITE_DECL void raft_node::on_message(const message& envelope, const append_r
   from->heard = true;
   from->round = std::max(from->round, reply.round);
   if (!reply.accepted) {
-    // Answers may be late or doubled: only the one to what was asked last counts.
-    const bool is_stale = from->how == mode::probe ? reply.rejected.value + 1 != from->next.value
-                                                   : reply.rejected <= from->match;
+    // Answers may be late or doubled: only the one to what was asked last counts. Who rejects what
+    // it has acknowledged lost a part of its log: that does not mend here, nor is it asked for ever.
+    const bool is_stale =
+        reply.rejected <= from->match ||
+        (from->how == mode::probe && reply.rejected.value + 1 != from->next.value);
     if (from->how != mode::snapshot && !is_stale) {
       from->probe_from(log_index{std::min(reply.rejected.value, reply.hint.value + 1)});
       send_entries(*from, /*even_if_empty=*/false);
