@@ -59,6 +59,7 @@ class Mutant:
     tests: list[str]  # programs of tests/unit that may notice it
     once_missed: str  # the kind, or nothing
     in_reach: bool  # of the simulator
+    damage: bool  # it takes folders that are damaged to show: simulate --damage
     file: str
     before: str
     after: str
@@ -104,11 +105,14 @@ def read_mutant(path: pathlib.Path) -> Mutant:
         breaks=fields["breaks"],
         tests=fields["tests"].split(", "),
         once_missed=fields.get("found", ""),
-        in_reach="simulate" not in fields,
+        in_reach=fields.get("simulate") != "out of reach",
+        damage=fields.get("simulate") == "--damage",
         file=lines[start + 1].removeprefix("+++ b/"),
         before=before,
         after=after,
     )
+    if fields.get("simulate", "out of reach") not in ("out of reach", "--damage"):
+        raise Fault(f"{name}: simulate is `out of reach` or `--damage`")
     if SWITCH.findall(after) != [name] or SWITCH.search(before):
         raise Fault(f"{name}: must have the switch of its own name, once")
     places = ROOMS.get(mutant.room, ())

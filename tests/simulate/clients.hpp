@@ -348,6 +348,9 @@ class writer {
         limit.check();
       }
       one.id = to.db.last_transaction();
+      if (one.id != before) {
+        all_.causes.joined(leader, one.id.term, one);
+      }
       finish(one, code, to, one.id != before);
       if (code != SQLITE_OK) {
         judge(one, leader, at_once ? led : quorlite::leader_info{}, *here, to.db.last_error());

@@ -35,8 +35,8 @@ faulty network, clients that keep a record, and checkers that are always on.
   --seeds A-B        these seeds, and a line for each that fails (default: 1-100; with
                      QUORLITE_TEST_PROFILE=short in the environment 1-20)
   --profile NAME     lite (200 transactions; default) or full (1000, larger clusters, more SQL)
-  --damage           folders are damaged besides: wiped, copied, swapped, rolled back, cut, of another
-                     cluster; each must be noticed before it does harm
+  --damage           folders are damaged besides: wiped, copied, swapped, rolled back, cut, of
+                     another cluster; each must be noticed before it does harm
   --require-marks    with --damage: fails unless each kind of damage came, and each way to notice it
   --minutes M        stop after so many minutes of real time, wherever that is
   --twice N          every N-th seed runs twice and must give the same event hash (default 50)

@@ -228,7 +228,7 @@ QUORLITE_DECL void raft_node::on_message(const message& envelope, const append_r
   from->round = std::max(from->round, reply.round);
   if (!reply.accepted) {
     // Answers may be late or doubled: only the one to what was asked last counts. Who rejects what
-    // it has acknowledged lost a part of its log: that does not mend here, nor is it asked for ever.
+    // it has acknowledged lost a part of its log: that mends nothing, and is not asked for ever.
     const bool is_stale =
         reply.rejected <= from->match ||
         (from->how == mode::probe && reply.rejected.value + 1 != from->next.value);
