@@ -219,8 +219,9 @@ void call(::raft& to, std::uint64_t from, raft_term in, std::uint64_t last, raft
 }
 
 /// A message of a leader, with entries of these types; a command is no batch.
+/// @param of their term; 0: the leader's
 void say(::raft& to, std::uint64_t from, raft_term in, std::uint64_t previous,
-         raft_term previous_term, const std::vector<unsigned short>& types) {
+         raft_term previous_term, const std::vector<unsigned short>& types, raft_term of = 0) {
   raft_message made{};
   made.type = RAFT_IO_APPEND_ENTRIES;
   made.server_id = from;
@@ -235,7 +236,7 @@ void say(::raft& to, std::uint64_t from, raft_term in, std::uint64_t previous,
     append.entries = static_cast<raft_entry*>(raft_calloc(types.size(), sizeof(raft_entry)));
     auto* const batch = static_cast<std::byte*>(raft_calloc(types.size(), 8));
     for (std::size_t i = 0; i < types.size(); ++i) {
-      append.entries[i] = {in, types[i], {batch + 8 * i, 8}, batch};
+      append.entries[i] = {of == 0 ? in : of, types[i], {batch + 8 * i, 8}, batch};
     }
   }
   receive(to.io, &made);
@@ -538,7 +539,7 @@ TEST_CASE("over libraft entries that do not follow on our log are the engine's b
   SECTION("from the first entry on, which it has no more") {
     other.append_entries.prev_log_index = 0;
     other.append_entries.prev_log_term = 0;
-    CHECK(follower.admission.admits(other));  // it takes none of them, see below
+    CHECK_FALSE(follower.admission.admits(other));  // what is below ours is left out before this
   }
   CHECK(follower.admission.refused().empty());
 }
@@ -548,13 +549,15 @@ namespace {
 /// Three voters, of which one is so far behind that it is sent a snapshot, and whose disk stops as
 /// soon as that has come.
 struct slow_install {
-  cluster all{with_snapshots()};
+  cluster all;
   std::size_t self = 0;
 
-  slow_install() {
+  explicit slow_install(const libraft_options& options = with_snapshots()) : all(options) {
     self = all.other();
     all.raft.isolate(self);
     all.insert(60);
+    all.raft.compact(all.leader);  // nobody else does it, unless the options say so
+    REQUIRE(all.raft.run_until([this] { return all.raft.engine(all.leader)->log.offset != 0; }));
     all.restart(self, overheard::listen);
     all.raft.heal();
     REQUIRE(all.raft.run_until([this] { return is_under_way(); }));
@@ -652,6 +655,7 @@ TEST_CASE("over libraft a leader that was given up is not told of the snapshot, 
   one.all.raft.isolate(one.self);
   REQUIRE(one.rests_for(4'000));
   CHECK(one.engine().follower_state.current_leader.id == 0);
+  CHECK(one.all.raft.node(one.self).status().leader == libraft_server{});
   overheard::answers.clear();
   one.store();
   CHECK(overheard::answers.empty());
@@ -674,15 +678,77 @@ TEST_CASE("over libraft a leader that sends its first entry is heard where the l
   all.raft.run_for(50);
   overheard::answers.clear();
   const raft_term next = engine.current_term + 1;
-  overheard::say(engine, all.leader + 1, next, 0, 0, {RAFT_CHANGE, RAFT_BARRIER});
-  all.raft.run_for(50);
-  CHECK(engine.state == RAFT_FOLLOWER);
-  CHECK(engine.current_term == next);
-  CHECK(engine.follower_state.current_leader.id == all.leader + 1);
+  SECTION("and what is committed is vouched for") {
+    overheard::say(engine, all.leader + 1, next, 0, 0, {RAFT_CHANGE, RAFT_BARRIER}, 1);
+    all.raft.run_for(50);
+    CHECK(engine.state == RAFT_FOLLOWER);
+    CHECK(engine.current_term == next);
+    CHECK(engine.follower_state.current_leader.id == all.leader + 1);
+    REQUIRE(overheard::answers.size() == 1);
+    CHECK(overheard::answers[0] == 2);
+    CHECK(all.refused_by(follower).empty());
+  }
+  SECTION("but not if its entries there are later than ours: then it has another log") {
+    overheard::say(engine, all.leader + 1, next, 0, 0, {RAFT_CHANGE, RAFT_BARRIER});
+    all.raft.run_for(50);
+    CHECK(overheard::answers.empty());
+    CHECK(all.refuses(follower, all.leader));
+  }
   CHECK(raft_last_index(&engine) == last);
   CHECK(engine.commit_index == committed);
-  REQUIRE(overheard::answers.size() == 1);
-  CHECK(overheard::answers[0] == 0);  // nothing is known of that leader's log
+}
+
+TEST_CASE("over libraft of two leaders of one term the second is not heard, and not refused") {
+  cluster all;
+  bystander follower(all);
+  raft_message first = follower.from_leader(RAFT_IO_APPEND_ENTRIES);
+  first.append_entries.term = follower.engine().current_term;
+  raft_message second = first;
+  second.server_id = 9;
+  CHECK(follower.admission.admits(first));
+  CHECK_FALSE(follower.admission.admits(second));
+  CHECK(follower.admission.admits(first));
+  CHECK(follower.admission.refused().empty());
+  second.append_entries.term += 1;  // it was elected
+  CHECK(follower.admission.admits(second));
+  first.append_entries.term += 1;
+  CHECK_FALSE(follower.admission.admits(first));
+  SECTION("until that one is silent") {
+    follower.engine().state = RAFT_CANDIDATE;
+    CHECK(follower.admission.admits(first));
+    follower.engine().state = RAFT_FOLLOWER;
+  }
+  SECTION("until that one is refused") {
+    const bytes batch = batch_of(follower.next_command(1));
+    raft_message wrong = follower.append(batch);
+    wrong.server_id = second.server_id;
+    wrong.append_entries.term = second.append_entries.term;
+    CHECK_FALSE(follower.admission.admits(wrong));
+    REQUIRE(follower.admission.refused().size() == 1);
+    CHECK(follower.admission.admits(first));
+  }
+}
+
+TEST_CASE("over libraft a leader without a snapshot goes on with who was sent one by the last") {
+  libraft_options options = with_snapshots();
+  options.snapshot_min_bytes = std::uint64_t{1} << 40U;
+  slow_install one(options);
+  const std::size_t former = one.all.leader;
+  const std::size_t other = 3 - former - one.self;
+  one.all.raft.isolate(former);
+  REQUIRE(one.all.raft.run_until([&] { return one.all.is_engines_leader(other); }));
+  REQUIRE(one.all.raft.engine(other)->log.offset == 0);  // it tells its log from the first entry on
+  one.all.raft.run_for(2'000);
+  CHECK(one.is_under_way());
+  CHECK(one.all.is_engines_leader(other));  // it is answered meanwhile
+  one.store();
+  one.all.await_leader();
+  REQUIRE(one.all.leader == other);
+  one.all.insert(3);
+  CHECK(one.all.await_even(former));
+  CHECK(one.all.rows_at(one.self) == one.all.rows_at(other));
+  CHECK(one.all.refused_by(one.self).empty());
+  one.end_well();
 }
 
 TEST_CASE("over libraft who asks for a vote has to have what is committed") {

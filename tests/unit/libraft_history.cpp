@@ -479,6 +479,9 @@ TEST_CASE("the entry to which the files came is known, however much is behind it
   CHECK(one.log.history.settled({}) == 0);
   CHECK(one.log.history.settled(their_cluster) == 0);
   CHECK(one.log.history.settled(our_cluster) == one.machine->base().begun.begins_at.value);
+  one.log.noted = one.machine->history();  // by log_end: all of it was applied
+  REQUIRE(one.log.fault_on(files) == std::nullopt);
+  CHECK(one.log.history.settled({}) == batch + 1);
 }
 
 TEST_CASE("the log of another cluster is refused, and so are the databases of another cluster") {

@@ -54,6 +54,7 @@ class libraft_admission {
  private:
   void note_stranger(const raft_message& message);
   [[nodiscard]] bool leads_beside_us(const raft_message& message) const noexcept;
+  [[nodiscard]] bool leads_beside_another(const raft_message& message) const noexcept;
   [[nodiscard]] bool admits_entries(server_id from, const raft_append_entries& message);
   [[nodiscard]] bool admits_snapshot(server_id from, const raft_install_snapshot& message);
   [[nodiscard]] history_verdict judge(const raft_append_entries& message, std::uint64_t behind);
@@ -75,6 +76,12 @@ class libraft_admission {
   history_trail* trail_ = nullptr;
   std::uint64_t settled_at_start_ = 0;
   cluster_identity cluster_of_folder_;  // at the start
+  /// Who was heard as a leader last.
+  struct heard_leader {
+    std::uint64_t in = 0;  // its term
+    server_id leader;
+  };
+  heard_leader heard_;
   std::optional<history_judge> judge_;  // of the message that is looked at
   std::uint64_t told_upto_ = 0;  // of a message whose entries all come behind the end of our log
   std::vector<libraft_refused> refused_;

@@ -55,8 +55,8 @@ QUORLITE_DECL void libraft_admission::attach(const ::raft& engine, const libraft
 /// at a member's address now; the engine does not count it, and tells nobody.
 QUORLITE_DECL void libraft_admission::note_stranger(const raft_message& message) {
   const server_id from{message.server_id};
-  const bool is_answer = message.type == RAFT_IO_APPEND_ENTRIES_RESULT ||
-                         message.type == RAFT_IO_REQUEST_VOTE_RESULT;
+  const bool is_answer =
+      message.type == RAFT_IO_APPEND_ENTRIES_RESULT || message.type == RAFT_IO_REQUEST_VOTE_RESULT;
   const bool is_known = std::any_of(strangers_.begin(), strangers_.end(),
                                     [&](const libraft_stranger& one) { return one.id == from; });
   if (!is_answer || is_known || libraft_is_member(*engine_, from)) {
@@ -82,6 +82,11 @@ QUORLITE_DECL std::vector<libraft_stranger> libraft_admission::strangers() const
   return found;
 }
 
+/// True for what only a leader sends.
+[[nodiscard]] inline bool libraft_is_of_leader(const raft_message& message) noexcept {
+  return message.type == RAFT_IO_APPEND_ENTRIES || message.type == RAFT_IO_INSTALL_SNAPSHOT;
+}
+
 /// Where memory is short nothing is known of a message, so it is lost.
 QUORLITE_DECL bool libraft_admission::admits(const raft_message& message) noexcept try {
   const server_id from{message.server_id};
@@ -90,8 +95,11 @@ QUORLITE_DECL bool libraft_admission::admits(const raft_message& message) noexce
   bool is_admitted = std::none_of(refused_.begin(), refused_.end(),
                                   [&](const libraft_refused& each) { return each.id == from; });
   if (is_admitted && libraft_term_of(message) >= engine_->current_term) {  // 0: else it is rejected
-    if (leads_beside_us(message)) {  // 8
-      is_admitted = refuse(from, {strand_->cursor().at.index, {}, "leads in the term that is ours"});
+    if (leads_beside_us(message)) {                                        // 8
+      is_admitted =
+          refuse(from, {strand_->cursor().at.index, {}, "leads in the term that is ours"});
+    } else if (leads_beside_another(message)) {  // 10: of the two, who is wrong is not known here
+      is_admitted = false;
     } else if (message.type == RAFT_IO_APPEND_ENTRIES) {
       is_admitted = admits_entries(from, message.append_entries);
     } else if (message.type == RAFT_IO_INSTALL_SNAPSHOT) {
@@ -99,6 +107,10 @@ QUORLITE_DECL bool libraft_admission::admits(const raft_message& message) noexce
     } else if (message.type == RAFT_IO_REQUEST_VOTE) {  // 7: who can be elected has all of that
       is_admitted = message.request_vote.last_log_index >= settled_upto();
     }
+  }
+  if (is_admitted && libraft_is_of_leader(message) &&
+      libraft_term_of(message) >= engine_->current_term) {
+    heard_ = {libraft_term_of(message), from};
   }
   dropped_ += is_admitted ? 0U : 1U;
   return is_admitted;
@@ -111,10 +123,16 @@ QUORLITE_DECL bool libraft_admission::admits(const raft_message& message) noexce
 /// A term has one leader. libraft 0.15 takes that for granted: as a leader it would write what only
 /// a follower has, over what only a leader has.
 QUORLITE_DECL bool libraft_admission::leads_beside_us(const raft_message& message) const noexcept {
-  const bool is_of_leader =
-      message.type == RAFT_IO_APPEND_ENTRIES || message.type == RAFT_IO_INSTALL_SNAPSHOT;
-  return is_of_leader && engine_->state == RAFT_LEADER &&
+  return libraft_is_of_leader(message) && engine_->state == RAFT_LEADER &&
          libraft_term_of(message) == engine_->current_term;
+}
+
+/// And where we follow, the engine would answer one leader for what the other one has sent. Until
+/// the first one is silent for so long that we campaign.
+QUORLITE_DECL bool libraft_admission::leads_beside_another(
+    const raft_message& message) const noexcept {
+  return libraft_is_of_leader(message) && engine_->state == RAFT_FOLLOWER &&
+         heard_.in == libraft_term_of(message) && heard_.leader != server_id{message.server_id};
 }
 
 /// What was judged and stored need not be read again.
@@ -135,6 +153,7 @@ QUORLITE_DECL void libraft_admission::received() noexcept try {
 /// The one place that says whom it refused: once for each.
 QUORLITE_DECL bool libraft_admission::refuse(server_id from, const history_objection& why) {
   refused_.push_back({from, why.at, why.compared, why.why});
+  heard_ = heard_.leader == from ? heard_leader{} : heard_;
   return false;
 }
 
@@ -156,7 +175,9 @@ QUORLITE_DECL std::uint64_t libraft_admission::contradicts_log(
   const std::uint64_t settled = settled_upto();
   const auto differs = [&](std::uint64_t index, raft_term in) {
     const term here = libraft_term_at(engine_->log, index);
-    return index <= settled && here != term{} && here != term{in};
+    const bool is_later = index < engine_->log.snapshot.last_index &&
+                          in > engine_->log.snapshot.last_term;  // terms never fall along a log
+    return index <= settled && (here != term{} ? here != term{in} : is_later);
   };
   const std::uint64_t previous = message.prev_log_index;
   if (differs(previous, message.prev_log_term)) {
@@ -224,9 +245,8 @@ QUORLITE_DECL bool libraft_admission::admits_entries(server_id from,
                          "has another entry of the same term than is here"});
   }
   const std::uint64_t previous = message.prev_log_index;
-  const bool begins_later = engine_->log.offset != 0;
-  if (previous == 0 && begins_later) {  // 5: the engine gets none of its entries
-    return true;
+  if (previous == 0 && engine_->log.offset != 0 && message.n_entries != 0) {
+    return false;  // 5: what ours begins with is not in there, and the engine would append it all
   }
   const bool is_in_log =
       previous == 0 || (message.prev_log_term != 0 &&

@@ -165,7 +165,7 @@ QUORLITE_DECL void libraft_core::report_servers(libraft_status& into) const {
   const char* address = nullptr;
   raft_leader(engine_, &id, &address);
   if (into.leader.id.value != id) {
-    into.leader = {server_id{id}, address == nullptr ? "" : address, true};
+    into.leader = {server_id{id}, id == 0 || address == nullptr ? "" : address, true};
   }
   report_members(into.members);
   into.id = server_id{engine_->id};

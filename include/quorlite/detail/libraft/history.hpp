@@ -46,7 +46,7 @@ class QUORLITE_API libraft_history {
   [[nodiscard]] history_trail& trail() noexcept { return trail_; }
 
   /// By the last walk, the last entry that is known to be committed: the one to which the files may
-  /// have come, or the one that names the cluster of the folder. For a folder names its cluster
+  /// have come, or what was applied by log_end, or the one that names the cluster of the folder. For a folder names its cluster
   /// once that entry was applied, also where the machine knows nothing of it yet, because its base
   /// is older, or in memory.
   /// @param of_folder all zero: it names none
@@ -58,7 +58,7 @@ class QUORLITE_API libraft_history {
 
   /// What the trail forgets, if much is behind it.
   struct landmarks {
-    std::uint64_t of_files = 0;  ///< the entry in which the files end
+    std::uint64_t of_files = 0;  ///< the entry in which the files, or log_end, end
     std::uint64_t of_begin = 0;  ///< the one that names the cluster
     cluster_identity cluster;
   };

@@ -38,7 +38,7 @@ class libraft_history::steps {
   steps(const state_machine& machine, const history_position& noted, landmarks& passed) noexcept
       : machine_(machine),
         base_(machine.base()),
-        files_at_(std::max(machine.applied().index, base_.ahead.index)),
+        settled_at_(std::max({machine.applied().index, base_.ahead.index, noted.index})),
         noted_(noted),
         passed_(passed) {}
 
@@ -61,7 +61,7 @@ class libraft_history::steps {
 
   const state_machine& machine_;
   const base_history base_;
-  const log_index files_at_;
+  const log_index settled_at_;    // all up to there was committed
   const history_position noted_;  // by log_end; it was committed, as all that the files hold
   const history_trail nothing_;
   landmarks& passed_;
@@ -221,7 +221,7 @@ QUORLITE_DECL bool libraft_history::steps::compare_anchors() {
 
 /// An entry of several commands is committed as a whole.
 QUORLITE_DECL void libraft_history::steps::note(const history_place& place) noexcept {
-  if (place.at.index <= files_at_) {
+  if (place.at.index <= settled_at_) {
     passed_.of_files = place.entry;
   }
   if (place.begun != history_identity{} && place.at.index == place.begun.begins_at) {

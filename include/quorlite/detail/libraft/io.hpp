@@ -119,9 +119,18 @@ class libraft_io final : private libraft_writes_listener {
   /// It was lost on the way: what came with it is freed.
   static void drop(raft_message& message) noexcept;
   static void free_entries(raft_append_entries& from) noexcept;
-  /// The engine would shut down at entries from the first one on where its log begins later: then
-  /// it hears its leader, and gets no entries. The answer tells the leader what is here.
-  void strip(raft_message& message) const noexcept;
+  /// It becomes a heartbeat. While a snapshot that came is written the engine would ignore entries
+  /// without an answer, and their leader would take us for gone.
+  static void shed_entries(raft_append_entries& from) noexcept;
+  /// A new leader that does not know how far we are tells its log from an entry on that we have no
+  /// more, which the engine would append behind its own, or refuse until the leader comes to send
+  /// a snapshot that we do not need, and so for ever. What lies below the first entry that we know
+  /// is committed, so it is the same in both logs: that part is left out.
+  /// @returns all of it lies there: its last entry, for which we vouch. 0: there is more, or terms
+  ///   show that it is another log
+  [[nodiscard]] raft_index trim(raft_message& message) const noexcept;
+  /// @param first the first entry of our log whose term is known
+  [[nodiscard]] bool fits_below(const raft_append_entries& from, raft_index first) const noexcept;
 
   /// The engine tells its leader where its log ends, even if the end is left over from an older
   /// term and the leader has not spoken of it yet. A leader that has entries there by then, of its

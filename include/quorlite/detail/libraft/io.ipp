@@ -112,6 +112,7 @@ struct libraft_io::hooks {
     if (is_called && (self.is_alone() || self.is_installing_)) {
       return;  // it would lead at once, in the term of who sent this; so it waits for its time
     }
+    const raft_index below_ours = self.trim(*message);
     if ((self.taking_ != nullptr || self.notes_.is_replacing()) && self.conflicts(*message)) {
       drop(*message);
       return;
@@ -121,8 +122,13 @@ struct libraft_io::hooks {
       drop(*message);
       return;
     }
-    self.strip(*message);
+    if (self.is_installing_ && message->type == RAFT_IO_APPEND_ENTRIES) {
+      shed_entries(message->append_entries);
+    }
     self.note_agreement(*message);
+    if (below_ours != 0) {
+      self.agree(message->append_entries.term, below_ours);
+    }
     self.receive_(io, message);
     self.listener_->received();
   }
@@ -496,15 +502,58 @@ QUORLITE_DECL void libraft_io::drop(raft_message& message) noexcept {
   }
 }
 
-QUORLITE_DECL void libraft_io::strip(raft_message& message) const noexcept {
+QUORLITE_DECL raft_index libraft_io::trim(raft_message& message) const noexcept {
+  if (message.type != RAFT_IO_APPEND_ENTRIES) {
+    return 0;
+  }
   raft_append_entries& from = message.append_entries;
-  const bool is_none_of_ours = message.type == RAFT_IO_APPEND_ENTRIES && from.n_entries != 0 &&
-                               from.prev_log_index == 0 && engine_->log.offset != 0;
-  if (is_none_of_ours) {
+  const raft_index last = from.prev_log_index + from.n_entries;
+  // 0.15 takes any entry up to there for one that its leader has told of.
+  from.leader_commit = std::min<raft_index>(from.leader_commit, last);
+  const raft_log& log = engine_->log;
+  const raft_index first = log.offset + (log.offset == log.snapshot.last_index ? 0 : 1);
+  if (log.offset == 0 || from.prev_log_index >= first || !fits_below(from, first)) {
+    return 0;
+  }
+  if (last < first) {
+    shed_entries(from);
+    from.prev_log_index = 0;
+    from.prev_log_term = 0;
+    return last;
+  }
+  const auto known = static_cast<unsigned>(first - from.prev_log_index);
+  from.prev_log_index = first;
+  from.prev_log_term = from.entries[known - 1].term;
+  if (known == from.n_entries) {
+    shed_entries(from);
+  } else {
+    std::move(from.entries + known, from.entries + from.n_entries, from.entries);
+    from.n_entries -= known;
+  }
+  return 0;
+}
+
+/// Terms never fall along a log, and what our log begins with is committed.
+QUORLITE_DECL bool libraft_io::fits_below(const raft_append_entries& from,
+                                          raft_index first) const noexcept {
+  const raft_term most = libraft_term_at(engine_->log, first).value;
+  if (from.prev_log_term > most) {
+    return false;
+  }
+  for (unsigned i = 0; i < from.n_entries && from.prev_log_index + 1 + i <= first; ++i) {
+    const raft_term told = from.entries[i].term;
+    if (from.prev_log_index + 1 + i == first ? told != most : told > most) {
+      return false;
+    }
+  }
+  return true;
+}
+
+QUORLITE_DECL void libraft_io::shed_entries(raft_append_entries& from) noexcept {
+  if (from.n_entries != 0) {
     free_entries(from);
     from.entries = nullptr;
     from.n_entries = 0;
-    from.leader_commit = 0;  // 0.15 takes any entry up to there for one that the leader has
   }
 }
 

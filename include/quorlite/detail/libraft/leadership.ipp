@@ -92,7 +92,8 @@ QUORLITE_DECL void libraft_leadership::tell_leader() noexcept {
   }
   told_leader_ = id;
   told_term_ = term{engine_->current_term};
-  const std::string_view hint = address == nullptr ? std::string_view() : address;
+  // Of a leader that was given up the engine still has the address.
+  const std::string_view hint = id == 0 || address == nullptr ? std::string_view() : address;
   strand_->machine().leadership_changed({told_term_, false, hint});
 }
 
