@@ -26,6 +26,8 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
+#include "quorlite/detail/libraft/log_end.hpp"
+#include "quorlite/detail/libraft/log_folder.hpp"
 #include "quorlite/quorlite.hpp"
 #include "quorlite/raft/libraft.hpp"
 #include "quorlite/storage/file.hpp"
@@ -358,6 +360,7 @@ TEST_CASE("the folder of a server that was stopped is opened and goes on") {
 TEST_CASE("the folder of a server that was killed is opened and goes on") {
   check_folder("libraft_killed");
   check_folder("founded_libraft_killed");
+  check_folder("numbered_libraft_killed");
 }
 
 TEST_CASE("the folder of a server that took a snapshot is opened and goes on") {
@@ -470,6 +473,32 @@ TEST_CASE("writes libraft_killed", "[.write]") {
     fill(in);
     REQUIRE_FALSE(in->flush());
     go_on(in);
+    describe(writer, in);
+    writer.seal();
+    ::raise(SIGKILL);
+  });
+  writer.take_in(place / "1");
+  writer.seal();
+}
+
+TEST_CASE("writes numbered_libraft_killed", "[.write]") {
+  golden_writer writer("numbered_libraft_killed",
+                       "a founded server after SIGKILL: batches tell their index, and log_end how "
+                       "far the log went");
+  const temporary_directory place;
+  write_and_die(writer, [&] {
+    const door own;
+    server in(0, 1, place / "1", start_of::founded);
+    in.await_leadership();
+    fill(in);
+    REQUIRE_FALSE(in->flush());
+    go_on(in);
+    const std::uint64_t last = in.raft().status().last_index;
+    REQUIRE(wait_until([&] {
+      libraft_disk_folder log(place / "1");
+      const auto told = libraft_log_end::read(log);
+      return told && *told && (*told)->entry >= last;
+    }));
     describe(writer, in);
     writer.seal();
     ::raise(SIGKILL);
