@@ -8,9 +8,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -94,6 +96,39 @@ inline constexpr std::size_t damage_kinds =
     }
   }
   return nullptr;
+}
+
+/// Whether a damage of this kind may be noticed in this way: it is to be told for what it is.
+[[nodiscard]] inline bool is_right(damage_kind kind, std::string_view by) {
+  const auto among = [by](std::initializer_list<std::string_view> all) {
+    return std::find(all.begin(), all.end(), by) != all.end();
+  };
+  const bool by_peers = among({"refused by a healthy server", "refuses the healthy leader"});
+  switch (kind) {
+    case damage_kind::folder_wiped: return by == "start, not_founded";
+    case damage_kind::folder_copied:
+    case damage_kind::folders_swapped:
+    case damage_kind::log_copied: return by == "start, another_server";
+    case damage_kind::folder_foreign: return by_peers || by == "follows nobody";
+    case damage_kind::folder_rolled_back: return false;
+    case damage_kind::folder_restored: return by == "start, copied";
+    case damage_kind::storage_copied:
+    case damage_kind::storage_rolled_back:
+    case damage_kind::storages_swapped: return by == "start, log_too_short";
+    case damage_kind::storage_foreign:
+      return among({"start, another_cluster", "start, diverged", "start, log_too_short"});
+    case damage_kind::log_cut: return among({"start, log_too_short", "halt, log_too_short"});
+    case damage_kind::log_bits: return by == "start, log_damaged";
+    case damage_kind::log_shifted:
+      return among({"start, log_damaged", "start, log_too_short", "start, diverged"});
+    case damage_kind::log_entry_replaced: return among({"start, log_damaged", "start, diverged"});
+    case damage_kind::log_foreign:
+      return by_peers || among({"start, log_damaged", "start, log_too_short", "start, diverged",
+                                "start, another_cluster"});
+    case damage_kind::log_rolled_back: return among({"start, log_damaged", "start, log_too_short"});
+    case damage_kind::snapshot_lost: return among({"start, log_starts_late", "start, log_damaged"});
+  }
+  return false;
 }
 
 /// How often something was seen, by its name.

@@ -632,6 +632,8 @@ class servers final : public quorlite::testing::cluster_observer {
   void notice(server_id id, const std::string& by) {
     damaged& what = damaged_.at(id.value);
     if (what.noticed.empty()) {
+      require(is_right(what.kind, by), "damage is told for what it is",
+              [&] { return name_of(id) + ", " + simulate::name_of(what.kind) + ": " + by; });
       tell("server", "its damage is noticed: " + by, id);
       mark("noticed: " + by);
       what.noticed = by;
