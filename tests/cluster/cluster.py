@@ -45,6 +45,7 @@ class Cluster:
         self.ids = list(range(1, count + 1))
         ports = free_ports(count, random.Random())
         self.addresses = {i: f"127.0.0.1:{port}" for i, port in zip(self.ids, ports)}
+        self.identity: str | None = None  # of the cluster, once somebody needs to know it
         self._processes: dict[int, SqlProcess] = {}
 
     def wrapped(self, server: int, command: list[str]) -> list[str]:
@@ -135,6 +136,10 @@ class Cluster:
                 pass
         return found
 
+    def is_ours(self, status: dict) -> bool:
+        """Whoever says this is a member of this cluster, as far as it says so."""
+        return self.identity in (None, status.get("cluster"))
+
     def leader(self, limit: float = 30.0) -> int | None:
         """The server that leads in the latest term; None: there is none in time."""
         leaders: dict[int, int] = {}
@@ -142,7 +147,7 @@ class Cluster:
         def found() -> bool:
             leaders.clear()
             for server, status in self.statuses().items():
-                if status["role"] == "leader":
+                if status["role"] == "leader" and self.is_ours(status):
                     leaders[status["term"]] = server
             return bool(leaders)
 

@@ -208,7 +208,7 @@ QUORLITE_DECL void libraft_log_reader::weigh_metadata(const metadata_file& odd,
                                                       const metadata_file& even) {
   if (!odd.second && !even.second) {
     if (!closed_.empty() || !open_.empty() || !snapshots_.empty()) {
-      defect(libraft_log_fault::missing, odd.first || even.first ? "metadata1" : "", 0,
+      defect(libraft_log_fault::missing, "metadata1", 0,
              "there is a log, and nothing tells its term and whom this server chose: a second "
              "choice in that term could make two leaders");
     } else if (even.first) {
