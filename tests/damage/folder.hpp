@@ -86,7 +86,7 @@ inline std::vector<std::string> files_of(const fs::path& folder) {
   }
   for (const auto& one : fs::recursive_directory_iterator(folder)) {
     if (one.is_regular_file()) {
-      names.push_back(fs::relative(one.path(), folder).string());
+      names.push_back(one.path().lexically_relative(folder).string());
     }
   }
   std::sort(names.begin(), names.end());
@@ -128,16 +128,28 @@ inline void write_file(const fs::path& path, const bytes& content) {
 
 inline void copy_one(const fs::path& from, const fs::path& to) { write_file(to, read_file(from)); }
 
-inline void copy_folder(const fs::path& from, const fs::path& to) {
+// @returns false: a server runs there, and gave a file another name meanwhile
+inline bool copied_folder(const fs::path& from, const fs::path& to) {
   fs::remove_all(to);
   fs::create_directories(to);
-  for (const std::string& name : files_of(from)) {
+  const std::vector<std::string> names = files_of(from);
+  for (const std::string& name : names) {
     try {
       copy_one(from / name, to / name);
     } catch (const std::system_error& error) {
       if (error.code() != std::errc::no_such_file_or_directory) {
-        throw;  // of a server that runs: a segment was given its last name meanwhile
+        throw;
       }
+      return false;
+    }
+  }
+  return files_of(from) == names;
+}
+
+inline void copy_folder(const fs::path& from, const fs::path& to) {
+  for (int i = 0; !copied_folder(from, to); ++i) {
+    if (i == 100) {
+      throw std::runtime_error("it changes all the time: " + from.string());
     }
   }
 }
