@@ -218,6 +218,22 @@ void call(::raft& to, std::uint64_t from, raft_term in, std::uint64_t last, raft
   receive(to.io, &made);
 }
 
+/// That who was called asks for a vote, and may disturb a leader for it.
+void ask(::raft& to, std::uint64_t candidate, raft_term in, std::uint64_t last,
+         raft_term last_term) {
+  raft_message made{};
+  made.type = RAFT_IO_REQUEST_VOTE;
+  made.server_id = candidate;
+  made.server_address = "1";
+  raft_request_vote& asks = made.request_vote;
+  asks.term = in;
+  asks.candidate_id = candidate;
+  asks.last_log_index = last;
+  asks.last_log_term = last_term;
+  asks.disrupt_leader = true;
+  receive(to.io, &made);
+}
+
 /// A message of a leader, with entries of these types; a command is no batch.
 /// @param of their term; 0: the leader's
 void say(::raft& to, std::uint64_t from, raft_term in, std::uint64_t previous,
@@ -542,6 +558,51 @@ TEST_CASE("over libraft entries that do not follow on our log are the engine's b
     CHECK_FALSE(follower.admission.admits(other));  // what is below ours is left out before this
   }
   CHECK(follower.admission.refused().empty());
+}
+
+TEST_CASE("over libraft who has a vote gives no second one in its term, to a transferee neither") {
+  struct raft_transfer transfer {};  // the engine may keep it until it ends
+  cluster all;
+  all.restart(all.other(), overheard::listen);
+  all.raft.run_for(500);
+  all.await_leader();
+  all.insert(3);
+  REQUIRE(all.await_even());
+  all.raft.run_for(500);
+  ::raft& former = *all.raft.engine(all.leader);
+  const std::uint64_t first = all.other() + 1;  // called at a first transfer, which was given up
+  const std::uint64_t second = all.third() + 1;
+  const raft_term led = former.current_term;
+  const std::uint64_t last = raft_last_index(&former);
+  const raft_term last_term = libraft_term_at(former.log, last).value;
+  const auto call = [&](std::uint64_t id) {
+    overheard::call(*all.raft.engine(static_cast<std::size_t>(id - 1)), former.id, led, last,
+                    last_term);
+    REQUIRE(all.raft.engine(static_cast<std::size_t>(id - 1))->current_term == led + 1);
+  };
+  REQUIRE(::raft_transfer(&former, &transfer, second, nullptr) == 0);
+  call(first);  // it comes late
+  call(second);
+  overheard::ask(former, first, led + 1, last, last_term);
+  REQUIRE(former.voted_for == first);
+  overheard::ask(former, second, led + 1, last, last_term);
+  CHECK(former.voted_for == first);
+  std::vector<std::optional<std::size_t>> leaders(20);
+  for (int i = 0; i < 200; ++i) {
+    all.raft.step();
+    for (std::size_t server = 0; server < 3; ++server) {
+      const raft_term term = all.raft.engine(server)->current_term;
+      if (all.is_engines_leader(server)) {
+        REQUIRE(term < leaders.size());
+        REQUIRE(leaders[static_cast<std::size_t>(term)].value_or(server) == server);
+        leaders[static_cast<std::size_t>(term)] = server;
+      }
+    }
+  }
+  CHECK(leaders[static_cast<std::size_t>(led + 1)] == first - 1);
+  all.await_leader();
+  all.insert(1);
+  REQUIRE(all.await_even());
 }
 
 namespace {

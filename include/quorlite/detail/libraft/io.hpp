@@ -116,6 +116,8 @@ class libraft_io final : private libraft_writes_listener {
 
   /// True for entries that the engine would cut its log for.
   [[nodiscard]] bool conflicts(const raft_message& message) const noexcept;
+  /// True for a vote that another server has in this term. A term has one leader.
+  [[nodiscard]] bool asks_for_second_vote(const raft_message& message) const noexcept;
   /// It was lost on the way: what came with it is freed.
   static void drop(raft_message& message) noexcept;
   static void free_entries(raft_append_entries& from) noexcept;

@@ -112,6 +112,10 @@ struct libraft_io::hooks {
     if (is_called && (self.is_alone() || self.is_installing_)) {
       return;  // it would lead at once, in the term of who sent this; so it waits for its time
     }
+    if (self.asks_for_second_vote(*message)) {
+      drop(*message);
+      return;
+    }
     const raft_index below_ours = self.trim(*message);
     if ((self.taking_ != nullptr || self.notes_.is_replacing()) && self.conflicts(*message)) {
       drop(*message);
@@ -201,20 +205,17 @@ struct libraft_io::hooks {
   }
   static int on_set_term(raft_io* io, raft_term term) noexcept {
     libraft_io& self = of(io);
-    const int code = self.failed_ ? RAFT_IOERR : self.noted(self.inner_.set_term(io, term));
+    const int code = self.failed_ ? RAFT_IOERR : self.inner_.set_term(io, term);
     if (code == 0) {
       self.end_.note_term(term);
     }
-    return code;
+    return self.noted(code);
   }
   /// The engine says whom it chose when this has returned: by then it is in both files.
   static int on_set_vote(raft_io* io, raft_id id) noexcept {
     libraft_io& self = of(io);
-    int code = self.failed_ ? RAFT_IOERR : self.noted(self.end_.prepare_vote(id));
-    if (code == 0) {
-      code = self.noted(self.inner_.set_vote(io, id));
-    }
-    return code != 0 ? code : self.noted(self.end_.note_vote(id));
+    const int code = self.failed_ ? RAFT_IOERR : self.inner_.set_vote(io, id);
+    return self.noted(code != 0 ? code : self.end_.note_vote(id));
   }
 
   static int write_end(raft_io_async_work* work) noexcept {
@@ -492,6 +493,15 @@ QUORLITE_DECL bool libraft_io::conflicts(const raft_message& message) const noex
   return false;
 }
 
+/// 0.15 remembers a transfer when it steps down, and then lets its transferee have a vote that
+/// another server has in this term: so may one that was called by an earlier transfer, too late.
+QUORLITE_DECL bool libraft_io::asks_for_second_vote(const raft_message& message) const noexcept {
+  const raft_request_vote& asks = message.request_vote;
+  return message.type == RAFT_IO_REQUEST_VOTE && !asks.pre_vote &&
+         asks.term == engine_->current_term && engine_->voted_for != 0 &&
+         engine_->voted_for != asks.candidate_id;
+}
+
 QUORLITE_DECL void libraft_io::drop(raft_message& message) noexcept {
   if (message.type == RAFT_IO_INSTALL_SNAPSHOT) {
     raft_configuration_close(&message.install_snapshot.conf);
@@ -589,7 +599,7 @@ QUORLITE_DECL void libraft_io::fail(int code) noexcept {
 }
 
 QUORLITE_DECL int libraft_io::noted(int code) noexcept {
-  if (code != 0) {
+  if (code != 0 && !failed_) {
     fail(code);
   }
   return code;

@@ -88,9 +88,6 @@ class libraft_end_keeper {
 
   /// The engine has stored a term. It is written down with whatever is written next.
   void note_term(std::uint64_t now) noexcept;
-  /// Before the engine stores its choice. The one that is known of this term is forgotten, durably:
-  /// libraft may choose again when leadership is handed over, and that is no damage.
-  [[nodiscard]] int prepare_vote(std::uint64_t id) noexcept;
   /// The engine has stored its choice, and nobody was told. Durable on return.
   [[nodiscard]] int note_vote(std::uint64_t id) noexcept;
 

@@ -138,16 +138,6 @@ QUORLITE_DECL void libraft_end_keeper::note_term(std::uint64_t now) noexcept {
   now_.term = now;
 }
 
-QUORLITE_DECL int libraft_end_keeper::prepare_vote(std::uint64_t id) noexcept {
-  const std::lock_guard guard(mutex_);
-  if (now_.vote == 0 || now_.vote == id) {
-    return 0;
-  }
-  now_.vote = 0;
-  changed_ = true;
-  return write_held();
-}
-
 QUORLITE_DECL int libraft_end_keeper::note_vote(std::uint64_t id) noexcept {
   const std::lock_guard guard(mutex_);
   now_.vote = id;

@@ -111,8 +111,8 @@ struct libraft_metadata {
   [[nodiscard]] static libraft_metadata decode(bytes_view whole) noexcept;
 
   /// May `this` be what was written right after `older`? A higher term is written before its vote,
-  /// and a vote is never taken back in its term; to a server that leadership is transferred to, it
-  /// may be given again.
+  /// and a vote is never taken back in its term. Earlier builds may have given it again, to a
+  /// server that leadership was transferred to.
   [[nodiscard]] bool follows(const libraft_metadata& older) const noexcept;
 };
 
