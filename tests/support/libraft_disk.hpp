@@ -52,6 +52,7 @@ class fixture_disk {
 
   void fail_next_append(disk_failure how) noexcept { failure_ = how; }
   void fail_next_term() noexcept { term_fails_ = true; }
+  void fail_next_vote() noexcept { vote_fails_ = true; }
   void poll(std::uint64_t now) {
     now_ms_ = now;
     while (!frozen_ && !pending_.empty() && pending_.front().due_ms <= now) {
@@ -201,6 +202,9 @@ class fixture_disk {
     return 0;
   }
   static int on_set_vote(raft_io* io, raft_id vote) {
+    if (std::exchange(of(io).vote_fails_, false)) {
+      return RAFT_IOERR;
+    }
     of(io).vote_ = vote;
     return 0;
   }
@@ -279,6 +283,7 @@ class fixture_disk {
   std::deque<operation> pending_;
   disk_failure failure_ = disk_failure::none;
   bool term_fails_ = false;
+  bool vote_fails_ = false;
   bool broken_ = false;
   bool frozen_ = false;
 

@@ -605,6 +605,35 @@ TEST_CASE("over libraft who has a vote gives no second one in its term, to a tra
   REQUIRE(all.await_even());
 }
 
+TEST_CASE("over libraft who is called to lead and cannot write it down is closed in good order") {
+  cluster all;
+  all.restart(all.other(), overheard::listen);
+  all.raft.run_for(500);
+  all.await_leader();
+  all.insert(3);
+  REQUIRE(all.await_even());
+  all.raft.run_for(500);
+  const std::size_t called = all.other();
+  ::raft& engine = *all.raft.engine(called);
+  const raft_term led = engine.current_term;
+  const std::uint64_t last = raft_last_index(&engine);
+  const raft_term last_term = libraft_term_at(engine.log, last).value;
+  SECTION("the term") { all.raft.disk(called).fail_next_term(); }
+  SECTION("the vote") { all.raft.disk(called).fail_next_vote(); }
+  SECTION("anything, for its disk has failed before it was called") {
+    all.raft.disk(called).fail_next_append(quorlite::tests::disk_failure::at_submit);
+    overheard::say(engine, all.leader + 1, led, last, last_term, {RAFT_BARRIER});
+    REQUIRE(all.raft.node(called).core().must_close());
+  }
+  overheard::call(engine, all.leader + 1, led, last, last_term);
+  CHECK(all.raft.node(called).core().must_close());
+  CHECK(all.raft.node(called).core().failure() == errc::storage_broken);
+  all.raft.run_for(500);
+  all.await_leader();
+  all.insert(1);
+  REQUIRE(all.await_even(called));
+}
+
 namespace {
 
 /// Three voters, of which one is so far behind that it is sent a snapshot, and whose disk stops as

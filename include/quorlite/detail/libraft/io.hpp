@@ -151,7 +151,7 @@ class libraft_io final : private libraft_writes_listener {
   void write_end_sometimes() noexcept;
 
   void fail(int code) noexcept;
-  /// These the engine takes well: it becomes unavailable.
+  /// For what the engine takes well, with some help: it becomes unavailable.
   int noted(int code) noexcept;
   void refuse(install* one, int code) noexcept;
   static void finish(install* one) noexcept;

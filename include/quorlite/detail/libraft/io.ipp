@@ -112,7 +112,7 @@ struct libraft_io::hooks {
     if (is_called && (self.is_alone() || self.is_installing_)) {
       return;  // it would lead at once, in the term of who sent this; so it waits for its time
     }
-    if (self.asks_for_second_vote(*message)) {
+    if (self.failed_ || self.asks_for_second_vote(*message)) {
       drop(*message);
       return;
     }
@@ -598,9 +598,14 @@ QUORLITE_DECL void libraft_io::fail(int code) noexcept {
   listener_->disk_failed(code);
 }
 
+/// Of a candidate that was called to lead and cannot write its term or its vote, 0.15 makes a
+/// follower, and looks for the address of its leader where the candidate had `disrupt_leader`.
 QUORLITE_DECL int libraft_io::noted(int code) noexcept {
   if (code != 0 && !failed_) {
     fail(code);
+  }
+  if (code != 0 && engine_->state == RAFT_CANDIDATE) {
+    engine_->candidate_state.disrupt_leader = false;
   }
   return code;
 }
