@@ -28,6 +28,7 @@
 #include "quorlite/detail/libraft/writes.hpp"
 #include "support/golden.hpp"
 #include "support/libraft_folders.hpp"
+#include "support/lowered_limit.hpp"
 #include "support/temporary_directory.hpp"
 
 namespace {
@@ -36,6 +37,7 @@ using namespace quorlite;
 
 using namespace quorlite::detail;
 using quorlite::tests::folder_in_memory;
+using quorlite::tests::lowered_limit;
 using quorlite::tests::memory_log_file;
 using quorlite::tests::memory_log_folder;
 using quorlite::tests::temporary_directory;
@@ -1544,10 +1546,48 @@ TEST_CASE("a vote is in log_end before anybody hears of it, and after libraft ha
   CHECK((end_in(place).term == 4 && end_in(place).vote == 5));
   CHECK(seen == std::vector<std::uint64_t>{0, 2});
   bench.on_vote = [] {};
-  std::filesystem::remove(place.path() + "/" + libraft_log_end::file_name);
-  CHECK(bench.disk.io.set_vote(&bench.disk.io, 5) != 0);
+  REQUIRE(bench.disk.io.set_term(&bench.disk.io, 5) == 0);
+  int code = 0;
+  {
+    const lowered_limit none = lowered_limit::no_bytes();
+    code = bench.disk.io.set_vote(&bench.disk.io, 6);
+  }
+  CHECK(code != 0);
   CHECK(bench.failures == 1);
-  CHECK(bench.disk.io.truncate(&bench.disk.io, 7) == 0);  // nothing of it is known
+}
+
+TEST_CASE(
+    "log_end that cannot be told how far the log goes is told again, before a cut it must be") {
+  const log_place place;
+  std::vector<raft_entry> held;
+  io_bench bench(place.path());
+  hold(bench, held, {1, 1, 1});
+  REQUIRE(bench.guard.begin() == 0);
+  REQUIRE(bench.disk.io.start(
+              &bench.disk.io, 10, [](raft_io*) {}, [](raft_io*, raft_message*) {}) == 0);
+  hold(bench, held, {1, 1, 1, 1, 1});
+  for (raft_time now = 1'000; now < 3'000; now += 500) {
+    bench.now = now;
+    const lowered_limit none = lowered_limit::no_bytes();
+    bench.tick(&bench.disk.io);
+  }
+  CHECK(end_in(place).entry == 3);
+  CHECK(bench.guard.end_errors() == 4);
+  CHECK(bench.failures == 0);
+  bench.now = 3'000;
+  bench.tick(&bench.disk.io);
+  CHECK(end_in(place).entry == 5);
+  CHECK(bench.guard.end_errors() == 4);
+  int code = 0;
+  {
+    const lowered_limit none = lowered_limit::no_bytes();
+    code = bench.disk.io.truncate(&bench.disk.io, 4);
+  }
+  CHECK(code != 0);
+  CHECK(bench.failures == 1);
+  CHECK(bench.steps.empty());
+  CHECK(end_in(place).entry == 5);
+  bench.engine.log = {};
 }
 
 TEST_CASE("at a stop log_end says all that was answered, unless the disk has failed") {

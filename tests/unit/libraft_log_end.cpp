@@ -2,8 +2,13 @@
 // log is told; a write of log_end that is cut short anywhere, or a build that does not know it, is
 // no reason to refuse a server.
 
+#include <fcntl.h>
+#include <sqlite3.h>
+
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -13,6 +18,7 @@
 #include <set>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -23,6 +29,7 @@
 #include "quorlite/storage/memory.hpp"
 #include "support/libraft_cluster.hpp"
 #include "support/libraft_folders.hpp"
+#include "support/lowered_limit.hpp"
 #include "support/started_replica.hpp"
 #include "support/temporary_directory.hpp"
 
@@ -33,6 +40,7 @@ using namespace quorlite;
 using namespace quorlite::detail;
 using quorlite::tests::folder_in_memory;
 using quorlite::tests::libraft_places;
+using quorlite::tests::lowered_limit;
 using quorlite::tests::memory_log_folder;
 using quorlite::tests::temporary_directory;
 using quorlite::tests::uv_disk;
@@ -167,7 +175,9 @@ TEST_CASE("log_end is written in turns, and takes on what an earlier run has lef
   };
   {
     libraft_end_keeper keeper(path);
-    CHECK(keeper.load(3, 1) == history_position{});
+    history_position applied_before{log_index{1}, {}};
+    REQUIRE(keeper.load(3, 1, applied_before) == 0);
+    CHECK(applied_before == history_position{});
     REQUIRE(keeper.note_vote(2) == 0);  // there is nothing to write it to, and begin() will
     CHECK_FALSE(std::filesystem::exists(path + "/log_end"));
     REQUIRE(keeper.begin(9, 2) == 0);
@@ -187,7 +197,9 @@ TEST_CASE("log_end is written in turns, and takes on what an earlier run has lef
     CHECK_FALSE(keeper.has_changed());
   }
   libraft_end_keeper keeper(path);
-  CHECK(keeper.load(4, 0).index == log_index{8});
+  history_position applied;
+  REQUIRE(keeper.load(4, 0, applied) == 0);
+  CHECK(applied.index == log_index{8});
   REQUIRE(keeper.note_vote(7) == 0);  // a server that is alone chooses itself in its start
   CHECK((told().entry == 11 && told().term == 4 && told().vote == 7));
   REQUIRE(keeper.begin(10, 3) == 0);  // as the engine has read it, whatever an older build cut
@@ -209,13 +221,113 @@ TEST_CASE("log_end is written in turns, and takes on what an earlier run has lef
   keeper.note_term(5);
   CHECK(told().vote == 2);
 
-  std::filesystem::remove(path + "/log_end");
-  CHECK(keeper.note_vote(2) == RAFT_IOERR);
   libraft_end_keeper nowhere(path + "/missing");
   CHECK(nowhere.begin(1, 1) == RAFT_IOERR);
   libraft_end_keeper without_disk{std::string()};
   CHECK(without_disk.begin(1, 1) == 0);
   CHECK_FALSE(without_disk.has_begun());
+}
+
+namespace {
+
+/// The file of a log that ends with entry 3 of term 1.
+struct kept_end {
+  const temporary_directory folder;
+  const std::string path = folder / "log";
+  libraft_end_keeper keeper{path};
+
+  kept_end() {
+    std::filesystem::create_directory(path);
+    history_position applied;
+    REQUIRE(keeper.load(1, 0, applied) == 0);
+    REQUIRE(keeper.begin(3, 1) == 0);
+  }
+  [[nodiscard]] libraft_log_end told() const {
+    libraft_disk_folder disk(path);
+    return **libraft_log_end::read(disk);
+  }
+};
+
+template <class Call>
+int without_room(Call call) {
+  const lowered_limit none = lowered_limit::no_bytes();
+  return call();
+}
+
+}  // namespace
+
+TEST_CASE("log_end: a write that fails is tried again at its own place, and the other one stays") {
+  kept_end one;
+  one.keeper.advance(5, 1, {});
+  REQUIRE(one.keeper.write() == 0);
+  const libraft_log_end before = one.told();
+  one.keeper.advance(7, 1, {});
+  for (int i = 0; i < 3; ++i) {
+    CHECK(without_room([&] { return one.keeper.write(); }) == RAFT_IOERR);
+    CHECK(one.keeper.has_changed());
+  }
+  CHECK(one.told() == before);
+  one.keeper.advance(9, 1, {});
+  int code = -1;
+  {
+    const lowered_limit none = lowered_limit::no_descriptors();
+    code = one.keeper.write();
+  }
+  CHECK(code == 0);
+  CHECK_FALSE(one.keeper.has_changed());
+  CHECK((one.told().entry == 9 && one.told().write == before.write + 1));
+}
+
+TEST_CASE(
+    "log_end: where a write has failed it may have been written, and goes back all the same") {
+  kept_end one;
+  const libraft_log_end before = one.told();
+  one.keeper.advance(9, 1, {});
+  REQUIRE(without_room([&] { return one.keeper.write(); }) == RAFT_IOERR);
+  libraft_log_end landed = before;
+  landed.entry = 9;
+  ++landed.write;
+  REQUIRE(!libraft_descriptor(one.path + "/" + end_name, O_WRONLY)
+               .overwrite(landed.offset(), slot_of(landed)));
+  REQUIRE(one.told() == landed);
+  REQUIRE(one.keeper.pull_back(3, 1) == 0);
+  CHECK(one.told().entry == 3);
+  CHECK(without_room([&] { return one.keeper.pull_back(2, 1); }) == RAFT_IOERR);
+  REQUIRE(one.keeper.pull_back(2, 1) == 0);
+  CHECK(one.told().entry == 2);
+}
+
+TEST_CASE("log_end: who writes beside the loop overtakes nothing that goes back or is chosen") {
+  kept_end one;
+  std::atomic<bool> done{false};
+  std::atomic<int> failures{0};
+  std::thread beside([&] {
+    while (!done) {
+      failures += one.keeper.write() == 0 ? 0 : 1;
+    }
+  });
+  for (std::uint64_t i = 1; i <= 50; ++i) {
+    one.keeper.advance(10 * i + 9, i, {});
+    CHECK(one.keeper.pull_back(10 * i, i) == 0);
+    CHECK(one.told().entry == 10 * i);
+    one.keeper.note_term(i);
+    CHECK(one.keeper.note_vote(i) == 0);
+    CHECK((one.told().term == i && one.told().vote == i));
+  }
+  done = true;
+  beside.join();
+  CHECK(failures == 0);
+}
+
+TEST_CASE("log_end: what cannot be read is not taken for none") {
+  const temporary_directory folder;
+  const std::string path = folder / "log";
+  std::filesystem::create_directories(path + "/log_end");  // as good as any other error
+  libraft_end_keeper keeper(path);
+  history_position applied;
+  CHECK(keeper.load(1, 0, applied) == RAFT_IOERR);
+  std::filesystem::remove(path + "/log_end");
+  CHECK(keeper.load(1, 0, applied) == 0);
 }
 
 // ---- held against the log
@@ -494,6 +606,35 @@ TEST_CASE("log_end is exact at a stop, grows while a server runs, and a shorter 
   CHECK(again.insert() == static_cast<int>(++rows));
 }
 
+TEST_CASE("log_end is written where no file can be opened, and the server goes on") {
+  const libraft_places places(1);
+  server one(lone_options(places));
+  REQUIRE(one.insert() == 1);
+  auto opened = one.node.open("app.db");
+  REQUIRE(opened);
+  const auto told = [&] {
+    libraft_disk_folder folder(places.options(0).directory);
+    const auto read = libraft_log_end::read(folder);
+    return read && *read ? (*read)->entry : 0;
+  };
+  REQUIRE(wait_until([&] { return told() == one.raft.status().last_index; }));
+  bool stays = false;
+  {
+    const lowered_limit none = lowered_limit::no_descriptors();
+    stays =
+        sqlite3_exec(*opened, "INSERT INTO t VALUES(2)", nullptr, nullptr, nullptr) == SQLITE_OK;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+    while (stays && std::chrono::steady_clock::now() < end) {
+      stays = one.node.leader().leading;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
+  CHECK(stays);
+  CHECK(!one.raft.status().error);
+  CHECK(told() == one.raft.status().last_index);
+  CHECK(one.raft.status().counters.log_end_errors == 0);
+}
+
 TEST_CASE("a folder of a build without log_end gets one, and goes back to that build and on") {
   const libraft_places places(1);
   libraft_options options = lone_options(places);
@@ -526,7 +667,8 @@ TEST_CASE("a folder of a build without log_end gets one, and goes back to that b
   libraft_log_end further = **libraft_log_end::read(folder);
   further.entry += 5;
   ++further.write;
-  REQUIRE(!folder.overwrite(end_name, further.offset(), slot_of(further)));
+  REQUIRE(!libraft_descriptor(options.directory + "/" + end_name, O_WRONLY)
+               .overwrite(further.offset(), slot_of(further)));
   CHECK(error_of(options) == errc::log_too_short);
   const bytes ours = folder_in_memory(options.directory).files.at(end_name);
   as_older_build(true);

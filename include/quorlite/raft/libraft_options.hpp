@@ -113,6 +113,9 @@ struct libraft_counters {
   std::uint64_t snapshots_failed = 0;    ///< not written; tried again after more entries
   std::uint64_t snapshots_restored = 0;  ///< installed, at a start or sent by the leader
   std::uint64_t disk_errors = 0;         ///< failed writes of the log, the term or the vote
+  /// Failed writes of log_end that nothing hangs on: it says less than it could, and is written
+  /// again half a second later. While this grows, what is lost from the log may leave no trace
+  std::uint64_t log_end_errors = 0;
   /// That came and were taken for lost: damaged ones, those of refused servers, and votes that were
   /// asked for a log which cannot lead
   std::uint64_t messages_dropped = 0;
@@ -170,9 +173,9 @@ struct libraft_status {
   /// bring it back. errc::storage_broken, storage_full: its disk; corrupt: an entry or a snapshot
   /// that cannot be ours; halted: the machine said so.
   std::error_code error;
-  std::vector<libraft_refused> refused;  ///< since the start, but for those that were readmitted
+  std::vector<libraft_refused> refused;     ///< since the start, but for those that were readmitted
   std::vector<libraft_stranger> strangers;  ///< heard since the start, and no members until now
-  libraft_counters counters;             ///< since the start
+  libraft_counters counters;                ///< since the start
 };
 
 /// Entries of one term, next to each other in one file. Indices are the engine's.

@@ -134,6 +134,7 @@ QUORLITE_DECL void libraft_core::report(libraft_status& into, bool alive) const 
                    .snapshots_failed = compaction_.failed(),
                    .snapshots_restored = restore_.installed(),
                    .disk_errors = disk_errors_,
+                   .log_end_errors = io_.end_errors(),
                    .messages_dropped = admission_.dropped()};
   into.refused = admission_.refused();
   if (!alive) {

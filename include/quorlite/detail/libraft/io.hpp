@@ -81,6 +81,9 @@ class libraft_io final : private libraft_writes_listener {
   [[nodiscard]] int begin() noexcept;
 
   [[nodiscard]] bool failed() const noexcept { return failed_; }
+  /// How often log_end could not be told how far the log goes: it says less then, and is told it
+  /// again.
+  [[nodiscard]] std::uint64_t end_errors() const noexcept;
 
   /// After raft_close, where the disk will never say that it has closed: the engine is told so all
   /// the same, and lets go of what it has. 0.15 forgets writes that the kernel did not take
@@ -167,8 +170,7 @@ class libraft_io final : private libraft_writes_listener {
   const std::size_t batch_bytes_;
   libraft_notes notes_;
   libraft_end_keeper end_;
-  std::unique_ptr<end_write> end_write_;  // under way
-  raft_time end_written_ = 0;
+  const std::unique_ptr<end_write> end_write_;
   libraft_writes writes_;
   install* refused_ = nullptr;
   raft_io_snapshot_put taken_{};            // a snapshot of our own, on its way to the disk

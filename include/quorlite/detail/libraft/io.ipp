@@ -30,10 +30,13 @@ struct libraft_io::install {
   std::uint64_t note;  // the number of its announcement
 };
 
-/// Found by its address, like an install.
+/// Found by its address, like an install. Made once: there may be no memory later.
 struct libraft_io::end_write {
   raft_io_async_work work;
   libraft_io* owner;
+  bool under_way;
+  raft_time began;       // the last one
+  std::uint64_t errors;  // of all
 };
 
 /// What the engine calls in place of the functions of its raft_io.
@@ -53,12 +56,16 @@ struct libraft_io::hooks {
     if (code != 0) {
       return code;
     }
-    const history_position applied = self.end_.load(*term, *vote);
-    if (self.listener_->log_loaded({*snapshot, *start, {*entries, *count}, applied})) {
-      return 0;
+    history_position applied;
+    int refused = self.end_.load(*term, *vote, applied);
+    if (refused == 0 &&
+        !self.listener_->log_loaded({*snapshot, *start, {*entries, *count}, applied})) {
+      refused = RAFT_CORRUPT;
     }
-    free_loaded(*snapshot, *entries, *count);
-    return RAFT_CORRUPT;
+    if (refused != 0) {
+      free_loaded(*snapshot, *entries, *count);
+    }
+    return refused;
   }
 
   /// As the engine would, of entries that come in pieces of several.
@@ -221,12 +228,12 @@ struct libraft_io::hooks {
   static int write_end(raft_io_async_work* work) noexcept {
     return reinterpret_cast<end_write*>(work)->owner->end_.write();
   }
+  /// What it should have said is a lower bound: the server goes on with an older one. Where more
+  /// hangs on it, before a cut and for a vote, an error ends the engine.
   static void on_end_written(raft_io_async_work* work, int status) noexcept {
-    libraft_io& self = *reinterpret_cast<end_write*>(work)->owner;
-    self.end_write_.reset();
-    if (status != 0 && !self.closing_) {
-      self.fail(status);
-    }
+    auto& write = *reinterpret_cast<end_write*>(work);
+    write.under_way = false;
+    write.errors += status == 0 || write.owner->closing_ ? 0 : 1;
   }
 
   // ---- snapshots
@@ -348,7 +355,8 @@ struct libraft_io::hooks {
 QUORLITE_DECL libraft_io::libraft_io(const std::string& directory, std::size_t segment_bytes)
     : batch_bytes_(segment_bytes - libraft_format_bytes - libraft_preamble_bytes),
       notes_(directory),
-      end_(directory) {}
+      end_(directory),
+      end_write_(new end_write{{}, this, false, 0, 0}) {}
 
 QUORLITE_DECL void libraft_io::attach(::raft& engine, libraft_io_listener& listener) noexcept {
   QUORLITE_ASSERT(engine_ == nullptr && engine.io->async_work != nullptr);
@@ -380,6 +388,8 @@ QUORLITE_DECL int libraft_io::begin() noexcept {
   const int code = end_.begin(last, libraft_term_at(engine_->log, last).value);
   return code != 0 ? code : notes_.begin();
 }
+
+QUORLITE_DECL std::uint64_t libraft_io::end_errors() const noexcept { return end_write_->errors; }
 
 QUORLITE_DECL void libraft_io::close_now() noexcept { hooks::on_closed(engine_->io); }
 
@@ -444,21 +454,22 @@ QUORLITE_DECL int libraft_io::pull_back(raft_index to) noexcept {
 
 QUORLITE_DECL void libraft_io::write_end_sometimes() noexcept {
   constexpr raft_time pause_ms = 500;  // with a heartbeat and the write itself: below a second
-  if (!end_.has_begun() || end_write_ != nullptr || failed_ || closing_) {
+  if (!end_.has_begun() || end_write_->under_way || failed_ || closing_) {
     return;
   }
   const raft_time now = engine_->io->time(engine_->io);
-  if (now - end_written_ < pause_ms) {
+  if (now - end_write_->began < pause_ms) {
     return;
   }
-  end_written_ = now;
+  end_write_->began = now;
   note_end();
   if (!end_.has_changed()) {
     return;
   }
-  end_write_.reset(new end_write{{nullptr, hooks::write_end, nullptr}, this});
+  end_write_->work = {nullptr, hooks::write_end, nullptr};
+  end_write_->under_way = true;
   if (inner_.async_work(engine_->io, &end_write_->work, hooks::on_end_written) != 0) {
-    end_write_.reset();  // memory is short: the next time
+    end_write_->under_way = false;  // memory is short: the next time
   }
 }
 

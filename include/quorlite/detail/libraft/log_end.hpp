@@ -78,9 +78,11 @@ class libraft_end_keeper {
   /// @param directory empty: there is no disk, and nothing is kept
   explicit libraft_end_keeper(std::string directory) : directory_(std::move(directory)) {}
 
-  /// Takes over what an earlier run has left. @param term, vote as the engine has loaded them
-  /// @returns what was applied then
-  [[nodiscard]] history_position load(std::uint64_t term, std::uint64_t vote) noexcept;
+  /// Takes over what an earlier run has left; nothing, if both slots are damaged, which the check
+  /// of the folder has told. @param term, vote as the engine has loaded them
+  /// @param applied what was applied then
+  [[nodiscard]] int load(std::uint64_t term, std::uint64_t vote,
+                         history_position& applied) noexcept;
   /// The engine has read its log, which ends with this entry. Durable on return.
   [[nodiscard]] int begin(std::uint64_t entry, std::uint64_t entry_term) noexcept;
   /// And there is a disk.
@@ -91,7 +93,8 @@ class libraft_end_keeper {
   /// The engine has stored its choice, and nobody was told. Durable on return.
   [[nodiscard]] int note_vote(std::uint64_t id) noexcept;
 
-  /// Entries up to here are on the disk, and this was applied. Nothing is written. @pre has_begun()
+  /// Entries up to here are on the disk, and this was applied. Nothing is written, nobody waits for
+  /// the disk. @pre has_begun()
   void advance(std::uint64_t entry, std::uint64_t entry_term,
                const history_position& applied) noexcept;
   /// The log is about to be cut behind this entry; 0: a snapshot is to take its place. Durable on
@@ -100,19 +103,24 @@ class libraft_end_keeper {
 
   /// Something was not written yet.
   [[nodiscard]] bool has_changed() const noexcept;
-  /// Any thread. Durable on return; blocks on the disk, and whoever calls another function then.
+  /// Any thread. What has changed is durable on return. Blocks on the disk, and so does who writes
+  /// meanwhile. It needs no memory and no descriptor. After an error the file says what it said, or
+  /// what it was to say; the next write tries again.
   [[nodiscard]] int write() noexcept;
 
  private:
-  /// @pre the mutex is held
-  [[nodiscard]] int write_held() noexcept;
+  [[nodiscard]] int open() noexcept;
+  /// @returns nothing: there is nothing to write, or nowhere
+  [[nodiscard]] std::optional<libraft_log_end> next() const noexcept;
 
   const std::string directory_;
   bool begun_ = false;
-  mutable std::mutex mutex_;  // of all below
-  libraft_log_end now_;
-  bool exists_ = false;
-  bool changed_ = false;
+  std::mutex writing_;  // held over a write, so that none overtakes another; before mutex_
+  std::optional<libraft_descriptor> file_;  // stays open, so that a write needs none
+  mutable std::mutex mutex_;                // of all below; nobody waits for the disk with it
+  libraft_log_end now_;                     // its number says nothing
+  libraft_log_end written_;
+  bool failed_ = false;  // the last write: what is in its slot is not known
 };
 
 }  // namespace detail

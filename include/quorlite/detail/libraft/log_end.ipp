@@ -4,6 +4,8 @@
 
 #include "quorlite/detail/libraft/log_end.hpp"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -94,55 +96,76 @@ QUORLITE_DECL result<std::optional<libraft_log_end>> libraft_log_end::read(libra
 
 // ---- when it is written
 
-QUORLITE_DECL history_position libraft_end_keeper::load(std::uint64_t term,
-                                                        std::uint64_t vote) noexcept try {
-  const std::lock_guard guard(mutex_);
+QUORLITE_DECL int libraft_end_keeper::load(std::uint64_t term, std::uint64_t vote,
+                                           history_position& applied) noexcept try {
+  std::optional<libraft_log_end> left;
   if (!directory_.empty()) {
     libraft_disk_folder folder(directory_);
-    // What cannot be read was looked at before, and is made anew.
-    const auto left = libraft_log_end::read(folder);
-    exists_ = left.has_value() && left->has_value();
-    now_ = exists_ ? **left : libraft_log_end{};
+    auto told = libraft_log_end::read(folder);
+    if (!told && told.error() != std::errc::no_such_file_or_directory) {
+      return RAFT_IOERR;  // who took that for none would forget how far the log went
+    }
+    left = told ? *told : std::nullopt;
   }
+  if (left) {
+    if (const int code = open(); code != 0) {
+      return code;
+    }
+  }
+  const std::lock_guard guard(mutex_);
+  now_ = written_ = left.value_or(libraft_log_end{});
   now_.term = term;
   now_.vote = vote;
-  return now_.applied;
+  applied = now_.applied;
+  return 0;
 } catch (const std::bad_alloc&) {
-  return {};  // begin() will find none either
+  return RAFT_NOMEM;
+}
+
+QUORLITE_DECL int libraft_end_keeper::open() noexcept try {
+  file_.emplace(directory_ + '/' + libraft_log_end::file_name, O_WRONLY);
+  if (!file_->is_open()) {
+    file_.reset();
+    return RAFT_IOERR;
+  }
+  return 0;
+} catch (const std::bad_alloc&) {
+  return RAFT_NOMEM;
 }
 
 QUORLITE_DECL int libraft_end_keeper::begin(std::uint64_t entry, std::uint64_t entry_term) noexcept
     try {
-  const std::lock_guard guard(mutex_);
-  now_.entry = entry;
-  now_.entry_term = entry_term;
   begun_ = !directory_.empty();
-  changed_ = begun_;
-  if (!begun_ || exists_) {
-    return write_held();
+  {
+    const std::lock_guard guard(mutex_);
+    now_.entry = entry;
+    now_.entry_term = entry_term;
+  }
+  if (!begun_ || file_) {
+    return write();
   }
   std::array<std::byte, libraft_log_end::file_bytes> whole{};
-  now_.write = 2;  // the first slot; the second one is not whole yet
-  now_.encode(bytes_span(whole).first(libraft_log_end::encoded_bytes));
-  exists_ = !libraft_disk_folder(directory_).replace(libraft_log_end::file_name, whole);
-  changed_ = false;
-  return exists_ ? 0 : RAFT_IOERR;
+  written_ = now_;     // nobody else is here yet
+  written_.write = 2;  // the first slot; the second one is not whole yet
+  written_.encode(bytes_span(whole).first(libraft_log_end::encoded_bytes));
+  const bool made = !libraft_disk_folder(directory_).replace(libraft_log_end::file_name, whole);
+  return made ? open() : RAFT_IOERR;
 } catch (const std::bad_alloc&) {
   return RAFT_NOMEM;
 }
 
 QUORLITE_DECL void libraft_end_keeper::note_term(std::uint64_t now) noexcept {
   const std::lock_guard guard(mutex_);
-  changed_ = changed_ || now_.term != now;
   now_.vote = now_.term == now ? now_.vote : 0;
   now_.term = now;
 }
 
 QUORLITE_DECL int libraft_end_keeper::note_vote(std::uint64_t id) noexcept {
-  const std::lock_guard guard(mutex_);
-  now_.vote = id;
-  changed_ = true;
-  return write_held();
+  {
+    const std::lock_guard guard(mutex_);
+    now_.vote = id;
+  }
+  return write();
 }
 
 QUORLITE_DECL void libraft_end_keeper::advance(std::uint64_t entry, std::uint64_t entry_term,
@@ -151,49 +174,53 @@ QUORLITE_DECL void libraft_end_keeper::advance(std::uint64_t entry, std::uint64_
   if (entry > now_.entry) {
     now_.entry = entry;
     now_.entry_term = entry_term;
-    changed_ = true;
   }
   if (applied.index > now_.applied.index && applied.hash != history_hash{}) {
     now_.applied = applied;
-    changed_ = true;
   }
 }
 
 QUORLITE_DECL int libraft_end_keeper::pull_back(std::uint64_t entry,
                                                 std::uint64_t entry_term) noexcept {
-  const std::lock_guard guard(mutex_);
-  if (now_.entry <= entry) {
-    return 0;
+  {
+    const std::lock_guard guard(mutex_);
+    if (now_.entry > entry) {
+      now_.entry = entry;
+      now_.entry_term = entry_term;
+    }
   }
-  now_.entry = entry;
-  now_.entry_term = entry_term;
-  changed_ = true;
-  return write_held();
+  return write();
 }
 
-QUORLITE_DECL bool libraft_end_keeper::has_changed() const noexcept {
+QUORLITE_DECL bool libraft_end_keeper::has_changed() const noexcept { return next().has_value(); }
+
+QUORLITE_DECL std::optional<libraft_log_end> libraft_end_keeper::next() const noexcept {
   const std::lock_guard guard(mutex_);
-  return changed_;
+  libraft_log_end made = now_;
+  made.write = written_.write;
+  if (!file_ || (made == written_ && !failed_)) {
+    return {};  // without a file: begin() will write all of it
+  }
+  ++made.write;
+  return made;
 }
 
+/// The number counts on with what is on the disk only: while a write fails, the other slot stays.
 QUORLITE_DECL int libraft_end_keeper::write() noexcept {
-  const std::lock_guard guard(mutex_);
-  return changed_ ? write_held() : 0;
-}
-
-/// Before begin() there may be no file yet: that writes all of it.
-QUORLITE_DECL int libraft_end_keeper::write_held() noexcept try {
-  if (!exists_) {
+  const std::lock_guard order(writing_);
+  const auto told = next();
+  if (!told) {
     return 0;
   }
-  ++now_.write;
   std::array<std::byte, libraft_log_end::encoded_bytes> slot{};
-  now_.encode(slot);
-  changed_ = false;
-  libraft_disk_folder folder(directory_);
-  return folder.overwrite(libraft_log_end::file_name, now_.offset(), slot) ? RAFT_IOERR : 0;
-} catch (const std::bad_alloc&) {
-  return RAFT_NOMEM;
+  told->encode(slot);
+  const bool done = !file_->overwrite(told->offset(), slot);
+  const std::lock_guard guard(mutex_);
+  failed_ = !done;
+  if (done) {
+    written_ = *told;
+  }
+  return done ? 0 : RAFT_IOERR;
 }
 
 }  // namespace detail

@@ -59,6 +59,8 @@ class libraft_descriptor {
 
   [[nodiscard]] bool is_open() const noexcept { return file_ >= 0; }
   [[nodiscard]] int get() const noexcept { return file_; }
+  /// Writes over bytes that the file has; durable on return. They may be torn by a power cut.
+  [[nodiscard]] std::error_code overwrite(std::uint64_t offset, bytes_view content) const noexcept;
 
  private:
   int file_;
@@ -78,9 +80,6 @@ class libraft_disk_folder final : public libraft_folder {
   [[nodiscard]] std::error_code remove(const std::string& name);
   /// Makes this the content of a file, all of it or nothing; durable on return.
   [[nodiscard]] std::error_code replace(const std::string& name, bytes_view content);
-  /// Writes over bytes that a file has; durable on return. They may be torn by a power cut.
-  [[nodiscard]] std::error_code overwrite(const std::string& name, std::uint64_t offset,
-                                          bytes_view content);
   /// Makes names durable.
   [[nodiscard]] std::error_code sync();
   /// Makes a file's content durable, if there is one.

@@ -39,6 +39,16 @@ QUORLITE_DECL libraft_descriptor::~libraft_descriptor() {
   return {errno, std::generic_category()};
 }
 
+QUORLITE_DECL std::error_code libraft_descriptor::overwrite(std::uint64_t offset,
+                                                            bytes_view content) const noexcept {
+  const ::ssize_t written =
+      ::pwrite(file_, content.data(), content.size(), static_cast<::off_t>(offset));
+  if (written >= 0 && written != static_cast<::ssize_t>(content.size())) {
+    return std::make_error_code(std::errc::no_space_on_device);
+  }
+  return written < 0 || ::fdatasync(file_) != 0 ? libraft_errno() : std::error_code{};
+}
+
 class libraft_disk_file final : public libraft_file {
  public:
   explicit libraft_disk_file(const std::string& path) noexcept : file_(path, O_RDONLY) {}
@@ -133,21 +143,6 @@ QUORLITE_DECL std::error_code libraft_disk_folder::replace(const std::string& na
     }
   }
   return std::rename(made.c_str(), (path_ + '/' + name).c_str()) == 0 ? sync() : libraft_errno();
-}
-
-QUORLITE_DECL std::error_code libraft_disk_folder::overwrite(const std::string& name,
-                                                             std::uint64_t offset,
-                                                             bytes_view content) {
-  const libraft_descriptor file(path_ + '/' + name, O_WRONLY);
-  if (!file.is_open()) {
-    return libraft_errno();
-  }
-  const ::ssize_t written =
-      ::pwrite(file.get(), content.data(), content.size(), static_cast<::off_t>(offset));
-  if (written >= 0 && written != static_cast<::ssize_t>(content.size())) {
-    return std::make_error_code(std::errc::no_space_on_device);
-  }
-  return written < 0 || ::fdatasync(file.get()) != 0 ? libraft_errno() : std::error_code{};
 }
 
 QUORLITE_DECL std::error_code libraft_disk_folder::sync() {
