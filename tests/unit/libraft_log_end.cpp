@@ -400,11 +400,25 @@ TEST_CASE("a log that a build without log_end may have cut is not held against i
   SECTION("or while a snapshot took the place of the log") {
     put_note(folder, {libraft_log_note::step::install, 5, 2}, false);
   }
-  SECTION("or an older one yet, which notes nothing") { folder.files.erase(note_name); }
+  SECTION("and both files were removed, after an older one yet, which notes nothing") {
+    folder.files.erase(note_name);
+    folder.files.erase(end_name);
+  }
   const libraft_log_report report = folder.read();
   INFO(text_of(report));
   CHECK(report.defects.empty());
   CHECK(report.noted_index == 0);
+}
+
+TEST_CASE("log_end without quorlite.log is held against the log all the same") {
+  memory_log_folder folder = honest_folder();
+  folder.files.erase(note_name);  // a first start was killed between the two
+  CHECK(folder.read().defects.empty());
+  CHECK(folder.read().noted_index == 9);
+  folder.files.erase("open-1");
+  const libraft_log_report report = folder.read();
+  INFO(text_of(report));
+  CHECK(report.error() == errc::log_too_short);
 }
 
 TEST_CASE("a folder that had a log_end and lost it is refused, one that never had it is not") {

@@ -282,8 +282,8 @@ QUORLITE_DECL std::error_code libraft_log_reader::read_log_end() {
         {fault, libraft_log_end::file_name, 0,
          std::string(what) + ", and nothing else tells where the log ended",
          "If most of the other servers are up: remove this one from the cluster, empty its folder "
-         "and add it again. If you know that nothing else of this folder is lost: remove "
-         "quorlite.log as well, and the log is taken as it is"});
+         "and add it again. If this is all that is told, and you know that nothing else of this "
+         "folder is lost: remove log_end and quorlite.log, and the log is taken as it is"});
   };
   if (!has_log_end_) {
     if (note_.keeps_end) {
@@ -302,7 +302,9 @@ QUORLITE_DECL std::error_code libraft_log_reader::read_log_end() {
     return {};
   }
   const libraft_log_end& noted = **read;
-  if (note_.keeps_end) {
+  // No build takes quorlite.log away. Without it a first start was killed before it wrote that, and
+  // added nothing to the log; or somebody removed it.
+  if (note_.keeps_end || !noted_) {
     report_.noted_index = noted.entry;
     report_.noted_term = quorlite::term{noted.entry_term};
   }
