@@ -246,7 +246,8 @@ class running_node final : public node {
       }
       all["refused"] = std::move(refused);
     }
-    if (!engine.strangers.empty()) {  // bring back the folder, or .remove the member, .add the other
+    if (!engine.strangers
+             .empty()) {  // bring back the folder, or .remove the member, .add the other
       ordered_json strangers = ordered_json::array();
       for (const auto& one : engine.strangers) {
         strangers.push_back({{"server", quorlite::libraft_id_text(one.id)},

@@ -63,7 +63,9 @@ inline constexpr std::int64_t last_second_ms = 1000;
 class base {
  public:
   base(fs::path root, std::string network, chance draw)
-      : root_(std::move(root)), draw_(draw), shape_(draw_shape(draw_)),
+      : root_(std::move(root)),
+        draw_(draw),
+        shape_(draw_shape(draw_)),
         place_{root_ / "live", std::move(network)} {
     fs::remove_all(root_);
     fs::create_directories(place_.root);
@@ -144,9 +146,8 @@ class base {
   void found(damage::cluster& live) {
     const bool from_old = shape_.began != beginning::founded;
     for (std::size_t i = 0; i < servers; ++i) {
-      const start_flags flags{.found = !from_old && i == 0,
-                              .join = !from_old && i != 0,
-                              .bootstrap = from_old};
+      const start_flags flags{
+          .found = !from_old && i == 0, .join = !from_old && i != 0, .bootstrap = from_old};
       const bool started = live.start(i, flags);
       must(started, started ? "" : live.at(i).told().c_str());
       if (!from_old) {
@@ -179,7 +180,8 @@ class base {
       one.raft().passes = ~std::size_t{0};
       return code != SQLITE_OK ? std::error_code{}
                                : std::make_error_code(std::errc::resource_unavailable_try_again);
-    }), "a transaction in parts");
+    }),
+         "a transaction in parts");
   }
 
   void fill(damage::cluster& live) {

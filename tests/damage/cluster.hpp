@@ -312,22 +312,22 @@ class cluster {
     const auto first = leader();
     row made{database(static_cast<std::size_t>(draw_.below(with_.databases))), rows.size() + 1};
     const auto size = draw_.percent(15) ? draw_.between(2000, 9000) : draw_.between(10, 900);
-    const std::string sql =
-        "BEGIN IMMEDIATE; INSERT INTO item VALUES(" + std::to_string(made.number) +
-        ", randomblob(" + std::to_string(size) + ")); UPDATE item SET body = randomblob(" +
-        std::to_string(size) + ") WHERE number = " +
-        std::to_string(1 + draw_.below(made.number)) + "; COMMIT";
-    auto db = first ? at(*first).node().open(made.database)
-                    : quorlite::result<quorlite::connection>(
-                          quorlite::fail(quorlite::errc::not_leader));
+    const std::string sql = "BEGIN IMMEDIATE; INSERT INTO item VALUES(" +
+                            std::to_string(made.number) + ", randomblob(" + std::to_string(size) +
+                            ")); UPDATE item SET body = randomblob(" + std::to_string(size) +
+                            ") WHERE number = " + std::to_string(1 + draw_.below(made.number)) +
+                            "; COMMIT";
+    auto db =
+        first ? at(*first).node().open(made.database)
+              : quorlite::result<quorlite::connection>(quorlite::fail(quorlite::errc::not_leader));
     if (!db || run(*db, schema) != SQLITE_OK) {
       return false;
     }
     const int code = run(*db, sql);
     const std::error_code error = db->last_error();
-    made.told = code == SQLITE_OK                           ? row::answer::acknowledged
-                : error == quorlite::failure::not_applied   ? row::answer::refused
-                                                            : row::answer::unknown;
+    made.told = code == SQLITE_OK                         ? row::answer::acknowledged
+                : error == quorlite::failure::not_applied ? row::answer::refused
+                                                          : row::answer::unknown;
     made.at_ms = now_ms();
     rows.push_back(made);
     return code == SQLITE_OK;

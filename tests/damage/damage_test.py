@@ -250,7 +250,8 @@ def print_table(title: str, rows: dict[str, dict[str, int]]) -> None:
     columns = [one for one in OUTCOMES if any(one in row for row in rows.values())]
     print(f"\n{title:<28}" + "".join(f"{one:>{len(one) + 2}}" for one in columns))
     for name, row in rows.items():
-        print(f"{name:<28}" + "".join(f"{row.get(one, 0) or '.':>{len(one) + 2}}" for one in columns))
+        cells = (f"{row.get(one, 0) or '.':>{len(one) + 2}}" for one in columns)
+        print(f"{name:<28}" + "".join(cells))
 
 
 def print_summary(told: dict) -> None:

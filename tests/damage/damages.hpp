@@ -107,8 +107,8 @@ struct done {
 
 // Where foreign bytes come from; all of them are folders that nobody uses.
 struct sources {
-  fs::path other_server;   // as it is now
-  fs::path other_cluster;  // of a server with this number and address
+  fs::path other_server;        // as it is now
+  fs::path other_cluster;       // of a server with this number and address
   std::vector<fs::path> stale;  // of this server, older ones
 };
 
@@ -214,8 +214,8 @@ class damages {
     const bool anywhere = written == 0 || draw_.percent(10);
     const bool near_the_end = !anywhere && written > 2048 && draw_.percent(30);
     const std::size_t from = near_the_end ? written - 2048 : 0;
-    return from + static_cast<std::size_t>(
-                      draw_.below((anywhere ? content.size() : written) - from));
+    return from +
+           static_cast<std::size_t>(draw_.below((anywhere ? content.size() : written) - from));
   }
 
   void change(kind is, const std::string& name) {
@@ -356,8 +356,8 @@ class damages {
       return;
     }
     // Mostly a few of the last ones go.
-    const std::size_t most = draw_.percent(70) ? std::min<std::size_t>(ends.size() - 1, 12)
-                                               : ends.size() - 1;
+    const std::size_t most =
+        draw_.percent(70) ? std::min<std::size_t>(ends.size() - 1, 12) : ends.size() - 1;
     const auto gone = static_cast<std::size_t>(draw_.between(1, most));
     const batch_end keep = ends[ends.size() - 1 - gone];
     bool behind = false;
@@ -387,11 +387,10 @@ class damages {
       into.push_back({name, 0, entries});
     }
     if (entries > 0) {
-      const bool is_open =
-          quorlite::detail::libraft_file_name::of(name).is ==
-          quorlite::detail::libraft_file_name::kind::open;
-      into.back().byte = is_open ? reader.end_of_open(~std::uint64_t{0}, true).byte
-                                 : (*file)->size();
+      const bool is_open = quorlite::detail::libraft_file_name::of(name).is ==
+                           quorlite::detail::libraft_file_name::kind::open;
+      into.back().byte =
+          is_open ? reader.end_of_open(~std::uint64_t{0}, true).byte : (*file)->size();
     }
   }
   void cut_segment(const batch_end& keep) {
@@ -405,8 +404,7 @@ class damages {
     }
     content.resize(static_cast<std::size_t>(keep.byte));
     char name[64];
-    std::snprintf(name, sizeof name, "%016llu-%016llu",
-                  static_cast<unsigned long long>(told.first),
+    std::snprintf(name, sizeof name, "%016llu-%016llu", static_cast<unsigned long long>(told.first),
                   static_cast<unsigned long long>(told.first + keep.entries - 1));
     fs::remove(folder_ / keep.file);
     write_file(folder_ / name, content);

@@ -47,8 +47,8 @@ enum class file_class : std::uint8_t {
 };
 
 inline const char* name_of(file_class is) {
-  constexpr const char* names[] = {"closed segment", "open segment",   "metadata", "server",
-                                   "quorlite.log",   "lock file",      "snapshot", "snapshot meta",
+  constexpr const char* names[] = {"closed segment", "open segment",    "metadata", "server",
+                                   "quorlite.log",   "lock file",       "snapshot", "snapshot meta",
                                    "record",         "hashes of pages", "database", "other"};
   return names[static_cast<std::size_t>(is)];
 }
@@ -58,10 +58,10 @@ inline file_class class_of(const std::string& name) {
   using kind = quorlite::detail::libraft_file_name::kind;
   const std::string last = fs::path(name).filename().string();
   if (name.rfind(databases_folder, 0) == 0) {
-    return last.rfind("superblock", 0) == 0                      ? file_class::record
-           : name.find("/hashes/") != std::string::npos          ? file_class::hashes
-           : name.find("/.quorlite/") != std::string::npos       ? file_class::other
-                                                                 : file_class::database;
+    return last.rfind("superblock", 0) == 0                ? file_class::record
+           : name.find("/hashes/") != std::string::npos    ? file_class::hashes
+           : name.find("/.quorlite/") != std::string::npos ? file_class::other
+                                                           : file_class::database;
   }
   switch (quorlite::detail::libraft_file_name::of(name).is) {
     case kind::closed: return file_class::closed_segment;

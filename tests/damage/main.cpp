@@ -72,8 +72,7 @@ int serve(std::uint64_t seed, const damage::fs::path& root, const std::string& n
       std::cout << "did " << damage::name_of(made.is) << ": " << made.what << std::endl;
       nlohmann::ordered_json one = next.run();
       one["number"] = i;
-      std::cout << one.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
-                << std::endl;
+      std::cout << one.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
     }
     std::cout << "done" << std::endl;
   }

@@ -63,7 +63,7 @@ class Rows:
 
 
 class Base:
-    """A cluster that was killed while one of its servers lagged, and older copies of its folders."""
+    """A cluster that was killed while one of its servers lagged, and older copies of folders."""
 
     def __init__(self, options: argparse.Namespace, root: pathlib.Path, chance: random.Random):
         shutil.rmtree(root, ignore_errors=True)

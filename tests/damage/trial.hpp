@@ -39,8 +39,11 @@ inline const char* name_of(order is) {
 class trial {
  public:
   trial(const base& from, const fs::path& root, chance draw)
-      : base_(from), draw_(draw), hurt_(draw_victim()),
-        cluster_({root, from.network()}, from.of().with, draw_), rows_(from.rows()) {
+      : base_(from),
+        draw_(draw),
+        hurt_(draw_victim()),
+        cluster_({root, from.network()}, from.of().with, draw_),
+        rows_(from.rows()) {
     cluster_.expect(from.cluster());
     std::vector<std::size_t> others;
     for (std::size_t i = 0; i < servers; ++i) {
@@ -63,8 +66,8 @@ class trial {
 
   // @returns what is done
   const done& damage_it() {
-    const looked_at made = draw_damage(folder(hurt_), sources_of(), draw_,
-                                       [this](kind is) { return may_be(is); });
+    const looked_at made =
+        draw_damage(folder(hurt_), sources_of(), draw_, [this](kind is) { return may_be(is); });
     done_ = made.done;
     cut_without_trace_ = made.cut_without_trace;
     joins_ = draw_.percent(30);
@@ -95,7 +98,9 @@ class trial {
     }
     return drawn;
   }
-  [[nodiscard]] fs::path folder(std::size_t server) const { return cluster_.where().folder(server); }
+  [[nodiscard]] fs::path folder(std::size_t server) const {
+    return cluster_.where().folder(server);
+  }
 
   [[nodiscard]] sources sources_of() {
     sources made;
@@ -187,10 +192,9 @@ class trial {
                  is_halted(hurt_) || is_refused() || waits();
         },
         8000);
-    const bool even_without =
-        cluster_.runs(hurt_) && cluster_.even({whole_, lagging_, hurt_})
-            ? true
-            : wait_until([&] { return are_alike(healthy); }, 10'000);
+    const bool even_without = cluster_.runs(hurt_) && cluster_.even({whole_, lagging_, hurt_})
+                                  ? true
+                                  : wait_until([&] { return are_alike(healthy); }, 10'000);
     name_outcome(all);
     compare();
     if (!lost_.empty()) {
@@ -238,9 +242,8 @@ class trial {
   [[nodiscard]] static bool names(const std::string& text, const std::string& path) {
     const std::string name = fs::path(path).filename().string();
     const std::string ways[] = {name + ", byte ", name + ": ", name + " and ", "'" + name + "'"};
-    return std::any_of(std::begin(ways), std::end(ways), [&](const std::string& way) {
-      return text.find(way) != std::string::npos;
-    });
+    return std::any_of(std::begin(ways), std::end(ways),
+                       [&](const std::string& way) { return text.find(way) != std::string::npos; });
   }
   // Whoever is told of a refusal has to find the place. Histories that part do so between two
   // entries, in no file of their own.
@@ -276,8 +279,8 @@ class trial {
     if (is_halted(hurt_)) {
       outcome_ = "halted";
       const auto health = one.node().health();
-      told_ = health.error.message() + ": " + health.what + " | engine: " +
-              one.raft().engine_error().message() + " | " + told_;
+      told_ = health.error.message() + ": " + health.what +
+              " | engine: " + one.raft().engine_error().message() + " | " + told_;
       if (told_.find("index") == std::string::npos && told_.find("page") == std::string::npos) {
         find("the halt names no index: " + told_);
       }
@@ -419,11 +422,10 @@ class trial {
   void judge_loss() {
     const auto all = [&](auto holds) { return std::all_of(lost_.begin(), lost_.end(), holds); };
     const bool of_base = all([&](const row& one) { return one.number <= base_.rows().size(); });
-    const bool of_last_second =
-        all([&](const row& one) { return base_.is_of_last_second(one); });
-    const std::string text =
-        std::to_string(lost_.size()) + " acknowledged rows are lost, the first is " +
-        std::to_string(lost_.front().number) + " of " + lost_.front().database;
+    const bool of_last_second = all([&](const row& one) { return base_.is_of_last_second(one); });
+    const std::string text = std::to_string(lost_.size()) +
+                             " acknowledged rows are lost, the first is " +
+                             std::to_string(lost_.front().number) + " of " + lost_.front().database;
     if (is_rollback() && others_down_ && of_base && !diverged_) {
       excuse_ = "a rollback of the whole folder while all others were down";
     } else if (cut_without_trace_ && of_base && !diverged_ && of_last_second) {

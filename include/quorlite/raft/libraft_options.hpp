@@ -135,8 +135,8 @@ struct libraft_refused {
 };
 
 /// A server that answers where a member of the cluster should, and is another one by its id: the
-/// folder of the member was lost, or another cluster's folder is there. Nothing that it says counts.
-/// Bring the member's folder back, or remove the member and add what is there.
+/// folder of the member was lost, or another cluster's folder is there. Nothing that it says
+/// counts. Bring the member's folder back, or remove the member and add what is there.
 struct libraft_stranger {
   server_id id;      ///< under which it answers
   server_id member;  ///< who should be there; both have one number

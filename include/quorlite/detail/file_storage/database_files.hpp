@@ -117,8 +117,8 @@ class database_files {
   /// Takes two files that a position names, and cuts what is beyond its page count.
   /// @param state how much of them can be relied on
   [[nodiscard]] file_adoption adopt(file_type data, file_type hashes, std::uint64_t generation,
-                                      std::uint32_t page_size, std::uint64_t page_count,
-                                      file_state state) noexcept;
+                                    std::uint32_t page_size, std::uint64_t page_count,
+                                    file_state state) noexcept;
 
   // ---- writing
 

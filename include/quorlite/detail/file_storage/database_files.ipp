@@ -101,9 +101,7 @@ file_adoption database_files<FileSystem>::adopt(file_type data, file_type hashes
   std::array<std::byte, database_layout::hash_bytes> head{};
   const auto got = hashes_->read(0, head);
   if (!data_bytes || !hashes_bytes || !got) {
-    return {!data_bytes     ? data_bytes.error()
-            : !hashes_bytes ? hashes_bytes.error()
-                            : got.error()};
+    return {!data_bytes ? data_bytes.error() : !hashes_bytes ? hashes_bytes.error() : got.error()};
   }
   const auto value = load_little_endian<std::uint64_t>(head.data());
   const bool other = state != file_state::garbled &&

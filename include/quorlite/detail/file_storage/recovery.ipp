@@ -196,9 +196,9 @@ std::error_code file_recovery<FileSystem>::open_databases() {
       return place_.health().after(data ? hashes.error() : data.error());
     }
     if (!*data || !*hashes) {
-      return place_.health().damaged(std::string(*data ? place_names::hashes_of(line.name)
-                                                       : place_names::data_of(line.name)) +
-                                     ": it is gone");
+      return place_.health().damaged(
+          std::string(*data ? place_names::hashes_of(line.name) : place_names::data_of(line.name)) +
+          ": it is gone");
     }
     auto which = std::make_shared<database_files<FileSystem>>(line.name);
     const file_adoption taken =

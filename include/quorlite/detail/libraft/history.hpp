@@ -46,9 +46,9 @@ class QUORLITE_API libraft_history {
   [[nodiscard]] history_trail& trail() noexcept { return trail_; }
 
   /// By the last walk, the last entry that is known to be committed: the one to which the files may
-  /// have come, or what was applied by log_end, or the one that names the cluster of the folder. For a folder names its cluster
-  /// once that entry was applied, also where the machine knows nothing of it yet, because its base
-  /// is older, or in memory.
+  /// have come, the one that was applied by what log_end says, or the one that names the cluster of
+  /// the folder. For a folder names its cluster once that entry was applied, also where the machine
+  /// knows nothing of it yet, because its base is older, or in memory.
   /// @param of_folder all zero: it names none
   /// @returns 0: none is known
   [[nodiscard]] std::uint64_t settled(const cluster_identity& of_folder) const noexcept;
