@@ -425,7 +425,7 @@ class Trial:
         text = f"{len(self.lost)} acknowledged rows are lost, the first is {self.lost[0]}"
         last_second = of_base and all(map(self.base.is_of_last_second, self.lost))
         cut = self.done["cut_without_trace"]
-        if self.done["kind"] == "folder rolled back" and self.others_down and of_base:
+        if self.done["kind"] == "folder rolled back" and self.others_down:
             self.excuse = "a rollback of the whole folder while all others were down"
         elif cut and last_second:
             self.excuse = "a cut of the last second of a log without a trace"

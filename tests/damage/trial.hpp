@@ -426,7 +426,8 @@ class trial {
     const std::string text = std::to_string(lost_.size()) +
                              " acknowledged rows are lost, the first is " +
                              std::to_string(lost_.front().number) + " of " + lost_.front().database;
-    if (is_rollback() && others_down_ && of_base && !diverged_) {
+    // A vote that is forgotten gives a term two leaders: rows of one of them go later, too.
+    if (is_rollback() && others_down_ && !diverged_) {
       excuse_ = "a rollback of the whole folder while all others were down";
     } else if (cut_without_trace_ && of_base && !diverged_ && of_last_second) {
       excuse_ = "a cut of the last second of a log without a trace";
