@@ -318,6 +318,17 @@ class trial {
     return text;
   }
 
+  // One of them has said that the other is of another history: that is told, and they share nothing.
+  [[nodiscard]] bool have_parted(std::size_t one, std::size_t other) {
+    const auto refuses = [&](std::size_t from, std::size_t whom) {
+      const auto refused = cluster_.at(from).raft().status().refused;
+      const server_id id = cluster_.at(whom).raft().status().id;
+      return std::any_of(refused.begin(), refused.end(),
+                         [&](const auto& each) { return each.id == id; });
+    };
+    return refuses(one, other) || refuses(other, one);
+  }
+
   // Every page of every database, as SQLite would get it. Nothing: one cannot be read.
   using images = std::map<std::string, std::vector<quorlite::bytes>>;
   [[nodiscard]] std::optional<images> pages_of(std::size_t server) {
@@ -379,7 +390,7 @@ class trial {
     }
     for (std::size_t i = 0; i < servers; ++i) {
       for (std::size_t j = 0; j < i; ++j) {
-        if (all[i] && all[j] && at[i] == at[j] && *all[i] != *all[j]) {
+        if (all[i] && all[j] && at[i] == at[j] && !have_parted(i, j) && *all[i] != *all[j]) {
           diverged_ = true;
           find("servers " + std::to_string(j + 1) + " and " + std::to_string(i + 1) +
                " have other bytes at position " + std::to_string(at[i].index.value) + ": " +
