@@ -248,17 +248,19 @@ def summary(options: argparse.Namespace, results: Results) -> dict:
 
 def print_table(title: str, rows: dict[str, dict[str, int]]) -> None:
     columns = [one for one in OUTCOMES if any(one in row for row in rows.values())]
-    print(f"\n{title:<28}" + "".join(f"{one:>{len(one) + 2}}" for one in columns))
+    widths = {one: len(one) + 2 for one in columns}
+    print(f"\n{title:<28}" + "".join(f"{one:>{widths[one]}}" for one in columns))
     for name, row in rows.items():
-        cells = (f"{row.get(one, 0) or '.':>{len(one) + 2}}" for one in columns)
+        cells = (f"{row.get(one, 0) or '.':>{widths[one]}}" for one in columns)
         print(f"{name:<28}" + "".join(cells))
 
 
 def print_summary(told: dict) -> None:
     print_table("damage", told["by_kind"])
     print_table("file", told["by_file"])
+    print()
     for name, count in told["excused"].items():
-        print(f"\nexcused, {name}: {count}")
+        print(f"excused, {name}: {count}")
     for name, count in told["refusals_name"].items():
         print(f"refusals at a start that name {name}: {count}")
     for name, count in told["healed"].items():

@@ -296,6 +296,7 @@ class damages {
 
   // ---- of the log
 
+  // But for log_end: with that, and the databases, it would be the whole folder.
   [[nodiscard]] static bool is_of_log(const std::string& name) {
     const file_class is = class_of(name);
     return is == file_class::closed_segment || is == file_class::open_segment ||

@@ -37,6 +37,7 @@ enum class file_class : std::uint8_t {
   metadata,
   server,
   note,
+  log_end,
   lock,
   snapshot,
   snapshot_meta,
@@ -47,9 +48,10 @@ enum class file_class : std::uint8_t {
 };
 
 inline const char* name_of(file_class is) {
-  constexpr const char* names[] = {"closed segment", "open segment",    "metadata", "server",
-                                   "quorlite.log",   "lock file",       "snapshot", "snapshot meta",
-                                   "record",         "hashes of pages", "database", "other"};
+  constexpr const char* names[] = {"closed segment", "open segment", "metadata",        "server",
+                                   "quorlite.log",   "log_end",      "lock file",       "snapshot",
+                                   "snapshot meta",  "record",       "hashes of pages", "database",
+                                   "other"};
   return names[static_cast<std::size_t>(is)];
 }
 
@@ -74,6 +76,7 @@ inline file_class class_of(const std::string& name) {
   return name.rfind("metadata", 0) == 0 ? file_class::metadata
          : name == "server"             ? file_class::server
          : name == "quorlite.log"       ? file_class::note
+         : name == "log_end"            ? file_class::log_end
          : name == "quorlite.lock"      ? file_class::lock
                                         : file_class::other;
 }
