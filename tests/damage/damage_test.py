@@ -35,7 +35,7 @@ OUTCOMES = (
     "refused at start",
     "refused by peers",
     "halted",
-    "waits as a new server",
+    "waits to be added",
     "told by a check later",
     "excused",
     "violation",

@@ -330,7 +330,7 @@ class Trial:
         if refused:
             return ["refused by peers", "; ".join(refused)]
         if mine and mine["waits"]:
-            return ["waits as a new server", str(mine["to_be_said_on_leader"])]
+            return ["waits to be added", str(mine["to_be_said_on_leader"])]
         return []
 
     def _refusal(self) -> str:
@@ -361,8 +361,6 @@ class Trial:
             self._check_refusal()
         elif self.outcome == "halted" and "index" not in self.told and "page" not in self.told:
             self._find(f"the halt names no index: {self.told}")
-        elif self.outcome == "waits as a new server" and not self.flags:
-            self._find("it waits as a new server, and nobody said join")
 
     def _check_refusal(self) -> None:
         folder = self.cluster.data(self.hurt)

@@ -289,10 +289,8 @@ class trial {
       outcome_ = "refused by peers";
       told_ = refusals();
     } else if (waits()) {
-      outcome_ = "waits as a new server";
-      if (!joins_) {
-        find("it waits as a new server, and nobody said join");
-      }
+      // Its folder is empty, or the members in its log do not name it: it has no vote, and says so.
+      outcome_ = "waits to be added";
     } else if (settled) {
       outcome_ = "harmless";
     } else {
@@ -319,7 +317,7 @@ class trial {
     return text;
   }
 
-  // One of them has said that the other is of another history: that is told, and they share nothing.
+  // One of them has said that the other is of another history: that is told; they share nothing.
   [[nodiscard]] bool have_parted(std::size_t one, std::size_t other) {
     const auto refuses = [&](std::size_t from, std::size_t whom) {
       const auto refused = cluster_.at(from).raft().status().refused;
@@ -478,7 +476,7 @@ class trial {
 
   void heal() {
     const bool broken = outcome_ == "refused at start" || outcome_ == "halted" ||
-                        outcome_ == "refused by peers" || outcome_ == "waits as a new server";
+                        outcome_ == "refused by peers" || outcome_ == "waits to be added";
     if (!broken || !findings_.empty() || !draw_.percent(20)) {
       return;
     }
