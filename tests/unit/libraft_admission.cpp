@@ -621,11 +621,14 @@ TEST_CASE("over libraft who is called to lead and cannot write it down is closed
   SECTION("the term") { all.raft.disk(called).fail_next_term(); }
   SECTION("the vote") { all.raft.disk(called).fail_next_vote(); }
   SECTION("anything, for its disk has failed before it was called") {
-    all.raft.disk(called).fail_next_append(quorlite::tests::disk_failure::at_submit);
+    all.raft.disk(called).fail_next_append(quorlite::tests::disk_failure::late);
     overheard::say(engine, all.leader + 1, led, last, last_term, {RAFT_BARRIER});
+    all.raft.disk(called).poll(all.raft.now_ms() + 1'000);
     REQUIRE(all.raft.node(called).core().must_close());
+    REQUIRE(engine.state == RAFT_FOLLOWER);
   }
-  overheard::call(engine, all.leader + 1, led, last, last_term);
+  overheard::call(engine, all.leader + 1, led, raft_last_index(&engine),
+                  libraft_term_at(engine.log, raft_last_index(&engine)).value);
   CHECK(all.raft.node(called).core().must_close());
   CHECK(all.raft.node(called).core().failure() == errc::storage_broken);
   all.raft.run_for(500);
