@@ -951,9 +951,24 @@ TEST_CASE("over libraft who was just started takes no snapshot of another cluste
   header.history.at = {header.at.at.index, {1, 2}};
   admission.begin(0, header.history.begun.cluster);
   CHECK(admission.admits(follower.send_snapshot(header)));
-  header.history.begun.cluster.low ^= 1U;
-  CHECK_FALSE(admission.admits(follower.send_snapshot(header)));
-  CHECK(admission.refused().size() == 1);
+  SECTION("that names it") {
+    header.history.begun.cluster.low ^= 1U;
+    CHECK_FALSE(admission.admits(follower.send_snapshot(header)));
+    CHECK(admission.refused().size() == 1);
+  }
+  SECTION("that was never upgraded") {
+    header.history = {};
+    CHECK_FALSE(admission.admits(follower.send_snapshot(header)));
+    CHECK(admission.refused().size() == 1);
+  }
+  SECTION("but an older one of its own, of which the engine needs nothing") {
+    header.history = {};
+    header.at.entry = 2;
+    header.at.at = {log_index{1}, libraft_term_at(follower.engine().log, 2)};
+    admission.begin(3, cluster_identity{1, 2});
+    CHECK(admission.admits(follower.send_snapshot(header)));
+    CHECK(admission.refused().empty());
+  }
 }
 
 TEST_CASE("over libraft a leader with another folder gets no ack for a row, and is replaced") {

@@ -8,11 +8,15 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "catch2_shim.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
 #include "quorlite/testing/simulation.hpp"
+#include "support/checking_machine.hpp"
+#include "support/lone_environment.hpp"
+#include "support/told_machine.hpp"
 
 namespace {
 
@@ -242,6 +246,59 @@ TEST_CASE("a server that was just started takes no snapshot of another cluster t
   CHECK(cluster.raft().refused_by(foreign).size() == 1);
   CHECK(cluster.raft().node(foreign).applied_index() == log_index{});
   CHECK(cluster.raft().node(foreign).disk().log.last_index() == disk.log.last_index());
+}
+
+TEST_CASE("a server that was just started takes no snapshot that lacks what its folder names") {
+  cluster_with_rows cluster({.seed = 9});
+  cluster.insert(5);
+  REQUIRE(cluster->wait_until_even());
+  const testing::detail::server_disk disk = cluster.raft().node(cluster.leader()).disk();
+  const log_index begins = disk.note.begun.begins_at;
+  REQUIRE(begins > log_index{1});
+  const tests::told_machine blank;  // with databases in memory
+  testing::detail::raft_admission admission;
+  testing::detail::snapshot_request ask;
+  const auto is_taken = [&](log_position at) {
+    ask.at = at;
+    return admission.admits({server_id{9}, server_id{1}, disk.term, ask}, disk, blank);
+  };
+  const log_index before{begins.value - 1};
+  CHECK(is_taken({before, disk.log.term_at(before)}));  // which the log has: nothing comes of it
+  CHECK(admission.refused().empty());
+  const log_position beyond{log_index{disk.log.last_index().value + 9}, disk.term};
+  SECTION("of a cluster that was never upgraded") {
+    CHECK_FALSE(is_taken(beyond));
+    CHECK(admission.refused().size() == 1);
+  }
+  SECTION("as of the very entry") {
+    CHECK_FALSE(is_taken({begins, disk.log.term_at(begins)}));
+    CHECK(admission.refused().size() == 1);
+  }
+}
+
+TEST_CASE("a snapshot of what a server applied before its restart is not installed") {
+  cluster_with_rows cluster({.seed = 9});
+  REQUIRE(cluster->wait_until_even());
+  tests::lone_environment around;
+  tests::record shared;
+  tests::kept_state kept;
+  tests::checking_machine machine{server_id{1}, shared, kept};
+  const simulation_options options{.replicas = 3};
+  testing::detail::raft_node node{server_id{1}, options, around, testing::detail::random{1}};
+  node.disk_to_prepare() = cluster.raft().node(cluster.leader()).disk();
+  const testing::detail::server_disk& disk = node.disk();
+  REQUIRE_FALSE(node.start(machine));
+  REQUIRE(node.applied_index() == log_index{});
+  const log_index before{disk.note.begun.begins_at.value - 1};
+  testing::detail::snapshot_request ask;
+  ask.at = {before, disk.log.term_at(before)};
+  ask.total_bytes = 100;
+  ask.chunk = bytes(50);
+  node.receive({server_id{2}, server_id{1}, disk.term, ask});
+  REQUIRE(around.sent.size() == 1);
+  CHECK(std::get<testing::detail::snapshot_reply>(around.sent[0].body).installed);
+  CHECK(machine.stages_begun == 0);
+  node.crash();
 }
 
 TEST_CASE("a server with a short log and a high term is never elected, and disturbs nobody") {

@@ -301,6 +301,22 @@ QUORLITE_DECL history_verdict libraft_admission::judge(const raft_entry& entry,
 
 // ---- snapshots
 
+/// The machine may know of no history yet, as after a restart with databases in memory. What the
+/// folder names was applied here: a snapshot from there on has a history. Of one that ends before
+/// it the engine takes nothing, for its log goes on from there.
+/// @returns nullptr: none
+QUORLITE_DECL const char* libraft_admission::folder_objection(const snapshot_history& told,
+                                                              std::uint64_t last) const noexcept {
+  if (cluster_of_folder_ == cluster_identity{}) {
+    return nullptr;
+  }
+  if (told.begun != history_identity{}) {
+    return told.begun.cluster == cluster_of_folder_ ? nullptr : "has a snapshot of another cluster";
+  }
+  const bool is_begun_here = strand_->machine().base().begun != history_identity{};
+  return is_begun_here || last < settled_at_start_ ? nullptr : "has a snapshot without a history";
+}
+
 /// One whose header is damaged says nothing of its sender: the restore will tell.
 QUORLITE_DECL bool libraft_admission::admits_snapshot(server_id from,
                                                       const raft_install_snapshot& message) {
@@ -312,11 +328,8 @@ QUORLITE_DECL bool libraft_admission::admits_snapshot(server_id from,
     return refuse(from, {at, {}, "has another log than was applied here"});  // 1
   }
   if (header) {
-    // The machine may know of no history yet, as after a restart with databases in memory.
-    const cluster_identity told = header->history.begun.cluster;
-    if (cluster_of_folder_ != cluster_identity{} && told != cluster_identity{} &&
-        told != cluster_of_folder_) {
-      return refuse(from, {at, {}, "has a snapshot of another cluster"});
+    if (const char* const why = folder_objection(header->history, message.last_index)) {
+      return refuse(from, {at, {}, why});
     }
     if (const auto found = objection_to(header->history, at, strand_->machine())) {  // 6
       return refuse(from, *found);

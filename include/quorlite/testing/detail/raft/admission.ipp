@@ -110,9 +110,14 @@ QUORLITE_DECL bool raft_admission::admits_snapshot(const message& envelope,
     return refuse(envelope.from, {ask.at.index, {}, another_log});
   }
   const snapshot_history told = ask.history == nullptr ? snapshot_history{} : *ask.history;
-  const bool is_known = disk.note.begun != history_identity{} && told.begun != history_identity{};
-  if (is_known && told.begun.cluster != disk.note.begun.cluster) {
-    return refuse(envelope.from, {ask.at.index, {}, "has a snapshot of another cluster"});
+  const history_identity own = disk.note.begun;  // the machine may have none yet, after a restart
+  if (own != history_identity{}) {
+    if (told.begun == history_identity{} && ask.at.index >= own.begins_at) {
+      return refuse(envelope.from, {ask.at.index, {}, "has a snapshot without a history"});
+    }
+    if (told.begun != history_identity{} && told.begun.cluster != own.cluster) {
+      return refuse(envelope.from, {ask.at.index, {}, "has a snapshot of another cluster"});
+    }
   }
   const auto found = quorlite::detail::objection_to(told, ask.at.index, machine);  // 6
   return !found || refuse(envelope.from, *found);

@@ -113,8 +113,8 @@ QUORLITE_DECL void raft_node::on_message(const message& envelope, const snapshot
 QUORLITE_DECL void raft_node::on_message(const message& envelope, const snapshot_request& ask) {
   hear_leader(envelope.from);
   snapshot_reply reply{.at = ask.at.index, .round = ask.round};
-  if (ask.at.index <= applied_) {
-    reply.installed = true;
+  if (ask.at.index <= std::max(applied_, disk_.note.begun.begins_at)) {
+    reply.installed = true;  // in the log it is, and will be applied, if it was not yet
   } else {
     reply.installed = receive_chunk(ask);
     reply.next_offset = incoming_ ? incoming_->copy.content.size() : 0;
