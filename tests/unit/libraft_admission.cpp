@@ -456,11 +456,23 @@ TEST_CASE("over libraft who answers in the place of a member is told, and not re
   }
   CHECK(leader.admission.strangers() == std::vector<libraft_stranger>{{stranger, member}});
   CHECK(leader.admission.refused().empty());
-  // It is added, or the member is removed: then nobody is missed.
-  raft_server& entry = leader.engine().configuration.servers[member.value - 1];
-  REQUIRE(std::exchange(entry.id, stranger.value) == member.value);
-  CHECK(leader.admission.strangers().empty());
-  entry.id = member.value;
+  SECTION("until it is added, or the member is removed: then nobody is missed") {
+    raft_server& entry = leader.engine().configuration.servers[member.value - 1];
+    REQUIRE(std::exchange(entry.id, stranger.value) == member.value);
+    CHECK(leader.admission.strangers().empty());
+    entry.id = member.value;
+  }
+  SECTION("until the member answers again, with its folder back") {
+    CHECK(leader.admission.admits(answer_of(member, RAFT_IO_APPEND_ENTRIES_RESULT)));
+    CHECK(leader.admission.strangers().empty());
+  }
+  SECTION("and of those that come one after the other, the newest is") {
+    for (std::uint64_t made = 8; made < 1'008; ++made) {
+      const server_id next{member.value << 40U | made};
+      CHECK(leader.admission.admits(answer_of(next, RAFT_IO_APPEND_ENTRIES_RESULT)));
+      REQUIRE(leader.admission.strangers() == std::vector<libraft_stranger>{{next, member}});
+    }
+  }
 }
 
 TEST_CASE("over libraft another log below what is committed refuses its sender") {

@@ -173,9 +173,11 @@ struct libraft_status {
   /// bring it back. errc::storage_broken, storage_full: its disk; corrupt: an entry or a snapshot
   /// that cannot be ours; halted: the machine said so.
   std::error_code error;
-  std::vector<libraft_refused> refused;     ///< since the start, but for those that were readmitted
-  std::vector<libraft_stranger> strangers;  ///< heard since the start, and no members until now
-  libraft_counters counters;                ///< since the start
+  std::vector<libraft_refused> refused;  ///< since the start, but for those that were readmitted
+  /// Of members that were not heard since: the newest for each. Only who leads hears of them, or
+  /// who would like to.
+  std::vector<libraft_stranger> strangers;
+  libraft_counters counters;  ///< since the start
 };
 
 /// Entries of one term, next to each other in one file. Indices are the engine's.

@@ -46,13 +46,15 @@ class libraft_admission {
 
   /// In the order in which they were refused.
   [[nodiscard]] const std::vector<libraft_refused>& refused() const noexcept { return refused_; }
-  /// Who answered in the place of a member, and is none yet.
+  /// Who answered in the place of a member, and is none yet: the newest for each, until that member
+  /// is heard, or another server leads.
   [[nodiscard]] std::vector<libraft_stranger> strangers() const;
   /// Messages that were dropped here.
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_; }
 
  private:
   void note_stranger(const raft_message& message);
+  void forget_stranger(server_id member) noexcept;
   [[nodiscard]] bool leads_beside_us(const raft_message& message) const noexcept;
   [[nodiscard]] bool leads_beside_another(const raft_message& message) const noexcept;
   [[nodiscard]] bool admits_entries(server_id from, const raft_append_entries& message);

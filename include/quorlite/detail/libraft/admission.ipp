@@ -52,24 +52,40 @@ QUORLITE_DECL void libraft_admission::attach(const ::raft& engine, const libraft
 }
 
 /// Messages go to addresses, and only members are sent any. An answer of somebody else tells who is
-/// at a member's address now; the engine does not count it, and tells nobody.
+/// at a member's address now; the engine does not count it, and tells nobody. So the leader knows,
+/// and who would like to be it.
 QUORLITE_DECL void libraft_admission::note_stranger(const raft_message& message) {
   const server_id from{message.server_id};
   const bool is_answer =
       message.type == RAFT_IO_APPEND_ENTRIES_RESULT || message.type == RAFT_IO_REQUEST_VOTE_RESULT;
-  const bool is_known = std::any_of(strangers_.begin(), strangers_.end(),
-                                    [&](const libraft_stranger& one) { return one.id == from; });
-  if (!is_answer || is_known || libraft_is_member(*engine_, from)) {
+  if (libraft_is_member(*engine_, from)) {
+    forget_stranger(from);
+    if (message.type == RAFT_IO_APPEND_ENTRIES &&
+        message.append_entries.term >= engine_->current_term) {
+      strangers_.clear();  // it leads, and is answered from now on
+    }
+    return;
+  }
+  if (!is_answer) {
     return;
   }
   const raft_configuration& members = engine_->configuration;
   for (unsigned i = 0; i < members.n; ++i) {
     const server_id member{members.servers[i].id};
     if (libraft_number_of(member) == libraft_number_of(from)) {
+      forget_stranger(member);
       strangers_.push_back({from, member});
       return;
     }
   }
+}
+
+/// Whoever was in this member's place: there is another one, or the member is back.
+QUORLITE_DECL void libraft_admission::forget_stranger(server_id member) noexcept {
+  strangers_.erase(
+      std::remove_if(strangers_.begin(), strangers_.end(),
+                     [&](const libraft_stranger& one) { return one.member == member; }),
+      strangers_.end());
 }
 
 QUORLITE_DECL std::vector<libraft_stranger> libraft_admission::strangers() const {
