@@ -24,6 +24,8 @@ class lone_environment final : public testing::detail::node_environment {
       outbox = stamp;
     } else if (kind == testing::detail::wake_kind::disk) {
       synced = stamp;
+    } else if (kind == testing::detail::wake_kind::snapshot) {
+      snapshot = stamp;
     }
   }
   bool is_any_armed() const noexcept override { return false; }
@@ -49,6 +51,7 @@ class lone_environment final : public testing::detail::node_environment {
   std::pair<std::uint64_t, std::uint64_t> timer;
   std::uint64_t outbox = 0;
   std::uint64_t synced = 0;
+  std::uint64_t snapshot = 0;
 };
 
 }  // namespace quorlite::tests

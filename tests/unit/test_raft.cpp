@@ -316,6 +316,86 @@ TEST_CASE("a follower answers for what this leader has shown it, no more (paper,
   node.crash();
 }
 
+TEST_CASE("a follower that compacted what its leader asks for is found where its log begins") {
+  const simulation_options options{.replicas = 3,
+                                   .compaction = {.threshold_entries = 10, .trailing_entries = 2}};
+  record shared;
+  const auto draws = [] { return quorlite::testing::detail::random{1}; };
+  lone_environment by_leader;
+  kept_state kept_by_leader;
+  checking_machine first{server_id{1}, shared, kept_by_leader};
+  raft_node leader{server_id{1}, options, by_leader, draws()};
+  for (std::uint64_t token = 1; token <= 15; ++token) {
+    leader.disk_to_prepare().log.append({.term = term{1}, .payload = command_bytes(token)});
+  }
+  leader.disk_to_prepare().log.mark_synced(log_index{15});
+  leader.disk_to_prepare().term = term{1};
+  REQUIRE_FALSE(leader.start(first));
+  lone_environment by_follower;
+  kept_state kept_by_follower;
+  checking_machine second{server_id{2}, shared, kept_by_follower};
+  raft_node follower{server_id{2}, options, by_follower, draws()};
+  REQUIRE_FALSE(follower.start(second));
+
+  const auto deliver = [](lone_environment& from, server_id whose, raft_node& to) {
+    for (const auto& each : std::exchange(from.sent, {})) {
+      if (each.to == whose) {
+        to.receive(each);
+      }
+    }
+  };
+  const auto heartbeat = [&] {
+    for (std::size_t i = 0; i < 20 && by_leader.sent.empty(); ++i) {
+      by_leader.fire_timer(leader);
+    }
+    REQUIRE_FALSE(by_leader.sent.empty());
+  };
+  for (const bool asks_first : {true, false}) {
+    by_leader.sent.empty() ? by_leader.fire_timer(leader) : void();
+    by_leader.sent.clear();
+    leader.receive({.from = server_id{3},
+                    .to = server_id{1},
+                    .term = term{2},
+                    .body = vote_reply{.pre_vote = asks_first, .granted = true}});
+  }
+  REQUIRE(leader.role() == raft_role::leader);
+  leader.wake(wake_kind::outbox, by_leader.outbox);
+  deliver(by_leader, server_id{2}, follower);
+  deliver(by_follower, server_id{1}, leader);  // it has nothing yet
+  const auto third_answers = [&] {
+    leader.receive({.from = server_id{3},
+                    .to = server_id{1},
+                    .term = term{2},
+                    .body = append_reply{.accepted = true, .match = log_index{16}}});
+  };
+  third_answers();
+  REQUIRE(leader.commit_index() == log_index{16});
+  // It gets all of them, and takes its snapshot; its answers are lost.
+  by_leader.sent.clear();
+  heartbeat();
+  deliver(by_leader, server_id{2}, follower);
+  REQUIRE(follower.applied_index() == log_index{16});
+  for (std::size_t i = 0; i < 50 && follower.disk().snapshot == nullptr; ++i) {
+    follower.wake(wake_kind::snapshot, by_follower.snapshot);
+  }
+  REQUIRE(follower.disk().log.base().index > log_index{0});
+  by_follower.sent.clear();
+  // From here on nothing is lost, and nobody writes.
+  const auto& progress = leader.leading_state().followers;
+  REQUIRE(progress[0].server == server_id{2});
+  for (std::size_t i = 0; i < 5; ++i) {
+    heartbeat();
+    deliver(by_leader, server_id{2}, follower);
+    deliver(by_follower, server_id{1}, leader);
+    third_answers();
+    REQUIRE(leader.role() == raft_role::leader);
+  }
+  CHECK(progress[0].match == log_index{16});
+  CHECK(shared.faults.empty());
+  follower.crash();
+  leader.crash();
+}
+
 TEST_CASE("a follower that fell behind compaction gets a snapshot (paper, 7)") {
   for (const std::uint64_t chunk : {64U, 1U << 20U}) {
     recorded_cluster cluster{

@@ -68,15 +68,15 @@ QUORLITE_DECL bool raft_admission::admits_entries(const message& envelope,
   const raft_log& log = disk.log;
   const log_index previous = ask.previous.index;
   const log_index settled = settled_upto(machine, disk);
-  if (previous < log.base().index) {
-    return false;  // 5: an old message, or a leader whose log cannot be compared with ours
-  }
   log_position told = ask.previous;
   for (std::size_t i = 0; i <= ask.entries.size(); ++i) {
     if (contradicts(told, log, settled)) {  // 1
       return refuse(envelope.from, {told.index, {}, another_log});
     }
     told = {told.index.next(), i < ask.entries.size() ? ask.entries[i].term : term{}};
+  }
+  if (previous < log.base().index) {
+    return true;  // 5: nothing of it is taken, and its sender learns where our log begins
   }
   const bool is_in_log = previous <= log.last_index() && log.term_at(previous) == ask.previous.term;
   if (ask.entries.empty() || !is_in_log || !carry_trail(previous, log, machine)) {

@@ -57,6 +57,7 @@ struct append_reply {
   log_index match{};     ///< accepted: equal to the leader's log up to here, and durable
   log_index rejected{};  ///< else: the `previous` that did not fit …
   log_index hint{};      ///< … and the last place worth trying
+  log_index begins{};    ///< above `rejected`: nothing was compared, our log begins behind this
   std::uint64_t round = 0;
 };
 

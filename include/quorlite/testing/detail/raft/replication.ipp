@@ -229,11 +229,15 @@ QUORLITE_DECL void raft_node::on_message(const message& envelope, const append_r
   if (!reply.accepted) {
     // Answers may be late or doubled: only the one to what was asked last counts. Who rejects what
     // it has acknowledged lost a part of its log: that mends nothing, and is not asked for ever.
+    // Whose log begins later is asked there, if it can be: what others compacted a leader has.
+    const bool begins_later = reply.begins > reply.rejected;
+    const log_index told = begins_later ? reply.begins : reply.rejected;
     const bool is_stale =
-        reply.rejected <= from->match ||
+        told <= from->match || (begins_later && told > disk_.log.last_index()) ||
         (from->how == mode::probe && reply.rejected.value + 1 != from->next.value);
     if (from->how != mode::snapshot && !is_stale) {
-      from->probe_from(log_index{std::min(reply.rejected.value, reply.hint.value + 1)});
+      const std::uint64_t below = std::min(reply.rejected.value, reply.hint.value + 1);
+      from->probe_from(begins_later ? told.next() : log_index{below});
       send_entries(*from, /*even_if_empty=*/false);
     }
     settle_barriers();
@@ -269,7 +273,12 @@ QUORLITE_DECL void raft_node::on_message(const message& envelope, const append_r
          append_reply{.rejected = previous, .hint = log.last_index(), .round = ask.round});
     return;
   }
-  if (previous >= log.base().index && log.term_at(previous) != ask.previous.term) {
+  if (previous < log.base().index) {
+    send(envelope.from, disk_.term,
+         append_reply{.rejected = previous, .begins = log.base().index, .round = ask.round});
+    return;
+  }
+  if (log.term_at(previous) != ask.previous.term) {
     const log_index hint = std::max(commit_, log.last_before_term(previous));
     send(envelope.from, disk_.term,
          append_reply{.rejected = previous, .hint = hint, .round = ask.round});
@@ -288,8 +297,7 @@ QUORLITE_DECL void raft_node::accept_entries(const append_request& ask) {
   log_index at = ask.previous.index;
   for (const stored_entry& entry : ask.entries) {
     at = log_index{at.value + 1};
-    const bool is_compacted = at <= log.base().index;
-    if (is_compacted || (at <= log.last_index() && log.term_at(at) == entry.term)) {
+    if (at <= log.last_index() && log.term_at(at) == entry.term) {
       continue;
     }
     if (at <= log.last_index()) {
