@@ -7,7 +7,9 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <functional>
+#include <ios>
 #include <list>
 #include <memory>
 #include <optional>
@@ -723,6 +725,9 @@ using disk_node = started_replica<libraft, file_storage>;
 /// A cluster of one server, on a disk.
 class lone_server {
  public:
+  explicit lone_server(const replica_options& options = {}) : options_(options) {
+    options_.found = true;
+  }
   void start() {
     REQUIRE_FALSE(try_start());
     REQUIRE(wait_until([&] { return node_->leader().leading; }));
@@ -730,7 +735,7 @@ class lone_server {
   [[nodiscard]] std::error_code try_start() {
     storage_.emplace(data());
     raft_.emplace(places_.options(0));
-    node_.emplace(*raft_, *storage_, replica_options{.found = true});
+    node_.emplace(*raft_, *storage_, options_);
     return node_->status();
   }
   void stop() {
@@ -750,6 +755,27 @@ class lone_server {
       REQUIRE_FALSE(node_->flush());
     }
     stop();
+  }
+  /// As work(), with one row, and a snapshot of all of it.
+  void compact() {
+    start();
+    const std::uint64_t before = raft_->status().snapshot_index;
+    raft_->compact();
+    {
+      connection db = std::move(*node_->open("app.db"));
+      run(db, "INSERT INTO t VALUES(randomblob(50))");
+    }
+    REQUIRE(wait_until([&] { return raft_->status().snapshot_index > before; }));
+    REQUIRE_FALSE(node_->flush());
+    stop();
+  }
+  [[nodiscard]] bool await_snapshot_behind(std::uint64_t index) {
+    return wait_until([&] { return raft_->status().snapshot_index > index; });
+  }
+  /// That of who is stopped.
+  [[nodiscard]] libraft_log_report report() const { return *libraft::check(log()); }
+  [[nodiscard]] const std::vector<libraft_log_defect>& defects() const {
+    return raft_->log_report().defects;
   }
   [[nodiscard]] std::int64_t rows() {
     connection db = std::move(*node_->open("app.db"));
@@ -783,6 +809,7 @@ class lone_server {
   }
 
   libraft_places places_{1};
+  replica_options options_;
   std::optional<file_storage> storage_;
   std::optional<libraft> raft_;
   std::optional<disk_node> node_;
@@ -857,6 +884,51 @@ TEST_CASE("a server does not start on the log, or the databases, of another time
   copy_folder(own.data, one.data());
   one.start();
   CHECK(one.rows() == 6);
+  one.stop();
+}
+
+TEST_CASE("a server that is alone starts without a snapshot that its databases do not need") {
+  lone_server one;
+  one.work(10);
+  one.compact();
+  one.work(3);
+  const libraft_log_report whole = one.report();
+  const std::string spoiled = one.log() + "/" + whole.snapshot_file;
+  REQUIRE(std::filesystem::file_size(spoiled) > 4096);
+  {
+    std::fstream file(spoiled, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(3'000);
+    file.put('!');
+  }
+  REQUIRE(one.report().error() == errc::log_damaged);
+  SECTION("which have all of it: it says so, and makes another one") {
+    one.start();
+    CHECK(one.defects().size() == 1);
+    CHECK(one.defects()[0].text().find("the content of this snapshot") != std::string::npos);
+    CHECK(one.rows() == 14);
+    CHECK(one.await_snapshot_behind(whole.snapshot_index));
+    one.stop();
+    CHECK_FALSE(one.report().error());
+    one.start();
+    CHECK(one.defects().empty());
+    CHECK(one.rows() == 14);
+    one.stop();
+  }
+  SECTION("and not, if they need it") {
+    std::filesystem::remove_all(one.data());
+    CHECK(one.refusal(errc::log_damaged).find("the content of this snapshot") != std::string::npos);
+  }
+}
+
+TEST_CASE("a snapshot is whole wherever the lock page of its databases lies") {
+  replica_options options;
+  options.lock_byte = 4096 * 3;
+  lone_server one(options);
+  one.work(200);
+  one.compact();
+  CHECK_FALSE(one.report().error());
+  one.start();
+  CHECK(one.rows() == 201);
   one.stop();
 }
 

@@ -81,7 +81,9 @@ class QUORLITE_API libraft {
   ///   strand, at most install was called then.
   [[nodiscard]] std::error_code start(state_machine& machine) noexcept;
 
-  /// What the last start() has read, before it cleared anything away. From its thread.
+  /// What the last start() has read, before it cleared anything away. A server that did start has
+  /// no defect in it, or the one that it does without: a snapshot that it makes anew. From its
+  /// thread.
   [[nodiscard]] const libraft_log_report& log_report() const noexcept { return report_; }
 
   /// Reads the log of a server that is stopped, as start() does, and changes nothing. Blocks on the
@@ -197,6 +199,7 @@ class QUORLITE_API libraft {
   const libraft_options options_;
   std::unique_ptr<detail::libraft_runtime> runtime_;  // of the last start; stays for latecomers
   libraft_log_report report_;
+  std::optional<libraft_log_defect> spoiled_;  // the snapshot, which the machine does without
   bool started_ = false;
   bool has_id_ = false;  // the folder is in use, by us
   bool founds_ = false;

@@ -98,6 +98,9 @@ QUORLITE_DECL std::error_code libraft::run(detail::libraft_identity identity,
     options.bootstrap.clear();  // one that waits to be added begins no log
   }
   runtime_ = std::make_unique<detail::libraft_runtime>(std::move(options), std::move(identity));
+  if (spoiled_) {
+    runtime_->core().do_without(*spoiled_);
+  }
   const std::error_code error = runtime_->start(machine);
   if (const auto& defect = runtime_->core().log_defect()) {
     report_.defects.push_back(*defect);
@@ -106,6 +109,8 @@ QUORLITE_DECL std::error_code libraft::run(detail::libraft_identity identity,
     report_.defects.push_back({libraft_log_fault::damaged, report_.snapshot_file, 0,
                                "this snapshot cannot be restored: " + error.message(),
                                detail::remedy_for(libraft_log_fault::damaged)});
+  } else if (spoiled_ && !error) {
+    report_.defects.push_back(*spoiled_);
   }
   return error;
 }
@@ -120,6 +125,12 @@ QUORLITE_DECL std::error_code libraft::read_folder(const state_machine& machine,
     return report.error();
   }
   report_ = std::move(*report);
+  spoiled_.reset();
+  const bool is_needless = report_.snapshot_at <= machine.durable().index;
+  if (report_.snapshot_spoiled && is_needless && report_.defects.size() == 1) {
+    spoiled_ = std::move(report_.defects.front());
+    report_.defects.clear();
+  }
   facts.has_log = !report_.is_empty();
   const auto who = detail::read_server_file(folder);
   const auto seal = detail::libraft_seal::of(options_.directory);

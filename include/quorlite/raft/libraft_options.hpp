@@ -236,6 +236,8 @@ struct libraft_log_report {
   server_id vote;                               ///< whom it chose in that term; 0: nobody
   std::uint64_t snapshot_index = 0;             ///< the last entry in the newest snapshot; 0: none
   std::string snapshot_file;                    ///< its content; empty: there is none
+  log_index snapshot_at;                        ///< the same place, as the machine counts
+  bool snapshot_spoiled = false;                ///< a defect, of that content and no other file
   std::uint64_t last_index = 0;                 ///< the last entry of all
   log_index end;                                ///< the same place, as the machine counts
   std::uint64_t noted_index = 0;                ///< an entry it had, by `log_end`; 0: not told

@@ -197,6 +197,13 @@ class QUORLITE_API snapshot_parser {
   /// @param lock_byte where the lock page lies; the same on every replica
   explicit snapshot_parser(std::uint64_t lock_byte = limits::lock_byte_default) noexcept
       : lock_byte_(lock_byte) {}
+  /// For who does not know where the lock page lies: the checksums alone are looked at, not the
+  /// pages' hashes, and no page is told.
+  [[nodiscard]] static snapshot_parser of_checksums() noexcept {
+    snapshot_parser made;
+    made.takes_pages_ = false;
+    return made;
+  }
 
   /// Takes the next bytes; borrowed for the call.
   /// @returns errc::corrupt (a checksum or a hash differs), malformed (no snapshot, or one that
@@ -219,10 +226,12 @@ class QUORLITE_API snapshot_parser {
   [[nodiscard]] std::error_code take_preamble(bytes_view whole) noexcept;
   [[nodiscard]] std::error_code take_header(bytes_view whole, snapshot_sink_ref sink);
   [[nodiscard]] std::error_code take_chunk(bytes_view whole, snapshot_sink_ref sink);
+  [[nodiscard]] std::error_code take_pages(bytes_view images, snapshot_sink_ref sink);
   [[nodiscard]] std::error_code take_footer(bytes_view whole) noexcept;
   void expect_next_chunk() noexcept;
 
   std::uint64_t lock_byte_;
+  bool takes_pages_ = true;
   std::error_code error_;
   part part_ = part::preamble;
   std::uint32_t version_ = 0;

@@ -128,6 +128,26 @@ QUORLITE_DECL std::error_code snapshot_parser::take_chunk(bytes_view whole,
       load_little_endian<std::uint32_t>(images.data() + images.size())) {
     return errc::corrupt;
   }
+  if (!takes_pages_) {
+    next_page_ += images.size() / of.page_size;
+  } else if (const std::error_code error = take_pages(images, sink)) {
+    return error;
+  }
+  if (next_page_ > of.page_count) {
+    if (takes_pages_ && hash_ != of.hash) {
+      return errc::corrupt;
+    }
+    ++ordinal_;
+    next_page_ = 1;
+    hash_ = 0;
+  }
+  expect_next_chunk();
+  return {};
+}
+
+QUORLITE_DECL std::error_code snapshot_parser::take_pages(bytes_view images,
+                                                          snapshot_sink_ref sink) {
+  const snapshot_database& of = databases_[ordinal_];
   const std::uint64_t lock = lock_page(of.page_size, lock_byte_);
   for (std::size_t at = 0; at < images.size(); at += of.page_size, ++next_page_) {
     const bytes_view image = images.subspan(at, of.page_size);
@@ -144,15 +164,6 @@ QUORLITE_DECL std::error_code snapshot_parser::take_chunk(bytes_view whole,
       return error;
     }
   }
-  if (next_page_ > of.page_count) {
-    if (hash_ != of.hash) {
-      return errc::corrupt;
-    }
-    ++ordinal_;
-    next_page_ = 1;
-    hash_ = 0;
-  }
-  expect_next_chunk();
   return {};
 }
 

@@ -64,8 +64,12 @@ class libraft_core final : private libraft_io_listener {
   /// Between raft_init and raft_start. Takes raft.data and parts of the raft_io.
   void attach(::raft& engine, state_machine& machine) noexcept;
 
+  /// Before raft_start: the snapshot in the folder is damaged, and the machine's files have all of
+  /// it. Who is alone starts, and takes another one; who is not would send it to others.
+  void do_without(libraft_log_defect snapshot) { spoiled_ = std::move(snapshot); }
+
   /// After raft_start, before the engine does anything else. @returns 0, or a code of libraft
-  [[nodiscard]] int begin() noexcept { return io_.begin(); }
+  [[nodiscard]] int begin() noexcept;
 
   /// Any thread. False: no room for so many bytes now.
   [[nodiscard]] bool admit(std::size_t size) noexcept { return proposals_.admit(size); }
@@ -86,9 +90,7 @@ class libraft_core final : private libraft_io_listener {
   [[nodiscard]] bool must_close() const noexcept { return strand_.ended() && !is_handing_over(); }
   [[nodiscard]] std::error_code failure() const noexcept { return strand_.failure(); }
   /// Why the log that was loaded is not one with the machine's files: then raft_start failed.
-  [[nodiscard]] const std::optional<libraft_log_defect>& log_defect() const noexcept {
-    return log_defect_;
-  }
+  [[nodiscard]] const std::optional<libraft_log_defect>& log_defect() const noexcept;
 
   /// Before raft_close, for an orderly stop: what it gives up is not called lost, but stopped.
   void expect_close(settle_reason why) noexcept { proposals_.blame(blame(why)); }
@@ -117,7 +119,6 @@ class libraft_core final : private libraft_io_listener {
     return withdrawn_ && disk_errors_ == 0 && engine_->state == RAFT_LEADER &&
            members_.is_transferring();
   }
-  [[nodiscard]] static libraft_role role_of(unsigned short state) noexcept;
   void report_servers(libraft_status& into) const;
   void report_members(std::vector<libraft_server>& into) const;
   /// The folder is told of which cluster it is, once the machine knows; and batches tell their
@@ -164,6 +165,7 @@ class libraft_core final : private libraft_io_listener {
   libraft_history history_;
   libraft_admission admission_;
   std::optional<libraft_log_defect> log_defect_;
+  std::optional<libraft_log_defect> spoiled_;
   std::error_code restore_error_;  // of the last prepare
   std::uint64_t disk_errors_ = 0;
   std::uint64_t cluster_asked_at_ = ~std::uint64_t{0};  // commands and snapshots by then

@@ -6,6 +6,8 @@
 
 #include <memory>
 #include <new>
+#include <optional>
+#include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -45,6 +47,17 @@ QUORLITE_DECL void libraft_core::attach(::raft& engine, state_machine& machine) 
   proposals_.attach(engine, strand_, io_);
   members_.attach(engine);
   admission_.attach(engine, strand_, history_.trail());
+}
+
+QUORLITE_DECL const std::optional<libraft_log_defect>& libraft_core::log_defect() const noexcept {
+  return log_defect_;
+}
+
+QUORLITE_DECL int libraft_core::begin() noexcept {
+  if (spoiled_) {
+    compaction_.force();
+  }
+  return io_.begin();
 }
 
 QUORLITE_DECL void libraft_core::carry_out(libraft_mail& mail) noexcept {
@@ -119,6 +132,15 @@ QUORLITE_DECL void libraft_core::end(settle_reason why) noexcept {
   members_.sweep();
 }
 
+[[nodiscard]] inline libraft_role role_of(unsigned short state) noexcept {
+  switch (state) {
+    case RAFT_FOLLOWER: return libraft_role::follower;
+    case RAFT_CANDIDATE: return libraft_role::candidate;
+    case RAFT_LEADER: return libraft_role::leader;
+    default: return libraft_role::stopped;
+  }
+}
+
 QUORLITE_DECL void libraft_core::report(libraft_status& into, bool alive) const {
   into.error = strand_.failure();
   into.position = strand_.cursor().at;
@@ -150,15 +172,6 @@ QUORLITE_DECL void libraft_core::report(libraft_status& into, bool alive) const 
   into.snapshot_index = engine_->log.snapshot.last_index;
   into.last_index = raft_last_index(engine_);
   report_servers(into);
-}
-
-QUORLITE_DECL libraft_role libraft_core::role_of(unsigned short state) noexcept {
-  switch (state) {
-    case RAFT_FOLLOWER: return libraft_role::follower;
-    case RAFT_CANDIDATE: return libraft_role::candidate;
-    case RAFT_LEADER: return libraft_role::leader;
-    default: return libraft_role::stopped;
-  }
 }
 
 QUORLITE_DECL void libraft_core::report_servers(libraft_status& into) const {
@@ -249,6 +262,11 @@ QUORLITE_DECL bool libraft_core::log_loaded(const libraft_loaded_log& log) noexc
 }
 
 QUORLITE_DECL bool libraft_core::members_loaded() noexcept try {
+  if (spoiled_ && engine_->configuration.n != 1) {
+    log_defect_ = spoiled_;
+    strand_.end(log_defect_->error());
+    return false;
+  }
   std::vector<libraft_server> members;
   report_members(members);
   libraft_log_facts log{members, {}, {}, engine_->voted_for != 0};

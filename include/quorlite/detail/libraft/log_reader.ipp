@@ -405,7 +405,7 @@ QUORLITE_DECL std::error_code libraft_log_reader::read_snapshot() {
   if (!header || header->at.entry != newest_.index) {
     defect(libraft_log_fault::damaged, newest_.file, 0, "this snapshot is not what was written");
   } else {
-    report_.end = header->at.at.index;
+    report_.end = report_.snapshot_at = header->at.at.index;
     if (const std::error_code error = read_snapshot_content(**file, header->size_bytes())) {
       return error;
     }
@@ -428,7 +428,7 @@ QUORLITE_DECL std::error_code libraft_log_reader::read_snapshot_content(libraft_
       return {};
     }
   } sink;
-  snapshot_parser parser;
+  snapshot_parser parser = snapshot_parser::of_checksums();
   std::vector<std::byte> part;
   std::error_code said;
   for (std::uint64_t at = from; !said && at < file.size(); at += part.size()) {
@@ -443,8 +443,13 @@ QUORLITE_DECL std::error_code libraft_log_reader::read_snapshot_content(libraft_
   }
   said = said ? said : parser.finish();
   if (said == errc::corrupt) {
-    defect(libraft_log_fault::damaged, newest_.file, 0,
-           "the content of this snapshot is not what was written");
+    report_.snapshot_spoiled = true;
+    report_.defects.push_back(
+        {libraft_log_fault::damaged, newest_.file, 0,
+         "the content of this snapshot is not what was written",
+         std::string(remedy_for(libraft_log_fault::damaged)) +
+             ". A server that is alone in its cluster, and whose databases are stored up to there, "
+             "starts, and makes another one"});
   }
   return said == errc::out_of_memory ? said : std::error_code{};
 }
