@@ -29,6 +29,7 @@
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/file.hpp"
 #include "support/libraft_cluster.hpp"
+#include "support/libraft_folders.hpp"
 #include "support/manual_consensus.hpp"
 #include "support/started_replica.hpp"
 #include "support/told_machine.hpp"
@@ -918,6 +919,17 @@ TEST_CASE("a server that is alone starts without a snapshot that its databases d
     std::filesystem::remove_all(one.data());
     CHECK(one.refusal(errc::log_damaged).find("the content of this snapshot") != std::string::npos);
   }
+}
+
+TEST_CASE("a server does not start behind a command that this library did not write, but says so") {
+  lone_server one;
+  one.work(3);
+  {
+    tests::uv_disk disk(one.log());
+    const raft_term newest = disk.load().term;
+    disk.append_other(newest);
+  }
+  CHECK(one.refusal(errc::log_damaged).find("that this library wrote") != std::string::npos);
 }
 
 TEST_CASE("a snapshot is whole wherever the lock page of its databases lies") {

@@ -91,6 +91,8 @@ class libraft_core final : private libraft_io_listener {
   [[nodiscard]] std::error_code failure() const noexcept { return strand_.failure(); }
   /// Why the log that was loaded is not one with the machine's files: then raft_start failed.
   [[nodiscard]] const std::optional<libraft_log_defect>& log_defect() const noexcept;
+  /// Why the last snapshot that came, or that the start began with, could not be restored.
+  [[nodiscard]] std::error_code restore_error() const noexcept { return restore_error_; }
 
   /// Before raft_close, for an orderly stop: what it gives up is not called lost, but stopped.
   void expect_close(settle_reason why) noexcept { proposals_.blame(blame(why)); }
@@ -166,7 +168,7 @@ class libraft_core final : private libraft_io_listener {
   libraft_admission admission_;
   std::optional<libraft_log_defect> log_defect_;
   std::optional<libraft_log_defect> spoiled_;
-  std::error_code restore_error_;  // of the last prepare
+  std::error_code restore_error_;  // of the last one
   std::uint64_t disk_errors_ = 0;
   std::uint64_t cluster_asked_at_ = ~std::uint64_t{0};  // commands and snapshots by then
   bool withdrawn_ = false;                              // before anything else ended the strand

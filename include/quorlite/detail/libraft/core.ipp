@@ -16,6 +16,7 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/identity.hpp"
+#include "quorlite/detail/libraft/log_reader.hpp"
 #include "quorlite/detail/libraft/members.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/raft/libraft_options.hpp"
@@ -241,8 +242,9 @@ QUORLITE_DECL int libraft_core::on_restore(raft_fsm* fsm, raft_buffer* buffer) n
   if (self.strand_.ended()) {
     return RAFT_SHUTDOWN;
   }
-  if (const std::error_code error = self.restore_.install(self.strand_, *buffer)) {
-    self.strand_.end(error);
+  self.restore_error_ = self.restore_.install(self.strand_, *buffer);
+  if (self.restore_error_) {
+    self.strand_.end(self.restore_error_);
     return RAFT_CORRUPT;
   }
   self.compaction_.restored(self.restore_.installed_bytes());
@@ -262,6 +264,15 @@ QUORLITE_DECL bool libraft_core::log_loaded(const libraft_loaded_log& log) noexc
 }
 
 QUORLITE_DECL bool libraft_core::members_loaded() noexcept try {
+  // It cannot be applied, and nothing says whose log it is: that must not vote before it ends.
+  if (const std::uint64_t entry = history_.unread(); entry != 0 && identity_.knows_cluster()) {
+    log_defect_ = libraft_log_defect{
+        libraft_log_fault::damaged, "", 0,
+        "entry " + std::to_string(entry) + " of the engine is none that this library wrote",
+        remedy_for(libraft_log_fault::damaged)};
+    strand_.end(log_defect_->error());
+    return false;
+  }
   if (spoiled_ && engine_->configuration.n != 1) {
     log_defect_ = spoiled_;
     strand_.end(log_defect_->error());
