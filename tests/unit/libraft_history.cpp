@@ -443,6 +443,7 @@ TEST_CASE("after a crash in a flush the log has to reach as far as pages may hav
   CHECK(one.log.fault_on(torn) == std::nullopt);
   stored_log shorter = one.log.up_to(one.log.entries.size() - 1);
   CHECK(shorter.fault_on(torn) == fault::too_short);
+  CHECK(shorter.walk(torn)->remedy.find("SQLite opens none") != std::string::npos);
   torn.told.ahead.hash.high ^= 1U;
   CHECK(one.log.fault_on(torn) == fault::diverged);
   CHECK(tells(one.log.walk(torn), std::to_string(at.index.value)));

@@ -76,12 +76,19 @@ class libraft_history::steps {
 
 /// @returns false
 QUORLITE_DECL bool libraft_history::steps::object(libraft_log_fault fault, std::string what) {
-  const char* const remedy =
-      fault == libraft_log_fault::damaged
-          ? "Bring back the folder from a backup, or remove this server and add it again, empty"
-          : "Keep this folder: it may hold what nobody else has. Export what is missing elsewhere; "
-            "then start this server with an empty folder, and add it to its cluster. If it is the "
-            "only one, export its databases, and found the cluster anew";
+  const char* remedy =
+      "Keep this folder: it may hold what nobody else has. Export what is missing elsewhere; "
+      "then start this server with an empty folder, and add it to its cluster. If it is the "
+      "only one, export its databases, and found the cluster anew";
+  if (fault == libraft_log_fault::damaged) {
+    remedy = "Bring back the folder from a backup, or remove this server and add it again, empty";
+  } else if (base_.at.index < base_.ahead.index) {
+    remedy =
+        "Keep this folder, and its databases. A crash cut the writing of these short: without the "
+        "log that belongs to them SQLite opens none. Bring back the log, or the whole server from "
+        "a "
+        "backup; if others have the rows, start it with an empty folder, and add it to its cluster";
+  }
   found_ = libraft_log_defect{fault, "", 0, std::move(what), remedy};
   return false;
 }

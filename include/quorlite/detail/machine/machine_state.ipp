@@ -68,10 +68,18 @@ QUORLITE_DECL bool machine_state::is_behind_base() const noexcept {
 QUORLITE_DECL void machine_state::halt_behind_base() noexcept try {
   const log_index log = parts_->told.value != 0 ? parts_->told : parts_->staged_up_to;
   const log_index files = std::max(parts_->applied.index, parts_->redo_until);
+  // A flush that a crash cut short has left pages of two positions: SQLite opens no such file.
+  const char* const remedy =
+      is_recovering()
+          ? "Keep the files, of which a crash cut the writing short: without the end of the log "
+            "they "
+            "are no databases. Bring that back, or the whole server from a backup; if others have "
+            "the rows, start it with an empty folder. The files were on the way to"
+          : "Keep the files, and start this server with an empty folder; if it is the only one, "
+            "export them. They may hold everything up to";
   halt(errc::log_too_short,
        "the log ends at " + std::to_string(std::min(log, files).value) +
-           ", and what it had behind that is gone. Keep the files, and start this server with an "
-           "empty folder; if it is the only one, export them. They may hold everything up to",
+           ", and what it had behind that is gone. " + remedy,
        files);
 } catch (const std::bad_alloc&) {
   halt(errc::log_too_short, "the log ends before the files, at", parts_->applied.index);
