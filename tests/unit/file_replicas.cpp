@@ -299,6 +299,13 @@ TEST_CASE("a start that is refused over a file of the databases names it") {
     flip(own + "superblock-1", 90);
     names = ": .quorlite/superblock-0 and .quorlite/superblock-1: neither is what was written";
   }
+  SECTION("which say what there is, of which one is gone") {
+    std::filesystem::remove(own + "superblock-0");
+    flip(own + "superblock-1", 90);
+    names = ": .quorlite/superblock-0 and .quorlite/superblock-1: one is gone and the other is not "
+            "what "
+            "was written";
+  }
   SECTION("which say what there is, and are gone") {
     std::filesystem::remove(own + "superblock-0");
     std::filesystem::remove(own + "superblock-1");

@@ -182,6 +182,15 @@ TEST_CASE("what was noted of the end of a log is missed where no database tells 
   CHECK(cluster->start(whom) == expected);
 }
 
+TEST_CASE("a folder that names its cluster does not start on the log of another one") {
+  checked_cluster cluster(start_check::history);
+  cluster.insert(5);
+  const server_id whom = cluster.take_one_down();
+  REQUIRE(cluster.disk(whom).note.begun != history_identity{});
+  cluster.disk(whom).note.begun.cluster.low ^= 1U;
+  CHECK(cluster->start(whom) == errc::another_cluster);
+}
+
 TEST_CASE("a log without the snapshot that it begins behind is refused") {
   checked_cluster cluster(start_check::history, 7);
   cluster.insert(30);

@@ -70,7 +70,10 @@ std::error_code file_recovery<FileSystem>::begin() {
   if (had) {
     return place_.health().damaged(std::string(place_names::superblocks[0]) + " and " +
                                    std::string(place_names::superblocks[1]) +
-                                   ": they are gone, and there are databases");
+                                   (place_.slots().was_any_there()
+                                        ? ": one is gone and the other is not what was written"
+                                        : ": they are gone") +
+                                   ", and there are databases");
   }
   if (const std::error_code error = place_staged()) {  // of a first flush that came to nothing
     return error;

@@ -150,6 +150,8 @@ class superblock_slots {
   /// @returns errc::corrupt if there should be one; errc::needs_upgrade if the newest may be one
   /// that only a newer version reads; errc::storage_full, errc::storage_broken
   [[nodiscard]] result<std::optional<superblock>> read();
+  /// By the last read(): whole or not.
+  [[nodiscard]] bool was_any_there() const noexcept { return slots_[0] || slots_[1]; }
 
   /// Makes `block` the newest, with the next sequence number. Blocks until it is durable. Throws
   /// std::bad_alloc.

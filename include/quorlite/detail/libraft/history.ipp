@@ -220,7 +220,11 @@ QUORLITE_DECL bool libraft_history::steps::compare_anchors() {
   }
   if (noted_.index == place.at.index && noted_.hash != history_hash{}) {
     if (noted_.hash != place.at.hash) {
-      return part(noted_.index, "by log_end the log had another history there");
+      static_cast<void>(part(noted_.index, "by log_end the log had another history there"));
+      found_->remedy +=
+          ". If you know that nothing of the log was exchanged or lost, it is that file which is "
+          "wrong: remove log_end and quorlite.log, and the log is taken as it is";
+      return false;
     }
     equal_ = noted_.index;
   }

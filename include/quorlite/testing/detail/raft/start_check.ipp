@@ -84,8 +84,14 @@ class start_walk {
         return error;
       }
     }
-    return log.last_index() < base_.ahead.index ? make_error_code(errc::log_too_short)
-                                                : std::error_code{};
+    if (log.last_index() < base_.ahead.index) {
+      return make_error_code(errc::log_too_short);
+    }
+    // What is noted was applied, so the log had it; databases in memory tell nothing of that.
+    const cluster_identity noted = disk_.note.begun.cluster;
+    const bool is_of_another =
+        noted != cluster_identity{} && noted != judge_->run().end_place().begun.cluster;
+    return is_of_another ? make_error_code(errc::another_cluster) : std::error_code{};
   }
 
  private:
