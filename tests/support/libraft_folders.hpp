@@ -151,6 +151,7 @@ class uv_disk {
   // One append of `count` commands, an entry each. Bytes that are not zero.
   // @param first the index of the first entry, for batches that tell it
   void append(raft_term term, std::size_t count, std::size_t bytes_each, raft_index first = 0) {
+    waiting one(*this);
     std::vector<raft_entry> entries(count);
     raft_index told = first;
     for (raft_entry& entry : entries) {
@@ -167,15 +168,17 @@ class uv_disk {
           [&](std::size_t) { return bytes_view(command); }, told);
       told += told == 0 ? 0 : 1;
     }
-    append(entries);
-  }
-  // A command that this library did not write.
-  void append_other(raft_term term) {
-    raft_entry entry{};
-    entry.term = term;
-    entry.type = RAFT_COMMAND;
-    entry.buf = {raft_calloc(1, 40), 40};
-    append({entry});
+    raft_io_append request{};
+    request.data = &one;
+    REQUIRE(io_.append(&io_, &request, entries.data(), static_cast<unsigned>(count),
+                       [](raft_io_append* done, int status) {
+                         static_cast<waiting*>(done->data)->end(status);
+                       }) == 0);
+    run_until(one.ended);
+    REQUIRE(one.status == 0);
+    for (const raft_entry& entry : entries) {
+      raft_free(entry.buf.base);
+    }
   }
   // Durable once the next append is.
   void truncate(raft_index index) { REQUIRE(io_.truncate(&io_, index) == 0); }
@@ -217,22 +220,6 @@ class uv_disk {
     bool ended = false;
     int status = 0;
   };
-
-  // One write; their bytes are released.
-  void append(std::vector<raft_entry> entries) {
-    waiting one(*this);
-    raft_io_append request{};
-    request.data = &one;
-    REQUIRE(io_.append(&io_, &request, entries.data(), static_cast<unsigned>(entries.size()),
-                       [](raft_io_append* done, int status) {
-                         static_cast<waiting*>(done->data)->end(status);
-                       }) == 0);
-    run_until(one.ended);
-    REQUIRE(one.status == 0);
-    for (const raft_entry& entry : entries) {
-      raft_free(entry.buf.base);
-    }
-  }
 
   void run_until(const bool& over) {
     while (!over) {

@@ -29,7 +29,6 @@
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/file.hpp"
 #include "support/libraft_cluster.hpp"
-#include "support/libraft_folders.hpp"
 #include "support/manual_consensus.hpp"
 #include "support/started_replica.hpp"
 #include "support/told_machine.hpp"
@@ -920,29 +919,6 @@ TEST_CASE("a server that is alone starts without a snapshot that its databases d
     std::filesystem::remove_all(one.data());
     CHECK(one.refusal(errc::log_damaged).find("the content of this snapshot") != std::string::npos);
   }
-}
-
-TEST_CASE("a server does not start behind a command that this library did not write, but says so") {
-  lone_server one;
-  one.work(3);
-  {
-    tests::uv_disk disk(one.log());
-    const raft_term newest = disk.load().term;
-    disk.append_other(newest);
-  }
-  CHECK(one.refusal(errc::log_damaged).find("that this library wrote") != std::string::npos);
-}
-
-TEST_CASE("a snapshot is whole wherever the lock page of its databases lies") {
-  replica_options options;
-  options.lock_byte = 4096 * 3;
-  lone_server one(options);
-  one.work(200);
-  one.compact();
-  CHECK_FALSE(one.report().error());
-  one.start();
-  CHECK(one.rows() == 201);
-  one.stop();
 }
 
 TEST_CASE("a server does not start on the log, or the databases, of another cluster") {

@@ -785,27 +785,6 @@ TEST_CASE("an older folder is sealed once its cluster has a name, and keeps its 
   CHECK(file_in(directory) == named);
 }
 
-TEST_CASE("a snapshot that was restored is not blamed for what is behind it") {
-  const libraft_places places(1);
-  {
-    server one(places.options(0));
-    REQUIRE(leads(one));
-    REQUIRE(run(one, "CREATE TABLE t(x)") == SQLITE_OK);
-    one.raft.compact();
-    REQUIRE(run(one, "INSERT INTO t VALUES(1)") == SQLITE_OK);
-    REQUIRE(wait_until([&] { return one.raft.status().snapshot_index != 0; }));
-  }
-  {
-    uv_disk disk(places.directory(0));
-    const raft_term newest = disk.load().term;
-    disk.append_other(newest);  // no command of this library
-  }
-  const server refused(places.options(0));
-  CHECK(refused.node.status() == errc::corrupt);
-  CHECK_FALSE(refused.raft.log_report().snapshot_file.empty());
-  CHECK(refused.raft.log_report().defects.empty());
-}
-
 TEST_CASE("a folder that begins with bootstrap has its id recorded, and no other server's") {
   const libraft_places places(2);
   CHECK(!error_of(places.options(0)));

@@ -7,7 +7,6 @@
 #include <memory>
 #include <new>
 #include <optional>
-#include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -16,7 +15,6 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/identity.hpp"
-#include "quorlite/detail/libraft/log_reader.hpp"
 #include "quorlite/detail/libraft/members.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/raft/libraft_options.hpp"
@@ -264,15 +262,6 @@ QUORLITE_DECL bool libraft_core::log_loaded(const libraft_loaded_log& log) noexc
 }
 
 QUORLITE_DECL bool libraft_core::members_loaded() noexcept try {
-  // It cannot be applied, and nothing says whose log it is: that must not vote before it ends.
-  if (const std::uint64_t entry = history_.unread(); entry != 0 && identity_.knows_cluster()) {
-    log_defect_ = libraft_log_defect{
-        libraft_log_fault::damaged, "", 0,
-        "entry " + std::to_string(entry) + " of the engine is none that this library wrote",
-        remedy_for(libraft_log_fault::damaged)};
-    strand_.end(log_defect_->error());
-    return false;
-  }
   if (spoiled_ && engine_->configuration.n != 1) {
     log_defect_ = spoiled_;
     strand_.end(log_defect_->error());

@@ -53,9 +53,6 @@ class QUORLITE_API libraft_history {
   /// @returns 0: none is known
   [[nodiscard]] std::uint64_t settled(const cluster_identity& of_folder) const noexcept;
 
-  /// The entry that ended the last walk, for it is none that this library wrote. @returns 0: none
-  [[nodiscard]] std::uint64_t unread() const noexcept { return passed_.unread; }
-
  private:
   class steps;
 
@@ -64,7 +61,6 @@ class QUORLITE_API libraft_history {
     std::uint64_t of_files = 0;  ///< the entry in which the files, or log_end, end
     std::uint64_t of_begin = 0;  ///< the one that names the cluster
     cluster_identity cluster;
-    std::uint64_t unread = 0;  ///< the one that could not be read
   };
 
   history_trail trail_;

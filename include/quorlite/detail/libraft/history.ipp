@@ -167,7 +167,6 @@ QUORLITE_DECL bool libraft_history::steps::take(std::uint64_t index, const raft_
   }
   const result<libraft_batch> batch = libraft_batch::decode(libraft_bytes(entry.buf));
   bool goes_on = batch.has_value();  // what is none has no place; the strand will say so
-  passed_.unread = batch ? 0 : index;
   if (batch && !batch->may_be_at(index)) {
     return object(libraft_log_fault::diverged,
                   "entry " + std::to_string(index) + " of the engine was written as another one");
