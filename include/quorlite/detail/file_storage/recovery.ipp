@@ -198,20 +198,18 @@ std::error_code file_recovery<FileSystem>::open_databases() {
     if (!data || !hashes) {
       return place_.health().after(data ? hashes.error() : data.error());
     }
+    const auto named = [&line](bool is_of_hashes) {
+      return is_of_hashes ? place_names::hashes_of(line.name) : place_names::data_of(line.name);
+    };
     if (!*data || !*hashes) {
-      return place_.health().damaged(
-          std::string(*data ? place_names::hashes_of(line.name) : place_names::data_of(line.name)) +
-          ": it is gone");
+      return place_.health().damaged(named(data->has_value()) + ": it is gone");
     }
     auto which = std::make_shared<database_files<FileSystem>>(line.name);
     const file_adoption taken =
         which->adopt(std::move(**data), std::move(**hashes), line.generation, line.page_size,
                      line.page_count, state);
     if (taken.flaw != nullptr) {
-      return place_.health().damaged(std::string(taken.in_hashes
-                                                     ? place_names::hashes_of(line.name)
-                                                     : place_names::data_of(line.name)) +
-                                     ": " + taken.flaw);
+      return place_.health().damaged(named(taken.in_hashes) + ": " + taken.flaw);
     }
     if (taken.error) {
       return place_.health().after(taken.error);
