@@ -262,7 +262,7 @@ TEST_CASE("health says that a replica recovers, while open() answers busy") {
   CHECK(node.health().recovering);
   CHECK_FALSE(node.health().ok());
   CHECK(node.open("app.db").error() == errc::busy);
-  for (const std::uint64_t index : {1, 2}) {  // two entries, whatever they do
+  for (const std::uint64_t index : {1U, 2U}) {  // two entries, whatever they do
     CHECK(node.machine().skip({log_index{index}, term{1}}) == apply_result::applied);
   }
   engine.lead(term{2});
@@ -302,7 +302,7 @@ TEST_CASE(
   // Where another server leads, its log brings what this one has lost.
   engine.follows = true;
   started_replica<lone_engine, torn_storage> node(engine, storage);
-  for (const std::uint64_t index : {1, 2}) {
+  for (const std::uint64_t index : {1U, 2U}) {
     CHECK(node.machine().skip({log_index{index}, term{3}}) == apply_result::applied);
   }
   CHECK(node.health().ok());

@@ -333,9 +333,9 @@ TEST_CASE("a follower that compacted what its leader asks for is found where its
   REQUIRE_FALSE(leader.start(first));
   lone_environment by_follower;
   kept_state kept_by_follower;
-  checking_machine second{server_id{2}, shared, kept_by_follower};
+  checking_machine of_follower{server_id{2}, shared, kept_by_follower};
   raft_node follower{server_id{2}, options, by_follower, draws()};
-  REQUIRE_FALSE(follower.start(second));
+  REQUIRE_FALSE(follower.start(of_follower));
 
   const auto deliver = [](lone_environment& from, server_id whose, raft_node& to) {
     for (const auto& each : std::exchange(from.sent, {})) {
