@@ -117,15 +117,20 @@ inline constexpr std::size_t damage_kinds =
     case damage_kind::storages_swapped: return by == "start, log_too_short";
     case damage_kind::storage_foreign:
       return among({"start, another_cluster", "start, diverged", "start, log_too_short"});
-    case damage_kind::log_cut: return among({"start, log_too_short", "halt, log_too_short"});
+    // What is left of a log that was cut may end before the entry that names its cluster.
+    case damage_kind::log_cut:
+      return among({"start, log_too_short", "halt, log_too_short", "start, another_cluster"});
     case damage_kind::log_bits: return by == "start, log_damaged";
     case damage_kind::log_shifted:
-      return among({"start, log_damaged", "start, log_too_short", "start, diverged"});
-    case damage_kind::log_entry_replaced: return among({"start, log_damaged", "start, diverged"});
+      return among({"start, log_damaged", "start, log_too_short", "start, diverged",
+                    "start, another_cluster"});
+    case damage_kind::log_entry_replaced:
+      return among({"start, log_damaged", "start, diverged", "start, another_cluster"});
     case damage_kind::log_foreign:
       return by_peers || among({"start, log_damaged", "start, log_too_short", "start, diverged",
                                 "start, another_cluster"});
-    case damage_kind::log_rolled_back: return among({"start, log_damaged", "start, log_too_short"});
+    case damage_kind::log_rolled_back:
+      return among({"start, log_damaged", "start, log_too_short", "start, another_cluster"});
     case damage_kind::snapshot_lost: return among({"start, log_starts_late", "start, log_damaged"});
   }
   return false;

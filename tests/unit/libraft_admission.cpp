@@ -793,6 +793,28 @@ TEST_CASE("over libraft a leader that sends its first entry is heard where the l
     CHECK(overheard::answers[0] == 2);
     CHECK(all.refused_by(follower).empty());
   }
+  SECTION("but not to a leader of an older term, who may lead by now in ours") {
+    overheard::say(engine, all.leader + 1, next, 0, 0, {});
+    overheard::say(engine, all.leader + 1, next - 1, 0, 0, {RAFT_CHANGE, RAFT_BARRIER}, 1);
+    overheard::say(engine, all.leader + 1, next - 1, 1, 1, {});
+    all.raft.run_for(50);
+    CHECK(overheard::answers == std::vector<std::uint64_t>{0, 0});
+  }
+  SECTION("but not to the second leader of a term, for what the first one has told") {
+    const raft_term last_term = libraft_term_at(engine.log, last).value;
+    overheard::say(engine, all.leader + 1, next, last, last_term,
+                   {RAFT_BARRIER, RAFT_BARRIER, RAFT_BARRIER});
+    all.raft.run_for(200);
+    CHECK(overheard::answers == std::vector<std::uint64_t>{last + 3});
+    REQUIRE(all.raft.run_until([&] { return engine.state == RAFT_CANDIDATE; }));
+    REQUIRE(engine.current_term == next);
+    overheard::answers.clear();
+    overheard::say(engine, all.third() + 1, next, last, last_term, {});
+    all.raft.run_for(50);
+    CHECK(engine.follower_state.current_leader.id == all.third() + 1);
+    CHECK(overheard::answers == std::vector<std::uint64_t>{last});
+    return;
+  }
   SECTION("but not if its entries there are later than ours: then it has another log") {
     overheard::say(engine, all.leader + 1, next, 0, 0, {RAFT_CHANGE, RAFT_BARRIER});
     all.raft.run_for(50);
@@ -822,6 +844,11 @@ TEST_CASE("over libraft of two leaders of one term the second is not heard, and 
     follower.engine().state = RAFT_CANDIDATE;
     CHECK(follower.admission.admits(first));
     follower.engine().state = RAFT_FOLLOWER;
+  }
+  SECTION("until that one is silent for an election timeout, whoever has no vote hears it too") {
+    all.raft.run_for(2 * follower.engine().election_timeout);
+    REQUIRE(follower.engine().state == RAFT_FOLLOWER);
+    CHECK(follower.admission.admits(first));
   }
   SECTION("until that one is refused") {
     const bytes batch = batch_of(follower.next_command(1));

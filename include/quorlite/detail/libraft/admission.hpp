@@ -84,6 +84,7 @@ class libraft_admission {
   struct heard_leader {
     std::uint64_t in = 0;  // its term
     server_id leader;
+    std::uint64_t at_ms = 0;  // of the engine's clock
   };
   heard_leader heard_;
   std::optional<history_judge> judge_;  // of the message that is looked at

@@ -45,6 +45,11 @@ QUORLITE_DECL void libraft_admission::attach(const ::raft& engine, const libraft
   }
 }
 
+/// An engine that was not started has no clock.
+[[nodiscard]] inline raft_time libraft_now(const ::raft& engine) noexcept {
+  return engine.io == nullptr ? 0 : engine.io->time(engine.io);
+}
+
 [[nodiscard]] inline bool libraft_is_member(const ::raft& engine, server_id id) noexcept {
   const raft_configuration& members = engine.configuration;
   return std::any_of(members.servers, members.servers + members.n,
@@ -60,10 +65,6 @@ QUORLITE_DECL void libraft_admission::note_stranger(const raft_message& message)
       message.type == RAFT_IO_APPEND_ENTRIES_RESULT || message.type == RAFT_IO_REQUEST_VOTE_RESULT;
   if (libraft_is_member(*engine_, from)) {
     forget_stranger(from);
-    if (message.type == RAFT_IO_APPEND_ENTRIES &&
-        message.append_entries.term >= engine_->current_term) {
-      strangers_.clear();  // it leads, and is answered from now on
-    }
     return;
   }
   if (!is_answer) {
@@ -126,7 +127,8 @@ QUORLITE_DECL bool libraft_admission::admits(const raft_message& message) noexce
   }
   if (is_admitted && libraft_is_of_leader(message) &&
       libraft_term_of(message) >= engine_->current_term) {
-    heard_ = {libraft_term_of(message), from};
+    heard_ = {libraft_term_of(message), from, libraft_now(*engine_)};
+    strangers_.clear();  // it leads, and is answered from now on
   }
   dropped_ += is_admitted ? 0U : 1U;
   return is_admitted;
@@ -144,11 +146,12 @@ QUORLITE_DECL bool libraft_admission::leads_beside_us(const raft_message& messag
 }
 
 /// And where we follow, the engine would answer one leader for what the other one has sent. Until
-/// the first one is silent for so long that we campaign.
+/// the first one is silent for so long that a voter would campaign.
 QUORLITE_DECL bool libraft_admission::leads_beside_another(
     const raft_message& message) const noexcept {
   return libraft_is_of_leader(message) && engine_->state == RAFT_FOLLOWER &&
-         heard_.in == libraft_term_of(message) && heard_.leader != server_id{message.server_id};
+         heard_.in == libraft_term_of(message) && heard_.leader != server_id{message.server_id} &&
+         libraft_now(*engine_) - heard_.at_ms < engine_->election_timeout;
 }
 
 /// What was judged and stored need not be read again.

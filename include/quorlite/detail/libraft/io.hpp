@@ -98,9 +98,16 @@ class libraft_io final : private libraft_writes_listener {
   struct end_write;  // of log_end, beside the loop
   struct hooks;      // what the engine calls
 
+  /// A term should have one leader, and if it had two each is told what it knows itself.
+  struct led_term {
+    raft_term in = 0;
+    raft_id leader = 0;
+    friend bool operator==(const led_term&, const led_term&) = default;
+  };
+
   /// How far is our log known to be this leader's? As far as it said so, and we agreed.
   void note_agreement(const raft_message& message) noexcept;
-  void agree(raft_term in_term, raft_index upto) noexcept;
+  void agree(const led_term& with, raft_index upto) noexcept;
 
   /// True for the only voter of the members as the log has them.
   [[nodiscard]] bool is_alone() const noexcept;
@@ -140,7 +147,7 @@ class libraft_io final : private libraft_writes_listener {
   /// The engine tells its leader where its log ends, even if the end is left over from an older
   /// term and the leader has not spoken of it yet. A leader that has entries there by then, of its
   /// own term, takes them for stored here: it counts a vote for a commit that nobody gave.
-  void tell_no_more_than_is_so(raft_append_entries_result& result) const noexcept;
+  void tell_no_more_than_is_so(raft_message& answer) const noexcept;
 
   [[nodiscard]] std::uint64_t write_stamp() const noexcept override { return notes_.announced(); }
   [[nodiscard]] int written(std::uint64_t stamp) noexcept override { return notes_.done(stamp); }
@@ -162,8 +169,8 @@ class libraft_io final : private libraft_writes_listener {
   ::raft* engine_ = nullptr;
   raft_io_tick_cb tick_ = nullptr;
   raft_io_recv_cb receive_ = nullptr;
-  raft_term agreed_term_ = 0;
-  raft_index agreed_ = 0;  // in that term
+  led_term agreed_with_;
+  raft_index agreed_ = 0;  // up to there it has told its log, and ours is the same
   libraft_io_listener* listener_ = nullptr;
   raft_io inner_{};
   raft_io_close_cb closed_ = nullptr;

@@ -138,7 +138,7 @@ struct libraft_io::hooks {
     }
     self.note_agreement(*message);
     if (below_ours != 0) {
-      self.agree(message->append_entries.term, below_ours);
+      self.agree({message->append_entries.term, message->server_id}, below_ours);
     }
     self.receive_(io, message);
     self.listener_->received();
@@ -164,7 +164,7 @@ struct libraft_io::hooks {
         return RAFT_NOCONNECTION;  // the leader who sent the snapshot was given up meanwhile
       }
       raft_message told = *message;
-      self.tell_no_more_than_is_so(told.append_entries_result);
+      self.tell_no_more_than_is_so(told);
       return self.inner_.send(io, asked, &told, answer);
     }
     if (message->type != RAFT_IO_APPEND_ENTRIES && answer != nullptr) {
@@ -478,10 +478,10 @@ QUORLITE_DECL void libraft_io::note_agreement(const raft_message& message) noexc
     const raft_append_entries& from = message.append_entries;
     if (from.prev_log_index == 0 ||
         libraft_term_at(engine_->log, from.prev_log_index) == term{from.prev_log_term}) {
-      agree(from.term, from.prev_log_index + from.n_entries);
+      agree({from.term, message.server_id}, from.prev_log_index + from.n_entries);
     }
   } else if (message.type == RAFT_IO_INSTALL_SNAPSHOT) {
-    agree(message.install_snapshot.term, message.install_snapshot.last_index);
+    agree({message.install_snapshot.term, message.server_id}, message.install_snapshot.last_index);
   }
 }
 
@@ -524,8 +524,9 @@ QUORLITE_DECL void libraft_io::drop(raft_message& message) noexcept {
 }
 
 QUORLITE_DECL raft_index libraft_io::trim(raft_message& message) const noexcept {
-  if (message.type != RAFT_IO_APPEND_ENTRIES) {
-    return 0;
+  if (message.type != RAFT_IO_APPEND_ENTRIES ||
+      message.append_entries.term < engine_->current_term) {
+    return 0;  // the engine rejects it by its first entry, which has to stay what it is
   }
   raft_append_entries& from = message.append_entries;
   const raft_index last = from.prev_log_index + from.n_entries;
@@ -589,17 +590,18 @@ QUORLITE_DECL void libraft_io::free_entries(raft_append_entries& from) noexcept 
   raft_free(from.entries);
 }
 
-QUORLITE_DECL void libraft_io::agree(raft_term in_term, raft_index upto) noexcept {
-  if (in_term >= engine_->current_term) {
-    agreed_ = in_term == agreed_term_ ? std::max(agreed_, upto) : upto;
-    agreed_term_ = in_term;
+QUORLITE_DECL void libraft_io::agree(const led_term& with, raft_index upto) noexcept {
+  if (with.in >= engine_->current_term) {
+    agreed_ = with == agreed_with_ ? std::max(agreed_, upto) : upto;
+    agreed_with_ = with;
   }
 }
 
-QUORLITE_DECL void libraft_io::tell_no_more_than_is_so(
-    raft_append_entries_result& result) const noexcept {
-  if (result.rejected == 0 && result.term == agreed_term_) {
-    result.last_log_index = std::min(result.last_log_index, agreed_);
+QUORLITE_DECL void libraft_io::tell_no_more_than_is_so(raft_message& answer) const noexcept {
+  raft_append_entries_result& result = answer.append_entries_result;
+  if (result.rejected == 0) {
+    const bool has_told = agreed_with_ == led_term{result.term, answer.server_id};
+    result.last_log_index = has_told ? std::min(result.last_log_index, agreed_) : 0;
   }
 }
 

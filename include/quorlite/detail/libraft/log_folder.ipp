@@ -41,8 +41,10 @@ QUORLITE_DECL libraft_descriptor::~libraft_descriptor() {
 
 QUORLITE_DECL std::error_code libraft_descriptor::overwrite(std::uint64_t offset,
                                                             bytes_view content) const noexcept {
-  const ::ssize_t written =
-      ::pwrite(file_, content.data(), content.size(), static_cast<::off_t>(offset));
+  ::ssize_t written = -1;
+  do {
+    written = ::pwrite(file_, content.data(), content.size(), static_cast<::off_t>(offset));
+  } while (written < 0 && errno == EINTR);
   if (written >= 0 && written != static_cast<::ssize_t>(content.size())) {
     return std::make_error_code(std::errc::no_space_on_device);
   }
