@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "quorlite/config.hpp"
+#include "quorlite/detail/libraft/agreement.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/loaded_log.hpp"
 #include "quorlite/detail/libraft/log_end.hpp"
@@ -98,17 +99,6 @@ class libraft_io final : private libraft_writes_listener {
   struct end_write;  // of log_end, beside the loop
   struct hooks;      // what the engine calls
 
-  /// A term should have one leader, and if it had two each is told what it knows itself.
-  struct led_term {
-    raft_term in = 0;
-    raft_id leader = 0;
-    friend bool operator==(const led_term&, const led_term&) = default;
-  };
-
-  /// How far is our log known to be this leader's? As far as it said so, and we agreed.
-  void note_agreement(const raft_message& message) noexcept;
-  void agree(const led_term& with, raft_index upto) noexcept;
-
   /// True for the only voter of the members as the log has them.
   [[nodiscard]] bool is_alone() const noexcept;
   /// Has a vote in the members as the log has them.
@@ -144,11 +134,6 @@ class libraft_io final : private libraft_writes_listener {
   /// @param first the first entry of our log whose term is known
   [[nodiscard]] bool fits_below(const raft_append_entries& from, raft_index first) const noexcept;
 
-  /// The engine tells its leader where its log ends, even if the end is left over from an older
-  /// term and the leader has not spoken of it yet. A leader that has entries there by then, of its
-  /// own term, takes them for stored here: it counts a vote for a commit that nobody gave.
-  void tell_no_more_than_is_so(raft_message& answer) const noexcept;
-
   [[nodiscard]] std::uint64_t write_stamp() const noexcept override { return notes_.announced(); }
   [[nodiscard]] int written(std::uint64_t stamp) noexcept override { return notes_.done(stamp); }
   void write_failed(int code) noexcept override { fail(code); }
@@ -169,8 +154,7 @@ class libraft_io final : private libraft_writes_listener {
   ::raft* engine_ = nullptr;
   raft_io_tick_cb tick_ = nullptr;
   raft_io_recv_cb receive_ = nullptr;
-  led_term agreed_with_;
-  raft_index agreed_ = 0;  // up to there it has told its log, and ours is the same
+  libraft_agreement agreement_;
   libraft_io_listener* listener_ = nullptr;
   raft_io inner_{};
   raft_io_close_cb closed_ = nullptr;

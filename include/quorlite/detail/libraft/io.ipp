@@ -136,9 +136,9 @@ struct libraft_io::hooks {
     if (self.is_installing_ && message->type == RAFT_IO_APPEND_ENTRIES) {
       shed_entries(message->append_entries);
     }
-    self.note_agreement(*message);
+    self.agreement_.note(*message);
     if (below_ours != 0) {
-      self.agree({message->append_entries.term, message->server_id}, below_ours);
+      self.agreement_.note_below(*message, below_ours);
     }
     self.receive_(io, message);
     self.listener_->received();
@@ -164,7 +164,7 @@ struct libraft_io::hooks {
         return RAFT_NOCONNECTION;  // the leader who sent the snapshot was given up meanwhile
       }
       raft_message told = *message;
-      self.tell_no_more_than_is_so(told);
+      self.agreement_.cap(told);
       return self.inner_.send(io, asked, &told, answer);
     }
     if (message->type != RAFT_IO_APPEND_ENTRIES && answer != nullptr) {
@@ -361,6 +361,7 @@ QUORLITE_DECL libraft_io::libraft_io(const std::string& directory, std::size_t s
 QUORLITE_DECL void libraft_io::attach(::raft& engine, libraft_io_listener& listener) noexcept {
   QUORLITE_ASSERT(engine_ == nullptr && engine.io->async_work != nullptr);
   engine_ = &engine;
+  agreement_.attach(engine);
   listener_ = &listener;
   inner_ = *engine.io;
   engine.data = this;
@@ -473,18 +474,6 @@ QUORLITE_DECL void libraft_io::write_end_sometimes() noexcept {
   }
 }
 
-QUORLITE_DECL void libraft_io::note_agreement(const raft_message& message) noexcept {
-  if (message.type == RAFT_IO_APPEND_ENTRIES) {
-    const raft_append_entries& from = message.append_entries;
-    if (from.prev_log_index == 0 ||
-        libraft_term_at(engine_->log, from.prev_log_index) == term{from.prev_log_term}) {
-      agree({from.term, message.server_id}, from.prev_log_index + from.n_entries);
-    }
-  } else if (message.type == RAFT_IO_INSTALL_SNAPSHOT) {
-    agree({message.install_snapshot.term, message.server_id}, message.install_snapshot.last_index);
-  }
-}
-
 /// The disk of 0.15 works at one cut or snapshot at a time, and forgets a cut that is asked for
 /// meanwhile (UvBarrier): the old entries stay, beside those that came in their place. So these
 /// entries come later; the leader sends them again until they are answered. A cut is over when what
@@ -588,21 +577,6 @@ QUORLITE_DECL void libraft_io::free_entries(raft_append_entries& from) noexcept 
     }
   }
   raft_free(from.entries);
-}
-
-QUORLITE_DECL void libraft_io::agree(const led_term& with, raft_index upto) noexcept {
-  if (with.in >= engine_->current_term) {
-    agreed_ = with == agreed_with_ ? std::max(agreed_, upto) : upto;
-    agreed_with_ = with;
-  }
-}
-
-QUORLITE_DECL void libraft_io::tell_no_more_than_is_so(raft_message& answer) const noexcept {
-  raft_append_entries_result& result = answer.append_entries_result;
-  if (result.rejected == 0) {
-    const bool has_told = agreed_with_ == led_term{result.term, answer.server_id};
-    result.last_log_index = has_told ? std::min(result.last_log_index, agreed_) : 0;
-  }
 }
 
 QUORLITE_DECL void libraft_io::fail(int code) noexcept {

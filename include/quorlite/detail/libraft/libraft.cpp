@@ -7,6 +7,7 @@
 #include "quorlite/raft/libraft.ipp"
 
 #include "quorlite/detail/libraft/admission.ipp"
+#include "quorlite/detail/libraft/agreement.ipp"
 #include "quorlite/detail/libraft/core.ipp"
 #include "quorlite/detail/libraft/engine.ipp"
 #include "quorlite/detail/libraft/history.ipp"
