@@ -171,10 +171,8 @@ std::error_code fsm<Consensus, Storage>::load() {
   const hold held = state_.hold();
   if (!base) {
     std::string text = "the storage cannot be used: " + base.error().message();
-    if constexpr (names_damage<Storage>) {
-      const std::string_view where = storage_.damage();
-      text.append(where.empty() ? "" : ": ").append(where);
-    }
+    const std::string_view where = storage_.damage();
+    text.append(where.empty() ? "" : ": ").append(where);
     state_.lock().say(text);
     state_.halt(static_cast<errc>(base.error().value()), "the storage cannot be used, after", {});
     return base.error();

@@ -129,8 +129,12 @@ class storage_port_of final : public storage_port {
   }
   void leave() noexcept override { gate_->close(); }
   /// @pre it is asked by the thread whose recover() failed
-  [[nodiscard]] std::string_view damage() const noexcept requires names_damage<Storage> {
-    return storage_.damage();
+  [[nodiscard]] std::string_view damage() const noexcept {
+    if constexpr (names_damage<Storage>) {
+      return storage_.damage();
+    } else {
+      return {};
+    }
   }
 
  private:
