@@ -385,7 +385,8 @@ class campaign {
   /// Up to the next tab, and goes on behind it.
   [[nodiscard]] static std::string next_word(const std::string& text, std::size_t& at) {
     const std::size_t tab = text.find('\t', at);
-    return text.substr(std::exchange(at, tab + 1), tab - at);
+    const std::size_t from = std::exchange(at, tab + 1);
+    return text.substr(from, tab - from);
   }
   [[nodiscard]] static simulate::report report_of(const std::string& text) {
     simulate::report one;

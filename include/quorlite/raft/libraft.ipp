@@ -104,12 +104,14 @@ QUORLITE_DECL std::error_code libraft::run(detail::libraft_identity identity,
   const std::error_code error = runtime_->start(machine);
   if (const auto& defect = runtime_->core().log_defect()) {
     report_.defects.push_back(*defect);
-  } else if (const std::error_code why = runtime_->core().restore_error();
-             error && (why == errc::corrupt || why == errc::malformed)) {
-    report_.defects.push_back({libraft_log_fault::damaged, report_.snapshot_file, 0,
-                               "this snapshot cannot be restored: " + why.message(),
-                               detail::remedy_for(libraft_log_fault::damaged)});
-  } else if (spoiled_ && !error) {
+  } else if (error) {  // the engine is closed, so nobody restores any more
+    const std::error_code why = runtime_->core().restore_error();
+    if (why == errc::corrupt || why == errc::malformed) {
+      report_.defects.push_back({libraft_log_fault::damaged, report_.snapshot_file, 0,
+                                 "this snapshot cannot be restored: " + why.message(),
+                                 detail::remedy_for(libraft_log_fault::damaged)});
+    }
+  } else if (spoiled_) {
     report_.defects.push_back(*spoiled_);
   }
   return error;
