@@ -72,9 +72,8 @@ QUORLITE_DECL void machine_state::halt_behind_base() noexcept try {
   const char* const remedy =
       is_recovering()
           ? "Keep the files, of which a crash cut the writing short: without the end of the log "
-            "they "
-            "are no databases. Bring that back, or the whole server from a backup; if others have "
-            "the rows, start it with an empty folder. The files were on the way to"
+            "they are no databases. Bring that back, or the whole server from a backup; if others "
+            "have the rows, start it with an empty folder. The files were on the way to"
           : "Keep the files, and start this server with an empty folder; if it is the only one, "
             "export them. They may hold everything up to";
   halt(errc::log_too_short,
