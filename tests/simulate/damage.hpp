@@ -112,9 +112,12 @@ inline constexpr std::size_t damage_kinds =
     case damage_kind::folder_foreign: return by_peers || by == "follows nobody";
     case damage_kind::folder_rolled_back: return false;
     case damage_kind::folder_restored: return by == "start, copied";
+    // A last entry that nobody committed may stand where the other server's files have another one:
+    // a start that holds the log against the files sees it, or else the leader contradicts them.
     case damage_kind::storage_copied:
-    case damage_kind::storage_rolled_back:
-    case damage_kind::storages_swapped: return by == "start, log_too_short";
+    case damage_kind::storages_swapped:
+      return among({"start, log_too_short", "start, diverged", "refuses the healthy leader"});
+    case damage_kind::storage_rolled_back: return by == "start, log_too_short";
     case damage_kind::storage_foreign:
       return among({"start, another_cluster", "start, diverged", "start, log_too_short"});
     // What is left of a log that was cut may end before the entry that names its cluster.
@@ -122,15 +125,12 @@ inline constexpr std::size_t damage_kinds =
       return among({"start, log_too_short", "halt, log_too_short", "start, another_cluster"});
     case damage_kind::log_bits: return by == "start, log_damaged";
     case damage_kind::log_shifted:
-      return among({"start, log_damaged", "start, log_too_short", "start, diverged",
-                    "start, another_cluster"});
-    case damage_kind::log_entry_replaced:
-      return among({"start, log_damaged", "start, diverged", "start, another_cluster"});
+      return among({"start, log_damaged", "start, log_too_short", "start, diverged"});
+    case damage_kind::log_entry_replaced: return among({"start, log_damaged", "start, diverged"});
     case damage_kind::log_foreign:
       return by_peers || among({"start, log_damaged", "start, log_too_short", "start, diverged",
                                 "start, another_cluster"});
-    case damage_kind::log_rolled_back:
-      return among({"start, log_damaged", "start, log_too_short", "start, another_cluster"});
+    case damage_kind::log_rolled_back: return among({"start, log_damaged", "start, log_too_short"});
     case damage_kind::snapshot_lost: return among({"start, log_starts_late", "start, log_damaged"});
   }
   return false;
