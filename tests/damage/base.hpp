@@ -41,12 +41,13 @@ struct shape {
   }
 };
 
-inline shape draw_shape(chance& draw) {
+// @param never_upgraded no history begins
+inline shape draw_shape(chance& draw, bool never_upgraded) {
   shape made;
-  const std::uint64_t history = draw.below(100);
-  made.began = history < 60   ? beginning::founded
-               : history < 80 ? beginning::upgraded
-                              : beginning::old;
+  const bool is_upgraded = draw.percent(25);
+  made.began = never_upgraded ? beginning::old
+               : is_upgraded  ? beginning::upgraded
+                              : beginning::founded;
   made.with.snapshots = draw.percent(45);
   made.with.double_write = draw.percent(20);
   made.with.databases = draw.percent(60) ? 1 : static_cast<std::size_t>(draw.between(2, 4));
@@ -62,10 +63,10 @@ inline constexpr std::int64_t last_second_ms = 1000;
 
 class base {
  public:
-  base(fs::path root, std::string network, chance draw)
+  base(fs::path root, std::string network, chance draw, bool never_upgraded)
       : root_(std::move(root)),
         draw_(draw),
-        shape_(draw_shape(draw_)),
+        shape_(draw_shape(draw_, never_upgraded)),
         place_{root_ / "live", std::move(network)} {
     fs::remove_all(root_);
     fs::create_directories(place_.root);
@@ -86,8 +87,6 @@ class base {
 
   // Of the cluster; zero: it has no name.
   [[nodiscard]] const quorlite::cluster_identity& cluster() const noexcept { return cluster_; }
-  // How far a log went at least is told beside it.
-  [[nodiscard]] bool tells_end() const { return fs::exists(folder(lagging_) / "log_end"); }
   [[nodiscard]] fs::path folder(std::size_t server) const {
     return root_ / "end" / std::to_string(server + 1);
   }

@@ -4,7 +4,9 @@ Each damage has to be harmless, or to be told: the start is refused and the text
 others refuse that server, or it halts and names the index. What was acknowledged is there
 afterwards, and no two servers have other bytes at one position. Excused is what no server can know:
 a cut of the last second of a log without a trace, and a rollback of the whole folder while all
-others are down; both are counted by themselves.
+others are down; both are counted by themselves. Only with --never-upgraded come clusters whose
+history never began: there a log that was shifted or rolled back may pass for whole, which is
+excused and counted, and what .upgrade is for.
 
 A base is a cluster of three whose folders were left by a kill, or a stop, while one of them lagged;
 copies of one base are damaged again and again. Which damage it is, and to what, comes of the seed;
@@ -155,8 +157,10 @@ class Worker:
     def _begin(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._words = open(self.folder / "words.log", "wb")
+        asked = [self.options.worker, str(self.options.seed), str(self.folder), self.network]
+        asked += ["--never-upgraded"] if self.options.never_upgraded else []
         self._process = subprocess.Popen(
-            [self.options.worker, str(self.options.seed), str(self.folder), self.network],
+            asked,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,
@@ -289,6 +293,11 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--per-base", type=int, metavar="N", help="damages of one base's copies (default 100)"
     )
+    parser.add_argument(
+        "--never-upgraded",
+        action="store_true",
+        help="clusters whose history never began; none with processes",
+    )
     parser.add_argument("--only", type=int, metavar="NUMBER", help="this one damage, on its base")
     parser.add_argument(
         "--with-processes", action="store_true", help="with --only: the one of that number there"
@@ -299,11 +308,15 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--folder", metavar="DIR", help="where servers work (default: a new one)")
     options = parser.parse_args()
     options.count = options.count or (40 if options.short else 400)
+    if options.processes is None and options.never_upgraded:
+        options.processes = 0
     if options.processes is None:
         options.processes = 6 if options.short else options.count // 10
     options.per_base = options.per_base or (12 if options.short else 100)
     if options.processes > options.count:
         parser.error("--processes: not more than --count")
+    if options.never_upgraded and (options.processes or options.with_processes):
+        parser.error("--never-upgraded: not with processes")
     if options.only is not None:
         options.count = 1
     return options
@@ -334,6 +347,7 @@ def main() -> int:
         again += ["--seed", str(options.seed), "--per-base", str(options.per_base)]
         again += ["--only", str(one["number"])]
         again += ["--with-processes"] if one.get("processes") else []
+        again += ["--never-upgraded"] if options.never_upgraded else []
         say(f"to repeat: {shlex.join(again)}")
     whole = len(results.all) == results.wanted
     return 0 if whole and not results.violations() else 1

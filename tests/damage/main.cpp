@@ -16,14 +16,14 @@
 
 namespace {
 
-constexpr const char* usage = R"(usage: damage SEED FOLDER NETWORK
+constexpr const char* usage = R"(usage: damage SEED FOLDER NETWORK [--never-upgraded]
        damage --hurt SEED NUMBER FOLDER OTHER_SERVER OTHER_CLUSTER OLDER...
        damage --seal SEED FOLDER
 
 Reads lines "BASE FIRST LAST": base number BASE is made, and the damages FIRST to LAST are done to
 copies of it, one after the other. Before each a line "at N", then "did WHAT", after each a line of
-JSON. Works in FOLDER; its servers are at NETWORK.1 to NETWORK.3, e.g. 127.130.7. A tool of
-damage_test.
+JSON. Works in FOLDER; its servers are at NETWORK.1 to NETWORK.3, e.g. 127.130.7. With
+--never-upgraded no history begins in these clusters. A tool of damage_test.
 
 --hurt: damage number NUMBER is done to a server's folder; what is put there comes from the others.
 --seal: a copy of a server's folder becomes that folder, as if it had never been elsewhere.
@@ -49,7 +49,8 @@ int hurt(char** values, int count) {
   return 0;
 }
 
-int serve(std::uint64_t seed, const damage::fs::path& root, const std::string& network) {
+int serve(std::uint64_t seed, const damage::fs::path& root, const std::string& network,
+          bool never_upgraded) {
   std::optional<damage::base> base;
   std::uint64_t base_number = ~std::uint64_t{0};
   for (std::string line; std::getline(std::cin, line);) {
@@ -61,7 +62,7 @@ int serve(std::uint64_t seed, const damage::fs::path& root, const std::string& n
     if (number != base_number) {
       std::cout << "base " << number << std::endl;
       base.reset();
-      base.emplace(root / "base", network, damage::chance(seed, number));
+      base.emplace(root / "base", network, damage::chance(seed, number), never_upgraded);
       base_number = number;
     }
     for (std::uint64_t i = first; i <= last; ++i) {
@@ -91,11 +92,12 @@ int main(int count, char** values) try {
     damage::seal(values[3], draw);
     return 0;
   }
-  if (count != 4 || first[0] == '-') {
+  const bool never_upgraded = count == 5 && std::strcmp(values[4], "--never-upgraded") == 0;
+  if ((count != 4 && !never_upgraded) || first[0] == '-') {
     std::fputs(usage, stderr);
     return first == "--help" ? 0 : 2;
   }
-  return serve(std::strtoull(values[1], nullptr, 10), values[2], values[3]);
+  return serve(std::strtoull(values[1], nullptr, 10), values[2], values[3], never_upgraded);
 } catch (const std::exception& error) {
   std::fprintf(stderr, "damage: %s\n", error.what());
   return 1;

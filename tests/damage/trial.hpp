@@ -441,8 +441,6 @@ class trial {
       excuse_ = "a rollback of the whole folder while all others were down";
     } else if (cut_without_trace_ && of_base && !diverged_ && of_last_second) {
       excuse_ = "a cut of the last second of a log without a trace";
-    } else if (cut_without_trace_ && of_base && !diverged_ && !base_.tells_end()) {
-      excuse_ = "a cut of a log without a trace, whose end no file tells";
     } else {
       find(text + (cut_without_trace_ ? " (the log ends earlier, without a trace)" : ""));
       return;
@@ -453,7 +451,8 @@ class trial {
     findings_.clear();  // of what came of that: servers that part
   }
   // Entries of a cluster whose history never began say nothing of where they belong, so a log that
-  // was shifted, or rolled back, may pass for one that is whole. That is what .upgrade is for.
+  // was shifted, or rolled back, may pass for one that is whole. That is what .upgrade is for, and
+  // such clusters come only where they are asked for.
   void excuse_old_cluster() {
     if (base_.of().began == beginning::old && (diverged_ || !lost_.empty()) && !excused_) {
       excuse_ = "a cluster that was never upgraded, whose entries tell no history";

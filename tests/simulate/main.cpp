@@ -296,6 +296,7 @@ class campaign {
                             std::to_string(asked_.seed_seconds) + " s");
         }
       }
+      tell_progress();
     }
   }
   [[nodiscard]] std::uint64_t runs() const noexcept { return runs_; }
@@ -444,6 +445,17 @@ class campaign {
     count(one);
     begin_worker();
   }
+  /// Once a minute, so that a run of hours is seen to go on.
+  void tell_progress() {
+    const clock::time_point now = clock::now();
+    if (now - told_ < std::chrono::minutes(1)) {
+      return;
+    }
+    told_ = now;
+    std::fprintf(stderr, "%" PRIu64 " of %" PRIu64 " seeds, %" PRIu64 " failed, %.1f seeds/s\n",
+                 runs_, asked_.last - asked_.first + 1, failed_,
+                 static_cast<double>(runs_) / seconds());
+  }
   void forget(std::size_t place) {
     close(workers_[place].orders);
     close(workers_[place].answers);
@@ -464,6 +476,7 @@ class campaign {
   std::uint64_t next_;
   const clock::time_point begun_ = clock::now();
   std::optional<clock::time_point> end_;
+  clock::time_point told_ = begun_;  ///< how far it is
   std::vector<worker> workers_;
   std::uint64_t runs_ = 0;
   std::uint64_t failed_ = 0;
