@@ -967,9 +967,51 @@ TEST_CASE("over libraft a snapshot of another history refuses its sender before 
     header.history.begun.cluster.low ^= 1U;
     raft_message damaged = follower.send_snapshot(header);
     follower.content[41] ^= std::byte{1};
-    CHECK(follower.admission.admits(damaged));  // the restore says so
+    CHECK_FALSE(follower.admission.admits(damaged));
+    REQUIRE(follower.admission.refused().size() == 1);
+    CHECK(follower.admission.refused()[0].why == std::string("sends a damaged snapshot"));
+  }
+  SECTION("whose header is damaged, and of which the engine needs nothing") {
+    header.at.entry = 2;
+    header.at.at = {log_index{1}, libraft_term_at(follower.engine().log, 2)};
+    header.history = {};
+    raft_message damaged = follower.send_snapshot(header);
+    follower.content[9] ^= std::byte{1};
+    CHECK(follower.admission.admits(damaged));
     CHECK(follower.admission.refused().empty());
   }
+}
+
+TEST_CASE("over libraft who sends a damaged snapshot is refused, and whoever needs it goes on") {
+  libraft_options options = with_snapshots();
+  options.snapshot_min_bytes = std::uint64_t{1} << 40U;
+  cluster all(options);
+  const std::size_t follower = all.other();
+  all.insert(3);
+  REQUIRE(all.await_even());
+  all.raft.isolate(follower);
+  all.insert(20);
+  all.raft.compact(all.leader);
+  REQUIRE(all.raft.run_until([&] { return all.raft.disk(all.leader).snapshot_index() > 0; }));
+  bytes& stored = all.raft.disk(all.leader).snapshot_bytes();
+  const std::size_t sender = all.leader;
+  const std::size_t changed = GENERATE(std::size_t{16}, std::size_t{1200}, std::size_t{9000});
+  CAPTURE(changed, stored.size());
+  REQUIRE(changed < stored.size());
+  stored[changed] ^= std::byte{4};
+  const std::uint64_t before = raft_last_index(all.raft.engine(follower));
+  all.raft.heal();
+  REQUIRE(all.raft.run_until([&] { return all.refuses(follower, sender); }));
+  CHECK_FALSE(all.halted(follower));
+  CHECK(all.health_of(follower).refused.find("sends a damaged snapshot") != std::string::npos);
+  CHECK(raft_last_index(all.raft.engine(follower)) == before);  // its log is kept
+  stored[changed] ^= std::byte{4};
+  all.raft.node(follower).mail().readmitted.push_back(server_id{sender + 1});
+  all.await_leader();
+  all.insert(1);
+  all.raft.run_for(40'000);  // the engine sends it again after 30 s
+  CHECK(all.await_even());
+  CHECK(all.rows_at(follower) == 24);
 }
 
 TEST_CASE("over libraft who was just started takes no snapshot of another cluster than its own") {

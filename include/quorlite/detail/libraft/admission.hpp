@@ -59,6 +59,8 @@ class libraft_admission {
   [[nodiscard]] bool leads_beside_another(const raft_message& message) const noexcept;
   [[nodiscard]] bool admits_entries(server_id from, const raft_append_entries& message);
   [[nodiscard]] bool admits_snapshot(server_id from, const raft_install_snapshot& message);
+  /// The engine would put it in the place of its log.
+  [[nodiscard]] bool is_to_install(const raft_install_snapshot& message) const noexcept;
   [[nodiscard]] const char* folder_objection(const snapshot_history& told,
                                              std::uint64_t last) const noexcept;
   [[nodiscard]] history_verdict judge(const raft_append_entries& message, std::uint64_t behind);

@@ -336,7 +336,26 @@ QUORLITE_DECL const char* libraft_admission::folder_objection(const snapshot_his
   return is_begun_here || last < settled_at_start_ ? nullptr : "has a snapshot without a history";
 }
 
-/// One whose header is damaged says nothing of its sender: the restore will tell.
+/// Else it answers at once, or not at all, and looks at none of its bytes.
+QUORLITE_DECL bool libraft_admission::is_to_install(
+    const raft_install_snapshot& message) const noexcept {
+  const term here = libraft_term_at(engine_->log, message.last_index);
+  return engine_->snapshot.pending.term == 0 && engine_->snapshot.put.data == nullptr &&
+         engine_->log.snapshot.last_index < message.last_index &&
+         (here == term{} || here < term{message.last_term});
+}
+
+/// Of a newer version it may well be: the restore says so. @param header of `whole`
+[[nodiscard]] inline bool libraft_snapshot_is_whole(const libraft_snapshot_header& header,
+                                                    bytes_view whole) {
+  libraft_snapshot_checksums check;
+  static_cast<void>(check.append(whole.subspan(header.size_bytes())));
+  const std::error_code said = check.finish();
+  return said != errc::corrupt && said != errc::malformed;
+}
+
+/// 11: a damaged one is looked at here, all of it. The engine forgets its log before it tells
+/// anybody of the snapshot, so a server that finds it out later cannot go on.
 QUORLITE_DECL bool libraft_admission::admits_snapshot(server_id from,
                                                       const raft_install_snapshot& message) {
   const result<libraft_snapshot_header> header =
@@ -353,6 +372,10 @@ QUORLITE_DECL bool libraft_admission::admits_snapshot(server_id from,
     if (const auto found = objection_to(header->history, at, strand_->machine())) {  // 6
       return refuse(from, *found);
     }
+  }
+  if (is_to_install(message) &&
+      (!header || !libraft_snapshot_is_whole(*header, libraft_bytes(message.data)))) {
+    return refuse(from, {at, {}, "sends a damaged snapshot"});
   }
   trail_->clear();  // the engine may take it in the place of its log
   return true;

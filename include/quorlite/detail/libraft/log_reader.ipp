@@ -20,7 +20,6 @@
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
-#include "quorlite/detail/codec/snapshot.hpp"
 #include "quorlite/detail/core/wire.hpp"
 #include "quorlite/detail/libraft/log_end.hpp"
 #include "quorlite/detail/libraft/log_folder.hpp"
@@ -417,31 +416,21 @@ QUORLITE_DECL std::error_code libraft_log_reader::read_snapshot() {
   return {};
 }
 
-/// Its checks are looked at also where this server does not need it: it would send it to others. Of
-/// a machine that writes other snapshots than ours nothing is known here.
+/// Its checks are looked at also where this server does not need it: it would send it to others.
 QUORLITE_DECL std::error_code libraft_log_reader::read_snapshot_content(libraft_file& file,
                                                                         std::uint64_t from) {
   constexpr std::uint64_t part_bytes = std::uint64_t{256} << 10U;
-  struct nobody {
-    [[nodiscard]] std::error_code on_header(const snapshot_header&) { return {}; }
-    [[nodiscard]] std::error_code on_page(std::size_t, page_number, std::uint64_t, bytes_view) {
-      return {};
-    }
-  } sink;
-  snapshot_parser parser = snapshot_parser::of_checksums();
+  libraft_snapshot_checksums check;
   std::vector<std::byte> part;
-  std::error_code said;
-  for (std::uint64_t at = from; !said && at < file.size(); at += part.size()) {
+  bool goes_on = true;
+  for (std::uint64_t at = from; goes_on && at < file.size(); at += part.size()) {
     part.resize(static_cast<std::size_t>(std::min(part_bytes, file.size() - at)));
     if (const std::error_code error = file.read(at, part)) {
       return error;
     }
-    if (at == from && !is_native_snapshot(part)) {
-      return {};
-    }
-    said = parser.append(part, sink);
+    goes_on = check.append(part);
   }
-  said = said ? said : parser.finish();
+  const std::error_code said = check.finish();
   if (said == errc::corrupt) {
     report_.snapshot_spoiled = true;
     report_.defects.push_back(

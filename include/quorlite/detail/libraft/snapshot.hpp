@@ -34,6 +34,7 @@
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
+#include "quorlite/detail/codec/snapshot.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/strand.hpp"
 #include "quorlite/error.hpp"
@@ -74,6 +75,22 @@ struct libraft_snapshot_header {
  private:
   void encode_history(bytes_span into) const noexcept;
   [[nodiscard]] bool decode_history(bytes_view from) noexcept;
+};
+
+/// Looks whether the machine's snapshot, which comes in parts, is what was written. Of a machine
+/// that writes other snapshots than ours nothing is known here: any bytes will do.
+class libraft_snapshot_checksums {
+ public:
+  /// @returns false: it is damaged, or of a newer version; what follows does not matter
+  [[nodiscard]] bool append(bytes_view part);
+  /// The last part was given. @returns errc::corrupt, and what snapshot_parser says
+  [[nodiscard]] std::error_code finish() noexcept;
+
+ private:
+  bool is_begun_ = false;
+  bool is_ours_ = true;
+  std::error_code error_;
+  snapshot_parser parser_ = snapshot_parser::of_checksums();
 };
 
 /// Memory of the engine that holds a snapshot: the header, then parts of 1 MiB. Filling takes as

@@ -138,6 +138,27 @@ QUORLITE_DECL result<libraft_snapshot_header> libraft_snapshot_header::decode_fr
   return header;
 }
 
+QUORLITE_DECL bool libraft_snapshot_checksums::append(bytes_view part) {
+  struct nobody {
+    [[nodiscard]] std::error_code on_header(const snapshot_header&) { return {}; }
+    [[nodiscard]] std::error_code on_page(std::size_t, page_number, std::uint64_t, bytes_view) {
+      return {};
+    }
+  } sink;
+  if (!is_begun_) {
+    is_begun_ = true;
+    is_ours_ = is_native_snapshot(part);
+  }
+  if (is_ours_ && !error_) {
+    error_ = parser_.append(part, sink);
+  }
+  return !error_;
+}
+
+QUORLITE_DECL std::error_code libraft_snapshot_checksums::finish() noexcept {
+  return !is_ours_ || error_ ? error_ : parser_.finish();
+}
+
 QUORLITE_DECL int libraft_snapshot_buffers::fill(snapshot_reader& from, const libraft_cursor& at,
                                                  raft_buffer*& bufs, unsigned& count) noexcept {
   const std::uint64_t size = from.size_bytes();
