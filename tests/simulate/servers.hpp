@@ -392,7 +392,8 @@ class servers final : public quorlite::testing::cluster_observer {
     }
     for (const server_id id : among) {
       const std::shared_ptr<process> here = running(id);
-      if (!here || here->replica().applied() != running(*first)->replica().applied() ||
+      if (!here || here->replica().health().halted ||
+          here->replica().applied() != running(*first)->replica().applied() ||
           world().node(id).commit_index() != world().node(*first).commit_index() ||
           world().node(id).disk().log.last_index() != world().node(id).commit_index()) {
         return false;

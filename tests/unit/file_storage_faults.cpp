@@ -290,6 +290,53 @@ std::string what_is_wrong(faulty_disk& image, const history_progress& progress) 
 
 }  // namespace
 
+// What a failed sync was for can be read until the power is cut, and never reaches the disk.
+TEST_CASE("a sync that failed and a power cut while the next process opens lose nothing",
+          "[file_storage]") {
+  const bool twice = GENERATE(false, true);
+  const std::vector<history_step> steps = quorlite::testing::detail::make_history();
+  const auto run_on = [&](faulty_disk& disk) {
+    history_progress progress;
+    const auto storage = mount(disk, twice);
+    run_history(*storage, steps, progress);
+    return progress;
+  };
+  faulty_disk whole;
+  REQUIRE(!run_on(whole).error);
+  std::string wrong;
+  std::size_t failed = 0;
+  for (std::uint64_t ordinal = 1; ordinal <= whole.calls() && wrong.empty(); ++ordinal) {
+    if (whole.call(ordinal).kind != disk_call_kind::sync) {
+      continue;
+    }
+    ++failed;
+    faulty_disk disk;
+    disk.fail_at(ordinal, std::errc::io_error);
+    const history_progress progress = run_on(disk);
+    faulty_disk opened(disk);
+    static_cast<void>(mount(opened, twice)->recover());
+    for (std::uint64_t cut = 1; cut <= opened.calls() && wrong.empty(); ++cut) {
+      faulty_disk next(disk);
+      next.crash_at(cut);
+      static_cast<void>(mount(next, twice)->recover());
+      crash_images(
+          next, 8,
+          [&](faulty_disk& image, const crash_fates& fates) {
+            const auto storage = mount(image, twice);
+            const auto found = examine(*storage, progress, twice);
+            if (!found.law.empty()) {
+              wrong = found.law + ": " + found.broken + ", the sync of call " +
+                      text_of_call(whole, ordinal) + " fails, crash in call " +
+                      text_of_call(next, cut) + " of the opening: " + text_of(fates);
+            }
+          },
+          {false, cut});
+    }
+  }
+  CHECK(failed > 20);
+  CHECK(wrong == "");
+}
+
 TEST_CASE("with double_write not even garbage in the sectors under way hurts", "[file_storage]") {
   lose_power_in_each_call(
       quorlite::testing::detail::make_history(),

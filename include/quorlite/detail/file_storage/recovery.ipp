@@ -35,6 +35,9 @@ std::error_code file_recovery<FileSystem>::run() {
     return begin();
   }
   block_ = std::move(**found);
+  if (const std::error_code error = place_.slots().confirm()) {  // before anything follows from it
+    return error;
+  }
   using step = std::error_code (file_recovery::*)();
   for (const step next : {&file_recovery::place_staged, &file_recovery::remove_unwanted,
                           &file_recovery::refuse_journals, &file_recovery::open_databases}) {

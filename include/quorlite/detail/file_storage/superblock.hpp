@@ -150,6 +150,11 @@ class superblock_slots {
   /// @returns errc::corrupt if there should be one; errc::needs_upgrade if the newest may be one
   /// that only a newer version reads; errc::storage_full, errc::storage_broken
   [[nodiscard]] result<std::optional<superblock>> read();
+  /// What was read is on the disk then. The last process may have failed to make it so: after a
+  /// sync that failed the system still shows what it has dropped, and a power cut while the other
+  /// place is written would leave none of the two. Blocks; nothing to do if there was none.
+  /// @returns errc::storage_full, errc::storage_broken
+  [[nodiscard]] std::error_code confirm();
   /// By the last read(): whole or not.
   [[nodiscard]] bool was_any_there() const noexcept { return slots_[0] || slots_[1]; }
 
@@ -161,11 +166,12 @@ class superblock_slots {
 
  private:
   using file_type = typename FileSystem::file_type;
-  [[nodiscard]] result<superblock> read_one(const file_type& file);
+  [[nodiscard]] result<superblock> read_one(const file_type& file, bytes& image);
 
   directory_type& directory_;
   storage_health& health_;
   std::array<std::optional<file_type>, 2> slots_;
+  bytes unconfirmed_;   // the newest one, as it was read
   bool named_ = false;  // durably: the last process may have failed to make it so
   std::size_t next_ = 0;
   std::uint64_t sequence_ = 0;

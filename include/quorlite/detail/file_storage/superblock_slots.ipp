@@ -26,6 +26,7 @@ template <file_system FileSystem>
 result<std::optional<superblock>> superblock_slots<FileSystem>::read() {
   std::optional<superblock> newest;
   std::size_t present = 0;
+  std::size_t whole = 0;
   for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
     auto found = directory_.find(place_names::superblocks[slot]);
     if (!found) {
@@ -36,7 +37,8 @@ result<std::optional<superblock>> superblock_slots<FileSystem>::read() {
       continue;
     }
     ++present;
-    auto block = read_one(*slots_[slot]);
+    bytes image;
+    auto block = read_one(*slots_[slot], image);
     if (!block && block.error() != errc::corrupt) {
       if (block.error() == errc::needs_upgrade) {
         static_cast<void>(health_.damaged(std::string(place_names::superblocks[slot]) +
@@ -44,9 +46,11 @@ result<std::optional<superblock>> superblock_slots<FileSystem>::read() {
       }
       return fail(block.error());
     }
+    whole += block ? 1U : 0U;
     if (block && (!newest || newest->sequence < block->sequence)) {
       newest = std::move(*block);
       next_ = 1 - slot;
+      unconfirmed_ = std::move(image);
     }
   }
   if (!newest && present == slots_.size()) {
@@ -55,8 +59,29 @@ result<std::optional<superblock>> superblock_slots<FileSystem>::read() {
                                 ": neither is what was written, and they say which databases there "
                                 "are"));
   }
+  if (present != whole) {
+    unconfirmed_.clear();  // it was there when the power was cut in the other place
+  }
   sequence_ = newest ? newest->sequence : 0;
   return newest;
+}
+
+/// In its own place: if this is cut short, the other one is there.
+template <file_system FileSystem>
+std::error_code superblock_slots<FileSystem>::confirm() {
+  if (unconfirmed_.empty()) {
+    return {};
+  }
+  file_type& file = *slots_[1 - next_];
+  const bytes_view part = unconfirmed_;
+  if (const auto error = health_.after(file.write(0, {&part, 1}))) {
+    return error;
+  }
+  if (const auto error = health_.after_sync(file.sync())) {
+    return error;
+  }
+  unconfirmed_ = {};
+  return {};
 }
 
 template <file_system FileSystem>
@@ -91,18 +116,19 @@ std::error_code superblock_slots<FileSystem>::write(superblock& block) {
 }
 
 template <file_system FileSystem>
-result<superblock> superblock_slots<FileSystem>::read_one(const file_type& file) {
+result<superblock> superblock_slots<FileSystem>::read_one(const file_type& file, bytes& image) {
   const auto size = file.size();
   if (!size) {
     return fail(health_.after(size.error()));
   }
-  bytes image(
+  image.resize(
       static_cast<std::size_t>(std::min<std::uint64_t>(*size, superblock_format::bytes_max)));
   const auto count = file.read(0, image);
   if (!count) {
     return fail(health_.after(count.error()));
   }
-  return decode_superblock(bytes_view(image).first(*count));
+  image.resize(*count);
+  return decode_superblock(image);
 }
 
 }  // namespace detail
