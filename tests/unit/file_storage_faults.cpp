@@ -319,18 +319,17 @@ TEST_CASE("a sync that failed and a power cut while the next process opens lose 
       faulty_disk next(disk);
       next.crash_at(cut);
       static_cast<void>(mount(next, twice)->recover());
-      crash_images(
-          next, 8,
-          [&](faulty_disk& image, const crash_fates& fates) {
-            const auto storage = mount(image, twice);
-            const auto found = examine(*storage, progress, twice);
-            if (!found.law.empty()) {
-              wrong = found.law + ": " + found.broken + ", the sync of call " +
-                      text_of_call(whole, ordinal) + " fails, crash in call " +
-                      text_of_call(next, cut) + " of the opening: " + text_of(fates);
-            }
-          },
-          {false, cut});
+      crash_images(next, 8,
+                   [&](faulty_disk& image, const crash_fates& fates) {
+                     const auto storage = mount(image, twice);
+                     const auto found = examine(*storage, progress, twice);
+                     if (!found.law.empty()) {
+                       wrong = found.law + ": " + found.broken + ", the sync of call " +
+                               text_of_call(whole, ordinal) + " fails, crash in call " +
+                               text_of_call(next, cut) + " of the opening: " + text_of(fates);
+                     }
+                   },
+                   {false, cut});
     }
   }
   CHECK(failed > 20);

@@ -228,6 +228,48 @@ TEST_CASE("log_end is written in turns, and takes on what an earlier run has lef
   CHECK_FALSE(without_disk.has_begun());
 }
 
+// A sync that failed may have dropped the newest slot; the system shows it until the power is cut.
+TEST_CASE(
+    "log_end: what an earlier run has left is written again, where it stands, before all else") {
+  const temporary_directory folder;
+  const std::string path = folder / "log";
+  std::filesystem::create_directory(path);
+  const std::uint64_t writes = GENERATE(std::uint64_t{2}, std::uint64_t{3}, std::uint64_t{4});
+  CAPTURE(writes);
+  const auto slots = [&] {
+    libraft_disk_folder disk(path);
+    return libraft_log_end::slots_in(*libraft_log_end::read_file(disk));
+  };
+  {
+    libraft_end_keeper keeper(path);
+    history_position applied;
+    REQUIRE(keeper.load(1, 0, applied) == 0);
+    REQUIRE(keeper.begin(10, 1) == 0);
+    for (std::uint64_t i = 2; i < writes; ++i) {
+      keeper.advance(10 + i, 1, {});
+      REQUIRE(keeper.write() == 0);
+    }
+  }
+  const auto before = slots();
+  const std::size_t newest = writes % 2;
+  REQUIRE((before[newest] && before[newest]->write == writes));
+  libraft_end_keeper keeper(path);
+  history_position applied;
+  REQUIRE(keeper.load(1, 0, applied) == 0);
+  CHECK(keeper.has_changed());
+  keeper.advance(30, 1, {});
+  REQUIRE(keeper.write() == 0);
+  const auto after = slots();
+  if (writes == 2) {  // the other one was never written: this one has to last
+    CHECK(after[0] == before[0]);
+    CHECK((after[1] && after[1]->entry == 30));
+  } else {
+    CHECK(after[1 - newest] == before[1 - newest]);
+    CHECK((after[newest] && after[newest]->entry == 30 && after[newest]->write == writes));
+  }
+  CHECK_FALSE(keeper.has_changed());
+}
+
 namespace {
 
 /// The file of a log that ends with entry 3 of term 1.

@@ -24,6 +24,7 @@
 /// (libraft_log_note::keeps_end): a build that does not know this file cuts without a word.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -62,11 +63,16 @@ struct libraft_log_end {
   void encode(bytes_span into) const noexcept;
   /// Total. Nothing: damaged, or never written.
   [[nodiscard]] static std::optional<libraft_log_end> decode(bytes_view slot) noexcept;
-  /// The newest slot of a whole file. Total. Nothing: none is whole.
+  /// The slots of a whole file. Total. Nothing: that one is not whole.
+  [[nodiscard]] static std::array<std::optional<libraft_log_end>, 2> slots_in(
+      bytes_view file) noexcept;
+  /// The newest of them. Total. Nothing: none is whole.
   [[nodiscard]] static std::optional<libraft_log_end> newest_in(bytes_view file) noexcept;
-  /// The same of the file in a folder that has one. Throws std::bad_alloc.
+  /// The newest one in a folder that has the file. Throws std::bad_alloc.
   /// @returns what the system says
   [[nodiscard]] static result<std::optional<libraft_log_end>> read(libraft_folder& from);
+  /// That file. Throws std::bad_alloc. @returns what the system says
+  [[nodiscard]] static result<bytes> read_file(libraft_folder& from);
 
   friend bool operator==(const libraft_log_end&, const libraft_log_end&) = default;
 };

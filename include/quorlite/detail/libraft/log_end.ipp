@@ -68,21 +68,35 @@ QUORLITE_DECL std::optional<libraft_log_end> libraft_log_end::decode(bytes_view 
   return made;
 }
 
-QUORLITE_DECL std::optional<libraft_log_end> libraft_log_end::newest_in(bytes_view file) noexcept {
-  std::optional<libraft_log_end> newest;
-  for (const std::size_t slot : {std::size_t{0}, slot_distance}) {
-    if (file.size() < slot + encoded_bytes) {
-      continue;
+QUORLITE_DECL std::array<std::optional<libraft_log_end>, 2> libraft_log_end::slots_in(
+    bytes_view file) noexcept {
+  std::array<std::optional<libraft_log_end>, 2> slots;
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    const std::size_t begin = i * slot_distance;
+    if (file.size() >= begin + encoded_bytes) {
+      slots[i] = decode(file.subspan(begin, encoded_bytes));
     }
-    const auto told = decode(file.subspan(slot, encoded_bytes));
-    if (told && told->offset() == slot && (!newest || newest->write < told->write)) {
-      newest = told;
+    if (slots[i] && slots[i]->offset() != begin) {
+      slots[i].reset();
     }
   }
-  return newest;
+  return slots;
+}
+
+QUORLITE_DECL std::optional<libraft_log_end> libraft_log_end::newest_in(bytes_view file) noexcept {
+  const auto slots = slots_in(file);
+  return !slots[0] || (slots[1] && slots[0]->write < slots[1]->write) ? slots[1] : slots[0];
 }
 
 QUORLITE_DECL result<std::optional<libraft_log_end>> libraft_log_end::read(libraft_folder& from) {
+  const result<bytes> whole = read_file(from);
+  if (!whole) {
+    return fail(whole.error());
+  }
+  return newest_in(*whole);
+}
+
+QUORLITE_DECL result<bytes> libraft_log_end::read_file(libraft_folder& from) {
   auto file = from.open(file_name);
   if (!file) {
     return fail(file.error());
@@ -91,22 +105,23 @@ QUORLITE_DECL result<std::optional<libraft_log_end>> libraft_log_end::read(libra
   if (const std::error_code error = (*file)->read(0, whole)) {
     return fail(error);
   }
-  return newest_in(whole);
+  return whole;
 }
 
 // ---- when it is written
 
 QUORLITE_DECL int libraft_end_keeper::load(std::uint64_t term, std::uint64_t vote,
                                            history_position& applied) noexcept try {
-  std::optional<libraft_log_end> left;
+  bytes file;
   if (!directory_.empty()) {
     libraft_disk_folder folder(directory_);
-    auto told = libraft_log_end::read(folder);
+    result<bytes> told = libraft_log_end::read_file(folder);
     if (!told && told.error() != std::errc::no_such_file_or_directory) {
       return RAFT_IOERR;  // who took that for none would forget how far the log went
     }
-    left = told ? *told : std::nullopt;
+    file = told ? std::move(*told) : bytes();
   }
+  const std::optional<libraft_log_end> left = libraft_log_end::newest_in(file);
   if (left) {
     if (const int code = open(); code != 0) {
       return code;
@@ -114,6 +129,11 @@ QUORLITE_DECL int libraft_end_keeper::load(std::uint64_t term, std::uint64_t vot
   }
   const std::lock_guard guard(mutex_);
   now_ = written_ = left.value_or(libraft_log_end{});
+  // What the last run could not sync is read like the rest, and a power cut takes it. So it is
+  // written again, in its own place: the other one has to last until then.
+  failed_ = left.has_value();
+  const auto slots = libraft_log_end::slots_in(file);
+  written_.write -= slots[0] && slots[1] ? 1U : 0U;
   now_.term = term;
   now_.vote = vote;
   applied = now_.applied;

@@ -174,7 +174,10 @@ QUORLITE_DECL void safety_checker::agree(const node_state& whom, log_index at) {
           "commits or applies another entry than others did", at);
 }
 
+/// What it contains is durable with it, whatever sync is under way.
 QUORLITE_DECL void safety_checker::installed(const node_state& whom, log_index at) {
+  std::map<log_index, std::uint64_t>& appended = young_[whom.id()].appended;
+  appended.erase(appended.begin(), appended.upper_bound(at));
   agree(whom, at);
   const configuration& expected = std::prev(committed_members_.upper_bound(at))->second;
   require(whom.disk().log.configured_at(at).members == expected, "single-server change", whom,
