@@ -617,6 +617,62 @@ TEST_CASE("over libraft who has a vote gives no second one in its term, to a tra
   REQUIRE(all.await_even());
 }
 
+TEST_CASE(
+    "over libraft a leader commits what earlier terms have left with an entry of its own only") {
+  cluster all;
+  all.insert(3);
+  REQUIRE(all.await_even());
+  const std::size_t leader = all.leader;
+  const std::size_t other = all.other();
+  const std::size_t third = all.third();
+  const std::uint64_t before = raft_last_index(all.raft.engine(leader));
+  all.raft.isolate(leader);
+  all.raft.isolate(other);
+  all.try_write(leader);
+  const std::uint64_t left = raft_last_index(all.raft.engine(leader));
+  REQUIRE(left > before);  // on its own disk alone
+  REQUIRE(all.raft.run_until([&] { return !all.is_engines_leader(leader); }));
+  all.raft.heal();
+  all.raft.isolate(third);
+  REQUIRE(all.raft.run_until([&] { return all.is_engines_leader(leader); }));
+  all.raft.disk(leader).freeze();  // its first entry of this term does not come to the disk
+  REQUIRE(all.raft.engine(leader)->last_stored == left);
+  all.raft.run_for(1'000);
+  CHECK(all.is_engines_leader(leader));
+  CHECK(all.raft.engine(other)->last_stored > left);  // it has all of it
+  CHECK(all.raft.engine(leader)->commit_index < left);
+  all.raft.disk(leader).thaw();
+  all.raft.heal();
+  REQUIRE(all.raft.run_until([&] { return all.raft.engine(leader)->commit_index > left; }));
+  all.await_leader();
+  all.insert(1);
+  REQUIRE(all.await_even());
+  CHECK(all.rows_at(third) == 5);
+}
+
+// So many in one batch on the disk are damage to whoever reads it.
+TEST_CASE("over libraft of very many entries that come at once the first ones are taken") {
+  cluster all;
+  const std::size_t follower = all.other();
+  all.restart(follower, overheard::listen);
+  all.await_leader();
+  REQUIRE(all.leader != follower);
+  REQUIRE(all.await_even());
+  ::raft& engine = *all.raft.engine(follower);
+  const std::uint64_t last = raft_last_index(&engine);
+  const raft_term in = engine.current_term;
+  constexpr std::size_t many = 300'000;
+  constexpr std::uint64_t most = 65'536;
+  all.raft.isolate(follower);
+  overheard::say(engine, all.leader + 1, in, last, libraft_term_at(engine.log, last).value,
+                 std::vector<unsigned short>(many, RAFT_BARRIER));
+  CHECK(raft_last_index(&engine) == last + most);
+  REQUIRE(all.raft.run_until([&] { return engine.last_stored == last + most; }));
+  overheard::say(engine, all.leader + 1, in, last + most, in,
+                 std::vector<unsigned short>(10, RAFT_BARRIER));
+  CHECK(raft_last_index(&engine) == last + most + 10);
+}
+
 TEST_CASE("over libraft who is called to lead and cannot write it down is closed in good order") {
   cluster all;
   all.restart(all.other(), overheard::listen);

@@ -118,6 +118,14 @@ class libraft_io final : private libraft_writes_listener {
   [[nodiscard]] bool conflicts(const raft_message& message) const noexcept;
   /// True for a vote that another server has in this term. A term has one leader.
   [[nodiscard]] bool asks_for_second_vote(const raft_message& message) const noexcept;
+  /// An answer counts once an entry of our own term is on our disk. Raft commits what earlier terms
+  /// have left together with such an entry, and never by counting servers (Raft thesis, section
+  /// 3.6.2): without one another server may lead and overwrite it. 0.15 counts whatever is stored.
+  /// Whoever answered is heard, and says at the next heartbeat again how far it is.
+  void hold_answer(raft_message& message) const noexcept;
+  /// Of entries that come at once the first ones are taken, and the others are lost on the way: the
+  /// disk writes what came as one batch, and takes a batch of more than 262144 entries for damage.
+  static void shorten(raft_message& message) noexcept;
   /// It was lost on the way: what came with it is freed.
   static void drop(raft_message& message) noexcept;
   static void free_entries(raft_append_entries& from) noexcept;

@@ -123,7 +123,9 @@ struct libraft_io::hooks {
       drop(*message);
       return;
     }
+    self.hold_answer(*message);
     const raft_index below_ours = self.trim(*message);
+    shorten(*message);
     if ((self.taking_ != nullptr || self.notes_.is_replacing()) && self.conflicts(*message)) {
       drop(*message);
       return;
@@ -500,6 +502,30 @@ QUORLITE_DECL bool libraft_io::asks_for_second_vote(const raft_message& message)
   return message.type == RAFT_IO_REQUEST_VOTE && !asks.pre_vote &&
          asks.term == engine_->current_term && engine_->voted_for != 0 &&
          engine_->voted_for != asks.candidate_id;
+}
+
+QUORLITE_DECL void libraft_io::hold_answer(raft_message& message) const noexcept {
+  if (message.type == RAFT_IO_APPEND_ENTRIES_RESULT && engine_->state == RAFT_LEADER &&
+      message.append_entries_result.rejected == 0 &&
+      libraft_term_at(engine_->log, engine_->last_stored).value < engine_->current_term) {
+    message.append_entries_result.last_log_index = 0;
+  }
+}
+
+QUORLITE_DECL void libraft_io::shorten(raft_message& message) noexcept {
+  constexpr unsigned most = libraft_batch_entries_max / 4;
+  if (message.type == RAFT_IO_APPEND_ENTRIES && message.append_entries.n_entries > most) {
+    raft_append_entries& from = message.append_entries;
+    void* freed = from.entries[most - 1].batch;  // in use, and as a rule by all of them
+    for (unsigned i = most; i < from.n_entries; ++i) {
+      if (void* const batch = from.entries[i].batch; batch != freed) {
+        raft_free(batch);
+        freed = batch;
+      }
+    }
+    from.n_entries = most;
+    from.leader_commit = std::min<raft_index>(from.leader_commit, from.prev_log_index + most);
+  }
 }
 
 QUORLITE_DECL void libraft_io::drop(raft_message& message) noexcept {
