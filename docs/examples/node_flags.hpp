@@ -71,7 +71,9 @@ the leader, and any other server answers them with the leader's address.
   --join          in an empty folder, wait until the leader is told to .add this server; the line
                   to say there is printed. For a new server, and for one whose folder was lost
                   (.remove the old one first). It may be said at each start
-  --moved         the folder was copied here, or moved, and the original is gone for good
+  --moved         the folder was moved here while the server was stopped, and nothing runs on the
+                  original. Never for a backup, unless all servers are brought back from backups:
+                  one that is older than the others loses rows
   --cluster LIST  instead of --address, as it was said before there was --found: the address of
                   each server, 1=127.0.0.1:9001,2=127.0.0.1:9002. It begins nothing
   --memory        keep the databases in memory; the log in DIR brings them back at a restart

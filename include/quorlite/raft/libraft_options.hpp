@@ -66,7 +66,8 @@ struct libraft_options {
   /// `directory` is empty, and this server waits there until a leader adds it, by the id that its
   /// status() tells. A folder that is in use goes on: this may be said at each start.
   bool join = false;
-  /// `directory` is a copy of this server's, or was moved, and the original is gone for good.
+  /// `directory` was moved while the server was stopped, and nothing runs on the original. An older
+  /// copy has forgotten what it acknowledged since: with it, rows can be lost.
   bool moved = false;
 
   /// The members of a new cluster, the same on each of them, whose ids stay as they are. Used if

@@ -72,8 +72,11 @@ QUORLITE_DECL std::string libraft_cluster_text(const cluster_identity& cluster) 
 [[nodiscard]] inline libraft_log_defect copied_folder() {
   return {libraft_log_fault::copied, libraft_server_file::file_name, 40,
           "this folder is a copy: its lock file is not the one that this server made",
-          "If the original is gone for good, start it once with moved. Else start with an empty "
-          "folder and join"};
+          "If it is the very folder, moved while the server was stopped, and nothing runs on the "
+          "original: start it once with moved. If it is a backup, or an older copy: it has "
+          "forgotten what it acknowledged since, and rows can be lost with it. Remove this server "
+          "from the cluster, start it with an empty folder and join, and add it. Only if all "
+          "servers are brought back, from backups of one time: moved"};
 }
 
 [[nodiscard]] inline libraft_log_defect not_founded() {
