@@ -50,6 +50,8 @@ class fixture_disk {
     io.close = on_close;
   }
 
+  // For all that it is asked from now on.
+  void set_latency(std::uint64_t ms) noexcept { latency_ms_ = ms; }
   void fail_next_append(disk_failure how) noexcept { failure_ = how; }
   void fail_next_term() noexcept { term_fails_ = true; }
   void fail_next_vote() noexcept { vote_fails_ = true; }
@@ -277,7 +279,7 @@ class fixture_disk {
     answer(io);
   }
 
-  const std::uint64_t latency_ms_;
+  std::uint64_t latency_ms_;
   raft_io* io_ = nullptr;
   std::uint64_t now_ms_ = 0;
   std::deque<operation> pending_;

@@ -220,7 +220,9 @@ QUORLITE_DECL int libraft_core::on_snapshot(raft_fsm* fsm, raft_buffer* bufs[],
                                             unsigned* count) noexcept {
   *bufs = nullptr;
   *count = 0;
-  return of(fsm).compaction_.begin();
+  libraft_core& self = of(fsm);
+  // Or it would name members that may be taken back. Their entry, once applied, asks again.
+  return self.io_.members().are_applied() ? self.compaction_.begin() : RAFT_BUSY;
 }
 
 QUORLITE_DECL int libraft_core::on_snapshot_async(raft_fsm* fsm, raft_buffer* bufs[],

@@ -26,6 +26,7 @@
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/loaded_log.hpp"
 #include "quorlite/detail/libraft/log_end.hpp"
+#include "quorlite/detail/libraft/log_members.hpp"
 #include "quorlite/detail/libraft/log_notes.hpp"
 #include "quorlite/detail/libraft/writes.hpp"
 #include "quorlite/ids.hpp"
@@ -82,6 +83,7 @@ class libraft_io final : private libraft_writes_listener {
   [[nodiscard]] int begin() noexcept;
 
   [[nodiscard]] bool failed() const noexcept { return failed_; }
+  [[nodiscard]] const libraft_log_members& members() const noexcept { return members_; }
   /// How often log_end could not be told how far the log goes: it says less then, and is told it
   /// again.
   [[nodiscard]] std::uint64_t end_errors() const noexcept;
@@ -163,6 +165,7 @@ class libraft_io final : private libraft_writes_listener {
   raft_io_tick_cb tick_ = nullptr;
   raft_io_recv_cb receive_ = nullptr;
   libraft_agreement agreement_;
+  libraft_log_members members_;
   libraft_io_listener* listener_ = nullptr;
   raft_io inner_{};
   raft_io_close_cb closed_ = nullptr;

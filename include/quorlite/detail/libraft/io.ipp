@@ -58,6 +58,9 @@ struct libraft_io::hooks {
     }
     history_position applied;
     int refused = self.end_.load(*term, *vote, applied);
+    if (refused == 0 && *snapshot != nullptr) {
+      refused = self.members_.keep(**snapshot);
+    }
     if (refused == 0 &&
         !self.listener_->log_loaded({*snapshot, *start, {*entries, *count}, applied})) {
       refused = RAFT_CORRUPT;
@@ -96,6 +99,7 @@ struct libraft_io::hooks {
     libraft_io& self = of(io);
     self.tick_ = tick;
     self.receive_ = receive;
+    self.members_.begin();
     if (!self.listener_->members_loaded()) {
       return RAFT_INVALID;
     }
@@ -104,6 +108,9 @@ struct libraft_io::hooks {
   }
   static void on_tick(raft_io* io) noexcept {
     libraft_io& self = of(io);
+    if (self.noted(self.members_.follow()) != 0) {
+      return;
+    }
     self.hold_election();
     if (!self.is_about_to_lead_alone() || self.begin_term() == 0) {
       self.tick_(io);
@@ -115,6 +122,10 @@ struct libraft_io::hooks {
 
   static void on_receive(raft_io* io, raft_message* message) noexcept {
     libraft_io& self = of(io);
+    if (self.noted(self.members_.follow()) != 0) {
+      drop(*message);
+      return;
+    }
     const bool is_called = message->type == RAFT_IO_TIMEOUT_NOW;
     if (is_called && (self.is_alone() || self.is_installing_)) {
       return;  // it would lead at once, in the term of who sent this; so it waits for its time
@@ -199,11 +210,13 @@ struct libraft_io::hooks {
     libraft_io& self = of(io);
     const bool leaders_own =
         self.engine_->state == RAFT_LEADER && n == 1 && entries[0].type == RAFT_COMMAND;
+    self.members_.appended(entries, n);
     return self.writes_.append(asked, entries, n, answer, leaders_own);
   }
 
   static int on_truncate(raft_io* io, raft_index index) noexcept {
     libraft_io& self = of(io);
+    self.members_.cut(index);
     self.writes_.hand_over();
     using step = libraft_log_note::step;
     int code = self.pull_back(index - 1);
@@ -216,6 +229,7 @@ struct libraft_io::hooks {
     libraft_io& self = of(io);
     const int code = self.failed_ ? RAFT_IOERR : self.inner_.set_term(io, term);
     if (code == 0) {
+      self.members_.leads_no_more();
       self.end_.note_term(term);
     }
     return self.noted(code);
@@ -248,6 +262,9 @@ struct libraft_io::hooks {
       return RAFT_CANCELED;
     }
     if (trailing != 0) {
+      if (const int code = self.members_.keep(*snapshot); code != 0) {
+        return code;
+      }
       self.writes_.hand_over();  // what it is made of is on the disk before it
       asked->cb = answer;
       self.taken_.data = &self;
@@ -262,7 +279,10 @@ struct libraft_io::hooks {
     auto* const one = new install{{nullptr, prepare, nullptr}, &self, asked, snapshot, {}, 0};
     self.is_installing_ = true;
     asked->cb = answer;
-    const int code = self.inner_.async_work(io, &one->work, on_prepared);
+    int code = self.members_.replace(*snapshot);
+    if (code == 0) {
+      code = self.inner_.async_work(io, &one->work, on_prepared);
+    }
     if (code != 0) {
       self.refuse(one, code);
     }
@@ -364,6 +384,7 @@ QUORLITE_DECL void libraft_io::attach(::raft& engine, libraft_io_listener& liste
   QUORLITE_ASSERT(engine_ == nullptr && engine.io->async_work != nullptr);
   engine_ = &engine;
   agreement_.attach(engine);
+  members_.attach(engine);
   listener_ = &listener;
   inner_ = *engine.io;
   engine.data = this;

@@ -17,6 +17,7 @@
 #include "quorlite/detail/libraft/log_end.ipp"
 #include "quorlite/detail/libraft/log_folder.ipp"
 #include "quorlite/detail/libraft/log_format.ipp"
+#include "quorlite/detail/libraft/log_members.ipp"
 #include "quorlite/detail/libraft/log_notes.ipp"
 #include "quorlite/detail/libraft/log_reader.ipp"
 #include "quorlite/detail/libraft/log_segment.ipp"
