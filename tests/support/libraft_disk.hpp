@@ -55,6 +55,8 @@ class fixture_disk {
   void fail_next_append(disk_failure how) noexcept { failure_ = how; }
   void fail_next_term() noexcept { term_fails_ = true; }
   void fail_next_vote() noexcept { vote_fails_ = true; }
+  // From here on no snapshot can be written, or it can again.
+  void fail_snapshots(bool fails) noexcept { snapshots_fail_ = fails; }
   void poll(std::uint64_t now) {
     now_ms_ = now;
     while (!frozen_ && !pending_.empty() && pending_.front().due_ms <= now) {
@@ -251,6 +253,9 @@ class fixture_disk {
     fixture_disk& self = of(io);
     request->cb = answer;
     self.later([&self, trailing, request, given](int code) {
+      if (code == 0 && self.snapshots_fail_) {
+        code = RAFT_NOSPACE;
+      }
       if (code == 0) {
         self.keep(*given, trailing);
       }
@@ -286,6 +291,7 @@ class fixture_disk {
   disk_failure failure_ = disk_failure::none;
   bool term_fails_ = false;
   bool vote_fails_ = false;
+  bool snapshots_fail_ = false;
   bool broken_ = false;
   bool frozen_ = false;
 

@@ -380,9 +380,20 @@ class fixture_simulation {
     node(server).mail().compact = true;
     step();
     for (std::size_t i = 0; i < size(); ++i) {
-      node(i).mail().nudge = true;
+      if (!node(i).stopped() && node(i).core().open().value != 0) {
+        append_for_nobody(i);
+      }
     }
     run_for(1500);
+  }
+  // An entry, so that the engines look at their logs. @pre the server leads
+  void append_for_nobody(std::size_t server) {
+    using request_type = struct raft_barrier;
+    auto* const request = new request_type{};
+    const auto done = [](request_type* asked, int) { delete asked; };
+    if (::raft_barrier(engine(server), request, done) != 0) {
+      delete request;
+    }
   }
   // Its engine stays in memory until the restart, without time, network and disk.
   void bury(std::size_t server) {

@@ -55,6 +55,14 @@ using quorlite::tests::fixture_raft;
 using quorlite::tests::fixture_simulation;
 using scene_type = quorlite::testing::detail::consensus_scene<fixture_simulation>;
 
+proposal_token ask_barrier(scene_type& scene, std::size_t server) {
+  const proposal_token token =
+      scene.ledger().begin(server, scene.machine(server).gained(), 0, true);
+  scene.harness().node(server).read_barrier(token);
+  scene.ledger().returned();
+  return token;
+}
+
 conformance_report examine(fixture_flaw flaw) {
   conformance_report report;
   quorlite::testing::run_consensus_conformance(
@@ -322,13 +330,7 @@ TEST_CASE("barriers that come together share an entry, and ride with proposals i
   scene_type scene(std::make_unique<fixture_simulation>(3), report);
   const std::size_t leader = scene.await_leader();
   scene.write(1);
-  const auto ask = [&] {
-    const proposal_token token =
-        scene.ledger().begin(leader, scene.machine(leader).gained(), 0, true);
-    scene.harness().node(leader).read_barrier(token);
-    scene.ledger().returned();
-    return token;
-  };
+  const auto ask = [&] { return ask_barrier(scene, leader); };
   const std::uint64_t before = scene.harness().engine(leader)->last_applied;
   std::vector<proposal_token> asked{ask(), ask(), ask()};
   for (const proposal_token token : asked) {
@@ -600,6 +602,156 @@ TEST_CASE("a log at its limit refuses proposals until a snapshot makes room, and
   CHECK(report.laws(quorlite::testing::law_result::failed).empty());
 }
 
+namespace {
+
+libraft_options small_log() {
+  libraft_options options = fixture_simulation::default_options();
+  options.snapshot_min_bytes = std::uint64_t{1} << 30U;  // only the limit forces one
+  options.trailing_bytes = 0;
+  options.log_bytes = std::uint64_t{40} << 10U;
+  return options;
+}
+
+/// Until one is refused, busy. @returns how many were committed
+std::size_t fill_log(scene_type& scene, std::size_t leader) {
+  settlement answer;
+  std::size_t committed = 0;
+  while (committed < 100 && answer.why != settle_reason::busy) {
+    answer = scene.answer_to(scene.propose_now(leader, 3000));
+    committed += answer.how == outcome::committed ? 1U : 0U;
+  }
+  CHECK(answer.how == outcome::not_applied);
+  CHECK(answer.why == settle_reason::busy);
+  return committed;
+}
+
+}  // namespace
+
+TEST_CASE("a log that filled up while snapshots failed has room again once one can be written") {
+  conformance_report report;
+  scene_type scene(std::make_unique<fixture_simulation>(3, fixture_flaw::none, small_log()),
+                   report);
+  const std::size_t leader = scene.await_leader();
+  fixture_simulation& all = scene.harness();
+  all.disk(leader).fail_snapshots(true);
+  CHECK(fill_log(scene, leader) >= 12);
+  all.pump();
+  const std::uint64_t failed = all.node(leader).status().counters.snapshots_failed;
+  CHECK(failed > 0);
+  // Whoever goes on asking has it tried again, but not as often as they ask.
+  const std::uint64_t entries = all.node(leader).status().last_index;
+  const std::uint64_t begun = all.now_ms();
+  while (all.now_ms() < begun + 20'000) {
+    CHECK(scene.answer_to(scene.propose_now(leader, 3000)).why == settle_reason::busy);
+    all.step();
+  }
+  libraft_status now = all.node(leader).status();
+  CHECK(now.counters.snapshots_failed >= failed + 5);
+  CHECK(now.counters.snapshots_failed <= failed + 21);
+  CHECK(now.last_index <= entries + 21);
+  CHECK(now.counters.snapshots_taken == 0);
+
+  all.disk(leader).fail_snapshots(false);
+  all.pump();
+  CHECK(scene.answer_to(scene.propose_now(leader, 3000)).why == settle_reason::busy);
+  all.pump();
+  CHECK(all.node(leader).status().counters.snapshots_taken == 1);
+  CHECK(scene.answer_to(scene.propose_now(leader, 3000)).how == outcome::committed);
+  scene.finish({"P1", "P2", "P3"});
+  INFO(report.text());
+  CHECK(report.laws(quorlite::testing::law_result::failed).empty());
+}
+
+TEST_CASE("a snapshot that somebody asked for and that failed is tried again with later entries") {
+  conformance_report report;
+  scene_type scene(std::make_unique<fixture_simulation>(3), report);
+  const std::size_t leader = scene.await_leader();
+  fixture_simulation& all = scene.harness();
+  scene.write(leader);
+  all.disk(leader).fail_snapshots(true);
+  all.node(leader).mail().compact = true;
+  all.pump();
+  CHECK(all.node(leader).status().counters.snapshots_failed == 1);
+  all.disk(leader).fail_snapshots(false);
+  CHECK(scene.answer_to(scene.propose_now(leader, 100)).how == outcome::committed);
+  all.pump();
+  CHECK(all.node(leader).status().counters.snapshots_taken == 1);
+  const std::uint64_t snapshot = all.node(leader).status().snapshot_index;
+  CHECK(scene.answer_to(scene.propose_now(leader, 100)).how == outcome::committed);
+  all.pump();
+  CHECK(all.node(leader).status().counters.snapshots_taken == 1);
+  CHECK(all.node(leader).status().snapshot_index == snapshot);
+  scene.finish({"P1"});
+  CHECK(report.laws(quorlite::testing::law_result::failed).empty());
+}
+
+TEST_CASE("entries of barriers count as bytes of the log, so every server compacts them") {
+  libraft_options options = fixture_simulation::default_options();
+  options.snapshot_min_bytes = std::uint64_t{30} << 10U;
+  options.snapshot_percent = 0;
+  options.trailing_bytes = std::uint64_t{10} << 10U;
+  conformance_report report;
+  scene_type scene(std::make_unique<fixture_simulation>(3, fixture_flaw::none, options), report);
+  const std::size_t leader = scene.await_leader();
+  for (int i = 0; i < 1000; ++i) {
+    REQUIRE(scene.answer_to(ask_barrier(scene, leader)).how == outcome::committed);
+  }
+  scene.harness().pump();
+  for (std::size_t i = 0; i < 3; ++i) {
+    const libraft_status status = scene.harness().node(i).status();
+    CHECK(status.counters.snapshots_taken >= 2);
+    CHECK(status.counters.snapshots_taken <= 6);
+    CHECK(status.log_bytes < (std::uint64_t{60} << 10U));
+    CHECK(scene.harness().disk(i).entries() < 500);
+    CHECK(status.snapshot_index + 1 - scene.harness().disk(i).first_index() < 100);
+  }
+  scene.finish({"B1"});
+  CHECK(report.laws(quorlite::testing::law_result::failed).empty());
+}
+
+TEST_CASE("barriers are refused, busy, while the log is full and no snapshot can be written") {
+  conformance_report report;
+  scene_type scene(std::make_unique<fixture_simulation>(3, fixture_flaw::none, small_log()),
+                   report);
+  const std::size_t leader = scene.await_leader();
+  fixture_simulation& all = scene.harness();
+  all.disk(leader).fail_snapshots(true);
+  settlement answer;
+  std::size_t committed = 0;
+  while (committed < 2000 && answer.why != settle_reason::busy) {
+    answer = scene.answer_to(ask_barrier(scene, leader));
+    committed += answer.how == outcome::committed ? 1U : 0U;
+  }
+  CHECK(answer.how == outcome::not_applied);
+  CHECK(answer.why == settle_reason::busy);
+  CHECK(all.node(leader).status().counters.snapshots_failed > 0);
+  all.disk(leader).fail_snapshots(false);
+  all.pump();
+  CHECK(scene.answer_to(ask_barrier(scene, leader)).why == settle_reason::busy);
+  all.pump();
+  CHECK(all.node(leader).status().counters.snapshots_taken == 1);
+  CHECK(scene.answer_to(ask_barrier(scene, leader)).how == outcome::committed);
+  scene.finish({"B1"});
+  CHECK(report.laws(quorlite::testing::law_result::failed).empty());
+}
+
+TEST_CASE("what is kept before a snapshot never fills the log, whatever trailing_bytes says") {
+  libraft_options options = small_log();
+  options.trailing_bytes = std::uint64_t{1} << 40U;
+  conformance_report report;
+  scene_type scene(std::make_unique<fixture_simulation>(3, fixture_flaw::none, options), report);
+  const std::size_t leader = scene.await_leader();
+  std::size_t committed = 0;
+  for (int i = 0; i < 60; ++i) {
+    committed +=
+        scene.answer_to(scene.propose_now(leader, 3000)).how == outcome::committed ? 1U : 0U;
+    scene.harness().run_for(200);
+  }
+  CHECK(committed == 60);
+  scene.finish({"P1"});
+  CHECK(report.laws(quorlite::testing::law_result::failed).empty());
+}
+
 // ---- with the machine and the storage of the library
 
 namespace {
@@ -686,6 +838,38 @@ TEST_CASE("replicas on libraft take snapshots, restore them, and stay alike") {
   }
   CHECK(sums[0] == sums[1]);
   CHECK(sums[0] == sums[2]);
+  for (auto& node : all.nodes) {
+    node->stop();
+  }
+}
+
+TEST_CASE("replicas that only ask barriers take snapshots, and who was away restores one") {
+  libraft_options options = fixture_simulation::default_options();
+  options.snapshot_min_bytes = std::uint64_t{20} << 10U;
+  options.snapshot_percent = 0;
+  options.trailing_bytes = 1;
+  replicas all(options);
+  const std::size_t leader = all.await_leader();
+  const std::size_t away = (leader + 1) % 3;
+  {
+    connection db = std::move(*all.nodes[leader]->open("app.db"));
+    CHECK(ask(db, "CREATE TABLE t(x); INSERT INTO t VALUES('one')").empty());
+  }
+  REQUIRE(all.await_even());
+  all.simulation.isolate(away);
+  for (int i = 0; i < 400; ++i) {
+    REQUIRE(!all.nodes[leader]->read_barrier());
+  }
+  all.simulation.pump();
+  CHECK(all.simulation.node(leader).status().counters.snapshots_taken > 0);
+  all.simulation.heal();
+  REQUIRE(all.await_even());
+  CHECK(all.simulation.node(away).status().counters.snapshots_restored > 0);
+  for (auto& node : all.nodes) {
+    CHECK_FALSE(node->health().halted);
+    connection db = std::move(*node->open("app.db"));
+    CHECK(ask(db, "SELECT x FROM t") == "one");
+  }
   for (auto& node : all.nodes) {
     node->stop();
   }

@@ -119,7 +119,8 @@ class QUORLITE_API libraft {
   void withdraw() noexcept;
 
   /// Settled like a proposal. All barriers that wait when the loop wakes up share one entry, with
-  /// the proposals that wait there if there are any. On a follower: not_applied, not_leader.
+  /// the proposals that wait there if there are any. On a follower: not_applied, not_leader. Busy
+  /// while the log in memory is at log_bytes.
   /// @pre started once
   void read_barrier(proposal_token token) noexcept;
 

@@ -85,13 +85,15 @@ struct libraft_options {
   std::size_t in_flight_bytes = std::size_t{64} << 20U;  ///< more unanswered: refused, busy
   std::size_t segment_bytes = std::size_t{8} << 20U;  ///< of a file of the log; above entry_bytes
 
-  /// A snapshot is taken when so many bytes were applied since the last one …
+  /// A snapshot is taken when so many bytes were applied since the last one … Each entry counts, a
+  /// barrier's too, with some 150 bytes that the engine needs beside its content.
   std::uint64_t snapshot_min_bytes = std::uint64_t{16} << 20U;
   /// … or this part of the last one's size, whichever is more.
   std::uint32_t snapshot_percent = 100;
-  /// Kept before a snapshot, for followers that are a little behind.
+  /// Kept before a snapshot for followers that are a bit behind. At most a quarter of log_bytes.
   std::uint64_t trailing_bytes = std::uint64_t{4} << 20U;
-  /// The log in memory. Half of it forces a snapshot; all of it: proposals are refused, busy.
+  /// The log in memory. Half of it forces a snapshot; all of it: proposals and barriers are refused,
+  /// busy, and have a snapshot tried again, though not over and over.
   std::uint64_t log_bytes = std::uint64_t{256} << 20U;
 };
 
@@ -111,7 +113,7 @@ struct libraft_counters {
   std::uint64_t barriers = 0;            ///< entries that only a barrier needed
   std::uint64_t commands_applied = 0;    ///< given to the machine, replays too
   std::uint64_t snapshots_taken = 0;     ///< written to the disk
-  std::uint64_t snapshots_failed = 0;    ///< not written; tried again after more entries
+  std::uint64_t snapshots_failed = 0;    ///< not written; tried again, see log_bytes
   std::uint64_t snapshots_restored = 0;  ///< installed, at a start or sent by the leader
   std::uint64_t disk_errors = 0;         ///< failed writes of the log, the term or the vote
   /// Failed writes of log_end that nothing hangs on: it says less than it could, and is written

@@ -48,7 +48,7 @@ struct libraft_mail {
   bool transfer = false;  ///< hand over to anyone
   bool withdraw = false;  ///< the machine has halted
   bool compact = false;   ///< take a snapshot soon
-  bool nudge = false;     ///< a proposal found no room in the log
+  bool nudge = false;     ///< a proposal found no room
   bool stop = false;
 };
 

@@ -63,6 +63,7 @@ QUORLITE_DECL void libraft_core::carry_out(libraft_mail& mail) noexcept {
   if (mail.withdraw) {
     withdraw();
   }
+  const bool asks = mail.nudge || !mail.barriers.empty();
   leadership_.notice_loss();
   proposals_.submit(leadership_.open(), std::move(mail.proposals), std::move(mail.barriers));
   for (const std::shared_ptr<libraft_request>& one : mail.requests) {
@@ -77,7 +78,7 @@ QUORLITE_DECL void libraft_core::carry_out(libraft_mail& mail) noexcept {
   if (mail.compact) {
     compaction_.force();
   }
-  if (mail.compact || mail.nudge) {
+  if (mail.compact || (asks && proposals_.is_full() && compaction_.press())) {
     proposals_.nudge(leadership_.open());
   }
   watch();
@@ -98,6 +99,7 @@ QUORLITE_DECL void libraft_core::watch() noexcept {
     strand_.end(make_error_code(errc::storage_broken));  // it gave up, for want of disk or memory
   }
   leadership_.watch();
+  compaction_.look();
   proposals_.pump(leadership_.open());
   proposals_.set_log_bytes(compaction_.applied_log_bytes());
   note_cluster();
@@ -212,7 +214,7 @@ QUORLITE_DECL int libraft_core::on_apply(raft_fsm* fsm, const raft_buffer* buffe
   *result = nullptr;
   self.leadership_.notice_loss();
   self.strand_.apply(*buffer);
-  self.compaction_.note_applied();
+  self.compaction_.look();
   return 0;
 }
 

@@ -30,6 +30,12 @@ namespace detail {
 [[nodiscard]] QUORLITE_DECL const raft_entry* libraft_entry_at(const raft_log& log,
                                                                std::uint64_t index) noexcept;
 
+/// What an entry takes of the engine's memory: its content, and its places in the ring and in the
+/// table of references. Both double when they are full.
+[[nodiscard]] constexpr std::uint64_t libraft_bytes_held(std::uint64_t content) noexcept {
+  return content + 2 * (sizeof(raft_entry) + sizeof(raft_entry_ref));
+}
+
 /// The term of the entry at `index`; 0 if the engine no longer knows it.
 [[nodiscard]] QUORLITE_DECL term libraft_term_at(const raft_log& log, std::uint64_t index) noexcept;
 

@@ -210,6 +210,8 @@ class libraft_proposals {
 
   /// Bytes of applied entries that the engine holds; they count against log_bytes.
   void set_log_bytes(std::uint64_t size) noexcept { log_.store(size); }
+  /// The log is at its limit: proposals are refused, and barriers that would need an entry.
+  [[nodiscard]] bool is_full() const noexcept { return log_.load() + in_flight_.load() > log_max_; }
   /// Any thread.
   [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_.load(); }
   [[nodiscard]] std::uint64_t refused() const noexcept { return refused_.load(); }

@@ -251,6 +251,9 @@ QUORLITE_DECL void libraft_proposals::send(const std::vector<libraft_proposal>& 
 
 QUORLITE_DECL void libraft_proposals::ask(term open, std::vector<proposal_token> tokens) noexcept {
   settle_reason why = refusal(open, open);
+  if (why == settle_reason::none && !tokens.empty() && is_full()) {
+    why = settle_reason::busy;
+  }
   if (why == settle_reason::none) {
     barrier& one = barriers_.emplace_back();
     one.self = std::prev(barriers_.end());

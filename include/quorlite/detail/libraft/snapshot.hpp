@@ -148,11 +148,18 @@ class libraft_compaction {
   /// Before the engine starts.
   void attach(::raft& engine, libraft_strand& strand) noexcept;
 
-  /// After each entry, from inside the engine's apply: it looks at the threshold after the last.
-  void note_applied() noexcept;
+  /// After each command, from inside the engine's apply, and after whatever else the engine did: it
+  /// looks at its threshold after the last entry that it applies.
+  void look() noexcept;
 
-  /// Takes one after the next entry that is applied, keeping almost no entry before it.
+  /// Takes one after the next entry that is applied, keeping almost no entry before it. One that
+  /// fails is tried again after an entry that comes some time later.
   void force() noexcept;
+
+  /// The log is full, and somebody asked for more. @returns true: append an entry for nobody, after
+  /// which one is taken; false: not now, for one is being taken, or such an entry was asked for, or
+  /// the last one failed, a short while ago
+  [[nodiscard]] bool press() noexcept;
 
   /// raft_fsm::snapshot. Pins the state. @returns RAFT_BUSY for any reason not to, since any other
   /// code would end a follower; the engine asks again after its next entry
@@ -181,6 +188,11 @@ class libraft_compaction {
   static constexpr unsigned never = std::numeric_limits<unsigned>::max();
 
   [[nodiscard]] std::uint64_t limit() const noexcept;
+  [[nodiscard]] bool is_due() const noexcept;
+  /// By the engine's clock.
+  [[nodiscard]] std::uint64_t now_ms() const noexcept { return engine_->io->time(engine_->io); }
+  /// Nothing is forced or pressed for so long, and an election timeout at least.
+  void rest(std::uint64_t for_ms) noexcept;
 
   void stored(std::uint64_t size, std::uint64_t up_to, std::uint64_t kept) noexcept;
 
@@ -197,10 +209,14 @@ class libraft_compaction {
   libraft_cursor at_;
   std::uint64_t at_bytes_ = 0;
   std::uint64_t trailing_ = 0;
+  std::uint64_t began_ms_ = 0;
+  bool began_forced_ = false;
   bool forced_ = false;
-  std::uint64_t base_bytes_ = 0;  // strand bytes that the last snapshot contains
-  std::uint64_t kept_bytes_ = 0;  // of entries before it
-  std::uint64_t allowance_ = 0;   // more bytes before a failed one is tried again
+  bool pressed_ = false;
+  std::uint64_t rest_until_ms_ = 0;
+  std::uint64_t base_bytes_ = 0;   // strand bytes that the last snapshot contains
+  std::uint64_t kept_bytes_ = 0;   // of entries before it
+  std::uint64_t retry_bytes_ = 0;  // strand bytes from which a failed one is tried again
   std::uint64_t snapshot_bytes_ = 0;
   std::uint64_t taken_ = 0;
   std::uint64_t failed_ = 0;

@@ -263,7 +263,8 @@ QUORLITE_DECL std::error_code libraft_restore::stage(state_machine& machine,
 QUORLITE_DECL libraft_compaction::libraft_compaction(const libraft_options& options) noexcept
     : min_bytes_(options.snapshot_min_bytes),
       percent_(options.snapshot_percent),
-      trailing_bytes_(options.trailing_bytes),
+      // More might fill the log by itself, and no snapshot would make room.
+      trailing_bytes_(std::min(options.trailing_bytes, options.log_bytes / 4)),
       log_bytes_(options.log_bytes) {}
 
 QUORLITE_DECL void libraft_compaction::attach(::raft& engine, libraft_strand& strand) noexcept {
@@ -272,15 +273,34 @@ QUORLITE_DECL void libraft_compaction::attach(::raft& engine, libraft_strand& st
   raft_set_snapshot_threshold(engine_, never);
 }
 
-QUORLITE_DECL void libraft_compaction::note_applied() noexcept {
-  if (strand_->applied_bytes() - base_bytes_ >= limit() + allowance_) {
-    raft_set_snapshot_threshold(engine_, 1);
-  }
+QUORLITE_DECL void libraft_compaction::look() noexcept {
+  raft_set_snapshot_threshold(engine_, is_due() ? 1 : never);
+}
+
+QUORLITE_DECL bool libraft_compaction::is_due() const noexcept {
+  const std::uint64_t applied = strand_->applied_bytes();
+  const bool is_enough = applied - base_bytes_ >= limit() && applied >= retry_bytes_;
+  return reader_ == nullptr && (is_enough || pressed_ || (forced_ && now_ms() >= rest_until_ms_));
 }
 
 QUORLITE_DECL void libraft_compaction::force() noexcept {
   forced_ = true;
-  raft_set_snapshot_threshold(engine_, 1);
+  rest_until_ms_ = 0;
+  look();
+}
+
+QUORLITE_DECL bool libraft_compaction::press() noexcept {
+  if (reader_ != nullptr || now_ms() < rest_until_ms_) {
+    return false;
+  }
+  pressed_ = true;
+  rest(0);
+  look();
+  return true;
+}
+
+QUORLITE_DECL void libraft_compaction::rest(std::uint64_t for_ms) noexcept {
+  rest_until_ms_ = now_ms() + std::max<std::uint64_t>(for_ms, engine_->election_timeout);
 }
 
 QUORLITE_DECL int libraft_compaction::begin() noexcept {
@@ -298,6 +318,9 @@ QUORLITE_DECL int libraft_compaction::begin() noexcept {
   at_bytes_ = strand_->applied_bytes();
   raft_set_snapshot_threshold(engine_, never);
   raft_set_snapshot_trailing(engine_, entries_to_keep());
+  began_ms_ = now_ms();
+  began_forced_ = std::exchange(forced_, false);
+  pressed_ = false;
   return 0;
 }
 
@@ -313,9 +336,11 @@ QUORLITE_DECL void libraft_compaction::end(raft_buffer*& bufs, unsigned& count) 
     ++taken_;
   } else {
     ++failed_;
-    allowance_ += limit() / 4 + 1;  // the log grows meanwhile: proposals are refused at its limit
+    // The log grows meanwhile. At its limit nothing is applied any more: then it is pressed.
+    retry_bytes_ = strand_->applied_bytes() + limit() / 4 + 1;
+    forced_ = forced_ || began_forced_;
+    rest(4 * (now_ms() - began_ms_));
   }
-  forced_ = false;
 }
 
 QUORLITE_DECL std::uint64_t libraft_compaction::limit() const noexcept {
@@ -328,7 +353,8 @@ QUORLITE_DECL void libraft_compaction::stored(std::uint64_t size, std::uint64_t 
   snapshot_bytes_ = size;
   base_bytes_ = up_to;
   kept_bytes_ = kept;
-  allowance_ = 0;
+  retry_bytes_ = 0;
+  rest_until_ms_ = 0;
 }
 
 QUORLITE_DECL unsigned libraft_compaction::entries_to_keep() noexcept {
@@ -336,10 +362,11 @@ QUORLITE_DECL unsigned libraft_compaction::entries_to_keep() noexcept {
   trailing_ = 0;
   for (std::uint64_t at = at_.entry; at > 0 && entries < never; --at) {
     const raft_entry* const entry = libraft_entry_at(engine_->log, at);
-    if (entry == nullptr || trailing_ + entry->buf.len > trailing_bytes_ || forced_) {
+    const std::uint64_t more = libraft_bytes_held(entry == nullptr ? 0 : entry->buf.len);
+    if (entry == nullptr || trailing_ + more > trailing_bytes_ || forced_) {
       break;
     }
-    trailing_ += entry->buf.len;
+    trailing_ += more;
     ++entries;
   }
   return std::max(entries, 1U);

@@ -54,7 +54,8 @@ class libraft_strand {
   /// @returns false: ended
   bool carried_on(apply_result answer) noexcept;
 
-  /// Bytes of batches, and commands in them, that were applied since the start.
+  /// What the entries that were applied or skipped since the start take of the engine's memory, see
+  /// libraft_bytes_held(); and commands in them.
   [[nodiscard]] std::uint64_t applied_bytes() const noexcept { return applied_bytes_; }
   [[nodiscard]] std::uint64_t commands() const noexcept { return commands_; }
 

@@ -35,7 +35,7 @@ QUORLITE_DECL void libraft_strand::apply(const raft_buffer& buffer) noexcept {
   if (ended_) {
     return;
   }
-  applied_bytes_ += buffer.len;
+  applied_bytes_ += libraft_bytes_held(buffer.len);
   const result<libraft_batch> batch = libraft_batch::decode(libraft_bytes(buffer));
   if (!batch) {
     // Skipped here it might be applied elsewhere: whether it is damage or nonsense is not told.
@@ -71,6 +71,10 @@ QUORLITE_DECL term libraft_strand::term_of(std::uint64_t entry) const noexcept {
 QUORLITE_DECL void libraft_strand::skip_to(std::uint64_t entry) noexcept {
   if (ended_ || entry <= cursor_.entry) {
     return;
+  }
+  for (std::uint64_t at = cursor_.entry + 1; at <= entry; ++at) {
+    const raft_entry* const skipped = libraft_entry_at(engine_->log, at);
+    applied_bytes_ += libraft_bytes_held(skipped == nullptr ? 0 : skipped->buf.len);
   }
   const log_index index{cursor_.at.index.value + (entry - cursor_.entry)};
   cursor_ = {entry, {index, term_of(entry)}};
