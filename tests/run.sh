@@ -109,8 +109,8 @@ rm -f "$log"
 run_tests=(meson test -C "$build_dir" --print-errorlogs)
 run_tests+=("${left_out[@]}")
 run_tests+=(--timeout-multiplier "${TEST_TIMEOUT_MULTIPLIER:-1}")
-# Three more than there are processors: some wait for a clock or a disk.
-run_tests+=(--num-processes "$(($(nproc) + 3))")
+# Four more than there are processors: some wait for a clock or a disk.
+run_tests+=(--num-processes "$(($(nproc) + 4))")
 
 if [ ${#suites[@]} -eq 0 ] && [ ${#names[@]} -eq 0 ]; then
   meson compile -C "$build_dir" || fail_build
