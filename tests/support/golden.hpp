@@ -15,7 +15,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
@@ -36,10 +35,9 @@ using nlohmann::ordered_json;
 inline bytes read_file(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   REQUIRE(file.good());
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  bytes content(text.size());
-  std::transform(text.begin(), text.end(), content.begin(),
-                 [](char one) { return static_cast<std::byte>(one); });
+  bytes content(std::filesystem::file_size(path));  // a log's segments have millions
+  file.read(reinterpret_cast<char*>(content.data()), static_cast<std::streamsize>(content.size()));
+  REQUIRE(file.good());
   return content;
 }
 

@@ -4,12 +4,12 @@
 #include <uv.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
@@ -35,6 +35,20 @@ namespace quorlite::tests {
 
 using namespace quorlite::detail;  // NOLINT: tests of this library only
 
+// How long it is up to the zeros at its end.
+inline std::size_t bytes_without_zeros(const bytes& content) {
+  constexpr std::size_t step = 512;
+  static constexpr std::array<std::byte, step> none{};
+  std::size_t size = content.size();
+  while (size >= step && std::memcmp(content.data() + size - step, none.data(), step) == 0) {
+    size -= step;
+  }
+  while (size > 0 && content[size - 1] == std::byte{0}) {
+    --size;
+  }
+  return size;
+}
+
 // @param zeros so many of those at the end of an open segment are kept
 inline memory_log_folder folder_in_memory(const std::string& path,
                                           std::size_t zeros = std::size_t{1} << 30U) {
@@ -43,16 +57,15 @@ inline memory_log_folder folder_in_memory(const std::string& path,
     if (!one.is_regular_file()) {
       continue;
     }
+    // Segments are half a million bytes each, nearly all of them zeros: no byte is touched singly.
+    bytes content(one.file_size());
     std::ifstream file(one.path(), std::ios::binary);
-    const std::string text((std::istreambuf_iterator<char>(file)),
-                           std::istreambuf_iterator<char>());
-    bytes content(text.size());
-    std::memcpy(content.data(), text.data(), text.size());
+    file.read(reinterpret_cast<char*>(content.data()),
+              static_cast<std::streamsize>(content.size()));
+    content.resize(static_cast<std::size_t>(file.gcount()));
     const std::string name = one.path().filename().string();
     if (name.rfind("open-", 0) == 0) {
-      const auto last = std::find_if(content.rbegin(), content.rend(),
-                                     [](std::byte byte) { return byte != std::byte{0}; });
-      const auto data = static_cast<std::size_t>(content.rend() - last);
+      const std::size_t data = bytes_without_zeros(content);
       content.resize(std::min(content.size(), (data + zeros + 511) / 512 * 512));
     }
     made.files[name] = std::move(content);
