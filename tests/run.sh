@@ -83,6 +83,12 @@ if [ -z "${CXX_LD:-}" ] && command -v ld.gold >/dev/null; then
   export CXX_LD=gold
 fi
 
+# Meson puts ccache before a compiler that it chooses itself. Where that does nothing, tests are
+# compiled with a precompiled header instead.
+if [ -n "${CCACHE_DISABLE:-}" ] && [ -z "${CXX:-}" ]; then
+  export CXX=c++
+fi
+
 # Words of MESON_ARGS are arguments of their own.
 read -r -a meson_args <<<"${MESON_ARGS:-}"
 # Lightly optimised, without -g: compiling is most of the time. Benchmarks are no tests: .ci/run
