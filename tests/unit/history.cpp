@@ -52,7 +52,7 @@ constexpr std::uint64_t marks_kept = history_marks::kept_max;
 constexpr cluster_identity some_cluster{0x1111, 0x2222};
 
 /// An entry of a log that is hashed. Its bytes are of no interest: a digest stands for them.
-struct hashed_entry {
+struct noted_entry {
   std::uint64_t index = 0;
   std::uint64_t length = 0;
   history_hash digest;
@@ -64,20 +64,20 @@ class plain_log {
  public:
   explicit plain_log(std::uint64_t seed) : random_(seed) {}
 
-  const hashed_entry& add(std::uint64_t index) {
-    hashed_entry made{index, random_.below(500) + 1, {random_.next(), random_.next()}, {}};
+  const noted_entry& add(std::uint64_t index) {
+    noted_entry made{index, random_.below(500) + 1, {random_.next(), random_.next()}, {}};
     const history_hash before = entries_.empty() ? history_hash{} : entries_.back().after;
     made.after = extend_history(before, log_index{index}, made.length, made.digest);
     entries_.push_back(made);
     return entries_.back();
   }
 
-  [[nodiscard]] const std::vector<hashed_entry>& entries() const noexcept { return entries_; }
+  [[nodiscard]] const std::vector<noted_entry>& entries() const noexcept { return entries_; }
   [[nodiscard]] std::uint64_t k() const noexcept { return entries_.front().index; }
   [[nodiscard]] history_hash as_of(std::uint64_t index) const {
     const auto next = std::upper_bound(
         entries_.begin(), entries_.end(), index,
-        [](std::uint64_t at, const hashed_entry& entry) { return at < entry.index; });
+        [](std::uint64_t at, const noted_entry& entry) { return at < entry.index; });
     return next == entries_.begin() ? history_hash{} : std::prev(next)->after;
   }
   [[nodiscard]] history_position position(std::uint64_t index) const {
@@ -87,14 +87,14 @@ class plain_log {
   [[nodiscard]] std::uint64_t oldest_of(std::uint64_t count, std::uint64_t index) const {
     const auto next = std::upper_bound(
         entries_.begin(), entries_.end(), index,
-        [](std::uint64_t at, const hashed_entry& entry) { return at < entry.index; });
+        [](std::uint64_t at, const noted_entry& entry) { return at < entry.index; });
     const auto below = static_cast<std::uint64_t>(next - entries_.begin());
     return entries_[below > count ? below - count : 0].index;
   }
 
  private:
   generator random_;
-  std::vector<hashed_entry> entries_;
+  std::vector<noted_entry> entries_;
 };
 
 [[nodiscard]] history_identity identity_at(std::uint64_t k) {
@@ -102,7 +102,7 @@ class plain_log {
 }
 
 /// Applies one entry of the list.
-void apply(history& to, const hashed_entry& entry) {
+void apply(history& to, const noted_entry& entry) {
   const history::gap found = to.has_begun()
                                  ? to.add(log_index{entry.index}, entry.length, entry.digest)
                                  : to.begin(identity_at(entry.index), entry.length, entry.digest);
@@ -120,7 +120,7 @@ history filled(plain_log& log, std::uint64_t k, std::uint64_t last) {
 
 /// The entries of `log` above `from`, up to `to`, once more.
 history::gap replay(history& into, const plain_log& log, std::uint64_t from, std::uint64_t to) {
-  for (const hashed_entry& entry : log.entries()) {
+  for (const noted_entry& entry : log.entries()) {
     if (entry.index > from && entry.index <= to) {
       if (auto found = into.replay(log_index{entry.index}, entry.length, entry.digest)) {
         return found;
@@ -148,7 +148,7 @@ TEST_CASE("a history begins with its identity entry") {
   CHECK(mine.position() == history_position{log_index{6}, {}});
   CHECK_FALSE(mine.low_as_of(log_index{6}));
 
-  const hashed_entry& first = log.add(9);
+  const noted_entry& first = log.add(9);
   CHECK_FALSE(mine.begin(identity_at(9), first.length, first.digest));
   CHECK(mine.has_begun());
   CHECK(mine.identity() == history_identity{log_index{9}, term{3}, some_cluster});
@@ -392,7 +392,7 @@ TEST_CASE("a log that differs is found at the next anchor, which names both ends
     CHECK_FALSE(mine.replay_to(log_index{21}));
     history::gap found;
     for (std::uint64_t n = 21; n < 50 && !found; ++n) {  // entry 21 at 22, and so on
-      const hashed_entry& entry = log.entries()[n - 1];
+      const noted_entry& entry = log.entries()[n - 1];
       found = mine.replay(log_index{n + 1}, entry.length, entry.digest);
     }
     CHECK(found == history_gap{log_index{20}, log_index{50}});
@@ -507,7 +507,7 @@ TEST_CASE("an engine that does not bring all of it again is found out, and nothi
   const history before = filled(log, 1, 50);
   auto mine = restart(log, before.notes(log.as_of(20)), 20, 50).made;
   CHECK_FALSE(replay(mine, log, 20, 30));
-  const hashed_entry next = log.add(51);  // 31 … 50 never came
+  const noted_entry next = log.add(51);  // 31 … 50 never came
   CHECK(mine.add(log_index{next.index}, next.length, next.digest) ==
         history_gap{log_index{20}, log_index{50}});
   CHECK(mine.replayed().position() == mine.position());
@@ -557,7 +557,7 @@ TEST_CASE("memory that runs out leaves a history as it was") {
     no_memory_left = false;
     return false;
   };
-  const hashed_entry& entry = log.add(70);
+  const noted_entry& entry = log.add(70);
   {
     history mine = begun;
     CHECK(throws([&] { return mine.add(log_index{70}, entry.length, entry.digest); }));
@@ -570,7 +570,7 @@ TEST_CASE("memory that runs out leaves a history as it was") {
   }
   {
     history mine;
-    const hashed_entry& first = log.entries().front();
+    const noted_entry& first = log.entries().front();
     CHECK(throws([&] { return mine.begin(identity_at(1), first.length, first.digest); }));
     CHECK_FALSE(mine.has_begun());
     CHECK(mine.position().index == log_index{0});
@@ -579,7 +579,7 @@ TEST_CASE("memory that runs out leaves a history as it was") {
   }
   {
     history mine = restart(log, begun.notes(log.as_of(20)), 20, 64).made;
-    const hashed_entry& next = log.entries()[20];
+    const noted_entry& next = log.entries()[20];
     CHECK(throws([&] { return mine.replay(log_index{21}, next.length, next.digest); }));
     CHECK(mine.replayed().position() == log.position(20));
     CHECK_FALSE(replay(mine, log, 20, 64));
@@ -648,7 +648,7 @@ class random_run {
     REQUIRE_FALSE(replay(again, log_, replay_from, at));
     REQUIRE(again.replayed().position() == again.position());
     REQUIRE(again.position() == log_.position(at));
-    for (const hashed_entry& entry : log_.entries()) {
+    for (const noted_entry& entry : log_.entries()) {
       if (entry.index > at) {
         apply(again, entry);
       }
