@@ -344,6 +344,54 @@ TEST_CASE("over libraft a server whose change is gone with its log leads on as a
   CHECK(all.raft.node(alone).status().counters.snapshots_taken > taken);
 }
 
+TEST_CASE("over libraft who is made a voter by an entry that it never got has a vote") {
+  cluster all;
+  const std::size_t first = all.leader;
+  const std::size_t made = all.other();
+  const std::size_t gone = all.third();
+  for (const std::size_t each : {made, gone}) {
+    REQUIRE_FALSE(all.await(all.ask(first, libraft_request::kind::remove, each + 1)));
+  }
+  REQUIRE_FALSE(all.await(all.ask(first, libraft_request::kind::add, made + 1)));
+  all.insert(2);
+  const auto asked = all.ask(first, libraft_request::kind::promote, made + 1);
+  const auto voters = [&](std::size_t at) {
+    const auto members = all.raft.node(at).status().members;
+    return std::count_if(members.begin(), members.end(),
+                         [](const libraft_server& one) { return one.voter; });
+  };
+  REQUIRE(all.raft.run_until([&] { return voters(first) == 2; }));
+  all.raft.isolate(made);  // before the entry came to it
+  REQUIRE(all.raft.run_until([&] { return all.raft.engine(first)->state != RAFT_LEADER; }));
+  REQUIRE(voters(made) == 1);
+  all.raft.run_for(5'000);
+  all.raft.heal();
+  REQUIRE(all.raft.run_until([&] { return all.look_for_leader() && all.leader == first; }));
+  all.insert(1);
+  REQUIRE(all.await_even(gone));
+  CHECK(voters(made) == 2);
+  CHECK(all.is_up(made));
+}
+
+TEST_CASE("over libraft who refuses a pre-vote tells its term, so that the better log can lead") {
+  cluster all;
+  const std::size_t better = all.leader;
+  const std::size_t behind = all.other();
+  all.raft.isolate(behind);
+  all.insert(3);
+  REQUIRE(all.raft.run_until([&] { return all.raft.engine(behind)->state == RAFT_CANDIDATE; }));
+  // It was called to lead once, or had a vote, and campaigned alone for long.
+  ::raft& engine = *all.raft.engine(behind);
+  REQUIRE(engine.io->set_term(engine.io, engine.current_term + 20) == 0);
+  engine.current_term += 20;
+  all.kill(all.third());
+  REQUIRE(all.raft.run_until([&] { return all.raft.engine(better)->state != RAFT_LEADER; }));
+  all.raft.heal();
+  REQUIRE(all.raft.run_until([&] { return all.look_for_leader(all.third()); }));
+  CHECK(all.leader == better);
+  CHECK(all.raft.engine(better)->current_term > engine.current_term - 2);
+}
+
 TEST_CASE("over libraft members are read out of whole entries alone") {
   raft_configuration given;
   raft_configuration_init(&given);

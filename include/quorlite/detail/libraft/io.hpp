@@ -103,8 +103,6 @@ class libraft_io final : private libraft_writes_listener {
 
   /// True for the only voter of the members as the log has them.
   [[nodiscard]] bool is_alone() const noexcept;
-  /// Has a vote in the members as the log has them.
-  [[nodiscard]] bool is_voter() const noexcept;
   /// A snapshot that came is on its way: the log in memory is that one already, and the disk has it
   /// not. Who leads then, or asks for votes, counts on what it does not have; and when the snapshot
   /// is there 0.15 looks for its leader in what only a follower has, and finds other bytes. So a
@@ -118,8 +116,6 @@ class libraft_io final : private libraft_writes_listener {
 
   /// True for entries that the engine would cut its log for.
   [[nodiscard]] bool conflicts(const raft_message& message) const noexcept;
-  /// True for a vote that another server has in this term. A term has one leader.
-  [[nodiscard]] bool asks_for_second_vote(const raft_message& message) const noexcept;
   /// An answer counts once an entry of our own term is on our disk. Raft commits what earlier terms
   /// have left together with such an entry, and never by counting servers (Raft thesis, section
   /// 3.6.2): without one another server may lead and overwrite it. 0.15 counts whatever is stored.

@@ -14,6 +14,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/log_format.hpp"
+#include "quorlite/detail/libraft/votes.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -130,7 +131,7 @@ struct libraft_io::hooks {
     if (is_called && (self.is_alone() || self.is_installing_)) {
       return;  // it would lead at once, in the term of who sent this; so it waits for its time
     }
-    if (self.failed_ || self.asks_for_second_vote(*message)) {
+    if (self.failed_ || libraft_asks_for_second_vote(*self.engine_, *message)) {
       drop(*message);
       return;
     }
@@ -153,7 +154,10 @@ struct libraft_io::hooks {
     if (below_ours != 0) {
       self.agreement_.note_below(*message, below_ours);
     }
-    self.receive_(io, message);
+    {
+      const libraft_voter_for_a_message votes(*self.engine_, *message);
+      self.receive_(io, message);
+    }
     self.listener_->received();
   }
 
@@ -178,6 +182,11 @@ struct libraft_io::hooks {
       }
       raft_message told = *message;
       self.agreement_.cap(told);
+      return self.inner_.send(io, asked, &told, answer);
+    }
+    if (message->type == RAFT_IO_REQUEST_VOTE_RESULT) {
+      raft_message told = *message;
+      libraft_tell_term(*self.engine_, told);
       return self.inner_.send(io, asked, &told, answer);
     }
     if (message->type != RAFT_IO_APPEND_ENTRIES && answer != nullptr) {
@@ -429,21 +438,9 @@ QUORLITE_DECL bool libraft_io::is_alone() const noexcept {
   return votes && voters == 1;
 }
 
-QUORLITE_DECL bool libraft_io::is_voter() const noexcept {
-  const raft_configuration& members = engine_->configuration;
-  return std::any_of(members.servers, members.servers + members.n, [this](const raft_server& one) {
-    return one.id == engine_->id && one.role == RAFT_VOTER;
-  });
-}
-
 QUORLITE_DECL void libraft_io::hold_election() noexcept {
-  if (!is_installing_ || engine_->state != RAFT_FOLLOWER || !is_voter()) {
-    return;
-  }
-  const raft_time now = engine_->io->time(engine_->io);
-  if (now - engine_->election_timer_start >= engine_->follower_state.randomized_election_timeout) {
-    engine_->follower_state.current_leader.id = 0;
-    engine_->election_timer_start = now;
+  if (is_installing_ && engine_->state == RAFT_FOLLOWER && libraft_is_voter(*engine_)) {
+    libraft_forget_silent_leader(*engine_);
   }
 }
 
@@ -514,15 +511,6 @@ QUORLITE_DECL bool libraft_io::conflicts(const raft_message& message) const noex
     }
   }
   return false;
-}
-
-/// 0.15 remembers a transfer when it steps down, and then lets its transferee have a vote that
-/// another server has in this term: so may one that was called by an earlier transfer, too late.
-QUORLITE_DECL bool libraft_io::asks_for_second_vote(const raft_message& message) const noexcept {
-  const raft_request_vote& asks = message.request_vote;
-  return message.type == RAFT_IO_REQUEST_VOTE && !asks.pre_vote &&
-         asks.term == engine_->current_term && engine_->voted_for != 0 &&
-         engine_->voted_for != asks.candidate_id;
 }
 
 QUORLITE_DECL void libraft_io::hold_answer(raft_message& message) const noexcept {

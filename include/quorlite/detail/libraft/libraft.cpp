@@ -28,5 +28,6 @@
 #include "quorlite/detail/libraft/snapshot.ipp"
 #include "quorlite/detail/libraft/strand.ipp"
 #include "quorlite/detail/libraft/transport.ipp"
+#include "quorlite/detail/libraft/votes.ipp"
 #include "quorlite/detail/libraft/writes.ipp"
 #include "quorlite/raft/libraft_options.ipp"
