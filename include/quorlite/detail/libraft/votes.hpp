@@ -37,7 +37,7 @@ QUORLITE_DECL void libraft_tell_term(const ::raft& engine, raft_message& answer)
 /// any member: it is no server of a cluster yet.
 class libraft_voter_for_a_message {
  public:
-  /// @param engine outlives this. Where memory is short it gives no vote, as if the request was lost
+  /// @param engine outlives this. Where memory is short it gives no vote, as if nobody had asked
   libraft_voter_for_a_message(::raft& engine, const raft_message& message) noexcept;
   libraft_voter_for_a_message(const libraft_voter_for_a_message&) = delete;
   libraft_voter_for_a_message& operator=(const libraft_voter_for_a_message&) = delete;
