@@ -1,5 +1,6 @@
 /// @file
-/// What `sql_node --check FOLDER` does: reads the log and the databases of a stopped server.
+/// What `sql_node --check FOLDER` does: reads the log and the databases of a stopped server, and
+/// holds one against the other.
 #pragma once
 
 #include <fmt/format.h>
@@ -14,8 +15,10 @@
 #include <vector>
 
 #include "node_flags.hpp"
+#include "quorlite/fsm.hpp"
 #include "quorlite/raft/libraft.hpp"
 #include "quorlite/storage/file.hpp"
+#include "quorlite/storage/memory.hpp"
 
 namespace example {
 
@@ -24,8 +27,15 @@ class folder_check {
   using ordered_json = nlohmann::ordered_json;
 
   explicit folder_check(const node_settings& asked) : folder_(asked.check), json_(asked.json) {
-    read_databases();
-    read_log();
+    const std::string directory = folder_ + "/databases";
+    if (std::filesystem::is_directory(directory)) {
+      quorlite::file_storage storage{directory};
+      read_databases(storage);
+      read_log(storage);
+    } else {  // in memory, so they come from the log at each start
+      quorlite::memory_storage storage;
+      read_log(storage);
+    }
   }
 
   /// Prints what was found. @returns the exit status
@@ -44,26 +54,31 @@ class folder_check {
            (!databases_ || databases_->is_whole());
   }
 
-  /// They tell up to where the log must reach.
-  void read_databases() {
-    const std::string directory = folder_ + "/databases";
-    if (std::filesystem::is_directory(directory)) {
-      quorlite::file_storage storage{directory};
-      auto read = quorlite::verify(storage);
-      if (read) {
-        databases_ = std::move(*read);
-      } else {
-        databases_error_ = read.error();
-        databases_damage_ = storage.damage();
-      }
+  void read_databases(quorlite::file_storage& storage) {
+    auto read = quorlite::verify(storage);
+    if (read) {
+      databases_ = std::move(*read);
+    } else {
+      databases_error_ = read.error();
+      databases_damage_ = storage.damage();
     }
   }
 
-  void read_log() {
-    // As a start does: pages may already be as of `ahead`.
+  /// Against a machine as a start makes it. If that cannot be, the log is read alone.
+  template <class Storage>
+  void read_log(Storage& storage) {
+    quorlite::fsm<quorlite::libraft, Storage> machine(storage);
+    const std::error_code unloaded =
+        databases_error_ ? databases_error_ : std::error_code(machine.load());
+    if (!unloaded) {
+      base_ = machine.base();
+    } else if (!databases_ || databases_->is_whole()) {
+      databases_error_ = unloaded;
+    }
     const quorlite::log_index at =
         databases_ ? std::max(databases_->at.index, databases_->ahead) : quorlite::log_index{};
-    auto read = quorlite::libraft::check(folder_, at);
+    auto read = unloaded ? quorlite::libraft::check(folder_, at)
+                         : quorlite::libraft::check(folder_, machine);
     if (read) {
       log_ = std::move(*read);
     } else {
@@ -85,7 +100,10 @@ class folder_check {
       return;
     }
     if (log_->server.value != 0) {
-      fmt::print("the folder of server {}\n", quorlite::libraft_id_text(log_->server));
+      fmt::print("the folder of server {}{}\n", quorlite::libraft_id_text(log_->server),
+                 log_->cluster == quorlite::cluster_identity{}
+                     ? std::string()
+                     : ", of cluster " + text_of(log_->cluster));
     }
     fmt::print("log: term {}, {}\n", log_->term.value,
                log_->vote.value == 0
@@ -103,12 +121,28 @@ class folder_check {
       fmt::print("  log_end: it had entry {} of term {}\n", log_->noted_index,
                  log_->noted_term.value);
     }
+    if (log_->noted_applied.index.value != 0) {
+      fmt::print("  log_end: position {} was applied{}\n", log_->noted_applied.index.value,
+                 as_of(log_->noted_applied.hash));
+    }
+    print_history();
     for (const auto& one : log_->leftovers) {
       fmt::print("  left by a power cut or a kill, a start clears it away: {}: {}\n", one.file,
                  one.what);
     }
     for (const auto& one : log_->defects) {
       fmt::print("  DAMAGE: {}\n", one.text());
+    }
+  }
+
+  void print_history() const {
+    if (!log_->was_compared) {
+      fmt::print("  which history it has is not told, for what is said of damage\n");
+    } else if (log_->history.begins_at.value == 0) {
+      fmt::print("  its history has not begun, so it names no cluster\n");
+    } else {
+      fmt::print("  cluster {}, since position {}; at its end{}\n", text_of(log_->history.cluster),
+                 log_->history.begins_at.value, as_of(log_->end_history));
     }
   }
 
@@ -120,7 +154,7 @@ class folder_check {
     if (!databases_) {
       return;
     }
-    fmt::print("databases: position {}", databases_->at.index.value);
+    fmt::print("databases: position {}{}", databases_->at.index.value, as_of(base_.at.hash));
     if (databases_->ahead != databases_->at.index) {
       fmt::print(", pages up to position {}: they are settled when the log was replayed",
                  databases_->ahead.value);
@@ -174,21 +208,62 @@ class folder_check {
                          {"what", one.what},
                          {"remedy", one.remedy}});
     }
-    return {{"server", server_as_json(log_->server)}, {"term", log_->term.value},
-            {"vote", server_as_json(log_->vote)},     {"snapshot_index", log_->snapshot_index},
-            {"last_index", log_->last_index},         {"position", log_->end.value},
-            {"log_end", log_end_as_json()},           {"ranges", std::move(ranges)},
-            {"leftovers", std::move(leftovers)},      {"defects", std::move(defects)}};
+    return {{"server", server_as_json(log_->server)},
+            {"cluster", cluster_as_json(log_->cluster)},
+            {"term", log_->term.value},
+            {"vote", server_as_json(log_->vote)},
+            {"snapshot_index", log_->snapshot_index},
+            {"last_index", log_->last_index},
+            {"position", log_->end.value},
+            {"history", log_history_as_json()},
+            {"compared", log_->was_compared},
+            {"log_end", log_end_as_json()},
+            {"ranges", std::move(ranges)},
+            {"leftovers", std::move(leftovers)},
+            {"defects", std::move(defects)}};
   }
 
   [[nodiscard]] ordered_json log_end_as_json() const {
     return log_->noted_index == 0
                ? ordered_json()
-               : ordered_json{{"index", log_->noted_index}, {"term", log_->noted_term.value}};
+               : ordered_json{{"index", log_->noted_index},
+                              {"term", log_->noted_term.value},
+                              {"applied", log_->noted_applied.index.value},
+                              {"applied_hash", text_of(log_->noted_applied.hash)}};
+  }
+
+  [[nodiscard]] ordered_json log_history_as_json() const {
+    return history_as_json(log_->history, {log_->end, log_->end_history});
+  }
+
+  /// Null: none has begun, or nothing was read of it.
+  [[nodiscard]] static ordered_json history_as_json(const quorlite::history_identity& begun,
+                                                    const quorlite::history_position& at) {
+    if (begun.begins_at.value == 0) {
+      return nullptr;
+    }
+    return {{"cluster", text_of(begun.cluster)},
+            {"begins_at", begun.begins_at.value},
+            {"position", at.index.value},
+            {"hash", text_of(at.hash)}};
+  }
+
+  template <class Bits>
+  [[nodiscard]] static std::string text_of(const Bits& all) {
+    return fmt::format("{:016x}{:016x}", all.high, all.low);
+  }
+
+  [[nodiscard]] static std::string as_of(const quorlite::history_hash& hash) {
+    return hash == quorlite::history_hash{} ? std::string() : ", history " + text_of(hash);
   }
 
   [[nodiscard]] static ordered_json server_as_json(quorlite::server_id id) {
     return id.value == 0 ? ordered_json() : ordered_json(quorlite::libraft_id_text(id));
+  }
+
+  [[nodiscard]] static ordered_json cluster_as_json(const quorlite::cluster_identity& cluster) {
+    return cluster == quorlite::cluster_identity{} ? ordered_json()
+                                                   : ordered_json(text_of(cluster));
   }
 
   [[nodiscard]] ordered_json databases_as_json() const {
@@ -209,6 +284,7 @@ class folder_check {
     }
     return {{"position", databases_->at.index.value},
             {"ahead", databases_->ahead.value},
+            {"history", history_as_json(base_.begun, base_.at)},
             {"databases", std::move(all)}};
   }
 
@@ -216,6 +292,7 @@ class folder_check {
   const bool json_;
   std::optional<quorlite::libraft_log_report> log_;
   std::error_code log_error_;
+  quorlite::base_history base_;
   std::optional<quorlite::verified_storage> databases_;
   std::error_code databases_error_;
   std::string databases_damage_;  // the file, where one is to be named

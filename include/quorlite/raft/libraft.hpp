@@ -86,11 +86,18 @@ class QUORLITE_API libraft {
   /// thread.
   [[nodiscard]] const libraft_log_report& log_report() const noexcept { return report_; }
 
-  /// Reads the log of a server that is stopped, as start() does, and changes nothing. Blocks on the
-  /// disk. Any thread.
-  /// @param files_at up to where the server's databases stand, as its machine counts; 0: not told
+  /// Reads the folder of a server that is stopped, as start() does, and changes nothing: its log is
+  /// held against itself and log_end, and then its entries against the databases, and the cluster
+  /// that they name against the folder's. What hangs on libraft_options (number, address, moved) is
+  /// not looked at. Blocks on the disk. Any thread. Memory: a few MiB, and one entry.
+  /// @param machine loaded from the server's storage, as start() gets it: an fsm (fsm.hpp). One
+  ///   without anything, where the databases are in memory
   /// @returns errc::busy: a server runs there; errc::out_of_memory; what the system says of a file
-  ///   that cannot be read. Damage is in the report
+  ///   that cannot be read. Damage, and what else a start refuses, is in the report
+  [[nodiscard]] static result<libraft_log_report> check(const std::string& directory,
+                                                        const state_machine& machine) noexcept;
+  /// Reads the log alone, and no entry but its head. Else as the other one.
+  /// @param files_at up to where the server's databases stand, as its machine counts; 0: not told
   [[nodiscard]] static result<libraft_log_report> check(const std::string& directory,
                                                         log_index files_at = {}) noexcept;
 

@@ -28,6 +28,7 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/core.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/folder_check.hpp"
 #include "quorlite/detail/libraft/identity.hpp"
 #include "quorlite/detail/libraft/log_folder.hpp"
 #include "quorlite/detail/libraft/log_reader.hpp"
@@ -249,18 +250,11 @@ QUORLITE_DECL std::error_code libraft::clear_founding(const state_machine& machi
   if (!names) {
     return names.error();
   }
-  using kind = detail::libraft_file_name::kind;
-  const auto first = detail::libraft_file_name::of(detail::libraft_first_segment);
-  for (const std::string& name : *names) {
-    const auto told = detail::libraft_file_name::of(name);
-    const bool is_first =
-        told.is == first.is && told.first == first.first && told.last == first.last;
-    if (told.is != kind::other && !is_first) {
-      report_.defects.insert(report_.defects.begin(), detail::log_beside_founding());
-      return report_.error();
-    }
+  if (detail::holds_more_than_founding(*names)) {
+    report_.defects.insert(report_.defects.begin(), detail::log_beside_founding());
+    return report_.error();
   }
-  for (const char* const name : {detail::libraft_first_segment, "metadata1", "metadata2"}) {
+  for (const char* const name : detail::libraft_founding_files) {
     const std::error_code error = folder.remove(name);
     if (error && error != std::errc::no_such_file_or_directory) {
       return error;
@@ -276,12 +270,37 @@ QUORLITE_DECL std::error_code libraft::clear_founding(const state_machine& machi
   return clear_away();
 }
 
+namespace detail {
+
+/// @returns errc::busy: a server runs there. While the lock lives, none starts there
+[[nodiscard]] inline std::error_code hold_stopped(const libraft_descriptor& lock) noexcept {
+  if (!lock.is_open() || ::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) {
+    return {};
+  }
+  const int error = errno;
+  return error == EWOULDBLOCK ? make_error_code(errc::busy)
+                              : std::error_code(error, std::generic_category());
+}
+
+}  // namespace detail
+
+QUORLITE_DECL result<libraft_log_report> libraft::check(const std::string& directory,
+                                                        const state_machine& machine) noexcept try {
+  const detail::libraft_descriptor lock(directory + '/' + detail::libraft_lock_name, O_RDONLY);
+  if (const std::error_code error = detail::hold_stopped(lock)) {
+    return fail(error);
+  }
+  detail::libraft_disk_folder folder(directory);
+  return detail::check_folder(folder, machine);
+} catch (const std::bad_alloc&) {
+  return fail(errc::out_of_memory);
+}
+
 QUORLITE_DECL result<libraft_log_report> libraft::check(const std::string& directory,
                                                         log_index files_at) noexcept try {
   const detail::libraft_descriptor lock(directory + '/' + detail::libraft_lock_name, O_RDONLY);
-  if (lock.is_open() && ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    return errno == EWOULDBLOCK ? fail(errc::busy)
-                                : fail(std::error_code(errno, std::generic_category()));
+  if (const std::error_code error = detail::hold_stopped(lock)) {
+    return fail(error);
   }
   detail::libraft_disk_folder folder(directory);
   auto report = detail::libraft_log_reader(folder, files_at).read();

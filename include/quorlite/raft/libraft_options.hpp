@@ -233,18 +233,23 @@ struct libraft_log_leftover {
 
 /// What the folder of a log holds, as libraft::check() read it. A copy.
 struct libraft_log_report {
-  server_id server;                             ///< whose folder it is; 0: not written there yet
-  cluster_identity cluster;                     ///< of which cluster; zero: not written there yet
-  quorlite::term term;                          ///< the newest that this server has heard of
-  server_id vote;                               ///< whom it chose in that term; 0: nobody
-  std::uint64_t snapshot_index = 0;             ///< the last entry in the newest snapshot; 0: none
-  std::string snapshot_file;                    ///< its content; empty: there is none
-  log_index snapshot_at;                        ///< the same place, as the machine counts
-  bool snapshot_spoiled = false;                ///< a defect, of that content and no other file
-  std::uint64_t last_index = 0;                 ///< the last entry of all
-  log_index end;                                ///< the same place, as the machine counts
-  std::uint64_t noted_index = 0;                ///< an entry it had, by `log_end`; 0: not told
-  quorlite::term noted_term;                    ///< of that entry
+  server_id server;                  ///< whose folder it is; 0: not written there yet
+  cluster_identity cluster;          ///< of which cluster; zero: not written there yet
+  quorlite::term term;               ///< the newest that this server has heard of
+  server_id vote;                    ///< whom it chose in that term; 0: nobody
+  std::uint64_t snapshot_index = 0;  ///< the last entry in the newest snapshot; 0: none
+  std::string snapshot_file;         ///< its content; empty: there is none
+  log_index snapshot_at;             ///< the same place, as the machine counts
+  bool snapshot_spoiled = false;     ///< a defect, of that content and no other file
+  std::uint64_t last_index = 0;      ///< the last entry of all
+  log_index end;                     ///< the same place, as the machine counts
+  std::uint64_t noted_index = 0;     ///< an entry it had, by `log_end`; 0: not told
+  quorlite::term noted_term;         ///< of that entry
+  history_position noted_applied;    ///< was applied, by `log_end`; index 0: not told
+  /// Its entries were held against the databases, up to the end; else what follows is zero.
+  bool was_compared = false;
+  history_identity history;                     ///< along it; all zero: none has begun
+  history_hash end_history;                     ///< as of `end`; zero: none has begun
   std::vector<libraft_log_range> ranges;        ///< ascending, without gaps
   std::vector<libraft_log_defect> defects;      ///< none: a server may start here
   std::vector<libraft_log_leftover> leftovers;  ///< of a power cut or a kill

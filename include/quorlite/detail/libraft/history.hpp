@@ -1,27 +1,15 @@
 /// @file
-/// A log and the files of its machine, held against each other before the engine may vote
-/// (docs/design/history.md, section 5).
-///
-/// The history is carried from the snapshot that the engine has, or from the begin of its log, over
-/// every entry that was loaded. What is written down of it anywhere has to say the same: the files'
-/// anchors, the snapshot, `log_end`, and what each entry tells of its proposer. That holds for
-/// entries that are not committed too: whoever has an entry at its index has all that lies below
-/// it. So a log of another cluster, one that lost a part, or files of another server are found
-/// before they count.
+/// The walk of a start over the log that the engine has loaded (history_walk.hpp), before the
+/// engine may vote; and what it leaves for what comes behind.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
-#include <string>
 
-#include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
-#include "quorlite/detail/codec/history_judge.hpp"
 #include "quorlite/detail/core/history_trail.hpp"
-#include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/history_walk.hpp"
 #include "quorlite/detail/libraft/loaded_log.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/raft/libraft_options.hpp"
@@ -54,17 +42,8 @@ class QUORLITE_API libraft_history {
   [[nodiscard]] std::uint64_t settled(const cluster_identity& of_folder) const noexcept;
 
  private:
-  class steps;
-
-  /// What the trail forgets, if much is behind it.
-  struct landmarks {
-    std::uint64_t of_files = 0;  ///< the entry in which the files, or log_end, end
-    std::uint64_t of_begin = 0;  ///< the one that names the cluster
-    cluster_identity cluster;
-  };
-
   history_trail trail_;
-  landmarks passed_;
+  libraft_history_landmarks passed_;
 };
 
 }  // namespace detail

@@ -22,6 +22,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/detail/core/wire.hpp"
 #include "quorlite/detail/libraft/log_end.hpp"
+#include "quorlite/detail/libraft/log_entries.hpp"
 #include "quorlite/detail/libraft/log_folder.hpp"
 #include "quorlite/detail/libraft/log_format.hpp"
 #include "quorlite/detail/libraft/log_segment.hpp"
@@ -301,6 +302,7 @@ QUORLITE_DECL std::error_code libraft_log_reader::read_log_end() {
     return {};
   }
   const libraft_log_end& noted = **read;
+  report_.noted_applied = noted.applied;  // what was applied stays, whichever build ran
   // No build takes quorlite.log away. Without it a first start was killed before it wrote that, and
   // added nothing to the log; or somebody removed it.
   if (note_.keeps_end || !noted_) {
@@ -393,14 +395,11 @@ QUORLITE_DECL std::error_code libraft_log_reader::read_snapshot() {
   if (!file) {
     return file.error();
   }
-  std::array<std::byte, libraft_snapshot_header::encoded_bytes_max> room{};
-  const std::uint64_t size = (*file)->size();
-  const bytes_span front =
-      bytes_span(room).first(static_cast<std::size_t>(std::min<std::uint64_t>(size, room.size())));
-  if (const std::error_code error = (*file)->read(0, front)) {
-    return error;
+  const auto read = read_snapshot_header(**file);
+  if (!read) {
+    return read.error();
   }
-  const auto header = libraft_snapshot_header::decode_front(front, size);
+  const std::optional<libraft_snapshot_header>& header = *read;
   if (!header || header->at.entry != newest_.index) {
     defect(libraft_log_fault::damaged, newest_.file, 0, "this snapshot is not what was written");
   } else {
