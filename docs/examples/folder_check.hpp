@@ -229,7 +229,7 @@ class folder_check {
                : ordered_json{{"index", log_->noted_index},
                               {"term", log_->noted_term.value},
                               {"applied", log_->noted_applied.index.value},
-                              {"applied_hash", text_of(log_->noted_applied.hash)}};
+                              {"applied_hash", hash_as_json(log_->noted_applied.hash)}};
   }
 
   [[nodiscard]] ordered_json log_history_as_json() const {
@@ -245,7 +245,11 @@ class folder_check {
     return {{"cluster", text_of(begun.cluster)},
             {"begins_at", begun.begins_at.value},
             {"position", at.index.value},
-            {"hash", text_of(at.hash)}};
+            {"hash", hash_as_json(at.hash)}};
+  }
+
+  [[nodiscard]] static ordered_json hash_as_json(const quorlite::history_hash& hash) {
+    return hash == quorlite::history_hash{} ? ordered_json() : ordered_json(text_of(hash));
   }
 
   template <class Bits>

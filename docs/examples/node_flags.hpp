@@ -86,8 +86,8 @@ the leader, and any other server answers them with the leader's address.
   --memory-mib N  memory for pages, in MiB (default 256); databases may be larger
   --check DIR     read the log and the databases of a server that is stopped, hold one against the
                   other, and say what is damaged or does not belong there, where, and what can be
-                  done. The log is left as it is; at the databases, what a crash left due is done, as
-                  a start would
+                  done. The log is left as it is; at the databases, what a crash left due is done,
+                  as a start would
   --json          print what --check finds as one JSON object
   --help          this text
 

@@ -385,8 +385,21 @@ def checks_folders(program: str, folder: str) -> None:
     end = told["log"]["log_end"]  # of what was answered: a write may have been under way
     expect(told["log"]["last_index"] - 1 <= end["index"] <= told["log"]["last_index"], told)
     expect(f"log_end: it had entry {end['index']} of term {end['term']}\n" in whole.stdout, whole)
+    # No command is behind what was stored, so there is one history, and it is the server's.
+    status = json.loads(server.lines("SELECT 1 WHERE 0;\n.status\n")[0])
+    told = json.loads(check("--json").stdout)
+    log, databases = told["log"]["history"], told["databases"]["history"]
+    expect(told["log"]["compared"] and log["cluster"] == databases["cluster"], told)
+    expect(log["cluster"] == told["log"]["cluster"] == status["cluster"], (told, status))
+    expect(log["hash"] == databases["hash"] == status["history"], (told, status))
+    expect(log["hash"] == told["log"]["log_end"]["applied_hash"], told)
+    expect(0 < log["begins_at"] == databases["begins_at"] <= databases["position"], told)
+    whole = check()
+    expect(f", of cluster {log['cluster']}\n" in whole.stdout, whole)
+    line = f"since position {log['begins_at']}; at its end, history {log['hash']}\n"
+    expect(line in whole.stdout, whole)
 
-    segment = data / ranges[-1]["file"]
+    segment = data / told["log"]["ranges"][-1]["file"]
     flip(segment, 30)
     before = content_of(data)
     told = json.loads(check("--json").stdout)
@@ -424,6 +437,43 @@ def checks_folders(program: str, folder: str) -> None:
     (data / "away").rename(segment)
     shutil.rmtree(data / "databases", ignore_errors=True)
     (data / "kept").rename(data / "databases")
+
+    # The databases of another cluster, and its log.
+    other = Server(program, str(server.folder / "other"))
+    other.lines("CREATE TABLE t(x); INSERT INTO t VALUES(1); INSERT INTO t VALUES(2);")
+
+    def is_refused(what: str) -> None:
+        before = content_of(data)
+        text = check()
+        (defect,) = json.loads(check("--json").stdout)["log"]["defects"]
+        expect(text.returncode == 1 and text.stdout.endswith("see what is said above\n"), text)
+        expect(defect["fault"] == "another_cluster" and what in defect["what"], defect)
+        started = server.run("SELECT 1;")
+        expect(started.returncode == 1 and defect["what"] in started.stderr, started)
+        expect(defect["remedy"] in started.stderr, started)
+        expect(content_of(data) == before, "a refused start changes the log")
+
+    shutil.move(data / "databases", data / "kept")
+    shutil.copytree(other.data / "databases", data / "databases")
+    is_refused("what the databases hold to cluster")
+    shutil.rmtree(data / "databases")
+
+    def is_of_log(file: pathlib.Path) -> bool:
+        return file.is_file() and file.name not in {"server", "quorlite.lock"}
+
+    ours = {file.name: file.read_bytes() for file in data.iterdir() if is_of_log(file)}
+    for file in ours:
+        (data / file).unlink()
+    for file in filter(is_of_log, other.data.iterdir()):
+        shutil.copy(file, data / file.name)
+    is_refused("and its log to cluster")
+    shutil.rmtree(data / "databases", ignore_errors=True)
+    for file in filter(is_of_log, data.iterdir()):
+        file.unlink()
+    for name, content in ours.items():
+        (data / name).write_bytes(content)
+    shutil.move(data / "kept", data / "databases")
+    expect(check().returncode == 0, check())
 
     for file in data.glob("0*"):
         file.unlink()

@@ -1,7 +1,8 @@
 // Fuzz target: the folder of a log. The input is a list of files: for each the number of its name,
 // a size (2 bytes), how many sectors of zeros follow (1 byte), then its bytes. The first byte says
-// whether the checks of its segments, its note and log_end are to be put right first, since no
-// mutation would ever find them, and whether the databases stand somewhere.
+// whether the checks of its segments, its note, log_end and server are to be put right first, since
+// no mutation would ever find them, and whether the databases stand somewhere. The folder is read,
+// and checked with a machine that knows no more of its databases.
 //
 // The seeds were written by the hidden test [.corpus] of tests/unit/libraft_log.cpp.
 #include <array>
@@ -13,9 +14,12 @@
 #include "fuzz/libraft_log_input.hpp"
 #include "quorlite/detail/core/crc32c.hpp"
 #include "quorlite/detail/core/wire.hpp"
+#include "quorlite/detail/libraft/folder_check.hpp"
 #include "quorlite/detail/libraft/log_end.hpp"
 #include "quorlite/detail/libraft/log_format.hpp"
+#include "quorlite/detail/libraft/server_file.hpp"
 #include "support/memory_log_folder.hpp"
+#include "support/told_machine.hpp"
 
 using quorlite::bytes;
 using quorlite::bytes_view;
@@ -28,36 +32,6 @@ namespace {
 
 namespace format = quorlite::detail;
 
-/// As far as the counts and sizes are right.
-void put_batches_right(bytes& segment) {
-  std::size_t at = format::libraft_format_bytes;
-  while (segment.size() >= at + format::libraft_preamble_bytes) {
-    const auto count = format::load_little_endian<std::uint64_t>(segment.data() + at + 8);
-    const std::size_t heads_at = at + format::libraft_preamble_bytes;
-    if (count == 0 || count > (segment.size() - heads_at) / format::libraft_head_bytes) {
-      return;
-    }
-    const std::size_t data_at = heads_at + count * format::libraft_head_bytes;
-    std::size_t left = segment.size() - data_at;
-    std::size_t data = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto size = format::load_little_endian<std::uint32_t>(
-          segment.data() + heads_at + i * format::libraft_head_bytes + 12);
-      if (size > left) {
-        return;
-      }
-      left -= size;
-      data += size;
-    }
-    const bytes_view whole = segment;
-    format::store_little_endian(segment.data() + at,
-                                format::libraft_crc(whole.subspan(at + 8, data_at - at - 8)));
-    format::store_little_endian(segment.data() + at + 4,
-                                format::libraft_crc(whole.subspan(data_at, data)));
-    at = data_at + data;
-  }
-}
-
 void put_slots_right(bytes& log_end) {
   using format::libraft_log_end;
   constexpr std::size_t size = libraft_log_end::encoded_bytes;
@@ -69,6 +43,14 @@ void put_slots_right(bytes& log_end) {
   }
 }
 
+void put_server_right(bytes& server) {
+  constexpr std::size_t checked = format::libraft_server_file::encoded_bytes - 4;
+  if (server.size() == format::libraft_server_file::encoded_bytes) {
+    format::store_little_endian(server.data() + checked,
+                                format::crc32c(bytes_view(server).first(checked)));
+  }
+}
+
 void put_checks_right(memory_log_folder& folder) {
   using kind = format::libraft_file_name::kind;
   for (auto& file : folder.files) {
@@ -76,7 +58,7 @@ void put_checks_right(memory_log_folder& folder) {
     bytes& content = file.second;
     const kind is = format::libraft_file_name::of(name).is;
     if (is == kind::closed || is == kind::open) {
-      put_batches_right(content);
+      quorlite::tests::put_entries_right(content);
     }
     if (name == format::libraft_log_note::file_name && content.size() == 32) {
       format::libraft_log_note note;
@@ -88,6 +70,9 @@ void put_checks_right(memory_log_folder& folder) {
       note.term = number(24);
       note.keeps_end = number(note.of == format::libraft_log_note::step::none ? 16 : 24) == 1;
       note.encode(content);
+    }
+    if (name == format::libraft_server_file::file_name) {
+      put_server_right(content);
     }
     if (name == format::libraft_log_end::file_name) {
       put_slots_right(content);
@@ -111,7 +96,26 @@ event_sum sum_of(const libraft_log_report& report) {
   sum.add(report.end.value);
   sum.add(report.last_index);
   sum.add(report.leftovers.size());
+  sum.add(report.history.begins_at.value);
+  sum.add(report.end_history.low);
   return sum;
+}
+
+/// With databases of which nothing is known but where they stand.
+libraft_log_report check(memory_log_folder& folder, std::uint64_t files_at) {
+  quorlite::tests::told_machine machine;
+  machine.told.ahead.index.value = files_at;
+  auto report = format::check_folder(folder, machine);
+  demand(report.has_value(), "a folder in memory can be read");
+  return std::move(*report);
+}
+
+/// A check finds what the reader does, and says so twice.
+void look_at_check(memory_log_folder& folder, std::uint64_t files_at, bool is_whole) {
+  const libraft_log_report report = check(folder, files_at);
+  demand(is_whole || !report.defects.empty(), "a check finds what the reader finds");
+  demand(report.was_compared || !report.defects.empty(), "a folder is compared, or says why not");
+  demand(sum_of(report) == sum_of(check(folder, files_at)), "it is checked the same twice");
 }
 
 void look_at(const libraft_log_report& report) {
@@ -142,6 +146,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::uint64_t files_at = mode >> 1U;
   const libraft_log_report report = folder.read(files_at);
   demand(sum_of(report) == sum_of(folder.read(files_at)), "it reads the same twice");
+  look_at_check(folder, files_at, report.defects.empty());
   if (!report.defects.empty()) {
     return 0;
   }

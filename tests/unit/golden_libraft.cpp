@@ -32,6 +32,7 @@
 #include "quorlite/raft/libraft.hpp"
 #include "quorlite/storage/file.hpp"
 #include "quorlite/transfer.hpp"
+#include "support/checked_folder.hpp"
 #include "support/golden.hpp"
 #include "support/golden_content.hpp"
 #include "support/libraft_cluster.hpp"
@@ -293,9 +294,20 @@ void check_content(const golden_case& one, server& in) {
   CHECK_FALSE(in.raft().status().error);
 }
 
+// And a check says which cluster's, if it has a name.
+void check_is_whole(const std::string& directory) {
+  const libraft_log_report told = checked(directory, directory + "/databases");
+  INFO((told.defects.empty() ? "" : told.defects.front().text()));
+  CHECK(told.defects.empty());
+  CHECK(told.was_compared);
+  CHECK(told.history.cluster == told.cluster);
+  CHECK((told.end_history == history_hash{}) == (told.cluster == cluster_identity{}));
+}
+
 // The databases are what they were, every page of them; and one more row is there after a restart.
 void check_server(const golden_case& one, const std::string& directory) {
   const start_of first = first_start(one);
+  check_is_whole(directory);
   {
     server in(0, 1, directory, first);
     in.await_leadership();
@@ -395,6 +407,7 @@ TEST_CASE("the folders of three servers, two killed and one behind, are a cluste
     CAPTURE(i);
     const std::string name = std::to_string(i + 1);
     one.unpack_to(place / ("alone" + name), name);
+    check_is_whole(place / ("alone" + name));
     server alone(i, 3, place / ("alone" + name), first);
     CHECK(wait_until([&] { return alone.raft().status().last_index != 0; }));
     CHECK(alone.raft().status().last_index ==

@@ -28,6 +28,7 @@
 #include "quorlite/raft/libraft.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/file.hpp"
+#include "support/checked_folder.hpp"
 #include "support/libraft_cluster.hpp"
 #include "support/manual_consensus.hpp"
 #include "support/started_replica.hpp"
@@ -733,10 +734,23 @@ class lone_server {
     REQUIRE_FALSE(try_start());
     REQUIRE(wait_until([&] { return node_->leader().leading; }));
   }
+  /// A check of the folder says before what the start will.
   [[nodiscard]] std::error_code try_start() {
+    const libraft_log_report check = checked(log(), data());
     storage_.emplace(data());
     raft_.emplace(places_.options(0));
     node_.emplace(*raft_, *storage_, options_);
+    const libraft_log_report& start = raft_->log_report();
+    INFO((check.defects.empty() ? "a check says nothing" : check.defects.front().text()));
+    CHECK(check.error() == start.error());
+    CHECK(check.defects.size() == start.defects.size());
+    if (!check.defects.empty() && !start.defects.empty()) {
+      CHECK(check.defects.front().what == start.defects.front().what);
+      CHECK_FALSE(check.defects.front().file.empty());
+    }
+    if (check.history.begins_at != log_index{} && !node_->status()) {
+      CHECK(check.history == node_->machine().base().begun);
+    }
     return node_->status();
   }
   void stop() {

@@ -22,6 +22,7 @@
 #include "quorlite/raft/libraft.hpp"
 #include "quorlite/storage/file.hpp"
 #include "quorlite/storage/memory.hpp"
+#include "support/checked_folder.hpp"
 #include "support/libraft_cluster.hpp"
 #include "support/libraft_folders.hpp"
 #include "support/started_replica.hpp"
@@ -310,6 +311,8 @@ class upgraded_cluster {
       REQUIRE(!file.write(log()));
     }
     const auto before = all_but_lock();
+    const libraft_log_report check = quorlite::tests::checked(log(), data());
+    CHECK(all_but_lock() == before);
     file_storage storage(data());
     libraft raft(options());
     const started_replica<libraft, file_storage> node(raft, storage);
@@ -320,6 +323,7 @@ class upgraded_cluster {
     if (node.status()) {
       CHECK(all_but_lock() == before);
     }
+    check_says_the_same(check, raft.log_report(), node.status());
     return node.status();
   }
 
@@ -371,6 +375,21 @@ class upgraded_cluster {
   void take(const std::string& to_log, const std::string& to_data) const {
     copy_folder(log(), to_log);
     copy_folder(data(), to_data);
+  }
+  /// A check asks for no flag, so nothing speaks against an empty folder.
+  void check_says_the_same(const libraft_log_report& check, const libraft_log_report& start,
+                           const std::error_code& refusal) const {
+    INFO((check.defects.empty() ? "a check says nothing" : check.defects.front().text()));
+    if (refusal == errc::not_founded) {
+      CHECK(check.defects.empty());
+      return;
+    }
+    CHECK(check.error() == refusal);
+    CHECK(check.defects.empty() == start.defects.empty());
+    if (!check.defects.empty() && !start.defects.empty()) {
+      CHECK(check.defects.front().what == start.defects.front().what);
+      CHECK(check.defects.front().remedy == start.defects.front().remedy);
+    }
   }
   [[nodiscard]] std::map<std::string, bytes> all_but_lock() const {
     auto content = content_of(log());
@@ -538,12 +557,15 @@ TEST_CASE("a founding that was cut short anywhere goes on with the same flag, an
       if (state.segment) {
         write_bytes(directory + '/' + segment_name, *state.segment);
       }
+      const libraft_log_report check = quorlite::tests::checked(directory);
       server again(options_of(places, 0, asked));
       INFO("term " << (state.term ? state.term->size() : 9999) << ", segment "
                    << (state.segment ? state.segment->size() : 9999));
       for (const libraft_log_defect& defect : again.raft.log_report().defects) {
         UNSCOPED_INFO(defect.text());
       }
+      CHECK(check.defects.empty());
+      CHECK(check.leftovers.size() == (state.term ? 1U : 0U) + (state.segment ? 1U : 0U));
       REQUIRE(!again.node.status());
       REQUIRE(leads(again));
       CHECK(again.raft.status().id == founder.id);
@@ -565,6 +587,7 @@ TEST_CASE("a founding does not go on over a log that is not its own") {
   cut.cluster = {};
   REQUIRE(!cut.write(directory));
   const auto content = content_of(directory);
+  CHECK(quorlite::tests::checked(directory).error() == errc::log_damaged);
   CHECK(error_of(options_of(places, 0, flag::found)) == errc::log_damaged);
   CHECK(content_of(directory) == content);
 }
