@@ -4,7 +4,8 @@
 // no mutation would ever find them, and whether the databases stand somewhere. The folder is read,
 // and checked with a machine that knows no more of its databases.
 //
-// The seeds were written by the hidden test [.corpus] of tests/unit/libraft_log.cpp.
+// The seeds were written by the hidden tests [.corpus] of tests/unit/libraft_log.cpp, and of
+// libraft_check.cpp: those have a history.
 #include <array>
 #include <cstddef>
 #include <cstdint>

@@ -1,8 +1,10 @@
 // A folder that is looked at where no engine runs: what a check says of it is what a start would.
 // That they agree where folders, logs and databases are exchanged: libraft_start.cpp and
 // libraft_history.cpp.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -56,10 +58,12 @@ class stopped_server {
       for (int i = 0; i < rows; ++i) {
         run(*opened, "INSERT INTO t VALUES(randomblob(20))");
       }
+      run(*opened, "INSERT INTO t VALUES(randomblob(700))");  // more than a sector
     }
     REQUIRE(wait_until([&] { return raft.status().applied_index == raft.status().last_index; }));
     began = node.metrics().history;
     stood_at = node.metrics().history_at;
+    killed = folder_in_memory(log(), 16);
     REQUIRE_FALSE(node.stop());  // flushed
   }
 
@@ -71,6 +75,7 @@ class stopped_server {
 
   history_identity began;
   history_position stood_at;
+  memory_log_folder killed;  ///< the log's folder right before the stop
 
  private:
   static void run(sqlite3* db, const char* sql) {
@@ -289,6 +294,79 @@ tally change_each_byte(const memory_log_folder& folder, const state_machine& mac
 }
 
 }  // namespace
+
+namespace {
+
+/// What a check says where the databases are in memory.
+libraft_log_report checked_alone(memory_log_folder& folder) {
+  memory_storage storage;
+  fsm<libraft, memory_storage> machine(storage);
+  REQUIRE_FALSE(machine.load());
+  auto report = check_folder(folder, machine);
+  REQUIRE(report.has_value());
+  return std::move(*report);
+}
+
+/// The first sector of the last write did not arrive.
+void tear_last_write(memory_log_folder& folder) {
+  bytes* last = nullptr;
+  for (auto& [name, content] : folder.files) {
+    last = name.find("open-") == 0 && content.size() > libraft_sector_bytes ? &content : last;
+  }
+  REQUIRE(last != nullptr);
+  std::size_t begin = 0;
+  {
+    memory_log_file file(*last);
+    libraft_segment_reader reader(file);
+    while (reader.next()) {
+      begin = static_cast<std::size_t>(reader.begin());
+    }
+  }
+  const std::size_t end = (begin / libraft_sector_bytes + 1) * libraft_sector_bytes;
+  std::fill(last->begin() + static_cast<std::ptrdiff_t>(begin),
+            last->begin() + static_cast<std::ptrdiff_t>(end), std::byte{0});
+}
+
+}  // namespace
+
+TEST_CASE("the log of a server that was killed is compared up to the write that was cut short") {
+  stopped_server one;
+  const libraft_log_report whole = checked_alone(one.killed);
+  CHECK(whole.defects.empty());
+  CHECK(whole.history == one.began);
+  CHECK(whole.end_history == one.stood_at.hash);
+  // log_end would know of that write if it was answered.
+  one.killed.files.erase(libraft_log_end::file_name);
+  one.killed.files.erase(libraft_log_note::file_name);
+  tear_last_write(one.killed);
+  const libraft_log_report torn = checked_alone(one.killed);
+  CHECK(torn.defects.empty());
+  REQUIRE(torn.leftovers.size() == 1);
+  CHECK(torn.last_index + 1 == whole.last_index);
+  CHECK(torn.was_compared);
+  CHECK(torn.history == one.began);
+  CHECK(torn.end_history != whole.end_history);
+  one.killed.clear_away(torn);
+  const libraft_log_report cleared = checked_alone(one.killed);
+  CHECK(cleared.end_history == torn.end_history);
+  // The databases are ahead of that.
+  file_storage storage(one.databases());
+  fsm<libraft, file_storage> machine(storage);
+  REQUIRE_FALSE(machine.load());
+  CHECK(check_folder(one.killed, machine)->error() == errc::log_too_short);
+}
+
+TEST_CASE("seeds of libraft_log_fuzz with a history are written", "[.corpus]") {
+  const char* const folder = std::getenv("QUORLITE_CORPUS_OUT");
+  REQUIRE(folder != nullptr);
+  const stopped_server one(1);
+  bytes all{std::byte{1}};
+  const bytes files = log_input_of(one.killed);
+  all.insert(all.end(), files.begin(), files.end());
+  write(std::string(folder) + "/founded", all);
+  all.front() = static_cast<std::byte>(1 + 2 * 5);
+  write(std::string(folder) + "/founded_at_5", all);
+}
 
 TEST_CASE("a byte that changes is told, or changes nothing that a check tells of the history") {
   const stopped_server one(1);
