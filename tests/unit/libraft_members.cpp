@@ -61,6 +61,40 @@ void listen(raft_io& io) {
   start = std::exchange(io.start, on_start);
 }
 
+/// A leader puts an entry behind `previous`, and tells what is committed.
+void append(::raft& to, std::uint64_t from, raft_term in, std::uint64_t previous,
+            std::uint64_t committed) {
+  raft_message made{};
+  made.type = RAFT_IO_APPEND_ENTRIES;
+  made.server_id = from;
+  made.server_address = "1";
+  raft_append_entries& tells = made.append_entries;
+  tells.term = in;
+  tells.prev_log_index = previous;
+  tells.prev_log_term = libraft_term_at(to.log, previous).value;
+  tells.leader_commit = committed;
+  tells.n_entries = 1;
+  tells.entries = static_cast<raft_entry*>(raft_calloc(1, sizeof(raft_entry)));
+  void* const batch = raft_calloc(1, 8);
+  tells.entries[0] = {in, RAFT_BARRIER, {batch, 8}, batch};
+  receive(to.io, &made);
+}
+
+/// One that was called to lead asks for a vote.
+void ask_for_vote(::raft& to, std::uint64_t from, raft_term in, std::uint64_t last) {
+  raft_message made{};
+  made.type = RAFT_IO_REQUEST_VOTE;
+  made.server_id = from;
+  made.server_address = "1";
+  raft_request_vote& asks = made.request_vote;
+  asks.term = in;
+  asks.candidate_id = from;
+  asks.last_log_index = last;
+  asks.last_log_term = libraft_term_at(to.log, last).value;
+  asks.disrupt_leader = true;
+  receive(to.io, &made);
+}
+
 }  // namespace overheard
 
 /// Three replicas.
@@ -163,6 +197,11 @@ class cluster {
     await_leader(alone);
     return alone;
   }
+  /// The engines look at the time next when most of a heartbeat has passed.
+  void await_tick() {
+    REQUIRE(
+        raft.run_until([this] { return raft.now_ms() % raft.engine(0)->heartbeat_timeout < 20; }));
+  }
   void kill(std::size_t server) {
     raft.node(server).machine().go();
     nodes_[server]->stop();
@@ -261,24 +300,53 @@ TEST_CASE(
   REQUIRE(engine.state == RAFT_LEADER);
   REQUIRE(raft_last_index(&engine) == last + 1);
   REQUIRE(all.members_of(all.leader) == ids{1, 2, 3, 4});
-  raft_message made{};
-  made.type = RAFT_IO_APPEND_ENTRIES;
-  made.server_id = all.other() + 1;
-  made.server_address = "1";
-  raft_append_entries& append = made.append_entries;
-  append.term = engine.current_term + 1;
-  append.prev_log_index = last;
-  append.prev_log_term = libraft_term_at(engine.log, last).value;
-  append.n_entries = 1;
-  append.entries = static_cast<raft_entry*>(raft_calloc(1, sizeof(raft_entry)));
-  void* const batch = raft_calloc(1, 8);
-  append.entries[0] = {append.term, RAFT_BARRIER, {batch, 8}, batch};
-  overheard::receive(engine.io, &made);
+  all.raft.node(all.leader).mail().compact = true;
+  all.await_tick();
+  overheard::append(engine, all.other() + 1, engine.current_term + 1, last, last + 1);
   REQUIRE(engine.state == RAFT_FOLLOWER);
-  REQUIRE(libraft_term_at(engine.log, last + 1) == term{append.term});
+  REQUIRE(libraft_term_at(engine.log, last + 1) == term{engine.current_term});
+  SECTION("and the snapshot that it was to take names those before it") {
+    overheard::snapshots.clear();
+    all.raft.run_for(200);
+    REQUIRE(engine.last_applied == last + 1);
+    overheard::append(engine, all.other() + 1, engine.current_term, last + 1, last + 2);
+    all.raft.run_for(200);
+    REQUIRE(overheard::snapshots.size() == 1);
+    for (const overheard::snapshot& one : overheard::snapshots) {
+      CHECK(one.members == 3);
+    }
+  }
   all.raft.run_for(200);
   CHECK(all.is_up(all.leader));
   CHECK(all.members_of(all.leader) == ids{1, 2, 3});
+}
+
+TEST_CASE("over libraft a change that is written in a later term is taken back as any other") {
+  cluster all;
+  all.compact();
+  const std::size_t follower = all.other();
+  ::raft& engine = *all.raft.engine(follower);
+  const std::uint64_t last = raft_last_index(&engine);
+  SECTION("after the engine has looked at the time") { all.raft.disk(follower).set_latency(300); }
+  SECTION("before that") {
+    all.raft.disk(follower).set_latency(20);
+    all.await_tick();
+  }
+  const auto asked = all.ask(all.leader, libraft_request::kind::add, 4);
+  REQUIRE(all.raft.run_until([&] { return raft_last_index(&engine) == last + 1; }));
+  for (std::size_t i = 0; i < 3; ++i) {
+    all.raft.isolate(i);
+  }
+  const raft_term next = engine.current_term + 1;
+  overheard::ask_for_vote(engine, all.third() + 1, next, last + 1);
+  REQUIRE(engine.current_term == next);
+  REQUIRE(engine.last_stored == last);
+  REQUIRE(all.raft.run_until([&] { return engine.last_stored == last + 1; }));
+  overheard::append(engine, all.third() + 1, next, last, last);
+  REQUIRE(libraft_term_at(engine.log, last + 1) == term{next});
+  all.raft.run_for(200);
+  CHECK(all.is_up(follower));
+  CHECK(all.members_of(follower) == ids{1, 2, 3});
 }
 
 TEST_CASE("over libraft a snapshot names no members that may be taken back") {
@@ -321,27 +389,76 @@ TEST_CASE("over libraft a change whose write ends in a candidate counts") {
   CHECK(all.members_of(next) == ids{1, 2, 3, 4});
 }
 
+TEST_CASE("over libraft of two changes the later one counts while it is written") {
+  cluster all;
+  const std::size_t slow = all.other();
+  ::raft& engine = *all.raft.engine(slow);
+  all.raft.disk(slow).set_latency(4'000);
+  const auto change = [&all](std::uint64_t id) {
+    REQUIRE_FALSE(all.await(all.ask(all.leader, libraft_request::kind::add, id)));
+    return raft_last_index(all.raft.engine(all.leader));
+  };
+  const std::uint64_t first = change(4);
+  const std::uint64_t second = change(5);
+  REQUIRE(second > first);
+  REQUIRE(all.raft.run_until([&] { return raft_last_index(&engine) == second; }));
+  REQUIRE(all.raft.run_until([&] { return engine.last_stored >= first; }));
+  all.raft.isolate(slow);
+  REQUIRE(all.raft.run_until([&] { return engine.state == RAFT_CANDIDATE; }));
+  REQUIRE(engine.last_stored < second);
+  CHECK(all.members_of(slow) == ids{1, 2, 3, 4, 5});
+}
+
+TEST_CASE("over libraft members of a snapshot that came hold again") {
+  cluster all;
+  const std::size_t late = all.third();
+  all.raft.isolate(late);
+  REQUIRE_FALSE(all.await(all.ask(all.leader, libraft_request::kind::add, 4)));
+  all.insert(3);
+  all.raft.compact(all.leader);
+  all.insert(3);
+  REQUIRE(all.raft.engine(all.leader)->log.offset > raft_last_index(all.raft.engine(late)));
+  all.raft.heal();
+  REQUIRE(all.await_even());
+  REQUIRE(all.raft.node(late).status().counters.snapshots_restored == 1);
+  REQUIRE_FALSE(all.await(all.ask(all.leader, libraft_request::kind::transfer, late + 1)));
+  REQUIRE(all.raft.run_until([&] { return all.look_for_leader() && all.leader == late; }));
+  REQUIRE(all.change_alone(libraft_request::kind::add, 5) == late);
+  REQUIRE(all.members_of(late) == ids{1, 2, 3, 4, 5});
+  all.raft.heal();
+  all.insert(3);
+  REQUIRE(all.await_even());
+  CHECK(all.members_of(late) == ids{1, 2, 3, 4});
+}
+
 TEST_CASE("over libraft a server whose change is gone with its log leads on as any other") {
   cluster all;
+  all.raft.isolate(all.leader);
+  std::vector<struct raft_barrier> before(100);  // so that the change lies behind all that follows
+  for (struct raft_barrier& one : before) {
+    REQUIRE(::raft_barrier(all.raft.engine(all.leader), &one, nullptr) == 0);
+  }
   const std::size_t alone = all.change_alone(libraft_request::kind::add, 4);
+  const std::uint64_t changed = raft_last_index(all.raft.engine(alone));
   all.insert(5);
   REQUIRE(all.await_even(alone));
   all.raft.compact(all.leader);
   all.insert(3);
-  REQUIRE(all.raft.engine(all.leader)->log.offset > raft_last_index(all.raft.engine(alone)));
+  REQUIRE(all.raft.engine(all.leader)->log.offset > changed - before.size());
   all.raft.heal();
   REQUIRE(all.await_even());
   REQUIRE(all.raft.node(alone).status().counters.snapshots_restored == 1);
   REQUIRE(all.members_of(alone) == ids{1, 2, 3});
   REQUIRE_FALSE(all.await(all.ask(all.leader, libraft_request::kind::transfer, alone + 1)));
   REQUIRE(all.raft.run_until([&] { return all.look_for_leader() && all.leader == alone; }));
-  CHECK_FALSE(all.await(all.ask(alone, libraft_request::kind::add, 5)));
-  CHECK(all.members_of(alone) == ids{1, 2, 3, 5});
   const std::uint64_t taken = all.raft.node(alone).status().counters.snapshots_taken;
   all.raft.compact(alone);
   all.insert(1);
   all.raft.run_for(500);
+  REQUIRE(raft_last_index(all.raft.engine(alone)) < changed);
   CHECK(all.raft.node(alone).status().counters.snapshots_taken > taken);
+  CHECK_FALSE(all.await(all.ask(alone, libraft_request::kind::add, 5)));
+  CHECK(all.members_of(alone) == ids{1, 2, 3, 5});
 }
 
 TEST_CASE("over libraft who is made a voter by an entry that it never got has a vote") {
