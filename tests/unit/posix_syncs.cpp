@@ -89,3 +89,38 @@ TEST_CASE("a sync of a directory reaches the system, and tells what the system s
   CHECK(files.sync_directory("below") == std::errc::io_error);
   CHECK(seen.directories.size() == 1);
 }
+
+// Nobody knows whether the process that made it lived long enough to sync the name.
+TEST_CASE("the name of the root is made durable at every start, whoever has made it", "[files]") {
+  const temporary_directory place;
+  for (const bool is_there : {false, true}) {
+    INFO((is_there ? "found" : "made"));
+    seen = {};
+    CHECK_FALSE(posix_file_system(place / "root").status());
+    CHECK(seen.directories == std::vector{number_of(place / "")});
+    seen = {.files = {}, .directories = {}, .answers = {EIO}};
+    CHECK(posix_file_system(place / (is_there ? "root" : "other")).status() == std::errc::io_error);
+  }
+}
+
+TEST_CASE("a root that was there may be in a directory that cannot be opened or synced",
+          "[files]") {
+  const temporary_directory place;
+  REQUIRE(::mkdir((place / "root").c_str(), 0777) == 0);
+  for (const int code : {EINVAL, EROFS}) {
+    seen = {.files = {}, .directories = {}, .answers = {code}};
+    CHECK_FALSE(posix_file_system(place / "root").status());
+    CHECK(seen.directories.size() == 1);
+  }
+  REQUIRE(
+      (::chmod((place / "root").c_str(), 0777) == 0 && ::chmod((place / "").c_str(), 0311) == 0));
+  const ::uid_t me = ::geteuid();
+  const bool is_root = me == 0;
+  REQUIRE((!is_root || ::seteuid(65534) == 0));  // whom permissions bind
+  seen = {};
+  const std::error_code status = posix_file_system(place / "root").status();
+  REQUIRE((!is_root || ::seteuid(me) == 0));
+  REQUIRE(::chmod((place / "").c_str(), 0700) == 0);
+  CHECK_FALSE(status);
+  CHECK(seen.directories.empty());
+}

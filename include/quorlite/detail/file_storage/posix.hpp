@@ -125,8 +125,9 @@ class posix_file_system {
   [[nodiscard]] result<descriptor> open_regular(std::string_view path, int flags) const noexcept;
   [[nodiscard]] std::error_code open_root(const std::string& root) noexcept;
 
-  /// The name of a new root must survive a crash as well.
-  [[nodiscard]] std::error_code sync_parent() const noexcept;
+  /// The name of the root must survive a crash as well.
+  /// @param made just now: else it may be in a directory of somebody else
+  [[nodiscard]] std::error_code sync_parent(bool made) const noexcept;
 
   descriptor root_;
   std::error_code status_;

@@ -109,6 +109,12 @@ inline constexpr int open_directory = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
   return error == std::errc::no_such_file_or_directory ? std::error_code{} : error;
 }
 
+/// A directory that may not be read, or of a file system that cannot be written or does not sync.
+[[nodiscard]] inline bool is_not_ours_to_sync(std::error_code error) noexcept {
+  return error == std::errc::permission_denied || error == std::errc::operation_not_permitted ||
+         error == std::errc::read_only_file_system || error == std::errc::invalid_argument;
+}
+
 struct close_directory_stream {
   void operator()(::DIR* stream) const noexcept { ::closedir(stream); }
 };
@@ -203,12 +209,9 @@ QUORLITE_DECL std::error_code posix_file::sync() noexcept {
 }
 
 QUORLITE_DECL posix_file_system::posix_file_system(const std::string& root) {
-  if (::mkdir(root.c_str(), posix_flags::directory_mode) == 0) {
-    status_ = open_root(root);
-    status_ = status_ ? status_ : sync_parent();
-  } else {
-    status_ = errno == EEXIST ? open_root(root) : last_posix_error();
-  }
+  const bool made = ::mkdir(root.c_str(), posix_flags::directory_mode) == 0;
+  status_ = made || errno == EEXIST ? open_root(root) : last_posix_error();
+  status_ = status_ ? status_ : sync_parent(made);
 }
 
 QUORLITE_DECL result<posix_file_system::file_type> posix_file_system::open(
@@ -425,9 +428,11 @@ QUORLITE_DECL std::error_code posix_file_system::open_root(const std::string& ro
   return root_ ? std::error_code{} : last_posix_error();
 }
 
-QUORLITE_DECL std::error_code posix_file_system::sync_parent() const noexcept {
+/// Whoever made the root may have died before its name was durable, so it is not asked who it was.
+QUORLITE_DECL std::error_code posix_file_system::sync_parent(bool made) const noexcept {
   const auto parent = open_at(root_.number(), part{'.', '.'}, posix_flags::open_directory);
-  return parent ? sync(*parent) : parent.error();
+  const std::error_code error = parent ? sync(*parent) : parent.error();
+  return made || !is_not_ours_to_sync(error) ? error : std::error_code{};
 }
 
 }  // namespace detail
