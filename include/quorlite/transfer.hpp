@@ -59,7 +59,8 @@ using watch_transfer = std::function<bool(transfer_progress)>;
 /// then it has a name of its own, `path` + ".partial-…", that nothing else has. Blocks, on any
 /// thread that may use `from`.
 /// @param from a connection without an open transaction
-/// @param progress called with transfer_progress now and then; false ends the copy
+/// @param progress called with transfer_progress now and then; false ends the copy, and so does
+///   what it throws, which reaches the caller
 /// @returns std::errc::file_exists: `path` is there already; std::errc::operation_not_permitted: it
 ///   leads into the data folder of the replica; std::errc::operation_canceled; errc::sqlite_failed:
 ///   `from` is empty or inside a transaction, or SQLite cannot write there (its log says why);

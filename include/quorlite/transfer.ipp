@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <functional>
+#include <memory>
 #include <string>
 #include <system_error>
 
@@ -67,6 +68,12 @@ class steady_reader {
   int code_;
 };
 
+/// Ends a copy, also one that a progress function leaves by an exception: SQLite closes no
+/// connection that a copy is under way on.
+struct finish_backup {
+  void operator()(sqlite3_backup* copy) const noexcept { sqlite3_backup_finish(copy); }
+};
+
 /// Copies all pages of `from` into `into`. @returns SQLite's code; SQLITE_ABORT if `progress` said
 /// so
 [[nodiscard]] inline int copy_pages(sqlite3* into, sqlite3* from, const watch_transfer& progress) {
@@ -75,20 +82,21 @@ class steady_reader {
   if (steady.code() != SQLITE_OK) {
     return steady.code();
   }
-  sqlite3_backup* const copy = sqlite3_backup_init(into, "main", from, "main");
-  if (copy == nullptr) {
+  std::unique_ptr<sqlite3_backup, finish_backup> copy(
+      sqlite3_backup_init(into, "main", from, "main"));
+  if (!copy) {
     return sqlite3_extended_errcode(into);
   }
   int code = SQLITE_OK;
   while (code == SQLITE_OK) {
-    code = sqlite3_backup_step(copy, pages_per_step);
-    const auto total = static_cast<std::uint64_t>(sqlite3_backup_pagecount(copy));
-    const auto left = static_cast<std::uint64_t>(sqlite3_backup_remaining(copy));
+    code = sqlite3_backup_step(copy.get(), pages_per_step);
+    const auto total = static_cast<std::uint64_t>(sqlite3_backup_pagecount(copy.get()));
+    const auto left = static_cast<std::uint64_t>(sqlite3_backup_remaining(copy.get()));
     if (code == SQLITE_OK && !progress(transfer_progress{total - left, total})) {
       code = SQLITE_ABORT;
     }
   }
-  const int end = sqlite3_backup_finish(copy);
+  const int end = sqlite3_backup_finish(copy.release());
   return code == SQLITE_DONE ? end : code;
 }
 

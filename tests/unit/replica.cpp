@@ -430,6 +430,31 @@ TEST_CASE("an export overwrites nothing unless it is asked to, and keeps off oth
   sqlite3_close(copy);
 }
 
+TEST_CASE("what a progress function throws ends an export or an import, and leaves nothing open") {
+  struct thrown {};
+  const temporary_directory place;
+  replica_options options;
+  options.vfs_name = "quorlite-thrown";
+  {
+    lone_replica one(options);
+    connection db = one.node.open("app.db").value();
+    REQUIRE(run(db,
+                "CREATE TABLE t(x); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1"
+                " FROM n WHERE i < 700) INSERT INTO t SELECT zeroblob(4000) FROM n") == SQLITE_OK);
+    const std::string source = place / "source.db";
+    REQUIRE_FALSE(export_database(db, source));
+    const auto thrower = [](transfer_progress) -> bool { throw thrown{}; };
+    CHECK_THROWS_AS(export_database(db, place / "copy.db", thrower), thrown);
+    CHECK_FALSE(std::filesystem::exists(place / "copy.db"));
+    CHECK(sqlite3_get_autocommit(db) == 1);
+    CHECK_THROWS_AS(import_database(one.node, "new.db", source, thrower), thrown);
+    CHECK(one.node.open("new.db", {.create = false}).error() == errc::no_such_database);
+    CHECK_FALSE(import_database(one.node, "new.db", source));
+    CHECK_FALSE(export_database(db, place / "copy.db"));
+  }
+  CHECK(sqlite3_vfs_find("quorlite-thrown") == nullptr);  // no connection is left that uses it
+}
+
 TEST_CASE("VFS names: a free number by default, the user's own as it is, a taken one is an error") {
   lone_replica one;
   lone_replica two;
