@@ -537,6 +537,34 @@ TEST_CASE("a database that nobody has written yet is not opened where none is to
   CHECK(one.node.open("app.db", {.read_only = true, .create = false}).has_value());
 }
 
+TEST_CASE("a transaction that begins one database too many is refused, not to be run again") {
+  lone_replica one;
+  std::size_t begun = 0;
+  const auto begin = [&one](const std::string& name) {
+    const connection db = one.node.open(name).value();
+    const int code = run(db, "PRAGMA user_version=1");
+    return code == SQLITE_OK ? std::error_code{} : db.last_error();
+  };
+  for (; begun < limits::databases - 1; ++begun) {
+    REQUIRE_FALSE(begin("db" + std::to_string(begun)));
+  }
+  // Two at once are one too many.
+  connection both = one.node.open("left.db").value();
+  REQUIRE(run(both, "ATTACH 'right.db' AS r") == SQLITE_OK);
+  REQUIRE(run(both, "BEGIN; PRAGMA main.user_version=1; PRAGMA r.user_version=1") == SQLITE_OK);
+  CHECK(run(both, "COMMIT") != SQLITE_OK);
+  CHECK(both.last_error() == errc::too_many_databases);
+  CHECK(sqlite3_get_autocommit(both) == 1);
+  CHECK(one.node.open("left.db", {.create = false}).error() == errc::no_such_database);
+  CHECK(one.node.open("right.db", {.create = false}).error() == errc::no_such_database);
+  CHECK(run(both, "PRAGMA user_version=1") == SQLITE_OK);
+  CHECK(begin("more.db") == errc::too_many_databases);
+  CHECK(begin("more.db") == failure::refused);
+  CHECK_FALSE(begin("db0"));
+  REQUIRE_FALSE(one.node.drop("db0"));
+  CHECK_FALSE(begin("more.db"));
+}
+
 TEST_CASE("who waits for a change of leadership is told when there is one") {
   lone_replica one;
   const leader_info seen = one.node.leader();

@@ -133,9 +133,22 @@ QUORLITE_DECL std::error_code proposer::try_to_send(std::span<database_write> wr
   return make_error_code(errc::out_of_memory);
 }
 
+/// An opening that finds no room is refused where it is applied, and what was to follow it is a
+/// conflict there: its writer would run it again for ever.
+[[nodiscard]] inline bool begins_too_many(const registry& databases,
+                                          std::span<const database_write> writes) {
+  const auto begun = static_cast<std::size_t>(
+      std::count_if(writes.begin(), writes.end(),
+                    [](const database_write& write) { return !write.target->exists(); }));
+  return begun != 0 && databases.existing().size() + begun > limits::databases;
+}
+
 /// Plans, installs, proposes. An error: nothing was installed and nothing is on its way.
 QUORLITE_DECL std::error_code proposer::send(std::span<database_write> writes, const row& own,
                                              std::size_t& sent) {
+  if (begins_too_many(machine_.databases(), writes)) {
+    return make_error_code(errc::too_many_databases);
+  }
   const term in_term = writes.front().ticket.term;
   std::vector<bytes> entries;
   std::uint64_t full_page_bytes = 0;
