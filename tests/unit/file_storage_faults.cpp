@@ -7,15 +7,24 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "catch2_shim.hpp"
 #include "quorlite/detail/file_storage/basic_file_storage.hpp"
+#include "quorlite/detail/file_storage/posix.hpp"
 #include "quorlite/testing/detail/laws/storage_examination.hpp"
 #include "quorlite/testing/detail/laws/storage_history.hpp"
 #include "quorlite/testing/detail/laws/storage_scene.hpp"
 #include "quorlite/testing/faulty_disk.hpp"
+#include "support/lowered_limit.hpp"
+#include "support/temporary_directory.hpp"
+
+// A disk that forgets: what is made durable when is looked at elsewhere, and here it takes time.
+extern "C" int fdatasync(int /*opened*/) { return 0; }
+extern "C" int fsync(int /*opened*/) { return 0; }
 
 namespace {
 
@@ -213,6 +222,158 @@ TEST_CASE(
     more.at.index = log_index{7};
     more.databases["app.db"].write(1, 1, 30);
     CHECK(commit_change(*storage, changed(), more) == errc::storage_broken);
+  }
+}
+
+namespace {
+
+// changed() by a flush that creates and drops a database too, and what a flush makes of that.
+model_content renewed() {
+  model_content next = changed();
+  next.databases.erase("logs_2.db");
+  next.databases["new.db"].write(1, 2, 3);
+  return next;
+}
+model_content last() {
+  model_content next = renewed();
+  next.at.index = log_index{7};
+  next.databases["new.db"].write(2, 2, 4);
+  return next;
+}
+
+// What the contract of file_system lets a call tell.
+bool may_want_a_descriptor(disk_call_kind kind) {
+  return kind == disk_call_kind::open || kind == disk_call_kind::lock ||
+         kind == disk_call_kind::make_directory || kind == disk_call_kind::remove ||
+         kind == disk_call_kind::rename || kind == disk_call_kind::list;
+}
+
+// From which call on no descriptor is left, and up to which.
+struct shortage {
+  std::uint64_t from = 0;
+  std::uint64_t until = 0;
+  std::uint64_t calls = 0;
+  [[nodiscard]] bool counts() noexcept {
+    ++calls;
+    return calls >= from && calls < until;
+  }
+};
+
+// Opens a storage, makes three flushes and closes it; what no descriptor was left for, again, when
+// there are some. What is wrong; empty: nothing.
+template <class Storage, class End>
+std::string work_through_a_shortage(Storage& storage, End end_shortage) {
+  const auto make = [&](auto step, std::string_view name) -> std::string {
+    const std::error_code told = step();
+    if (told && told != errc::storage_full) {
+      return std::string(name) + ": " + told.message();
+    }
+    if (told) {
+      end_shortage();
+    }
+    const std::error_code again = told ? step() : told;
+    return again ? std::string(name) + ", again: " + again.message() : "";
+  };
+  const auto recover = [&] {
+    const auto found = storage.recover();
+    return found ? std::error_code{} : found.error();
+  };
+  std::string wrong = make(recover, "recover()");
+  model_content stands;
+  for (const model_content& next : {sample_content(5, 1), renewed(), last()}) {
+    const auto commit = [&] { return commit_change(storage, stands, next); };
+    wrong = wrong.empty() ? make(commit, std::to_string(next.at.index.value)) : wrong;
+    wrong = wrong.empty() ? difference_in_pages(storage, next) : wrong;
+    stands = next;
+  }
+  end_shortage();
+  const auto close = [&] { return storage.close(); };
+  return wrong.empty() ? make(close, "close()") : wrong;
+}
+
+// The real file system, in a process that has used its descriptors up.
+class starved_file_system {
+ public:
+  using file_type = posix_file;
+
+  starved_file_system(const std::string& root, shortage& when) : files_(root), when_(&when) {}
+
+  [[nodiscard]] result<file_type> open(std::string_view path, open_mode mode) noexcept {
+    return starve([&] { return files_.open(path, mode); });
+  }
+  [[nodiscard]] std::error_code lock(std::string_view path) noexcept {
+    return starve([&] { return files_.lock(path); });
+  }
+  [[nodiscard]] std::error_code make_directory(std::string_view path) noexcept {
+    return starve([&] { return files_.make_directory(path); });
+  }
+  [[nodiscard]] std::error_code remove(std::string_view path) noexcept {
+    return starve([&] { return files_.remove(path); });
+  }
+  [[nodiscard]] std::error_code rename(std::string_view from, std::string_view to) noexcept {
+    return starve([&] { return files_.rename(from, to); });
+  }
+  [[nodiscard]] result<std::vector<std::string>> list(std::string_view path) noexcept {
+    return starve([&] { return files_.list(path); });
+  }
+  [[nodiscard]] std::error_code sync_directory(std::string_view path) noexcept {
+    return starve([&] { return files_.sync_directory(path); });
+  }
+
+ private:
+  template <class Call>
+  std::invoke_result_t<Call> starve(Call call) {
+    if (!when_->counts()) {
+      return call();
+    }
+    const auto none = quorlite::tests::lowered_limit::no_descriptors();
+    return call();
+  }
+
+  posix_file_system files_;
+  shortage* when_;
+};
+
+}  // namespace
+
+TEST_CASE("descriptors that run out in any call leave a storage that goes on", "[file_storage]") {
+  const bool twice = GENERATE(false, true);
+  faulty_disk whole;
+  REQUIRE(work_through_a_shortage(*mount(whole, twice), [] {}) == "");
+  std::size_t failed = 0;
+  for (std::uint64_t ordinal = 1; ordinal <= whole.calls(); ++ordinal) {
+    if (may_want_a_descriptor(whole.call(ordinal).kind)) {
+      ++failed;
+      faulty_disk disk;
+      disk.fail_at(ordinal, std::errc::too_many_files_open);
+      INFO("call " << text_of_call(whole, ordinal));
+      CHECK(work_through_a_shortage(*mount(disk, twice), [] {}) == "");
+      CHECK(look(disk, last(), twice) == "");
+    }
+  }
+  CHECK(failed > 10);
+}
+
+TEST_CASE("a process without a free descriptor has a storage that goes on when there is one",
+          "[file_storage]") {
+  const bool twice = GENERATE(false, true);
+  const bool lasting = GENERATE(false, true);
+  const auto run_in = [&](const std::string& folder, shortage& when) {
+    basic_file_storage<starved_file_system> storage(starved_file_system(folder, when), {twice, 3});
+    return work_through_a_shortage(storage, [&] { when.until = 0; });
+  };
+  const quorlite::tests::temporary_directory place;
+  shortage never;
+  REQUIRE(run_in(place / "whole", never) == "");
+  REQUIRE(never.calls > 20);
+  for (std::uint64_t from = 1; from <= never.calls; ++from) {
+    INFO("call " << from);
+    const std::string folder = place / std::to_string(from);
+    shortage when{from, lasting ? never.calls : from + 1};
+    CHECK(run_in(folder, when) == "");
+    basic_file_storage<posix_file_system> storage(posix_file_system(folder), {twice, 3});
+    REQUIRE(storage.recover());
+    CHECK(difference_in_pages(storage, last()) == "");
   }
 }
 

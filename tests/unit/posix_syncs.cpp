@@ -13,6 +13,7 @@
 #include "catch2_shim.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/detail/file_storage/posix.hpp"
+#include "support/lowered_limit.hpp"
 #include "support/temporary_directory.hpp"
 
 namespace {
@@ -123,4 +124,40 @@ TEST_CASE("a root that was there may be in a directory that cannot be opened or 
   REQUIRE(::chmod((place / "").c_str(), 0700) == 0);
   CHECK_FALSE(status);
   CHECK(seen.directories.empty());
+}
+
+TEST_CASE("a directory that was asked for is synced without a descriptor, and so is the root",
+          "[files]") {
+  const temporary_directory place;
+  posix_file_system files(place / "root");
+  REQUIRE((!files.make_directory("a") && !files.make_directory("a/b")));
+  seen = {};
+  {
+    const auto none = quorlite::tests::lowered_limit::no_descriptors();
+    CHECK_FALSE(files.sync_directory(""));
+    CHECK_FALSE(files.sync_directory("a"));
+    CHECK_FALSE(files.sync_directory("a/b"));
+    CHECK(files.make_directory("a") == std::errc::too_many_files_open);
+    CHECK_FALSE(files.sync_directory("a"));
+  }
+  CHECK(seen.directories.size() == 4);
+
+  // It is the directory of that name, whatever becomes of the name.
+  REQUIRE(!files.remove("a/b"));
+  CHECK(files.sync_directory("a/b") == std::errc::no_such_file_or_directory);
+  REQUIRE(!files.make_directory("a/b"));
+  REQUIRE(!files.rename("a", "c"));
+  CHECK(files.sync_directory("a/b") == std::errc::no_such_file_or_directory);
+  REQUIRE(!files.make_directory("a"));
+  seen = {};
+  CHECK_FALSE(files.sync_directory("a"));
+  CHECK_FALSE(files.sync_directory("c"));
+  CHECK_FALSE(files.sync_directory("c/b"));
+  CHECK(seen.directories == std::vector{number_of(place / "root/a"), number_of(place / "root/c"),
+                                        number_of(place / "root/c/b")});
+  CHECK(files.make_directory("x") == std::error_code{});
+  REQUIRE(!files.rename("c", "a"));
+  seen = {};
+  CHECK_FALSE(files.sync_directory("a"));
+  CHECK(seen.directories == std::vector{number_of(place / "root/a")});
 }

@@ -13,7 +13,9 @@
 /// rest survives in any combination, bytes torn at sectors of 512.
 ///
 /// **Errors** are the system's, in std::generic_category. Which of them mean "try again" is the
-/// storage's business.
+/// storage's business. After an error of a sync nothing is known about what is durable, whatever
+/// the error, so descriptors run out in no sync: EMFILE and ENFILE come from the calls that open,
+/// lock, make, remove, rename or list a path. Each of them can be made again then.
 #pragma once
 
 #include <concepts>
@@ -70,6 +72,8 @@ concept file = std::movable<F> && requires(F& file, const F& view, std::uint64_t
 ///   `remove` takes files and empty directories.
 /// - `rename` replaces the target in one step.
 /// - `list` gives the names in a directory, ascending, without "." and ".."; "" is the root.
+/// - `sync_directory` makes the names in a directory durable. It takes no descriptor for the root,
+///   and none for a directory that `make_directory` was asked for.
 template <class S>
 concept file_system = file<typename S::file_type> &&
     requires(S& files, std::string_view path, std::string_view other, open_mode mode) {

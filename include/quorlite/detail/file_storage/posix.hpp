@@ -114,6 +114,14 @@ class posix_file_system {
   using part = std::array<char, NAME_MAX + 1>;
   struct location;  // a name and the directory that it is in
 
+  /// One that make_directory() was asked for. Stays open, so that to sync it takes no descriptor.
+  struct kept_directory {
+    std::string path;
+    descriptor opened;
+  };
+
+  [[nodiscard]] std::error_code keep(std::string_view path) noexcept;
+  void forget(std::string_view path) noexcept;
   [[nodiscard]] static std::error_code sync(const descriptor& directory) noexcept;
   [[nodiscard]] static std::error_code copy_name(std::string_view name, part& into) noexcept;
   [[nodiscard]] static result<descriptor> open_at(int directory, const part& name,
@@ -132,6 +140,7 @@ class posix_file_system {
   descriptor root_;
   std::error_code status_;
   std::vector<descriptor> locks_;
+  std::vector<kept_directory> directories_;
 };
 
 static_assert(file_system<posix_file_system>);

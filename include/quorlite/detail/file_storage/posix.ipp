@@ -253,7 +253,7 @@ QUORLITE_DECL std::error_code posix_file_system::make_directory(std::string_view
     return place.error();
   }
   if (::mkdirat(place->number(), place->name.data(), posix_flags::directory_mode) == 0) {
-    return {};
+    return keep(path);
   }
   const int why = errno;
   struct ::stat about {};
@@ -261,7 +261,32 @@ QUORLITE_DECL std::error_code posix_file_system::make_directory(std::string_view
       why == EEXIST &&
       ::fstatat(place->number(), place->name.data(), &about, AT_SYMLINK_NOFOLLOW) == 0 &&
       S_ISDIR(about.st_mode);
-  return is_there ? std::error_code{} : posix_error(why);
+  return is_there ? keep(path) : posix_error(why);
+}
+
+QUORLITE_DECL std::error_code posix_file_system::keep(std::string_view path) noexcept try {
+  auto opened = open_directory(path);
+  if (!opened) {
+    return opened.error();
+  }
+  std::string name(path);
+  directories_.reserve(directories_.size() + 1);
+  forget(path);
+  directories_.push_back({std::move(name), std::move(*opened)});
+  return {};
+} catch (const std::bad_alloc&) {
+  return posix_error(ENOMEM);
+}
+
+/// The path, and what is below it, may be another directory from now on, or none.
+QUORLITE_DECL void posix_file_system::forget(std::string_view path) noexcept {
+  const auto is_meant = [path](const kept_directory& one) {
+    const std::string_view name = one.path;
+    return name.substr(0, path.size()) == path &&
+           (name.size() == path.size() || name[path.size()] == '/');
+  };
+  directories_.erase(std::remove_if(directories_.begin(), directories_.end(), is_meant),
+                     directories_.end());
 }
 
 QUORLITE_DECL std::error_code posix_file_system::remove(std::string_view path) noexcept {
@@ -275,9 +300,11 @@ QUORLITE_DECL std::error_code posix_file_system::remove(std::string_view path) n
   if (errno != EISDIR && errno != EPERM) {  // what Linux, and what POSIX says of a directory
     return unless_missing(last_posix_error());
   }
-  return ::unlinkat(place->number(), place->name.data(), AT_REMOVEDIR) == 0
-             ? std::error_code{}
-             : unless_missing(last_posix_error());
+  if (::unlinkat(place->number(), place->name.data(), AT_REMOVEDIR) != 0) {
+    return unless_missing(last_posix_error());
+  }
+  forget(path);
+  return {};
 }
 
 QUORLITE_DECL std::error_code posix_file_system::rename(std::string_view from,
@@ -290,10 +317,13 @@ QUORLITE_DECL std::error_code posix_file_system::rename(std::string_view from,
   if (!place) {
     return place.error();
   }
-  return ::renameat(old_place->number(), old_place->name.data(), place->number(),
-                    place->name.data()) == 0
-             ? std::error_code{}
-             : last_posix_error();
+  if (::renameat(old_place->number(), old_place->name.data(), place->number(),
+                 place->name.data()) != 0) {
+    return last_posix_error();
+  }
+  forget(from);
+  forget(to);
+  return {};
 }
 
 QUORLITE_DECL result<std::vector<std::string>> posix_file_system::list(
@@ -329,6 +359,14 @@ QUORLITE_DECL result<std::vector<std::string>> posix_file_system::list(
 }
 
 QUORLITE_DECL std::error_code posix_file_system::sync_directory(std::string_view path) noexcept {
+  if (status_ || path.empty()) {
+    return status_ ? status_ : sync(root_);
+  }
+  const auto kept = std::find_if(directories_.begin(), directories_.end(),
+                                 [path](const kept_directory& one) { return one.path == path; });
+  if (kept != directories_.end()) {
+    return sync(kept->opened);
+  }
   const auto opened = open_directory(path);
   return opened ? sync(*opened) : opened.error();
 }
