@@ -1,5 +1,5 @@
 /// @file
-/// A replica whose database is an ordinary SQLite file: written, stopped, and read by plain SQLite.
+/// A replica whose database is an ordinary SQLite file: written, ended, and read by plain SQLite.
 
 #include <sqlite3.h>
 
@@ -45,7 +45,7 @@ int main() {
     if (one.replica.stop()) {  // flushes
       return 1;
     }
-  }
+  }  // the storage ends, and only now its files are databases for everybody
   sqlite3* plain = nullptr;
   code = code == SQLITE_OK ? sqlite3_open((data + "/app.db").c_str(), &plain) : code;
   code = code == SQLITE_OK

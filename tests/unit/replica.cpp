@@ -455,6 +455,37 @@ TEST_CASE("what a progress function throws ends an export or an import, and leav
   CHECK(sqlite3_vfs_find("quorlite-thrown") == nullptr);  // no connection is left that uses it
 }
 
+TEST_CASE(
+    "SQLite opens a database file once the replica is stopped and its storage has ended or is "
+    "closed") {
+  const bool closes = GENERATE(false, true);
+  const temporary_directory place;
+  const auto rows = [&place] {
+    sqlite3* plain = nullptr;
+    REQUIRE(sqlite3_open((place / "data/app.db").c_str(), &plain) == SQLITE_OK);
+    const std::string answer = ask(plain, "SELECT x FROM t");
+    sqlite3_close(plain);
+    return answer;
+  };
+  const std::string refused = "!" + std::to_string(SQLITE_NOTADB);
+  {
+    lone_engine engine;
+    file_storage storage{place / "data"};
+    replica node = replica::start(engine, storage).value();
+    REQUIRE(run(node.open("app.db").value(), "CREATE TABLE t(x); INSERT INTO t VALUES(7)") ==
+            SQLITE_OK);
+    REQUIRE_FALSE(node.flush());
+    CHECK(rows() == refused);
+    REQUIRE_FALSE(node.stop());
+    CHECK(rows() == refused);
+    if (closes) {
+      REQUIRE_FALSE(storage.close());
+      CHECK(rows() == "7");
+    }
+  }
+  CHECK(rows() == "7");
+}
+
 TEST_CASE("VFS names: a free number by default, the user's own as it is, a taken one is an error") {
   lone_replica one;
   lone_replica two;
