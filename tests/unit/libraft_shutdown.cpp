@@ -1,34 +1,50 @@
 // However the disk fails under libraft, its server can be stopped, also where the kernel refuses a
-// write (io_submit), which 0.15 takes and then waits for.
+// write (io_submit), which 0.15 takes and then waits for, and while the log is being cut, which 0.15
+// does not wait for.
 
 #include <dlfcn.h>
 #include <sqlite3.h>
 #include <sys/syscall.h>
+#include <unistd.h>
+#include <uv.h>
 
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdarg>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <list>
 #include <optional>
 #include <string>
 #include <thread>
 
 #include "catch2_shim.hpp"
+#include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/io.hpp"
+#include "quorlite/detail/libraft/transport.hpp"
 #include "quorlite/raft/libraft.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "support/libraft_cluster.hpp"
 #include "support/sql.hpp"
 #include "support/started_replica.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace {
 
 /// So many writes are submitted, then one is refused, and all later ones go on. Below 0: none is.
 std::atomic<int> writes_until_refusal{-1};
 std::atomic<int> refusals{0};
+
+/// A file is removed after so long, and one is being removed: libraft does when it cuts its log.
+std::atomic<int> removal_ms{0};
+std::atomic<bool> is_removing{false};
+/// What this thread syncs fails.
+thread_local bool syncs_fail = false;
 
 }  // namespace
 
@@ -51,6 +67,27 @@ long syscall(long number, ...) noexcept {
     return -1;
   }
   return plain(number, words[0], words[1], words[2], words[3], words[4], words[5]);
+}
+
+/// Stand before the C library's, too: libuv calls them.
+int unlink(const char* path) noexcept {
+  static const auto plain = reinterpret_cast<int (*)(const char*)>(::dlsym(RTLD_NEXT, "unlink"));
+  if (removal_ms == 0) {
+    return plain(path);
+  }
+  is_removing = true;
+  std::this_thread::sleep_for(std::chrono::milliseconds(removal_ms));
+  const int code = plain(path);
+  is_removing = false;
+  return code;
+}
+int fsync(int file) {
+  static const auto plain = reinterpret_cast<int (*)(int)>(::dlsym(RTLD_NEXT, "fsync"));
+  if (syncs_fail) {
+    errno = EIO;
+    return -1;
+  }
+  return plain(file);
 }
 
 /// What an engine that was left behind held is lost, as its adapter says.
@@ -158,4 +195,151 @@ TEST_CASE("a leader whose kernel refuses a write is followed by another one") {
   for (auto& one : servers) {
     CHECK(one->ends());
   }
+}
+
+namespace {
+
+/// The disk of an engine on a loop of this thread, and the guard before it. The test says in the
+/// place of the engine what is appended and what is cut.
+class guarded_disk : public libraft_io_listener {
+ public:
+  guarded_disk() : directory_(place_ / "log"), guard(directory_, std::size_t{1} << 20U) {
+    std::filesystem::create_directory(directory_);
+    const auto addresses = quorlite::tests::free_addresses(2);
+    fsm_.version = 1;
+    fsm_.data = this;
+    REQUIRE(uv_loop_init(&loop_) == 0);
+    REQUIRE(raft_uv_tcp_init(&tcp_, &loop_) == 0);
+    REQUIRE(raft_uv_init(&io, &loop_, directory_.c_str(), &tcp_) == 0);
+    io.version = 2;
+    REQUIRE(raft_init(&engine_, &io, &fsm_, 1, addresses[0].c_str()) == 0);
+    raft_set_election_timeout(&engine_, 60'000);
+    raft_set_heartbeat_timeout(&engine_, 20);
+    guard.attach(engine_, *this);
+    raft_configuration members{};
+    raft_configuration_init(&members);
+    for (std::size_t i = 0; i < 2; ++i) {
+      REQUIRE(raft_configuration_add(&members, i + 1, addresses[i].c_str(), RAFT_VOTER) == 0);
+    }
+    REQUIRE(raft_bootstrap(&engine_, &members) == 0);
+    raft_configuration_close(&members);
+    REQUIRE(raft_start(&engine_) == 0);
+    REQUIRE(guard.begin() == 0);
+  }
+  ~guarded_disk() {
+    if (closed) {
+      raft_uv_close(&io);
+      raft_uv_tcp_close(&tcp_);
+      CHECK(uv_loop_close(&loop_) == 0);
+    }
+  }
+
+  struct append {
+    raft_io_append request{};
+    raft_entry entry{};
+    alignas(8) char bytes[8] = "entry";
+    bool answered = false;
+  };
+  append& add(raft_term in_term) {
+    append& one = appends_.emplace_back();
+    one.request.data = &one;
+    one.entry.term = in_term;
+    one.entry.type = RAFT_COMMAND;
+    one.entry.buf = {one.bytes, sizeof one.bytes};
+    REQUIRE(io.append(&io, &one.request, &one.entry, 1, [](raft_io_append* done, int) {
+      static_cast<append*>(done->data)->answered = true;
+    }) == 0);
+    return one;
+  }
+  /// Entries 2 and 3 are there, and a thread of the pool removes the second one.
+  void be_cut() {
+    add(1);
+    const append& last = add(1);
+    REQUIRE(run_until([&] { return last.answered; }));
+    removal_ms = 300;
+    REQUIRE(io.truncate(&io, 3) == 0);
+    REQUIRE(run_until([] { return is_removing.load(); }));
+  }
+  void close() {
+    raft_close(&engine_, [](::raft* engine) {
+      auto& self = *static_cast<guarded_disk*>(engine->fsm->data);
+      self.closed = true;
+      self.closed_while_cut = is_removing;
+    });
+  }
+  template <class Condition>
+  bool run_until(Condition condition, int ms = 10'000) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(ms);
+    while (!condition() && std::chrono::steady_clock::now() < end) {
+      uv_run(&loop_, UV_RUN_NOWAIT);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return condition();
+  }
+  [[nodiscard]] bool has(const char* name) const {
+    return std::filesystem::exists(directory_ + '/' + name);
+  }
+
+  [[nodiscard]] bool log_loaded(const libraft_loaded_log&) noexcept override { return true; }
+  [[nodiscard]] bool members_loaded() noexcept override { return true; }
+  [[nodiscard]] bool admits(const raft_message&) noexcept override { return true; }
+  void received() noexcept override {}
+  void disk_failed(int) noexcept override { ++failures; }
+  int prepare_restore(const raft_buffer&) noexcept override { return 0; }
+  void restore_failed(int) noexcept override {}
+
+ private:
+  const quorlite::tests::temporary_directory place_;
+  const std::string directory_;
+
+ public:
+  raft_io io{};
+  libraft_io guard;
+  int failures = 0;
+  bool closed = false;
+  bool closed_while_cut = false;
+
+ private:
+  uv_loop_t loop_{};
+  raft_uv_transport tcp_{};
+  raft_fsm fsm_{};
+  ::raft engine_{};
+  std::list<append> appends_;
+};
+
+}  // namespace
+
+TEST_CASE("an engine that is closed while its log is cut waits for the end of that") {
+  guarded_disk disk;
+  disk.be_cut();
+  const guarded_disk::append& behind = disk.add(2);
+  disk.close();
+  REQUIRE(disk.run_until([&] { return disk.closed; }));
+  CHECK_FALSE(disk.closed_while_cut);
+  CHECK(behind.answered);
+  CHECK(disk.failures == 0);
+  // It was cut, and what came behind is there.
+  CHECK(disk.has("0000000000000002-0000000000000002"));
+  CHECK_FALSE(disk.has("0000000000000002-0000000000000003"));
+  CHECK(disk.has("0000000000000003-0000000000000003"));
+  removal_ms = 0;
+}
+
+TEST_CASE("an engine whose disk fails while its log is cut is closed when nothing runs any more") {
+  guarded_disk disk;
+  disk.be_cut();
+  syncs_fail = true;
+  CHECK(disk.io.set_term(&disk.io, 2) != 0);
+  syncs_fail = false;
+  CHECK(disk.failures == 1);
+  const guarded_disk::append& behind = disk.add(2);  // it is written no more
+  disk.close();
+  REQUIRE(disk.run_until([] { return !is_removing; }));
+  CHECK_FALSE(disk.run_until([&] { return disk.closed; }, 300));
+  CHECK(disk.guard.close_late());
+  CHECK_FALSE(disk.guard.close_late());  // once
+  REQUIRE(disk.run_until([&] { return disk.closed; }));
+  CHECK_FALSE(disk.closed_while_cut);
+  CHECK(behind.answered);
+  removal_ms = 0;
 }

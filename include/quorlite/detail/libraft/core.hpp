@@ -101,6 +101,7 @@ class libraft_core final : private libraft_io_listener {
     return disk_errors_ != 0 ? settle_reason::log_failed : otherwise;
   }
 
+  [[nodiscard]] bool close_late() noexcept { return io_.close_late(); }
   /// See libraft_io::close_now().
   void close_now() noexcept { io_.close_now(); }
 

@@ -13,6 +13,9 @@
 ///
 /// While a snapshot that came is checked and written, the engine stays a follower: see
 /// hold_election().
+///
+/// 0.15 frees a cut of its log when it is closed, also if a thread of the pool is at it, which then
+/// writes into that memory and frees it again. So the disk is closed once the cut is over.
 #pragma once
 
 #include <cstddef>
@@ -88,6 +91,11 @@ class libraft_io final : private libraft_writes_listener {
   /// again.
   [[nodiscard]] std::uint64_t end_errors() const noexcept;
 
+  /// After raft_close, when nothing of the loop is under way: true if the disk was not closed,
+  /// because nothing told that a cut of the log is over; by now it is. The disk is being closed
+  /// then.
+  [[nodiscard]] bool close_late() noexcept;
+
   /// After raft_close, where the disk will never say that it has closed: the engine is told so all
   /// the same, and lets go of what it has. 0.15 forgets writes that the kernel did not take
   /// (io_submit), and then waits for them for ever.
@@ -142,7 +150,14 @@ class libraft_io final : private libraft_writes_listener {
 
   [[nodiscard]] std::uint64_t write_stamp() const noexcept override { return notes_.announced(); }
   [[nodiscard]] int written(std::uint64_t stamp) noexcept override { return notes_.done(stamp); }
+  void write_landed(std::uint64_t stamp) noexcept override {
+    cut_ = stamp >= cut_ ? 0 : cut_;  // it waited for the cut before it
+  }
   void write_failed(int code) noexcept override { fail(code); }
+
+  /// Once the engine is being closed, and nothing is cut any more. Not from inside the disk, other
+  /// than from its clock: it does not expect that.
+  void close_disk() noexcept;
 
   /// log_end is told how far the log is on the disk by now.
   void note_end() noexcept;
@@ -165,6 +180,7 @@ class libraft_io final : private libraft_writes_listener {
   libraft_io_listener* listener_ = nullptr;
   raft_io inner_{};
   raft_io_close_cb closed_ = nullptr;
+  const bool has_disk_;
   const std::size_t batch_bytes_;
   libraft_notes notes_;
   libraft_end_keeper end_;
@@ -175,8 +191,10 @@ class libraft_io final : private libraft_writes_listener {
   raft_io_snapshot_put* taking_ = nullptr;  // what the engine asked for it; nullptr: none is
   std::vector<void*> buried_;
   bool is_installing_ = false;  // a snapshot that came: until the engine has its answer
+  std::uint64_t cut_ = 0;       // the number of the last cut; 0: it is over
   bool failed_ = false;
   bool closing_ = false;
+  bool disk_closing_ = false;
 };
 
 }  // namespace detail

@@ -109,6 +109,10 @@ struct libraft_io::hooks {
   }
   static void on_tick(raft_io* io) noexcept {
     libraft_io& self = of(io);
+    if (self.closing_) {
+      self.close_disk();
+      return;
+    }
     if (self.noted(self.members_.follow()) != 0) {
       return;
     }
@@ -131,7 +135,7 @@ struct libraft_io::hooks {
     if (is_called && (self.is_alone() || self.is_installing_)) {
       return;  // it would lead at once, in the term of who sent this; so it waits for its time
     }
-    if (self.failed_ || libraft_asks_for_second_vote(*self.engine_, *message)) {
+    if (self.failed_ || self.closing_ || libraft_asks_for_second_vote(*self.engine_, *message)) {
       drop(*message);
       return;
     }
@@ -232,7 +236,11 @@ struct libraft_io::hooks {
     if (code == 0) {
       code = self.notes_.announce({step::truncate, index, 0});
     }
-    return self.noted(code != 0 ? code : self.inner_.truncate(io, index));
+    if (code == 0) {
+      code = self.inner_.truncate(io, index);
+      self.cut_ = code == 0 && self.has_disk_ ? self.notes_.announced() : self.cut_;
+    }
+    return self.noted(code);
   }
   static int on_set_term(raft_io* io, raft_term term) noexcept {
     libraft_io& self = of(io);
@@ -355,13 +363,18 @@ struct libraft_io::hooks {
 
   // ---- the end
 
+  /// What waits is handed over if it may tell of the end of a cut. The entries that a log is cut for
+  /// are appended right behind it.
   static void on_close(raft_io* io, raft_io_close_cb answer) noexcept {
     libraft_io& self = of(io);
     self.note_end();  // of what comes yet, nobody hears
     self.closing_ = true;
+    if (self.cut_ != 0) {
+      self.writes_.hand_over();
+    }
     self.writes_.close();
     self.closed_ = answer;
-    self.inner_.close(io, on_disk_closed);
+    self.close_disk();
   }
 
   /// The disk gives nothing back any more: what it owes is answered here.
@@ -384,7 +397,8 @@ struct libraft_io::hooks {
 };
 
 QUORLITE_DECL libraft_io::libraft_io(const std::string& directory, std::size_t segment_bytes)
-    : batch_bytes_(segment_bytes - libraft_format_bytes - libraft_preamble_bytes),
+    : has_disk_(!directory.empty()),
+      batch_bytes_(segment_bytes - libraft_format_bytes - libraft_preamble_bytes),
       notes_(directory),
       end_(directory),
       end_write_(new end_write{{}, this, false, 0, 0}) {}
@@ -423,6 +437,19 @@ QUORLITE_DECL int libraft_io::begin() noexcept {
 }
 
 QUORLITE_DECL std::uint64_t libraft_io::end_errors() const noexcept { return end_write_->errors; }
+
+QUORLITE_DECL void libraft_io::close_disk() noexcept {
+  if (cut_ == 0 && !std::exchange(disk_closing_, true)) {
+    inner_.close(engine_->io, hooks::on_disk_closed);
+  }
+}
+
+QUORLITE_DECL bool libraft_io::close_late() noexcept {
+  const bool is_open = !disk_closing_;
+  cut_ = 0;
+  close_disk();
+  return is_open;
+}
 
 QUORLITE_DECL void libraft_io::close_now() noexcept { hooks::on_closed(engine_->io); }
 

@@ -83,7 +83,8 @@ class libraft_last_status {
 /// The order of the end: raft_close; its callback; our handles; the loop has nothing left; what the
 /// engine and its transport had allocated. A server that gives up by itself closes its engine at
 /// once, and keeps the loop until stop(). An engine that has not closed some time after stop(),
-/// when nothing of it runs any more, never will: it is left as it is, with its files open.
+/// when nothing of it runs any more, never will: it is left as it is, with its files open. But
+/// first it is closed where that had to wait (libraft_io::close_late).
 class libraft_runtime {
  public:
   /// @param identity its id is that of the options

@@ -5,6 +5,7 @@
 #include "quorlite/detail/libraft/runtime.hpp"
 
 #include <pthread.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 #include <csignal>
@@ -81,7 +82,7 @@ struct libraft_runtime::hooks {
     self.run_next_task();
     if (stop) {
       self.stop_asked_ = true;
-      uv_timer_start(&self.close_timeout_, on_close_timeout, close_timeout_ms, 0);
+      uv_timer_start(&self.close_timeout_, on_close_timeout, close_timeout_ms, again_ms);
       self.close_engine();
       self.close_handles();
     }
@@ -90,9 +91,22 @@ struct libraft_runtime::hooks {
   /// Longer than a disk takes that still works. From here on the loop ends when nothing is under
   /// way: neither a task on the pool, nor a handle that closes. What then waits, waits for nothing.
   static constexpr std::uint64_t close_timeout_ms = 5000;
+  static constexpr std::uint64_t again_ms = 100;  // for what was opened meanwhile
   static void on_close_timeout(uv_timer_t* timer) noexcept {
-    uv_walk(
-        timer->loop, [](uv_handle_t* handle, void*) { uv_unref(handle); }, nullptr);
+    const auto let_go = [](uv_handle_t* handle, void*) {
+      uv_unref(handle);
+      end_sending(handle);
+    };
+    uv_walk(timer->loop, let_go, nullptr);
+  }
+  /// Where the disk could not be closed its connections are open, and one that sends to a server
+  /// which does not read would keep the loop for ever.
+  static void end_sending(uv_handle_t* handle) noexcept {
+    uv_os_fd_t file = -1;
+    if (uv_handle_get_type(handle) == UV_TCP && uv_fileno(handle, &file) == 0 &&
+        uv_is_writable(reinterpret_cast<uv_stream_t*>(handle)) != 0) {
+      static_cast<void>(::shutdown(file, SHUT_RDWR));
+    }
   }
 };
 
@@ -165,6 +179,9 @@ QUORLITE_DECL void libraft_runtime::run_loop() noexcept {
     started_.raise();
   }
   uv_run(&loop_, UV_RUN_DEFAULT);
+  if (!start_error_ && !closed_ && core_.close_late()) {
+    uv_run(&loop_, UV_RUN_DEFAULT);
+  }
   if (!start_error_ && !closed_) {
     leave_engine();
   } else if (std::exchange(io_open_, false)) {

@@ -116,6 +116,9 @@ QUORLITE_DECL void libraft_writes::hand_over() noexcept {
 QUORLITE_DECL void libraft_writes::on_written(raft_io_append* which, int status) noexcept {
   write& one = *static_cast<write*>(which->data);
   libraft_writes& self = *one.owner;
+  if (status == 0) {
+    self.listener_->write_landed(one.stamp);
+  }
   if (status != 0 && !self.failed_ && !self.closing_) {
     self.fail(status);
   }
