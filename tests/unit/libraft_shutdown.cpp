@@ -21,6 +21,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "catch2_shim.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
@@ -40,7 +41,8 @@ namespace {
 std::atomic<int> writes_until_refusal{-1};
 std::atomic<int> refusals{0};
 
-/// A file is removed after so long, and one is being removed: libraft does when it cuts its log.
+/// A closed file of a log is removed after so long, and one is being removed: libraft does when it
+/// cuts its log.
 std::atomic<int> removal_ms{0};
 std::atomic<bool> is_removing{false};
 /// What this thread syncs fails.
@@ -72,7 +74,8 @@ long syscall(long number, ...) noexcept {
 /// Stand before the C library's, too: libuv calls them.
 int unlink(const char* path) noexcept {
   static const auto plain = reinterpret_cast<int (*)(const char*)>(::dlsym(RTLD_NEXT, "unlink"));
-  if (removal_ms == 0) {
+  const std::string name = std::filesystem::path(path).filename();
+  if (removal_ms == 0 || name.find('-') != 16) {
     return plain(path);
   }
   is_removing = true;
@@ -203,8 +206,9 @@ namespace {
 /// place of the engine what is appended and what is cut.
 class guarded_disk : public libraft_io_listener {
  public:
-  guarded_disk() : directory_(place_ / "log"), guard(directory_, std::size_t{1} << 20U) {
-    std::filesystem::create_directory(directory_);
+  explicit guarded_disk(std::string directory)
+      : directory_(std::move(directory)), guard(directory_, std::size_t{1} << 20U) {
+    const bool is_new = std::filesystem::create_directory(directory_);
     const auto addresses = quorlite::tests::free_addresses(2);
     fsm_.version = 1;
     fsm_.data = this;
@@ -221,7 +225,7 @@ class guarded_disk : public libraft_io_listener {
     for (std::size_t i = 0; i < 2; ++i) {
       REQUIRE(raft_configuration_add(&members, i + 1, addresses[i].c_str(), RAFT_VOTER) == 0);
     }
-    REQUIRE(raft_bootstrap(&engine_, &members) == 0);
+    REQUIRE(raft_bootstrap(&engine_, &members) == (is_new ? 0 : RAFT_CANTBOOTSTRAP));
     raft_configuration_close(&members);
     REQUIRE(raft_start(&engine_) == 0);
     REQUIRE(guard.begin() == 0);
@@ -276,6 +280,7 @@ class guarded_disk : public libraft_io_listener {
     }
     return condition();
   }
+  [[nodiscard]] const raft_log& log() const noexcept { return engine_.log; }
   [[nodiscard]] bool has(const char* name) const {
     return std::filesystem::exists(directory_ + '/' + name);
   }
@@ -289,7 +294,6 @@ class guarded_disk : public libraft_io_listener {
   void restore_failed(int) noexcept override {}
 
  private:
-  const quorlite::tests::temporary_directory place_;
   const std::string directory_;
 
  public:
@@ -310,7 +314,8 @@ class guarded_disk : public libraft_io_listener {
 }  // namespace
 
 TEST_CASE("an engine that is closed while its log is cut waits for the end of that") {
-  guarded_disk disk;
+  const quorlite::tests::temporary_directory place;
+  guarded_disk disk(place / "log");
   disk.be_cut();
   const guarded_disk::append& behind = disk.add(2);
   disk.close();
@@ -326,7 +331,8 @@ TEST_CASE("an engine that is closed while its log is cut waits for the end of th
 }
 
 TEST_CASE("an engine whose disk fails while its log is cut is closed when nothing runs any more") {
-  guarded_disk disk;
+  const quorlite::tests::temporary_directory place;
+  guarded_disk disk(place / "log");
   disk.be_cut();
   syncs_fail = true;
   CHECK(disk.io.set_term(&disk.io, 2) != 0);
@@ -342,4 +348,94 @@ TEST_CASE("an engine whose disk fails while its log is cut is closed when nothin
   CHECK_FALSE(disk.closed_while_cut);
   CHECK(behind.answered);
   removal_ms = 0;
+}
+
+TEST_CASE("entries of one file have memory of their own once a start has loaded them") {
+  const quorlite::tests::temporary_directory place;
+  for (int start = 0; start < 3; ++start) {
+    INFO("start " << start);
+    guarded_disk disk(place / "log");
+    const std::uint64_t before = 1 + 3 * static_cast<std::uint64_t>(start);
+    REQUIRE(libraft_entry_at(disk.log(), before) != nullptr);
+    CHECK(libraft_entry_at(disk.log(), before + 1) == nullptr);
+    for (std::uint64_t index = 1; index <= before; ++index) {
+      const raft_entry& entry = *libraft_entry_at(disk.log(), index);
+      CHECK(entry.batch == nullptr);
+      const std::string held(static_cast<const char*>(entry.buf.base), entry.buf.len);
+      CHECK((index == 1 || held == std::string("entry\0\0", 8)));
+    }
+    const guarded_disk::append* last = nullptr;
+    for (int i = 0; i < 3; ++i) {
+      last = &disk.add(1);
+    }
+    REQUIRE(disk.run_until([&] { return last->answered; }));
+    disk.close();
+    REQUIRE(disk.run_until([&] { return disk.closed; }));
+  }
+}
+
+TEST_CASE("a server that is stopped while its log is cut ends, and can start again") {
+  const bool kernel_refuses = GENERATE(false, true);  // the write behind the cut
+  CAPTURE(kernel_refuses);
+  const libraft_places places(3);
+  std::optional<server> servers[3];
+  const auto start = [&](std::size_t i) {
+    servers[i].emplace(places.options(i));
+    REQUIRE(!servers[i]->node->status());
+  };
+  const auto stop = [&](std::size_t i) {
+    CHECK(servers[i]->ends());
+    servers[i].reset();
+  };
+  const auto leader = [&]() -> std::optional<std::size_t> {
+    for (std::size_t i = 0; i < 3; ++i) {
+      if (servers[i] && servers[i]->node->leader().leading) {
+        return i;
+      }
+    }
+    return std::nullopt;
+  };
+  const auto write = [&](std::size_t to, const char* sql) {
+    const result<connection> db = servers[to]->node->open("app.db");
+    return db && run(*db, sql) == SQLITE_OK;
+  };
+  for (std::size_t i = 0; i < 3; ++i) {
+    start(i);
+  }
+  REQUIRE(wait_until([&] { return leader().has_value(); }));
+  const std::size_t former = *leader();
+  const std::size_t others[] = {(former + 1) % 3, (former + 2) % 3};
+  REQUIRE(write(former, "CREATE TABLE t(x)"));
+  for (const std::size_t other : others) {
+    stop(other);
+  }
+  CHECK_FALSE(write(former, "INSERT INTO t VALUES(1)"));  // nobody else has it
+  stop(former);
+  for (const std::size_t other : others) {
+    start(other);
+  }
+  REQUIRE(wait_until([&] { return leader() && write(*leader(), "INSERT INTO t VALUES(2)"); }));
+
+  removal_ms = 1000;
+  start(former);
+  REQUIRE(wait_until([] { return is_removing.load(); }));
+  refusals = 0;
+  writes_until_refusal = kernel_refuses ? 0 : -1;
+  stop(former);
+  CHECK_FALSE(is_removing);
+  CHECK(refusals == (kernel_refuses ? 1 : 0));
+  removal_ms = 0;
+  writes_until_refusal = -1;
+
+  if (!kernel_refuses) {  // else its files are open yet
+    start(former);
+    CHECK(wait_until([&] {
+      const auto now = leader();
+      return now && servers[former]->node->applied() == servers[*now]->node->applied();
+    }));
+    stop(former);
+  }
+  for (const std::size_t other : others) {
+    stop(other);
+  }
 }

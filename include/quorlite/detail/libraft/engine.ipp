@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <system_error>
 
 #include "quorlite/bytes.hpp"
@@ -56,6 +57,30 @@ QUORLITE_DECL term libraft_term_at(const raft_log& log, std::uint64_t index) noe
     return term{entry->term};
   }
   return index != 0 && index == log.snapshot.last_index ? term{log.snapshot.last_term} : term{};
+}
+
+QUORLITE_DECL int libraft_separate_entries(raft_log& log) noexcept {
+  QUORLITE_ASSERT(log.front <= log.back);  // nothing was cut from it yet
+  for (std::size_t i = log.front; i != log.back; ++i) {
+    raft_entry& one = log.entries[i];
+    void* const piece = one.batch;
+    if (piece == nullptr) {
+      continue;
+    }
+    void* const own = raft_malloc(one.buf.len);
+    if (own == nullptr && one.buf.len != 0) {
+      return RAFT_NOMEM;
+    }
+    if (one.buf.len != 0) {
+      std::memcpy(own, one.buf.base, one.buf.len);
+    }
+    one.buf.base = own;
+    one.batch = nullptr;
+    if (i + 1 == log.back || log.entries[i + 1].batch != piece) {
+      raft_free(piece);  // entries of one piece stand together
+    }
+  }
+  return 0;
 }
 
 QUORLITE_DECL std::uint64_t libraft_random() noexcept {

@@ -104,7 +104,10 @@ struct libraft_io::hooks {
     if (!self.listener_->members_loaded()) {
       return RAFT_INVALID;
     }
-    const int code = self.is_alone() ? self.begin_term() : 0;
+    int code = libraft_separate_entries(self.engine_->log);
+    if (code == 0 && self.is_alone()) {
+      code = self.begin_term();
+    }
     return code != 0 ? code : self.inner_.start(io, tick_ms, on_tick, on_receive);
   }
   static void on_tick(raft_io* io) noexcept {
