@@ -100,14 +100,14 @@ struct libraft_io::hooks {
     libraft_io& self = of(io);
     self.tick_ = tick;
     self.receive_ = receive;
+    if (const int code = libraft_separate_entries(self.engine_->log); code != 0) {
+      return code;
+    }
     self.members_.begin();
     if (!self.listener_->members_loaded()) {
       return RAFT_INVALID;
     }
-    int code = libraft_separate_entries(self.engine_->log);
-    if (code == 0 && self.is_alone()) {
-      code = self.begin_term();
-    }
+    const int code = self.is_alone() ? self.begin_term() : 0;
     return code != 0 ? code : self.inner_.start(io, tick_ms, on_tick, on_receive);
   }
   static void on_tick(raft_io* io) noexcept {
@@ -130,7 +130,7 @@ struct libraft_io::hooks {
 
   static void on_receive(raft_io* io, raft_message* message) noexcept {
     libraft_io& self = of(io);
-    if (self.noted(self.members_.follow()) != 0) {
+    if (self.closing_ || self.noted(self.members_.follow()) != 0) {
       drop(*message);
       return;
     }
@@ -138,7 +138,7 @@ struct libraft_io::hooks {
     if (is_called && (self.is_alone() || self.is_installing_)) {
       return;  // it would lead at once, in the term of who sent this; so it waits for its time
     }
-    if (self.failed_ || self.closing_ || libraft_asks_for_second_vote(*self.engine_, *message)) {
+    if (self.failed_ || libraft_asks_for_second_vote(*self.engine_, *message)) {
       drop(*message);
       return;
     }
