@@ -389,6 +389,26 @@ TEST_CASE("over libraft a change whose write ends in a candidate counts") {
   CHECK(all.members_of(next) == ids{1, 2, 3, 4});
 }
 
+TEST_CASE("over libraft who is left alone by a change leads when that is written") {
+  cluster all;
+  const std::size_t old = all.leader;
+  const std::size_t left = all.other();
+  ::raft& engine = *all.raft.engine(left);
+  const auto removed = libraft_request::kind::remove;
+  REQUIRE_FALSE(all.await(all.ask(old, removed, all.third() + 1)));
+  REQUIRE(all.await_even(all.third()));
+  all.raft.disk(left).set_latency(6'000);
+  const auto asked = all.ask(old, removed, old + 1);
+  all.raft.run_for(100);
+  const std::uint64_t changed = raft_last_index(&engine);
+  REQUIRE(engine.last_stored < changed);
+  REQUIRE(changed == raft_last_index(all.raft.engine(old)));
+  all.raft.isolate(left);
+  REQUIRE(all.raft.run_until([&] { return engine.state == RAFT_LEADER; }));
+  CHECK(engine.last_stored >= changed);
+  CHECK(all.members_of(left) == ids{left + 1});
+}
+
 TEST_CASE("over libraft of two changes the later one counts while it is written") {
   cluster all;
   const std::size_t slow = all.other();

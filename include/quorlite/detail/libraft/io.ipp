@@ -120,7 +120,8 @@ struct libraft_io::hooks {
       return;
     }
     self.hold_election();
-    if (!self.is_about_to_lead_alone() || self.begin_term() == 0) {
+    const bool leads = self.is_about_to_lead_alone();
+    if (!leads || (self.members_.are_stored() && self.begin_term() == 0)) {
       self.tick_(io);
     }
     self.write_end_sometimes();

@@ -57,6 +57,9 @@ class libraft_log_members {
   /// The engine leads no more in a moment, and what it appended may be taken back.
   void leads_no_more() noexcept { engine_->configuration_uncommitted_index = 0; }
 
+  /// The disk has them. Who leads by its own vote alone does so once that is kept.
+  [[nodiscard]] bool are_stored() const noexcept { return newest_ <= engine_->last_stored; }
+
   /// The engine has the members as of what it has applied: a snapshot may name them.
   [[nodiscard]] bool are_applied() const noexcept {
     return !is_behind_ && newest_ <= engine_->last_applied;
