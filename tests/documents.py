@@ -43,6 +43,8 @@ WELL_KNOWN = {
     "C++ that this library does not use, and ways to write names": """
         source_location thread_local snake_case PascalCase timeout_ms""",
     "packages of Debian": "libraft-dev libuv1-dev",
+    "libraft's own functions": """
+        membershipRollback restoreEntries takeSnapshot appendFollowerCb snapshotRestore""",
     "clang-tidy's": "NOLINT",
     "headers of other packages": "sqlite3.h raft.h uv.h",
     "SQLite's and C's, which others call": "xLock SQLITE_OPEN_NOMUTEX strtok",

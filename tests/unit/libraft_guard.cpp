@@ -1,6 +1,6 @@
 // Bugs of libraft 0.15, in its messages and with the memory of loaded entries, that the guard in
-// detail/libraft/io.hpp keeps from the adapter, on the engine's own fixture. Each test fails without
-// its part of the guard.
+// detail/libraft/io.hpp keeps from the adapter, on the engine's own fixture. Each test fails if
+// its part of the guard is gone.
 
 #include <algorithm>
 #include <cstddef>

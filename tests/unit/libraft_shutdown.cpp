@@ -1,6 +1,6 @@
 // However the disk fails under libraft, its server can be stopped, also where the kernel refuses a
-// write (io_submit), which 0.15 takes and then waits for, and while the log is being cut, which 0.15
-// does not wait for.
+// write (io_submit), which 0.15 takes and then waits for, and while the log is being cut, for which
+// 0.15 does not wait.
 
 #include <dlfcn.h>
 #include <sqlite3.h>

@@ -101,9 +101,7 @@ class libraft_core final : private libraft_io_listener {
     return disk_errors_ != 0 ? settle_reason::log_failed : otherwise;
   }
 
-  [[nodiscard]] bool close_late() noexcept { return io_.close_late(); }
-  /// See libraft_io::close_now().
-  void close_now() noexcept { io_.close_now(); }
+  [[nodiscard]] libraft_io& io() noexcept { return io_; }
 
   /// No strand call follows: tells the loss, settles and answers all that waits. Usually after the
   /// engine was closed; if before, its callbacks find nothing left to tell.

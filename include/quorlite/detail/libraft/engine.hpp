@@ -40,7 +40,7 @@ namespace detail {
 [[nodiscard]] QUORLITE_DECL term libraft_term_at(const raft_log& log, std::uint64_t index) noexcept;
 
 /// What was loaded at a start is one piece of memory for all entries of a file, and 0.15 frees it
-/// once none of them is in the log: also under a message that still sends some (logRelease). So each
+/// once none of them is in the log, also under a message that still sends some (logRelease). Each
 /// gets memory of its own. For a log that has just been loaded, before anything refers to it. The
 /// pieces go one by one: at no time is there more than the log and one file.
 /// @returns 0, or RAFT_NOMEM: the log is whole all the same

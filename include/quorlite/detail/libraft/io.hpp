@@ -122,32 +122,6 @@ class libraft_io final : private libraft_writes_listener {
   /// @returns 0, or a code of the disk: the engine may not go on
   [[nodiscard]] int begin_term() noexcept;
 
-  /// True for entries that the engine would cut its log for.
-  [[nodiscard]] bool conflicts(const raft_message& message) const noexcept;
-  /// An answer counts once an entry of our own term is on our disk. Raft commits what earlier terms
-  /// have left together with such an entry, and never by counting servers (Raft thesis, section
-  /// 3.6.2): without one another server may lead and overwrite it. 0.15 counts whatever is stored.
-  /// Whoever answered is heard, and says at the next heartbeat again how far it is.
-  void hold_answer(raft_message& message) const noexcept;
-  /// Of entries that come at once the first ones are taken, and the others are lost on the way: the
-  /// disk writes what came as one batch, and takes a batch of more than 262144 entries for damage.
-  static void shorten(raft_message& message) noexcept;
-  /// It was lost on the way: what came with it is freed.
-  static void drop(raft_message& message) noexcept;
-  static void free_entries(raft_append_entries& from) noexcept;
-  /// It becomes a heartbeat. While a snapshot that came is written the engine would ignore entries
-  /// without an answer, and their leader would take us for gone.
-  static void shed_entries(raft_append_entries& from) noexcept;
-  /// A new leader that does not know how far we are tells its log from an entry on that we have no
-  /// more, which the engine would append behind its own, or refuse until the leader comes to send
-  /// a snapshot that we do not need, and so for ever. What lies below the first entry that we know
-  /// is committed, so it is the same in both logs: that part is left out.
-  /// @returns all of it lies there: its last entry, for which we vouch. 0: there is more, or terms
-  ///   show that it is another log
-  [[nodiscard]] raft_index trim(raft_message& message) const noexcept;
-  /// @param first the first entry of our log whose term is known
-  [[nodiscard]] bool fits_below(const raft_append_entries& from, raft_index first) const noexcept;
-
   [[nodiscard]] std::uint64_t write_stamp() const noexcept override { return notes_.announced(); }
   [[nodiscard]] int written(std::uint64_t stamp) noexcept override { return notes_.done(stamp); }
   void write_landed(std::uint64_t stamp) noexcept override {

@@ -14,6 +14,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/log_format.hpp"
+#include "quorlite/detail/libraft/messages.hpp"
 #include "quorlite/detail/libraft/votes.hpp"
 
 namespace quorlite {
@@ -132,7 +133,7 @@ struct libraft_io::hooks {
   static void on_receive(raft_io* io, raft_message* message) noexcept {
     libraft_io& self = of(io);
     if (self.closing_ || self.noted(self.members_.follow()) != 0) {
-      drop(*message);
+      libraft_drop(*message);
       return;
     }
     const bool is_called = message->type == RAFT_IO_TIMEOUT_NOW;
@@ -140,23 +141,24 @@ struct libraft_io::hooks {
       return;  // it would lead at once, in the term of who sent this; so it waits for its time
     }
     if (self.failed_ || libraft_asks_for_second_vote(*self.engine_, *message)) {
-      drop(*message);
+      libraft_drop(*message);
       return;
     }
-    self.hold_answer(*message);
-    const raft_index below_ours = self.trim(*message);
-    shorten(*message);
-    if ((self.taking_ != nullptr || self.notes_.is_replacing()) && self.conflicts(*message)) {
-      drop(*message);
+    libraft_hold_answer(*self.engine_, *message);
+    const raft_index below_ours = libraft_trim(*self.engine_, *message);
+    libraft_shorten(*message);
+    if ((self.taking_ != nullptr || self.notes_.is_replacing()) &&
+        libraft_conflicts(*self.engine_, *message)) {
+      libraft_drop(*message);
       return;
     }
     // What is dropped must not be noted: an answer would vouch for entries that we do not have.
     if (!self.listener_->admits(*message)) {
-      drop(*message);
+      libraft_drop(*message);
       return;
     }
     if (self.is_installing_ && message->type == RAFT_IO_APPEND_ENTRIES) {
-      shed_entries(message->append_entries);
+      libraft_shed_entries(message->append_entries);
     }
     self.agreement_.note(*message);
     if (below_ours != 0) {
@@ -367,8 +369,8 @@ struct libraft_io::hooks {
 
   // ---- the end
 
-  /// What waits is handed over if it may tell of the end of a cut. The entries that a log is cut for
-  /// are appended right behind it.
+  /// What waits is handed over if it may tell of the end of a cut: what the log is cut for comes
+  /// right behind it.
   static void on_close(raft_io* io, raft_io_close_cb answer) noexcept {
     libraft_io& self = of(io);
     self.note_end();  // of what comes yet, nobody hears
@@ -523,126 +525,6 @@ QUORLITE_DECL void libraft_io::write_end_sometimes() noexcept {
   if (inner_.async_work(engine_->io, &end_write_->work, hooks::on_end_written) != 0) {
     end_write_->under_way = false;  // memory is short: the next time
   }
-}
-
-/// The disk of 0.15 works at one cut or snapshot at a time, and forgets a cut that is asked for
-/// meanwhile (UvBarrier): the old entries stay, beside those that came in their place. So these
-/// entries come later; the leader sends them again until they are answered. A cut is over when what
-/// was appended behind it is written, and only what was appended behind it can conflict again: so
-/// nobody waits for ever.
-QUORLITE_DECL bool libraft_io::conflicts(const raft_message& message) const noexcept {
-  if (message.type != RAFT_IO_APPEND_ENTRIES) {
-    return false;
-  }
-  const raft_append_entries& from = message.append_entries;
-  for (unsigned i = 0; i < from.n_entries; ++i) {
-    const term here = libraft_term_at(engine_->log, from.prev_log_index + 1 + i);
-    if (here != term{} && here != term{from.entries[i].term}) {
-      return true;
-    }
-  }
-  return false;
-}
-
-QUORLITE_DECL void libraft_io::hold_answer(raft_message& message) const noexcept {
-  if (message.type == RAFT_IO_APPEND_ENTRIES_RESULT && engine_->state == RAFT_LEADER &&
-      message.append_entries_result.rejected == 0 &&
-      libraft_term_at(engine_->log, engine_->last_stored).value < engine_->current_term) {
-    message.append_entries_result.last_log_index = 0;
-  }
-}
-
-QUORLITE_DECL void libraft_io::shorten(raft_message& message) noexcept {
-  constexpr unsigned most = libraft_batch_entries_max / 4;
-  if (message.type == RAFT_IO_APPEND_ENTRIES && message.append_entries.n_entries > most) {
-    raft_append_entries& from = message.append_entries;
-    void* freed = from.entries[most - 1].batch;  // in use, and as a rule by all of them
-    for (unsigned i = most; i < from.n_entries; ++i) {
-      if (void* const batch = from.entries[i].batch; batch != freed) {
-        raft_free(batch);
-        freed = batch;
-      }
-    }
-    from.n_entries = most;
-    from.leader_commit = std::min<raft_index>(from.leader_commit, from.prev_log_index + most);
-  }
-}
-
-QUORLITE_DECL void libraft_io::drop(raft_message& message) noexcept {
-  if (message.type == RAFT_IO_INSTALL_SNAPSHOT) {
-    raft_configuration_close(&message.install_snapshot.conf);
-    raft_free(message.install_snapshot.data.base);
-  }
-  if (message.type == RAFT_IO_APPEND_ENTRIES) {
-    free_entries(message.append_entries);
-  }
-}
-
-QUORLITE_DECL raft_index libraft_io::trim(raft_message& message) const noexcept {
-  if (message.type != RAFT_IO_APPEND_ENTRIES ||
-      message.append_entries.term < engine_->current_term) {
-    return 0;  // the engine rejects it by its first entry, which has to stay what it is
-  }
-  raft_append_entries& from = message.append_entries;
-  const raft_index last = from.prev_log_index + from.n_entries;
-  // 0.15 takes any entry up to there for one that its leader has told of.
-  from.leader_commit = std::min<raft_index>(from.leader_commit, last);
-  const raft_log& log = engine_->log;
-  const raft_index first = log.offset + (log.offset == log.snapshot.last_index ? 0 : 1);
-  if (log.offset == 0 || from.prev_log_index >= first || !fits_below(from, first)) {
-    return 0;
-  }
-  if (last < first) {
-    shed_entries(from);
-    from.prev_log_index = 0;
-    from.prev_log_term = 0;
-    return last;
-  }
-  const auto known = static_cast<unsigned>(first - from.prev_log_index);
-  from.prev_log_index = first;
-  from.prev_log_term = from.entries[known - 1].term;
-  if (known == from.n_entries) {
-    shed_entries(from);
-  } else {
-    std::move(from.entries + known, from.entries + from.n_entries, from.entries);
-    from.n_entries -= known;
-  }
-  return 0;
-}
-
-/// Terms never fall along a log, and what our log begins with is committed.
-QUORLITE_DECL bool libraft_io::fits_below(const raft_append_entries& from,
-                                          raft_index first) const noexcept {
-  const raft_term most = libraft_term_at(engine_->log, first).value;
-  if (from.prev_log_term > most) {
-    return false;
-  }
-  for (unsigned i = 0; i < from.n_entries && from.prev_log_index + 1 + i <= first; ++i) {
-    const raft_term told = from.entries[i].term;
-    if (from.prev_log_index + 1 + i == first ? told != most : told > most) {
-      return false;
-    }
-  }
-  return true;
-}
-
-QUORLITE_DECL void libraft_io::shed_entries(raft_append_entries& from) noexcept {
-  if (from.n_entries != 0) {
-    free_entries(from);
-    from.entries = nullptr;
-    from.n_entries = 0;
-  }
-}
-
-QUORLITE_DECL void libraft_io::free_entries(raft_append_entries& from) noexcept {
-  void* freed = nullptr;  // entries that came in one piece of memory stand together
-  for (unsigned i = 0; i < from.n_entries; ++i) {
-    if (void* const batch = from.entries[i].batch; batch != freed) {
-      raft_free(batch);
-      freed = batch;
-    }
-  }
-  raft_free(from.entries);
 }
 
 QUORLITE_DECL void libraft_io::fail(int code) noexcept {

@@ -25,6 +25,7 @@
 #include "quorlite/detail/libraft/log_reader.ipp"
 #include "quorlite/detail/libraft/log_segment.ipp"
 #include "quorlite/detail/libraft/members.ipp"
+#include "quorlite/detail/libraft/messages.ipp"
 #include "quorlite/detail/libraft/proposals.ipp"
 #include "quorlite/detail/libraft/runtime.ipp"
 #include "quorlite/detail/libraft/server_file.ipp"

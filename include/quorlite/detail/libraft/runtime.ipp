@@ -179,7 +179,7 @@ QUORLITE_DECL void libraft_runtime::run_loop() noexcept {
     started_.raise();
   }
   uv_run(&loop_, UV_RUN_DEFAULT);
-  if (!start_error_ && !closed_ && core_.close_late()) {
+  if (!start_error_ && !closed_ && core_.io().close_late()) {
     uv_run(&loop_, UV_RUN_DEFAULT);
   }
   if (!start_error_ && !closed_) {
@@ -330,7 +330,7 @@ QUORLITE_DECL void libraft_runtime::close_handles() noexcept {
 
 /// Its segments stay in memory, for the kernel may still look at them.
 QUORLITE_DECL void libraft_runtime::leave_engine() noexcept {
-  core_.close_now();
+  core_.io().close_now();
   close_all_handles();
   uv_run(&loop_, UV_RUN_DEFAULT);
 }

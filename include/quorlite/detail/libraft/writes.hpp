@@ -30,7 +30,7 @@ class libraft_writes_listener {
   [[nodiscard]] virtual std::uint64_t write_stamp() const noexcept = 0;
   /// A write is on the disk, and those who asked are about to hear of it. @returns 0, or a code
   [[nodiscard]] virtual int written(std::uint64_t stamp) noexcept = 0;
-  /// A write is on the disk, and whatever was before it is over. Before written(), and also once the
+  /// A write is on the disk, and whatever was before it is over. Before written(), also once the
   /// disk has failed.
   virtual void write_landed(std::uint64_t stamp) noexcept = 0;
   /// A write failed. From inside the engine or its disk.
