@@ -79,6 +79,12 @@ class memory_log_folder final : public libraft_folder {
         QUORLITE_ASSERT(files.at(one.file).size() >= one.byte);
         files.at(one.file).resize(one.byte);
       }
+      if (!one.becomes.empty()) {
+        auto renamed = files.extract(one.file);
+        renamed.key() = one.becomes;
+        const bool is_new = files.insert(std::move(renamed)).inserted;
+        QUORLITE_ASSERT(is_new);
+      }
     }
   }
 

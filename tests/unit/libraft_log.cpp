@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <list>
 #include <map>
@@ -1587,6 +1588,41 @@ TEST_CASE(
   CHECK(bench.failures == 1);
   CHECK(bench.steps.empty());
   CHECK(end_in(place).entry == 5);
+  bench.engine.log = {};
+}
+
+TEST_CASE(
+    "a segment that could not be closed ends the engine, also if nothing is written any more") {
+  const bool writes = GENERATE(true, false);
+  const log_place place;
+  const auto make = [&](int number) {
+    REQUIRE(std::ofstream(place.path() + "/open-" + std::to_string(number)).put('x').flush());
+  };
+  make(1);
+  make(2);
+  make(3);
+  std::vector<raft_entry> held;
+  io_bench bench(place.path());
+  hold(bench, held, {1});
+  REQUIRE(bench.guard.begin() == 0);
+  REQUIRE(bench.disk.io.start(
+              &bench.disk.io, 10, [](raft_io*) {}, [](raft_io*, raft_message*) {}) == 0);
+  std::vector<int> failures;
+  for (raft_time now = 1'000; now < 4'000; now += 500) {
+    if (now == 1'500) {
+      REQUIRE(std::filesystem::remove(place.path() + "/open-2"));  // it was closed, and 1 was not
+    }
+    if (writes || now == 2'000) {
+      hold(bench, held, std::vector<raft_term>(now / 500, 1));
+    }
+    bench.now = now;
+    bench.tick(&bench.disk.io);
+    failures.push_back(bench.failures);
+  }
+  CHECK(failures ==
+        (writes ? std::vector<int>{0, 0, 1, 1, 1, 1} : std::vector<int>{0, 0, 0, 1, 1, 1}));
+  CHECK(std::string(bench.guard.why()).find("could not be closed") != std::string::npos);
+  CHECK(bench.disk.io.set_vote(&bench.disk.io, 1) == RAFT_IOERR);
   bench.engine.log = {};
 }
 

@@ -5,6 +5,7 @@
 #include <sqlite3.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -21,6 +22,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
+#include "quorlite/detail/libraft/log_format.hpp"
 #include "quorlite/raft/libraft.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/memory.hpp"
@@ -530,6 +532,59 @@ TEST_CASE("a start clears away what a power cut has left, also where libraft wou
   REQUIRE(servers.await_leader() == 0);
   connection again = servers.connect(0);
   CHECK(run(again, "CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);  // as never written
+}
+
+TEST_CASE(
+    "a server that could not close a segment gives up, and starts again with all it acknowledged") {
+  cluster servers(1);
+  REQUIRE(servers.await_leader() == 0);
+  const std::string directory = servers.places().directory(0);
+  std::int64_t rows = 0;
+  {
+    connection db = servers.connect(0);
+    REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+    // Whichever of its first segments is closed by the next start, the one behind it is open-1. It
+    // cannot be closed: each name that it may get is a folder's.
+    servers.stop(0);
+  }
+  servers.start(0);
+  REQUIRE(servers.await_leader() == 0);
+  const std::uint64_t first = [&] {
+    std::uint64_t last = 0;
+    for (const auto& one : std::filesystem::directory_iterator(directory)) {
+      const libraft_file_name told = libraft_file_name::of(one.path().filename().string());
+      last = told.is == libraft_file_name::kind::closed ? std::max(last, told.last) : last;
+    }
+    return last + 1;
+  }();
+  for (std::uint64_t last = first; last < first + 300; ++last) {
+    REQUIRE(std::filesystem::create_directory(directory + "/" +
+                                              libraft_file_name::closed(first, last)));
+  }
+  connection db = servers.connect(0);
+  const bool gave_up = wait_until([&] {
+    rows += run(db, "INSERT INTO t VALUES(randomblob(1000000))") == SQLITE_OK ? 1 : 0;
+    return servers.raft(0).status().error == errc::storage_broken;
+  });
+  REQUIRE(gave_up);
+  CHECK(std::string(servers.raft(0).status().error_why).find("could not be closed") !=
+        std::string::npos);
+  CHECK(run(db, "INSERT INTO t VALUES(1)") != SQLITE_OK);
+  CHECK(servers.node(0).status());
+  servers.stop(0);
+  for (std::uint64_t last = first; last < first + 300; ++last) {
+    std::filesystem::remove(directory + "/" + libraft_file_name::closed(first, last));
+  }
+  const libraft_log_report found = *libraft::check(directory);
+  REQUIRE(found.defects.empty());
+  REQUIRE_FALSE(found.leftovers.empty());
+  CHECK(found.leftovers.front().file == "open-1");
+  CHECK_FALSE(found.leftovers.front().becomes.empty());
+  servers.start(0);
+  REQUIRE(servers.await_leader() == 0);
+  connection again = servers.connect(0);
+  CHECK(number(again, "SELECT count(*) FROM t") >= rows);
+  CHECK(run(again, "INSERT INTO t VALUES(1)") == SQLITE_OK);
 }
 
 TEST_CASE("a running server's log is not checked, and one that is gone says so") {

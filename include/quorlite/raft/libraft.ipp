@@ -227,8 +227,10 @@ QUORLITE_DECL std::error_code libraft::clear_away() {
   }
   detail::libraft_disk_folder folder(options_.directory);
   for (const libraft_log_leftover& one : report_.leftovers) {
-    const std::error_code error =
-        one.whole ? folder.remove(one.file) : folder.cut(one.file, one.byte);
+    std::error_code error = one.whole ? folder.remove(one.file) : folder.cut(one.file, one.byte);
+    if (!error && !one.becomes.empty()) {
+      error = folder.rename(one.file, one.becomes);
+    }
     if (error) {
       return error;
     }

@@ -176,6 +176,7 @@ struct libraft_status {
   /// bring it back. errc::storage_broken, storage_full: its disk; corrupt: an entry or a snapshot
   /// that cannot be ours; halted: the machine said so.
   std::error_code error;
+  const char* error_why = "";            ///< of its disk, if more is known; never freed
   std::vector<libraft_refused> refused;  ///< since the start, but for those that were readmitted
   /// Of members that were not heard since: the newest for each. Only who leads hears of them, or
   /// who would like to.
@@ -223,12 +224,14 @@ struct libraft_log_defect {
   [[nodiscard]] QUORLITE_API QUORLITE_DECL std::error_code error() const noexcept;
 };
 
-/// What a step that was cut short has left, and nobody was promised. A start clears it away.
+/// What a step that was cut short, or failed, has left: nobody was promised what is in it, or it
+/// gets the name that was not given to it. A start clears it away.
 struct libraft_log_leftover {
   std::string file;        ///< in the folder
   bool whole = false;      ///< the file goes; else it is cut
   std::uint64_t byte = 0;  ///< where it is cut
   std::string what;        ///< of which step
+  std::string becomes;     ///< its name then; empty: it keeps its name
 };
 
 /// What the folder of a log holds, as libraft::check() read it. A copy.

@@ -144,6 +144,7 @@ QUORLITE_DECL void libraft_core::end(settle_reason why) noexcept {
 
 QUORLITE_DECL void libraft_core::report(libraft_status& into, bool alive) const {
   into.error = strand_.failure();
+  into.error_why = io_.why();
   into.position = strand_.cursor().at;
   into.leading = leadership_.open().value != 0;
   into.log_bytes = compaction_.applied_log_bytes() + proposals_.in_flight();

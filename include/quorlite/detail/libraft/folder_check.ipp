@@ -89,7 +89,7 @@ class libraft_cleared_founding final : public libraft_folder {
   for (std::string& name : *names) {
     if (report && is_of_founding(name)) {
       report->leftovers.push_back(
-          {std::move(name), true, 0, "of a founding that was cut short, which begins anew"});
+          {std::move(name), true, 0, "of a founding that was cut short, which begins anew", {}});
     }
   }
   return report;

@@ -87,6 +87,8 @@ class libraft_io final : private libraft_writes_listener {
 
   [[nodiscard]] bool failed() const noexcept { return failed_; }
   [[nodiscard]] const libraft_log_members& members() const noexcept { return members_; }
+  /// What is known of the failure beyond its code. Never freed.
+  [[nodiscard]] const char* why() const noexcept { return why_; }
   /// How often log_end could not be told how far the log goes: it says less then, and is told it
   /// again.
   [[nodiscard]] std::uint64_t end_errors() const noexcept;
@@ -137,7 +139,8 @@ class libraft_io final : private libraft_writes_listener {
   void note_end() noexcept;
   /// And before it is cut.
   [[nodiscard]] int pull_back(raft_index to) noexcept;
-  /// Twice a second at most, and beside the loop, it is written down.
+  /// Twice a second at most, and beside the loop, it is written down; and it is looked whether the
+  /// segments before were closed.
   void write_end_sometimes() noexcept;
 
   void fail(int code) noexcept;
@@ -167,6 +170,7 @@ class libraft_io final : private libraft_writes_listener {
   bool is_installing_ = false;  // a snapshot that came: until the engine has its answer
   std::uint64_t cut_ = 0;       // the number of the last cut; 0: it is over
   bool failed_ = false;
+  const char* why_ = "";
   bool closing_ = false;
   bool disk_closing_ = false;
 };

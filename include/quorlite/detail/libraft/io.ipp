@@ -15,6 +15,7 @@
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/log_format.hpp"
 #include "quorlite/detail/libraft/messages.hpp"
+#include "quorlite/detail/libraft/open_segments.hpp"
 #include "quorlite/detail/libraft/votes.hpp"
 
 namespace quorlite {
@@ -36,7 +37,10 @@ struct libraft_io::install {
 struct libraft_io::end_write {
   raft_io_async_work work;
   libraft_io* owner;
+  libraft_open_segments segments;
   bool under_way;
+  bool all_closed;       // the segments that were to be, as far as it was seen
+  bool look_again;       // though there is nothing to write
   raft_time began;       // the last one
   std::uint64_t errors;  // of all
 };
@@ -265,14 +269,22 @@ struct libraft_io::hooks {
   }
 
   static int write_end(raft_io_async_work* work) noexcept {
-    return reinterpret_cast<end_write*>(work)->owner->end_.write();
+    auto& write = *reinterpret_cast<end_write*>(work);
+    write.all_closed = write.segments.look();
+    return write.owner->end_.write();
   }
   /// What it should have said is a lower bound: the server goes on with an older one. Where more
   /// hangs on it, before a cut and for a vote, an error ends the engine.
   static void on_end_written(raft_io_async_work* work, int status) noexcept {
     auto& write = *reinterpret_cast<end_write*>(work);
     write.under_way = false;
-    write.errors += status == 0 || write.owner->closing_ ? 0 : 1;
+    libraft_io& self = *write.owner;
+    write.errors += status == 0 || self.closing_ ? 0 : 1;
+    if (!write.all_closed && !self.closing_ && !self.failed_) {
+      self.why_ = "a segment of the log could not be closed: see that the disk works and has room, "
+                  "then start this server again";
+      self.fail(RAFT_IOERR);
+    }
   }
 
   // ---- snapshots
@@ -315,6 +327,7 @@ struct libraft_io::hooks {
   static void on_taken(raft_io_snapshot_put* request, int status) noexcept {
     raft_io_snapshot_put* const asked =
         std::exchange(static_cast<libraft_io*>(request->data)->taking_, nullptr);
+    static_cast<libraft_io*>(request->data)->end_write_->look_again = true;
     asked->cb(asked, status);
   }
 
@@ -407,7 +420,8 @@ QUORLITE_DECL libraft_io::libraft_io(const std::string& directory, std::size_t s
       batch_bytes_(segment_bytes - libraft_format_bytes - libraft_preamble_bytes),
       notes_(directory),
       end_(directory),
-      end_write_(new end_write{{}, this, false, 0, 0}) {}
+      end_write_(
+          new end_write{{}, this, libraft_open_segments(directory), false, true, true, 0, 0}) {}
 
 QUORLITE_DECL void libraft_io::attach(::raft& engine, libraft_io_listener& listener) noexcept {
   QUORLITE_ASSERT(engine_ == nullptr && engine.io->async_work != nullptr);
@@ -517,9 +531,10 @@ QUORLITE_DECL void libraft_io::write_end_sometimes() noexcept {
   }
   end_write_->began = now;
   note_end();
-  if (!end_.has_changed()) {
+  if (!end_.has_changed() && !end_write_->look_again && !end_write_->segments.has_suspect()) {
     return;
   }
+  end_write_->look_again = false;
   end_write_->work = {nullptr, hooks::write_end, nullptr};
   end_write_->under_way = true;
   if (inner_.async_work(engine_->io, &end_write_->work, hooks::on_end_written) != 0) {

@@ -78,6 +78,8 @@ class libraft_disk_folder final : public libraft_folder {
   [[nodiscard]] std::error_code cut(const std::string& name, std::uint64_t size);
   /// Removes a file; durable with sync().
   [[nodiscard]] std::error_code remove(const std::string& name);
+  /// Gives a file another name, which no file has; durable with sync().
+  [[nodiscard]] std::error_code rename(const std::string& name, const std::string& becomes);
   /// Makes this the content of a file, all of it or nothing; durable on return.
   [[nodiscard]] std::error_code replace(const std::string& name, bytes_view content);
   /// Makes names durable.

@@ -128,6 +128,13 @@ QUORLITE_DECL std::error_code libraft_disk_folder::remove(const std::string& nam
   return ::unlink((path_ + '/' + name).c_str()) == 0 ? std::error_code{} : libraft_errno();
 }
 
+QUORLITE_DECL std::error_code libraft_disk_folder::rename(const std::string& name,
+                                                          const std::string& becomes) {
+  const std::string path = path_ + '/';
+  return std::rename((path + name).c_str(), (path + becomes).c_str()) == 0 ? std::error_code{}
+                                                                           : libraft_errno();
+}
+
 QUORLITE_DECL std::error_code libraft_disk_folder::replace(const std::string& name,
                                                            bytes_view content) {
   const std::string made = path_ + "/tmp-" + name;

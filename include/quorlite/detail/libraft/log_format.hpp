@@ -51,6 +51,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -98,6 +99,8 @@ struct libraft_file_name {
 
   /// Total. As libraft reads names, but for signs and blanks, which it lets pass.
   [[nodiscard]] static libraft_file_name of(std::string_view name) noexcept;
+  /// That of a closed segment. Throws std::bad_alloc.
+  [[nodiscard]] static std::string closed(std::uint64_t first, std::uint64_t last);
 };
 
 /// A metadata file.

@@ -4,12 +4,14 @@
 
 #include "quorlite/detail/libraft/log_format.hpp"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -128,6 +130,15 @@ QUORLITE_DECL libraft_file_name libraft_file_name::of(std::string_view name) noe
     return made;
   }
   return snapshot_name_of(name);
+}
+
+QUORLITE_DECL std::string libraft_file_name::closed(std::uint64_t first, std::uint64_t last) {
+  const auto padded = [](std::uint64_t number) {
+    constexpr std::size_t digits = 16;
+    const std::string text = std::to_string(number);
+    return std::string(digits - std::min(digits, text.size()), '0') + text;
+  };
+  return padded(first) + '-' + padded(last);
 }
 
 QUORLITE_DECL libraft_metadata libraft_metadata::decode(bytes_view whole) noexcept {

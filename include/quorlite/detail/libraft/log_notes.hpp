@@ -46,7 +46,8 @@ class libraft_notes {
     libraft_log_note what;
   };
 
-  /// Closed segments have entries that were to be truncated. @pre nothing that came later is closed
+  /// Closed segments have entries that were to be truncated; or segments could not be closed
+  /// before, and were left out. @pre nothing that came later is closed
   [[nodiscard]] bool is_undone(const libraft_log_note& what) const noexcept;
   /// Entries are gone from the lowest index on that was named.
   [[nodiscard]] libraft_log_note all_of_them() const noexcept;

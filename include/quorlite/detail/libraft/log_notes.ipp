@@ -14,6 +14,7 @@
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/log_folder.hpp"
 #include "quorlite/detail/libraft/log_format.hpp"
+#include "quorlite/detail/libraft/open_segments.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -47,7 +48,14 @@ QUORLITE_DECL int libraft_notes::done(std::uint64_t count) noexcept {
 }
 
 QUORLITE_DECL bool libraft_notes::is_undone(const libraft_log_note& what) const noexcept try {
-  if (directory_.empty() || what.of != libraft_log_note::step::truncate) {
+  using step = libraft_log_note::step;
+  if (directory_.empty() || what.of == step::none) {
+    return false;
+  }
+  if (libraft_open_segments::are_left(directory_, what.of)) {
+    return true;
+  }
+  if (what.of != step::truncate) {
     return false;
   }
   const auto names = libraft_disk_folder(directory_).names();

@@ -17,6 +17,7 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/libraft/log_end.hpp"
+#include "quorlite/detail/libraft/log_file.hpp"
 #include "quorlite/detail/libraft/log_folder.hpp"
 #include "quorlite/detail/libraft/log_format.hpp"
 #include "quorlite/detail/libraft/log_segment.hpp"
@@ -27,23 +28,6 @@
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
-
-/// A segment by its name.
-struct libraft_log_file {
-  std::string file;
-  std::uint64_t first = 0;  ///< entry; of an open one: its number
-  std::uint64_t last = 0;   ///< entry; of an open one: 0
-};
-
-/// A snapshot by its names.
-struct libraft_snapshot_file {
-  std::string file;  ///< without ".meta"
-  std::uint64_t term = 0;
-  std::uint64_t index = 0;
-  std::uint64_t time = 0;
-  bool has_meta = false;
-  bool has_content = false;
-};
 
 /// What the operator can do, where nothing better is known.
 [[nodiscard]] QUORLITE_DECL const char* remedy_for(libraft_log_fault fault) noexcept;
@@ -74,6 +58,7 @@ class libraft_log_reader {
   [[nodiscard]] std::error_code read_snapshot();
   [[nodiscard]] std::error_code read_snapshot_content(libraft_file& file, std::uint64_t from);
   [[nodiscard]] std::error_code look_at_open();
+  [[nodiscard]] std::error_code take_unclosed();
   [[nodiscard]] std::error_code finish_steps();
   [[nodiscard]] std::error_code choose_closed();
   [[nodiscard]] std::error_code read_closed();

@@ -27,6 +27,7 @@
 #include "quorlite/detail/libraft/log_format.hpp"
 #include "quorlite/detail/libraft/log_segment.hpp"
 #include "quorlite/detail/libraft/snapshot.hpp"
+#include "quorlite/detail/libraft/unclosed_segments.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/raft/libraft_options.hpp"
@@ -54,17 +55,12 @@ QUORLITE_DECL const char* remedy_for(libraft_log_fault fault) noexcept {
          "folder from a backup";
 }
 
-[[nodiscard]] inline std::string entries_text(std::uint64_t first, std::uint64_t last) {
-  return first == last ? "entry " + std::to_string(first)
-                       : "entries " + std::to_string(first) + " to " + std::to_string(last);
-}
-
 QUORLITE_DECL result<libraft_log_report> libraft_log_reader::read() noexcept try {
   using self = libraft_log_reader;
-  constexpr std::array<step, 11> steps{
+  constexpr std::array<step, 12> steps{
       &self::list,          &self::read_note,    &self::read_metadata, &self::read_log_end,
-      &self::read_snapshot, &self::look_at_open, &self::finish_steps,  &self::choose_closed,
-      &self::read_closed,   &self::read_open,    &self::compare};
+      &self::read_snapshot, &self::look_at_open, &self::take_unclosed, &self::finish_steps,
+      &self::choose_closed, &self::read_closed,  &self::read_open,     &self::compare};
   for (const step next : steps) {
     if (const std::error_code error = (this->*next)()) {
       return fail(error);
@@ -81,12 +77,14 @@ QUORLITE_DECL void libraft_log_reader::defect(libraft_log_fault fault, std::stri
 }
 
 QUORLITE_DECL void libraft_log_reader::leftover(std::string file, std::string what) {
-  report_.leftovers.push_back({std::move(file), true, 0, std::move(what)});
+  // One that was to be closed goes as it is.
+  std::erase_if(report_.leftovers, [&](const auto& one) { return one.file == file; });
+  report_.leftovers.push_back({std::move(file), true, 0, std::move(what), {}});
 }
 
 QUORLITE_DECL void libraft_log_reader::leftover(std::string file, std::uint64_t cut_at,
                                                 std::string what) {
-  report_.leftovers.push_back({std::move(file), false, cut_at, std::move(what)});
+  report_.leftovers.push_back({std::move(file), false, cut_at, std::move(what), {}});
 }
 
 QUORLITE_DECL result<std::unique_ptr<libraft_file>> libraft_log_reader::open(
@@ -113,7 +111,7 @@ QUORLITE_DECL void libraft_log_reader::take_name(const std::string& name) {
     return;
   }
   if (told.is == kind::closed || told.is == kind::open) {
-    (told.is == kind::closed ? closed_ : open_).push_back({name, told.first, told.last});
+    (told.is == kind::closed ? closed_ : open_).push_back({name, told.first, told.last, false});
   } else if (told.is != kind::other) {
     const std::string content =
         told.is == kind::snapshot ? name : name.substr(0, name.size() - 5);  // ".meta"
@@ -468,6 +466,11 @@ QUORLITE_DECL std::error_code libraft_log_reader::look_at_open() {
   return {};
 }
 
+QUORLITE_DECL std::error_code libraft_log_reader::take_unclosed() {
+  const libraft_unclosed_segments unclosed(folder_, note_, newest_, term_max_, noted_);
+  return unclosed.take(open_, closed_, report_.leftovers);
+}
+
 QUORLITE_DECL void libraft_log_reader::finish_truncation() {
   const std::uint64_t from = note_.index;
   const auto holds = [&](const segment& one) { return one.first < from && from <= one.last; };
@@ -562,9 +565,7 @@ QUORLITE_DECL std::error_code libraft_log_reader::finish_steps() {
   if (note_.of == libraft_log_note::step::truncate) {
     finish_truncation();
   }
-  const bool replaced = note_.of == libraft_log_note::step::install &&
-                        newest_.index == note_.index && newest_.term == note_.term;
-  if (replaced && open_.empty()) {
+  if (newest_.replaces_log(note_) && open_.empty()) {
     for (const segment& one : closed_) {
       leftover(one.file, "a snapshot took the place of this log");
     }
@@ -678,7 +679,9 @@ QUORLITE_DECL std::error_code libraft_log_reader::read_closed() {
       take_batch(one, reader);
       found += reader.entries().size();
     }
-    const libraft_segment_end end = reader.end_of_closed(one.last - one.first + 1, found);
+    const libraft_segment_end end = one.unclosed
+                                        ? reader.end_of_open(term_max_, noted_)
+                                        : reader.end_of_closed(one.last - one.first + 1, found);
     if (reader.error()) {
       return reader.error();
     }
