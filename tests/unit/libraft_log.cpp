@@ -1591,8 +1591,7 @@ TEST_CASE(
   bench.engine.log = {};
 }
 
-TEST_CASE(
-    "a segment that could not be closed ends the engine, also if nothing is written any more") {
+TEST_CASE("a segment that could not be closed ends the engine at the next look") {
   const bool writes = GENERATE(true, false);
   const log_place place;
   const auto make = [&](int number) {
@@ -1620,7 +1619,7 @@ TEST_CASE(
     failures.push_back(bench.failures);
   }
   CHECK(failures ==
-        (writes ? std::vector<int>{0, 0, 1, 1, 1, 1} : std::vector<int>{0, 0, 0, 1, 1, 1}));
+        (writes ? std::vector<int>{0, 1, 1, 1, 1, 1} : std::vector<int>{0, 0, 1, 1, 1, 1}));
   CHECK(std::string(bench.guard.why()).find("could not be closed") != std::string::npos);
   CHECK(bench.disk.io.set_vote(&bench.disk.io, 1) == RAFT_IOERR);
   bench.engine.log = {};

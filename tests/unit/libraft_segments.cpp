@@ -10,6 +10,7 @@
 #include <fstream>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "quorlite/detail/libraft/log_notes.hpp"
 #include "quorlite/detail/libraft/log_reader.hpp"
 #include "quorlite/detail/libraft/open_segments.hpp"
+#include "quorlite/detail/libraft/unclosed_segments.hpp"
 #include "support/libraft_folders.hpp"
 #include "support/memory_log_folder.hpp"
 #include "support/temporary_directory.hpp"
@@ -313,6 +315,7 @@ TEST_CASE("a cut is not done while a segment from before it could not be closed"
 // ---- while a server runs
 
 TEST_CASE("a look finds the segment that could not be closed once a later one was") {
+  const bool tells = GENERATE(true, false);
   const failing_place place;
   libraft_open_segments segments(place.path());
   uv_disk disk(place.path());
@@ -321,14 +324,22 @@ TEST_CASE("a look finds the segment that could not be closed once a later one wa
   place.let_fail(3, 3);
   std::vector<bool> closed;
   for (std::uint64_t entry = 2; entry <= 5; ++entry) {
-    disk.append(1, 1, large, entry);
+    disk.append(1, 1, large, tells ? entry : 0);
     if (entry == 3 || entry == 5) {
       place.await_closed(entry - 1, entry - 1);
     }
-    closed.push_back(segments.look() && segments.look());
+    closed.push_back(segments.look() == 0);
   }
   // With entry 4 its segment is the last one that was to be closed: nothing is lost yet.
   CHECK(closed == std::vector<bool>{true, true, true, false});
+  libraft_unclosed_segments::set_aside(place.path(), 2);
+  CHECK(std::filesystem::exists(place.path() + "/open-2") == tells);
+  CHECK(std::filesystem::exists(place.path() + "/unclosed-2") != tells);
+  CHECK(place.now().read().error() == (tells ? std::error_code{} : errc::log_damaged));
+  place.let_work(3, 3);
+  disk.put(5, 1, 1, 5);
+  disk.append(1, 1, 100, tells ? 6 : 0);
+  CHECK(require_loads(place.now()).last_index == 6);
 }
 
 TEST_CASE("a server whose segments are closed is let alone, however often they are looked at") {
@@ -341,14 +352,15 @@ TEST_CASE("a server whose segments are closed is let alone, however often they a
     disk.append(1, 1, large, entry);
     const std::uint64_t looks = entry % 4;
     for (std::uint64_t i = 0; i < looks; ++i) {
-      CHECK(segments.look());
+      CHECK(segments.look() == 0);
     }
   }
   disk.put(20, 1, 4, 20);
-  CHECK((segments.look() && segments.look()));
+  CHECK(((segments.look() == 0) && (segments.look() == 0)));
 }
 
-TEST_CASE("a segment that cannot be made, and a list that is not of one time, are no failure") {
+TEST_CASE(
+    "a segment that cannot be made is no failure, and neither is a folder that cannot be read") {
   const temporary_directory folder;
   const std::string path = folder / "log";
   REQUIRE(std::filesystem::create_directory(path));
@@ -359,36 +371,32 @@ TEST_CASE("a segment that cannot be made, and a list that is not of one time, ar
     REQUIRE(std::filesystem::remove(path + "/open-" + std::to_string(number)));
   };
   libraft_open_segments segments(path);
-  CHECK(segments.look());
+  CHECK(segments.look() == 0);
   for (const std::uint64_t number : {1U, 2U, 3U}) {
     make(number);
   }
-  CHECK(segments.look());
+  CHECK(segments.look() == 0);
   SECTION("the disk was full while the last one was made") {
     remove(3);
     make(4);
-    CHECK((segments.look() && segments.look() && segments.look()));
+    CHECK(((segments.look() == 0) && (segments.look() == 0) && (segments.look() == 0)));
   }
-  SECTION("both were closed while the folder was listed") {
-    remove(2);  // as the list has it
-    CHECK(segments.look());
-    CHECK(segments.has_suspect());
+  SECTION("they are closed one after the other") {
     remove(1);
-    CHECK(segments.look());
-    CHECK_FALSE(segments.has_suspect());
-    CHECK(segments.look());
+    CHECK(segments.look() == 0);
+    make(4);
+    remove(2);
+    CHECK(((segments.look() == 0) && (segments.look() == 0)));
   }
   SECTION("it stays") {
     remove(2);
-    CHECK(segments.look());
-    CHECK_FALSE(segments.look());
+    CHECK(segments.look() == 1);
   }
   SECTION("the folder cannot be read meanwhile") {
     remove(2);
-    CHECK(segments.look());
     std::filesystem::rename(path, folder / "elsewhere");
-    CHECK(segments.look());
+    CHECK(segments.look() == 0);
     std::filesystem::rename(folder / "elsewhere", path);
-    CHECK_FALSE(segments.look());
+    CHECK(segments.look() == 1);
   }
 }

@@ -16,6 +16,7 @@
 #include "quorlite/detail/libraft/log_format.hpp"
 #include "quorlite/detail/libraft/messages.hpp"
 #include "quorlite/detail/libraft/open_segments.hpp"
+#include "quorlite/detail/libraft/unclosed_segments.hpp"
 #include "quorlite/detail/libraft/votes.hpp"
 
 namespace quorlite {
@@ -270,7 +271,10 @@ struct libraft_io::hooks {
 
   static int write_end(raft_io_async_work* work) noexcept {
     auto& write = *reinterpret_cast<end_write*>(work);
-    write.all_closed = write.segments.look();
+    if (const std::uint64_t unclosed = write.segments.look(); unclosed != 0) {
+      write.all_closed = false;
+      libraft_unclosed_segments::set_aside(write.owner->notes_.directory(), unclosed);
+    }
     return write.owner->end_.write();
   }
   /// What it should have said is a lower bound: the server goes on with an older one. Where more
@@ -327,7 +331,9 @@ struct libraft_io::hooks {
   static void on_taken(raft_io_snapshot_put* request, int status) noexcept {
     raft_io_snapshot_put* const asked =
         std::exchange(static_cast<libraft_io*>(request->data)->taking_, nullptr);
+    // What it made needless is gone, and with it the gap that a start would see.
     static_cast<libraft_io*>(request->data)->end_write_->look_again = true;
+    static_cast<libraft_io*>(request->data)->end_write_->began = 0;
     asked->cb(asked, status);
   }
 
@@ -531,7 +537,7 @@ QUORLITE_DECL void libraft_io::write_end_sometimes() noexcept {
   }
   end_write_->began = now;
   note_end();
-  if (!end_.has_changed() && !end_write_->look_again && !end_write_->segments.has_suspect()) {
+  if (!end_.has_changed() && !end_write_->look_again) {
     return;
   }
   end_write_->look_again = false;

@@ -9,6 +9,7 @@
 /// | `open-3` | an open segment; several are written one after the other, by their numbers |
 /// | "snapshot-T-I-M.meta" | of a snapshot up to entry I of term T, taken M ms into some clock |
 /// | "snapshot-T-I-M" | its content (snapshot.hpp); the highest T, then I, then M counts |
+/// | `unclosed-3` | ours: a segment that could not be closed, set aside (unclosed_segments.hpp) |
 /// | `quorlite.log` | ours: what is about to be replaced in the log |
 /// | `log_end` | ours: how far the log went at least, term and vote (log_end.hpp) |
 /// | `server` | ours: whose folder this is (server_file.hpp) |
@@ -82,6 +83,9 @@ inline constexpr std::size_t libraft_name_bytes_max = 127;
 
 /// Of the entry that a new log begins with: the members.
 inline constexpr const char* libraft_first_segment = "0000000000000001-0000000000000001";
+
+/// Before the number of a segment that could not be closed, and tells no index.
+inline constexpr const char* libraft_name_set_aside = "unclosed-";
 
 /// The check of the formats above. @param start what it gave for the bytes before
 [[nodiscard]] QUORLITE_DECL std::uint32_t libraft_crc(bytes_view of,

@@ -24,6 +24,8 @@ class libraft_notes {
   /// @param directory empty: there is no disk, and nothing is noted
   explicit libraft_notes(std::string directory) : directory_(std::move(directory)) {}
 
+  [[nodiscard]] const std::string& directory() const noexcept { return directory_; }
+
   /// Nothing is being replaced, and from here on one write has one batch. Durable on return.
   [[nodiscard]] int begin() noexcept;
 

@@ -25,12 +25,9 @@ class libraft_open_segments {
   /// @param directory empty: there is no disk, and nothing is looked at
   explicit libraft_open_segments(std::string directory) : directory_(std::move(directory)) {}
 
-  /// Lists the folder. @returns false: a segment could not be closed. True, too, if the folder
-  /// cannot be read
-  [[nodiscard]] bool look() noexcept;
-  /// A segment may be one, and the next look tells: a list that is made while files get other names
-  /// need not have been true at any time.
-  [[nodiscard]] bool has_suspect() const noexcept { return suspect_ != 0; }
+  /// Lists the folder. @returns the number of a segment that could not be closed; 0: none, or the
+  /// folder cannot be read
+  [[nodiscard]] std::uint64_t look() noexcept;
 
   /// Open segments that hold something are there, beside the one that is written, though all before
   /// this step were to be closed. @pre nothing was appended behind it, but for its first write
@@ -39,9 +36,11 @@ class libraft_open_segments {
                                      libraft_log_note::step behind) noexcept;
 
  private:
+  /// Throws std::bad_alloc. @returns the number of one that stays though a later one went; 0: none
+  [[nodiscard]] std::uint64_t find_suspect();
+
   const std::string directory_;
   std::vector<std::uint64_t> made_;  // numbers that were seen; ascending, few
-  std::uint64_t suspect_ = 0;        // by the last look
 };
 
 }  // namespace detail

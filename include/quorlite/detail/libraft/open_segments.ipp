@@ -42,36 +42,39 @@ namespace detail {
   return found;
 }
 
-QUORLITE_DECL bool libraft_open_segments::look() noexcept try {
+/// A list that is made while files get other names need not have been true at any time. So the
+/// second one decides: what went was gone when that began.
+QUORLITE_DECL std::uint64_t libraft_open_segments::look() noexcept try {
   if (directory_.empty()) {
-    return true;
+    return 0;
   }
+  const std::uint64_t suspect = find_suspect();
+  return suspect != 0 && find_suspect() == suspect ? suspect : 0;
+} catch (const std::bad_alloc&) {
+  return 0;  // the next look
+}
+
+QUORLITE_DECL std::uint64_t libraft_open_segments::find_suspect() {
   libraft_disk_folder folder(directory_);
   const auto open = libraft_open_numbers(folder);
   if (!open) {
-    return true;
+    return 0;
   }
   if (open->empty()) {
     made_.clear();
-    suspect_ = 0;
-    return true;
+    return 0;
   }
   // Numbers before the first one are closed, all of them.
   const std::uint64_t first = open->front();
   std::vector<std::uint64_t> gone;
   std::set_difference(std::upper_bound(made_.begin(), made_.end(), first), made_.end(),
                       open->begin(), open->end(), std::back_inserter(gone));
-  const std::uint64_t suspect = gone.empty() ? 0 : first;
-  const bool is_sure = suspect != 0 && suspect == suspect_;
-  suspect_ = suspect;
   // The last one may be in the making: if that fails it is removed, and nothing was closed.
   std::vector<std::uint64_t> made;
   std::set_union(gone.begin(), gone.end(), open->begin(), std::prev(open->end()),
                  std::back_inserter(made));
   made_ = std::move(made);
-  return !is_sure;
-} catch (const std::bad_alloc&) {
-  return true;  // the next look
+  return gone.empty() ? 0 : first;
 }
 
 QUORLITE_DECL bool libraft_open_segments::are_left(const std::string& directory,

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <system_error>
 #include <vector>
 
@@ -47,6 +48,12 @@ class libraft_unclosed_segments {
   [[nodiscard]] std::error_code take(std::vector<libraft_log_file>& open,
                                      std::vector<libraft_log_file>& closed,
                                      std::vector<libraft_log_leftover>& leftovers) const;
+
+  /// While a server runs on the folder: the engine closes this segment no more. If its entries tell
+  /// no index it gets a name under which nobody reads it, durably: a start would take it for what
+  /// was written last, where a snapshot covers the gap. If that fails, it keeps its name. Blocks on
+  /// the disk.
+  static void set_aside(const std::string& directory, std::uint64_t number) noexcept;
 
  private:
   using files = std::vector<libraft_log_file>;

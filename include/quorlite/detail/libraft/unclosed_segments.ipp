@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <new>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -108,6 +109,29 @@ QUORLITE_DECL bool libraft_unclosed_segments::has_room(const libraft_log_file& o
   return std::none_of(closed.begin(), closed.end(), [&](const libraft_log_file& other) {
     return !goes_with_cut(other.first) && other.first <= one.last && one.first <= other.last;
   });
+}
+
+/// If that fails it is as if nobody had looked: the disk is broken.
+QUORLITE_DECL void libraft_unclosed_segments::set_aside(const std::string& directory,
+                                                        std::uint64_t number) noexcept try {
+  libraft_disk_folder folder(directory);
+  const std::string name = "open-" + std::to_string(number);
+  const auto file = folder.open(name);
+  if (!file) {
+    return;
+  }
+  libraft_segment_reader reader(**file);
+  while (reader.next()) {
+    for (const libraft_entry_head& head : reader.entries()) {
+      if (head.index != 0) {
+        return;  // a start knows where it belongs
+      }
+    }
+  }
+  if (!reader.error() && !folder.rename(name, libraft_name_set_aside + std::to_string(number))) {
+    static_cast<void>(folder.sync());
+  }
+} catch (const std::bad_alloc&) {
 }
 
 }  // namespace detail
