@@ -127,8 +127,12 @@ class folder_check {
     }
     print_history();
     for (const auto& one : log_->leftovers) {
-      fmt::print("  left by a power cut or a kill, a start clears it away: {}: {}\n", one.file,
-                 one.what);
+      if (one.becomes.empty()) {
+        fmt::print("  left by a power cut or a kill, a start clears it away: {}: {}\n", one.file,
+                   one.what);
+      } else {
+        fmt::print("  a start gives it the name {}: {}: {}\n", one.becomes, one.file, one.what);
+      }
     }
     for (const auto& one : log_->defects) {
       fmt::print("  DAMAGE: {}\n", one.text());
@@ -195,6 +199,7 @@ class folder_check {
       leftovers.push_back({{"file", one.file},
                            {"removed", one.whole},
                            {"cut_at", one.whole ? ordered_json() : ordered_json(one.byte)},
+                           {"becomes", one.becomes.empty() ? ordered_json() : one.becomes},
                            {"what", one.what}});
     }
     constexpr const char* faults[] = {"damaged", "missing",     "too_short",       "starts_late",

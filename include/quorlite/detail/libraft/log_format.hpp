@@ -9,7 +9,7 @@
 /// | `open-3` | an open segment; several are written one after the other, by their numbers |
 /// | "snapshot-T-I-M.meta" | of a snapshot up to entry I of term T, taken M ms into some clock |
 /// | "snapshot-T-I-M" | its content (snapshot.hpp); the highest T, then I, then M counts |
-/// | `unclosed-3` | ours: a segment that could not be closed, set aside (unclosed_segments.hpp) |
+/// | `unclosed-1` | ours: a segment that could not be closed, set aside (unclosed_segments.hpp) |
 /// | `quorlite.log` | ours: what is about to be replaced in the log |
 /// | `log_end` | ours: how far the log went at least, term and vote (log_end.hpp) |
 /// | `server` | ours: whose folder this is (server_file.hpp) |
