@@ -1057,6 +1057,7 @@ class writes_bench : public libraft_writes_listener {
   }
 
   std::uint64_t write_stamp() const noexcept override { return stamp; }
+  void write_landed(std::uint64_t) noexcept override {}
   int written(std::uint64_t told) noexcept override {
     stamps.push_back(told);
     return 0;
@@ -1237,8 +1238,12 @@ class io_bench : public libraft_io_listener {
       of(io).put = request;
       return 0;
     };
-    disk.io.async_work = [](raft_io*, raft_io_async_work* request, raft_io_async_work_cb answer) {
-      answer(request, request->work(request));
+    disk.io.async_work = [](raft_io* io, raft_io_async_work* request,
+                            raft_io_async_work_cb answer) {
+      of(io).work = [=] { answer(request, request->work(request)); };
+      if (!of(io).holds_work) {
+        of(io).work();
+      }
       return 0;
     };
     disk.io.close = [](raft_io* io, raft_io_close_cb then) { of(io).disk_closed = then; };
@@ -1312,6 +1317,8 @@ class io_bench : public libraft_io_listener {
   raft_io_snapshot_put* put = nullptr;
   std::function<void()> put_answered;
   std::vector<std::string> steps;
+  std::function<void()> work;  // that is under way, or was
+  bool holds_work = false;
   std::function<void()> on_truncate = [] {};
   std::function<void()> on_vote = [] {};
   raft_io_close_cb disk_closed = nullptr;
@@ -1623,6 +1630,35 @@ TEST_CASE("a segment that could not be closed ends the engine at the next look")
         (writes ? std::vector<int>{0, 1, 1, 1, 1, 1} : std::vector<int>{0, 0, 1, 1, 1, 1}));
   CHECK(std::string(bench.guard.why()).find("could not be closed") != std::string::npos);
   CHECK(bench.disk.io.set_vote(&bench.disk.io, 1) == RAFT_IOERR);
+  bench.engine.log = {};
+}
+
+TEST_CASE("what a look sees of a disk that is being closed is no failure") {
+  const bool closes = GENERATE(true, false);
+  const log_place place;
+  for (const char* const name : {"/open-1", "/open-2", "/open-3"}) {
+    REQUIRE(std::ofstream(place.path() + name).put('x').flush());
+  }
+  std::vector<raft_entry> held;
+  io_bench bench(place.path());
+  hold(bench, held, {1});
+  REQUIRE(bench.guard.begin() == 0);
+  REQUIRE(bench.disk.io.start(
+              &bench.disk.io, 10, [](raft_io*) {}, [](raft_io*, raft_message*) {}) == 0);
+  bench.now = 1'000;
+  bench.tick(&bench.disk.io);
+  bench.holds_work = true;
+  hold(bench, held, {1, 1});
+  bench.now = 2'000;
+  bench.tick(&bench.disk.io);
+  if (closes) {
+    bench.disk.io.close(&bench.disk.io, [](raft_io*) {});
+  }
+  REQUIRE(std::filesystem::remove(place.path() + "/open-2"));
+  bench.work();
+  CHECK(bench.failures == (closes ? 0 : 1));
+  CHECK(std::filesystem::exists(place.path() + "/open-1") == closes);
+  CHECK(std::filesystem::exists(place.path() + "/unclosed-1") != closes);
   bench.engine.log = {};
 }
 

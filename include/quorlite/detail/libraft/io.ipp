@@ -40,10 +40,10 @@ struct libraft_io::end_write {
   libraft_io* owner;
   libraft_open_segments segments;
   bool under_way;
-  bool all_closed;       // the segments that were to be, as far as it was seen
-  bool look_again;       // though there is nothing to write
-  raft_time began;       // the last one
-  std::uint64_t errors;  // of all
+  bool look_again;         // though there is nothing to write
+  std::uint64_t unclosed;  // the number of a segment that could not be closed; 0: none was seen
+  raft_time began;         // the last one
+  std::uint64_t errors;    // of all
 };
 
 /// What the engine calls in place of the functions of its raft_io.
@@ -271,10 +271,7 @@ struct libraft_io::hooks {
 
   static int write_end(raft_io_async_work* work) noexcept {
     auto& write = *reinterpret_cast<end_write*>(work);
-    if (const std::uint64_t unclosed = write.segments.look(); unclosed != 0) {
-      write.all_closed = false;
-      libraft_unclosed_segments::set_aside(write.owner->notes_.directory(), unclosed);
-    }
+    write.unclosed = write.segments.look();
     return write.owner->end_.write();
   }
   /// What it should have said is a lower bound: the server goes on with an older one. Where more
@@ -284,7 +281,9 @@ struct libraft_io::hooks {
     write.under_way = false;
     libraft_io& self = *write.owner;
     write.errors += status == 0 || self.closing_ ? 0 : 1;
-    if (!write.all_closed && !self.closing_ && !self.failed_) {
+    // A disk that is being closed removes what it had made, so a look says nothing then.
+    if (write.unclosed != 0 && !self.closing_ && !self.failed_) {
+      libraft_unclosed_segments::set_aside(self.notes_.directory(), write.unclosed);
       self.why_ = "a segment of the log could not be closed: see that the disk works and has room, "
                   "then start this server again";
       self.fail(RAFT_IOERR);
@@ -426,8 +425,7 @@ QUORLITE_DECL libraft_io::libraft_io(const std::string& directory, std::size_t s
       batch_bytes_(segment_bytes - libraft_format_bytes - libraft_preamble_bytes),
       notes_(directory),
       end_(directory),
-      end_write_(
-          new end_write{{}, this, libraft_open_segments(directory), false, true, true, 0, 0}) {}
+      end_write_(new end_write{{}, this, libraft_open_segments(directory), false, true, 0, 0, 0}) {}
 
 QUORLITE_DECL void libraft_io::attach(::raft& engine, libraft_io_listener& listener) noexcept {
   QUORLITE_ASSERT(engine_ == nullptr && engine.io->async_work != nullptr);
@@ -540,12 +538,13 @@ QUORLITE_DECL void libraft_io::write_end_sometimes() noexcept {
   if (!end_.has_changed() && !end_write_->look_again) {
     return;
   }
-  end_write_->look_again = false;
   end_write_->work = {nullptr, hooks::write_end, nullptr};
   end_write_->under_way = true;
   if (inner_.async_work(engine_->io, &end_write_->work, hooks::on_end_written) != 0) {
     end_write_->under_way = false;  // memory is short: the next time
+    return;
   }
+  end_write_->look_again = false;
 }
 
 QUORLITE_DECL void libraft_io::fail(int code) noexcept {

@@ -25,7 +25,8 @@ class libraft_open_segments {
   /// @param directory empty: there is no disk, and nothing is looked at
   explicit libraft_open_segments(std::string directory) : directory_(std::move(directory)) {}
 
-  /// Lists the folder. @returns the number of a segment that could not be closed; 0: none, or the
+  /// Lists the folder. Says nothing while the engine closes its disk and removes what it had made.
+  /// @returns the number of a segment that could not be closed; 0: none, or the
   /// folder cannot be read
   [[nodiscard]] std::uint64_t look() noexcept;
 
