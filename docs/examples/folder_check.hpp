@@ -196,11 +196,12 @@ class folder_check {
     }
     ordered_json leftovers = ordered_json::array();
     for (const auto& one : log_->leftovers) {
-      leftovers.push_back({{"file", one.file},
-                           {"removed", one.whole},
-                           {"cut_at", one.whole ? ordered_json() : ordered_json(one.byte)},
-                           {"becomes", one.becomes.empty() ? ordered_json() : one.becomes},
-                           {"what", one.what}});
+      leftovers.push_back(
+          {{"file", one.file},
+           {"removed", one.whole},
+           {"cut_at", one.whole ? ordered_json() : ordered_json(one.byte)},
+           {"becomes", one.becomes.empty() ? ordered_json() : ordered_json(one.becomes)},
+           {"what", one.what}});
     }
     constexpr const char* faults[] = {"damaged", "missing",     "too_short",       "starts_late",
                                       "unknown", "diverged",    "another_cluster", "another_server",
