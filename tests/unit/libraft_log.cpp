@@ -1062,7 +1062,6 @@ class writes_bench : public libraft_writes_listener {
     stamps.push_back(told);
     return 0;
   }
-  void write_landed(std::uint64_t) noexcept override {}
   void write_failed(int) noexcept override { ++failures; }
 
   slow_disk disk;
