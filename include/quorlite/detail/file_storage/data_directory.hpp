@@ -41,6 +41,7 @@ inline constexpr std::string_view lock = ".quorlite/lock";
 inline constexpr std::string_view double_write = ".quorlite/double-write";
 inline constexpr std::array<std::string_view, 2> superblocks{".quorlite/superblock-0",
                                                              ".quorlite/superblock-1"};
+inline constexpr std::string_view superblock_copy = ".quorlite/superblock-copy";  // on its way
 inline constexpr std::string_view staged_data = ".quorlite-staged-";
 inline constexpr std::string_view staged_hashes = ".staged-";
 

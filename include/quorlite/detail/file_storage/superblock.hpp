@@ -152,8 +152,8 @@ class superblock_slots {
   [[nodiscard]] result<std::optional<superblock>> read();
   /// What was read is on the disk then. The last process may have failed to make it so: after a
   /// sync that failed the system still shows what it has dropped, and a power cut while the other
-  /// place is written would leave none of the two. Blocks; nothing to do if there was none.
-  /// @returns errc::storage_full, errc::storage_broken
+  /// place is written would leave none of the two. Blocks; nothing to do if there was none, or no
+  /// room. @returns errc::storage_full: the descriptors ran out; errc::storage_broken
   [[nodiscard]] std::error_code confirm();
   /// By the last read(): whole or not.
   [[nodiscard]] bool was_any_there() const noexcept { return slots_[0] || slots_[1]; }

@@ -66,20 +66,34 @@ result<std::optional<superblock>> superblock_slots<FileSystem>::read() {
   return newest;
 }
 
-/// In its own place: if this is cut short, the other one is there.
+/// By another file that takes its place: it may be durable, and the only one that is as of what was
+/// promised, so nothing is written over it. Without room for that it is taken as it is.
 template <file_system FileSystem>
 std::error_code superblock_slots<FileSystem>::confirm() {
   if (unconfirmed_.empty()) {
     return {};
   }
-  file_type& file = *slots_[1 - next_];
+  auto made = directory_.open(place_names::superblock_copy, open_mode::truncated);
   const bytes_view part = unconfirmed_;
-  if (const auto error = health_.after(file.write(0, {&part, 1}))) {
+  std::error_code error = health_.after(made ? made->write(0, {&part, 1}) : made.error());
+  if (error == errc::storage_full || error == errc::out_of_memory) {
+    static_cast<void>(directory_.remove(place_names::superblock_copy));
+    return {};
+  }
+  const std::size_t slot = 1 - next_;
+  error = error ? error : health_.after_sync(made->sync());
+  error = error ? error
+                : health_.after(directory_.rename(place_names::superblock_copy,
+                                                  place_names::superblocks[slot]));
+  error = error ? error : health_.after_sync(directory_.sync(place_names::own));
+  if (error) {
     return error;
   }
-  if (const auto error = health_.after_sync(file.sync())) {
-    return error;
+  auto placed = directory_.find(place_names::superblocks[slot]);
+  if (!placed) {
+    return health_.after(placed.error());
   }
+  slots_[slot] = std::move(*placed);
   unconfirmed_ = {};
   return {};
 }
