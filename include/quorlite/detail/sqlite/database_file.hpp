@@ -162,7 +162,6 @@ class database_file {
   bool take_turn();
 
   int lock_reserved();
-  int refuse_writer(std::error_code error) noexcept;
 
   [[nodiscard]] std::error_code fill(database_write& change);
   void conclude(database_write& change, const commit_result& answer, bool asked, bool together);

@@ -303,7 +303,8 @@ QUORLITE_DECL std::error_code database_file::copy(page_number number, std::size_
 QUORLITE_DECL int database_file::lock_shared() {
   view_.turn_to_current();
   stands_on_pending_ = false;
-  const bool was_candidate = turn_.take_candidacy() != 0;
+  // It may be left over from a statement that gave up.
+  const bool was_candidate = turn_.take_candidacy() != 0 && !connection_.only_reads();
   if (turn_.wants_head()) {
     if (take_turn()) {
       turn_.stop_wanting();
@@ -317,8 +318,7 @@ QUORLITE_DECL int database_file::lock_shared() {
       return SQLITE_BUSY;  // and still wants the head
     }
     turn_.stop_wanting();  // not the leader any more: the write lock will say so
-  } else if (was_candidate && !connection_.only_reads() &&  // a statement that gave up left it
-             turn_.acquire_early() && !turn_.await_quiet()) {
+  } else if (was_candidate && turn_.acquire_early() && !turn_.await_quiet()) {
     turn_.give_back();
   }
   view_.turn_to_current();
@@ -340,8 +340,14 @@ QUORLITE_DECL bool database_file::take_turn() {
 
 QUORLITE_DECL int database_file::lock_reserved() {
   const std::error_code error = turn_.begin();
+  if (error == errc::busy || error == errc::stale_term) {
+    if (!connection_.has_begun(*this)) {
+      turn_.become_candidate(core_->next_event());
+    }
+    return SQLITE_BUSY_SNAPSHOT;
+  }
   if (error) {
-    return refuse_writer(error);
+    return refuse(error);
   }
   if (view_.page_count() == 0) {
     view_.start_empty();
@@ -349,16 +355,6 @@ QUORLITE_DECL int database_file::lock_reserved() {
   dirty_.begin(view_.at());
   phase_ = phase::writing;
   return SQLITE_OK;
-}
-
-QUORLITE_DECL int database_file::refuse_writer(std::error_code error) noexcept {
-  if (error != errc::busy && error != errc::stale_term) {
-    return refuse(error);
-  }
-  if (!connection_.has_begun(*this)) {
-    turn_.become_candidate(core_->next_event());
-  }
-  return SQLITE_BUSY_SNAPSHOT;
 }
 
 QUORLITE_DECL std::error_code database_file::fill(database_write& change) {
@@ -487,6 +483,9 @@ QUORLITE_DECL int database_slot::control(sqlite3_file* slot, int opcode, void* a
       case SQLITE_FCNTL_PRAGMA: return pragma_statement{file, static_cast<char**>(argument)}.run();
       case SQLITE_FCNTL_LOCKSTATE: return give(argument, file.lock_level());
       case SQLITE_FCNTL_HAS_MOVED: return give(argument, 0);
+      case SQLITE_FCNTL_PDB:
+        file.connection().learn(static_cast<sqlite3* const*>(argument));
+        return SQLITE_OK;
       case SQLITE_FCNTL_VFSNAME:
         return give(argument, sqlite3_mprintf("%s", file.core().name.c_str()));
       case static_cast<int>(file_control::last_error):
@@ -494,9 +493,6 @@ QUORLITE_DECL int database_slot::control(sqlite3_file* slot, int opcode, void* a
       case static_cast<int>(file_control::last_transaction):
         return give(argument, file.answers().transaction());
       case static_cast<int>(file_control::handle): return give(argument, &file);
-      case SQLITE_FCNTL_PDB:
-        file.connection().learn(static_cast<sqlite3* const*>(argument));
-        return SQLITE_OK;
       default: return SQLITE_NOTFOUND;
     }
   });
