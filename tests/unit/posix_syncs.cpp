@@ -119,8 +119,7 @@ TEST_CASE("a root that was there may be in a directory that cannot be opened or 
   const bool is_root = me == 0;
   REQUIRE((!is_root || ::seteuid(65534) == 0));  // whom permissions bind
   seen = {};
-  const bool is_reached =
-      ::faccessat(AT_FDCWD, (place / "root").c_str(), R_OK, AT_EACCESS) == 0;
+  const bool is_reached = ::faccessat(AT_FDCWD, (place / "root").c_str(), R_OK, AT_EACCESS) == 0;
   const std::error_code status = posix_file_system(place / "root").status();
   REQUIRE((!is_root || ::seteuid(me) == 0));
   REQUIRE(::chmod((place / "").c_str(), 0700) == 0);
