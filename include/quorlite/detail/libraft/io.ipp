@@ -36,14 +36,14 @@ struct libraft_io::install {
 
 /// Found by its address, like an install. Made once: there may be no memory later.
 struct libraft_io::end_write {
-  raft_io_async_work work;
-  libraft_io* owner;
+  raft_io_async_work work{};
+  libraft_io* owner = nullptr;
   libraft_open_segments segments;
-  bool under_way;
-  bool look_again;         // though there is nothing to write
-  std::uint64_t unclosed;  // the number of a segment that could not be closed; 0: none was seen
-  raft_time began;         // the last one
-  std::uint64_t errors;    // of all
+  bool under_way = false;
+  bool look_again = true;      // though there is nothing to write
+  std::uint64_t unclosed = 0;  // the number of a segment that could not be closed; 0: none was seen
+  raft_time began = 0;         // the last one
+  std::uint64_t errors = 0;    // of all
 };
 
 /// What the engine calls in place of the functions of its raft_io.
@@ -425,7 +425,7 @@ QUORLITE_DECL libraft_io::libraft_io(const std::string& directory, std::size_t s
       batch_bytes_(segment_bytes - libraft_format_bytes - libraft_preamble_bytes),
       notes_(directory),
       end_(directory),
-      end_write_(new end_write{{}, this, libraft_open_segments(directory), false, true, 0, 0, 0}) {}
+      end_write_(new end_write{.owner = this, .segments = libraft_open_segments(directory)}) {}
 
 QUORLITE_DECL void libraft_io::attach(::raft& engine, libraft_io_listener& listener) noexcept {
   QUORLITE_ASSERT(engine_ == nullptr && engine.io->async_work != nullptr);

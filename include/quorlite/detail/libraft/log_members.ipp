@@ -57,7 +57,7 @@ QUORLITE_DECL int libraft_decode_members(bytes_view entry, raft_configuration& i
 }
 
 QUORLITE_DECL int libraft_log_members::keep(const raft_snapshot& snapshot) noexcept {
-  raft_configuration copy;
+  raft_configuration copy{};
   raft_configuration_init(&copy);
   const int code = libraft_copy_members(snapshot.configuration, copy);
   if (code == 0) {
@@ -126,7 +126,7 @@ QUORLITE_DECL raft_index libraft_log_members::newest_below(raft_index end) const
 }
 
 QUORLITE_DECL int libraft_log_members::adopt() noexcept {
-  raft_configuration named;
+  raft_configuration named{};
   raft_configuration_init(&named);
   const raft_entry* const entry =
       newest_ > before_index_ ? libraft_entry_at(engine_->log, newest_) : nullptr;
