@@ -543,6 +543,7 @@ TEST_CASE(
   {
     connection db = servers.connect(0);
     REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+    REQUIRE_FALSE(servers.node(0).upgrade());  // entries tell their index from then on
     // Whichever of its first segments is closed by the next start, the one behind it is open-1. It
     // cannot be closed: each name that it may get is a folder's.
     servers.stop(0);
@@ -581,7 +582,6 @@ TEST_CASE(
   const libraft_log_report found = *libraft::check(directory);
   INFO(names << found.last_index << ' ' << found.snapshot_index);
   REQUIRE(found.defects.empty());
-  CHECK(std::filesystem::exists(directory + "/unclosed-1"));  // its entries tell no index
   servers.start(0);
   REQUIRE(servers.await_leader() == 0);
   connection again = servers.connect(0);
