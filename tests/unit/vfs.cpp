@@ -270,6 +270,22 @@ TEST_CASE("a plain read after a failed upgrade gives the writer slot back while 
   REQUIRE(run(one, "INSERT INTO t VALUES(3)") == SQLITE_OK);
 }
 
+// A limit, see docs/reference/limits.md: SQLite reads nothing that tells this from a writer.
+TEST_CASE("a read of cached pages after an upgrade that failed keeps writers out until it ends") {
+  fixture w;
+  connection one = table_of(w);
+  connection two = w.open();
+  REQUIRE(run(two, "BEGIN; SELECT * FROM t") == SQLITE_OK);
+  REQUIRE(run(one, "BEGIN IMMEDIATE") == SQLITE_OK);
+  REQUIRE(run(two, "INSERT INTO t VALUES(2)") == SQLITE_BUSY_SNAPSHOT);
+  REQUIRE(run(two, "ROLLBACK") == SQLITE_OK);
+  REQUIRE(run(one, "ROLLBACK") == SQLITE_OK);
+  REQUIRE(run(two, "BEGIN; SELECT * FROM t") == SQLITE_OK);
+  CHECK(run(one, "PRAGMA busy_timeout=20; INSERT INTO t VALUES(3)") == SQLITE_BUSY);
+  REQUIRE(run(two, "ROLLBACK") == SQLITE_OK);
+  CHECK(run(one, "INSERT INTO t VALUES(3)") == SQLITE_OK);
+}
+
 TEST_CASE("a connection whose busy handler was replaced writes on a quiet database only") {
   fixture w;
   connection one = table_of(w);

@@ -157,7 +157,6 @@ class libraft_io final : private libraft_writes_listener {
   libraft_io_listener* listener_ = nullptr;
   raft_io inner_{};
   raft_io_close_cb closed_ = nullptr;
-  const bool has_disk_;
   const std::size_t batch_bytes_;
   libraft_notes notes_;
   libraft_end_keeper end_;

@@ -4,7 +4,6 @@
 
 #include "quorlite/detail/libraft/io.hpp"
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -249,7 +248,8 @@ struct libraft_io::hooks {
     }
     if (code == 0) {
       code = self.inner_.truncate(io, index);
-      self.cut_ = code == 0 && self.has_disk_ ? self.notes_.announced() : self.cut_;
+      const bool has_disk = !self.notes_.directory().empty();
+      self.cut_ = code == 0 && has_disk ? self.notes_.announced() : self.cut_;
     }
     return self.noted(code);
   }
@@ -421,8 +421,7 @@ struct libraft_io::hooks {
 };
 
 QUORLITE_DECL libraft_io::libraft_io(const std::string& directory, std::size_t segment_bytes)
-    : has_disk_(!directory.empty()),
-      batch_bytes_(segment_bytes - libraft_format_bytes - libraft_preamble_bytes),
+    : batch_bytes_(segment_bytes - libraft_format_bytes - libraft_preamble_bytes),
       notes_(directory),
       end_(directory),
       end_write_(new end_write{.owner = this, .segments = libraft_open_segments(directory)}) {}
