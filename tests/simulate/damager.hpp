@@ -144,6 +144,16 @@ class damager {
            : checks() == start_check::history ? any_anchored(whom, its)
                                               : std::nullopt;
   }
+  /// The hash skips what is no command: without one up to the anchor it is the same as before.
+  [[nodiscard]] bool is_shift_seen(server_id whom, const server_disk& its, log_index lost) {
+    using quorlite::testing::detail::entry_kind;
+    const log_index to = std::min(cluster_.durable_of(whom).next(), its.log.last_index());
+    bool is_seen = checks() == start_check::log_end;  // each entry tells its index
+    for (log_index at = lost; at <= to && !is_seen; at = at.next()) {
+      is_seen = its.log.at(at).kind == entry_kind::command;
+    }
+    return is_seen;
+  }
 
   // ---- the damage
 
@@ -259,7 +269,7 @@ class damager {
   }
   [[nodiscard]] bool shift_log(server_id whom, server_disk& log) {
     const std::optional<log_index> at = any_seen(whom, log);
-    if (!at || *at == log.log.last_index()) {
+    if (!at || *at == log.log.last_index() || !is_shift_seen(whom, log, *at)) {
       return false;
     }
     lose_entry(log, *at);

@@ -127,6 +127,9 @@ class servers final : public quorlite::testing::cluster_observer {
   }
   /// From inside a call of the process, which must be left before anybody destroys it.
   void crash_at_phase(server_id id, crash_kind how) {
+    if (how == crash_kind::storage_lost && is_damaged(id)) {
+      how = crash_kind::power_lost;  // what tells of a damaged log may be in there alone
+    }
     const char* const losses[] = {"killed", "loses its power", "loses its storage"};
     tell("fault", losses[static_cast<int>(how)], id);
     cluster_.crash(id, how);
@@ -654,7 +657,10 @@ class servers final : public quorlite::testing::cluster_observer {
     }
   }
   void note_refusal(server_id by, server_id peer, log_index at_index) {
-    if (is_damaged(peer) && is_damaged(by)) {
+    // Who has given its place away was damaged: it is remembered for what it sent before.
+    const bool is_peer_ill = is_damaged(peer) || at(peer).is_gone;
+    const bool is_ill = is_damaged(by) || at(by).is_gone;
+    if (is_peer_ill && is_ill) {
       return;  // of such two nobody knows what is wrong with which
     }
     if (is_damaged(peer)) {
@@ -662,7 +668,7 @@ class servers final : public quorlite::testing::cluster_observer {
     } else if (is_damaged(by)) {
       notice(by, "refuses the healthy leader");
     } else {
-      require(at(by).is_gone || at(peer).is_gone, "nobody is refused", [&] {
+      require(is_ill || is_peer_ill, "nobody is refused", [&] {
         return name_of(by) + " refuses " + name_of(peer) + " for log index " +
                std::to_string(at_index.value);
       });
