@@ -164,6 +164,15 @@ struct folder {
 };
 
 /// What is known of a server whose folder was damaged.
+/// Where a server is on its way to what the leader has.
+struct advance {
+  log_index commit{};
+  log_index snapshot{};       ///< that the leader sends to it; 0: none
+  std::uint64_t arrived = 0;  ///< of that one, in bytes
+
+  friend bool operator==(const advance&, const advance&) = default;
+};
+
 struct damaged {
   damage_kind kind{};
   folder before;               ///< the right one
@@ -172,7 +181,8 @@ struct damaged {
   bool ran = false;            ///< with that folder
   std::string noticed;         ///< by whom
   std::uint64_t heal_at_us = 0;
-  std::uint64_t stands_since_us = 0;  ///< it is behind, and was so then
+  advance stands_at;                  ///< it is behind …
+  std::uint64_t stands_since_us = 0;  ///< … and was there then
   int helped = 0;                     ///< so often somebody else was made the leader since
   std::uint64_t replaced_by = 0;      ///< another machine, which joins; 0: none
   bool adds_first = false;            ///< before the old one is removed

@@ -111,7 +111,7 @@ class one_run {
  private:
   template <class Predicate>
   bool run_until(Predicate&& holds, std::uint64_t limit_ms) {
-    const bool held = cluster_.world().run_until(
+    const bool held = cluster_.run_until(
         [&] {
           cluster_.throw_if_broken();
           if (cluster_.world().events() >= options_.until_event) {

@@ -119,6 +119,19 @@ class servers final : public quorlite::testing::cluster_observer {
     return id && running(*id) ? id : std::nullopt;
   }
 
+  /// Until it holds. That is asked after every step, as simulation::run_until() does, and every
+  /// 20 ms besides: it is when operators act, who do not wait for a cluster in which nothing
+  /// happens any more, since all of it is down.
+  template <class Predicate>
+  bool run_until(Predicate&& holds, milliseconds limit) {
+    constexpr std::uint64_t each_ms = 20;
+    bool held = false;
+    for (std::uint64_t left = limit.value; !held && left > 0; left -= std::min(left, each_ms)) {
+      held = world().run_until(holds, milliseconds{std::min(left, each_ms)});
+    }
+    return held;
+  }
+
   // ---- what befalls them, besides what replica_cluster has for it
 
   void crash(server_id id, crash_kind how) {
@@ -674,15 +687,28 @@ class servers final : public quorlite::testing::cluster_observer {
       });
     }
   }
+  [[nodiscard]] advance advance_of(server_id id, server_id leads) {
+    advance found{.commit = world().node(id).commit_index()};
+    for (const auto& each : world().node(leads).leading_state().followers) {
+      if (each.server == id && each.sending != nullptr) {
+        found.snapshot = each.sending->at.index;
+        found.arrived = each.sending_offset;
+      }
+    }
+    return found;
+  }
   /// A leader that takes it to have more than it has asks it for nothing that it needs: somebody
-  /// else is to lead.
+  /// else is to lead. But whoever gets on is left alone: what has arrived of a snapshot is lost
+  /// with the leader that sends it, so one that takes longer than their patience would never be
+  /// there.
   void help_on(server_id id, damaged& what) {
     const std::optional<server_id> leads = leader();
     if (!leads) {
       return;
     }
-    const bool stands = cluster_.is_up(id) && *leads != id &&
-                        world().node(id).commit_index() != world().node(*leads).commit_index();
+    const advance before = std::exchange(what.stands_at, advance_of(id, *leads));
+    const bool stands = cluster_.is_up(id) && *leads != id && what.stands_at == before &&
+                        what.stands_at.commit != world().node(*leads).commit_index();
     const bool is_mute = is_foreign(id) && cluster_.is_up(id);
     if (!stands && !is_mute) {
       what.stands_since_us = world().now_us();
