@@ -163,7 +163,6 @@ struct folder {
   std::shared_ptr<const quorlite::testing::faulty_disk> storage;  ///< none: it is volatile
 };
 
-/// What is known of a server whose folder was damaged.
 /// Where a server is on its way to what the leader has.
 struct advance {
   log_index commit{};
@@ -173,6 +172,7 @@ struct advance {
   friend bool operator==(const advance&, const advance&) = default;
 };
 
+/// What is known of a server whose folder was damaged.
 struct damaged {
   damage_kind kind{};
   folder before;               ///< the right one
