@@ -182,6 +182,8 @@ class local_host final : public vfs_host {
   }
   /// Called inside every commit(), before anything is decided and without a lock.
   void during_commit(std::function<void()> what) { during_commit_ = std::move(what); }
+  /// Called inside every sleep().
+  void during_sleep(std::function<void()> what) { during_sleep_ = std::move(what); }
   /// The oldest pending transaction is committed.
   void commit_next() {
     const std::lock_guard lock(mutex_);
@@ -364,7 +366,12 @@ class local_host final : public vfs_host {
     ++asked_;
     return number_++;
   }
-  void sleep(milliseconds span) noexcept override { slept_ms_ += span.value; }
+  void sleep(milliseconds span) noexcept override {
+    slept_ms_ += span.value;
+    if (during_sleep_) {
+      during_sleep_();
+    }
+  }
 
  private:
   struct in_flight {
@@ -431,6 +438,7 @@ class local_host final : public vfs_host {
   std::deque<std::shared_ptr<in_flight>> pending_;
   std::deque<std::error_code> refusals_;
   std::function<void()> during_commit_;
+  std::function<void()> during_sleep_;
   std::error_code lie_;
   std::vector<recorded_entry> entries_;
   answers how_ = answers::at_once;

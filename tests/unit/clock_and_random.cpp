@@ -13,6 +13,7 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/connection.hpp"
+#include "quorlite/detail/sqlite/database_file.hpp"
 #include "quorlite/detail/sqlite/vfs.hpp"
 #include "quorlite/testing/simulation.hpp"
 #include "support/local_host.hpp"
@@ -127,6 +128,61 @@ TEST_CASE("who waits for the lock of a plain file waits by the adapter's clock")
   sqlite3* other = nullptr;
   REQUIRE(sqlite3_open(plain.c_str(), &other) == SQLITE_OK);
   REQUIRE(run(other, "BEGIN EXCLUSIVE") == SQLITE_OK);
+  CHECK(run(db, "INSERT INTO plain.t VALUES(1)") == SQLITE_BUSY);
+  CHECK(w.host.slept_ms() == 40);
+  sqlite3_close(other);
+}
+
+TEST_CASE("who waits for a plain file's lock waits for that, whatever it was refused before") {
+  quorlite::tests::temporary_directory folder;
+  told_fixture w(true);
+  const std::string plain = folder / "plain.db";
+  connection one = open_connection(w.door, "a.db").value();
+  connection db = open_connection(w.door, "a.db", {.busy_timeout = milliseconds{40}}).value();
+  REQUIRE(run(one, "CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
+  REQUIRE(run(db, "ATTACH '" + plain + "' AS plain; CREATE TABLE plain.t(x)") == SQLITE_OK);
+  REQUIRE(run(db, "BEGIN; SELECT * FROM main.t") == SQLITE_OK);
+  w.host.answer(local_host::answers::detached);  // what follows is pending only
+  REQUIRE(run(one, "PRAGMA user_version=7") == SQLITE_OK);
+  REQUIRE(run(db, "INSERT INTO main.t VALUES(2)") == SQLITE_BUSY_SNAPSHOT);
+  REQUIRE(run(db, "ROLLBACK") == SQLITE_OK);
+
+  sqlite3* other = nullptr;
+  REQUIRE(sqlite3_open(plain.c_str(), &other) == SQLITE_OK);
+  REQUIRE(run(other, "BEGIN EXCLUSIVE") == SQLITE_OK);
+  SECTION("for all of its timeout") {
+    CHECK(run(db, "INSERT INTO plain.t VALUES(1)") == SQLITE_BUSY);
+    CHECK(w.host.slept_ms() == 40);
+  }
+  SECTION("and reads what is committed after it got the lock") {
+    w.host.during_sleep([&] { run(other, "ROLLBACK"); });
+    CHECK(run(db, "INSERT INTO plain.t VALUES(1)") == SQLITE_OK);
+    CHECK(w.host.slept_ms() == 2);
+  }
+  CHECK(ask(db, "PRAGMA main.user_version") == "0");
+  sqlite3_close(other);
+}
+
+TEST_CASE("neither a write that gave up nor an old wish for the head keeps it from sleeping") {
+  quorlite::tests::temporary_directory folder;
+  told_fixture w(true);
+  const std::string plain = folder / "plain.db";
+  connection one = open_connection(w.door, "a.db").value();
+  connection db = open_connection(w.door, "a.db", {.busy_timeout = milliseconds{0}}).value();
+  REQUIRE(run(db, "CREATE TABLE t(x); ATTACH '" + plain + "' AS plain; CREATE TABLE plain.t(x)") ==
+          SQLITE_OK);
+  sqlite3* other = nullptr;
+  REQUIRE(sqlite3_open(plain.c_str(), &other) == SQLITE_OK);
+  REQUIRE(run(other, "BEGIN EXCLUSIVE") == SQLITE_OK);
+  writer_slot& turn = replicated_file(db, "main")->turn();
+  SECTION("a write that gave up") {
+    REQUIRE(run(one, "BEGIN IMMEDIATE") == SQLITE_OK);
+    REQUIRE(run(db, "INSERT INTO main.t VALUES(2)") == SQLITE_BUSY);
+    REQUIRE(run(one, "ROLLBACK") == SQLITE_OK);
+  }
+  SECTION("a wish that no lock of its own keeps up") { turn.want_head(); }
+  REQUIRE(run(db, "PRAGMA busy_timeout=40") == SQLITE_OK);
+  w.host.during_sleep([&] { CHECK_FALSE(turn.wants_head()); });
   CHECK(run(db, "INSERT INTO plain.t VALUES(1)") == SQLITE_BUSY);
   CHECK(w.host.slept_ms() == 40);
   sqlite3_close(other);

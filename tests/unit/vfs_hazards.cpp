@@ -461,6 +461,46 @@ TEST_CASE("a read that began on the uncommitted head begins again before it sees
   reader.end();
 }
 
+TEST_CASE("a handle that knows no connection gives the slot back to read what no writer reads") {
+  local_host host;
+  raw_handle writer{host};
+  REQUIRE(writer.begin() == SQLITE_OK);
+  REQUIRE(writer.file.write(raw_handle::page_one(4096, 2, 1), 0) == SQLITE_OK);
+  REQUIRE(writer.file.write(bytes(4096), 4096) == SQLITE_OK);
+  REQUIRE(writer.file.sync(nullptr) == SQLITE_OK);
+  writer.end();
+
+  raw_handle two{host};
+  const database& target = *host.database_named("a.db").value();
+  bytes seen(4096);
+  REQUIRE(writer.begin() == SQLITE_OK);
+  REQUIRE(two.begin() == SQLITE_BUSY_SNAPSHOT);
+  two.end();
+  writer.end();
+  REQUIRE(two.file.lock(SQLITE_LOCK_SHARED) == SQLITE_OK);
+  REQUIRE(two.file.read(seen, 0) == SQLITE_OK);
+  REQUIRE(host.writers().holder_of(target) == two.file.turn().owner());
+  REQUIRE(two.file.read(seen, 4096) == SQLITE_OK);
+  CHECK(host.writers().holder_of(target) == nullptr);
+  CHECK(writer.begin() == SQLITE_OK);
+  writer.end();
+  two.end();
+}
+
+TEST_CASE("a writer that ran out of memory while it waits does not want the head any more") {
+  local_host host;
+  raw_handle writer{host};
+  REQUIRE(writer.begin() == SQLITE_OK);
+  raw_handle two{host};
+  two.file.turn().want_head();
+  REQUIRE(two.file.lock(SQLITE_LOCK_SHARED) == SQLITE_BUSY);
+  REQUIRE(two.file.out_of_memory() == SQLITE_IOERR_NOMEM);
+  writer.end();
+  REQUIRE(two.file.lock(SQLITE_LOCK_SHARED) == SQLITE_OK);
+  CHECK(host.writers().holder_of(*host.database_named("a.db").value()) == nullptr);
+  two.end();
+}
+
 TEST_CASE("a backup of another page size into a replicated database fails and harms nothing (F5)") {
   fixture w;
   connection into = w.open();

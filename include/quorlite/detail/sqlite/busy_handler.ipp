@@ -29,24 +29,27 @@ QUORLITE_DECL bool busy_handler::may_retry(std::uint64_t retries) noexcept {
   constexpr std::uint64_t slice_ms = writer_queue::slice.value;
   const bool give_up = retries >= timeout_.load() / slice_ms;
   database_file* newest = nullptr;  // whose write lock failed last: SQLite asks for it
-  bool waiting = false;
+  std::uint64_t latest = 0;
+  bool waited = false;
   for_each_replicated_file(db_, [&](database_file& file) noexcept {
     writer_slot& turn = file.turn();
-    if (give_up) {
+    const bool did_wait = turn.take_wait();
+    const std::uint64_t failed = turn.take_candidacy();
+    if (give_up || !did_wait) {
       turn.stop_wanting();  // or a later read would stand on the head
     }
-    waiting = waiting || turn.wants_head();
-    if (file.lock_level() == SQLITE_LOCK_NONE && turn.candidate_since() != 0 &&
-        (newest == nullptr || turn.candidate_since() > newest->turn().candidate_since())) {
+    waited = waited || did_wait;
+    if (file.lock_level() == SQLITE_LOCK_NONE && failed > latest) {
       newest = &file;
+      latest = failed;
     }
   });
   if (give_up) {
     return false;
   }
-  if (!waiting && newest != nullptr) {
+  if (!waited && newest != nullptr) {
     newest->turn().want_head();
-  } else if (!waiting) {
+  } else if (!waited) {
     sleep(slice_ms);  // a plain file's lock: nobody else waits for that
   }
   return true;

@@ -27,6 +27,7 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 struct vfs_core;
+class database_file;
 
 /// What a file handle remembers of its last answers: the last failure, its text, and what was
 /// proposed last. One thread.
@@ -57,6 +58,26 @@ class answer_record {
   std::uint64_t event_ = 0;
 };
 
+/// The connection that has a file open, asked what it does now. Only from inside of a call of
+/// SQLite's on that file: the connection's own mutex is held then, and can be taken again.
+class served_connection {
+ public:
+  /// @param place where SQLite keeps it for as long as the file is open (SQLITE_FCNTL_PDB)
+  void learn(sqlite3* const* place) noexcept { place_ = place; }
+
+  /// A read transaction has begun: should its write lock fail, SQLite asks no busy handler and does
+  /// not try again. False also if SQLite never said whose the file is.
+  [[nodiscard]] bool has_begun(const database_file& file) const noexcept;
+
+  /// Statements are running, and none of them can write. False also if SQLite never said.
+  [[nodiscard]] bool only_reads() const noexcept;
+
+ private:
+  [[nodiscard]] sqlite3* get() const noexcept { return place_ == nullptr ? nullptr : *place_; }
+
+  sqlite3* const* place_ = nullptr;
+};
+
 /// One open database. Used by one thread at a time, as SQLite uses a file. Its members answer with
 /// SQLite's result codes and throw std::bad_alloc only; no lock of ours is held where they block.
 ///
@@ -75,6 +96,7 @@ class database_file {
   [[nodiscard]] const std::string& name() const noexcept { return view_.target().name(); }
   [[nodiscard]] int lock_level() const noexcept { return level_; }
   [[nodiscard]] writer_slot& turn() noexcept { return turn_; }
+  [[nodiscard]] served_connection& connection() noexcept { return connection_; }
 
   // ---- reading
 
@@ -140,6 +162,7 @@ class database_file {
   bool take_turn();
 
   int lock_reserved();
+  int refuse_writer(std::error_code error) noexcept;
 
   [[nodiscard]] std::error_code fill(database_write& change);
   void conclude(database_write& change, const commit_result& answer, bool asked, bool together);
@@ -154,6 +177,7 @@ class database_file {
   database_view view_;
   dirty_pages dirty_;
   writer_slot turn_;
+  served_connection connection_;
   std::optional<std::string> super_;  // the super-journal that it stands in
   answer_record answers_;
   std::atomic<std::uint64_t>* timeout_ = nullptr;

@@ -52,6 +52,35 @@ QUORLITE_DECL void answer_record::committed() noexcept {
   text_.clear();
 }
 
+QUORLITE_DECL bool served_connection::has_begun(const database_file& file) const noexcept {
+  sqlite3* const db = get();
+  for (int schema = 0; db != nullptr; ++schema) {
+    const char* const name = sqlite3_db_name(db, schema);
+    if (name == nullptr) {
+      break;
+    }
+    if (replicated_file(db, name) == &file) {
+      return sqlite3_txn_state(db, name) > SQLITE_TXN_NONE;
+    }
+  }
+  return false;
+}
+
+QUORLITE_DECL bool served_connection::only_reads() const noexcept {
+  sqlite3* const db = get();
+  bool any = false;
+  for (sqlite3_stmt* one = db == nullptr ? nullptr : sqlite3_next_stmt(db, nullptr); one != nullptr;
+       one = sqlite3_next_stmt(db, one)) {
+    if (sqlite3_stmt_busy(one) != 0) {
+      any = true;
+      if (sqlite3_stmt_readonly(one) == 0) {
+        return false;
+      }
+    }
+  }
+  return any;
+}
+
 QUORLITE_DECL database_file::database_file(std::shared_ptr<vfs_core> core,
                                            std::shared_ptr<database> target)
     : core_(std::move(core)),
@@ -139,6 +168,7 @@ QUORLITE_DECL int database_file::truncate(std::uint64_t size_bytes) {
 
 QUORLITE_DECL int database_file::out_of_memory() noexcept {
   answers_.failed(make_error_code(errc::out_of_memory));
+  turn_.stop_wanting();  // the busy handler is not asked any more
   dirty_.clear();
   phase_ = phase_ == phase::writing ? phase::over : phase_;
   return SQLITE_IOERR_NOMEM;
@@ -273,7 +303,7 @@ QUORLITE_DECL std::error_code database_file::copy(page_number number, std::size_
 QUORLITE_DECL int database_file::lock_shared() {
   view_.turn_to_current();
   stands_on_pending_ = false;
-  const bool was_candidate = turn_.take_candidacy();
+  const bool was_candidate = turn_.take_candidacy() != 0;
   if (turn_.wants_head()) {
     if (take_turn()) {
       turn_.stop_wanting();
@@ -283,10 +313,12 @@ QUORLITE_DECL int database_file::lock_shared() {
     }
     if (!turn_.is_refused(view_.store()->pin_head())) {
       view_.step_off();
+      turn_.has_waited();
       return SQLITE_BUSY;  // and still wants the head
     }
     turn_.stop_wanting();  // not the leader any more: the write lock will say so
-  } else if (was_candidate && turn_.acquire_early() && !turn_.await_quiet()) {
+  } else if (was_candidate && !connection_.only_reads() &&  // a statement that gave up left it
+             turn_.acquire_early() && !turn_.await_quiet()) {
     turn_.give_back();
   }
   view_.turn_to_current();
@@ -308,12 +340,8 @@ QUORLITE_DECL bool database_file::take_turn() {
 
 QUORLITE_DECL int database_file::lock_reserved() {
   const std::error_code error = turn_.begin();
-  if (error == errc::busy || error == errc::stale_term) {
-    turn_.become_candidate(core_->next_event());
-    return SQLITE_BUSY_SNAPSHOT;
-  }
   if (error) {
-    return refuse(error);
+    return refuse_writer(error);
   }
   if (view_.page_count() == 0) {
     view_.start_empty();
@@ -321,6 +349,16 @@ QUORLITE_DECL int database_file::lock_reserved() {
   dirty_.begin(view_.at());
   phase_ = phase::writing;
   return SQLITE_OK;
+}
+
+QUORLITE_DECL int database_file::refuse_writer(std::error_code error) noexcept {
+  if (error != errc::busy && error != errc::stale_term) {
+    return refuse(error);
+  }
+  if (!connection_.has_begun(*this)) {
+    turn_.become_candidate(core_->next_event());
+  }
+  return SQLITE_BUSY_SNAPSHOT;
 }
 
 QUORLITE_DECL std::error_code database_file::fill(database_write& change) {
@@ -456,6 +494,9 @@ QUORLITE_DECL int database_slot::control(sqlite3_file* slot, int opcode, void* a
       case static_cast<int>(file_control::last_transaction):
         return give(argument, file.answers().transaction());
       case static_cast<int>(file_control::handle): return give(argument, &file);
+      case SQLITE_FCNTL_PDB:
+        file.connection().learn(static_cast<sqlite3* const*>(argument));
+        return SQLITE_OK;
       default: return SQLITE_NOTFOUND;
     }
   });

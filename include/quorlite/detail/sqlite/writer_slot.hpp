@@ -20,7 +20,8 @@ namespace detail {
 /// then unlocks, asks the busy handler, and starts over with a read lock, which cannot be told from
 /// that of a plain read. A plain read must never stand on the head: it would show what consensus
 /// may yet refuse. So the handle is only a *candidate* after the write lock failed, and the busy
-/// handler, which SQLite asks on behalf of a writer, turns it into one that *wants the head*.
+/// handler, which SQLite asks on behalf of a writer, turns it into one that *wants the head*. A
+/// write lock that SQLite does not ask for again makes no candidate: what comes next is a read.
 class writer_slot {
  public:
   writer_slot(vfs_host& host, const database_view& view) noexcept : host_(host), view_(view) {}
@@ -34,11 +35,14 @@ class writer_slot {
 
   [[nodiscard]] bool wants_head() const noexcept { return wants_head_; }
   void want_head() noexcept;
-  void stop_wanting() noexcept { wants_head_ = false; }
-  /// When the write lock failed, by the order of the VFS; 0: it did not. Taken once.
-  [[nodiscard]] std::uint64_t candidate_since() const noexcept { return candidate_since_; }
+  void stop_wanting() noexcept;
   void become_candidate(std::uint64_t now) noexcept { candidate_since_ = now; }
-  [[nodiscard]] bool take_candidacy() noexcept;
+  /// When the write lock failed, by the order of the VFS; 0: it did not. Taken once.
+  [[nodiscard]] std::uint64_t take_candidacy() noexcept;
+  /// It wanted the head, and waited for it in vain.
+  void has_waited() noexcept { waited_ = true; }
+  /// Taken once.
+  [[nodiscard]] bool take_wait() noexcept;
 
   /// Waits for the slot, a slice at a time, for as long as others come and go; when one of them
   /// just sits there the caller's own timeout counts.
@@ -72,6 +76,7 @@ class writer_slot {
   write_ticket ticket_;
   std::uint64_t candidate_since_ = 0;
   bool wants_head_ = false;
+  bool waited_ = false;
   bool holds_ = false;
   bool early_ = false;
 };

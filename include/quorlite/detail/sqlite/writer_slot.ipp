@@ -4,7 +4,9 @@
 
 #include "quorlite/detail/sqlite/writer_slot.hpp"
 
+#include <cstdint>
 #include <system_error>
+#include <utility>
 
 #include "quorlite/config.hpp"
 
@@ -14,14 +16,20 @@ namespace detail {
 
 QUORLITE_DECL void writer_slot::want_head() noexcept {
   wants_head_ = true;
+  waited_ = false;
   candidate_since_ = 0;
 }
 
-QUORLITE_DECL bool writer_slot::take_candidacy() noexcept {
-  const bool was = candidate_since_ != 0;
-  candidate_since_ = 0;
-  return was;
+QUORLITE_DECL void writer_slot::stop_wanting() noexcept {
+  wants_head_ = false;
+  waited_ = false;
 }
+
+QUORLITE_DECL std::uint64_t writer_slot::take_candidacy() noexcept {
+  return std::exchange(candidate_since_, 0);
+}
+
+QUORLITE_DECL bool writer_slot::take_wait() noexcept { return std::exchange(waited_, false); }
 
 QUORLITE_DECL bool writer_slot::acquire_early() {
   for (int round = 0; round < rounds; ++round) {
