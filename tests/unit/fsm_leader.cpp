@@ -587,6 +587,46 @@ TEST_CASE("a commit through the proposer opens its databases and returns when it
   CHECK(p.on.counters().transactions == 1);
 }
 
+TEST_CASE("whoever waits for a writer's slot gets it before whoever had it gets it again") {
+  proposing p;
+  writer_queue& turns = p.on.writers();
+  const auto target = *p.on.database_named("a.db");
+  const char owners[] = {'a', 'b'};
+  std::uint64_t place = 0;
+  REQUIRE(turns.try_acquire(*target, &owners[0]));
+  p.l.engine.on_wait = [&] {
+    turns.release(*target, &owners[0]);
+    CHECK_FALSE(turns.try_acquire(*target, &owners[0]));
+  };
+  CHECK(turns.wait(*target, &owners[1], place));
+  CHECK(turns.holder_of(*target) == &owners[1]);
+  turns.release(*target, &owners[1]);
+  CHECK(turns.try_acquire(*target, &owners[0]));
+}
+
+TEST_CASE("of two who wait for a writer's slot the one who came first gets it, slices or not") {
+  proposing p;
+  writer_queue& turns = p.on.writers();
+  const auto target = *p.on.database_named("a.db");
+  const char owners[] = {'a', 'b', 'c'};
+  std::uint64_t first = 0;
+  std::uint64_t second = 0;
+  REQUIRE(turns.try_acquire(*target, &owners[0]));
+  CHECK_FALSE(turns.wait(*target, &owners[1], first));  // a slice in vain
+  bool got = false;
+  bool both = false;
+  p.l.engine.on_wait = [&] {
+    if (std::exchange(both, true)) {
+      turns.release(*target, &owners[0]);
+    } else {
+      got = turns.wait(*target, &owners[1], first);
+    }
+  };
+  CHECK_FALSE(turns.wait(*target, &owners[2], second));
+  CHECK(got);
+  CHECK(turns.holder_of(*target) == &owners[1]);
+}
+
 TEST_CASE("what lost leadership means to a commit is said in its error") {
   proposing p;
   p.l.engine.on_wait = [&] { p.l.lose(1); };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <mutex>
 #include <vector>
@@ -18,8 +19,9 @@ namespace detail {
 
 /// The writer slots of a replica's databases: one writer at a time builds on a head. A slot belongs
 /// to the name, over drops and restores. Who waits does so in slices, by the engine's wait, and
-/// tries again after each: there is no order among those who wait, so nobody is kept waiting by one
-/// who has left. Any thread.
+/// comes again after each. A slot that is given back goes straight to whoever has come first of those
+/// who wait at that moment: nobody comes in between, and nobody is kept waiting by one who has left.
+/// Any thread.
 class writer_queue {
  public:
   /// A waiter's share: how long one wait lasts before it looks again.
@@ -32,17 +34,20 @@ class writer_queue {
   /// @param owner any address of the caller's
   /// @returns false if another one holds the slot; true also if `owner` has it already
   [[nodiscard]] bool try_acquire(const database& target, const void* owner);
-  /// Gives the slot back, if `owner` has it, and wakes one who waits for it.
+  /// Takes the slot from `owner`, if it has it, and gives it to one who waits for it.
   void release(const database& target, const void* owner) noexcept;
-  /// Blocks until the slot was released, or a slice has passed.
-  void wait(const database& target) noexcept;
+  /// Blocks until `owner` is given the slot, or a slice has passed.
+  /// @param place in the queue, which is kept over slices; 0: the last one, which is told then
+  /// @returns true: `owner` has the slot
+  [[nodiscard]] bool wait(const database& target, const void* owner, std::uint64_t& place) noexcept;
   /// nullptr: the slot is free.
   [[nodiscard]] const void* holder_of(const database& target) const;
 
  private:
   struct waiter {
-    port_signal* freed;
-    bool woken;
+    port_signal* given;
+    const void* owner;
+    std::uint64_t place;
   };
   struct slot {
     const void* holder = nullptr;
@@ -57,7 +62,8 @@ class writer_queue {
 
   consensus_port& engine_;
   mutable std::mutex mutex_;
-  slots slots_;  ///< of those that somebody holds or waits for, and some more
+  std::uint64_t places_ = 0;  ///< that were told
+  slots slots_;               ///< of those that somebody holds or waits for, and some more
 };
 
 }  // namespace detail

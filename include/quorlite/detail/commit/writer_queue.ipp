@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <mutex>
 #include <new>
 #include <vector>
@@ -29,38 +30,47 @@ QUORLITE_DECL void writer_queue::release(const database& target, const void* own
   if (found == slots_.end() || owner == nullptr || found->second.holder != owner) {
     return;
   }
-  found->second.holder = nullptr;
-  for (waiter& next : found->second.waiters) {
-    if (!next.woken) {
-      next.woken = true;
-      next.freed->raise();
-      return;  // one slot, one waiter: the others have their slices
-    }
+  slot& freed = found->second;
+  const auto first =
+      std::min_element(freed.waiters.begin(), freed.waiters.end(),
+                       [](const waiter& a, const waiter& b) { return a.place < b.place; });
+  if (first == freed.waiters.end()) {
+    freed.holder = nullptr;
+    forget(found);
+    return;
   }
-  forget(found);
+  freed.holder = first->owner;
+  first->given->raise();  // its owner cannot leave wait() before the lock here is gone
+  freed.waiters.erase(first);
 }
 
-QUORLITE_DECL void writer_queue::wait(const database& target) noexcept {
-  port_signal freed(engine_);
+QUORLITE_DECL bool writer_queue::wait(const database& target, const void* owner,
+                                      std::uint64_t& place) noexcept {
+  port_signal given(engine_);
   {
     const std::lock_guard guard(mutex_);
     const auto found = slots_.find(&target);
     if (found == slots_.end() || found->second.holder == nullptr) {
-      return;
+      return false;  // it is free: the caller asks again
     }
+    place = place == 0 ? ++places_ : place;
     try {
-      found->second.waiters.push_back({&freed, false});
+      found->second.waiters.push_back({&given, owner, place});
     } catch (const std::bad_alloc&) {
-      return;  // the caller asks again
+      return false;  // the caller asks again
     }
   }
-  static_cast<void>(freed.wait(engine_, slice));
+  static_cast<void>(given.wait(engine_, slice));
   const std::lock_guard guard(mutex_);
   const auto found = slots_.find(&target);
+  if (found->second.holder == owner) {
+    return true;
+  }
   std::vector<waiter>& waiters = found->second.waiters;
   waiters.erase(std::find_if(waiters.begin(), waiters.end(),
-                             [&](const waiter& own) { return own.freed == &freed; }));
+                             [&](const waiter& own) { return own.given == &given; }));
   forget(found);
+  return false;
 }
 
 /// A slot that nobody holds or waits for says no more than none, whatever its address names later.

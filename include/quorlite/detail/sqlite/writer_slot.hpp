@@ -69,12 +69,15 @@ class writer_slot {
   static constexpr int rounds = 16;
 
   bool try_acquire();
+  bool await_turn() noexcept;
+  bool got(bool it) noexcept;
   [[nodiscard]] std::error_code may_write() noexcept;
 
   vfs_host& host_;
   const database_view& view_;
   write_ticket ticket_;
   std::uint64_t candidate_since_ = 0;
+  std::uint64_t place_ = 0;  // among those who wait
   bool wants_head_ = false;
   bool waited_ = false;
   bool holds_ = false;

@@ -17,6 +17,7 @@ namespace detail {
 QUORLITE_DECL void writer_slot::want_head() noexcept {
   wants_head_ = true;
   waited_ = false;
+  place_ = 0;
   candidate_since_ = 0;
 }
 
@@ -35,11 +36,10 @@ QUORLITE_DECL bool writer_slot::acquire_early() {
   for (int round = 0; round < rounds; ++round) {
     const auto before = view_.store()->head().version;
     const auto epoch = view_.store()->epoch();
-    if (try_acquire()) {
+    if (try_acquire() || await_turn()) {
       early_ = true;
       return true;
     }
-    host_.writers().wait(view_.target());
     if (view_.store()->head().version == before && view_.store()->epoch() == epoch) {
       early_ = try_acquire();
       return early_;
@@ -97,8 +97,17 @@ QUORLITE_DECL void writer_slot::give_back() noexcept {
 }
 
 QUORLITE_DECL bool writer_slot::try_acquire() {
-  holds_ = host_.writers().try_acquire(view_.target(), this);
-  return holds_;
+  return got(host_.writers().try_acquire(view_.target(), this));
+}
+
+QUORLITE_DECL bool writer_slot::await_turn() noexcept {
+  return got(host_.writers().wait(view_.target(), this, place_));
+}
+
+QUORLITE_DECL bool writer_slot::got(bool it) noexcept {
+  holds_ = it;
+  place_ = it ? 0 : place_;
+  return it;
 }
 
 QUORLITE_DECL std::error_code writer_slot::may_write() noexcept {
