@@ -19,9 +19,9 @@ namespace detail {
 
 /// The writer slots of a replica's databases: one writer at a time builds on a head. A slot belongs
 /// to the name, over drops and restores. Who waits does so in slices, by the engine's wait, and
-/// comes again after each. A slot that is given back goes straight to whoever has come first of those
-/// who wait at that moment: nobody comes in between, and nobody is kept waiting by one who has left.
-/// Any thread.
+/// comes again after each. A slot that is given back goes straight to whoever has come first of
+/// those who wait at that moment: nobody comes in between, and nobody is kept waiting by one who
+/// has left. Any thread.
 class writer_queue {
  public:
   /// A waiter's share: how long one wait lasts before it looks again.
