@@ -130,7 +130,9 @@ inline constexpr std::size_t damage_kinds =
     case damage_kind::log_foreign:
       return by_peers || among({"start, log_damaged", "start, log_too_short", "start, diverged",
                                 "start, another_cluster"});
-    case damage_kind::log_rolled_back: return among({"start, log_damaged", "start, log_too_short"});
+    // An older log may end with an entry that nobody committed, where the files have another one.
+    case damage_kind::log_rolled_back:
+      return among({"start, log_damaged", "start, log_too_short", "refuses the healthy leader"});
     case damage_kind::snapshot_lost: return among({"start, log_starts_late", "start, log_damaged"});
   }
   return false;

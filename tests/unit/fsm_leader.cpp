@@ -587,43 +587,48 @@ TEST_CASE("a commit through the proposer opens its databases and returns when it
   CHECK(p.on.counters().transactions == 1);
 }
 
-TEST_CASE("whoever waits for a writer's slot gets it before whoever had it gets it again") {
+TEST_CASE("a writer's slot goes to whoever comes, but at last to who has waited often in vain") {
   proposing p;
   writer_queue& turns = p.on.writers();
   const auto target = *p.on.database_named("a.db");
   const char owners[] = {'a', 'b'};
-  std::uint64_t place = 0;
+  std::uint32_t waits = 0;
   REQUIRE(turns.try_acquire(*target, &owners[0]));
-  p.l.engine.on_wait = [&] {
+  bool comes_first = false;
+  p.l.engine.on_wait = [&] {  // whoever has it takes it again at once
     turns.release(*target, &owners[0]);
-    CHECK_FALSE(turns.try_acquire(*target, &owners[0]));
+    comes_first = turns.try_acquire(*target, &owners[0]);
   };
-  CHECK(turns.wait(*target, &owners[1], place));
+  for (std::uint32_t vain = 0; vain < writer_queue::patience; ++vain) {
+    CHECK(turns.wait(*target, &owners[1], waits) == writer_queue::waited::called);
+    CHECK(comes_first);
+  }
+  CHECK(turns.wait(*target, &owners[1], waits) == writer_queue::waited::given);
+  CHECK_FALSE(comes_first);
   CHECK(turns.holder_of(*target) == &owners[1]);
   turns.release(*target, &owners[1]);
   CHECK(turns.try_acquire(*target, &owners[0]));
 }
 
-TEST_CASE("of two who wait for a writer's slot the one who came first gets it, slices or not") {
+TEST_CASE("of two who wait for a writer's slot in vain the one who did so for longer is given it") {
   proposing p;
   writer_queue& turns = p.on.writers();
   const auto target = *p.on.database_named("a.db");
   const char owners[] = {'a', 'b', 'c'};
-  std::uint64_t first = 0;
-  std::uint64_t second = 0;
+  std::uint32_t longer = writer_queue::patience + 1;
+  std::uint32_t shorter = writer_queue::patience;
   REQUIRE(turns.try_acquire(*target, &owners[0]));
-  CHECK_FALSE(turns.wait(*target, &owners[1], first));  // a slice in vain
-  bool got = false;
+  auto got = writer_queue::waited::a_slice;
   bool both = false;
   p.l.engine.on_wait = [&] {
     if (std::exchange(both, true)) {
       turns.release(*target, &owners[0]);
     } else {
-      got = turns.wait(*target, &owners[1], first);
+      got = turns.wait(*target, &owners[1], longer);
     }
   };
-  CHECK_FALSE(turns.wait(*target, &owners[2], second));
-  CHECK(got);
+  CHECK(turns.wait(*target, &owners[2], shorter) == writer_queue::waited::a_slice);
+  CHECK(got == writer_queue::waited::given);
   CHECK(turns.holder_of(*target) == &owners[1]);
 }
 

@@ -31,46 +31,53 @@ QUORLITE_DECL void writer_queue::release(const database& target, const void* own
     return;
   }
   slot& freed = found->second;
-  const auto first =
-      std::min_element(freed.waiters.begin(), freed.waiters.end(),
-                       [](const waiter& a, const waiter& b) { return a.place < b.place; });
-  if (first == freed.waiters.end()) {
-    freed.holder = nullptr;
-    forget(found);
+  freed.holder = nullptr;
+  const auto longest =
+      std::max_element(freed.waiters.begin(), freed.waiters.end(),
+                       [](const waiter& a, const waiter& b) { return a.waits < b.waits; });
+  if (longest != freed.waiters.end() && longest->waits >= patience) {
+    freed.holder = longest->owner;
+    longest->called->raise();  // its owner cannot leave wait() before the lock here is gone
+    freed.waiters.erase(longest);
     return;
   }
-  freed.holder = first->owner;
-  first->given->raise();  // its owner cannot leave wait() before the lock here is gone
-  freed.waiters.erase(first);
+  for (waiter& next : freed.waiters) {
+    if (!next.woken) {
+      next.woken = true;
+      next.called->raise();
+      return;  // one slot, one waiter: the others have their slices
+    }
+  }
+  forget(found);
 }
 
-QUORLITE_DECL bool writer_queue::wait(const database& target, const void* owner,
-                                      std::uint64_t& place) noexcept {
-  port_signal given(engine_);
+QUORLITE_DECL writer_queue::waited writer_queue::wait(const database& target, const void* owner,
+                                                      std::uint32_t& waits) noexcept {
+  port_signal called(engine_);
   {
     const std::lock_guard guard(mutex_);
     const auto found = slots_.find(&target);
     if (found == slots_.end() || found->second.holder == nullptr) {
-      return false;  // it is free: the caller asks again
+      return waited::called;
     }
-    place = place == 0 ? ++places_ : place;
     try {
-      found->second.waiters.push_back({&given, owner, place});
+      found->second.waiters.push_back({&called, owner, waits, false});
     } catch (const std::bad_alloc&) {
-      return false;  // the caller asks again
+      return waited::a_slice;  // the caller asks again, and is not asked to wait
     }
   }
-  static_cast<void>(given.wait(engine_, slice));
+  ++waits;
+  const bool was_called = called.wait(engine_, slice);
   const std::lock_guard guard(mutex_);
   const auto found = slots_.find(&target);
   if (found->second.holder == owner) {
-    return true;
+    return waited::given;
   }
   std::vector<waiter>& waiters = found->second.waiters;
   waiters.erase(std::find_if(waiters.begin(), waiters.end(),
-                             [&](const waiter& own) { return own.given == &given; }));
+                             [&](const waiter& own) { return own.called == &called; }));
   forget(found);
-  return false;
+  return was_called ? waited::called : waited::a_slice;
 }
 
 /// A slot that nobody holds or waits for says no more than none, whatever its address names later.

@@ -69,7 +69,7 @@ class writer_slot {
   static constexpr int rounds = 16;
 
   bool try_acquire();
-  bool await_turn() noexcept;
+  [[nodiscard]] writer_queue::waited await_turn() noexcept;
   bool got(bool it) noexcept;
   [[nodiscard]] std::error_code may_write() noexcept;
 
@@ -77,7 +77,7 @@ class writer_slot {
   const database_view& view_;
   write_ticket ticket_;
   std::uint64_t candidate_since_ = 0;
-  std::uint64_t place_ = 0;  // among those who wait
+  std::uint32_t waits_ = 0;  // in vain, for this turn
   bool wants_head_ = false;
   bool waited_ = false;
   bool holds_ = false;

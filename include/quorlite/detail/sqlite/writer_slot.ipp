@@ -17,7 +17,7 @@ namespace detail {
 QUORLITE_DECL void writer_slot::want_head() noexcept {
   wants_head_ = true;
   waited_ = false;
-  place_ = 0;
+  waits_ = 0;
   candidate_since_ = 0;
 }
 
@@ -36,11 +36,14 @@ QUORLITE_DECL bool writer_slot::acquire_early() {
   for (int round = 0; round < rounds; ++round) {
     const auto before = view_.store()->head().version;
     const auto epoch = view_.store()->epoch();
-    if (try_acquire() || await_turn()) {
+    const auto waited = try_acquire() ? writer_queue::waited::given : await_turn();
+    if (waited == writer_queue::waited::given) {
       early_ = true;
       return true;
     }
-    if (view_.store()->head().version == before && view_.store()->epoch() == epoch) {
+    const bool stands = waited == writer_queue::waited::a_slice &&
+                        view_.store()->head().version == before && view_.store()->epoch() == epoch;
+    if (stands) {
       early_ = try_acquire();
       return early_;
     }
@@ -100,13 +103,15 @@ QUORLITE_DECL bool writer_slot::try_acquire() {
   return got(host_.writers().try_acquire(view_.target(), this));
 }
 
-QUORLITE_DECL bool writer_slot::await_turn() noexcept {
-  return got(host_.writers().wait(view_.target(), this, place_));
+QUORLITE_DECL writer_queue::waited writer_slot::await_turn() noexcept {
+  const auto waited = host_.writers().wait(view_.target(), this, waits_);
+  got(waited == writer_queue::waited::given);
+  return waited;
 }
 
 QUORLITE_DECL bool writer_slot::got(bool it) noexcept {
   holds_ = it;
-  place_ = it ? 0 : place_;
+  waits_ = it ? 0 : waits_;
   return it;
 }
 
