@@ -599,7 +599,7 @@ TEST_CASE("a writer's slot goes to whoever comes, but at last to who has waited 
     turns.release(*target, &owners[0]);
     comes_first = turns.try_acquire(*target, &owners[0]);
   };
-  for (std::uint32_t vain = 0; vain < writer_queue::patience; ++vain) {
+  for (std::uint32_t vain = 0; vain < writer_queue::waits_max; ++vain) {
     CHECK(turns.wait(*target, &owners[1], waits) == writer_queue::waited::called);
     CHECK(comes_first);
   }
@@ -615,8 +615,8 @@ TEST_CASE("of two who wait for a writer's slot in vain the one who did so for lo
   writer_queue& turns = p.on.writers();
   const auto target = *p.on.database_named("a.db");
   const char owners[] = {'a', 'b', 'c'};
-  std::uint32_t longer = writer_queue::patience + 1;
-  std::uint32_t shorter = writer_queue::patience;
+  std::uint32_t longer = writer_queue::waits_max + 1;
+  std::uint32_t shorter = writer_queue::waits_max;
   REQUIRE(turns.try_acquire(*target, &owners[0]));
   auto got = writer_queue::waited::a_slice;
   bool both = false;

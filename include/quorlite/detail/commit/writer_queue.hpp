@@ -28,7 +28,7 @@ class writer_queue {
   /// A waiter's share: how long one wait lasts before it looks again.
   static constexpr milliseconds slice{2};
   /// Who has waited so often in vain is given the slot before whoever comes.
-  static constexpr std::uint32_t patience = 8;
+  static constexpr std::uint32_t waits_max = 8;
 
   explicit writer_queue(consensus_port& engine) noexcept : engine_(engine) {}
   writer_queue(const writer_queue&) = delete;
@@ -37,8 +37,8 @@ class writer_queue {
   /// @param owner any address of the caller's
   /// @returns false if another one holds the slot; true also if `owner` has it already
   [[nodiscard]] bool try_acquire(const database& target, const void* owner);
-  /// Takes the slot from `owner`, if it has it, and gives it to who has lost patience, or wakes one
-  /// who waits for it.
+  /// Takes the slot from `owner`, if it has it. It goes to who has waited often enough, or one who
+  /// waits for it is called.
   void release(const database& target, const void* owner) noexcept;
   enum class waited : std::uint8_t {
     given,   ///< `owner` has the slot

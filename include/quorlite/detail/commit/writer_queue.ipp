@@ -35,7 +35,7 @@ QUORLITE_DECL void writer_queue::release(const database& target, const void* own
   const auto longest =
       std::max_element(freed.waiters.begin(), freed.waiters.end(),
                        [](const waiter& a, const waiter& b) { return a.waits < b.waits; });
-  if (longest != freed.waiters.end() && longest->waits >= patience) {
+  if (longest != freed.waiters.end() && longest->waits >= waits_max) {
     freed.holder = longest->owner;
     longest->called->raise();  // its owner cannot leave wait() before the lock here is gone
     freed.waiters.erase(longest);
