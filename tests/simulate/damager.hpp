@@ -257,7 +257,9 @@ class damager {
     const log_index durable = cluster_.durable_of(whom);
     what.may_be_unseen = checks() == start_check::log_end && *from > log.note.end.index;
     // Who is alone makes an entry in a term of its own before its machine can tell: that one must
-    // not fill the gap.
+    // not fill the gap. Several may, if a crash comes behind each (docs/design/history.md, 15).
+    what.filled_at =
+        others_.empty() && checks() == start_check::folder ? durable : quorlite::log_index{};
     const bool is_seen = checks() == start_check::log_end ||
                          (checks() == start_check::history && *from <= durable) ||
                          (others_.empty() && *from < durable);

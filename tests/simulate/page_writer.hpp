@@ -90,13 +90,16 @@ class page_writer {
     }
   }
 
-  /// Nothing happens between the two: it is one state.
-  [[nodiscard]] static int read(page_file& one, page_file& two) {
+  /// If nothing happens between the two it is one state. A lock may wait: one that was refused to a
+  /// writer before is taken for his next try.
+  [[nodiscard]] int read(page_file& one, page_file& two) {
     int code = one.lock(SQLITE_LOCK_SHARED);
+    const std::uint64_t locked_us = all_.cluster.world().now_us();
     code = code == SQLITE_OK ? two.lock(SQLITE_LOCK_SHARED) : code;
+    const bool is_one_state = all_.cluster.world().now_us() == locked_us;
     code = code == SQLITE_OK ? one.look() : code;
     code = code == SQLITE_OK ? two.look() : code;
-    require(code != SQLITE_OK || one.pair() == two.pair(), "atomic and isolated",
+    require(code != SQLITE_OK || !is_one_state || one.pair() == two.pair(), "atomic and isolated",
             "a transaction over two files is in one of them");
     return code;
   }

@@ -665,7 +665,9 @@ class servers final : public quorlite::testing::cluster_observer {
     }
     damaged& what = found->second;
     what.ran = true;
-    if (!what.is_guarded && what.may_be_unseen) {
+    const bool is_filled = what.filled_at != log_index{} &&
+                           world().node(id).disk().log.last_index().next() >= what.filled_at;
+    if (!what.is_guarded && (what.may_be_unseen || is_filled)) {
       excuse_ = simulate::name_of(what.kind);
     }
   }
