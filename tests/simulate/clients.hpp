@@ -180,15 +180,20 @@ inline void check_code(int code, const connection& db) {
     case SQLITE_READONLY:
     case SQLITE_CANTOPEN:
     case SQLITE_SCHEMA: return;
+    case SQLITE_INTERRUPT:  // a failure that SQLite would not have passed on
+      if (db.last_error()) {
+        return;
+      }
+      break;
     case SQLITE_CORRUPT:  // a damaged page of the base: the replica halts, and is asked why
       if (db.last_error() == quorlite::errc::corrupt) {
         return;
       }
-      [[fallthrough]];
-    default:
-      throw violation("typed errors",
-                      "SQLite said " + std::to_string(code) + ": " + db.error_message());
+      break;
+    default: break;
   }
+  throw violation("typed errors",
+                  "SQLite said " + std::to_string(code) + ": " + db.error_message());
 }
 [[nodiscard]] inline bool is_of_sql(int code) {
   return (code & 0xFF) == SQLITE_ERROR || (code & 0xFF) == SQLITE_CONSTRAINT;

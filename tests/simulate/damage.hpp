@@ -180,9 +180,9 @@ struct damaged {
   folder before;               ///< the right one
   bool is_guarded = true;      ///< a quorum without it has all that it had, and needs no vote of it
   bool may_be_unseen = false;  ///< nothing tells of it, as documents say: a loss is excused
-  log_index filled_at;         ///< who is alone may fill a gap up to here by terms of its own; 0: no
-  bool ran = false;            ///< with that folder
-  std::string noticed;         ///< by whom
+  log_index filled_at;  ///< who is alone may fill a gap up to here by terms of its own; 0: no
+  bool ran = false;     ///< with that folder
+  std::string noticed;  ///< by whom
   std::uint64_t heal_at_us = 0;
   advance stands_at;                  ///< it is behind …
   std::uint64_t stands_since_us = 0;  ///< … and was there then

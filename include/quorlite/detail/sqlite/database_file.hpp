@@ -72,6 +72,11 @@ class served_connection {
   /// Statements are running, and none of them can write. False also if SQLite never said.
   [[nodiscard]] bool only_reads() const noexcept;
 
+  /// SQLite is loading the statistics of its planner, and passes on no error of that, though it may
+  /// take back a transaction for one. If it does so for a statement that runs, that is stopped.
+  /// @returns true: for one that is prepared, so that nobody is told
+  [[nodiscard]] bool hides_failure() const noexcept;
+
  private:
   [[nodiscard]] sqlite3* get() const noexcept { return place_ == nullptr ? nullptr : *place_; }
 
@@ -112,6 +117,8 @@ class database_file {
 
   /// Memory ran out somewhere: the transaction cannot go on.
   int out_of_memory() noexcept;
+  /// What reading or writing answers, to be said once more where SQLite does not pass it on.
+  int note_failure(int code) noexcept;
 
   // ---- locks
 
@@ -182,6 +189,7 @@ class database_file {
   answer_record answers_;
   std::atomic<std::uint64_t>* timeout_ = nullptr;
   int level_ = SQLITE_LOCK_NONE;
+  int untold_ = SQLITE_OK;  // ended a transaction, and the next statement is told
   phase phase_ = phase::idle;
   bool stands_on_pending_ = false;
 };

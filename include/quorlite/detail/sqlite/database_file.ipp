@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
@@ -79,6 +80,29 @@ QUORLITE_DECL bool served_connection::only_reads() const noexcept {
     }
   }
   return any;
+}
+
+QUORLITE_DECL bool served_connection::hides_failure() const noexcept {
+  sqlite3* const db = get();
+  bool loads = false;
+  bool runs = false;
+  for (sqlite3_stmt* one = db == nullptr ? nullptr : sqlite3_next_stmt(db, nullptr); one != nullptr;
+       one = sqlite3_next_stmt(db, one)) {
+    if (sqlite3_stmt_busy(one) == 0) {
+      continue;
+    }
+    if (sqlite3_sql(one) != nullptr) {
+      runs = true;
+      continue;
+    }
+    // What SQLite runs as it loads a schema has no text. That which reads the schema is heard.
+    const char* const column = sqlite3_column_name(one, 0);
+    loads = loads || column == nullptr || std::strcmp(column, "type") != 0;
+  }
+  if (loads && runs) {
+    sqlite3_interrupt(db);  // as long as any statement runs, that is not forgotten
+  }
+  return loads && !runs;
 }
 
 QUORLITE_DECL database_file::database_file(std::shared_ptr<vfs_core> core,
@@ -174,9 +198,21 @@ QUORLITE_DECL int database_file::out_of_memory() noexcept {
   return SQLITE_IOERR_NOMEM;
 }
 
+QUORLITE_DECL int database_file::note_failure(int code) noexcept {
+  const bool is_failure = code != SQLITE_OK && code != SQLITE_IOERR_SHORT_READ;
+  if (is_failure && level_ != SQLITE_LOCK_NONE && connection_.hides_failure()) {
+    untold_ = code;
+  }
+  return code;
+}
+
 QUORLITE_DECL int database_file::lock(int level) {
   if (is_stopped()) {
     return refuse(make_error_code(errc::stopped));
+  }
+  if (untold_ != SQLITE_OK && level_ == SQLITE_LOCK_NONE) {
+    answers_.failed(answers_.error());  // newer than what came since
+    return std::exchange(untold_, SQLITE_OK);
   }
   if (level_ == SQLITE_LOCK_NONE && level > SQLITE_LOCK_NONE) {
     const int code = lock_shared();
@@ -438,18 +474,18 @@ QUORLITE_DECL int database_slot::close(sqlite3_file* slot) noexcept {
 
 QUORLITE_DECL int database_slot::read(sqlite3_file* slot, void* into, int amount,
                                       sqlite3_int64 from) noexcept {
-  return guarded(slot, [=](database_file& file) {
+  return of(slot).note_failure(guarded(slot, [=](database_file& file) {
     return file.read({static_cast<std::byte*>(into), static_cast<std::size_t>(amount)},
                      static_cast<std::uint64_t>(from));
-  });
+  }));
 }
 
 QUORLITE_DECL int database_slot::write(sqlite3_file* slot, const void* from, int amount,
                                        sqlite3_int64 to) noexcept {
-  return guarded(slot, [=](database_file& file) {
+  return of(slot).note_failure(guarded(slot, [=](database_file& file) {
     return file.write({static_cast<const std::byte*>(from), static_cast<std::size_t>(amount)},
                       static_cast<std::uint64_t>(to));
-  });
+  }));
 }
 
 QUORLITE_DECL int database_slot::truncate(sqlite3_file* slot, sqlite3_int64 size) noexcept {
