@@ -242,6 +242,29 @@ TEST_CASE("a transaction that begins to write and writes nothing is answered fro
   REQUIRE(ask(two, "SELECT count(*) FROM t") == "0");
 }
 
+TEST_CASE(
+    "what is read behind a transaction that wrote nothing is not the head, a statement open") {
+  fixture w;
+  connection one = table_of(w);
+  connection two = w.open();
+  for (int i = 0; i < 10; ++i) {
+    REQUIRE(run(one, "INSERT INTO t VALUES(randomblob(3000))") == SQLITE_OK);
+  }
+  w.host.answer(local_host::answers::detached);
+  REQUIRE(run(one, "UPDATE t SET x = 1 WHERE rowid > 5") == SQLITE_OK);
+  REQUIRE(run(two, "BEGIN IMMEDIATE") == SQLITE_OK);
+  sqlite3_stmt* open = nullptr;
+  REQUIRE(sqlite3_prepare_v2(two, "SELECT x FROM t", -1, &open, nullptr) == SQLITE_OK);
+  REQUIRE(sqlite3_step(open) == SQLITE_ROW);
+  REQUIRE(run(two, "COMMIT") == SQLITE_OK);
+  CHECK(ask(two, "SELECT count(*) FROM t WHERE x = 1")[0] == '!');
+  CHECK(two.last_error() == errc::stale_term);
+  sqlite3_finalize(open);
+  CHECK(ask(two, "SELECT count(*) FROM t WHERE x = 1") == "0");
+  w.host.commit_all();
+  CHECK(ask(two, "SELECT count(*) FROM t WHERE x = 1") == "5");
+}
+
 TEST_CASE("a failed upgrade followed by a plain read does not show the head") {
   fixture w;
   connection one = table_of(w);

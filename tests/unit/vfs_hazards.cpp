@@ -1,5 +1,5 @@
-// Facts about SQLite that corrupt or hang under a VFS like ours unless a rule stops them: F1 to F10.
-// Each test fails when its rule is taken out.
+// Facts about SQLite that corrupt or hang under a VFS like ours unless a rule stops them: F1 to
+// F10. Each test fails when its rule is taken out.
 #include <sqlite3.h>
 #include <unistd.h>
 

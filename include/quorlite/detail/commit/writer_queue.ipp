@@ -54,6 +54,8 @@ QUORLITE_DECL void writer_queue::release(const database& target, const void* own
 QUORLITE_DECL writer_queue::waited writer_queue::wait(const database& target, const void* owner,
                                                       std::uint32_t& waits) noexcept {
   port_signal called(engine_);
+  ++waits;
+  bool is_queued = true;
   {
     const std::lock_guard guard(mutex_);
     const auto found = slots_.find(&target);
@@ -61,13 +63,15 @@ QUORLITE_DECL writer_queue::waited writer_queue::wait(const database& target, co
       return waited::called;
     }
     try {
-      found->second.waiters.push_back({&called, owner, waits, false});
+      found->second.waiters.push_back({&called, owner, waits - 1, false});
     } catch (const std::bad_alloc&) {
-      return waited::a_slice;  // the caller asks again, and is not asked to wait
+      is_queued = false;
     }
   }
-  ++waits;
   const bool was_called = called.wait(engine_, slice);
+  if (!is_queued) {
+    return waited::a_slice;
+  }
   const std::lock_guard guard(mutex_);
   const auto found = slots_.find(&target);
   if (found->second.holder == owner) {

@@ -145,6 +145,13 @@ QUORLITE_DECL int database_file::read(bytes_span into, std::uint64_t from) {
     std::fill(into.begin(), into.end(), std::byte{0xFF});
     return SQLITE_OK;
   }
+  const bool is_left = level_ == SQLITE_LOCK_SHARED && !turn_.is_early() && stands_on_pending_ &&
+                       view_.store()->committed().version < view_.at().version();
+  if (is_left) {
+    // A writer that wrote nothing has ended, and a statement of its own goes on: what is read now
+    // may be somebody else's, and might be taken back.
+    return refuse(make_error_code(errc::stale_term));
+  }
   if (turn_.is_early() && from != 0 && from >= page_size()) {
     // No writer reads more than page 1 before its write lock: this is a plain read.
     if (stands_on_pending_) {
