@@ -503,6 +503,9 @@ TEST_CASE("the log of another cluster is refused, and so are the databases of an
   CHECK(defect->error() == errc::another_cluster);
   CHECK(tells(defect, "cluster 00000000000000d200000000000000d1"));
   CHECK(tells(defect, "cluster 00000000000000c200000000000000c1"));
+  CHECK(defect->remedy.find("The log belongs to cluster 00000000000000d200000000000000d1: give "
+                            "this server its own folder") == 0);
+  CHECK(defect->remedy.find("found") == std::string::npos);
   CHECK(one.log.fault_on(one.machine.machine()) == std::nullopt);
   CHECK(other.log.fault_on(other.machine.machine()) == std::nullopt);
 }

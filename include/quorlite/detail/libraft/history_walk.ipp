@@ -69,9 +69,14 @@ QUORLITE_DECL bool libraft_history_walk::part(log_index at, const std::string& b
 /// @returns false
 QUORLITE_DECL bool libraft_history_walk::of_another_cluster(const std::string& what,
                                                             const cluster_identity& told) {
-  return object(libraft_log_fault::another_cluster,
-                what + " is of cluster " + libraft_cluster_text(told) +
-                    ", and the files of cluster " + libraft_cluster_text(base_.begun.cluster));
+  object(libraft_log_fault::another_cluster, what + " is of cluster " + libraft_cluster_text(told) +
+                                                 ", and the files of cluster " +
+                                                 libraft_cluster_text(base_.begun.cluster));
+  found_->remedy =
+      "The log belongs to cluster " + libraft_cluster_text(told) +
+      ": give this server its own folder, with log and databases of one cluster. Keep both of "
+      "these: either may hold what its cluster has nowhere else";
+  return false;
 }
 
 // ---- the begin
