@@ -1,5 +1,5 @@
-// What posix_file_system asks the system for when it is to make something durable. The calls are
-// this program's own, which counts them and hands them on.
+// What posix_file_system asks the system for when it is to make something durable, and an export.
+// The calls are this program's own, which counts them and hands them on.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -10,9 +10,12 @@
 #include <system_error>
 #include <vector>
 
+#include <sqlite3.h>
+
 #include "catch2_shim.hpp"
 #include "quorlite/bytes.hpp"
 #include "quorlite/detail/file_storage/posix.hpp"
+#include "quorlite/transfer.hpp"
 #include "support/lowered_limit.hpp"
 #include "support/temporary_directory.hpp"
 
@@ -23,6 +26,8 @@ struct syncs {
   std::vector<::ino_t> files;
   std::vector<::ino_t> directories;
   std::vector<int> answers;  ///< errno values for the next calls, the last one first
+  std::string name{};        ///< of a file
+  ::ino_t named = 0;         ///< what had that name when a directory was synced last
 };
 syncs seen;
 
@@ -48,7 +53,10 @@ int answer(long call, int opened, std::vector<::ino_t>& into) {
 }  // namespace
 
 extern "C" int fdatasync(int opened) { return answer(SYS_fdatasync, opened, seen.files); }
-extern "C" int fsync(int opened) { return answer(SYS_fsync, opened, seen.directories); }
+extern "C" int fsync(int opened) {
+  seen.named = number_of(seen.name);
+  return answer(SYS_fsync, opened, seen.directories);
+}
 
 namespace {
 
@@ -165,4 +173,26 @@ TEST_CASE("a directory that was asked for is synced without a descriptor, and so
   seen = {};
   CHECK_FALSE(files.sync_directory("a"));
   CHECK(seen.directories == std::vector{number_of(place / "root/a")});
+}
+
+// What SQLite syncs for a journal of its own it syncs before the file has its name.
+TEST_CASE("the name of an exported file is durable once the export has ended", "[files]") {
+  const temporary_directory place;
+  const std::string path = place / "copy.db";
+  sqlite3* from = nullptr;
+  REQUIRE(sqlite3_open(":memory:", &from) == SQLITE_OK);
+  REQUIRE(sqlite3_exec(from, "CREATE TABLE t(x)", nullptr, nullptr, nullptr) == SQLITE_OK);
+  for (const bool overwrites : {false, true}) {
+    INFO((overwrites ? "renamed" : "linked"));
+    const ::ino_t old = number_of(path);
+    seen = {};
+    seen.name = path;
+    CHECK_FALSE(quorlite::detail::export_pages(from, path, {.overwrite = overwrites},
+                                               quorlite::no_progress{}));
+    CHECK(number_of(path) != old);
+    REQUIRE_FALSE(seen.directories.empty());
+    CHECK(seen.directories.back() == number_of(place / ""));
+    CHECK(seen.named == number_of(path));
+  }
+  sqlite3_close(from);
 }
