@@ -4,6 +4,7 @@
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <nlohmann/json.hpp>
 
 #include <cerrno>
 #include <chrono>
@@ -45,7 +46,7 @@ faulty network, clients that keep a record, and checkers that are always on.
   --fail-fast        begin no other seed once one has failed
   --trace FILE       of --seed: one JSON object a line for each event; - is standard output
   --until EVENT      stop before this event, with --trace to see how it came to it
-  --json             of many seeds: one JSON object in the end instead of text
+  --json             one JSON object in the end instead of text
   --help
 
 Exit status: 0 all held, 1 a seed failed, 2 the arguments are wrong.
@@ -185,14 +186,22 @@ void print_marks(const simulate::marks& seen) {
   }
 }
 
+const char* name_of(simulate::profile one) {
+  return one == simulate::profile::full ? "full" : "lite";
+}
+
 void print(const simulate::report& one, const arguments& asked) {
-  const char* const name = asked.profile == simulate::profile::full ? "full" : "lite";
+  const char* const name = name_of(asked.profile);
   if (!one.ok()) {
     std::printf("seed %" PRIu64 " FAILED  %s\n", one.seed, one.what.c_str());
+  }
+  if (!one.ok() || asked.single) {
     for (const auto& [option, value] :
          simulate::options_of(simulate::draw_plan(one.seed, asked.profile, asked.damage))) {
       std::printf("    %-20s %s\n", option.c_str(), value.c_str());
     }
+  }
+  if (!one.ok()) {
     std::printf("  run it again: simulate --seed %" PRIu64 " --profile %s%s\n", one.seed, name,
                 asked.damage ? " --damage" : "");
   }
@@ -213,6 +222,42 @@ void print(const simulate::report& one, const arguments& asked) {
     }
   }
   std::fflush(stdout);
+}
+
+/// What print() says of --seed.
+void print_object(const simulate::report& one, const arguments& asked) {
+  char hash[17];
+  std::snprintf(hash, sizeof hash, "%016" PRIx64, one.event_hash);
+  nlohmann::ordered_json out = {
+      {"seed", one.seed},
+      {"profile", name_of(asked.profile)},
+      {"damage", asked.damage},
+      {"ok", one.ok()},
+      {"checker", one.checker},
+      {"what", one.what},
+      {"excused", one.excused},
+      {"hash", hash},
+      {"events", one.events},
+      {"virtual_ms", one.virtual_ms},
+      {"transactions", one.transactions},
+      {"acknowledged", one.acknowledged},
+      {"unknown", one.unknown},
+      {"resolved", one.resolved},
+      {"reads", one.reads},
+      {"boots", one.boots},
+      {"halts", one.halts},
+      {"snapshots_installed", one.installs},
+      {"faults_at_a_phase", one.at_phases},
+  };
+  for (const auto& [option, value] :
+       simulate::options_of(simulate::draw_plan(one.seed, asked.profile, asked.damage))) {
+    out["options"][option] = value;
+  }
+  if (asked.damage) {
+    out["marks"] = one.seen;
+  }
+  const auto replace = nlohmann::ordered_json::error_handler_t::replace;
+  std::printf("%s\n", out.dump(-1, ' ', false, replace).c_str());
 }
 
 void add(simulate::report& sum, const simulate::report& one) {
@@ -539,7 +584,11 @@ int main(int count, char** values) {
   make_sqlite_deterministic();
   if (asked.single) {
     const simulate::report one = run_single(asked);
-    print(one, asked);
+    if (asked.json) {
+      print_object(one, asked);
+    } else {
+      print(one, asked);
+    }
     return one.ok() ? 0 : 1;
   }
   campaign all(asked);
