@@ -1,10 +1,12 @@
-"""Does a shared library export the API, all of it, and nothing else of ours?
+"""Does a shared library export the API, all of it, and nothing else of ours? Has it its soname?
 
-usage: check_exports.py NM INCLUDE LIBRARY OBJECTS
+usage: check_exports.py NM READELF VERSION INCLUDE LIBRARY OBJECTS
 
-INCLUDE is the folder of the headers, OBJECTS an archive of what LIBRARY was made of. What is not in
-a namespace `detail` is API; of the rest, what a header marks QUORLITE_API. (Templates of the
-standard library that ours instantiates are exported as weak symbols, as from any C++ library.)
+The soname ends with the number of the interface: of VERSION, the project's, the major number, and
+the minor one too while that is 0. INCLUDE is the folder of the headers, OBJECTS an archive of what
+LIBRARY was made of. What is not in a namespace `detail` is API; of the rest, what a header marks
+QUORLITE_API. (Templates of the standard library that ours instantiates are exported as weak
+symbols, as from any C++ library.)
 """
 
 import pathlib
@@ -28,8 +30,20 @@ def symbols(nm: str, library: str, *options: str) -> set[str]:
     return {re.sub(r" \[clone .*", "", symbol) for symbol in found}
 
 
+def sonames(readelf: str, library: str) -> list[str]:
+    command = [readelf, "--dynamic", "--wide", library]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    return re.findall(r"\(SONAME\).*\[(.*)\]", result.stdout)
+
+
+def expected_soname(version: str, library: str) -> str:
+    numbers = version.split(".")
+    interface = numbers[:2] if numbers[0] == "0" else numbers[:1]
+    return pathlib.Path(library).name.split(".so")[0] + ".so." + ".".join(interface)
+
+
 def main() -> int:
-    nm, include, library, objects = sys.argv[1:]
+    nm, readelf, version, include, library, objects = sys.argv[1:]
     marked = set()
     for header in pathlib.Path(include).rglob("*.hpp"):
         for names in MARKED.findall(header.read_text(encoding="utf-8")):
@@ -44,6 +58,9 @@ def main() -> int:
         inside, name = NAME.match(symbol).groups()
         if inside and name not in marked:
             faults.append(f"exported: {symbol}; it is not marked QUORLITE_API")
+    soname = expected_soname(version, library)
+    if sonames(readelf, library) != [soname]:
+        faults.append(f"soname: {sonames(readelf, library)}; it is to be {soname}")
     for fault in faults:
         print(fault)
     print(f"{len(defined)} functions, {len(exported)} exported, {len(faults)} faults")
