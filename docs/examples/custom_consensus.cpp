@@ -143,7 +143,7 @@ class log_file {
 int main(int count, char** arguments) {
   log_file log(std::string(count == 2 ? arguments[1] : "no directory is named") + "/app.log");
   ql::memory_storage storage;  // a cache of the log, here
-  ql::result<ql::replica> replica = ql::replica::start(log, storage);
+  ql::result<ql::replica> replica = ql::replica::start(log, storage, {.found = true});
   const auto db = replica.and_then([](ql::replica& one) { return one.open("app.db"); });
   const char* const sql =
       "CREATE TABLE IF NOT EXISTS run (id INTEGER PRIMARY KEY); INSERT INTO run DEFAULT VALUES";

@@ -49,7 +49,7 @@ int count_orders(replica_cluster& cluster, ql::server_id id) {
 bool holds_for(std::uint64_t seed, int& crashes) {
   using namespace ql::testing;
   replica_cluster cluster{{.seed = seed, .replicas = 3, .network = {.drop = 0.02}},
-                          {.flush_bytes = 1500},
+                          {.found = true, .flush_bytes = 1500},
                           {.storage = server_storage::files}};
   simulation& time = cluster.simulation();
 
