@@ -510,15 +510,17 @@ class servers final : public quorlite::testing::cluster_observer {
     }
   }
   /// Whether what befell its disk may lead to this. Only bytes that changed by themselves are
-  /// damage: a disk that does not read, or has no room, has not changed any. And one without room
-  /// breaks nothing, but where a double write cannot be copied: an overwrite may need room here, as
-  /// on file systems that copy on write.
+  /// damage, and only they or another folder make another history: a disk that does not read, or
+  /// has no room, has not changed any. And one without room breaks nothing, but where a double
+  /// write cannot be copied: an overwrite may need room here, as on file systems that copy on
+  /// write.
   [[nodiscard]] bool explains(server_id id, std::error_code error) {
     const server& one = at(id);
-    if (is_damaged(id) && name_of_detection(error) != nullptr) {
+    const bool is_detection = name_of_detection(error) != nullptr;
+    if (is_detection && is_damaged(id)) {
       return true;
     }
-    if (one.rotten || error == quorlite::errc::corrupt) {
+    if (one.rotten || is_detection || error == quorlite::errc::corrupt) {
       return one.rotten;
     }
     const bool may_lack_room = error == quorlite::errc::storage_full ||
