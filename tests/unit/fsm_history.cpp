@@ -193,6 +193,59 @@ TEST_CASE("an entry whose proposer had another history halts, and names where") 
   check_diverged(p.follower, "another history as of log index 5 (equal as of 4), at log index 6");
 }
 
+TEST_CASE("who is told to skip an entry that held a transaction halts at the next entry") {
+  hashed_pair p;
+  const bench::sent skipped = p.leader.commit(some_pages(2));
+  REQUIRE(p.leader.position_of(skipped).index == log_index{5});
+  REQUIRE(p.follower->skip({log_index{5}, first_term}) == apply_result::applied);
+  CHECK_FALSE(p.follower->health().halted);  // nothing tells a no-op from it yet
+  SECTION("whatever that holds") {
+    const bench::sent barrier = p.leader.send_command(barrier_command{});
+    CHECK(p.follower.apply_all(barrier) == apply_result::halted);
+  }
+  SECTION("which builds on what was skipped: it is no conflict") {
+    CHECK(p.follower.apply_next(p.next(3), first_term) == apply_result::halted);
+  }
+  // What it skipped would have told that they were equal as of 4, too.
+  check_diverged(p.follower, "another history as of log index 5 (equal as of 3), at log index 6");
+  CHECK(p.follower->counters().conflicts == 0);
+}
+
+TEST_CASE("what was on its way before an entry that is skipped does not hide that for long") {
+  hashed_pair p;
+  const bench::sent skipped = p.leader.send(some_pages(2));
+  const bench::sent behind = p.leader.send(some_pages(3));  // tells the same history: up to 4
+  p.leader.apply_all(skipped);
+  p.leader.apply_all(behind);
+  REQUIRE(p.follower->skip({log_index{5}, first_term}) == apply_result::applied);
+  CHECK(p.follower.apply_all(behind) == apply_result::applied);
+  CHECK(p.follower->counters().conflicts == 1);
+  CHECK(p.follower.apply_next(p.next(4), first_term) == apply_result::halted);
+  check_diverged(p.follower, "another history as of log index 6 (equal as of 4), at log index 7");
+  CHECK(p.follower->counters().conflicts == 1);
+}
+
+TEST_CASE("the first entry of a leader that skipped one halts the others, who did not") {
+  hashed_pair p;
+  bench third;
+  REQUIRE_FALSE(third.restore(p.leader.snapshot()));
+  const bench::sent skipped = p.leader.commit(some_pages(2));
+  third.apply_all(skipped);
+  REQUIRE(p.follower->skip({log_index{5}, first_term}) == apply_result::applied);
+  p.leader.lose(2);
+  p.follower.lead(2);
+  const bench::sent made = p.follower.send(some_pages(3));
+  REQUIRE_FALSE(made.error);
+  for (bench* one : {&p.leader, &third}) {
+    const auto before = one->all();
+    CHECK(one->apply_all(made) == apply_result::halted);
+    check_diverged(*one, "another history as of log index 5 (equal as of 4), at log index 6");
+    CHECK((*one)->counters().conflicts == 0);
+    CHECK(one->all() == before);
+  }
+  CHECK(p.follower.answer_of(made) == proposal_state::waiting);
+}
+
 TEST_CASE("an entry that tells of itself, or of what was before the history, halts") {
   for (const std::uint64_t index : {2U, 5U, 6U}) {
     hashed_pair p;  // the history begins at 3, and the next entry is 5
