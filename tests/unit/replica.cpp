@@ -490,6 +490,40 @@ TEST_CASE(
   CHECK(rows() == "7");
 }
 
+TEST_CASE("a server with data but no history is not founded by a start that says so") {
+  memory_storage storage;
+  const auto database = GENERATE("stays", "was dropped", "was never there");
+  INFO("its database " << database);
+  const bool is_blank = std::string_view(database) == "was never there";
+  {
+    lone_engine engine;
+    started_replica<lone_engine, memory_storage> node(engine, storage);
+    REQUIRE_FALSE(node.status());
+    if (!is_blank) {
+      REQUIRE(run(node.open("app.db").value(), "CREATE TABLE t(x); INSERT INTO t VALUES(7)") ==
+              SQLITE_OK);
+    }
+    if (std::string_view(database) == "was dropped") {
+      REQUIRE_FALSE(node.drop("app.db"));
+    }
+    REQUIRE_FALSE(node.stop());
+  }
+  lone_engine engine;
+  started_replica<lone_engine, memory_storage> node(engine, storage, {.found = true});
+  REQUIRE_FALSE(node.status());
+  REQUIRE_FALSE(node.maintain());
+  CHECK((node.metrics().history == history_identity{}) == !is_blank);
+  REQUIRE(run(node.open("app.db").value(),
+              "CREATE TABLE IF NOT EXISTS t(x); INSERT INTO t VALUES(8)") == SQLITE_OK);
+  REQUIRE_FALSE(node.maintain());
+  CHECK((node.metrics().history == history_identity{}) == !is_blank);
+  CHECK(node.metrics().machine.conflicts == 0);
+  if (!is_blank) {
+    REQUIRE_FALSE(node.upgrade());  // which is how it gets one
+    CHECK(node.metrics().history != history_identity{});
+  }
+}
+
 TEST_CASE("VFS names: a free number by default, the user's own as it is, a taken one is an error") {
   lone_replica one;
   lone_replica two;
