@@ -166,6 +166,7 @@ class Trial:
         self.named = ""
         self.healed = ""
         self.others_down = True
+        self.diverged = False
         ids = self.cluster.ids
         likely = [server for server in ids if server != base.lagging]
         self.hurt = self.chance.choice(ids if self.chance.random() < 0.45 else likely)
@@ -408,6 +409,7 @@ class Trial:
             for other, (same, bytes_there) in images.items():
                 alike = image == bytes_there or {(one, other), (other, one)} & parted
                 if one < other and position == same and not alike:
+                    self.diverged = True
                     self._find(f"servers {one} and {other} have other bytes at {position}")
         self._compare_rows()
 
@@ -425,16 +427,16 @@ class Trial:
             self._find(f"integrity: {integrity}")
 
     def _judge_loss(self) -> None:
-        of_base = all(number < self.base.rows.next for number in self.lost)
         text = f"{len(self.lost)} acknowledged rows are lost, the first is {self.lost[0]}"
+        of_base = all(number < self.base.rows.next for number in self.lost)
         last_second = of_base and all(map(self.base.is_of_last_second, self.lost))
         cut = self.done["cut_without_trace"]
-        if self.done["kind"] == "folder rolled back" and self.others_down:
+        # No loss excuses servers that differ: neither is excused then.
+        rolled_back = self.done["kind"] == "folder rolled back" and self.others_down
+        if rolled_back and not self.diverged:
             self.excuse = "a rollback of the whole folder while all others were down"
-        elif cut and last_second:
+        elif cut and last_second and not self.diverged:
             self.excuse = "a cut of the last second of a log without a trace"
-        elif cut and of_base and not (self.base.end(self.base.lagging) / "log_end").exists():
-            self.excuse = "a cut of a log without a trace, whose end no file tells"
         else:
             self._find(text + (" (the log ends earlier, without a trace)" if cut else ""))
             return
