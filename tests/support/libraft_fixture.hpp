@@ -60,6 +60,9 @@ class flawed_machine final : public state_machine {
     if (gone_) {
       return apply_result::already;
     }
+    if (std::exchange(skips_next_, false)) {
+      return real_->skip(entry.at);
+    }
     log_entry changed = entry;
     switch (flaw_) {
       case fixture_flaw::one_index_for_a_batch:
@@ -159,6 +162,8 @@ class flawed_machine final : public state_machine {
   void stop() noexcept { stopping_ = true; }
   // A crash: whatever the engine says from here on, nobody hears of it.
   void go() noexcept { gone_ = true; }
+  // The next entry is told as one that holds nothing.
+  void skip_next() noexcept { skips_next_ = true; }
   // No snapshot can be taken, or it can again.
   void be_busy(bool busy) noexcept { busy_ = busy; }
   void settle_with(proposal_token kept, proposal_token dropped) {
@@ -179,6 +184,7 @@ class flawed_machine final : public state_machine {
   std::atomic<bool> gone_{false};
   bool busy_ = false;
   bool first_seen_ = false;
+  bool skips_next_ = false;
   std::uint64_t installed_ = 0;
   std::vector<std::pair<proposal_token, proposal_token>> aliases_;
 };

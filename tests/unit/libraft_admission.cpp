@@ -1211,6 +1211,37 @@ TEST_CASE("over libraft who has rows that the others lost leads nobody, though i
   CHECK_FALSE(all.halted(away));
 }
 
+TEST_CASE("over libraft a leader that skipped an entry gets no ack for a row, and is replaced") {
+  struct raft_transfer transfer {};  // the engine may keep it until it ends
+  cluster all;
+  all.insert(5);
+  REQUIRE(all.await_even());
+  const std::size_t before = all.leader;
+  const std::size_t skipping = all.other();
+  const std::size_t third = all.third();
+  all.raft.node(skipping).machine().skip_next();
+  all.insert(1);
+  REQUIRE(all.await_even());
+  CHECK(all.rows_at(skipping) == 5);
+  CHECK_FALSE(all.halted(skipping));
+  REQUIRE(::raft_transfer(all.raft.engine(before), &transfer, skipping + 1, nullptr) == 0);
+  REQUIRE(all.raft.run_until([&] { return all.is_engines_leader(skipping); }));
+  for (int i = 0; i < 5; ++i) {
+    CHECK_FALSE(all.try_write(skipping));
+    all.raft.run_for(200);
+  }
+  all.raft.run_for(4000);
+  all.await_leader();
+  REQUIRE(all.leader != skipping);
+  all.insert(2);
+  REQUIRE(all.await_even(skipping));
+  CHECK(all.rows_at(before) == 8);
+  CHECK(all.rows_at(third) == 8);
+  CHECK_FALSE(all.halted(before));
+  CHECK_FALSE(all.halted(third));
+  CHECK((all.halted(skipping) || all.refuses(before, skipping) || all.refuses(third, skipping)));
+}
+
 TEST_CASE("over libraft a refused server is heard again once it is readmitted") {
   cluster foreign;
   foreign.insert(30);
