@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -138,9 +139,20 @@ QUORLITE_DECL void connection::close() noexcept {
 
 namespace detail {
 
-// A super-journal, and with it the atomic commit of several databases, needs it.
-[[nodiscard]] inline std::error_code set_synchronous(sqlite3* db) noexcept {
-  const int code = sqlite3_exec(db, "PRAGMA synchronous=FULL", nullptr, nullptr, nullptr);
+/// A super-journal, and with it the atomic commit of several databases, needs synchronous=FULL. A
+/// SQLite that was built to keep its locks is told not to before it takes one; that goes for what
+/// is attached later, too.
+[[nodiscard]] inline std::error_code set_modes(sqlite3* db) noexcept {
+  bool is_normal = false;
+  const auto see = [](void* seen, int, char** row, char**) {
+    *static_cast<bool*>(seen) = row[0] != nullptr && std::string_view{row[0]} == "normal";
+    return 0;
+  };
+  const int code = sqlite3_exec(db, "PRAGMA locking_mode=NORMAL; PRAGMA synchronous=FULL", see,
+                                &is_normal, nullptr);
+  if (code == SQLITE_OK && !is_normal) {
+    return make_error_code(errc::unsupported);
+  }
   return error_of_sqlite(code);
 }
 
@@ -151,7 +163,7 @@ QUORLITE_DECL std::error_code set_up_connection(sqlite3* db, milliseconds busy_t
   }
   auto waits = std::make_unique<busy_handler>(busy_timeout);
   sqlite3_extended_result_codes(db, 1);
-  if (const std::error_code error = set_synchronous(db)) {
+  if (const std::error_code error = set_modes(db)) {
     return error;
   }
   // SQLite destroys a function's data with the connection, after its files are closed.
@@ -211,7 +223,7 @@ QUORLITE_DECL result<connection> open_connection(vfs& through, const std::string
     const std::string set_size = "PRAGMA page_size=" + std::to_string(options.page_size);
     sqlite3_exec(db, set_size.c_str(), nullptr, nullptr, nullptr);
   }
-  if (const std::error_code error = set_synchronous(db)) {
+  if (const std::error_code error = set_modes(db)) {
     return fail(error);
   }
   return db;

@@ -184,7 +184,8 @@ class QUORLITE_API replica {
   /// `file:app.db?vfs=NAME` opens app.db. Empty: this replica is empty.
   [[nodiscard]] std::string vfs_name() const;
   /// Makes a connection that was opened by that name as good as one of open(): extended result
-  /// codes, `synchronous`, and a busy handler that queues up. What it needs ends with `db`.
+  /// codes, `synchronous`, `locking_mode`, and a busy handler that queues up. What it needs ends
+  /// with `db`.
   /// @param db a connection without an open transaction
   /// @returns errc::unsupported: its main database is not one of ours; errc::out_of_memory,
   ///   errc::sqlite_failed, errc::stopped

@@ -1,5 +1,5 @@
 // Facts about SQLite that corrupt or hang under a VFS like ours unless a rule stops them: F1 to
-// F10. Each test fails when its rule is taken out.
+// F11. Each test fails when its rule is taken out.
 #include <sqlite3.h>
 #include <unistd.h>
 
@@ -804,4 +804,185 @@ TEST_CASE("what SQLite takes back as it prepares a statement is not done by halv
     CHECK(ask(other, "SELECT count(*) FROM t") == std::to_string(done ? count + 2 : 2));
     CHECK(w.transact({"BEGIN IMMEDIATE", "INSERT INTO log VALUES(2)", "COMMIT"}) == SQLITE_OK);
   }
+}
+
+namespace {
+
+/// A memory database as main, which every pragma without a schema goes to: our VFS sees none.
+struct memory_main {
+  sqlite3* db = nullptr;
+  memory_main() {
+    REQUIRE(sqlite3_open_v2(":memory:", &db,
+                            SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI,
+                            nullptr) == SQLITE_OK);
+    sqlite3_extended_result_codes(db, 1);
+  }
+  ~memory_main() { sqlite3_close(db); }
+  memory_main(const memory_main&) = delete;
+  memory_main& operator=(const memory_main&) = delete;
+
+  [[nodiscard]] int attach(const std::string& name) const {
+    return run(db, "ATTACH 'file:" + name + ".db?vfs=vfs-hazards' AS " + name);
+  }
+};
+
+const std::string be_exclusive = "PRAGMA locking_mode=EXCLUSIVE";
+
+}  // namespace
+
+TEST_CASE("with a lock that SQLite keeps for ever no COMMIT says OK for nothing (F11)") {
+  // A SQLite that was built to keep its locks begins as the first one does.
+  for (const bool attached_first : {false, true}) {
+    for (const std::string mode : {"DELETE", "TRUNCATE", "PERSIST"}) {
+      INFO(attached_first);
+      INFO(mode);
+      fixture w;
+      connection other = w.open();
+      REQUIRE(run(other, "CREATE TABLE t(x)") == SQLITE_OK);
+      const memory_main m;
+      REQUIRE((attached_first ? m.attach("a") : run(m.db, be_exclusive)) == SQLITE_OK);
+      REQUIRE((attached_first ? run(m.db, be_exclusive) : m.attach("a")) == SQLITE_OK);
+      REQUIRE(run(m.db, "PRAGMA a.journal_mode=" + mode) == SQLITE_OK);
+      REQUIRE(ask(m.db, "PRAGMA a.locking_mode") == "exclusive");
+      std::string acknowledged;
+      for (int i = 0; i < 6; ++i) {
+        INFO(i);
+        const std::string row = std::to_string(i);
+        const int code = run(m.db, "INSERT INTO a.t VALUES(" + row + ")");
+        if (code == SQLITE_OK) {
+          acknowledged += (acknowledged.empty() ? "" : ";") + row;
+        } else {
+          REQUIRE(code == SQLITE_IOERR_LOCK);
+          REQUIRE(ask(m.db, "PRAGMA a.quorlite_error").find("locking_mode") != std::string::npos);
+        }
+        REQUIRE(ask(other, "SELECT x FROM t") == acknowledged);
+        REQUIRE(ask(m.db, "SELECT x FROM a.t") == acknowledged);
+      }
+      REQUIRE(run(m.db, "BEGIN; INSERT INTO a.t VALUES(7); ROLLBACK; PRAGMA cache_size=5") ==
+              SQLITE_OK);
+      REQUIRE(run(m.db, "BEGIN; INSERT INTO a.t SELECT randomblob(900) FROM (SELECT 1 UNION ALL "
+                        "SELECT 2); DELETE FROM a.t; COMMIT") != SQLITE_OK);
+      REQUIRE(ask(other, "SELECT x FROM t") == acknowledged);
+      run(m.db, "PRAGMA locking_mode=NORMAL");
+      ask(m.db, "SELECT count(*) FROM a.t");  // SQLite gives the lock back with the next statement
+      REQUIRE(run(m.db, "INSERT INTO a.t VALUES('normal')") == SQLITE_OK);
+      REQUIRE(ask(other, "SELECT max(x) FROM t") == "normal");
+      REQUIRE(ask(other, "PRAGMA integrity_check") == "ok");
+      REQUIRE(w.host.replays_equal());
+    }
+  }
+}
+
+TEST_CASE("after a refused COMMIT a lock that SQLite keeps is no lock for the next one (F11)") {
+  for (const errc why : {errc::not_leader, errc::leadership_lost, errc::busy}) {
+    fixture w;
+    connection other = w.open();
+    REQUIRE(run(other, "CREATE TABLE t(x)") == SQLITE_OK);
+    const memory_main m;
+    REQUIRE(run(m.db, be_exclusive) == SQLITE_OK);
+    REQUIRE(m.attach("a") == SQLITE_OK);
+    REQUIRE(run(m.db, "PRAGMA a.cache_size=5") == SQLITE_OK);
+    w.host.refuse_next(why);
+    REQUIRE(run(m.db, "BEGIN; INSERT INTO a.t VALUES('refused'); COMMIT") != SQLITE_OK);
+    run(m.db, "ROLLBACK");
+    std::string acknowledged;
+    for (int i = 0; i < 4; ++i) {
+      if (run(m.db, "INSERT INTO a.t VALUES(" + std::to_string(i) + ")") == SQLITE_OK) {
+        acknowledged += (acknowledged.empty() ? "" : ";") + std::to_string(i);
+      }
+      REQUIRE(ask(other, "SELECT x FROM t") == acknowledged);
+    }
+    REQUIRE(w.host.replays_equal());
+  }
+}
+
+TEST_CASE("locking_mode=EXCLUSIVE is refused by name for every schema that is replicated (F11)") {
+  fixture w;
+  connection other = w.open();
+  REQUIRE(run(other, "CREATE TABLE t(x)") == SQLITE_OK);
+  const memory_main m;
+  REQUIRE(m.attach("a") == SQLITE_OK);
+  REQUIRE(run(m.db, "PRAGMA a.locking_mode=EXCLUSIVE") == SQLITE_ERROR);
+  REQUIRE(ask(m.db, "PRAGMA a.locking_mode") == "normal");
+  connection db = w.open();
+  REQUIRE(run(db, "ATTACH 'b.db' AS b; CREATE TABLE b.t(x); ATTACH ':memory:' AS m") == SQLITE_OK);
+  for (const std::string schema : {"", "main.", "b."}) {
+    REQUIRE(run(db, "PRAGMA " + schema + "locking_mode=EXCLUSIVE") == SQLITE_ERROR);
+    REQUIRE(ask(db, "PRAGMA " + schema + "locking_mode") == "normal");
+  }
+  REQUIRE(run(db, "PRAGMA m.locking_mode=EXCLUSIVE; ATTACH 'c.db' AS c") == SQLITE_OK);
+  REQUIRE(ask(db, "PRAGMA c.locking_mode") == "normal");
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(run(m.db, "INSERT INTO a.t VALUES(1)") == SQLITE_OK);
+    REQUIRE(run(db, "INSERT INTO main.t VALUES(1); INSERT INTO b.t VALUES(1)") == SQLITE_OK);
+  }
+  REQUIRE(ask(other, "SELECT count(*) FROM t") == "6");
+  REQUIRE(ask(w.open("b.db"), "SELECT count(*) FROM t") == "3");
+  REQUIRE(w.host.replays_equal());
+}
+
+TEST_CASE("a commit that SQLite takes back, as another one failed, stays and is read (F11)") {
+  fixture w;
+  connection a = w.open("a.db");
+  connection b = w.open("b.db");
+  REQUIRE(run(a, "CREATE TABLE t(x)") == SQLITE_OK);
+  REQUIRE(run(b, "CREATE TABLE t(x)") == SQLITE_OK);
+  const memory_main m;  // no super-journal then: each is committed by an entry of its own
+  REQUIRE(m.attach("a") == SQLITE_OK);
+  REQUIRE(m.attach("b") == SQLITE_OK);
+  const std::string both = "BEGIN; INSERT INTO a.t VALUES(1); INSERT INTO b.t VALUES(1); COMMIT";
+  int commits = 0;
+  w.host.during_commit([&] {
+    if (++commits == 2) {
+      w.host.refuse_next(errc::not_leader);
+    }
+  });
+  REQUIRE(run(m.db, both) == sqlite_not_leader);
+  const std::string counts = "SELECT (SELECT count(*) FROM a.t), (SELECT count(*) FROM b.t)";
+  REQUIRE(ask(m.db, counts) == "1|0");
+  REQUIRE(ask(a, "SELECT count(*) FROM t") == "1");
+  REQUIRE(run(m.db, both) == SQLITE_OK);
+  REQUIRE(ask(m.db, counts) == "2|1");
+  REQUIRE(ask(a, "SELECT count(*) FROM t") == "2");
+  REQUIRE(ask(b, "SELECT count(*) FROM t") == "1");
+  REQUIRE(w.host.replays_equal());
+}
+
+TEST_CASE("after a finished COMMIT nothing changes a database without a new lock (F11)") {
+  local_host host;
+  raw_handle raw{host};
+  REQUIRE(raw.begin() == SQLITE_OK);
+  REQUIRE(raw.file.write(raw_handle::page_one(4096, 1, 1), 0) == SQLITE_OK);
+  REQUIRE(raw.file.sync(nullptr) == SQLITE_OK);
+  REQUIRE(raw.file.truncate(4096) == SQLITE_OK);  // where SQLite cuts a file that has shrunk
+  REQUIRE(raw.file.finish() == SQLITE_OK);
+  for (int again = 0; again < 2; ++again) {
+    REQUIRE(raw.file.write(raw_handle::page_one(4096, 1, 2), 0) == SQLITE_IOERR_LOCK);
+    REQUIRE(raw.file.answers().error() == make_error_code(errc::unsupported));
+    REQUIRE(raw.file.write(raw_handle::page_one(4096, 1, 1), 0) == SQLITE_OK);  // it is taken back
+    REQUIRE(raw.file.sync(nullptr) == SQLITE_OK);
+  }
+  REQUIRE(raw.file.truncate(0) == SQLITE_IOERR_LOCK);
+  REQUIRE(raw.file.sync("m.db-mj1") == SQLITE_IOERR_LOCK);
+  REQUIRE(raw.file.finish() == SQLITE_IOERR_LOCK);
+  raw.end();
+  REQUIRE(host.entry_count() == 1);
+  REQUIRE(raw.begin() == SQLITE_OK);
+  REQUIRE(raw.file.write(raw_handle::page_one(4096, 1, 2), 0) == SQLITE_OK);
+  REQUIRE(raw.file.sync(nullptr) == SQLITE_OK);
+  REQUIRE(raw.file.finish() == SQLITE_OK);
+  raw.end();
+  REQUIRE(host.entry_count() == 2);
+}
+
+TEST_CASE("a transaction that ran out of memory at a pragma does not commit as OK (F11)") {
+  local_host host;
+  raw_handle raw{host};
+  REQUIRE(raw.begin() == SQLITE_OK);
+  raw.file.out_of_memory();
+  REQUIRE(raw.file.write(raw_handle::page_one(4096, 1, 1), 0) == SQLITE_OK);
+  REQUIRE(raw.file.sync(nullptr) == SQLITE_OK);
+  REQUIRE(raw.file.finish() == SQLITE_IOERR_LOCK);
+  raw.end();
+  REQUIRE(host.entry_count() == 0);
 }

@@ -72,15 +72,18 @@ class served_connection {
   /// Statements are running, and none of them can write. False also if SQLite never said.
   [[nodiscard]] bool only_reads() const noexcept;
 
-  /// SQLite is loading the statistics of its planner, and passes on no error of that, though it may
-  /// take back a transaction for one. If it does so for a statement that runs, that is stopped.
-  /// @returns true: for one that is prepared, so that nobody is told
-  [[nodiscard]] bool hides_failure() const noexcept;
+  /// What a read or write of the file answered. While SQLite loads the statistics of its planner it
+  /// passes on no error, though it may take back a transaction for one: the statement that it does
+  /// so for is stopped then, or, if it is only being prepared, the failure is kept.
+  void note_answer(int code) noexcept;
+  /// A failure that ended a transaction, and that nobody was told of; SQLITE_OK: none. Taken once.
+  [[nodiscard]] int take_untold() noexcept;
 
  private:
   [[nodiscard]] sqlite3* get() const noexcept { return place_ == nullptr ? nullptr : *place_; }
 
   sqlite3* const* place_ = nullptr;
+  int untold_ = SQLITE_OK;
 };
 
 /// One open database. Used by one thread at a time, as SQLite uses a file. Its members answer with
@@ -90,6 +93,10 @@ class served_connection {
 /// It is also called at the end of a rollback, where it must do nothing: after a refusal the handle
 /// is *over* until its write lock is gone, and dirty pages whose page 1 is that of the base have
 /// nothing to commit.
+///
+/// A new transaction begins with lock(). SQLite leaves that out if it keeps its lock after a COMMIT
+/// (`locking_mode=EXCLUSIVE`, which a pragma sets that goes to another main database, or the way
+/// SQLite was built): what would change the database then is an error, never clean-up.
 class database_file {
  public:
   database_file(std::shared_ptr<vfs_core> core, std::shared_ptr<database> target);
@@ -117,8 +124,6 @@ class database_file {
 
   /// Memory ran out somewhere: the transaction cannot go on.
   int out_of_memory() noexcept;
-  /// What reading or writing answers, to be said once more where SQLite does not pass it on.
-  int note_failure(int code) noexcept;
 
   // ---- locks
 
@@ -129,6 +134,9 @@ class database_file {
 
   /// SQLITE_FCNTL_SYNC. @param super the super-journal's name in a commit of several databases
   int sync(const char* super);
+
+  /// SQLITE_FCNTL_COMMIT_PHASETWO: SQLite has finished a COMMIT, and is about to unlock.
+  int finish();
 
   /// Commits all `files` as one transaction, in the order of their names.
   static int commit(vfs_core& core, std::span<database_file* const> files);
@@ -146,9 +154,11 @@ class database_file {
 
  private:
   enum class phase : std::uint8_t {
-    idle,     ///< no write lock
-    writing,  ///< its dirty pages are being gathered
-    over,     ///< committed or refused; what SQLite still does is cleaning up
+    idle,       ///< no write lock
+    writing,    ///< its dirty pages are being gathered
+    over,       ///< refused; what SQLite still does is taking it back
+    committed,  ///< SQLite finishes its COMMIT, or takes it back: another database refused it
+    finished,   ///< nothing is left to do before the write lock is given back
   };
 
   [[nodiscard]] std::uint32_t page_size() const noexcept {
@@ -178,7 +188,9 @@ class database_file {
   [[nodiscard]] bool is_stopped() const noexcept;
   int refuse(std::error_code error) noexcept;
   /// The transaction cannot be committed any more; SQLite rolls it back.
-  int give_up(std::error_code error, int code) noexcept;
+  int give_up(std::error_code error, int code, std::string text = {}) noexcept;
+  /// SQLite goes on with a lock that it kept from an earlier transaction.
+  int give_up_unlocked();
 
   const std::shared_ptr<vfs_core> core_;  // first: it outlives the rest
   database_view view_;
@@ -189,7 +201,6 @@ class database_file {
   answer_record answers_;
   std::atomic<std::uint64_t>* timeout_ = nullptr;
   int level_ = SQLITE_LOCK_NONE;
-  int untold_ = SQLITE_OK;  // ended a transaction, and the next statement is told
   phase phase_ = phase::idle;
   bool stands_on_pending_ = false;
 };

@@ -82,11 +82,14 @@ QUORLITE_DECL bool served_connection::only_reads() const noexcept {
   return any;
 }
 
-QUORLITE_DECL bool served_connection::hides_failure() const noexcept {
+QUORLITE_DECL void served_connection::note_answer(int code) noexcept {
   sqlite3* const db = get();
+  if (code == SQLITE_OK || code == SQLITE_IOERR_SHORT_READ || db == nullptr) {
+    return;
+  }
   bool loads = false;
   bool runs = false;
-  for (sqlite3_stmt* one = db == nullptr ? nullptr : sqlite3_next_stmt(db, nullptr); one != nullptr;
+  for (sqlite3_stmt* one = sqlite3_next_stmt(db, nullptr); one != nullptr;
        one = sqlite3_next_stmt(db, one)) {
     if (sqlite3_stmt_busy(one) == 0) {
       continue;
@@ -101,8 +104,13 @@ QUORLITE_DECL bool served_connection::hides_failure() const noexcept {
   }
   if (loads && runs) {
     sqlite3_interrupt(db);  // as long as any statement runs, that is not forgotten
+  } else if (loads && sqlite3_get_autocommit(db) == 0) {
+    untold_ = code;
   }
-  return loads && !runs;
+}
+
+QUORLITE_DECL int served_connection::take_untold() noexcept {
+  return std::exchange(untold_, SQLITE_OK);
 }
 
 QUORLITE_DECL database_file::database_file(std::shared_ptr<vfs_core> core,
@@ -175,8 +183,14 @@ QUORLITE_DECL int database_file::file_size(sqlite3_int64& size) {
 }
 
 QUORLITE_DECL int database_file::write(bytes_view from, std::uint64_t to) {
+  if (phase_ == phase::committed) {
+    phase_ = phase::over;
+  }
   if (phase_ == phase::over) {
     return SQLITE_OK;  // the playback of a transaction whose dirty pages are gone already
+  }
+  if (phase_ == phase::finished) {
+    return give_up_unlocked();
   }
   if (phase_ != phase::writing) {
     return SQLITE_IOERR_WRITE;
@@ -187,8 +201,11 @@ QUORLITE_DECL int database_file::write(bytes_view from, std::uint64_t to) {
 }
 
 QUORLITE_DECL int database_file::truncate(std::uint64_t size_bytes) {
-  if (phase_ == phase::over) {
+  if (phase_ == phase::over || phase_ == phase::committed) {
     return SQLITE_OK;
+  }
+  if (phase_ == phase::finished) {
+    return give_up_unlocked();
   }
   if (phase_ != phase::writing) {
     return SQLITE_IOERR_TRUNCATE;
@@ -205,21 +222,14 @@ QUORLITE_DECL int database_file::out_of_memory() noexcept {
   return SQLITE_IOERR_NOMEM;
 }
 
-QUORLITE_DECL int database_file::note_failure(int code) noexcept {
-  const bool is_failure = code != SQLITE_OK && code != SQLITE_IOERR_SHORT_READ;
-  if (is_failure && level_ != SQLITE_LOCK_NONE && connection_.hides_failure()) {
-    untold_ = code;
-  }
-  return code;
-}
-
 QUORLITE_DECL int database_file::lock(int level) {
   if (is_stopped()) {
     return refuse(make_error_code(errc::stopped));
   }
-  if (untold_ != SQLITE_OK && level_ == SQLITE_LOCK_NONE) {
+  const int untold = level_ == SQLITE_LOCK_NONE ? connection_.take_untold() : SQLITE_OK;
+  if (untold != SQLITE_OK) {
     answers_.failed(answers_.error());  // newer than what came since
-    return std::exchange(untold_, SQLITE_OK);
+    return untold;
   }
   if (level_ == SQLITE_LOCK_NONE && level > SQLITE_LOCK_NONE) {
     const int code = lock_shared();
@@ -259,10 +269,16 @@ QUORLITE_DECL int database_file::unlock(int level) noexcept {
 
 QUORLITE_DECL int database_file::sync(const char* super) {
   if (phase_ != phase::writing) {
+    if (super != nullptr && phase_ != phase::idle) {
+      return give_up_unlocked();  // no rollback names one
+    }
+    phase_ = phase_ == phase::over ? phase::finished : phase_;
     return SQLITE_OK;
   }
   if (super_.has_value()) {
     core_->supers.refuse(*super_);  // a member never commits alone: this is a rollback
+    dirty_.clear();
+    phase_ = phase::finished;
     return SQLITE_OK;
   }
   const bool changes = dirty_.changes_anything(view_);
@@ -285,6 +301,16 @@ QUORLITE_DECL int database_file::sync(const char* super) {
   }
   super_ = std::move(name);
   return SQLITE_OK;
+}
+
+QUORLITE_DECL int database_file::finish() {
+  if (phase_ == phase::idle || phase_ == phase::writing) {
+    return SQLITE_OK;  // nothing was changed
+  }
+  const bool is_committed = phase_ == phase::committed;
+  const int code = is_committed ? SQLITE_OK : give_up_unlocked();
+  phase_ = phase::finished;
+  return code;
 }
 
 QUORLITE_DECL int database_file::commit(vfs_core& core, std::span<database_file* const> files) {
@@ -321,7 +347,9 @@ QUORLITE_DECL int database_file::read_pages(bytes_span into, std::uint64_t from)
   }
   if (view_.is_lost()) {
     // Cleaning up after a commit must not hide why that failed.
-    return phase_ == phase::over ? sqlite_not_leader : refuse(make_error_code(errc::stale_term));
+    return phase_ == phase::over || phase_ == phase::committed
+               ? sqlite_not_leader
+               : refuse(make_error_code(errc::stale_term));
   }
   if (at == from + into.size()) {
     return SQLITE_OK;
@@ -435,7 +463,7 @@ QUORLITE_DECL void database_file::conclude(database_write& change, const commit_
     turn_.was_released();
   }
   dirty_.clear();
-  phase_ = phase::over;
+  phase_ = answer.error ? phase::over : phase::committed;
 }
 
 QUORLITE_DECL void database_file::leave_super() noexcept {
@@ -450,12 +478,20 @@ QUORLITE_DECL int database_file::refuse(std::error_code error) noexcept {
   return sqlite_code(error);
 }
 
-QUORLITE_DECL int database_file::give_up(std::error_code error, int code) noexcept {
-  answers_.failed(error);
+QUORLITE_DECL int database_file::give_up(std::error_code error, int code,
+                                         std::string text) noexcept {
+  answers_.failed(error, std::move(text));
   view_.distrust_cache();
   dirty_.clear();
   phase_ = phase::over;
   return code;
+}
+
+QUORLITE_DECL int database_file::give_up_unlocked() {
+  return give_up(make_error_code(errc::unsupported), SQLITE_IOERR_LOCK,
+                 "a transaction without a write lock of its own cannot be committed: "
+                 "locking_mode=EXCLUSIVE is not possible on a replicated database, set "
+                 "PRAGMA locking_mode=NORMAL");
 }
 
 QUORLITE_DECL void database_slot::open(sqlite3_file* slot, std::shared_ptr<vfs_core> core,
@@ -481,18 +517,22 @@ QUORLITE_DECL int database_slot::close(sqlite3_file* slot) noexcept {
 
 QUORLITE_DECL int database_slot::read(sqlite3_file* slot, void* into, int amount,
                                       sqlite3_int64 from) noexcept {
-  return of(slot).note_failure(guarded(slot, [=](database_file& file) {
+  const int code = guarded(slot, [=](database_file& file) {
     return file.read({static_cast<std::byte*>(into), static_cast<std::size_t>(amount)},
                      static_cast<std::uint64_t>(from));
-  }));
+  });
+  of(slot).connection().note_answer(code);
+  return code;
 }
 
 QUORLITE_DECL int database_slot::write(sqlite3_file* slot, const void* from, int amount,
                                        sqlite3_int64 to) noexcept {
-  return of(slot).note_failure(guarded(slot, [=](database_file& file) {
+  const int code = guarded(slot, [=](database_file& file) {
     return file.write({static_cast<const std::byte*>(from), static_cast<std::size_t>(amount)},
                       static_cast<std::uint64_t>(to));
-  }));
+  });
+  of(slot).connection().note_answer(code);
+  return code;
 }
 
 QUORLITE_DECL int database_slot::truncate(sqlite3_file* slot, sqlite3_int64 size) noexcept {
@@ -527,6 +567,7 @@ QUORLITE_DECL int database_slot::control(sqlite3_file* slot, int opcode, void* a
   return guarded(slot, [=](database_file& file) {
     switch (opcode) {
       case SQLITE_FCNTL_SYNC: return file.sync(static_cast<const char*>(argument));
+      case SQLITE_FCNTL_COMMIT_PHASETWO: return file.finish();
       case SQLITE_FCNTL_PRAGMA: return pragma_statement{file, static_cast<char**>(argument)}.run();
       case SQLITE_FCNTL_LOCKSTATE: return give(argument, file.lock_level());
       case SQLITE_FCNTL_HAS_MOVED: return give(argument, 0);
