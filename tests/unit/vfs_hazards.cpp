@@ -791,6 +791,28 @@ TEST_CASE("what SQLite takes back as it loads statistics is not done by halves (
   }
 }
 
+TEST_CASE("a failure while a blob is open is told once, and the transaction can be ended (F10)") {
+  for (const bool is_open : {true, false}) {
+    with_statistics w;
+    REQUIRE(
+        run(w.db, "PRAGMA cache_size=2; CREATE TABLE b(x); INSERT INTO b VALUES(zeroblob(9))") ==
+        SQLITE_OK);
+    sqlite3_blob* blob = nullptr;
+    REQUIRE(run(w.db, "BEGIN IMMEDIATE") == SQLITE_OK);
+    if (is_open) {
+      REQUIRE(sqlite3_blob_open(w.db, "main", "b", "x", 1, 0, &blob) == SQLITE_OK);
+    }
+    CHECK(run(w.db, w.rows(40)) == SQLITE_FULL);
+    static_cast<void>(run(w.db, "ROLLBACK"));  // SQLite may have done so
+    CHECK(sqlite3_get_autocommit(w.db) != 0);
+    // SQLite's pager stays in its state of error for as long as the blob has a page.
+    CHECK(run(w.db, "INSERT INTO log VALUES(1)") == (is_open ? SQLITE_FULL : SQLITE_OK));
+    sqlite3_blob_close(blob);
+    CHECK(run(w.db, "INSERT INTO log VALUES(2)") == SQLITE_OK);
+    CHECK(ask(w.db, "SELECT max(x) FROM log") == "2");
+  }
+}
+
 TEST_CASE("what SQLite takes back as it prepares a statement is not done by halves (F10)") {
   for (int count = 1; count < 30; ++count) {
     with_statistics w;

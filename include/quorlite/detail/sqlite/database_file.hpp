@@ -72,11 +72,12 @@ class served_connection {
   /// Statements are running, and none of them can write. False also if SQLite never said.
   [[nodiscard]] bool only_reads() const noexcept;
 
-  /// What a read or write of the file answered. While SQLite loads the statistics of its planner it
-  /// passes on no error, though it may take back a transaction for one: the statement that it does
-  /// so for is stopped then, or, if it is only being prepared, the failure is kept.
-  void note_answer(int code) noexcept;
-  /// A failure that ended a transaction, and that nobody was told of; SQLITE_OK: none. Taken once.
+  /// A read or write of the file failed. While SQLite loads the statistics of its planner it takes
+  /// back a transaction for that, and passes the failure on to nobody: the statement that it loads
+  /// them for is stopped, and where that cannot be, each file of the connection keeps the failure.
+  void note_failure(int code) const noexcept;
+  /// A failure that ended a transaction, and that nobody was told of; SQLITE_OK: none. Taken once,
+  /// for all files of the connection.
   [[nodiscard]] int take_untold() noexcept;
 
  private:
@@ -223,6 +224,7 @@ struct database_slot {
   template <class Call>
   static int guarded(sqlite3_file* slot, Call call) noexcept;
 
+  static int noted(sqlite3_file* slot, int code) noexcept;
   static int close(sqlite3_file* slot) noexcept;
   static int read(sqlite3_file* slot, void* into, int amount, sqlite3_int64 from) noexcept;
   static int write(sqlite3_file* slot, const void* from, int amount, sqlite3_int64 to) noexcept;

@@ -9,10 +9,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -82,35 +82,42 @@ QUORLITE_DECL bool served_connection::only_reads() const noexcept {
   return any;
 }
 
-QUORLITE_DECL void served_connection::note_answer(int code) noexcept {
+QUORLITE_DECL void served_connection::note_failure(int code) const noexcept {
   sqlite3* const db = get();
-  if (code == SQLITE_OK || code == SQLITE_IOERR_SHORT_READ || db == nullptr) {
-    return;
-  }
   bool loads = false;
-  bool runs = false;
-  for (sqlite3_stmt* one = sqlite3_next_stmt(db, nullptr); one != nullptr;
+  bool writes = false;
+  bool has_blob = false;
+  for (sqlite3_stmt* one = db == nullptr ? nullptr : sqlite3_next_stmt(db, nullptr); one != nullptr;
        one = sqlite3_next_stmt(db, one)) {
     if (sqlite3_stmt_busy(one) == 0) {
       continue;
     }
     if (sqlite3_sql(one) != nullptr) {
-      runs = true;
-      continue;
+      writes = writes || sqlite3_stmt_readonly(one) == 0;
+    } else if (sqlite3_column_count(one) == 0) {
+      has_blob = true;
+    } else {
+      // What SQLite runs as it loads a schema has no text. That which reads the schema is heard.
+      const char* const column = sqlite3_column_name(one, 0);
+      loads = loads || column == nullptr || !std::string_view{column}.ends_with("type");
     }
-    // What SQLite runs as it loads a schema has no text. That which reads the schema is heard.
-    const char* const column = sqlite3_column_name(one, 0);
-    loads = loads || column == nullptr || std::strcmp(column, "type") != 0;
   }
-  if (loads && runs) {
-    sqlite3_interrupt(db);  // as long as any statement runs, that is not forgotten
+  // An open blob would keep the interrupt for good.
+  if (loads && writes && !has_blob) {
+    sqlite3_interrupt(db);
   } else if (loads && sqlite3_get_autocommit(db) == 0) {
-    untold_ = code;
+    for_each_replicated_file(
+        db, [code](database_file& file) noexcept { file.connection().untold_ = code; });
   }
 }
 
 QUORLITE_DECL int served_connection::take_untold() noexcept {
-  return std::exchange(untold_, SQLITE_OK);
+  const int code = untold_;
+  if (code != SQLITE_OK) {
+    for_each_replicated_file(
+        get(), [](database_file& file) noexcept { file.connection().untold_ = SQLITE_OK; });
+  }
+  return code;
 }
 
 QUORLITE_DECL database_file::database_file(std::shared_ptr<vfs_core> core,
@@ -510,6 +517,13 @@ int database_slot::guarded(sqlite3_file* slot, Call call) noexcept {
   }
 }
 
+QUORLITE_DECL int database_slot::noted(sqlite3_file* slot, int code) noexcept {
+  if (code != SQLITE_OK && code != SQLITE_IOERR_SHORT_READ) {
+    of(slot).connection().note_failure(code);
+  }
+  return code;
+}
+
 QUORLITE_DECL int database_slot::close(sqlite3_file* slot) noexcept {
   delete std::exchange(reinterpret_cast<database_slot*>(slot)->opened, nullptr);
   return SQLITE_OK;
@@ -521,8 +535,7 @@ QUORLITE_DECL int database_slot::read(sqlite3_file* slot, void* into, int amount
     return file.read({static_cast<std::byte*>(into), static_cast<std::size_t>(amount)},
                      static_cast<std::uint64_t>(from));
   });
-  of(slot).connection().note_answer(code);
-  return code;
+  return noted(slot, code);
 }
 
 QUORLITE_DECL int database_slot::write(sqlite3_file* slot, const void* from, int amount,
@@ -531,8 +544,7 @@ QUORLITE_DECL int database_slot::write(sqlite3_file* slot, const void* from, int
     return file.write({static_cast<const std::byte*>(from), static_cast<std::size_t>(amount)},
                       static_cast<std::uint64_t>(to));
   });
-  of(slot).connection().note_answer(code);
-  return code;
+  return noted(slot, code);
 }
 
 QUORLITE_DECL int database_slot::truncate(sqlite3_file* slot, sqlite3_int64 size) noexcept {
