@@ -9,6 +9,7 @@ have, as a library of their own would.
 import argparse
 import dataclasses
 import itertools
+import json
 import os
 import pathlib
 import shlex
@@ -278,6 +279,18 @@ def keep_modes_apart(work: Work) -> None:
             sys.exit("it does not link, but for another reason")
 
 
+def build_by_default(work: Work) -> None:
+    """`meson install` without options has nothing to build that it does not install."""
+    build = work.folder / "build"
+    environment = {**os.environ, "CXX": shlex.join(work.compiler)}
+    run(["meson", "setup", str(build), str(work.source)], env=environment)
+    targets = json.loads(run(["meson", "introspect", "--targets", str(build)]))
+    built = [one for one in targets if one["build_by_default"]]
+    left = [one["name"] for one in built if not one["installed"]]
+    if left or not built:
+        sys.exit(f"built and not installed: {', '.join(left) or 'nothing is built at all'}")
+
+
 WAYS = {
     "subproject": use_as_subproject,
     "meson": use_installed_by_meson,
@@ -287,8 +300,12 @@ WAYS = {
     "fetch": use_fetched,
     "installed": use_installed_by_cmake,
     "modes": keep_modes_apart,
+    "default_build": build_by_default,
 }
-OTHERS = {"modes_apart": Consumer("modes", 20, GCC + CLANG, True, "headers")}
+OTHERS = {
+    "modes_apart": Consumer("modes", 20, GCC + CLANG, True, "headers"),
+    "default_build": Consumer("default_build", 20, GCC + CLANG, True, "static", ("meson",)),
+}
 
 
 def main() -> int:
