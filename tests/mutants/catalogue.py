@@ -19,13 +19,16 @@ ROOMS = {
     "pages": ("detail/pages/",),
     "machine": ("detail/machine/", "fsm.hpp"),
     "commit": ("detail/commit/",),
-    "sqlite": ("detail/sqlite/",),
+    "sqlite": ("detail/sqlite/", "connection."),
     "file_storage": ("detail/file_storage/", "detail/storage_rules/"),
     "libraft": ("detail/libraft/", "raft/"),
     "test_raft": ("testing/detail/raft/",),
     "replica": ("detail/replica/",),
 }
 SMALL_ROOMS = {"replica"}
+
+# What a patch may ask of the simulator, and how that is said to it.
+SIMULATE = {"--damage": ["--damage"], "--twice": ["--twice", "1"]}
 
 # Kinds of bugs that once came through all tests: each has a mutant, hence a test.
 ONCE_MISSED = {
@@ -59,7 +62,7 @@ class Mutant:
     tests: list[str]  # programs of tests/unit that may notice it
     once_missed: str  # the kind, or nothing
     in_reach: bool  # of the simulator
-    damage: bool  # it takes folders that are damaged to show: simulate --damage
+    simulate: list[str]  # what it takes to show there: folders that are damaged, a second run
     file: str
     before: str
     after: str
@@ -106,13 +109,13 @@ def read_mutant(path: pathlib.Path) -> Mutant:
         tests=fields["tests"].split(", "),
         once_missed=fields.get("found", ""),
         in_reach=fields.get("simulate") != "out of reach",
-        damage=fields.get("simulate") == "--damage",
+        simulate=SIMULATE.get(fields.get("simulate", ""), []),
         file=lines[start + 1].removeprefix("+++ b/"),
         before=before,
         after=after,
     )
-    if fields.get("simulate", "out of reach") not in ("out of reach", "--damage"):
-        raise Fault(f"{name}: simulate is `out of reach` or `--damage`")
+    if fields.get("simulate", "out of reach") not in ("out of reach", *SIMULATE):
+        raise Fault(f"{name}: simulate is `out of reach` or one of {', '.join(SIMULATE)}")
     if SWITCH.findall(after) != [name] or SWITCH.search(before):
         raise Fault(f"{name}: must have the switch of its own name, once")
     places = ROOMS.get(mutant.room, ())

@@ -151,11 +151,11 @@ def verdict_of(status: int | None, output: str) -> dict | None:
     return {"seed": None, "checker": checker, "says": last_words(output)}
 
 
-def simulate(copy: Copy, mutant: str, most: int, damage: bool = False) -> dict:
+def simulate(copy: Copy, mutant: str, most: int, options: list[str]) -> dict:
     """Seed after seed, until one fails. An end by itself or a hang is traced to its seed."""
     environment = copy.environment(mutant)
     program = copy.program("simulate")
-    common = ["--profile", "lite", "--twice", "0", *(["--damage"] if damage else [])]
+    common = ["--profile", "lite", "--twice", "0", *options]
     for first in range(1, most + 1, BLOCK):
         last = min(first + BLOCK - 1, most)
         command = [program, "--seeds", f"{first}-{last}", *common]
@@ -211,10 +211,10 @@ def control(copy: Copy, programs: set[str], only: str) -> None:
     """Without a mutant nothing may be found."""
     faults = []
     if only != "tests":
-        for damage in (False, True):
-            found = simulate(copy, "", CONTROL_SEEDS, damage)
+        for options in ([], *catalogue.SIMULATE.values()):
+            found = simulate(copy, "", CONTROL_SEEDS, options)
             if found["checker"]:
-                how = "simulate --damage" if damage else "simulate"
+                how = " ".join(["simulate", *options])
                 faults.append(f"{how}, seed {found['seed']}: {found['checker']}: {found['says']}")
     if only != "simulate":
         faults += [said for name in sorted(programs) if (said := run_test(copy, name, ""))]
@@ -229,7 +229,7 @@ def examine(copy: Copy, mutant: catalogue.Mutant, only: str, seeds: int) -> dict
     if only != "simulate":
         result["tests"] = run_tests(copy, mutant)
     if only != "tests" and mutant.in_reach:
-        result["simulate"] = simulate(copy, mutant.name, seeds, mutant.damage)
+        result["simulate"] = simulate(copy, mutant.name, seeds, mutant.simulate)
     result["seconds"] = round(time.monotonic() - began, 1)
     return result
 
@@ -322,7 +322,7 @@ def row_of(one: catalogue.Mutant, old: list[str] | None, result: dict | None) ->
     result = result or {}
     if seen := result.get("simulate"):
         checker, seeds = seen["checker"] or "**not caught**", str(seen["seeds"])
-        seeds += " with damage" if one.damage else ""
+        seeds += f", `{' '.join(one.simulate)}`" if one.simulate else ""
     if "tests" in result:
         tests = "<br>".join(result["tests"]).replace("|", "/") or "**none**"
     link = f"[{one.name}](../../tests/mutants/{one.name}.patch)"

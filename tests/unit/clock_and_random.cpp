@@ -298,3 +298,16 @@ TEST_CASE("in a simulation the time of SQL and random() are functions of the see
   CHECK(first == seen_in_a_run(7));
   CHECK(first != seen_in_a_run(8));
 }
+
+TEST_CASE("in a simulation the identity of a cluster is a function of the seed") {
+  const auto begun = [](std::uint64_t seed) {
+    testing::replica_cluster cluster({.seed = seed});
+    const server_id leader = cluster.wait_for_leader().value();
+    REQUIRE_FALSE(cluster.replica(leader).upgrade());
+    return cluster.replica(leader).metrics().history.cluster;
+  };
+  const cluster_identity first = begun(7);
+  CHECK(first != cluster_identity{});
+  CHECK(first == begun(7));
+  CHECK(first != begun(8));
+}

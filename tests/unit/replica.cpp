@@ -582,6 +582,30 @@ TEST_CASE("a connection that another wrapper opened by the VFS's name is set up 
   sqlite3_close(foreign);
 }
 
+TEST_CASE("on a connection of ours SQL means what it means on one of plain SQLite") {
+  lone_replica one;
+  const connection ours = one.node.open("app.db").value();
+  sqlite3* plain = nullptr;
+  REQUIRE(sqlite3_open(":memory:", &plain) == SQLITE_OK);
+  for (const char* const mode :
+       {"foreign_keys", "ignore_check_constraints", "recursive_triggers", "defer_foreign_keys",
+        "legacy_alter_table", "reverse_unordered_selects", "trusted_schema", "writable_schema",
+        "query_only", "read_uncommitted", "automatic_index", "full_column_names",
+        "short_column_names", "count_changes", "encoding", "secure_delete", "temp_store"}) {
+    const std::string sql = std::string("PRAGMA ") + mode;
+    CHECK(ask(ours, sql) == ask(plain, sql));
+  }
+  for (const char* const sql :
+       {"CREATE TABLE t(a INTEGER PRIMARY KEY CHECK(a < 9), b UNIQUE, c REFERENCES t(b))",
+        "INSERT INTO t VALUES(10, 1, 1)", "INSERT INTO t VALUES(1, 1, 7)",
+        "INSERT OR IGNORE INTO t VALUES(2, 1, 7)", "SELECT \"no such column\"",
+        "SELECT 'A' LIKE 'a', count(*) FROM t"}) {
+    CHECK(run(ours, sql) == run(plain, sql));
+    CHECK(ask(ours, "SELECT * FROM t") == ask(plain, "SELECT * FROM t"));
+  }
+  sqlite3_close(plain);
+}
+
 TEST_CASE("a connection in memory that knows the VFS may outlive the replica too") {
   sqlite3* foreign = nullptr;
   {
