@@ -180,7 +180,7 @@ inline void check_code(int code, const connection& db) {
     case SQLITE_READONLY:
     case SQLITE_CANTOPEN:
     case SQLITE_SCHEMA: return;
-    case SQLITE_INTERRUPT:  // a failure that SQLite would not have passed on
+    case SQLITE_PROTOCOL:  // a failure that SQLite might not have passed on
       if (db.last_error()) {
         return;
       }

@@ -72,19 +72,18 @@ class served_connection {
   /// Statements are running, and none of them can write. False also if SQLite never said.
   [[nodiscard]] bool only_reads() const noexcept;
 
-  /// A read or write of the file failed. While SQLite loads the statistics of its planner it takes
-  /// back a transaction for that, and passes the failure on to nobody: the statement that it loads
-  /// them for is stopped, and where that cannot be, each file of the connection keeps the failure.
-  void note_failure(int code) const noexcept;
-  /// A failure that ended a transaction, and that nobody was told of; SQLITE_OK: none. Taken once,
-  /// for all files of the connection.
-  [[nodiscard]] int take_untold() noexcept;
+  /// For a failure of IOERR or FULL SQLite takes the whole transaction back, wherever it meets it.
+  /// True if the application is sure to hear of it: one statement runs at most, its own, and none
+  /// within that SQLite or a virtual table runs, and whose failure they might not pass on.
+  [[nodiscard]] bool is_heard() const noexcept;
+  /// SQLite is not to take back what may then be gone on with: it gets a code for which it does
+  /// not, and no transaction of the connection is committed any more.
+  [[nodiscard]] int end_transaction(int code) const noexcept;
 
  private:
   [[nodiscard]] sqlite3* get() const noexcept { return place_ == nullptr ? nullptr : *place_; }
 
   sqlite3* const* place_ = nullptr;
-  int untold_ = SQLITE_OK;
 };
 
 /// One open database. Used by one thread at a time, as SQLite uses a file. Its members answer with
@@ -125,6 +124,9 @@ class database_file {
 
   /// Memory ran out somewhere: the transaction cannot go on.
   int out_of_memory() noexcept;
+
+  /// Neither reads nor COMMIT answer anything but `code` until the write lock is gone.
+  void end_with(int code) noexcept;
 
   // ---- locks
 
@@ -201,7 +203,7 @@ class database_file {
   std::optional<std::string> super_;  // the super-journal that it stands in
   answer_record answers_;
   std::atomic<std::uint64_t>* timeout_ = nullptr;
-  int level_ = SQLITE_LOCK_NONE;
+  int level_ = SQLITE_LOCK_NONE, ended_with_ = SQLITE_OK;
   phase phase_ = phase::idle;
   bool stands_on_pending_ = false;
 };

@@ -12,7 +12,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -82,42 +81,27 @@ QUORLITE_DECL bool served_connection::only_reads() const noexcept {
   return any;
 }
 
-QUORLITE_DECL void served_connection::note_failure(int code) const noexcept {
+QUORLITE_DECL bool served_connection::is_heard() const noexcept {
   sqlite3* const db = get();
-  bool loads = false;
-  bool writes = false;
-  bool has_blob = false;
-  for (sqlite3_stmt* one = db == nullptr ? nullptr : sqlite3_next_stmt(db, nullptr); one != nullptr;
+  if (db == nullptr ||
+      (sqlite3_get_autocommit(db) != 0 && sqlite3_txn_state(db, nullptr) < SQLITE_TXN_WRITE)) {
+    return true;  // nothing is there to be taken back
+  }
+  int running = 0;
+  for (sqlite3_stmt* one = sqlite3_next_stmt(db, nullptr); one != nullptr;
        one = sqlite3_next_stmt(db, one)) {
-    if (sqlite3_stmt_busy(one) == 0) {
-      continue;
+    if (sqlite3_sql(one) == nullptr) {
+      return false;  // part of loading a schema, an open blob, or what is being prepared
     }
-    if (sqlite3_sql(one) != nullptr) {
-      writes = writes || sqlite3_stmt_readonly(one) == 0;
-    } else if (sqlite3_column_count(one) == 0) {
-      has_blob = true;
-    } else {
-      // What SQLite runs as it loads a schema has no text. That which reads the schema is heard.
-      const char* const column = sqlite3_column_name(one, 0);
-      loads = loads || column == nullptr || !std::string_view{column}.ends_with("type");
-    }
+    // One that has given out a row waits to go on.
+    running += sqlite3_stmt_busy(one) != 0 && sqlite3_data_count(one) == 0 ? 1 : 0;
   }
-  // An open blob would keep the interrupt for good.
-  if (loads && writes && !has_blob) {
-    sqlite3_interrupt(db);
-  } else if (loads && sqlite3_get_autocommit(db) == 0) {
-    for_each_replicated_file(
-        db, [code](database_file& file) noexcept { file.connection().untold_ = code; });
-  }
+  return running <= 1;
 }
 
-QUORLITE_DECL int served_connection::take_untold() noexcept {
-  const int code = untold_;
-  if (code != SQLITE_OK) {
-    for_each_replicated_file(
-        get(), [](database_file& file) noexcept { file.connection().untold_ = SQLITE_OK; });
-  }
-  return code;
+QUORLITE_DECL int served_connection::end_transaction(int code) const noexcept {
+  for_each_replicated_file(get(), [code](database_file& file) noexcept { file.end_with(code); });
+  return sqlite_transaction_over;
 }
 
 QUORLITE_DECL database_file::database_file(std::shared_ptr<vfs_core> core,
@@ -150,6 +134,9 @@ QUORLITE_DECL int database_file::read(bytes_span into, std::uint64_t from) {
     const int code = read_pages(into, from);
     view_.step_off();
     return code;
+  }
+  if (ended_with_ != SQLITE_OK && phase_ == phase::over) {
+    return ended_with_;  // its pages are gone
   }
   if (from == 24 && into.size() == 16 && view_.take_cache_reset()) {
     if (view_.page_count() == 0) {
@@ -229,14 +216,18 @@ QUORLITE_DECL int database_file::out_of_memory() noexcept {
   return SQLITE_IOERR_NOMEM;
 }
 
+QUORLITE_DECL void database_file::end_with(int code) noexcept {
+  if (phase_ == phase::writing || phase_ == phase::over) {
+    view_.distrust_cache();
+    dirty_.clear();
+    phase_ = phase::over;
+    ended_with_ = code;
+  }
+}
+
 QUORLITE_DECL int database_file::lock(int level) {
   if (is_stopped()) {
     return refuse(make_error_code(errc::stopped));
-  }
-  const int untold = level_ == SQLITE_LOCK_NONE ? connection_.take_untold() : SQLITE_OK;
-  if (untold != SQLITE_OK) {
-    answers_.failed(answers_.error());  // newer than what came since
-    return untold;
   }
   if (level_ == SQLITE_LOCK_NONE && level > SQLITE_LOCK_NONE) {
     const int code = lock_shared();
@@ -264,6 +255,7 @@ QUORLITE_DECL int database_file::unlock(int level) noexcept {
     }
     dirty_.clear();
     phase_ = phase::idle;
+    ended_with_ = SQLITE_OK;
   }
   if (level == SQLITE_LOCK_NONE) {
     turn_.give_back();
@@ -276,8 +268,8 @@ QUORLITE_DECL int database_file::unlock(int level) noexcept {
 
 QUORLITE_DECL int database_file::sync(const char* super) {
   if (phase_ != phase::writing) {
-    if (super != nullptr && phase_ != phase::idle) {
-      return give_up_unlocked();  // no rollback names one
+    if (super != nullptr && phase_ != phase::idle) {  // no rollback names one
+      return ended_with_ != SQLITE_OK ? ended_with_ : give_up_unlocked();
     }
     phase_ = phase_ == phase::over ? phase::finished : phase_;
     return SQLITE_OK;
@@ -314,8 +306,10 @@ QUORLITE_DECL int database_file::finish() {
   if (phase_ == phase::idle || phase_ == phase::writing) {
     return SQLITE_OK;  // nothing was changed
   }
-  const bool is_committed = phase_ == phase::committed;
-  const int code = is_committed ? SQLITE_OK : give_up_unlocked();
+  int code = phase_ == phase::committed ? SQLITE_OK : ended_with_;
+  if (code == SQLITE_OK && phase_ != phase::committed) {
+    code = give_up_unlocked();
+  }
   phase_ = phase::finished;
   return code;
 }
@@ -518,10 +512,10 @@ int database_slot::guarded(sqlite3_file* slot, Call call) noexcept {
 }
 
 QUORLITE_DECL int database_slot::noted(sqlite3_file* slot, int code) noexcept {
-  if (code != SQLITE_OK && code != SQLITE_IOERR_SHORT_READ) {
-    of(slot).connection().note_failure(code);
-  }
-  return code;
+  const bool takes_back =
+      ((code & 0xFF) == SQLITE_IOERR && code != SQLITE_IOERR_SHORT_READ) || code == SQLITE_FULL;
+  const served_connection& connection = of(slot).connection();
+  return takes_back && !connection.is_heard() ? connection.end_transaction(code) : code;
 }
 
 QUORLITE_DECL int database_slot::close(sqlite3_file* slot) noexcept {
