@@ -85,6 +85,11 @@ template <class Storage>
   running_node served{asked, raft, storage};
   if (const std::error_code error = served.started()) {
     explain(asked, raft, error, served.said());
+    if constexpr (quorlite::names_damage<Storage>) {
+      if (!storage.damage().empty()) {
+        fmt::print(stderr, "sql_node: that file is in '{}/databases'\n", asked.data);
+      }
+    }
     return 1;
   }
   const std::vector<std::string> wanted = served.to_be_said_on_leader();

@@ -263,7 +263,8 @@ def refuses_what_is_of(
             expect(all(f"cluster {name}" in told for name in names), f"{part}: {told}")
         (defect, *_) = cluster.check(1)["log"]["defects"]
         expect(defect["fault"] == fault, defect)
-        expect(defect["what"] in told, (defect, told))
+        place = f"{defect['file']}, byte {defect['byte']}: "
+        expect(f"{place}{defect['what']}" in told, (defect, told))
         expect((cluster.data(1) / defect["file"]).is_file(), defect)
         exchange(cluster.data(1), kept, part)
 

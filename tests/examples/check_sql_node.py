@@ -424,6 +424,15 @@ def checks_folders(program: str, folder: str) -> None:
     expect(one["bad_pages"] == 1 and one["first_bad"] == 2, told)
     flip(database, 4096 + 2000)
     expect(check().returncode == 0, check())
+    whole = database.read_bytes()
+    database.write_bytes(whole[:4096])
+    text = check()
+    expect(text.returncode == 1 and ": app.db: it is shorter than" in text.stdout, text)
+    started = server.run("SELECT 1;")
+    expect(started.returncode == 1 and ": app.db: it is shorter than" in started.stderr, started)
+    expect(f"that file is in '{database.parent}'" in started.stderr, started)
+    database.write_bytes(whole)
+    expect(check().returncode == 0, check())
 
     # Where the databases do not stand behind the log's end, log_end tells.
     (data / "databases").rename(data / "kept")
@@ -448,8 +457,10 @@ def checks_folders(program: str, folder: str) -> None:
         (defect,) = json.loads(check("--json").stdout)["log"]["defects"]
         expect(text.returncode == 1 and text.stdout.endswith("see what is said above\n"), text)
         expect(defect["fault"] == "another_cluster" and what in defect["what"], defect)
+        expect((data / defect["file"]).is_file(), defect)
         started = server.run("SELECT 1;")
-        expect(started.returncode == 1 and defect["what"] in started.stderr, started)
+        place = f"{defect['file']}, byte {defect['byte']}: "
+        expect(started.returncode == 1 and place + defect["what"] in started.stderr, started)
         expect(defect["remedy"] in started.stderr, started)
         expect(content_of(data) == before, "a refused start changes the log")
 
@@ -481,6 +492,7 @@ def checks_folders(program: str, folder: str) -> None:
     expect([one["fault"] for one in told["log"]["defects"]] == ["too_short"], told)
     started = server.run("SELECT 1;")
     expect(started.returncode == 1 and "the databases stand at" in started.stderr, started)
+    expect("metadata" in told["log"]["defects"][0]["file"], told)  # it is all that is left
 
     missing = subprocess.run(
         [program, "--check", folder + "/none"], capture_output=True, text=True, timeout=60

@@ -164,6 +164,7 @@ TEST_CASE("a folder whose log is gone, or names another cluster than the folder,
     const libraft_log_defect found = only_defect(one.check_alone());
     CHECK(found.fault == fault::missing);
     CHECK(found.what == "this server took part in a cluster, and its log is gone");
+    CHECK(found.file == "server");
     CHECK(one.check().defects.size() == 2);  // and the databases stand behind it
   }
   SECTION("of another cluster") {
@@ -189,6 +190,30 @@ TEST_CASE("a folder whose log is gone, or names another cluster than the folder,
     CHECK(libraft_file_name::of(by_log.file).is == libraft_file_name::kind::closed);
     CHECK(by_log.byte >= libraft_format_bytes);
   }
+}
+
+TEST_CASE(
+    "a start that was refused over an entry names the file that has it, as it is called then") {
+  const stopped_server one;
+  const stopped_server other;
+  const libraft_places places(1);
+  const std::string log = places.directory(0);
+  memory_log_folder killed = one.killed;
+  killed.files.erase("server");  // then it is the entries that say so
+  write_folder(killed, log);
+  const libraft_log_defect before = only_defect(checked(log, other.databases()));
+  CHECK(libraft_file_name::of(before.file).is == libraft_file_name::kind::open);
+  libraft_options options = places.options(0);
+  options.bootstrap.clear();
+  file_storage storage(other.databases());
+  libraft raft(options);
+  const node_type node(raft, storage);
+  CHECK(node.status() == errc::another_cluster);
+  const libraft_log_defect after = only_defect(raft.log_report());
+  CHECK((after.what == before.what && after.byte == before.byte));
+  CHECK(libraft_file_name::of(after.file).is == libraft_file_name::kind::closed);
+  CHECK(std::filesystem::is_regular_file(log + '/' + after.file));
+  CHECK(!std::filesystem::exists(log + '/' + before.file));
 }
 
 TEST_CASE("a folder in which a cluster was about to begin is what its start makes of it") {

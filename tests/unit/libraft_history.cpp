@@ -21,7 +21,10 @@
 #include <sqlite3.h>
 
 #include "catch2_shim.hpp"
+#include "quorlite/detail/codec/snapshot.hpp"
+#include "quorlite/detail/core/crc32c.hpp"
 #include "quorlite/detail/core/history_marks.hpp"
+#include "quorlite/detail/core/wire.hpp"
 #include "quorlite/detail/libraft/history.hpp"
 #include "quorlite/detail/libraft/proposals.hpp"
 #include "quorlite/detail/libraft/snapshot.hpp"
@@ -750,6 +753,10 @@ class lone_server {
     if (!check.defects.empty() && !start.defects.empty()) {
       CHECK(check.defects.front().what == start.defects.front().what);
       CHECK_FALSE(check.defects.front().file.empty());
+      CHECK(start.defects.front().file == check.defects.front().file);
+      CHECK(start.defects.front().byte == check.defects.front().byte);
+      CHECK((!node_->status() ||
+             std::filesystem::is_regular_file(log() + "/" + start.defects.front().file)));
     }
     if (check.history.begins_at != log_index{} && !node_->status()) {
       CHECK(check.history == node_->machine().base().begun);
@@ -886,7 +893,7 @@ TEST_CASE("a server does not start on the log, or the databases, of another time
   copy_folder(own.data, one.data());
   const std::string exchanged = one.refusal(errc::diverged);
   INFO(exchanged);
-  CHECK(exchanged.find("the log and the files part between log index ") == 0);
+  CHECK(exchanged.find(": the log and the files part between log index ") != std::string::npos);
   copy_log(own.log, one.log());
   copy_folder(fork.data, one.data());
   CHECK(one.refusal(errc::log_too_short).find("gone from the log") != std::string::npos);
@@ -938,6 +945,32 @@ TEST_CASE("a server that is alone starts without a snapshot that its databases d
   }
 }
 
+TEST_CASE("a snapshot of a later version is told with its file, if the databases need it") {
+  lone_server one;
+  one.work(3);
+  one.compact();
+  const std::string name = one.report().snapshot_file;
+  const std::string path = one.log() + "/" + name;
+  {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    bytes front(libraft_snapshot_header::encoded_bytes_max + snapshot_preamble_bytes);
+    file.read(reinterpret_cast<char*>(front.data()), static_cast<std::streamsize>(front.size()));
+    const bytes_span preamble =
+        bytes_span(front).subspan(libraft_snapshot_header::encoded_bytes_max);
+    store_little_endian(preamble.data() + 8, std::uint32_t{99});
+    store_little_endian(preamble.data() + 20, crc32c(preamble.first(20)));
+    file.seekp(static_cast<std::streamoff>(libraft_snapshot_header::encoded_bytes_max));
+    file.write(reinterpret_cast<const char*>(preamble.data()),
+               static_cast<std::streamsize>(preamble.size()));
+    REQUIRE(file.flush().good());
+  }
+  one.start();
+  CHECK(one.rows() == 4);
+  one.stop();
+  std::filesystem::remove_all(one.data());
+  CHECK(one.refusal(errc::needs_upgrade).find(name + ", byte ") == 0);
+}
+
 TEST_CASE("a server does not start on the log, or the databases, of another cluster") {
   lone_server one;
   lone_server other;
@@ -945,7 +978,7 @@ TEST_CASE("a server does not start on the log, or the databases, of another clus
   other.work(9);
   const image own(one, ".own");
   copy_log(other.log(), one.log());
-  CHECK(one.refusal(errc::another_cluster).find("the log, by its entry") == 0);
+  CHECK(one.refusal(errc::another_cluster).find(": the log, by its entry") != std::string::npos);
   copy_log(own.log, one.log());
   copy_folder(other.data(), one.data());
   CHECK(one.refusal(errc::another_cluster).find("what the databases hold") != std::string::npos);

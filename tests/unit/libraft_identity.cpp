@@ -298,6 +298,8 @@ TEST_CASE("a folder that takes part goes on, and is not founded again") {
   libraft_options asked = asked_for(2);
   asked.found = true;
   CHECK(error_of(plan_start(asked, in_use())) == errc::already_founded);
+  CHECK(has(text_of(plan_start(asked, in_use())), "server, byte 24: it belongs to cluster"));
+  CHECK(has(text_of(plan_start(asked, fresh(stage::takes_part))), "server, byte 12: it waits"));
   CHECK(error_of(plan_start(asked, fresh(stage::takes_part))) == errc::already_founded);
   libraft_folder_facts joined = fresh(stage::takes_part);
   joined.has_log = true;
@@ -390,6 +392,7 @@ TEST_CASE("a folder whose cluster is known and whose log is gone is refused") {
   facts.has_log = false;
   CHECK(error_of(plan_start(asked_for(2), facts)) == errc::log_damaged);
   CHECK(error_of(plan_start(asked_for(2), fresh(stage::founded))) == errc::log_damaged);
+  CHECK(has(text_of(plan_start(asked_for(2), facts)), "server, byte 12: this server took part"));
 }
 
 TEST_CASE("an older folder goes on, and its id is recorded once its log names it") {

@@ -26,6 +26,7 @@
 #include "quorlite/detail/libraft/log_notes.hpp"
 #include "quorlite/detail/libraft/log_reader.hpp"
 #include "quorlite/detail/libraft/log_segment.hpp"
+#include "quorlite/detail/libraft/server_file.hpp"
 #include "quorlite/detail/libraft/writes.hpp"
 #include "support/golden.hpp"
 #include "support/libraft_folders.hpp"
@@ -129,6 +130,39 @@ void require_loads(const log_place& place, memory_log_folder folder) {
   }
   CHECK(loaded.terms == terms);
 }
+
+/// A folder with one file that cannot be opened, or read.
+class unreadable_folder final : public libraft_folder {
+ public:
+  unreadable_folder(memory_log_folder whole, std::string name, std::error_code why)
+      : whole_(std::move(whole)), name_(std::move(name)), why_(why) {}
+  [[nodiscard]] result<std::vector<std::string>> names() override { return whole_.names(); }
+  [[nodiscard]] result<std::unique_ptr<libraft_file>> open(const std::string& name) override {
+    class bad_file final : public libraft_file {
+     public:
+      bad_file(std::unique_ptr<libraft_file> whole, std::error_code why)
+          : whole_(std::move(whole)), why_(why) {}
+      [[nodiscard]] std::uint64_t size() const noexcept override { return whole_->size(); }
+      [[nodiscard]] std::error_code read(std::uint64_t, bytes_span) noexcept override {
+        return why_;
+      }
+
+     private:
+      std::unique_ptr<libraft_file> whole_;
+      std::error_code why_;
+    };
+    auto file = whole_.open(name);
+    if (name != name_ || !file) {
+      return file;
+    }
+    return std::make_unique<bad_file>(std::move(*file), why_);
+  }
+
+ private:
+  memory_log_folder whole_;
+  std::string name_;
+  std::error_code why_;
+};
 
 void for_each_subset(std::size_t count, const std::function<void(std::size_t)>& visit) {
   REQUIRE(count <= 12);
@@ -455,6 +489,20 @@ TEST_CASE("a truncation that is cut short anywhere is finished, or had not begun
   put_note(over, {libraft_log_note::step::truncate, from, 0});
   CHECK(over.read().last_index == from);
   require_loads(place, over);
+}
+
+TEST_CASE("entries that are gone in front of a truncation are told, with the note that names it") {
+  const log_place place;
+  place.write_three_runs();
+  memory_log_folder folder = place.now();
+  folder.files.erase("0000000000000005-0000000000000007");
+  put_note(folder, {libraft_log_note::step::truncate, 8, 0});
+  const libraft_log_report report = folder.read();
+  INFO(text_of(report));
+  REQUIRE(report.error() == errc::log_damaged);
+  CHECK(report.defects.front().fault == libraft_log_fault::missing);
+  CHECK(report.defects.front().file == note_name);
+  CHECK(report.defects.front().what.find("entries 5 to 7, which") != std::string::npos);
 }
 
 TEST_CASE("a truncation that is noted and has not begun leaves no entry with another's number") {
@@ -828,7 +876,55 @@ TEST_CASE("a log that ends before the databases' state is told") {
         std::string::npos);
   memory_log_folder nothing;
   CHECK(nothing.read(1).error() == errc::log_too_short);
+  CHECK(nothing.read(1).defects.front().file.empty());
   CHECK(nothing.read(0).defects.empty());
+  nothing.files["metadata1"] = folder.files.at("metadata1");
+  nothing.files["metadata2"] = folder.files.at("metadata2");
+  REQUIRE(nothing.read(1).error() == errc::log_too_short);
+  CHECK(nothing.files.count(nothing.read(1).defects.front().file) == 1);
+}
+
+TEST_CASE("a file that the disk does not give is told, whichever it is") {
+  const log_place place;
+  place.write_three_runs();
+  memory_log_folder whole;
+  {
+    uv_disk disk(place.path());
+    static_cast<void>(disk.load());
+    disk.append(2, 1, 100);
+    disk.put(9, 2, 20, 9);
+    disk.append(2, 1, 100);
+    whole = place.now(1024);
+  }
+  put_note(whole, {});
+  REQUIRE(whole.read().defects.empty());
+  whole.files["server"] = bytes(80, std::byte{1});
+  std::size_t told = 0;
+  for (const auto& [name, content] : whole.files) {
+    for (const std::errc why : {std::errc::io_error, std::errc::too_many_files_open}) {
+      unreadable_folder folder(whole, name, std::make_error_code(why));
+      INFO(name);
+      const auto who = read_server_file(folder);
+      const auto report = libraft_log_reader(folder, {}).read();
+      if (why != std::errc::io_error) {  // the next time it may be otherwise
+        REQUIRE_FALSE((name == "server" ? who.has_value() : report.has_value()));
+        CHECK((name == "server" ? who.error() : report.error()) == why);
+        continue;
+      }
+      REQUIRE((who.has_value() && report.has_value()));
+      std::vector<libraft_log_defect> defects = report->defects;
+      if (name == "server") {
+        REQUIRE(who->defect.has_value());
+        defects.push_back(*who->defect);
+      }
+      REQUIRE(defects.size() == 1);
+      CHECK((defects[0].file == name && defects[0].error() == errc::log_damaged));
+      CHECK(defects[0].what.find("it cannot be read") == 0);
+      ++told;
+    }
+  }
+  CHECK(told == whole.files.size());
+  CHECK(told >= 9);
 }
 
 TEST_CASE("term and vote that are gone, cut or older than the log are told") {

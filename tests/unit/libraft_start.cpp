@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
+#include "quorlite/detail/libraft/log_format.hpp"
 #include "quorlite/detail/libraft/server_file.hpp"
 #include "quorlite/raft/libraft.hpp"
 #include "quorlite/storage/file.hpp"
@@ -389,6 +390,12 @@ class upgraded_cluster {
     if (!check.defects.empty() && !start.defects.empty()) {
       CHECK(check.defects.front().what == start.defects.front().what);
       CHECK(check.defects.front().remedy == start.defects.front().remedy);
+      CHECK(start.defects.front().file == check.defects.front().file);
+      CHECK(start.defects.front().byte == check.defects.front().byte);
+      const auto is_of_log = [](const auto& one) { return one.first != "quorlite.lock"; };
+      const auto left = content_of(log());
+      CHECK(start.defects.front().file.empty() ==
+            std::none_of(left.begin(), left.end(), is_of_log));
     }
   }
   [[nodiscard]] std::map<std::string, bytes> all_but_lock() const {
@@ -572,6 +579,35 @@ TEST_CASE("a founding that was cut short anywhere goes on with the same flag, an
       CHECK(file_in(directory) == founder);
     }
   }
+}
+
+TEST_CASE("a cluster does not begin beside databases that stand at an entry of another log") {
+  const libraft_places places(1);
+  const std::string databases = places.directory(0) + ".databases";
+  const auto started = [&](flag how) {
+    file_storage storage(databases);
+    libraft raft(options_of(places, 0, how));
+    started_replica<libraft, file_storage> node(raft, storage);
+    if (!node.status()) {
+      REQUIRE(wait_until([&] { return node.leader().leading; }));
+      REQUIRE(run(node, "CREATE TABLE t(x)") == SQLITE_OK);
+      REQUIRE_FALSE(node.stop());
+      return std::string();
+    }
+    CHECK(node.status() == errc::diverged);
+    CHECK(raft.log_report().error() == errc::diverged);
+    return raft.log_report().defects.front().text();
+  };
+  REQUIRE(started(flag::found).empty());
+  libraft_server_file founding = *file_in(places.directory(0));
+  std::filesystem::remove_all(places.directory(0));
+  CHECK(started(flag::found).find("a cluster is to begin in this folder, and its databases") == 0);
+  founding.at = stage::founding;
+  founding.cluster = {};
+  founding.seal = {};
+  std::filesystem::create_directories(places.directory(0));
+  REQUIRE(!founding.write(places.directory(0)));
+  CHECK(started(flag::found).find("server, byte 12: a cluster is to begin") == 0);
 }
 
 TEST_CASE("a founding does not go on over a log that is not its own") {
@@ -814,14 +850,19 @@ TEST_CASE("a folder that begins with bootstrap has its id recorded, and no other
   const auto recorded = file_in(places.directory(0));
   REQUIRE(recorded.has_value());
   CHECK((recorded->id == server_id{1} && !recorded->seal.is_made()));
-  CHECK(error_of(options_of(places, 0, flag::found)) == errc::already_founded);
+  const libraft_options founds = options_of(places, 0, flag::found);
+  CHECK(error_of(founds) == errc::already_founded);
+  CHECK(refusal_of(founds).find("server, byte 12: there is a log") == 0);
   libraft_options other = options_of(places, 1, flag::none);
   other.directory = places.directory(0);
   CHECK(error_of(other) == errc::another_server);
   std::filesystem::remove(places.directory(0) + "/server");  // older than such files
+  const std::string first_entry = std::string(libraft_first_segment) + ", byte 8: ";
+  CHECK(error_of(founds) == errc::already_founded);
+  CHECK(refusal_of(founds).find(std::string(libraft_first_segment) + ", byte 0: there is") == 0);
   other.address = places.server(0).address;
   CHECK(error_of(other) == errc::another_server);
-  CHECK(refusal_of(other).find("server 1's") != std::string::npos);
+  CHECK(refusal_of(other).find(first_entry + "this folder is server 1's") == 0);
   CHECK(!std::filesystem::exists(places.directory(0) + "/server"));
   CHECK(!error_of(options_of(places, 0, flag::none)));
   CHECK(file_in(places.directory(0)) == recorded);

@@ -92,8 +92,9 @@ class QUORLITE_API libraft {
   /// not looked at. Blocks on the disk. Any thread. Memory: a few MiB, and one entry.
   /// @param machine loaded from the server's storage, as start() gets it: an fsm (fsm.hpp). One
   ///   without anything, where the databases are in memory
-  /// @returns errc::busy: a server runs there; errc::out_of_memory; what the system says of a file
-  ///   that cannot be read. Damage, and what else a start refuses, is in the report
+  /// @returns errc::busy: a server runs there; errc::out_of_memory; what the system says of a
+  ///   folder that cannot be read. Damage, and what else a start refuses, is in the report, and so
+  ///   is a file that the disk does not give
   [[nodiscard]] static result<libraft_log_report> check(const std::string& directory,
                                                         const state_machine& machine) noexcept;
   /// Reads the log alone, and no entry but its head. Else as the other one.
@@ -198,11 +199,13 @@ class QUORLITE_API libraft {
   [[nodiscard]] std::error_code read_folder(const state_machine& machine,
                                             detail::libraft_folder_facts& facts);
   [[nodiscard]] std::error_code clear_away();
-  [[nodiscard]] std::error_code clear_founding(const state_machine& machine);
+  [[nodiscard]] std::error_code clear_founding(const state_machine& machine, bool has_file);
   [[nodiscard]] result<detail::libraft_server_file> settle(
       const detail::libraft_folder_plan& plan, const detail::libraft_folder_facts& facts,
       const state_machine& machine);
   [[nodiscard]] std::error_code run(detail::libraft_identity identity, state_machine& machine);
+  /// @param entry in which the engine's log has that; 0: where it begins
+  void name_place(libraft_log_defect& found, std::uint64_t entry) const;
 
   const libraft_options options_;
   std::unique_ptr<detail::libraft_runtime> runtime_;  // of the last start; stays for latecomers

@@ -30,6 +30,7 @@
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/folder_check.hpp"
 #include "quorlite/detail/libraft/identity.hpp"
+#include "quorlite/detail/libraft/log_entries.hpp"
 #include "quorlite/detail/libraft/log_folder.hpp"
 #include "quorlite/detail/libraft/log_reader.hpp"
 #include "quorlite/detail/libraft/members.hpp"
@@ -104,18 +105,39 @@ QUORLITE_DECL std::error_code libraft::run(detail::libraft_identity identity,
   }
   const std::error_code error = runtime_->start(machine);
   if (const auto& defect = runtime_->core().log_defect()) {
-    report_.defects.push_back(*defect);
+    report_.defects.push_back(defect->what);
+    name_place(report_.defects.back(), defect->entry);
   } else if (error) {  // the engine is closed, so nobody restores any more
     const std::error_code why = runtime_->core().restore_error();
-    if (why == errc::corrupt || why == errc::malformed) {
-      report_.defects.push_back({libraft_log_fault::damaged, report_.snapshot_file, 0,
+    const bool is_newer = why == errc::needs_upgrade;
+    if (why == errc::corrupt || why == errc::malformed || is_newer) {
+      const auto fault = is_newer ? libraft_log_fault::unknown : libraft_log_fault::damaged;
+      report_.defects.push_back({fault, report_.snapshot_file, 0,
                                  "this snapshot cannot be restored: " + why.message(),
-                                 detail::remedy_for(libraft_log_fault::damaged)});
+                                 detail::remedy_for(fault)});
     }
   } else if (spoiled_) {
     report_.defects.push_back(*spoiled_);
   }
   return error;
+}
+
+/// The engine has given its files other names by then: it closes the segments that it has read. So
+/// they are read once more.
+QUORLITE_DECL void libraft::name_place(libraft_log_defect& found, std::uint64_t entry) const {
+  if (!found.file.empty()) {
+    return;
+  }
+  detail::libraft_disk_folder folder(options_.directory);
+  const auto now = detail::libraft_log_reader(folder, {}).read();
+  const libraft_log_report& report = now ? *now : report_;
+  detail::place_defect(found, folder, report, entry);
+  if (found.file.empty()) {
+    found.file = report.term.value != 0 ? "metadata1" : "";  // all that is left of a log
+  } else if (found.fault == libraft_log_fault::another_server &&
+             found.file == report.snapshot_file) {
+    found.file += ".meta";  // the members are not in its content
+  }
 }
 
 /// Nothing is changed.
@@ -169,6 +191,9 @@ QUORLITE_DECL result<detail::libraft_identity> libraft::examine_folder(
     // An empty folder beside databases that have a history is no fresh one: that is told.
     if (report_.defects.empty() || plan.refusal->fault != libraft_log_fault::not_founded) {
       report_.defects.insert(report_.defects.begin(), *plan.refusal);
+      if (facts.has_log) {
+        name_place(report_.defects.front(), 0);
+      }
     }
     return fail(report_.error());
   }
@@ -200,7 +225,8 @@ QUORLITE_DECL result<detail::libraft_server_file> libraft::settle(
   if (is_new && options_.id.value > libraft_number_max) {
     return fail(std::make_error_code(std::errc::invalid_argument));
   }
-  const std::error_code unclear = plan.next == step::found ? clear_founding(machine) : clear_away();
+  const std::error_code unclear =
+      plan.next == step::found ? clear_founding(machine, facts.file.has_value()) : clear_away();
   if (unclear) {
     return fail(unclear);
   }
@@ -243,9 +269,11 @@ QUORLITE_DECL std::error_code libraft::clear_away() {
 
 /// A founding writes a term, then the first segment. Nobody has been told of either before the
 /// server's file says that they are there.
-QUORLITE_DECL std::error_code libraft::clear_founding(const state_machine& machine) {
-  if (machine.durable().index.value != 0) {
-    return make_error_code(errc::diverged);  // a new log would count from 1 again
+QUORLITE_DECL std::error_code libraft::clear_founding(const state_machine& machine, bool has_file) {
+  if (const log_index at = machine.durable().index; at.value != 0) {
+    report_.defects.insert(report_.defects.begin(),
+                           detail::databases_beside_founding(has_file, at));
+    return report_.error();  // a new log would count from 1 again
   }
   detail::libraft_disk_folder folder(options_.directory);
   const auto names = folder.names();

@@ -90,7 +90,7 @@ class libraft_core final : private libraft_io_listener {
   [[nodiscard]] bool must_close() const noexcept { return strand_.ended() && !is_handing_over(); }
   [[nodiscard]] std::error_code failure() const noexcept { return strand_.failure(); }
   /// Why the log that was loaded is not one with the machine's files: then raft_start failed.
-  [[nodiscard]] const std::optional<libraft_log_defect>& log_defect() const noexcept;
+  [[nodiscard]] const std::optional<libraft_seen_defect>& log_defect() const noexcept;
   /// Why the last snapshot that came, or that the start began with, could not be restored.
   [[nodiscard]] std::error_code restore_error() const noexcept { return restore_error_; }
 
@@ -165,7 +165,7 @@ class libraft_core final : private libraft_io_listener {
   libraft_compaction compaction_;
   libraft_history history_;
   libraft_admission admission_;
-  std::optional<libraft_log_defect> log_defect_;
+  std::optional<libraft_seen_defect> log_defect_;
   std::optional<libraft_log_defect> spoiled_;
   std::error_code restore_error_;  // of the last one
   std::uint64_t disk_errors_ = 0;

@@ -48,7 +48,7 @@ QUORLITE_DECL void libraft_core::attach(::raft& engine, state_machine& machine) 
   admission_.attach(engine, strand_, history_.trail());
 }
 
-QUORLITE_DECL const std::optional<libraft_log_defect>& libraft_core::log_defect() const noexcept {
+QUORLITE_DECL const std::optional<libraft_seen_defect>& libraft_core::log_defect() const noexcept {
   return log_defect_;
 }
 
@@ -255,9 +255,9 @@ QUORLITE_DECL int libraft_core::on_restore(raft_fsm* fsm, raft_buffer* buffer) n
 }
 
 QUORLITE_DECL bool libraft_core::log_loaded(const libraft_loaded_log& log) noexcept try {
-  log_defect_ = history_.walk(strand_.machine(), log);
-  if (log_defect_) {
-    strand_.end(log_defect_->error());
+  if (auto found = history_.walk(strand_.machine(), log)) {
+    log_defect_ = libraft_seen_defect{std::move(*found), history_.reached()};
+    strand_.end(log_defect_->what.error());
   }
   admission_.begin(history_.settled(identity_.cluster()), identity_.cluster());
   return !log_defect_;
@@ -268,8 +268,8 @@ QUORLITE_DECL bool libraft_core::log_loaded(const libraft_loaded_log& log) noexc
 
 QUORLITE_DECL bool libraft_core::members_loaded() noexcept try {
   if (spoiled_ && engine_->configuration.n != 1) {
-    log_defect_ = spoiled_;
-    strand_.end(log_defect_->error());
+    log_defect_ = libraft_seen_defect{*spoiled_};
+    strand_.end(spoiled_->error());
     return false;
   }
   std::vector<libraft_server> members;
@@ -281,7 +281,11 @@ QUORLITE_DECL bool libraft_core::members_loaded() noexcept try {
   }
   const std::error_code error = identity_.admit(log);
   if (error) {
-    log_defect_ = identity_.refusal();
+    if (identity_.refusal()) {
+      const raft_index open = engine_->configuration_uncommitted_index;
+      log_defect_ = libraft_seen_defect{*identity_.refusal(),
+                                        open != 0 ? open : engine_->configuration_index};
+    }
     strand_.end(error);
   }
   return !error;

@@ -170,16 +170,9 @@ QUORLITE_DECL std::error_code libraft_entry_check::read_snapshot() {
   return {};
 }
 
-/// The walk knows the folder as a whole. Here it is known how far it came.
+/// The walk knows no files. Here it is known how far it came.
 QUORLITE_DECL void libraft_entry_check::put(libraft_log_defect found) {
-  if (entries_.index() != 0) {
-    found.file = entries_.file();
-    found.byte = entries_.byte();
-  } else if (snapshot_) {
-    found.file = report_.snapshot_file;
-  } else if (!report_.ranges.empty()) {
-    found.file = report_.ranges.front().file;
-  }
+  place_defect(found, folder_, report_, entries_.index());
   report_.defects.push_back(std::move(found));
 }
 
@@ -228,10 +221,7 @@ QUORLITE_DECL result<libraft_log_report> check_folder(libraft_folder& folder,
       report->defects.insert(report->defects.begin(), std::move(*refusal));
     }
   }
-  // Of a snapshot whose content is spoiled the header is whole.
-  const bool is_readable =
-      report->defects.empty() || (report->snapshot_spoiled && report->defects.size() == 1);
-  if (is_readable) {
+  if (has_whole_entries(*report)) {
     if (const std::error_code error =
             libraft_entry_check(folder, machine, *report).run(who->file)) {
       return fail(error);

@@ -18,6 +18,12 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+/// What stands in the way of a start, and where it was seen.
+struct libraft_seen_defect {
+  libraft_log_defect what;
+  std::uint64_t entry = 0;  ///< of libraft, if no file is named; 0: where the log begins
+};
+
 /// The history along the log of one server. One thread at a time. The functions may throw
 /// std::bad_alloc.
 class QUORLITE_API libraft_history {
@@ -25,9 +31,13 @@ class QUORLITE_API libraft_history {
   /// Walks over all of it. What cannot be read is left to whoever applies it, and ends the walk.
   /// @param machine as it was loaded, before any call on its strand; outlives the call
   /// @returns what stands in the way of a start: too_short, starts_late, diverged, another_cluster
-  ///   or damaged, of the folder as a whole
+  ///   or damaged. It names no file, see reached()
   [[nodiscard]] std::optional<libraft_log_defect> walk(const state_machine& machine,
                                                        const libraft_loaded_log& log);
+
+  /// The entry of libraft up to which the last walk came: what it returned was seen there. 0: where
+  /// the log begins.
+  [[nodiscard]] std::uint64_t reached() const noexcept { return reached_; }
 
   /// From the last walk on, for what comes behind. The newest commands only; empty: none, or the
   /// walk did not reach the end.
@@ -44,6 +54,7 @@ class QUORLITE_API libraft_history {
  private:
   history_trail trail_;
   libraft_history_landmarks passed_;
+  std::uint64_t reached_ = 0;
 };
 
 }  // namespace detail

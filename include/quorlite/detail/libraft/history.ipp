@@ -26,6 +26,7 @@ QUORLITE_DECL std::optional<libraft_log_defect> libraft_history::walk(
     const state_machine& machine, const libraft_loaded_log& log) {
   trail_.clear();
   passed_ = {};
+  reached_ = 0;
   result<libraft_snapshot_header> header = fail(errc::corrupt);
   if (log.snapshot != nullptr) {
     if (log.snapshot->n_bufs != 0) {
@@ -40,8 +41,9 @@ QUORLITE_DECL std::optional<libraft_log_defect> libraft_history::walk(
   std::uint64_t index = log.start;
   for (auto next = log.entries.begin(); goes_on && next != log.entries.end(); ++next) {
     const bool is_command = next->type == RAFT_COMMAND;
-    goes_on = walk.take(index++, is_command ? std::optional(libraft_bytes(next->buf))
-                                            : std::optional<bytes_view>());
+    reached_ = index++;
+    goes_on = walk.take(reached_, is_command ? std::optional(libraft_bytes(next->buf))
+                                             : std::optional<bytes_view>());
   }
   passed_ = walk.passed();
   if (goes_on && walk.end()) {

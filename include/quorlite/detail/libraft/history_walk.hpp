@@ -58,7 +58,7 @@ class QUORLITE_API libraft_history_walk {
   [[nodiscard]] bool end();
 
   /// What stands in the way of a start: too_short, starts_late, diverged, another_cluster or
-  /// damaged, of the folder as a whole. Once.
+  /// damaged. It names no file: who gave the entries knows where the last one is. Once.
   [[nodiscard]] std::optional<libraft_log_defect> found() { return std::move(found_); }
   /// The history along what was taken. @pre begin() went on
   [[nodiscard]] const history_trail& trail() const noexcept { return judge_->run(); }

@@ -56,6 +56,11 @@ struct libraft_folder_plan {
 
 /// Of a folder whose file says that a cluster begins there.
 [[nodiscard]] QUORLITE_DECL libraft_log_defect log_beside_founding();
+/// Of a folder in which a cluster is to begin.
+/// @param by_file the folder's own file says so; else somebody does
+/// @param at where its databases stand
+[[nodiscard]] QUORLITE_DECL libraft_log_defect databases_beside_founding(bool by_file,
+                                                                         log_index at);
 
 /// What the engine has read of its log.
 struct libraft_log_facts {

@@ -85,8 +85,10 @@ QUORLITE_DECL std::string libraft_cluster_text(const cluster_identity& cluster) 
           "others"};
 }
 
-[[nodiscard]] inline libraft_log_defect already_founded(std::string_view why) {
-  return {libraft_log_fault::already_founded, "", 0, std::string(why),
+/// @param by the file, and the byte in it, that says so; none: the log does
+[[nodiscard]] inline libraft_log_defect already_founded(std::string_view why, const char* by,
+                                                        std::uint64_t byte) {
+  return {libraft_log_fault::already_founded, by, byte, std::string(why),
           "Start it without found, which is said once in the life of a cluster: else a server "
           "whose disk is lost would found another one"};
 }
@@ -100,7 +102,7 @@ QUORLITE_DECL std::string libraft_cluster_text(const cluster_identity& cluster) 
 }
 
 [[nodiscard]] inline libraft_log_defect lost_log() {
-  return {libraft_log_fault::missing, "", 0,
+  return {libraft_log_fault::missing, libraft_server_file::file_name, 12,
           "this server took part in a cluster, and its log is gone",
           "If most of the other servers are up: remove this one from the cluster, empty its folder "
           "and start it with join. Otherwise bring back the whole folder from a backup"};
@@ -113,7 +115,8 @@ QUORLITE_DECL std::string libraft_cluster_text(const cluster_identity& cluster) 
   using step = libraft_folder_plan::step;
   if (facts.has_log) {
     if (asked.found) {
-      return {step::go_on, false, already_founded("there is a log, of a cluster that exists")};
+      return {step::go_on, false,
+              already_founded("there is a log, of a cluster that exists", "", 0)};
     }
     return {};
   }
@@ -149,12 +152,14 @@ QUORLITE_DECL libraft_folder_plan plan_start(const libraft_options& asked,
   }
   if (asked.found && has_cluster) {
     return {step::go_on, false,
-            already_founded("it belongs to cluster " + libraft_cluster_text(file.cluster))};
+            already_founded("it belongs to cluster " + libraft_cluster_text(file.cluster),
+                            libraft_server_file::file_name, 24)};
   }
   if (asked.found && file.at == stage::takes_part) {
     return {step::go_on, false,
             already_founded(facts.has_log ? "there is a log, of a cluster that exists"
-                                          : "it waits to be added to a cluster")};
+                                          : "it waits to be added to a cluster",
+                            libraft_server_file::file_name, 12)};
   }
   if (file.at == stage::founding) {
     return {step::found, !sealed, {}};
@@ -169,6 +174,15 @@ QUORLITE_DECL libraft_log_defect log_beside_founding() {
   return {libraft_log_fault::damaged, libraft_server_file::file_name, 12,
           "it says that a cluster begins here, and there is a log already",
           "Bring back the whole folder from a backup, or start with an empty one"};
+}
+
+QUORLITE_DECL libraft_log_defect databases_beside_founding(bool by_file, log_index at) {
+  return {libraft_log_fault::diverged, by_file ? libraft_server_file::file_name : "",
+          by_file ? std::uint64_t{12} : 0,
+          "a cluster is to begin in this folder, and its databases stand at log index " +
+              std::to_string(at.value) + " of another one, whose log is not here",
+          "Bring back the log of these databases, or the whole folder from a backup. To begin "
+          "anew, keep them elsewhere, start with an empty folder, and import them"};
 }
 
 // ---- what is written down later

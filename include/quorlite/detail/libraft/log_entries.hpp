@@ -27,6 +27,11 @@ namespace detail {
 [[nodiscard]] QUORLITE_DECL result<std::optional<libraft_snapshot_header>> read_snapshot_header(
     libraft_file& from);
 
+/// Nothing is wrong with the folder, or only with the content of a snapshot, whose header is whole.
+[[nodiscard]] inline bool has_whole_entries(const libraft_log_report& report) noexcept {
+  return report.defects.empty() || (report.snapshot_spoiled && report.defects.size() == 1);
+}
+
 /// Those that a start would load, in their order. Memory: one entry, which is in the file, and what
 /// a libraft_segment_reader takes. Changes nothing. One thread at a time. The functions may throw
 /// std::bad_alloc.
@@ -71,6 +76,14 @@ class libraft_log_entries {
   bytes data_;
   std::error_code error_;
 };
+
+/// Names the place of a defect that was seen in an entry: the file that holds it, and the byte at
+/// which its batch begins. May throw std::bad_alloc.
+/// @param report of the folder as it is now; with whole entries, or only the file is named
+/// @param entry its index of libraft; 0, or one that is not there: what all begin behind, which is
+///   the snapshot, or the first file. Without either nothing is named
+QUORLITE_DECL void place_defect(libraft_log_defect& found, libraft_folder& from,
+                                const libraft_log_report& report, std::uint64_t entry);
 
 }  // namespace detail
 }  // namespace QUORLITE_ABI

@@ -92,6 +92,30 @@ QUORLITE_DECL bool libraft_log_entries::read_data() {
   return !error_;
 }
 
+QUORLITE_DECL void place_defect(libraft_log_defect& found, libraft_folder& from,
+                                const libraft_log_report& report, std::uint64_t entry) {
+  const auto held = std::find_if(
+      report.ranges.begin(), report.ranges.end(),
+      [&](const libraft_log_range& one) { return one.first <= entry && entry <= one.last; });
+  found.byte = 0;
+  if (held == report.ranges.end()) {
+    const bool has_snapshot = !report.snapshot_file.empty();
+    found.file = has_snapshot             ? report.snapshot_file
+                 : !report.ranges.empty() ? report.ranges.front().file
+                                          : std::string();
+    return;
+  }
+  found.file = held->file;
+  libraft_log_entries entries(from, report);
+  bool is_read = has_whole_entries(report);
+  while (is_read && entries.index() != entry) {
+    is_read = entries.next();
+  }
+  if (is_read) {
+    found.byte = entries.byte();
+  }
+}
+
 }  // namespace detail
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite

@@ -48,6 +48,29 @@ class libraft_folder {
   ~libraft_folder() = default;
 };
 
+/// Another folder, and which of its files was opened last: that is the one which cannot be read, if
+/// one cannot.
+class libraft_watched_folder final : public libraft_folder {
+ public:
+  /// @param whole outlives this
+  explicit libraft_watched_folder(libraft_folder& whole) noexcept : whole_(whole) {}
+
+  [[nodiscard]] result<std::vector<std::string>> names() override { return whole_.names(); }
+  [[nodiscard]] result<std::unique_ptr<libraft_file>> open(const std::string& name) override {
+    opened_ = name;
+    return whole_.open(name);
+  }
+  /// Empty: none was.
+  [[nodiscard]] const std::string& opened() const noexcept { return opened_; }
+
+ private:
+  libraft_folder& whole_;
+  std::string opened_;
+};
+
+/// What the system says of a read may be otherwise the next time: memory or descriptors are short.
+[[nodiscard]] QUORLITE_DECL bool libraft_may_pass(std::error_code error) noexcept;
+
 /// A descriptor of the system, closed at the end.
 class libraft_descriptor {
  public:

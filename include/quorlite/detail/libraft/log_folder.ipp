@@ -26,6 +26,12 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+QUORLITE_DECL bool libraft_may_pass(std::error_code error) noexcept {
+  return error == errc::out_of_memory || error == std::errc::not_enough_memory ||
+         error == std::errc::too_many_files_open ||
+         error == std::errc::too_many_files_open_in_system;
+}
+
 QUORLITE_DECL libraft_descriptor::libraft_descriptor(const std::string& path, int flags) noexcept
     : file_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {}
 

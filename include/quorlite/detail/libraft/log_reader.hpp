@@ -40,8 +40,9 @@ class libraft_log_reader {
   libraft_log_reader(libraft_folder& from, log_index files_at)
       : folder_(from), files_at_(files_at) {}
 
-  /// @returns what the system says if a file cannot be read, errc::out_of_memory. Damage is no
-  ///   error here, but in the report
+  /// @returns what the system says if the folder cannot be read, or memory or descriptors are
+  ///   short; errc::out_of_memory. Damage is no error here, but in the report, and so is a file
+  ///   that the disk does not give
   [[nodiscard]] result<libraft_log_report> read() noexcept;
 
  private:
@@ -80,14 +81,14 @@ class libraft_log_reader {
   void take_entry(const std::string& file, std::uint64_t byte, const libraft_entry_head& head);
   [[nodiscard]] term term_of(std::uint64_t entry) const;
   void compare_with_log_end();
+  [[nodiscard]] std::string end_file() const;
   void end_open(const segment& one, std::uint64_t size, const libraft_segment_end& end);
-  [[nodiscard]] result<std::unique_ptr<libraft_file>> open(const std::string& name);
 
   void defect(libraft_log_fault fault, std::string file, std::uint64_t byte, std::string what);
   void leftover(std::string file, std::string what);
   void leftover(std::string file, std::uint64_t cut_at, std::string what);
 
-  libraft_folder& folder_;
+  libraft_watched_folder folder_;
   const log_index files_at_;
   libraft_log_report report_;
   libraft_log_note note_;

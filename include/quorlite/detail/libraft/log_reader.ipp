@@ -62,7 +62,13 @@ QUORLITE_DECL result<libraft_log_report> libraft_log_reader::read() noexcept try
       &self::read_snapshot, &self::look_at_open, &self::take_unclosed, &self::finish_steps,
       &self::choose_closed, &self::read_closed,  &self::read_open,     &self::compare};
   for (const step next : steps) {
-    if (const std::error_code error = (this->*next)()) {
+    const std::error_code error = (this->*next)();
+    if (error && !folder_.opened().empty() && !libraft_may_pass(error)) {
+      defect(libraft_log_fault::damaged, folder_.opened(), 0,
+             "it cannot be read: " + error.message());
+      break;
+    }
+    if (error) {
       return fail(error);
     }
   }
@@ -85,11 +91,6 @@ QUORLITE_DECL void libraft_log_reader::leftover(std::string file, std::string wh
 QUORLITE_DECL void libraft_log_reader::leftover(std::string file, std::uint64_t cut_at,
                                                 std::string what) {
   report_.leftovers.push_back({std::move(file), false, cut_at, std::move(what), {}});
-}
-
-QUORLITE_DECL result<std::unique_ptr<libraft_file>> libraft_log_reader::open(
-    const std::string& name) {
-  return folder_.open(name);
 }
 
 // ---- names
@@ -145,7 +146,7 @@ QUORLITE_DECL std::error_code libraft_log_reader::read_note() {
   if (!noted_) {
     return {};
   }
-  auto file = open(libraft_log_note::file_name);
+  auto file = folder_.open(libraft_log_note::file_name);
   if (!file) {
     return file.error();
   }
@@ -173,7 +174,7 @@ QUORLITE_DECL result<libraft_log_reader::metadata_file> libraft_log_reader::read
   if (!has_metadata_[name[8] == '1' ? 0 : 1]) {
     return metadata_file{false, {}};
   }
-  auto file = open(name);
+  auto file = folder_.open(name);
   if (!file) {
     return fail(file.error());
   }
@@ -216,8 +217,8 @@ QUORLITE_DECL void libraft_log_reader::weigh_metadata(const metadata_file& odd,
   }
   if (!odd.second || (!even.second && odd.second->version != 1)) {
     defect(libraft_log_fault::missing, odd.second ? "metadata2" : "metadata1", 0,
-           "what this server chose last may have been in it, and it is gone or cut: a second "
-           "choice in one term could make two leaders");
+           "what this server chose last may have been in it, and it is gone or cut, or the other "
+           "one has changed: a second choice in one term could make two leaders");
     return;
   }
   if (!even.second) {
@@ -246,9 +247,12 @@ QUORLITE_DECL void libraft_log_reader::take_metadata(const char* name,
 
 QUORLITE_DECL std::error_code libraft_log_reader::read_metadata() {
   auto odd = read_metadata_file("metadata1");
+  if (!odd) {
+    return odd.error();
+  }
   auto even = read_metadata_file("metadata2");
-  if (!odd || !even) {
-    return odd ? even.error() : odd.error();
+  if (!even) {
+    return even.error();
   }
   if (report_.defects.empty()) {
     weigh_metadata(*odd, *even);
@@ -329,7 +333,7 @@ QUORLITE_DECL void libraft_log_reader::compare_with_log_end() {
     return entries_text(entry, entry) + " of term " + std::to_string(of.value);
   };
   if (report_.last_index < noted) {
-    defect(libraft_log_fault::too_short, last_file_, last_byte_,
+    defect(libraft_log_fault::too_short, end_file(), last_byte_,
            "the log ends with " + named(report_.last_index, term_of(report_.last_index)) +
                ", and by log_end it had " + named(noted, report_.noted_term) +
                ": what is between them is gone");
@@ -356,7 +360,7 @@ QUORLITE_DECL void libraft_log_reader::choose_snapshot() {
 
 QUORLITE_DECL std::error_code libraft_log_reader::read_snapshot_meta() {
   const std::string name = newest_.file + ".meta";
-  auto file = open(name);
+  auto file = folder_.open(name);
   if (!file) {
     return file.error();
   }
@@ -389,7 +393,7 @@ QUORLITE_DECL std::error_code libraft_log_reader::read_snapshot() {
   if (const std::error_code error = read_snapshot_meta()) {
     return error;
   }
-  auto file = open(newest_.file);
+  auto file = folder_.open(newest_.file);
   if (!file) {
     return file.error();
   }
@@ -437,6 +441,9 @@ QUORLITE_DECL std::error_code libraft_log_reader::read_snapshot_content(libraft_
              ". A server that is alone in its cluster, and whose databases are stored up to there, "
              "starts, and makes another one"});
   }
+  if (said == errc::needs_upgrade && files_at_ < report_.snapshot_at) {  // it is to be restored
+    defect(libraft_log_fault::unknown, newest_.file, from, "this snapshot is of a later version");
+  }
   return said == errc::out_of_memory ? said : std::error_code{};
 }
 
@@ -445,7 +452,7 @@ QUORLITE_DECL std::error_code libraft_log_reader::read_snapshot_content(libraft_
 QUORLITE_DECL std::error_code libraft_log_reader::look_at_open() {
   std::vector<segment> written;
   for (segment& one : open_) {
-    auto file = open(one.file);
+    auto file = folder_.open(one.file);
     if (!file) {
       return file.error();
     }
@@ -501,7 +508,9 @@ QUORLITE_DECL void libraft_log_reader::finish_truncation() {
       from == 1 || (closed_.empty() ? newest_.index : closed_.back().last) + 1 >= from;
   if (!reaches) {
     const std::uint64_t last = closed_.empty() ? newest_.index : closed_.back().last;
-    defect(libraft_log_fault::missing, "", 0, entries_text(last + 1, from - 1) + " are gone");
+    defect(libraft_log_fault::missing, libraft_log_note::file_name, 0,
+           "entries from " + std::to_string(from) + " on were being removed, and " +
+               entries_text(last + 1, from - 1) + ", which should be before them, are gone");
   }
 }
 
@@ -509,7 +518,7 @@ QUORLITE_DECL result<bool> libraft_log_reader::begins_with(const segment& longer
                                                            const segment& shorter) {
   std::vector<libraft_entry_head> heads[2];
   for (const segment* const one : {&longer, &shorter}) {
-    auto file = open(one->file);
+    auto file = folder_.open(one->file);
     if (!file) {
       return fail(file.error());
     }
@@ -669,7 +678,7 @@ QUORLITE_DECL void libraft_log_reader::take_batch(const segment& of,
 
 QUORLITE_DECL std::error_code libraft_log_reader::read_closed() {
   for (const segment& one : closed_) {
-    auto file = open(one.file);
+    auto file = folder_.open(one.file);
     if (!file) {
       return file.error();
     }
@@ -725,7 +734,7 @@ QUORLITE_DECL std::error_code libraft_log_reader::read_open() {
       leftover(one.file, "it was written behind entries that were to be removed, or is such");
       continue;  // if the removal failed, its entries have other numbers than it seems
     }
-    auto file = open(one.file);
+    auto file = folder_.open(one.file);
     if (!file) {
       return file.error();
     }
@@ -746,6 +755,17 @@ QUORLITE_DECL std::error_code libraft_log_reader::read_open() {
 
 // ---- the whole
 
+/// In which the log ends: the last segment, or what is left without any. Empty: nothing is.
+QUORLITE_DECL std::string libraft_log_reader::end_file() const {
+  if (!last_file_.empty()) {
+    return last_file_;
+  }
+  if (newest_.index != 0) {
+    return newest_.file;
+  }
+  return metadata_file_.empty() && has_log_end_ ? libraft_log_end::file_name : metadata_file_;
+}
+
 QUORLITE_DECL std::error_code libraft_log_reader::compare() {
   report_.last_index = std::max(at_, newest_.index);
   if (!report_.defects.empty()) {
@@ -757,7 +777,7 @@ QUORLITE_DECL std::error_code libraft_log_reader::compare() {
                " is of term " + std::to_string(at_term_) +
                ": whom this server chose since is forgotten");
   } else if (report_.end < files_at_) {
-    defect(libraft_log_fault::too_short, last_file_, last_byte_,
+    defect(libraft_log_fault::too_short, end_file(), last_byte_,
            "the log ends at position " + std::to_string(report_.end.value) +
                ", and the databases stand at " + std::to_string(files_at_.value) +
                ": what is between them is gone from the log");

@@ -97,7 +97,8 @@ struct libraft_server_reading {
   std::optional<libraft_server_file> file;
   std::optional<libraft_log_defect> defect;
 
-  /// Throws std::bad_alloc. Puts it where the log was told of.
+  /// Throws std::bad_alloc. Puts it where the log was told of, and names the file where nothing is
+  /// left of that.
   QUORLITE_DECL void tell(libraft_log_report& report) const;
 };
 

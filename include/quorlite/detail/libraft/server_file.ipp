@@ -206,6 +206,10 @@ QUORLITE_DECL void libraft_server_reading::tell(libraft_log_report& report) cons
   } else if (file) {
     report.server = file->id;
     report.cluster = file->cluster;
+    // Of a log of which nothing is left, this file tells that it was here.
+    if (!report.defects.empty() && report.defects.front().file.empty()) {
+      report.defects.front().file = libraft_server_file::file_name;
+    }
   }
 }
 
@@ -216,16 +220,24 @@ QUORLITE_DECL result<libraft_server_reading> read_server_file(libraft_folder& fr
     return fail(names.error());
   }
   libraft_server_reading read;
+  const auto unread = [&read](std::error_code error) -> result<libraft_server_reading> {
+    if (libraft_may_pass(error)) {
+      return fail(error);
+    }
+    read.defect = libraft_server_defect(errc::corrupt);
+    read.defect->what = "it cannot be read, and tells whose folder this is: " + error.message();
+    return std::move(read);
+  };
   if (std::find(names->begin(), names->end(), libraft_server_file::file_name) == names->end()) {
     return read;
   }
   auto file = from.open(libraft_server_file::file_name);
   if (!file) {
-    return fail(file.error());
+    return unread(file.error());
   }
   bytes whole(static_cast<std::size_t>(std::min((*file)->size(), most)));
   if (const std::error_code error = (*file)->read(0, whole)) {
-    return fail(error);
+    return unread(error);
   }
   const auto decoded = libraft_server_file::decode(whole);
   if (decoded) {
