@@ -15,6 +15,10 @@ from sql_process import Lost, wait_until
 
 LAST_SECOND = 1.0  # what a cut of a log may take with it
 SCHEMA = "CREATE TABLE IF NOT EXISTS item(number INTEGER PRIMARY KEY, body);"
+# What a start makes in an empty folder before it refuses it: locks, and a blank record.
+MADE = {"quorlite.lock", "databases/.quorlite/lock"} | {
+    f"databases/.quorlite/superblock-{slot}" for slot in (0, 1)
+}
 ORDERS = ("lagging first", "all at once", "whole first", "damaged last")
 
 
@@ -227,6 +231,7 @@ class Trial:
             copy_folder(self.base.end(server), self.cluster.data(server))
             self._worker("--seal", self.options.seed, self.cluster.data(server))
         other = self.chance.choice([self.lagging, self.whole])
+        self.had = self._files()
         told = self._worker(
             "--hurt",
             self.options.seed,
@@ -237,6 +242,7 @@ class Trial:
             *self.base.stale(self.hurt),
         )
         self.done = json.loads(told)
+        self.had |= self._files()
 
     # ---- the course
 
@@ -363,26 +369,34 @@ class Trial:
         elif self.outcome == "halted" and "index" not in self.told and "page" not in self.told:
             self._find(f"the halt names no index: {self.told}")
 
-    def _check_refusal(self) -> None:
+    def _files(self) -> set[str]:
         folder = self.cluster.data(self.hurt)
-        others = [one.name for one in folder.rglob("*") if one.is_file()]
-        others += ["metadata1", "metadata2", "server", "app.db"]
-        damaged = [pathlib.PurePath(one).name for one in self.done["files"]]
-        words = ("log index", "this folder", "empty folder")
+        return {str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file()}
+
+    def _check_refusal(self) -> None:
+        """It has to name a file that is in that folder, or was."""
+        left = self._files()  # the engine closes segments as it reads them
+        # Of a pair one tells that the other is missing, also where it is the one that changed; a
+        # record of another server may name a database that is not there.
+        others = self.had | left | {"metadata1", "metadata2", "databases/app.db"}
+        is_empty = left <= MADE and "this is an empty folder" in self.told
         self.named = (
             "the damaged file"
-            if any(map(self._names, damaged))
+            if any(map(self._names, self.done["files"]))
             else "another file"
             if any(map(self._names, others))
-            else next((word for word in words if word in self.told), "")
+            else "the folder"
+            if is_empty
+            else ""
         )
         if not self.named:
             self._find(f"the refusal names no file: {self.told}")
 
-    def _names(self, name: str) -> bool:
-        """The word server alone is no file."""
-        ways = (f"{name}, byte ", f"{name}: ", f"{name} and ", f"'{name}'")
-        return any(way in self.told for way in ways)
+    def _names(self, path: str) -> bool:
+        """What says how to go on has names of the log's files, too: the first form alone counts."""
+        name = pathlib.PurePath(path).name
+        ways = [f"{name}, byte ", f"{name}: ", f"{name} and ", f"'{name}'"]
+        return any(way in self.told for way in ways[: 4 if path.startswith("databases/") else 1])
 
     def _compare(self) -> None:
         images = {}

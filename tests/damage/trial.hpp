@@ -62,6 +62,7 @@ class trial {
       copy_folder(base_.folder(i), folder(i));
       seal(folder(i), draw_);
     }
+    note_files();
   }
 
   // @returns what is done
@@ -70,6 +71,7 @@ class trial {
         draw_damage(folder(hurt_), sources_of(), draw_, [this](kind is) { return may_be(is); });
     done_ = made.done;
     cut_without_trace_ = made.cut_without_trace;
+    note_files();
     joins_ = draw_.percent(30);
     return done_;
   }
@@ -101,6 +103,13 @@ class trial {
   }
   [[nodiscard]] fs::path folder(std::size_t server) const {
     return cluster_.where().folder(server);
+  }
+
+  // What is in the damaged folder, or was.
+  void note_files() {
+    for (const std::string& name : files_of(folder(hurt_))) {
+      had_.insert(name);
+    }
   }
 
   [[nodiscard]] sources sources_of() {
@@ -239,31 +248,40 @@ class trial {
 
   // ---- what came of it
 
-  // "NAME, byte N: …", "NAME: …", "page N of 'NAME'". The word server alone is no file.
+  // "NAME, byte N: …"; of databases "NAME: …", "NAME and …", "page N of 'NAME'". What says how to
+  // go on has names of the log's files, too, so there the first form alone counts.
   [[nodiscard]] static bool names(const std::string& text, const std::string& path) {
     const std::string name = fs::path(path).filename().string();
     const std::string ways[] = {name + ", byte ", name + ": ", name + " and ", "'" + name + "'"};
-    return std::any_of(std::begin(ways), std::end(ways),
+    const bool is_of_databases = path.rfind(databases_folder, 0) == 0;
+    const auto* const last = is_of_databases ? std::end(ways) : std::begin(ways) + 1;
+    return std::any_of(std::begin(ways), last,
                        [&](const std::string& way) { return text.find(way) != std::string::npos; });
   }
-  // Whoever is told of a refusal has to find the place. Histories that part do so between two
-  // entries, in no file of their own.
+  // Whoever is told of a refusal has to find the place: a file that is in that folder, or was.
   [[nodiscard]] const char* named_by(const std::string& text) const {
-    const auto any_of = [&](const std::vector<std::string>& all) {
-      return std::any_of(all.begin(), all.end(),
-                         [&](const std::string& name) { return names(text, name); });
-    };
-    std::vector<std::string> others = files_of(folder(hurt_));
-    for (const row& one : base_.rows()) {
-      others.push_back(one.database);  // a record may name one that is not there
+    const auto is_named = [&](const std::string& name) { return names(text, name); };
+    if (std::any_of(done_.files.begin(), done_.files.end(), is_named)) {
+      return "the damaged file";
     }
-    others.insert(others.end(), {"metadata1", "metadata2", "server"});
-    return any_of(done_.files)                              ? "the damaged file"
-           : any_of(others)                                 ? "another file"
-           : text.find("log index") != std::string::npos    ? "log indices"
-           : text.find("this folder") != std::string::npos  ? "the folder"
-           : text.find("empty folder") != std::string::npos ? "the folder"
-                                                            : "";
+    // Of this pair one tells that the other is missing, also where it is the one that changed.
+    std::set<std::string> others{"metadata1", "metadata2"};
+    others.insert(had_.begin(), had_.end());
+    for (const row& one : base_.rows()) {
+      // A record of another server may name one that is not there.
+      others.insert((fs::path(databases_folder) / one.database).string());
+    }
+    if (std::any_of(others.begin(), others.end(), is_named)) {
+      return "another file";
+    }
+    const std::vector<std::string> left = files_of(folder(hurt_));
+    // But for what the start has made, before it was refused: locks, and a blank record.
+    const std::set<std::string> made{"quorlite.lock", "databases/.quorlite/lock",
+                                     "databases/.quorlite/superblock-0",
+                                     "databases/.quorlite/superblock-1"};
+    const bool is_empty = std::includes(made.begin(), made.end(), left.begin(), left.end());
+    return is_empty && text.find("this is an empty folder") != std::string::npos ? "the folder"
+                                                                                 : "";
   }
 
   void name_outcome(bool settled) {
@@ -271,6 +289,7 @@ class trial {
     told_ = one.told();
     if (one.status()) {
       outcome_ = "refused at start";
+      note_files();  // the engine closes segments as it reads them
       named_ = named_by(told_);
       if (named_.empty()) {
         find("the refusal names no file: " + told_);
@@ -594,6 +613,7 @@ class trial {
   std::vector<row> rows_;
   std::size_t lagging_ = 0;
   std::size_t whole_ = 0;
+  std::set<std::string> had_;  // files of the damaged folder, at any time
   done done_;
   order order_ = order::all_at_once;
   bool joins_ = false;
