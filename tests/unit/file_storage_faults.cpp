@@ -451,6 +451,43 @@ std::string what_is_wrong(faulty_disk& image, const history_progress& progress) 
 
 }  // namespace
 
+TEST_CASE("an opening that cannot read a file names it", "[file_storage]") {
+  const bool twice = GENERATE(false, true);
+  faulty_disk disk;
+  {
+    const auto storage = mount(disk, twice);
+    REQUIRE(storage->recover());
+    REQUIRE(!commit_change(*storage, {}, sample_content(5, 1)));
+  }
+  faulty_disk whole(disk);
+  REQUIRE(mount(whole, twice)->recover());
+  std::set<std::string> named;
+  for (std::uint64_t ordinal = 1; ordinal <= whole.calls(); ++ordinal) {
+    const auto call = whole.call(ordinal);
+    if (twice && call.kind == disk_call_kind::write) {
+      break;  // behind that the guards are set, by a flush of its own
+    }
+    if (call.kind != disk_call_kind::read && call.kind != disk_call_kind::size) {
+      continue;
+    }
+    faulty_disk next(disk);
+    next.fail_at(ordinal, std::errc::io_error);
+    const auto storage = mount(next, twice);
+    INFO(call.path);
+    const auto found = storage->recover();
+    REQUIRE_FALSE(found.has_value());
+    CHECK(found.error() == errc::storage_broken);
+    const std::string_view told = storage->damage();
+    INFO(told);
+    const std::string name(told.substr(0, told.find(": ")));
+    CHECK((!name.empty() && call.path.ends_with(name)));
+    named.insert(name);
+  }
+  CHECK(named.count(".quorlite/superblock-0") == 1);
+  CHECK((twice || named.count("app.db") == 1));
+  CHECK((twice || named.count(".quorlite/hashes/app.db") == 1));
+}
+
 // What a failed sync was for can be read until the power is cut, and never reaches the disk. What
 // was durable before stays, though garbage is left where the next process was writing.
 TEST_CASE("a call that failed and a power cut while the next process opens lose nothing",

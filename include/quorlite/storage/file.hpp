@@ -78,8 +78,9 @@ class QUORLITE_API file_storage {
   /// if files are missing, too short or somebody else's; errc::needs_upgrade; errc::storage_full;
   /// errc::storage_broken
   [[nodiscard]] result<recovery> recover() noexcept;
-  /// Where the last recover() found errc::corrupt or errc::needs_upgrade, for people: the file,
-  /// seen from folder(), and what is wrong with it. Empty: nowhere. Until the next recover().
+  /// Where the last recover() found errc::corrupt or errc::needs_upgrade, or what the disk did not
+  /// give it, for people: the file, seen from folder(), and what is wrong with it. Empty: nowhere.
+  /// Until the next recover().
   [[nodiscard]] std::string_view damage() const noexcept;
 
   /// Takes the guards off, so that the files are SQLite databases for everybody, and says so in the

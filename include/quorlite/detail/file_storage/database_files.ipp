@@ -100,8 +100,11 @@ file_adoption database_files<FileSystem>::adopt(file_type data, file_type hashes
   const auto hashes_bytes = hashes_->size();
   std::array<std::byte, database_layout::hash_bytes> head{};
   const auto got = hashes_->read(0, head);
-  if (!data_bytes || !hashes_bytes || !got) {
-    return {!data_bytes ? data_bytes.error() : !hashes_bytes ? hashes_bytes.error() : got.error()};
+  if (!data_bytes) {
+    return {data_bytes.error()};
+  }
+  if (!hashes_bytes || !got) {
+    return {hashes_bytes ? got.error() : hashes_bytes.error(), nullptr, true};
   }
   const auto value = load_little_endian<std::uint64_t>(head.data());
   const bool other = state != file_state::garbled &&

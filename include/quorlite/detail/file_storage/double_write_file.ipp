@@ -28,7 +28,7 @@ std::error_code double_write_file<FileSystem>::open() {
   if (!file_) {
     auto opened = directory_.open(place_names::double_write, open_mode::or_create);
     if (!opened) {
-      return health_.after(opened.error());
+      return health_.after(opened.error(), place_names::double_write);
     }
     if (const auto error = health_.after_sync(directory_.sync(place_names::own))) {
       return error;
@@ -68,7 +68,7 @@ std::error_code double_write_file<FileSystem>::read(std::uint64_t offset,
                                                     bytes_span into) noexcept {
   const auto got = file_->read(offset, into);
   if (!got) {
-    return health_.after(got.error());
+    return health_.after(got.error(), place_names::double_write);
   }
   return *got == into.size() ? std::error_code{} : make_error_code(errc::corrupt);
 }
@@ -81,7 +81,7 @@ std::error_code double_write_file<FileSystem>::read_record(std::uint64_t offset,
   }
   const auto file_bytes = file_->size();
   if (!file_bytes) {
-    return health_.after(file_bytes.error());
+    return health_.after(file_bytes.error(), place_names::double_write);
   }
   record.resize(double_write_record::fixed_bytes);
   if (const auto error = read(offset, record)) {

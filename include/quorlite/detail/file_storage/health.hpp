@@ -25,6 +25,8 @@ class storage_health {
  public:
   /// Translates what a call of the file system said. What does not pass breaks the storage.
   [[nodiscard]] std::error_code after(std::error_code system) noexcept;
+  /// Like after(), of a file that an opening has to read: damage() names it.
+  [[nodiscard]] std::error_code after(std::error_code system, std::string_view file) noexcept;
   /// Like after(), of a sync. None of its errors passes: the system may have dropped what it could
   /// not write, and would call the next sync a success.
   [[nodiscard]] std::error_code after_sync(std::error_code system) noexcept;
@@ -35,7 +37,7 @@ class storage_health {
 
   /// An opening found damage: which file, and what is seen there. @returns errc::corrupt
   [[nodiscard]] std::error_code damaged(std::string what) noexcept;
-  /// Of the last opening; empty: it found none.
+  /// Of the last opening, what it found damaged or could not read; empty: nothing.
   [[nodiscard]] const std::string& damage() const noexcept { return damage_; }
   void forget_damage() noexcept { damage_.clear(); }
 

@@ -5,7 +5,9 @@
 #include "quorlite/detail/file_storage/health.hpp"
 
 #include <cerrno>
+#include <new>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -44,6 +46,19 @@ QUORLITE_DECL std::error_code storage_health::after(std::error_code system) noex
   const std::error_code error = storage_error(system);
   if (error == errc::storage_broken) {
     broken_.store(true);
+  }
+  return error;
+}
+
+QUORLITE_DECL std::error_code storage_health::after(std::error_code system,
+                                                    std::string_view file) noexcept {
+  const std::error_code error = after(system);
+  if (error == errc::storage_broken) {
+    try {
+      damage_ = std::string(file) + ": " + system.message();
+    } catch (const std::bad_alloc&) {
+      damage_.clear();
+    }
   }
   return error;
 }

@@ -133,7 +133,7 @@ std::error_code file_recovery<FileSystem>::remove_unwanted() {
     const std::string path = place_names::hashes_of(line.name);
     auto hashes = place_.directory().find(path);
     if (!hashes) {
-      return place_.health().after(hashes.error());
+      return place_.health().after(hashes.error(), path);
     }
     if (!*hashes) {
       continue;
@@ -141,7 +141,7 @@ std::error_code file_recovery<FileSystem>::remove_unwanted() {
     std::array<std::byte, 8> head{};
     const auto got = (**hashes).read(0, head);
     if (!got) {
-      return place_.health().after(got.error());
+      return place_.health().after(got.error(), path);
     }
     if (*got != head.size() || (load_little_endian<std::uint64_t>(head.data()) >> 8U) !=
                                    (line.generation & database_layout::generation_mask)) {
@@ -176,11 +176,11 @@ std::error_code file_recovery<FileSystem>::refuse_journals() {
       }
       const auto opened = place_.directory().find(path);
       if (!opened) {
-        return place_.health().after(opened.error());
+        return place_.health().after(opened.error(), path);
       }
       const auto size = *opened ? (**opened).size() : result<std::uint64_t>(0);
       if (!size) {
-        return place_.health().after(size.error());
+        return place_.health().after(size.error(), path);
       }
       if (*size != 0) {
         return place_.health().damaged(path + ": somebody else has written to this database");
@@ -198,12 +198,12 @@ std::error_code file_recovery<FileSystem>::open_databases() {
   for (const auto& line : block_.databases) {
     auto data = place_.directory().find(place_names::data_of(line.name));
     auto hashes = place_.directory().find(place_names::hashes_of(line.name));
-    if (!data || !hashes) {
-      return place_.health().after(data ? hashes.error() : data.error());
-    }
     const auto named = [&line](bool is_of_hashes) {
       return is_of_hashes ? place_names::hashes_of(line.name) : place_names::data_of(line.name);
     };
+    if (!data || !hashes) {
+      return place_.health().after(data ? hashes.error() : data.error(), named(data.has_value()));
+    }
     if (!*data || !*hashes) {
       return place_.health().damaged(named(data->has_value()) + ": it is gone");
     }
@@ -215,7 +215,7 @@ std::error_code file_recovery<FileSystem>::open_databases() {
       return place_.health().damaged(named(taken.in_hashes) + ": " + taken.flaw);
     }
     if (taken.error) {
-      return place_.health().after(taken.error);
+      return place_.health().after(taken.error, named(taken.in_hashes));
     }
     databases_.emplace(line.name, std::move(which));
   }

@@ -166,7 +166,7 @@ class superblock_slots {
 
  private:
   using file_type = typename FileSystem::file_type;
-  [[nodiscard]] result<superblock> read_one(const file_type& file, bytes& image);
+  [[nodiscard]] result<superblock> read_one(std::size_t slot, bytes& image);
 
   directory_type& directory_;
   storage_health& health_;

@@ -30,7 +30,7 @@ result<std::optional<superblock>> superblock_slots<FileSystem>::read() {
   for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
     auto found = directory_.find(place_names::superblocks[slot]);
     if (!found) {
-      return fail(health_.after(found.error()));
+      return fail(health_.after(found.error(), place_names::superblocks[slot]));
     }
     slots_[slot] = std::move(*found);
     if (!slots_[slot]) {
@@ -38,7 +38,7 @@ result<std::optional<superblock>> superblock_slots<FileSystem>::read() {
     }
     ++present;
     bytes image;
-    auto block = read_one(*slots_[slot], image);
+    auto block = read_one(slot, image);
     if (!block && block.error() != errc::corrupt) {
       if (block.error() == errc::needs_upgrade) {
         static_cast<void>(health_.damaged(std::string(place_names::superblocks[slot]) +
@@ -130,16 +130,17 @@ std::error_code superblock_slots<FileSystem>::write(superblock& block) {
 }
 
 template <file_system FileSystem>
-result<superblock> superblock_slots<FileSystem>::read_one(const file_type& file, bytes& image) {
+result<superblock> superblock_slots<FileSystem>::read_one(std::size_t slot, bytes& image) {
+  const file_type& file = *slots_[slot];
   const auto size = file.size();
   if (!size) {
-    return fail(health_.after(size.error()));
+    return fail(health_.after(size.error(), place_names::superblocks[slot]));
   }
   image.resize(
       static_cast<std::size_t>(std::min<std::uint64_t>(*size, superblock_format::bytes_max)));
   const auto count = file.read(0, image);
   if (!count) {
-    return fail(health_.after(count.error()));
+    return fail(health_.after(count.error(), place_names::superblocks[slot]));
   }
   image.resize(*count);
   return decode_superblock(image);
