@@ -238,7 +238,7 @@ class servers final : public quorlite::testing::cluster_observer {
     if (const std::shared_ptr<process> here = running(id)) {
       const quorlite::health health = here->replica().health();
       if (health.halted) {
-        if (has_left(id, here->replica(), health) && world().now_us() >= at(id).noticed_us) {
+        if (has_left(id, health) && world().now_us() >= at(id).noticed_us) {
           restart_halted(id);
         }
         return;
@@ -420,7 +420,7 @@ class servers final : public quorlite::testing::cluster_observer {
   [[nodiscard]] static std::string name_of(server_id id) {
     return "server " + std::to_string(id.value);
   }
-  /// A violation that was found where nothing may be thrown.
+  /// Asked after every step. A violation that was found where nothing may be thrown is thrown here.
   void throw_if_broken() {
     if (broken_) {
       throw violation(*broken_);
@@ -428,6 +428,7 @@ class servers final : public quorlite::testing::cluster_observer {
     if (world().violation()) {
       throw violation("what Raft promises", *world().violation());
     }
+    watch_halted();
     for (std::uint64_t each = 1; each <= servers_.size(); ++each) {
       const server_id id{each};
       for (const auto& refused : world().node(id).admission().refused()) {
@@ -437,6 +438,13 @@ class servers final : public quorlite::testing::cluster_observer {
   }
 
  private:
+  /// A replica has halted, and its engine is to leave.
+  struct withdrawal {
+    std::uint64_t since_us = 0;
+    std::uint64_t span_us = 0;  ///< that it may take, from when it goes on
+    std::uint64_t until_us = 0;
+    bool stands_still = true;  ///< it is paused since then
+  };
   struct server {
     std::shared_ptr<process> running;
     bool loses_storage = false;
@@ -448,6 +456,7 @@ class servers final : public quorlite::testing::cluster_observer {
     bool began_rotten = false;                  ///< of this process, and nobody has looked yet
     std::optional<std::uint64_t> halted_us;     ///< when that was seen first, of this process
     std::uint64_t noticed_us = 0;               ///< when its operator does
+    std::optional<withdrawal> leaves;           ///< of this process
     std::weak_ptr<process> healthy;             ///< nothing is wrong with it since
     quorlite::machine_counters when_healthy{};  ///< what it had counted by then
     log_position durable;                       ///< of the process that ran last
@@ -477,6 +486,7 @@ class servers final : public quorlite::testing::cluster_observer {
   void keep(server_id id) {
     at(id).running = std::make_shared<process>(cluster_.hold(id));
     at(id).halted_us.reset();
+    at(id).leaves.reset();
     check_monotonic(id, at(id).running->replica());
   }
   /// Clients may hold the old process for a while.
@@ -569,22 +579,53 @@ class servers final : public quorlite::testing::cluster_observer {
                 " durable");
     one.applied = started.applied();
   }
-  /// A halted server does not lead, and soon its engine takes no part, in no more time than it may
-  /// be paused. @returns false: it may still hand over
-  [[nodiscard]] bool has_left(server_id id, const quorlite::replica& here,
-                              const quorlite::health& health) {
-    constexpr std::uint64_t limit_us = 10'000'000;
+  /// From the moment at which it halts a server does not lead, and its engine takes no part: but
+  /// one that led may first hand over, for an election timeout. While it is paused nothing is due;
+  /// what was is, when it goes on.
+  void watch_halted() {
+    for (std::uint64_t each = 1; each <= servers_.size(); ++each) {
+      const server_id id{each};
+      if (at(id).running && world().running(id)) {
+        watch_halted(id, at(id));
+      }
+    }
+  }
+  void watch_halted(server_id id, server& one) {
+    const quorlite::replica& here = one.running->replica();
+    const std::uint64_t now = world().now_us();
+    if (!one.leaves) {
+      if (!here.health().halted) {
+        return;
+      }
+      const bool led = world().node(id).role() == quorlite::testing::detail::raft_role::leader;
+      const std::uint64_t span_us = led ? plan_.world.raft.election_timeout_min.value * 1000 : 0;
+      one.leaves = withdrawal{.since_us = now, .span_us = span_us, .until_us = now + span_us};
+    }
+    require(!here.leader().leading, "a halted server does not lead", name_of(id) + " does");
+    withdrawal& due = *one.leaves;
+    const std::uint64_t paused_until_us = world().paused_until_us(id);
+    if (paused_until_us > now) {
+      due.stands_still = due.stands_still || due.since_us == now;
+      due.until_us = due.stands_still ? paused_until_us + due.span_us
+                                      : std::max(due.until_us, paused_until_us);
+    } else {
+      due.stands_still = false;
+      require(now <= due.until_us, "a halted server does not lead", [&] {
+        return name_of(id) + " halted at " + std::to_string(due.since_us) +
+               " us, was to take part until " + std::to_string(due.until_us) +
+               " us at most, and does at " + std::to_string(now) + " us";
+      });
+    }
+  }
+  /// @returns false: it may still hand over
+  [[nodiscard]] bool has_left(server_id id, const quorlite::health& health) {
     server& one = at(id);
     if (!one.halted_us) {
       check_halt(id, health);
       one.halted_us = world().now_us();
       one.noticed_us = *one.halted_us + (dice_.chance(0.3) ? 0 : dice_.below(1'500'000));
     }
-    require(!here.leader().leading, "a halted server does not lead", name_of(id) + " does");
-    const bool takes_part = world().running(id);
-    require(!takes_part || world().now_us() - *one.halted_us <= limit_us,
-            "a halted server does not lead", [&] { return name_of(id) + " still takes part"; });
-    return !takes_part;
+    return !world().running(id);
   }
   /// The hashes of pages are compared when a replica starts, or, if a crash came inside a flush,
   /// once it has caught up. Whatever had changed in them by then is told then, and not when

@@ -228,6 +228,8 @@ class QUORLITE_API simulation {
   /// The process is stopped for so long, as by SIGSTOP: what is sent to it waits, its timers and
   /// background tasks too, and what its clients make it send leaves afterwards.
   void pause(server_id id, milliseconds span);
+  /// Until when pause() holds the server, by now_us(). In the past, or 0: it runs on.
+  [[nodiscard]] std::uint64_t paused_until_us(server_id id) const noexcept;
 
   // ---- histories
   /// Whom this server refuses since its start, in that order.

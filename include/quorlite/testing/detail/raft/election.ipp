@@ -32,6 +32,9 @@ QUORLITE_DECL void raft_node::arm_timer() {
   std::uint64_t due = election_at_us_;
   if (leads()) {
     due = std::min(leading_.heartbeat_at_us, leading_.count_quorum_at_us);
+    if (withdrawn_ && leading_.transfer) {
+      due = std::min(due, leading_.transfer->give_up_us);  // to the point: it is silent then
+    }
   }
   if (timer_armed_us_ == 0 || timer_armed_us_ > due) {
     timer_armed_us_ = std::max(due, environment_.now_us());

@@ -138,6 +138,8 @@ QUORLITE_DECL void raft_node::leave() {
   }
   if (!leads() || !leading_.transfer) {
     retire();
+  } else {
+    arm_timer();
   }
 }
 

@@ -116,6 +116,10 @@ QUORLITE_DECL void simulation::pause(server_id id, milliseconds span) {
   state_->hash.add(state_->now, 0x9A05E, id.value, until_us);
 }
 
+QUORLITE_DECL std::uint64_t simulation::paused_until_us(server_id id) const noexcept {
+  return state_->boot_of(id).paused_until_us;
+}
+
 QUORLITE_DECL void simulation::transfer(server_id to) {
   if (const std::optional<server_id> from = leader()) {
     state_->node(*from).transfer_leadership(to);
