@@ -153,7 +153,9 @@ using marks = std::map<std::string, std::uint64_t>;
         "noticed: start, log_starts_late", "noticed: start, diverged",
         "noticed: start, another_cluster", "noticed: halt, log_too_short", "noticed: halt, corrupt",
         "noticed: refused by a healthy server", "noticed: refuses the healthy leader",
-        "not noticed, and did no harm", "healed: the right folder", "healed: another machine"}) {
+        "not noticed, and did no harm", "healed: the right folder", "healed: another machine",
+        "a damaged page: its server halts", "a damaged page: told to a reader",
+        "a damaged page: told at a start", "a damaged page: written anew"}) {
     all.emplace_back(each);
   }
   return all;

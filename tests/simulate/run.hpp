@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "clients.hpp"
+#include "damaged_page.hpp"
 #include "faults.hpp"
 #include "history.hpp"
 #include "long_reader.hpp"
@@ -76,6 +77,7 @@ class one_run {
       look_for_leftovers();
       examine();
       start_anew();
+      damage_a_page();
       cluster_.note_harmless();
     } catch (const violation& found) {
       out.what = found.what();
@@ -454,6 +456,69 @@ class one_run {
       }
     }
     ask_for_outcomes("after all of them lost their power");
+  }
+
+  /// A byte of a page changes on somebody's disk. Whatever is read of that page is right or told;
+  /// and in the end, with all of it read, the server has told of it by name, or the page is not
+  /// damaged any more.
+  void damage_a_page() {
+    if (!cluster_.has_files()) {
+      return;
+    }
+    damaged_page page(all_);
+    if (page.strike()) {
+      if (page.draw_work()) {
+        work_beside(page);
+      } else {
+        page.read_all();
+      }
+      if (flush_beside(page)) {
+        page.read_all();
+        page.is_told() ? void() : page.check_gone();
+      }
+    }
+    settle();
+  }
+  /// Transactions, while it is damaged, and perhaps somebody who needs what was there before.
+  void work_beside(damaged_page& page) {
+    std::optional<damaged_page::old_reader> old;
+    if (page.draw_old_reader()) {
+      old.emplace(all_, page);
+    }
+    wait_beside(page);
+    cluster_.world().spawn([this, bytes = page.draw_bytes()] {
+      writer works(all_, plan_.work.writers + 300);
+      for (std::size_t database = 0; database < plan_.work.databases; ++database) {
+        if (const std::optional<server_id> leader = cluster_.leader()) {
+          static_cast<void>(works.is_welcome(*leader, database, bytes));
+        }
+      }
+    });
+    require(run_until([&] { return cluster_.world().unfinished_clients() == 0; }, 120'000),
+            "liveness", "clients wait while a page is damaged" + cluster_.status());
+    wait_beside(page);
+    if (flush_beside(page) && old) {
+      page.check_read(old->state, old->hash, "a reader of an older state");
+    }
+  }
+  void wait_beside(damaged_page& page) {
+    const auto is_even = [&] { return page.is_told() || cluster_.is_even(cluster_.ids()); };
+    require(
+        run_until(is_even, 120'000), "liveness",
+        "the replicas do not come to the same state while a page is damaged" + cluster_.status());
+  }
+  /// @returns false: it has told of the page
+  [[nodiscard]] bool flush_beside(damaged_page& page) {
+    const auto is_flushed = [&] {
+      if (page.is_told() || page.replica().flush()) {
+        return page.is_told();
+      }
+      const quorlite::replica_metrics now = page.replica().metrics();
+      return now.durable == now.applied;  // old readers may keep what no flush ever writes
+    };
+    require(run_until(is_flushed, 20'000), "resources",
+            servers::name_of(page.whose()) + " cannot flush beside a damaged page");
+    return !page.is_told();
   }
 
   void examine() {

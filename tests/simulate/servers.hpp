@@ -13,6 +13,7 @@
 
 #include "damage.hpp"
 #include "history.hpp"
+#include "page_bytes.hpp"
 #include "plan.hpp"
 #include "quorlite/detail/file_storage/data_directory.hpp"
 #include "quorlite/replica.hpp"
@@ -193,7 +194,13 @@ class servers final : public quorlite::testing::cluster_observer {
     const std::string& file = files[dice.below(files.size())];
     const std::uint64_t size = disk.content(file).size();
     const std::uint64_t offset = size == 0 ? 0 : dice.below(size);
-    if (size != 0 && disk.damage(file, offset, static_cast<std::byte>(1U << dice.below(8)))) {
+    if (size != 0) {
+      change_byte(id, file, offset, static_cast<std::byte>(1U << dice.below(8)));
+    }
+  }
+  /// As rot(), of a byte that is there.
+  void change_byte(server_id id, const std::string& file, std::uint64_t offset, std::byte mask) {
+    if (cluster_.disk(id).damage(file, offset, mask)) {
       tell("fault", "a byte of " + file + " changes", id);
       at(id).rotten = true;
       // The first hash is none: it has a byte of page 1.
@@ -203,10 +210,11 @@ class servers final : public quorlite::testing::cluster_observer {
       at(id).durable = {};
     }
   }
-  void start(server_id id) {
+  /// @returns why it does not run now, if it was to be started
+  std::error_code start(server_id id) {
     drop_if_dead(id);
     if (cluster_.is_up(id) || waits_for_operator(id)) {
-      return;
+      return {};
     }
     at(id).was_crashed = false;
     const std::error_code error = cluster_.start(id);
@@ -216,14 +224,14 @@ class servers final : public quorlite::testing::cluster_observer {
       at(id).began_rotten = at(id).rotten;
       keep(id);
       note_start_on_damage(id);
-      return;
+      return {};
     }
     // Only a disk that fails or is full may keep a server from starting, or another crash.
     require(explains(id, error) || error == quorlite::errc::stopped, "opens after a crash",
             name_of(id) + " does not start: " + error.message());
     if (is_damaged(id) && name_of_detection(error) != nullptr) {
       notice(id, std::string("start, ") + name_of_detection(error));
-      return;
+      return error;
     }
     if (at(id).rotten) {
       crash(id, crash_kind::storage_lost);
@@ -231,6 +239,7 @@ class servers final : public quorlite::testing::cluster_observer {
     // A disk that is full stays so for a while; other faults ended with this process.
     at(id).was_full = at(id).was_full && error == quorlite::errc::storage_full;
     at(id).was_broken = false;
+    return error;
   }
   /// What the application does now and then: a look whether a flush is due. A halted replica is
   /// restarted, as an operator would, who may be late.
@@ -585,7 +594,7 @@ class servers final : public quorlite::testing::cluster_observer {
   void watch_halted() {
     for (std::uint64_t each = 1; each <= servers_.size(); ++each) {
       const server_id id{each};
-      if (at(id).running && world().running(id)) {
+      if (at(id).running) {
         watch_halted(id, at(id));
       }
     }
@@ -594,12 +603,17 @@ class servers final : public quorlite::testing::cluster_observer {
     const quorlite::replica& here = one.running->replica();
     const std::uint64_t now = world().now_us();
     if (!one.leaves) {
-      if (!here.health().halted) {
+      const quorlite::health health = here.health();
+      if (!health.halted) {
         return;
       }
       const bool led = world().node(id).role() == quorlite::testing::detail::raft_role::leader;
       const std::uint64_t span_us = led ? plan_.world.raft.election_timeout_min.value * 1000 : 0;
       one.leaves = withdrawal{.since_us = now, .span_us = span_us, .until_us = now + span_us};
+      check_named_page(id, health);
+    }
+    if (!world().running(id)) {
+      return;
     }
     require(!here.leader().leading, "a halted server does not lead", name_of(id) + " does");
     withdrawal& due = *one.leaves;
@@ -616,6 +630,17 @@ class servers final : public quorlite::testing::cluster_observer {
                " us at most, and does at " + std::to_string(now) + " us";
       });
     }
+  }
+  /// Who halts over a page names one that is not what its hash says.
+  void check_named_page(server_id id, const quorlite::health& health) {
+    const std::optional<page_name> page = page_named_in(health.what);
+    if (health.error != quorlite::errc::corrupt || !page || !has_files() || !cluster_.is_up(id)) {
+      return;
+    }
+    require(page_bytes(cluster_.disk(id), plan_.page_size).is_anywhere_damaged(*page),
+            "a damaged page is told",
+            [&] { return name_of(id) + " says of a page that is whole: " + health.what; });
+    mark("a damaged page: its server halts");
   }
   /// @returns false: it may still hand over
   [[nodiscard]] bool has_left(server_id id, const quorlite::health& health) {

@@ -1,0 +1,102 @@
+// Pages as they lie in the files of a server, held against the hashes that lie beside them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "quorlite/bytes.hpp"
+#include "quorlite/detail/codec/page_hash.hpp"
+#include "quorlite/detail/core/wire.hpp"
+#include "quorlite/detail/file_storage/data_directory.hpp"
+#include "quorlite/detail/file_storage/database_files.hpp"
+#include "quorlite/ids.hpp"
+#include "quorlite/testing/faulty_disk.hpp"
+
+namespace simulate {
+
+/// A page of a database.
+struct page_name {
+  std::string database;
+  std::uint64_t number = 0;
+
+  friend bool operator==(const page_name&, const page_name&) = default;
+  [[nodiscard]] std::string text() const {
+    return "page " + std::to_string(number) + " of '" + database + "'";
+  }
+};
+
+/// The page that a replica names which halted over it; nothing: it names none.
+[[nodiscard]] inline std::optional<page_name> page_named_in(std::string_view what) {
+  constexpr std::string_view before = ": page ";
+  constexpr std::string_view between = " of '";
+  const std::size_t from = what.find(before);
+  const std::size_t middle = what.find(between, from);
+  const std::size_t end = what.find('\'', middle == what.npos ? middle : middle + between.size());
+  if (from == what.npos || middle == what.npos || end == what.npos) {
+    return std::nullopt;
+  }
+  const std::size_t digits = from + before.size();
+  const std::size_t name = middle + between.size();
+  return page_name{std::string(what.substr(name, end - name)),
+                   std::stoull(std::string(what.substr(digits, middle - digits)))};
+}
+
+/// Reads the files of a disk as whoever examines it after an accident would, not as the library
+/// does: detail/file_storage/database_files.hpp says which byte means what.
+class page_bytes {
+ public:
+  /// @param page_size of all databases
+  page_bytes(const quorlite::testing::faulty_disk& disk, std::uint32_t page_size)
+      : disk_(disk), page_size_(page_size) {}
+
+  enum class finding { whole, damaged, absent };
+
+  [[nodiscard]] finding look_at(const page_name& page) const {
+    using namespace quorlite::detail;
+    return look_at(page.number, place_names::data_of(page.database),
+                   place_names::hashes_of(page.database));
+  }
+  /// Whether it is damaged there, or in a file that is on its way to be that database: which one
+  /// it will be, its name does not tell.
+  [[nodiscard]] bool is_anywhere_damaged(const page_name& page) const {
+    using namespace quorlite::detail;
+    bool is_so = look_at(page) == finding::damaged;
+    for (const std::string& file : disk_.files()) {
+      if (const auto generation = place_names::generation_in(file, place_names::staged_data)) {
+        is_so = is_so || look_at(page.number, file, place_names::staged_hashes_of(*generation)) ==
+                             finding::damaged;
+      }
+    }
+    return is_so;
+  }
+
+ private:
+  [[nodiscard]] finding look_at(std::uint64_t number, const std::string& data,
+                                const std::string& hashes) const {
+    using namespace quorlite::detail;
+    quorlite::bytes page(page_size_);
+    quorlite::bytes hash(database_layout::hash_bytes);
+    quorlite::bytes true_byte(1);
+    const std::uint64_t at = (number - 1) * page_size_;
+    if (disk_.content(data).read(at, page) != page.size() ||
+        disk_.content(hashes).read(number * hash.size(), hash) != hash.size() ||
+        disk_.content(hashes).read(0, true_byte) != 1) {
+      return finding::absent;
+    }
+    if (number == 1) {  // in the file the guard has its place
+      page[database_layout::guard_offset] = true_byte[0];
+    }
+    const auto is = page_hash(quorlite::page_number{static_cast<std::uint32_t>(number)}, page);
+    return is == load_little_endian<std::uint64_t>(hash.data()) ? finding::whole : finding::damaged;
+  }
+
+  const quorlite::testing::faulty_disk& disk_;
+  const std::uint32_t page_size_;
+};
+
+}  // namespace simulate
