@@ -16,6 +16,7 @@ EACH_ROOM = 5  # so many mutants, at least
 
 # Where the code of a room is.
 ROOMS = {
+    "codec": ("detail/codec/",),
     "pages": ("detail/pages/",),
     "machine": ("detail/machine/", "fsm.hpp"),
     "commit": ("detail/commit/",),
@@ -25,7 +26,7 @@ ROOMS = {
     "test_raft": ("testing/detail/raft/",),
     "replica": ("detail/replica/",),
 }
-SMALL_ROOMS = {"replica"}
+SMALL_ROOMS = {"codec", "replica"}
 
 # What a patch may ask of the simulator, and how that is said to it.
 SIMULATE = {"--damage": ["--damage"], "--twice": ["--twice", "1"]}

@@ -12,6 +12,7 @@
 
 #include "clients.hpp"
 #include "page_bytes.hpp"
+#include "quorlite/bytes.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/limits.hpp"
 #include "servers.hpp"
@@ -79,30 +80,36 @@ class damaged_page {
     return true;
   }
 
-  /// Somebody who stands on a state of the database, and what that is.
+  /// Somebody who stands on a state of the database, and what that is: by the hash that the server
+  /// keeps, and by the bytes that another one has, if one is at the same state.
   struct old_reader {
     line to;
     whole_state state;
     std::uint64_t hash;
+    std::optional<quorlite::bytes> image;
 
     old_reader(shared& all, const damaged_page& of)
         : to(connect(all, of.id_, of.page_.database)),
           state(to, all.options()),
-          hash(of.hash_now()) {}
+          hash(of.state_now().hash),
+          image(of.image_elsewhere()) {}
   };
 
   /// Who gets all pages has got them right; who does not, finds that the server has told why.
-  void check_read(whole_state& state, std::uint64_t hash, const char* who) {
-    if (!state.stands()) {
+  void check_read(old_reader& reader, const char* who) {
+    if (!reader.state.stands()) {
       require(is_told(), checker, [&] { return std::string(who) + " cannot begin"; });
       return;
     }
-    const bool is_read = state.read();
+    const bool is_read = reader.state.read();
     require(is_read || is_told(), checker, [&] {
       return std::string(who) + " does not get a page of '" + page_.database + "' on " +
              servers::name_of(id_) + ", which goes on; damaged is " + page_.text();
     });
-    require(!is_read || state.hash() == hash, checker, [&] {
+    const bool is_right =
+        !is_read || (reader.state.hash() == reader.hash &&
+                     reader.state.image() == reader.image.value_or(reader.state.image()));
+    require(is_right, checker, [&] {
       return servers::name_of(id_) + " shows " + who + " of '" + page_.database +
              "' what was not written; damaged is " + page_.text();
     });
@@ -112,19 +119,21 @@ class damaged_page {
   }
   void read_all() {
     old_reader mine(all_, *this);
-    check_read(mine.state, mine.hash, "a reader");
+    check_read(mine, "a reader");
   }
 
   /// Everything is flushed, and everything was read.
   void check_gone() {
+    const std::optional<quorlite::bytes> image = image_elsewhere();
     const page_bytes bytes(all_.cluster.cluster().disk(id_), all_.options().page_size);
-    const page_bytes::finding found = bytes.look_at(page_);
-    require(found != page_bytes::finding::damaged, checker, [&] {
+    const std::optional<quorlite::bytes> here = bytes.read(page_);
+    const bool is_whole =
+        !here || (bytes.is_as_hashed(page_) && (!image || *here == page_of(*image, page_.number)));
+    require(is_whole, checker, [&] {
       return servers::name_of(id_) + " was read to the last page, and does not tell that " +
              page_.text() + " is not what was written";
     });
-    all_.cluster.mark(found == page_bytes::finding::whole ? "a damaged page: written anew"
-                                                          : "a damaged page: cut off");
+    all_.cluster.mark(here ? "a damaged page: written anew" : "a damaged page: cut off");
   }
 
  private:
@@ -170,10 +179,34 @@ class damaged_page {
     all_.cluster.change_byte(id_, page_.database,
                              (page_.number - 1) * all_.options().page_size + offset, mask);
   }
-  [[nodiscard]] std::uint64_t hash_now() const {
-    const content all = here_->content();
+  [[nodiscard]] database_content state_now() const { return state_of(*here_); }
+  [[nodiscard]] database_content state_of(const process& which) const {
+    const content all = which.content();
     const auto found = all.find(page_.database);
-    return found == all.end() ? 0 : found->second.hash;
+    return found == all.end() ? database_content{} : found->second;
+  }
+  /// The same state, where nothing is damaged; nothing: nobody has it.
+  [[nodiscard]] std::optional<quorlite::bytes> image_elsewhere() const {
+    for (const server_id id : all_.cluster.ids()) {
+      const std::shared_ptr<process> other = all_.cluster.running(id);
+      if (id == id_ || all_.cluster.is_rotten(id) || !other || !(state_of(*other) == state_now())) {
+        continue;
+      }
+      const line to = connect(all_, id, page_.database);
+      whole_state state(to, all_.options());
+      if (state.stands() && state.read()) {
+        return state.image();
+      }
+    }
+    return std::nullopt;
+  }
+  [[nodiscard]] quorlite::bytes page_of(const quorlite::bytes& image, std::uint64_t number) const {
+    const std::size_t size = all_.options().page_size;
+    const std::size_t at = (static_cast<std::size_t>(number) - 1) * size;
+    const quorlite::bytes_view whole(image);
+    const quorlite::bytes_view page =
+        whole.size() < at + size ? quorlite::bytes_view{} : whole.subspan(at, size);
+    return {page.begin(), page.end()};
   }
 
   shared& all_;

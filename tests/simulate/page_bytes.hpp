@@ -54,45 +54,56 @@ class page_bytes {
   page_bytes(const quorlite::testing::faulty_disk& disk, std::uint32_t page_size)
       : disk_(disk), page_size_(page_size) {}
 
-  enum class finding { whole, damaged, absent };
-
-  [[nodiscard]] finding look_at(const page_name& page) const {
+  /// Nothing: there is no such page.
+  [[nodiscard]] std::optional<quorlite::bytes> read(const page_name& page) const {
     using namespace quorlite::detail;
-    return look_at(page.number, place_names::data_of(page.database),
-                   place_names::hashes_of(page.database));
+    return read(page.number, place_names::data_of(page.database),
+                place_names::hashes_of(page.database));
+  }
+  /// @pre it is there
+  [[nodiscard]] bool is_as_hashed(const page_name& page) const {
+    using namespace quorlite::detail;
+    return is_as_hashed(page.number, place_names::data_of(page.database),
+                        place_names::hashes_of(page.database));
   }
   /// Whether it is damaged there, or in a file that is on its way to be that database: which one
   /// it will be, its name does not tell.
   [[nodiscard]] bool is_anywhere_damaged(const page_name& page) const {
     using namespace quorlite::detail;
-    bool is_so = look_at(page) == finding::damaged;
+    bool is_so = read(page).has_value() && !is_as_hashed(page);
     for (const std::string& file : disk_.files()) {
       if (const auto generation = place_names::generation_in(file, place_names::staged_data)) {
-        is_so = is_so || look_at(page.number, file, place_names::staged_hashes_of(*generation)) ==
-                             finding::damaged;
+        const std::string hashes = place_names::staged_hashes_of(*generation);
+        is_so = is_so || (read(page.number, file, hashes).has_value() &&
+                          !is_as_hashed(page.number, file, hashes));
       }
     }
     return is_so;
   }
 
  private:
-  [[nodiscard]] finding look_at(std::uint64_t number, const std::string& data,
-                                const std::string& hashes) const {
+  [[nodiscard]] std::optional<quorlite::bytes> read(std::uint64_t number, const std::string& data,
+                                                    const std::string& hashes) const {
     using namespace quorlite::detail;
     quorlite::bytes page(page_size_);
-    quorlite::bytes hash(database_layout::hash_bytes);
     quorlite::bytes true_byte(1);
-    const std::uint64_t at = (number - 1) * page_size_;
-    if (disk_.content(data).read(at, page) != page.size() ||
-        disk_.content(hashes).read(number * hash.size(), hash) != hash.size() ||
+    if (disk_.content(data).read((number - 1) * page_size_, page) != page.size() ||
+        disk_.content(hashes).size() < database_layout::hashes_size(number) ||
         disk_.content(hashes).read(0, true_byte) != 1) {
-      return finding::absent;
+      return std::nullopt;
     }
     if (number == 1) {  // in the file the guard has its place
       page[database_layout::guard_offset] = true_byte[0];
     }
-    const auto is = page_hash(quorlite::page_number{static_cast<std::uint32_t>(number)}, page);
-    return is == load_little_endian<std::uint64_t>(hash.data()) ? finding::whole : finding::damaged;
+    return page;
+  }
+  [[nodiscard]] bool is_as_hashed(std::uint64_t number, const std::string& data,
+                                  const std::string& hashes) const {
+    using namespace quorlite::detail;
+    quorlite::bytes hash(database_layout::hash_bytes);
+    static_cast<void>(disk_.content(hashes).read(number * hash.size(), hash));
+    return page_hash(quorlite::page_number{static_cast<std::uint32_t>(number)},
+                     *read(number, data, hashes)) == load_little_endian<std::uint64_t>(hash.data());
   }
 
   const quorlite::testing::faulty_disk& disk_;

@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "clients.hpp"
@@ -21,6 +23,7 @@
 #include "servers.hpp"
 #include "slow_writer.hpp"
 #include "upgrader.hpp"
+#include "whole_state.hpp"
 
 namespace simulate {
 
@@ -498,7 +501,7 @@ class one_run {
             "liveness", "clients wait while a page is damaged" + cluster_.status());
     wait_beside(page);
     if (flush_beside(page) && old) {
-      page.check_read(old->state, old->hash, "a reader of an older state");
+      page.check_read(*old, "a reader of an older state");
     }
   }
   void wait_beside(damaged_page& page) {
@@ -545,9 +548,33 @@ class one_run {
         check_size(id, database, ask(to.db, "PRAGMA page_count"));
       }
     }
+    compare_bytes();
     record_.check_both();
     all_.causes.check();
     ask_for_outcomes("in the end");
+  }
+  /// Replicas at one log index have the same bytes, whatever hashes say; and each keeps the hash of
+  /// what it has.
+  void compare_bytes() {
+    std::map<std::pair<std::uint64_t, std::string>, quorlite::bytes> first;
+    for (const server_id id : cluster_.ids()) {
+      const std::shared_ptr<process> here = cluster_.running(id);
+      for (const auto& [name, known] : here->content()) {
+        const line to = connect(all_, id, name);
+        whole_state state(to, plan_);
+        const std::string what = servers::name_of(id) + ", " + name;
+        require(state.stands() && state.read(), "replicas are equal",
+                [&] { return what + ": not every page can be read"; });
+        require(state.hash() == known.hash, "replicas are equal",
+                [&] { return what + " has other bytes than its own hash says"; });
+        const auto [other, is_new] =
+            first.try_emplace({here->replica().applied().index.value, name}, state.image());
+        require(is_new || other->second == state.image(), "replicas are equal", [&, &its = other] {
+          return what + " has other bytes, from page " +
+                 std::to_string(state.first_difference(its->second)) + " on";
+        });
+      }
+    }
   }
   /// A database is as long as SQLite takes it to be: what it cut off is gone.
   void check_size(server_id id, std::size_t database, const std::string& expected) {

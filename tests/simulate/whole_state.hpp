@@ -3,6 +3,7 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -21,7 +22,7 @@ namespace simulate {
 class whole_state {
  public:
   /// @param to is used for nothing else meanwhile
-  explicit whole_state(const line& to, const plan& options)
+  whole_state(const line& to, const plan& options)
       : page_size_(options.page_size), lock_byte_(options.lock_byte) {
     if (to.is_open()) {
       static_cast<void>(sqlite3_file_control(to.db.get(), "main", SQLITE_FCNTL_FILE_POINTER,
@@ -66,6 +67,13 @@ class whole_state {
   }
   /// All pages, one behind the other; zeros where there is no data. After read().
   [[nodiscard]] const quorlite::bytes& image() const noexcept { return image_; }
+  /// The page in which another image begins to differ. After read().
+  [[nodiscard]] std::uint64_t first_difference(const quorlite::bytes& other) const {
+    const std::size_t both = std::min(image_.size(), other.size());
+    const auto end = image_.begin() + static_cast<std::ptrdiff_t>(both);
+    const auto found = std::mismatch(image_.begin(), end, other.begin()).first;
+    return static_cast<std::uint64_t>(found - image_.begin()) / page_size_ + 1;
+  }
   /// As a replica keeps it of its databases. After read().
   [[nodiscard]] std::uint64_t hash() const noexcept { return hash_; }
 
