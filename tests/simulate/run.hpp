@@ -20,6 +20,7 @@
 #include "long_reader.hpp"
 #include "page_writer.hpp"
 #include "plan.hpp"
+#include "quorlite/detail/pages/page_version.hpp"
 #include "servers.hpp"
 #include "slow_writer.hpp"
 #include "upgrader.hpp"
@@ -367,6 +368,12 @@ class one_run {
         cluster_.world().run_for(milliseconds{100});  // a snapshot may be under way
       }
       require(left.empty(), "resources", servers::name_of(id) + " keeps " + left);
+      const std::uint64_t taken = here.metrics().memory_bytes;
+      require(taken <= most_memory(here), "resources", [&] {
+        return servers::name_of(id) + " takes " + std::to_string(taken) +
+               " bytes for pages that are flushed, and that nobody reads; at most " +
+               std::to_string(most_memory(here)) + " were promised";
+      });
     }
   }
   /// What is pruned is pruned by whoever comes: a database that nobody uses keeps the rest.
@@ -393,6 +400,28 @@ class one_run {
     }
     left += files_left(id, here);
     return left;
+  }
+
+  /// What pages may take in memory when all of them are flushed and nobody stands on an older
+  /// state: half of what the options say, and for each database the table of its pages and what
+  /// was let go of and not given back yet.
+  [[nodiscard]] std::uint64_t most_memory(quorlite::replica& here) {
+    constexpr std::uint64_t tables_bytes = 16'384;      // of a database without a page
+    constexpr std::uint64_t first_page_bytes = 16'384;  // of one that has some
+    constexpr std::uint64_t pages_together = 1024;      // that have a part of the table
+    constexpr std::uint64_t each_page_bytes = 16;
+    constexpr std::uint64_t images_let_go = 32;
+    constexpr std::uint64_t beside_image_bytes = sizeof(quorlite::detail::page_version);
+    const std::uint64_t names = std::uint64_t{plan_.work.databases} + 4;  // that clients use
+    std::uint64_t most = plan_.memory_bytes / 2 + names * tables_bytes;
+    for (const quorlite::database_status& one : here.databases()) {
+      const std::uint64_t ever = std::max(one.page_count, cluster_.most_pages(one.name));
+      // A transaction that was taken back may have needed one part more.
+      const std::uint64_t parts = ever / pages_together + 2;
+      most += first_page_bytes + parts * (pages_together * each_page_bytes + 8) +
+              images_let_go * (one.page_size + beside_image_bytes);
+    }
+    return most;
   }
 
   /// A file of a database that does not exist.

@@ -404,6 +404,15 @@ class servers final : public quorlite::testing::cluster_observer {
     }
     return text;
   }
+  /// That a database of this name ever had, on any server.
+  [[nodiscard]] std::uint64_t most_pages(const std::string& name) const {
+    std::uint64_t most = 0;
+    for (const auto& [index, all] : contents_) {
+      const auto found = all.find(name);
+      most = std::max(most, found == all.end() ? 0 : found->second.page_count);
+    }
+    return most;
+  }
   [[nodiscard]] std::uint64_t boots() const noexcept { return boots_; }
   [[nodiscard]] std::uint64_t halts() const noexcept { return halts_; }
   [[nodiscard]] std::uint64_t installs() const noexcept { return installs_; }
