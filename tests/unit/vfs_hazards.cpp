@@ -3,10 +3,12 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -752,9 +754,9 @@ struct with_statistics {
     REQUIRE(run(db, "CREATE TABLE t(x); CREATE INDEX i ON t(x); CREATE TABLE log(x);"
                     "INSERT INTO t VALUES(1), (2); ANALYZE") == SQLITE_OK);
   }
-  [[nodiscard]] static std::string rows(int count) {
+  [[nodiscard]] static std::string rows(int count, const std::string& into = "t") {
     return "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<" +
-           std::to_string(count) + ") INSERT INTO t SELECT randomblob(3000) FROM n";
+           std::to_string(count) + ") INSERT INTO " + into + " SELECT randomblob(3000) FROM n";
   }
   /// As an application does it that looks at each answer. @returns what it was told
   [[nodiscard]] int transact(const std::vector<std::string>& all) {
@@ -827,6 +829,37 @@ TEST_CASE("what SQLite takes back as it prepares a statement is not done by halv
     CHECK(ask(other, "SELECT count(*) FROM t") == std::to_string(done ? count + 2 : 2));
     CHECK(w.transact({"BEGIN IMMEDIATE", "INSERT INTO log VALUES(2)", "COMMIT"}) == SQLITE_OK);
   }
+}
+
+TEST_CASE("a failure that SQLite hid in another file is told with its reason (F10)") {
+  int hidden = 0;
+  for (int count = 1; count < 30; ++count) {
+    with_statistics w;
+    REQUIRE(run(w.db, "PRAGMA cache_size=2; ATTACH 'b.db' AS b; PRAGMA b.cache_size=2;"
+                      "CREATE TABLE b.t(x); CREATE INDEX b.i ON t(x);"
+                      "INSERT INTO b.t VALUES(1), (2); ANALYZE b") == SQLITE_OK);
+    const std::vector<std::string> before{"BEGIN IMMEDIATE", with_statistics::rows(count, "b.t"),
+                                          "SAVEPOINT s; CREATE TABLE b.u(x)", "ROLLBACK TO s"};
+    const bool fails_before = std::any_of(
+        before.begin(), before.end(), [&](const auto& sql) { return run(w.db, sql) != SQLITE_OK; });
+    // Loads the statistics of b first.
+    const int code = fails_before ? SQLITE_FULL : run(w.db, "INSERT INTO main.log VALUES(1);COMMIT");
+    CAPTURE(count, fails_before, code);
+    if (code != SQLITE_OK) {
+      CHECK(code == SQLITE_FULL);
+      CHECK(w.db.last_error() == errc::too_large);
+      CHECK(w.db.error_message() == w.host.explain(make_error_code(errc::too_large)));
+      std::error_code its;
+      CHECK(sqlite3_file_control(w.db, "main", static_cast<int>(file_control::last_error), &its) ==
+            SQLITE_OK);
+      hidden += its == errc::too_large ? 1 : 0;  // else b's own write or COMMIT told of it
+    }
+    static_cast<void>(run(w.db, "ROLLBACK"));  // SQLite may have done so
+    CHECK(ask(w.db, "SELECT count(*) FROM log") == (code == SQLITE_OK ? "1" : "0"));
+    CHECK(w.transact({"BEGIN IMMEDIATE", "INSERT INTO log VALUES(2)", "COMMIT"}) == SQLITE_OK);
+    CHECK_FALSE(w.db.last_error());
+  }
+  CHECK(hidden >= 1);
 }
 
 namespace {

@@ -77,8 +77,9 @@ class served_connection {
   /// within that SQLite or a virtual table runs, and whose failure they might not pass on.
   [[nodiscard]] bool is_heard() const noexcept;
   /// SQLite is not to take back what may then be gone on with: it gets a code for which it does
-  /// not, and no transaction of the connection is committed any more.
-  [[nodiscard]] int end_transaction(int code) const noexcept;
+  /// not, and the transaction of the connection is not committed any more, in any file.
+  /// @param failed the file that has the reason
+  [[nodiscard]] int end_transaction(int code, const database_file& failed) const noexcept;
 
  private:
   [[nodiscard]] sqlite3* get() const noexcept { return place_ == nullptr ? nullptr : *place_; }
@@ -126,7 +127,8 @@ class database_file {
   int out_of_memory() noexcept;
 
   /// Neither reads nor COMMIT answer anything but `code` until the write lock is gone.
-  void end_with(int code) noexcept;
+  /// @param failed why, another file of the connection perhaps
+  void end_with(int code, const database_file& failed) noexcept;
 
   // ---- locks
 

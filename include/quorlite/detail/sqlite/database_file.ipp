@@ -99,8 +99,10 @@ QUORLITE_DECL bool served_connection::is_heard() const noexcept {
   return running <= 1;
 }
 
-QUORLITE_DECL int served_connection::end_transaction(int code) const noexcept {
-  for_each_replicated_file(get(), [code](database_file& file) noexcept { file.end_with(code); });
+QUORLITE_DECL int served_connection::end_transaction(int code,
+                                                     const database_file& failed) const noexcept {
+  for_each_replicated_file(get(),
+                           [&](database_file& file) noexcept { file.end_with(code, failed); });
   return sqlite_transaction_over;
 }
 
@@ -216,8 +218,11 @@ QUORLITE_DECL int database_file::out_of_memory() noexcept {
   return SQLITE_IOERR_NOMEM;
 }
 
-QUORLITE_DECL void database_file::end_with(int code) noexcept {
+QUORLITE_DECL void database_file::end_with(int code, const database_file& failed) noexcept {
   if (phase_ == phase::writing || phase_ == phase::over) {
+    if (this != &failed) {
+      answers_.failed(failed.answers_.error());  // it may be closed when COMMIT tells
+    }
     view_.distrust_cache();
     dirty_.clear();
     phase_ = phase::over;
@@ -515,7 +520,7 @@ QUORLITE_DECL int database_slot::noted(sqlite3_file* slot, int code) noexcept {
   const bool takes_back =
       ((code & 0xFF) == SQLITE_IOERR && code != SQLITE_IOERR_SHORT_READ) || code == SQLITE_FULL;
   const served_connection& connection = of(slot).connection();
-  return takes_back && !connection.is_heard() ? connection.end_transaction(code) : code;
+  return takes_back && !connection.is_heard() ? connection.end_transaction(code, of(slot)) : code;
 }
 
 QUORLITE_DECL int database_slot::close(sqlite3_file* slot) noexcept {
