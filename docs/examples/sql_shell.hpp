@@ -121,9 +121,9 @@ class sql_shell {
   /// The words of the sqlite3 shell. Our own codes are shown whole, SQLite's as it shows them.
   void report(std::string_view kind, std::size_t line, const std::string& where) {
     const int code = sqlite3_extended_errcode(db_);
-    const bool ours = code == quorlite::sqlite_not_leader ||
-                      code == quorlite::sqlite_outcome_unknown ||
-                      code == quorlite::sqlite_busy_rolled_back;
+    const bool ours =
+        code == quorlite::sqlite_not_leader || code == quorlite::sqlite_outcome_unknown ||
+        code == quorlite::sqlite_busy_rolled_back || code == quorlite::sqlite_transaction_over;
     const int shown = ours ? code : code & 0xFF;
     std::string text = terminal_ && depth_ == 0 ? fmt::format("{}: ", kind)
                                                 : fmt::format("{} near line {}: ", kind, line);

@@ -843,7 +843,8 @@ TEST_CASE("a failure that SQLite hid in another file is told with its reason (F1
     const bool fails_before = std::any_of(
         before.begin(), before.end(), [&](const auto& sql) { return run(w.db, sql) != SQLITE_OK; });
     // Loads the statistics of b first.
-    const int code = fails_before ? SQLITE_FULL : run(w.db, "INSERT INTO main.log VALUES(1);COMMIT");
+    const int code =
+        fails_before ? SQLITE_FULL : run(w.db, "INSERT INTO main.log VALUES(1);COMMIT");
     CAPTURE(count, fails_before, code);
     if (code != SQLITE_OK) {
       CHECK(code == SQLITE_FULL);
@@ -1085,6 +1086,32 @@ TEST_CASE(
   CHECK(run(w.db, "ROLLBACK") == SQLITE_OK);
   CHECK(run(w.db, "BEGIN IMMEDIATE; INSERT INTO log VALUES(3); COMMIT") == SQLITE_OK);
   CHECK(ask(w.other, "SELECT x FROM log") == "3");
+}
+
+TEST_CASE("a RELEASE that failed is not to be said again: it says OK for nothing (F12)") {
+  fixture w;
+  connection db = w.open();
+  REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+  REQUIRE(run(db, "SAVEPOINT s; INSERT INTO t VALUES(1)") == SQLITE_OK);
+  w.host.refuse_next(errc::not_leader);
+  CHECK(run(db, "RELEASE s") == sqlite_not_leader);
+  CHECK(run(db, "RELEASE s") == SQLITE_OK);  // so is it with plain SQLite on a disk that fails
+  CHECK(ask(w.open(), "SELECT count(*) FROM t") == "0");
+  CHECK(run(db, "INSERT INTO t VALUES(2)") == SQLITE_OK);
+  CHECK(ask(w.open(), "SELECT x FROM t") == "2");
+}
+
+TEST_CASE("sqlite3_serialize hides that pages cannot be read (F12)") {
+  with_lost_base w("CREATE TABLE c(x); INSERT INTO c VALUES(randomblob(9000));");
+  w.lose();
+  sqlite3_int64 size = 0;
+  unsigned char* const all = sqlite3_serialize(w.db, "main", &size, 0);
+  int empty_pages = 0;
+  for (sqlite3_int64 at = 0; all != nullptr && at < size; at += 4096) {
+    empty_pages += std::all_of(all + at, all + at + 4096, [](auto c) { return c == 0; }) ? 1 : 0;
+  }
+  CHECK(empty_pages > 0);
+  sqlite3_free(all);
 }
 
 TEST_CASE("the failure of a statement of the application's own keeps its code (F10)") {

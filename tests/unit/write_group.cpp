@@ -275,6 +275,28 @@ TEST_CASE("a group that is too large before its COMMIT, as the cache runs over, 
   CHECK(w.host.replays_equal());
 }
 
+TEST_CASE("a group is cut, too, where SQLite may not pass on that it is too large") {
+  fixture w(700 * 4096);
+  REQUIRE(run(w.open(), "CREATE TABLE big(y); INSERT INTO t VALUES(zeroblob(9))") == SQLITE_OK);
+  const auto beside_a_blob = [](int pages) -> closure {
+    return [pages](sqlite3* db) {
+      sqlite3_blob* blob = nullptr;
+      const int opened = sqlite3_blob_open(db, "main", "t", "x", 1, 0, &blob);
+      const int code = opened == SQLITE_OK ? run(db, rows_of_pages(pages)) : opened;
+      sqlite3_blob_close(blob);
+      return code;
+    };
+  };
+  const auto answers = w.answers_of({sql(rows_of_pages(500)), beside_a_blob(500),
+                                     beside_a_blob(1500), sql("INSERT INTO t VALUES(1)")});
+  CHECK(answers[0].ok());
+  CHECK(answers[1].ok());
+  CHECK(answers[2].code == sqlite_transaction_over);
+  CHECK(answers[3].ok());
+  CHECK(ask(w.open(), "SELECT count(*) FROM big") == "1000");
+  CHECK(w.host.replays_equal());
+}
+
 TEST_CASE("an interrupt ends the closure that it meets alone, and no other") {
   fixture w;
   const closure interrupted = [](sqlite3* db) {

@@ -120,7 +120,8 @@ QUORLITE_DECL group_executor::ending group_executor::attempt(
 
 QUORLITE_DECL bool group_executor::is_shared_fault(int code) noexcept {
   const int primary = code & 0xFF;
-  return primary == SQLITE_FULL || primary == SQLITE_INTERRUPT || primary == SQLITE_NOMEM;
+  return primary == SQLITE_FULL || primary == SQLITE_INTERRUPT || primary == SQLITE_NOMEM ||
+         code == sqlite_transaction_over;
 }
 
 QUORLITE_DECL bool group_executor::run_one(write_task& task) {
@@ -145,6 +146,9 @@ QUORLITE_DECL bool group_executor::run_one(write_task& task) {
                      {}};
     }
     return false;
+  }
+  if (code == sqlite_transaction_over) {
+    return false;  // of the group nothing can be committed any more
   }
   if (code == SQLITE_OK && rules_.tried_to_end()) {
     // Whether SQLite let a COMMIT run that was prepared elsewhere is a matter of its version; what
