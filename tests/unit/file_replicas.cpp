@@ -24,6 +24,7 @@
 #include "quorlite/testing/simulation.hpp"
 #include "quorlite/testing/test_raft.hpp"
 #include "quorlite/transfer.hpp"
+#include "support/kept_out.hpp"
 #include "support/sql.hpp"
 #include "support/started_replica.hpp"
 #include "support/temporary_directory.hpp"
@@ -325,38 +326,8 @@ TEST_CASE("a path into the data folder is refused to SQLite, whichever way it ge
   file_single one(std::size_t{1} << 20U, data);
   connection db = one->open("app.db", {.flags = SQLITE_OPEN_URI}).value();
   REQUIRE(run(db, "CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
-  namespace fs = std::filesystem;
-  fs::create_directory(place / "beside");
-  fs::create_directory_symlink(data, place / "link");
-  fs::create_symlink(data + "/other.db", place / "beside" + "/points.db");  // to nothing, yet
-  fs::create_symlink("../link", place / "beside" + "/twice");
-  const std::string into[] = {
-      data + "/other.db",
-      fs::relative(data).string() + "/other.db",
-      "./" + fs::relative(data).string() + "/other.db",
-      (place / "beside") + "/../data/other.db",
-      (place / "link") + "/other.db",
-      (place / "beside") + "/twice/other.db",
-      (place / "beside") + "/points.db",
-      data + "/.quorlite/other.db",
-      data + "/app.db",
-      "file:" + data + "/other.db",
-      "file://" + data + "/other.db?mode=rwc",
-      "file:" + (place / "link") + "/%6Fther.db",
-  };
-  for (const std::string& path : into) {
-    INFO(path);
-    CHECK(run(db, "ATTACH '" + path + "' AS a") == SQLITE_CANTOPEN);
-    CHECK(run(db, "VACUUM INTO '" + path + "'") != SQLITE_OK);
-  }
-  for (const std::string& path : {data + "/copy.db", (place / "link") + "/copy.db"}) {
-    CHECK(export_database(db, path) == std::errc::operation_not_permitted);
-  }
-  const std::string beside = (place / "beside") + "/plain.db";
-  CHECK(run(db, "ATTACH '" + beside + "' AS a; CREATE TABLE a.p(x)") == SQLITE_OK);
-  CHECK_FALSE(export_database(db, (place / "beside") + "/copy.db"));
-  CHECK_FALSE(fs::exists(data + "/other.db"));
-  CHECK_FALSE(fs::exists(data + "/copy.db"));
+  quorlite::tests::check_kept_out(db, data);
+  quorlite::tests::check_kept_out(db, data + "/.quorlite");
   {
     connection other = one.open("other.db");
     CHECK(run(other, "CREATE TABLE o(x)") == SQLITE_OK);

@@ -27,8 +27,10 @@
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "quorlite/testing/consensus_conformance.hpp"
+#include "support/kept_out.hpp"
 #include "support/libraft_cluster.hpp"
 #include "support/seen_closes.hpp"
+#include "support/sql.hpp"
 #include "support/started_replica.hpp"
 
 namespace {
@@ -39,10 +41,6 @@ using namespace quorlite::detail;
 using quorlite::tests::libraft_places;
 using quorlite::tests::wait_until;
 using node_type = quorlite::tests::started_replica<libraft, memory_storage>;
-
-int run(sqlite3* db, const std::string& sql) {
-  return sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
-}
 
 /// The first column of the first row; -1 without a row.
 std::int64_t number(sqlite3* db, const std::string& sql) {
@@ -312,6 +310,21 @@ TEST_CASE("a server alone gives no id twice, and one from before a kill tells no
     db = connection();
     servers.stop(0);
   }
+}
+
+TEST_CASE("a path into the folder of libraft's log is refused to SQLite as well") {
+  cluster all(1);
+  all.await_leader();
+  {
+    result<connection> db = all.node(0).open("app.db", {.flags = SQLITE_OPEN_URI});
+    REQUIRE(db.has_value());
+    REQUIRE(run(*db, "CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
+    quorlite::tests::check_kept_out(*db, all.places().directory(0));
+  }
+  all.stop(0);
+  all.start(0);  // on a folder that nobody else wrote in
+  all.await_leader();
+  CHECK(ask(all.connect(0), "SELECT count(*) FROM t") == "1");
 }
 
 TEST_CASE("leadership moves to the server that it is transferred to") {

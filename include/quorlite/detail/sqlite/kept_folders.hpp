@@ -21,8 +21,9 @@ class kept_folders {
 
   /// Does the path lead into one of them, or into a folder of theirs? By the identity of the
   /// folders on its way, so it does not matter how it gets there: from the present directory, by
-  /// `..`, by symbolic links, by another mount of the same file system. Not known: a hard link.
-  /// Asks the file system; throws std::bad_alloc.
+  /// `..`, by symbolic links, by another mount of the same file system. A link that stands in one
+  /// leads there too, wherever it points: who renames a file onto it replaces it. Not known: a hard
+  /// link. Asks the file system; throws std::bad_alloc.
   [[nodiscard]] bool hold(const std::string& path) const;
 
  private:

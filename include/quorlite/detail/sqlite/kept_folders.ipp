@@ -71,15 +71,19 @@ QUORLITE_DECL bool kept_folders::hold(const std::string& path) const {
       kept.push_back(*known);
     }
   }
-  std::string folder = folder_of(end_of_links(path));
-  auto at = identity_of(folder);
-  while (at && !kept.empty()) {
-    if (std::find(kept.begin(), kept.end(), *at) != kept.end()) {
-      return true;
+  if (kept.empty()) {
+    return false;
+  }
+  for (std::string folder : {folder_of(path), folder_of(end_of_links(path))}) {
+    auto at = identity_of(folder);
+    while (at) {
+      if (std::find(kept.begin(), kept.end(), *at) != kept.end()) {
+        return true;
+      }
+      folder += "/..";
+      const auto above = identity_of(folder);
+      at = above == at ? std::nullopt : above;  // the root is above itself
     }
-    folder += "/..";
-    const auto above = identity_of(folder);
-    at = above == at ? std::nullopt : above;  // the root is above itself
   }
   return false;
 }
