@@ -33,6 +33,9 @@ class immediate_consensus {
     at_ = machine.applied().index;
     term_ = machine.applied().term.next();
     machine.leadership_changed({.term = term_, .leading = true, .leader_hint = {}});
+    if (withdrawn_) {
+      stop();
+    }
     return {};
   }
   void stop() noexcept {

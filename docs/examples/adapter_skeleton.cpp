@@ -28,7 +28,13 @@ class my_adapter final : private engine_of_one::listener {
   std::error_code start(ql::state_machine& machine) noexcept {
     pending_.open(machine);
     strand_.open(machine, "the address that clients know");
-    engine_.start(*this, machine.durable().index.value + 1);  // what is above is replayed
+    const std::uint64_t kept = machine.durable().index.value;
+    if (!strand_.halted()) {           // or it halted as it was asked: no vote may go out
+      engine_.start(*this, kept + 1);  // what is above is replayed
+    }
+    if (strand_.halted()) {
+      engine_.retire();  // it was told while it began, and has forgotten that
+    }
     return {};  // on an error of the engine: close both again, and return it
   }
 

@@ -48,7 +48,13 @@ class small_raft_adapter final : private small_raft::user {
     strand_.open(machine, name_);
     worker_.open();
     thread_ = std::thread([this] { worker_.serve(); });
-    engine_.start(*this, machine.durable().index.value);
+    const std::uint64_t applied = machine.durable().index.value;
+    if (!strand_.halted()) {  // or it halted as it was asked: no vote may go out
+      engine_.start(*this, applied);
+    }
+    if (strand_.halted()) {
+      engine_.retire();  // it was told while it began, and has forgotten that
+    }
     return {};
   }
 

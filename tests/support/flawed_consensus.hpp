@@ -77,6 +77,8 @@ enum class consensus_flaw {
   withdraws_in_silence,  // gone for the others, and the machine is told no loss
   votes_on,              // leads no more, and takes part as a follower
   proposes_on,           // what comes after withdraw is taken, if it led
+  opens_late,            // forgets a withdrawal that comes while it begins to start
+  votes_when_started,    // the same, but for what is told to its own machine
 };
 
 class flawed_cluster final : public model_cluster {
@@ -87,7 +89,15 @@ class flawed_cluster final : public model_cluster {
   // ---- what adapters ask
 
   void start(std::size_t server, state_machine& machine) override {
+    if (flaw_ == consensus_flaw::opens_late) {
+      static_cast<void>(machine.durable());
+    }
     model_cluster::start(server, machine);
+    if (nodes_[server].has_withdrawn()) {
+      withdrew_at_start_.insert(server);
+    } else {
+      withdrew_at_start_.erase(server);
+    }
     model_boot& boot = *servers_[server].boot;
     if (flaw_ == consensus_flaw::draws_anew) {
       draws_of_[server] = 0;
@@ -283,8 +293,10 @@ class flawed_cluster final : public model_cluster {
 
   [[nodiscard]] bool reachable(std::size_t server) const override {
     const model_server& self = servers_[server];
-    const bool stays = flaw_ == consensus_flaw::ignores_withdraw ||
-                       (flaw_ == consensus_flaw::votes_on && leader_ != server);
+    const bool stays =
+        flaw_ == consensus_flaw::ignores_withdraw ||
+        (flaw_ == consensus_flaw::votes_on && leader_ != server) ||
+        (flaw_ == consensus_flaw::votes_when_started && withdrew_at_start_.count(server) != 0);
     const bool may_stay = self.boot != nullptr && !self.isolated && nodes_[server].has_withdrawn();
     return (stays && may_stay) || model_cluster::reachable(server);
   }
@@ -382,6 +394,7 @@ class flawed_cluster final : public model_cluster {
   const consensus_flaw flaw_;
   std::map<std::uint64_t, bytes_view> spans_;  // by token
   std::set<std::size_t> gave_up_;
+  std::set<std::size_t> withdrew_at_start_;
   std::map<std::size_t, std::uint64_t> draws_of_;    // by server
   std::map<std::size_t, std::uint64_t> shifted_by_;  // by server: its entries have too low indices
   std::uint64_t readings_ = 0;

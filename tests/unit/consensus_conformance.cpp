@@ -129,10 +129,10 @@ TEST_CASE("the model keeps every law", "[consensus]") {
   INFO(report.text());
   CHECK(report.clean());
   for (const char* law :
-       {"P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P11", "P12", "A1", "A2",
-        "A3", "A4", "A5", "A6", "A7", "L1", "L2", "L3", "L4", "L5",  "L6",  "L7", "L8",
-        "L9", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "W1",  "W2",  "W3", "W4",
-        "B1", "B2", "T1", "N1", "N2", "N3", "N4", "N5", "N6", "N7"}) {
+       {"P1", "P2",  "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P11", "P12", "A1", "A2",
+        "A3", "A4",  "A5", "A6", "A7", "L1", "L2", "L3", "L4", "L5",  "L6",  "L7", "L8",
+        "L9", "L10", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8",  "W1",  "W2", "W3",
+        "W4", "B1",  "B2", "T1", "N1", "N2", "N3", "N4", "N5", "N6",  "N7"}) {
     INFO(law);
     CHECK(report.passed(law));
   }
@@ -296,6 +296,7 @@ TEST_CASE("the consensus suite catches every flaw in its law", "[consensus]") {
       {consensus_flaw::ignores_withdraw, "L7"},    {consensus_flaw::withdraws_in_silence, "L7"},
       {consensus_flaw::proposes_on, "L8"},         {consensus_flaw::votes_on, "L9"},
       {consensus_flaw::ignores_withdraw, "L9"},    {consensus_flaw::leads_on, "L2"},
+      {consensus_flaw::opens_late, "L10"},         {consensus_flaw::votes_when_started, "L10"},
       {consensus_flaw::replays_applied, "S1"},     {consensus_flaw::compacts_by_flush, "S1"},
       {consensus_flaw::keeps_no_install, "S8"},    {consensus_flaw::trusts_flush, "S8"},
       {consensus_flaw::forgets_log_start, "S8"},

@@ -237,10 +237,11 @@ TEST_CASE("the adapter for the small Raft keeps every law") {
       [](std::size_t servers) { return std::make_unique<small_raft_harness>(servers); }, report);
   INFO(report.text());
   CHECK(report.clean());
-  for (const char* law : {"P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11", "P12",
-                          "A1", "A2", "A3", "A4", "A5", "A6", "A7", "L1", "L2", "L3",  "L4",  "L5",
-                          "L6", "L7", "L8", "L9", "S1", "S2", "S3", "S4", "S5", "S6",  "S7",  "S8",
-                          "W1", "W2", "W3", "W4", "T1", "N1", "N2", "N3", "N4", "N5",  "N6"}) {
+  for (const char* law :
+       {"P1", "P2", "P3", "P4", "P5",  "P6", "P7", "P8", "P9", "P10", "P11", "P12",
+        "A1", "A2", "A3", "A4", "A5",  "A6", "A7", "L1", "L2", "L3",  "L4",  "L5",
+        "L6", "L7", "L8", "L9", "L10", "S1", "S2", "S3", "S4", "S5",  "S6",  "S7",
+        "S8", "W1", "W2", "W3", "W4",  "T1", "N1", "N2", "N3", "N4",  "N5",  "N6"}) {
     INFO(law);
     CHECK(report.passed(law));
   }

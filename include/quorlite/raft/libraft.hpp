@@ -24,6 +24,7 @@
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
+#include "quorlite/detail/libraft/withdrawal.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/raft/libraft_options.hpp"
@@ -209,6 +210,7 @@ class QUORLITE_API libraft {
 
   const libraft_options options_;
   std::unique_ptr<detail::libraft_runtime> runtime_;  // of the last start; stays for latecomers
+  detail::libraft_withdrawal withdrawal_;
   libraft_log_report report_;
   std::optional<libraft_log_defect> spoiled_;  // the snapshot, which the machine does without
   bool started_ = false;

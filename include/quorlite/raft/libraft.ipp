@@ -76,6 +76,7 @@ QUORLITE_DECL std::error_code libraft::start(state_machine& machine) noexcept tr
   if (const std::error_code error = lock_directory()) {
     return error;
   }
+  withdrawal_.begin();
   auto identity = examine_folder(machine);
   const std::error_code error = identity ? run(std::move(*identity), machine) : identity.error();
   started_ = !error;
@@ -100,6 +101,7 @@ QUORLITE_DECL std::error_code libraft::run(detail::libraft_identity identity,
     options.bootstrap.clear();  // one that waits to be added begins no log
   }
   runtime_ = std::make_unique<detail::libraft_runtime>(std::move(options), std::move(identity));
+  withdrawal_.hand_over_to(*runtime_);
   if (spoiled_) {
     runtime_->core().do_without(*spoiled_);
   }
@@ -377,11 +379,7 @@ QUORLITE_DECL void libraft::propose(term expected, proposal_token token,
   }
 }
 
-QUORLITE_DECL void libraft::withdraw() noexcept {
-  if (runtime_ != nullptr) {
-    runtime_->withdraw();
-  }
-}
+QUORLITE_DECL void libraft::withdraw() noexcept { withdrawal_.withdraw(); }
 
 QUORLITE_DECL void libraft::read_barrier(proposal_token token) noexcept {
   QUORLITE_ASSERT(runtime_ != nullptr);

@@ -386,6 +386,7 @@ class QUORLITE_API test_raft {
   detail::random numbers_;
   std::uint64_t boot_ = 0;
   state_machine* machine_ = nullptr;
+  bool withdrew_early_ = false;  // inside start(): there is no boot yet that could be told
 };
 
 static_assert(consensus<test_raft>);

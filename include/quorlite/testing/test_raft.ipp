@@ -23,12 +23,16 @@ QUORLITE_DECL test_raft::~test_raft() {
 
 QUORLITE_DECL std::error_code test_raft::start(state_machine& machine) noexcept {
   QUORLITE_ASSERT(machine_ == nullptr);
+  withdrew_early_ = false;
   const result<std::uint64_t> boot = simulation_.state_->begin_boot(self_, machine);
   if (!boot) {
     return boot.error();
   }
   boot_ = *boot;
   machine_ = &machine;
+  if (withdrew_early_) {
+    withdraw();
+  }
   return {};
 }
 
@@ -59,6 +63,8 @@ QUORLITE_DECL bool test_raft::wait(signal_type& signal, milliseconds limit) noex
 QUORLITE_DECL void test_raft::withdraw() noexcept {
   if (is_alive()) {
     simulation_.state_->node(self_).withdraw();
+  } else if (machine_ == nullptr) {
+    withdrew_early_ = true;
   }
 }
 

@@ -35,5 +35,6 @@
 #include "quorlite/detail/libraft/transport.ipp"
 #include "quorlite/detail/libraft/unclosed_segments.ipp"
 #include "quorlite/detail/libraft/votes.ipp"
+#include "quorlite/detail/libraft/withdrawal.ipp"
 #include "quorlite/detail/libraft/writes.ipp"
 #include "quorlite/raft/libraft_options.ipp"

@@ -46,6 +46,9 @@ class libraft_inbox {
 
   [[nodiscard]] libraft_mail take() noexcept;
 
+  /// Something was put, and not taken.
+  [[nodiscard]] bool is_waiting() noexcept;
+
   /// From here on nothing is put. @returns what nobody took
   [[nodiscard]] libraft_mail close() noexcept;
 

@@ -35,6 +35,11 @@ QUORLITE_DECL libraft_mail libraft_inbox::take() noexcept {
   return std::exchange(mail_, {});
 }
 
+QUORLITE_DECL bool libraft_inbox::is_waiting() noexcept {
+  const std::lock_guard guard(mutex_);
+  return waiting_;
+}
+
 QUORLITE_DECL libraft_mail libraft_inbox::close() noexcept {
   const std::lock_guard guard(mutex_);
   closed_ = true;
@@ -203,6 +208,9 @@ QUORLITE_DECL std::error_code libraft_runtime::open_handles() noexcept {
   uv_check_start(&after_, [](uv_check_t* handle) { hooks::of(handle).watch(); });
   const std::lock_guard guard(wake_mutex_);
   awake_ = true;
+  if (inbox_.is_waiting()) {
+    uv_async_send(&wake_);  // it was posted before there was a loop
+  }
   return {};
 }
 

@@ -1,5 +1,5 @@
 /// @file
-/// Consensus laws about withdraw(), by which a machine that halted tells its adapter: L7 to L9.
+/// Consensus laws about withdraw(), by which a machine that halted tells its adapter: L7 to L10.
 #pragma once
 
 #include <array>
@@ -139,11 +139,90 @@ void check_withdrawn_follower(Make& make, conformance_report& report) {
   }
 }
 
+/// L10 of a server alone: it needs nobody's vote, so nothing but the adapter keeps it from leading.
+/// The machine halts in the first call that comes, mostly as it is asked where it stands, and later
+/// in the first on its strand; where start() makes neither, this is the same as L7.
+template <consensus_harness H, class Make>
+void check_alone_halted_in_start(Make& make, conformance_report& report) {
+  law_check law(report, "L10",
+                "who withdraws inside start() gains nothing, and takes no part until another "
+                "start()");
+  consensus_scene<H> scene(make(1), report, halts_in::any_call);
+  const auto is_out = [&](term led) {
+    law.expect(scene.harness().run_until([&] { return scene.machine(0).halted(); }),
+               "the machine is called in bounded time");
+    scene.harness().pump();  // an election, if somebody wants one
+    law.expect(!scene.machine(0).leading(), "it does not lead");
+    law.expect(
+        !scene.alive(0) || scene.answer_to(scene.propose(0, led)).how == outcome::not_applied,
+        "what is proposed then is settled not_applied");
+  };
+  is_out(term{1});
+  if constexpr (H::faults.restart) {
+    const auto again = [&](halts_in halts) {
+      if (scene.alive(0)) {
+        scene.stop(0);
+      }
+      scene.restart(0, halts);
+    };
+    for (const halts_in halts : {halts_in::any_call, halts_in::strand_call}) {
+      again(halts_in::none);
+      law.expect(scene.write(2), "after another start it leads");
+      const term led = scene.machine(0).gained();
+      again(halts);
+      is_out(led);
+    }
+    again(halts_in::none);
+    law.expect(scene.write(2), "it leads in the end");
+  }
+  scene.finish({});
+}
+
+/// L10 where others could use its vote: of three servers one is cut off before it is started again.
+template <consensus_harness H, class Make>
+void check_halted_in_start(Make& make, conformance_report& report) {
+  if constexpr (H::faults.partition && H::faults.restart) {
+    law_check law(report, "L10",
+                  "who withdraws inside start() gains nothing, and takes no part until another "
+                  "start()");
+    consensus_scene<H> scene(make(3), report);
+    const std::size_t server = scene.await_leader();
+    scene.write(2);
+    const std::size_t gone = scene.follower_of(server);
+    const std::size_t third = 3 - server - gone;
+    // What is replayed would be a call in which it says again that it has halted.
+    law.expect(!scene.machine(gone).flush(everything_applied), "flush works");
+    scene.stop(gone);
+    scene.harness().isolate(third);
+    const term led = scene.machine(server).gained();
+    const proposal_token alone = scene.propose_now(server);
+    scene.restart(gone, halts_in::any_call);
+    scene.harness().pump();
+    law.expect(scene.ledger().proposal(alone).applied_at.index.value == 0,
+               "nothing is committed with its acknowledgement");
+    law.expect(scene.machine(server).gained() == led, "nobody is elected with its vote");
+    law.expect(!scene.machine(gone).leading(), "it does not lead");
+    scene.harness().heal();
+    law.expect(scene.write(2), "the two others go on");
+    law.expect(
+        !scene.alive(gone) || scene.answer_to(scene.propose(gone, led)).how == outcome::not_applied,
+        "what is proposed on it is settled not_applied");
+    if (scene.alive(gone)) {
+      scene.stop(gone);
+    }
+    scene.restart(gone);
+    law.expect(scene.write(2), "after another start it catches up");
+    scene.finish({});
+  }
+}
+
 template <consensus_harness H, class Make>
 void run_halt_laws(Make& make, conformance_report& report) {
   check_withdrawn_leader<H>(make, report, halted_at::elsewhere);
   check_withdrawn_leader<H>(make, report, halted_at::apply);
   check_withdrawn_follower<H>(make, report);
+  check_alone_halted_in_start<H>(make, report);
+  check_halted_in_start<H>(make, report);
 }
 
 }  // namespace detail

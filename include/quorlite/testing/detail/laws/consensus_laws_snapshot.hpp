@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <string>
 
 #include "quorlite/config.hpp"
@@ -12,12 +11,11 @@
 #include "quorlite/ids.hpp"
 #include "quorlite/testing/detail/laws/conformance_report.hpp"
 #include "quorlite/testing/detail/laws/consensus_scene.hpp"
+#include "quorlite/testing/detail/laws/recording_machine.hpp"
 
 namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
 namespace detail {
-
-inline constexpr log_index everything_applied{std::numeric_limits<std::uint64_t>::max()};
 
 /// The server that is not alive, or `other` if all are.
 template <consensus_harness H>
@@ -254,6 +252,38 @@ void check_restart_after_install(Make& make, conformance_report& report) {
   }
 }
 
+/// L10 once more: what it halts in may be a snapshot that its engine has stored, and restores as it
+/// starts.
+template <consensus_harness H, class Make>
+void check_halted_in_restore(Make& make, conformance_report& report) {
+  if constexpr (H::faults.compact && H::faults.crash && H::faults.restart) {
+    law_check law(report, "L10",
+                  "who withdraws inside start() gains nothing, and takes no part until another "
+                  "start()");
+    consensus_scene<H> scene(make(3), report);
+    const std::size_t behind = leave_one_behind(scene, 30);
+    scene.machine(behind).flush_in(flush_manner::late);
+    bring_back(scene, behind);
+    law.expect(
+        scene.harness().run_until([&] { return scene.machine(behind).stages().installed > 0; }),
+        "a snapshot was installed");
+    scene.crash(behind);
+    scene.restart(behind, halts_in::strand_call);
+    law.expect(scene.write(2), "the others go on");
+    law.expect(scene.harness().run_until([&] { return scene.machine(behind).halted(); }),
+               "the machine is called in bounded time");
+    scene.harness().pump();
+    law.expect(!scene.machine(behind).leading(), "it does not lead");
+    if (scene.alive(behind)) {
+      scene.stop(behind);
+    }
+    scene.restart(behind);
+    law.expect(scene.write(2), "after another start it catches up");
+    scene.check_equal(behind, "L10");
+    scene.finish({});
+  }
+}
+
 /// @returns false: the stage was finished before anybody could look
 template <consensus_harness H, class Make>
 bool abandon_stage(Make& make, law_check& law, conformance_report& report) {
@@ -326,6 +356,7 @@ void run_snapshot_laws(Make& make, conformance_report& report) {
   check_snapshot<H>(make, report);
   check_compaction<H>(make, report);
   check_restart_after_install<H>(make, report);
+  check_halted_in_restore<H>(make, report);
   check_abandoned_stage<H>(make, report);
   check_failed_stage<H>(make, report);
 }

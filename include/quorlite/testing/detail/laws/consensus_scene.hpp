@@ -10,6 +10,7 @@
 #include <deque>
 #include <functional>
 #include <initializer_list>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -59,6 +60,9 @@ inline constexpr std::array<law_text, 20> watched_laws{{
     {"S4", "a snapshot taken during writes equals the state at its position"},
 }};
 
+/// What a flush is asked for.
+inline constexpr log_index everything_applied{std::numeric_limits<std::uint64_t>::max()};
+
 /// A cluster at work. Single-threaded, apart from what the harness does.
 template <consensus_harness H>
 class consensus_scene {
@@ -67,7 +71,9 @@ class consensus_scene {
   static constexpr consensus_abilities abilities = adapter_type::abilities;
 
   /// Starts every server. @param harness fresh, nothing started
-  consensus_scene(std::unique_ptr<H> harness, conformance_report& report);
+  /// @param first where the machine of server 0 halts by itself, and withdraws
+  consensus_scene(std::unique_ptr<H> harness, conformance_report& report,
+                  halts_in first = halts_in::none);
   consensus_scene(const consensus_scene&) = delete;
   consensus_scene& operator=(const consensus_scene&) = delete;
   ~consensus_scene();
@@ -109,7 +115,9 @@ class consensus_scene {
   void stop(std::size_t server);
   /// Brings a server back with a new machine that starts from what the old one had made durable. It
   /// flushes as that did.
-  void restart(std::size_t server);
+  /// @param halts where it halts by itself, and withdraws. alive() is false if start() said then
+  ///   that it failed
+  void restart(std::size_t server, halts_in halts = halts_in::none);
 
   /// Runs code that waits, in the way that the harness needs. @returns false if it did not end in
   /// bounded time
@@ -126,6 +134,10 @@ class consensus_scene {
 
  private:
   void bury(std::size_t server);
+  /// Before a start. The adapter is looked for when the time has come, for a restart may make it.
+  void let_halt(std::size_t server, halts_in halts);
+  /// @param failed a start @param law what it breaks, unless the machine has halted in it
+  void note_start(std::size_t server, bool failed, std::string_view law, const char* fault);
 
   conformance_report& report_;
   consensus_ledger ledger_;
@@ -138,14 +150,17 @@ class consensus_scene {
 };
 
 template <consensus_harness H>
-consensus_scene<H>::consensus_scene(std::unique_ptr<H> harness, conformance_report& report)
-    : report_(report), ledger_(abilities.entry_terms), harness_(std::move(harness)) {
+consensus_scene<H>::consensus_scene(std::unique_ptr<H> harness, conformance_report& report,
+                                    halts_in first)
+    : report_(report),
+      ledger_(abilities.entry_terms),
+      alive_(harness->size(), false),
+      harness_(std::move(harness)) {
   for (std::size_t i = 0; i < harness_->size(); ++i) {
     machines_.push_back(std::make_unique<recording_machine>(i, ledger_, abilities));
-    alive_.push_back(!harness_->start(i, *machines_[i]));
-    if (!alive_[i]) {
-      ledger_.fault("L6", "start() of a fresh server failed");
-    }
+    let_halt(i, i == 0 ? first : halts_in::none);
+    const bool failed = static_cast<bool>(harness_->start(i, *machines_[i]));
+    note_start(i, failed, "L6", "start() of a fresh server failed");
   }
 }
 
@@ -262,15 +277,14 @@ void consensus_scene<H>::stop(std::size_t server) {
 }
 
 template <consensus_harness H>
-void consensus_scene<H>::restart(std::size_t server) {
+void consensus_scene<H>::restart(std::size_t server, halts_in halts) {
   auto fresh = std::make_unique<recording_machine>(server, ledger_, abilities,
                                                    machines_[server]->stored(), true);
   fresh->flush_in(machines_[server]->flushes());
   former_.push_back(std::exchange(machines_[server], std::move(fresh)));
-  alive_[server] = !harness_->restart(server, *machines_[server]);
-  if (!alive_[server]) {
-    ledger_.fault("S1", "start() after a restart failed");
-  }
+  let_halt(server, halts);
+  const bool failed = static_cast<bool>(harness_->restart(server, *machines_[server]));
+  note_start(server, failed, "S1", "start() after a restart failed");
 }
 
 template <consensus_harness H>
@@ -331,6 +345,25 @@ void consensus_scene<H>::check_equal(std::size_t server, std::string_view law) {
                              std::to_string(index) + " and does not hold its entry");
       return;
     }
+  }
+}
+
+template <consensus_harness H>
+void consensus_scene<H>::let_halt(std::size_t server, halts_in halts) {
+  machines_[server]->own_halt().set(halts, [this, server] {
+    machines_[server]->halt_now();
+    harness_->node(server).withdraw();
+  });
+}
+
+template <consensus_harness H>
+void consensus_scene<H>::note_start(std::size_t server, bool failed, std::string_view law,
+                                    const char* fault) {
+  alive_[server] = !failed;
+  if (failed && machines_[server]->halted()) {
+    bury(server);  // a start that failed calls nobody any more
+  } else if (failed) {
+    ledger_.fault(law, fault);
   }
 }
 

@@ -23,6 +23,34 @@ namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+/// In which call a machine halts by itself.
+enum class halts_in : std::uint8_t {
+  none,
+  any_call,     ///< the first that its adapter makes, also one that only asks
+  strand_call,  ///< the first on its strand
+};
+
+/// A halt that a machine comes to by itself, in a call of its adapter. Any thread.
+class due_halt {
+ public:
+  /// @param halt called then, once
+  void set(halts_in call, std::function<void()> halt);
+  /// A call is there: strand_call, or any_call for others.
+  void meet(halts_in call);
+
+ private:
+  std::mutex mutex_;
+  halts_in due_ = halts_in::none;
+  std::function<void()> halt_;
+};
+
+/// What a recording machine has of its end.
+struct recorded_halt {
+  bool answered = false;  ///< it said `halted`
+  bool at_next = false;   ///< it will, to the next entry
+  bool told = false;      ///< it halted by itself, on whatever thread
+};
+
 /// One server's machine. Any thread, as its base class says; the rest (hooks, questions) from any
 /// thread too. As with a real one, what an install brought is durable after a flush only.
 class QUORLITE_API recording_machine final : public state_machine {
@@ -71,6 +99,7 @@ class QUORLITE_API recording_machine final : public state_machine {
   /// Halts now, also off the strand: what the strand asks next is answered with `halted`, and no
   /// gain may follow. Telling the adapter is the caller's part.
   void halt_now();
+  [[nodiscard]] due_halt& own_halt() noexcept { return own_halt_; }
   /// From now on.
   void flush_in(flush_manner manner);
   [[nodiscard]] flush_manner flushes() const;
@@ -108,14 +137,13 @@ class QUORLITE_API recording_machine final : public state_machine {
   std::shared_ptr<stage_counters> counters_ = std::make_shared<stage_counters>();
   std::atomic_flag strand_ = ATOMIC_FLAG_INIT;
   std::atomic<bool> gone_{false};
+  mutable due_halt own_halt_;
 
   mutable std::mutex mutex_;  // of everything below
   recorded_state state_;
   recorded_disk disk_;
   bool leading_ = false;
-  bool halted_ = false;
-  bool halt_next_ = false;
-  bool withdrawn_ = false;
+  recorded_halt halt_;
   quorlite::term gained_;
   std::function<void(const log_entry&)> on_apply_;
   std::function<void()> linger_;

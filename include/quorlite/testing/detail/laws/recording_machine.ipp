@@ -30,6 +30,25 @@ namespace quorlite::testing {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+QUORLITE_DECL void due_halt::set(halts_in call, std::function<void()> halt) {
+  const std::lock_guard guard(mutex_);
+  due_ = call;
+  halt_ = std::move(halt);
+}
+
+QUORLITE_DECL void due_halt::meet(halts_in call) {
+  std::function<void()> halt;
+  {
+    const std::lock_guard guard(mutex_);
+    if (due_ == halts_in::none || (due_ == halts_in::strand_call && call != due_)) {
+      return;
+    }
+    due_ = halts_in::none;
+    halt = std::move(halt_);
+  }
+  halt();  // the adapter may call back
+}
+
 QUORLITE_DECL recording_machine::recording_machine(std::size_t server, consensus_ledger& ledger,
                                                    consensus_abilities abilities,
                                                    recorded_state disk, bool restarted)
@@ -69,12 +88,12 @@ QUORLITE_DECL apply_result recording_machine::skip(log_position upto) noexcept {
   log_index from;
   {
     const std::lock_guard guard(mutex_);
-    if (halted_) {
+    if (halt_.answered) {
       ledger_.fault("A4", "a skip came after the machine had answered halted");
       return apply_result::halted;
     }
-    if (withdrawn_) {
-      halted_ = true;
+    if (halt_.told) {
+      halt_.answered = true;
       return apply_result::halted;
     }
     note_replay(upto.index);
@@ -106,10 +125,10 @@ QUORLITE_DECL void recording_machine::leadership_changed(const leadership& now) 
     }
     return;  // else news of another leader
   }
-  if (halted_) {
+  if (halt_.answered) {
     ledger_.fault("A4", "leadership was announced as gained after the machine had answered halted");
   }
-  if (withdrawn_) {
+  if (halt_.told) {
     ledger_.fault("L7", "leadership was announced as gained after withdraw");
   }
   if (now.term <= gained_) {
@@ -133,6 +152,7 @@ QUORLITE_DECL result<std::unique_ptr<snapshot_reader>> recording_machine::take_s
 }
 
 QUORLITE_DECL result<std::unique_ptr<snapshot_stage>> recording_machine::begin_restore() noexcept {
+  own_halt_.meet(halts_in::any_call);
   return std::make_unique<recording_stage>(counters_);
 }
 
@@ -151,8 +171,8 @@ QUORLITE_DECL apply_result recording_machine::install(std::unique_ptr<snapshot_s
     ledger_.fault("S4", "the engine says that a snapshot stands below its content");
   }
   const std::lock_guard guard(mutex_);
-  if (withdrawn_) {
-    halted_ = true;
+  if (halt_.told) {
+    halt_.answered = true;
     return apply_result::halted;
   }
   disk_.note_replay(std::max(stage->state().at.index, engine_at.index));
@@ -180,6 +200,7 @@ QUORLITE_DECL log_position recording_machine::applied() const noexcept {
 }
 
 QUORLITE_DECL log_position recording_machine::durable() const noexcept {
+  own_halt_.meet(halts_in::any_call);
   const std::lock_guard guard(mutex_);
   // No more than is promised: a real machine knows no term at times.
   return {disk_.durable(), {}};
@@ -224,17 +245,17 @@ QUORLITE_DECL void recording_machine::on_apply(std::function<void(const log_entr
 
 QUORLITE_DECL void recording_machine::halt_at_next() {
   const std::lock_guard guard(mutex_);
-  halt_next_ = true;
+  halt_.at_next = true;
 }
 
 QUORLITE_DECL void recording_machine::halt_now() {
   const std::lock_guard guard(mutex_);
-  withdrawn_ = true;
+  halt_.told = true;
 }
 
 QUORLITE_DECL bool recording_machine::halted() const {
   const std::lock_guard guard(mutex_);
-  return halted_ || withdrawn_;
+  return halt_.answered || halt_.told;
 }
 
 QUORLITE_DECL void recording_machine::flush_in(flush_manner manner) {
@@ -265,6 +286,7 @@ QUORLITE_DECL recording_machine::strand_call::strand_call(recording_machine& own
 
 QUORLITE_DECL recording_machine::strand_call::~strand_call() {
   if (alone) {
+    machine.own_halt_.meet(halts_in::strand_call);
     machine.strand_.clear(std::memory_order_release);
   }
 }
@@ -287,7 +309,7 @@ QUORLITE_DECL void recording_machine::note_replay(log_index at) {
 
 QUORLITE_DECL apply_result recording_machine::take(const log_entry& entry) {
   const std::lock_guard guard(mutex_);
-  if (halted_) {
+  if (halt_.answered) {
     ledger_.fault("A4", "an entry came after the machine had answered halted");
     return apply_result::halted;
   }
@@ -300,8 +322,8 @@ QUORLITE_DECL apply_result recording_machine::take(const log_entry& entry) {
     }
     return apply_result::already;
   }
-  if (std::exchange(halt_next_, false) || withdrawn_) {
-    halted_ = true;
+  if (std::exchange(halt_.at_next, false) || halt_.told) {
+    halt_.answered = true;
     return apply_result::halted;
   }
   if (abilities_.contiguous && index != state_.at.index.value + 1) {
