@@ -293,7 +293,7 @@ class local_host final : public vfs_host {
     if (!leading_) {
       return fail(errc::not_leader);
     }
-    if (base.doomed() || base.version() != store.head().version) {
+    if (base.invalidated() || base.version() != store.head().version) {
       return fail(errc::stale_term);
     }
     return write_ticket{term_, store.epoch()};

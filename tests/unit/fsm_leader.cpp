@@ -323,7 +323,7 @@ TEST_CASE("writers pipeline on the head and are answered in order") {
   CHECK(l.is_sound());
 }
 
-TEST_CASE("lost leadership drops the heads, dooms the pins on them and starts an epoch") {
+TEST_CASE("lost leadership drops the heads, invalidates the pins on them and starts an epoch") {
   leading l;
   l.commit(pages_of_a(1));
   l.send(pages_of_a(2));
@@ -333,8 +333,8 @@ TEST_CASE("lost leadership drops the heads, dooms the pins on them and starts an
   const auto epoch = store->epoch();
   CHECK_FALSE(l.is_quiet(*l->databases().find("a.db")));
   l.lose(1);
-  CHECK(writer.doomed());
-  CHECK_FALSE(reader.doomed());
+  CHECK(writer.invalidated());
+  CHECK_FALSE(reader.invalidated());
   CHECK(store->epoch() > epoch);
   CHECK(store->head() == store->committed());
   CHECK(l.is_quiet(*l->databases().find("a.db")));
@@ -422,7 +422,7 @@ TEST_CASE("a drop answers what was on its way to the dropped database with confl
   const auto drop = l.send_command(drop_command{"a.db"});
   l.apply_all(drop);
   CHECK(l.answer_of(drop) == proposal_state::applied);
-  CHECK(writer.doomed());
+  CHECK(writer.invalidated());
   l.apply_all(made);
   CHECK(l.answer_of(made) == proposal_state::conflict);
 }
@@ -510,7 +510,7 @@ TEST_CASE("a halt takes what is not committed off the heads") {
   REQUIRE(l.head("a.db") == version_number{1});
   CHECK(l->apply({{log_index{100}, one_term}, {}}) == apply_result::halted);
   CHECK(l.head("a.db") == version_number{0});
-  CHECK(on_head.doomed());
+  CHECK(on_head.invalidated());
 }
 
 TEST_CASE("a read barrier is answered by what the engine says of it") {

@@ -82,14 +82,14 @@ constexpr std::array transitions{
                kept::as_it_was, true, 0, 0},
     transition{event::part, written, "PANIC", "PANIC", kept::refused_alike, false, 1, 1},
     transition{event::part, undone, "PANIC", "PANIC", kept::refused_alike, false, 0, 1},
-    transition{event::part, doomed, "PANIC", "-", kept::cannot_exist, false, 0, 0},
+    transition{event::part, failed, "PANIC", "-", kept::cannot_exist, false, 0, 0},
     transition{event::commit, pending, "SQL frames -> written", "drop the batches -> written",
                kept::as_it_was, false, 1, 0},
     transition{event::commit, writing, "SQL frames -> written", "drop the batches -> written",
                kept::as_it_was, false, 1, 0},
     transition{event::commit, written, "PANIC", "PANIC", kept::refused_alike, false, 1, 1},
     transition{event::commit, undone, "PANIC", "PANIC", kept::refused_alike, false, 0, 1},
-    transition{event::commit, doomed, "PANIC", "-", kept::cannot_exist, false, 0, 0},
+    transition{event::commit, failed, "PANIC", "-", kept::cannot_exist, false, 0, 0},
     transition{event::undo, pending, "SQL undo -> undone", "drop the batches -> undone",
                kept::as_it_was, false, 0, 0},
     transition{event::undo, writing, "SQL undo -> undone", "drop the batches -> undone",
@@ -97,7 +97,7 @@ constexpr std::array transitions{
     transition{event::undo, written, "PANIC invalid written -> undone transition", "PANIC",
                kept::refused_alike, false, 1, 0},
     transition{event::undo, undone, "PANIC", "PANIC", kept::refused_alike, false, 0, 0},
-    transition{event::undo, doomed, "PANIC", "-", kept::cannot_exist, false, 0, 0},
+    transition{event::undo, failed, "PANIC", "-", kept::cannot_exist, false, 0, 0},
 };
 
 transaction_state state_after(event what) {
@@ -108,7 +108,7 @@ transaction_state state_after(event what) {
 transaction in_state(transaction_state wanted) {
   transaction made(transaction_id{term{1}, 1});
   std::string why;
-  if (wanted == doomed) {
+  if (wanted == failed) {
     REQUIRE(made.become(writing, why));
   }
   if (wanted != pending) {
@@ -184,13 +184,13 @@ void carry_out(const transition& row, role as, bytes& left_behind) {
   if (row.from == undone) {
     REQUIRE(m.undo(sent.id) == apply_result::applied);
   }
-  if (row.from == doomed) {  // a replica that fails stops; no transaction is doomed and goes on
+  if (row.from == failed) {  // a replica that fails stops; none that fails goes on
     bytes damaged = sent.entries[1];
     damaged[damaged.size() / 2] ^= std::byte{1};
     REQUIRE(m.apply_next(damaged, first_term) == apply_result::halted);
   }
   const std::uint64_t refused_before = m.refused();
-  const apply_result expected = row.from == doomed ? apply_result::halted : apply_result::applied;
+  const apply_result expected = row.from == failed ? apply_result::halted : apply_result::applied;
   if (row.what == event::undo) {
     CHECK(m.undo(sent.id) == expected);
   } else {
@@ -201,7 +201,7 @@ void carry_out(const transition& row, role as, bytes& left_behind) {
   }
   CHECK(m.version("a.db") == row.version);
   CHECK(m.refused() - refused_before == row.refused);
-  if (row.from != doomed) {
+  if (row.from != failed) {
     CHECK(m.has_staged() == row.staged);
     const bytes state = m.snapshot();
     CHECK((left_behind.empty() || left_behind == state));

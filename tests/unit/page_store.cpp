@@ -245,24 +245,24 @@ TEST_CASE("an install of another epoch changes nothing") {
   CHECK(f.store->install_head(writer, std::move(set), 1, 0) == errc::stale_term);
   REQUIRE(set.size() == 1);
   CHECK(f.store->head().version.value == 1);
-  CHECK(!writer.doomed());  // it stood on the committed version, which stays
+  CHECK(!writer.invalidated());  // it stood on the committed version, which stays
 }
 
-TEST_CASE("a pin above committed is doomed by a discard, one on committed is not") {
+TEST_CASE("a pin above committed is invalidated by a discard, one on committed is not") {
   fixture f;
   f.commit({1}, 1);
   const auto sound = f.store->pin_committed();
   f.install({1}, 1);
   const auto lost = f.store->pin_head();
-  CHECK(!lost.doomed());
+  CHECK(!lost.invalidated());
   f.store->discard_head();
-  CHECK(lost.doomed());
-  CHECK(!sound.doomed());
+  CHECK(lost.invalidated());
+  CHECK(!sound.invalidated());
   CHECK(f.store->head().version.value == 1);
   CHECK(f.visible(1, 1) == 1);
 }
 
-TEST_CASE("a doomed pin neither protects nor counts for the version that reuses its number") {
+TEST_CASE("an invalidated pin neither protects nor counts for the version that reuses its number") {
   fixture f;
   f.commit({1}, 1);
   f.install({1}, 1);
@@ -272,7 +272,7 @@ TEST_CASE("a doomed pin neither protects nor counts for the version that reuses 
   const auto next = f.store->pin_head();
   CHECK(next.version() == lost.version());
   CHECK(next.epoch() > lost.epoch());
-  CHECK(!next.doomed());
+  CHECK(!next.invalidated());
   f.store->commit_next();
   f.commit({1}, 1);
   CHECK(f.settled().images == 2);  // the one of `next` and the newest
@@ -280,7 +280,7 @@ TEST_CASE("a doomed pin neither protects nor counts for the version that reuses 
     const auto guard = f.reader.enter();
     CHECK(shows(f.reader.find(guard, next.version(), page_number{1}), 1, 3));
   }
-  CHECK(lost.doomed());
+  CHECK(lost.invalidated());
 }
 
 TEST_CASE("a pin of a version is refused once the epoch or committed moved on") {
@@ -531,8 +531,8 @@ class model {
     CHECK(store_->head().hash == hash_of(states_.back()));
     CHECK(store_->head().version.value - store_->committed().version.value == states_.size() - 1);
     for (const auto& held : pins_) {
-      REQUIRE(held.pin.doomed() == held.doomed);
-      if (!held.doomed) {
+      REQUIRE(held.pin.invalidated() == held.invalidated);
+      if (!held.invalidated) {
         REQUIRE(held.pin.hash() == hash_of(held.pages));
         for (std::uint32_t number = 1; number <= pages_most + 1; ++number) {
           check_read(held.pin.version(), held.pages, number);
@@ -556,7 +556,7 @@ class model {
   struct held_pin {
     page_store::pin pin;
     image pages;
-    bool doomed = false;
+    bool invalidated = false;
   };
 
   std::uint64_t below(std::uint64_t limit) { return random_() % limit; }
@@ -570,7 +570,7 @@ class model {
       needed.insert(state.begin(), state.end());
     }
     for (const auto& held : pins_) {
-      if (!held.doomed) {
+      if (!held.invalidated) {
         needed.insert(held.pages.begin(), held.pages.end());
       }
     }
@@ -594,7 +594,7 @@ class model {
 
   void check_some_reads() {
     for (const auto& held : pins_) {
-      if (!held.doomed) {
+      if (!held.invalidated) {
         check_read(held.pin.version(), held.pages,
                    static_cast<std::uint32_t>(below(pages_most) + 1));
       }
@@ -652,7 +652,7 @@ class model {
     const version_number committed = store_->committed().version;
     const history_number before = store_->epoch();
     for (auto& held : pins_) {
-      held.doomed = held.doomed || held.pin.version() > committed;
+      held.invalidated = held.invalidated || held.pin.version() > committed;
     }
     store_->discard_head();
     states_.erase(states_.begin() + 1, states_.end());

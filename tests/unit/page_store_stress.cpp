@@ -113,28 +113,28 @@ struct fixture {
   std::atomic<bool> done{false};
   std::atomic<std::uint64_t> bad{0};
   std::atomic<std::uint64_t> reads{0};
-  std::atomic<std::uint64_t> doomed{0};
+  std::atomic<std::uint64_t> invalidated{0};
   std::atomic<std::uint64_t> losses{0};
   std::atomic<std::uint64_t> installs{0};
   std::atomic<std::uint64_t> flushed{0};
   std::atomic<std::uint64_t> images_most{0};
 };
 
-/// True if the image is right for a pin. A pin that is doomed by now proves nothing.
+/// True if the image is right for a pin. A pin that is invalidated by now proves nothing.
 bool right(fixture& w, const page_store::pin& pin, std::uint32_t number, bool found,
            const std::uint64_t (&image)[page_size / 8]) {
   const std::uint64_t version = expected(pin.version().value, number);
   if (version == 0 || !found) {
-    return (version == 0 && !found) || pin.doomed();
+    return (version == 0 && !found) || pin.invalidated();
   }
   words says{};
   if (!whole(image, says) || says.number != number) {
-    return false;  // torn or freed: never allowed, doomed or not
+    return false;  // torn or freed: never allowed, invalidated or not
   }
   const std::uint64_t epoch = w.made_in[version].load();
   const bool of_version_history =
       epoch != 0 ? says.epoch == epoch : says.epoch == pin.epoch().value;
-  return (says.version == version && of_version_history) || pin.doomed();
+  return (says.version == version && of_version_history) || pin.invalidated();
 }
 
 void read_pages(fixture& w, std::uint64_t seed) {
@@ -163,7 +163,7 @@ void read_pages(fixture& w, std::uint64_t seed) {
       w.bad += right(w, pin, number, found, image) ? 0 : 1;
     }
     w.reads += 20;
-    w.doomed += fresh.doomed() ? 1 : 0;
+    w.invalidated += fresh.invalidated() ? 1 : 0;
   }
 }
 
@@ -265,7 +265,7 @@ TEST_CASE("readers see whole states while versions come, are committed, and are 
   CHECK(usage.images == count_at(versions));
   CHECK(usage.limbo == 0);
   CHECK(usage.held == 0);
-  WARN("reads " << w.reads << ", doomed pins " << w.doomed << ", installs " << w.installs
+  WARN("reads " << w.reads << ", invalidated pins " << w.invalidated << ", installs " << w.installs
                 << ", losses " << w.losses << ", flushed " << w.flushed << ", most images "
                 << w.images_most);
 }

@@ -14,16 +14,16 @@ using namespace quorlite;
 using namespace quorlite::detail;
 using enum transaction_state;
 
-constexpr std::array all_states{pending, writing, written, undone, doomed};
+constexpr std::array all_states{pending, writing, written, undone, failed};
 
 transaction in_state(transaction_state wanted) {
   transaction made(transaction_id{term{1}, 1});
   std::string why;
   if (wanted == written || wanted == undone || wanted == writing) {
     REQUIRE(made.become(wanted, why));
-  } else if (wanted == doomed) {
+  } else if (wanted == failed) {
     REQUIRE(made.become(writing, why));
-    REQUIRE(made.become(doomed, why));
+    REQUIRE(made.become(failed, why));
   }
   REQUIRE(made.state() == wanted);
   return made;
@@ -54,7 +54,7 @@ TEST_CASE("a transaction moves along the edges of the table and along no other")
       {false, true, true, true, true},     // writing
       {false, false, false, false, true},  // written
       {false, false, false, false, true},  // undone
-      {false, false, false, false, false}  // doomed
+      {false, false, false, false, false}  // failed
   };
   for (std::size_t from = 0; from < 5; ++from) {
     for (std::size_t to = 0; to < 5; ++to) {
@@ -81,7 +81,7 @@ TEST_CASE("every state has a name of its own") {
   CHECK(name_of(writing) == "writing");
   CHECK(name_of(written) == "written");
   CHECK(name_of(undone) == "undone");
-  CHECK(name_of(doomed) == "doomed");
+  CHECK(name_of(failed) == "failed");
 }
 
 TEST_CASE("a transaction counts the bytes that wait for its commit") {

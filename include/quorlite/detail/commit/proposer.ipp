@@ -48,7 +48,7 @@ QUORLITE_DECL result<write_ticket> proposer::begin_write(const page_store& store
     }
   }
   const write_ticket ticket{led, store.epoch()};
-  if (base.doomed() || base.version() != store.head().version) {
+  if (base.invalidated() || base.version() != store.head().version) {
     return fail(errc::stale_term);
   }
   // A loss between the two looks has moved the epoch, or shows here: the ticket is good or it is
@@ -185,7 +185,7 @@ QUORLITE_DECL std::error_code proposer::plan(std::span<database_write> writes, c
   }
   write_plan plan;
   for (database_write& write : writes) {
-    if (write.base->doomed() || write.ticket.term != in_term) {
+    if (write.base->invalidated() || write.ticket.term != in_term) {
       return make_error_code(errc::stale_term);
     }
     if (const std::error_code error = plan.add(write)) {

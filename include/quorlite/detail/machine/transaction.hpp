@@ -24,7 +24,7 @@ namespace detail {
 
 /// Where a transaction stands.
 ///
-///     pending ──> writing ──> written ──> doomed
+///     pending ──> writing ──> written ──> failed
 ///        │ │        │ └─┐        ^          ^
 ///        │ │        │   └> undone│──────────┤
 ///        │ └────────│────────────┘          │
@@ -34,7 +34,7 @@ enum class transaction_state : std::uint8_t {
   writing,  ///< frames are staged, its commit has not come
   written,  ///< committed
   undone,   ///< taken back: nothing of it will ever be visible
-  doomed,   ///< this replica failed to carry it out
+  failed,   ///< this replica failed to carry it out
 };
 
 [[nodiscard]] constexpr std::string_view name_of(transaction_state state) noexcept {
@@ -43,7 +43,7 @@ enum class transaction_state : std::uint8_t {
     case transaction_state::writing: return "writing";
     case transaction_state::written: return "written";
     case transaction_state::undone: return "undone";
-    case transaction_state::doomed: return "doomed";
+    case transaction_state::failed: return "failed";
   }
   return "?";
 }
@@ -53,10 +53,10 @@ enum class transaction_state : std::uint8_t {
   using enum transaction_state;
   switch (from) {
     case pending: return to == writing || to == written || to == undone;
-    case writing: return to == writing || to == written || to == undone || to == doomed;
+    case writing: return to == writing || to == written || to == undone || to == failed;
     case written:
-    case undone: return to == doomed;
-    case doomed: return false;
+    case undone: return to == failed;
+    case failed: return false;
   }
   return false;
 }

@@ -39,7 +39,7 @@ struct page_store_usage {
   std::size_t bytes = 0;        ///< all of the above and the page table
   std::size_t dirty_bytes = 0;  ///< of these, of versions that the base does not hold
   std::size_t pending = 0;      ///< versions above committed
-  std::uint64_t pins = 0;       ///< pins alive, doomed ones included
+  std::uint64_t pins = 0;       ///< pins alive, invalidated ones included
 };
 
 }  // namespace detail

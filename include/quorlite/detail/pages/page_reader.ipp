@@ -70,7 +70,7 @@ QUORLITE_DECL result<bytes_view> page_store::reader::image(const guard& proof, c
       found = again;
     } else if (!error) {
       return hash == 0 ? bytes_view{} : bytes_view{scratch_};
-    } else if (at.doomed()) {
+    } else if (at.invalidated()) {
       return fail(errc::stale_term);
     } else {
       if (const page_source* const base = store_->source_.load(std::memory_order_acquire)) {

@@ -124,7 +124,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
   /// The database's hash after `pages` are installed on the state of `on`: theirs are added, those
   /// of the pages they replace and of the pages that are cut off are taken away. Pages in between
   /// that do not exist (the lock page) count nothing. O(pages); reads no image.
-  /// @pre every page has its hash. Of a doomed pin the result means nothing.
+  /// @pre every page has its hash. Of an invalidated pin the result means nothing.
   [[nodiscard]] std::uint64_t hash_after(std::span<const page_block> pages,
                                          std::uint64_t page_count, const pin& on) const;
 
@@ -160,9 +160,9 @@ class page_store : public std::enable_shared_from_this<page_store> {
   void install_committed(std::vector<page_block>&& pages, std::uint64_t page_count,
                          std::uint64_t hash, transaction_id by = {}, bool restart = false);
 
-  /// Leadership was lost: everything above committed is taken back, and the next epoch starts. Its
-  /// version numbers will be used again; pins above committed are doomed for ever. O(pages taken
-  /// back).
+  /// Leadership was lost: everything above committed is taken back, and the next epoch starts.
+  /// Its version numbers will be used again; pins above committed are invalidated for ever.
+  /// O(pages taken back).
   void discard_head() noexcept;
 
   /// Calls `visit(const page_version&)` for every page of the state of `at` that changed after
@@ -204,8 +204,8 @@ inline history_number page_store::epoch() const noexcept {
   return history_number{epoch_.load(std::memory_order_seq_cst)};
 }
 
-/// Stands on a state, so that its pages stay. Movable; one thread at a time, but doomed() any. An
-/// empty one (default, moved from, reset) stands nowhere: only bool, reset and assignment work.
+/// Stands on a state, so that its pages stay. Movable; one thread at a time, but invalidated() any.
+/// An empty one (default, moved from, reset) stands nowhere: only bool, reset and assignment work.
 class page_store::pin {
  public:
   pin() = default;
@@ -228,8 +228,8 @@ class page_store::pin {
 
   /// True once its state was taken back: whatever was read through it since may be anything. If it
   /// is false after a copy, the copy is right.
-  [[nodiscard]] bool doomed() const noexcept {
-    return record_->doomed.load(std::memory_order_seq_cst);
+  [[nodiscard]] bool invalidated() const noexcept {
+    return record_->invalidated.load(std::memory_order_seq_cst);
   }
 
  private:
@@ -276,7 +276,8 @@ class page_store::reader {
   /// The newest version of a page at or below `at` that is in memory, a patch perhaps: valid as
   /// long as the guard. nullptr: it is in the base, or not part of that state.
   /// @param at a version that a pin of the caller stands on; or committed itself, on the thread
-  ///   that alone advances it. With a pin above committed: copy, then ask the pin if it is doomed.
+  ///   that alone advances it. With a pin above committed: copy, then ask the pin if it is
+  ///   invalidated.
   [[nodiscard]] const page_version* find([[maybe_unused]] const guard& proof, version_number at,
                                          page_number number) const noexcept {
     QUORLITE_ASSERT(lease_.gave(proof));
@@ -288,7 +289,7 @@ class page_store::reader {
   /// the page count). May block on the storage; nothing that was read is believed before its hash
   /// is right. @throws std::bad_alloc
   /// @returns errc::corrupt: the page in the base is damaged, and the base was told;
-  ///   errc::stale_term: the pin is doomed; errors of the storage
+  ///   errc::stale_term: the pin is invalidated; errors of the storage
   [[nodiscard]] result<bytes_view> image(const guard& proof, const pin& at, page_number number);
 
   [[nodiscard]] const std::shared_ptr<page_store>& store() const noexcept { return store_; }
@@ -304,7 +305,7 @@ class page_store::reader {
 
 template <class Visit>
 void page_store::for_each_changed(version_number after, const pin& at, Visit visit) const {
-  QUORLITE_ASSERT(!at.doomed() && at.version() <= committed().version);
+  QUORLITE_ASSERT(!at.invalidated() && at.version() <= committed().version);
   lease readers(*this);
   const auto changed = [&](page_number number) noexcept -> const page_version* {
     const auto guard = readers.enter();

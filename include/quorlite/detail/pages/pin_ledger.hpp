@@ -20,13 +20,13 @@ namespace detail {
 /// state, and a record of the old one must neither protect nor count for the new one.
 struct pin_record {
   database_state at;
-  std::atomic<bool> doomed{false};  // read without a lock, after a copy
+  std::atomic<bool> invalidated{false};  // read without a lock, after a copy
   std::uint64_t count = 0;
   node_list held;  // superseded versions that this record keeps, each in one record only
 };
 
-/// The pinned states of one history, ascending by version, and the doomed ones apart from them.
-/// Under the store's mutex.
+/// The pinned states of one history, ascending by version, and the invalidated ones apart from
+/// them. Under the store's mutex.
 class pin_ledger {
  public:
   pin_ledger() = default;
@@ -53,9 +53,9 @@ class pin_ledger {
 
   /// Tells every pin above `committed` that its state is taken back. Called before any page is
   /// unlinked: whoever copies a page and then finds its pin sound has copied the right page.
-  void doom_above(version_number committed) noexcept;
+  void invalidate_above(version_number committed) noexcept;
 
-  /// Pins, doomed ones included.
+  /// Pins, invalidated ones included.
   [[nodiscard]] std::uint64_t size() const noexcept { return pins_; }
 
  private:

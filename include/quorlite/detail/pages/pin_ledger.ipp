@@ -1,5 +1,5 @@
 /// @file
-/// Bodies of pin_ledger.hpp: pins are counted, found and doomed.
+/// Bodies of pin_ledger.hpp: pins are counted, found and invalidated.
 #pragma once
 
 #include "quorlite/detail/pages/pin_ledger.hpp"
@@ -32,7 +32,7 @@ QUORLITE_DECL pin_record* pin_ledger::add(const database_state& state) noexcept 
   if (place == live_.end() || (*place)->at.version != state.version) {
     QUORLITE_ASSERT(spare_ != nullptr && live_.size() < live_.capacity());
     spare_->at = state;
-    spare_->doomed.store(false, std::memory_order_relaxed);
+    spare_->invalidated.store(false, std::memory_order_relaxed);
     place = live_.insert(place, spare_.release());
   }
   ++(*place)->count;
@@ -46,7 +46,7 @@ QUORLITE_DECL node_list pin_ledger::remove(pin_record* record) noexcept {
   if (record->count != 0) {
     return {};
   }
-  if (!record->doomed.load(std::memory_order_relaxed)) {
+  if (!record->invalidated.load(std::memory_order_relaxed)) {
     live_.erase(first_from(record->at.version));
   }
   spare_.reset(record);
@@ -66,11 +66,11 @@ QUORLITE_DECL bool pin_ledger::any_with_page(page_number number,
   });
 }
 
-QUORLITE_DECL void pin_ledger::doom_above(version_number committed) noexcept {
+QUORLITE_DECL void pin_ledger::invalidate_above(version_number committed) noexcept {
   const auto first = first_from(version_number{committed.value + 1});
   for (auto place = first; place != live_.end(); ++place) {
     QUORLITE_ASSERT((*place)->held.empty());  // nothing above committed is ever superseded
-    (*place)->doomed.store(true, std::memory_order_seq_cst);
+    (*place)->invalidated.store(true, std::memory_order_seq_cst);
   }
   live_.erase(first, live_.end());
 }

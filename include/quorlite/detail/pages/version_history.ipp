@@ -96,7 +96,7 @@ QUORLITE_DECL std::size_t version_history::commit_next() noexcept {
 }
 
 QUORLITE_DECL void version_history::discard() noexcept {
-  chains_.pins().doom_above(committed_.version);
+  chains_.pins().invalidate_above(committed_.version);
   for (; !pending_.empty(); pending_.pop_back()) {
     chains_.pop(pending_.back().nodes);
   }

@@ -82,7 +82,7 @@ class database_view {
   void lose() noexcept;
 
   /// True if what was copied out of the present state may be anything: it was taken back.
-  [[nodiscard]] bool is_lost() const noexcept { return lost_ || (pin_ && pin_.doomed()); }
+  [[nodiscard]] bool is_lost() const noexcept { return lost_ || (pin_ && pin_.invalidated()); }
 
   /// True once after the histories changed: SQLite must drop its page cache.
   [[nodiscard]] bool take_cache_reset() noexcept { return std::exchange(reset_cache_, false); }

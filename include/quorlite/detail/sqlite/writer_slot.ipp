@@ -68,7 +68,7 @@ QUORLITE_DECL bool writer_slot::await_quiet() {
 QUORLITE_DECL std::error_code writer_slot::begin() {
   const bool mine = try_acquire();
   early_ = false;
-  // A version alone can name two histories: a doomed one is never the head.
+  // A version alone can name two histories: an invalidated one is never the head.
   if (mine && (!view_.is_current() || view_.is_lost() ||
                view_.at().version() != view_.store()->head().version)) {
     give_back();
