@@ -32,7 +32,7 @@ struct strong_integer {
 
 }  // namespace detail
 
-/// An election epoch of the consensus engine (Raft paper, 5.1). 0: none, or not told.
+/// A term of the consensus engine (Raft paper, 5.1). 0: none, or not told.
 struct term : detail::strong_integer<term> {
   using strong_integer::strong_integer;
 };

@@ -242,7 +242,7 @@ class local_host final : public vfs_host {
     std::memcpy(pages[0]->image().data(), page_one.data(), page_one.size());
     pages[0]->set_hash(page_hash(page_number{1}, page_one));
     const std::uint64_t hash = store->hash_after(pages, 1, store->pin_committed());
-    QUORLITE_ASSERT(!store->install_head(store->epoch(), std::move(pages), 1, hash));
+    QUORLITE_ASSERT(!store->install_head(store->history(), std::move(pages), 1, hash));
     store->commit_next();
   }
 
@@ -296,7 +296,7 @@ class local_host final : public vfs_host {
     if (base.invalidated() || base.version() != store.head().version) {
       return fail(errc::stale_term);
     }
-    return write_ticket{term_, store.epoch()};
+    return write_ticket{term_, store.history()};
   }
 
   [[nodiscard]] writer_queue& writers() noexcept override { return writers_; }
@@ -388,7 +388,7 @@ class local_host final : public vfs_host {
     for (std::size_t i = 0; i < changes.size(); ++i) {
       const database_write& change = changes[i];
       const bool fresh = change.ticket.term == term_ &&
-                         change.ticket.epoch == change.store->epoch() &&
+                         change.ticket.history == change.store->history() &&
                          change.base->version() == change.store->head().version;
       if (!fresh || writers_.holder_of(*change.target) != change.writer ||
           (i > 0 && changes[i - 1].target->name() >= change.target->name())) {
@@ -407,7 +407,7 @@ class local_host final : public vfs_host {
     }
     record.hash = change.store->hash_after(change.pages, change.page_count, *change.base);
     const std::error_code error = change.store->install_head(
-        change.ticket.epoch, std::move(change.pages), change.page_count, record.hash);
+        change.ticket.history, std::move(change.pages), change.page_count, record.hash);
     QUORLITE_ASSERT(!error);
     change.committed = change.store->pin_head();
     return record;

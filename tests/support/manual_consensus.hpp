@@ -262,7 +262,7 @@ class basic_bench {
       write.target = target;
       write.store = on;
       write.base = &base;
-      write.ticket = {in_term, base.epoch()};
+      write.ticket = {in_term, base.history()};
       write.pages = painted(one, on, base, write.page_count);
       const std::error_code error = plan.add(write);
       QUORLITE_ASSERT(!error);

@@ -256,7 +256,7 @@ TEST_CASE("a waiter that leaves without an answer leaves its row behind (R7)") {
   l.apply_all(made);
   CHECK(l->outcome_of(made.id) == transaction_outcome::committed);
   CHECK(l.committed("a.db") == version_number{1});
-  CHECK(l.store("a.db")->epoch() == history_number{1});  // it was committed, not built again
+  CHECK(l.store("a.db")->history() == history_number{1});  // it was committed, not built again
 }
 
 TEST_CASE("an installed snapshot answers what it contains (R8)") {
@@ -294,7 +294,7 @@ TEST_CASE("what a snapshot has forgotten stays unknown (R8)") {
   CHECK(l->outcome_of(old.id) == transaction_outcome::expired);
 }
 
-// ---- heads and epochs
+// ---- heads and histories
 
 TEST_CASE("a commit is visible to readers only once it is applied") {
   leading l;
@@ -319,23 +319,23 @@ TEST_CASE("writers pipeline on the head and are answered in order") {
     CHECK(l.answer_of(sent[n]) == proposal_state::applied);
     CHECK(l.committed("a.db").value == n + 1);
   }
-  CHECK(l.store("a.db")->epoch() == history_number{1});
+  CHECK(l.store("a.db")->history() == history_number{1});
   CHECK(l.is_sound());
 }
 
-TEST_CASE("lost leadership drops the heads, invalidates the pins on them and starts an epoch") {
+TEST_CASE("lost leadership drops the heads, invalidates the pins on them and starts a history") {
   leading l;
   l.commit(pages_of_a(1));
   l.send(pages_of_a(2));
   const auto store = l.store("a.db");
   const auto reader = store->pin_committed();
   const auto writer = store->pin_head();
-  const auto epoch = store->epoch();
+  const auto history = store->history();
   CHECK_FALSE(l.is_quiet(*l->databases().find("a.db")));
   l.lose(1);
   CHECK(writer.invalidated());
   CHECK_FALSE(reader.invalidated());
-  CHECK(store->epoch() > epoch);
+  CHECK(store->history() > history);
   CHECK(store->head() == store->committed());
   CHECK(l.is_quiet(*l->databases().find("a.db")));
   CHECK(l.next_id(one_term).error() == errc::not_leader);
@@ -435,7 +435,7 @@ TEST_CASE("a writer that was planned before a loss cannot enter after it") {
   std::vector<database_write> writes(1);
   writes[0].target = l->databases().find("a.db");
   writes[0].store = store;
-  writes[0].ticket = {one_term, base.epoch()};
+  writes[0].ticket = {one_term, base.history()};
   writes[0].version = base.version().next();
   writes[0].pages = painted(pages_of_a(2)[0], store, base, writes[0].page_count);
   const auto row = l.row_of(*l.next_id(one_term));
@@ -448,7 +448,7 @@ TEST_CASE("a writer that was planned before a loss cannot enter after it") {
     l.lead(2);
     CHECK(l.enter(row, writes, 1).error() == errc::stale_term);
     row->id = *l.next_id(term{2});
-    CHECK(l.enter(row, writes, 1).error() == errc::stale_term);  // the epoch moved
+    CHECK(l.enter(row, writes, 1).error() == errc::stale_term);  // the history moved
   }
   SECTION("halted") {
     l->apply({{log_index{100}, one_term}, {}});

@@ -128,14 +128,14 @@ TEST_CASE("the first install fixes the page size, and a discard undoes that") {
   const auto store = page_store::make();
   std::vector<page_block> small;
   small.push_back(filled(1, 1, 1024));
-  REQUIRE(!store->install_head(store->epoch(), std::move(small), 1, hash_of(1, 1)));
+  REQUIRE(!store->install_head(store->history(), std::move(small), 1, hash_of(1, 1)));
   CHECK(store->head().page_size == 1024);
   CHECK(store->committed().page_size == 0);
   store->discard_head();
   CHECK(store->head().page_size == 0);
   std::vector<page_block> large;
   large.push_back(filled(1, 2, 65536));
-  REQUIRE(!store->install_head(store->epoch(), std::move(large), 1, hash_of(1, 2)));
+  REQUIRE(!store->install_head(store->history(), std::move(large), 1, hash_of(1, 2)));
   store->commit_next();
   CHECK(store->committed().page_size == 65536);
 }
@@ -164,7 +164,7 @@ TEST_CASE("an install moves the images and copies none") {
   fixture f;
   auto set = f.pages({1});
   const page_version* const block = set.front().get();
-  REQUIRE(!f.store->install_head(f.store->epoch(), std::move(set), 1, hash_of(1, 1)));
+  REQUIRE(!f.store->install_head(f.store->history(), std::move(set), 1, hash_of(1, 1)));
   CHECK(set.empty());
   const auto guard = f.reader.enter();
   CHECK(f.reader.find(guard, version_number{1}, page_number{1}) == block);
@@ -233,13 +233,13 @@ TEST_CASE("the lock page needs no image when a database grows past it") {
   CHECK(f.visible(3, 7) == 3);
 }
 
-TEST_CASE("an install of another epoch changes nothing") {
+TEST_CASE("an install of another history changes nothing") {
   fixture f;
   f.commit({1}, 1);
-  const history_number before = f.store->epoch();
+  const history_number before = f.store->history();
   auto writer = f.store->pin_head();
   f.store->discard_head();
-  CHECK(f.store->epoch() > before);
+  CHECK(f.store->history() > before);
   auto set = f.pages({1});
   CHECK(f.store->install_head(before, std::move(set), 1, 0) == errc::stale_term);
   CHECK(f.store->install_head(writer, std::move(set), 1, 0) == errc::stale_term);
@@ -271,7 +271,7 @@ TEST_CASE("an invalidated pin neither protects nor counts for the version that r
   f.install({1}, 1);
   const auto next = f.store->pin_head();
   CHECK(next.version() == lost.version());
-  CHECK(next.epoch() > lost.epoch());
+  CHECK(next.history() > lost.history());
   CHECK(!next.invalidated());
   f.store->commit_next();
   f.commit({1}, 1);
@@ -283,22 +283,22 @@ TEST_CASE("an invalidated pin neither protects nor counts for the version that r
   CHECK(lost.invalidated());
 }
 
-TEST_CASE("a pin of a version is refused once the epoch or committed moved on") {
+TEST_CASE("a pin of a version is refused once the history or committed moved on") {
   fixture f;
   f.commit({1}, 1);
-  const history_number epoch = f.store->epoch();
+  const history_number history = f.store->history();
   f.install({1}, 1);
   f.install({1}, 1);
   for (std::uint64_t version = 1; version <= 3; ++version) {
-    const auto pin = f.store->pin_version(epoch, version_number{version});
+    const auto pin = f.store->pin_version(history, version_number{version});
     REQUIRE(pin.has_value());
     CHECK(pin->version().value == version);
   }
   f.store->commit_next();
-  CHECK(f.store->pin_version(epoch, version_number{1}).error() == errc::stale_term);
+  CHECK(f.store->pin_version(history, version_number{1}).error() == errc::stale_term);
   f.store->discard_head();
-  CHECK(f.store->pin_version(epoch, version_number{2}).error() == errc::stale_term);
-  CHECK(f.store->pin_version(f.store->epoch(), version_number{2}).has_value());
+  CHECK(f.store->pin_version(history, version_number{2}).error() == errc::stale_term);
+  CHECK(f.store->pin_version(f.store->history(), version_number{2}).has_value());
 }
 
 TEST_CASE("the writer's pin moves with its install and leaves nothing behind") {
@@ -347,7 +347,7 @@ TEST_CASE("a loaded store stands where it was told") {
     store->load_page(filled(number, number));
   }
   CHECK(store->committed() == at);
-  CHECK(store->epoch().value == 9);
+  CHECK(store->history().value == 9);
   page_store::reader reader{store};
   std::vector<page_block> set;
   set.push_back(filled(2, 3));
@@ -635,7 +635,7 @@ class model {
         add(std::move(writer), after);
       }
     } else {
-      REQUIRE(!store_->install_head(store_->epoch(), std::move(set), count, hash));
+      REQUIRE(!store_->install_head(store_->history(), std::move(set), count, hash));
     }
     states_.push_back(std::move(after));
   }
@@ -650,7 +650,7 @@ class model {
 
   void discard() {
     const version_number committed = store_->committed().version;
-    const history_number before = store_->epoch();
+    const history_number before = store_->history();
     for (auto& held : pins_) {
       held.invalidated = held.invalidated || held.pin.version() > committed;
     }
@@ -662,7 +662,7 @@ class model {
 
   void pin_some_version() {
     const std::uint64_t above = below(states_.size());
-    auto pin = store_->pin_version(store_->epoch(),
+    auto pin = store_->pin_version(store_->history(),
                                    version_number{store_->committed().version.value + above});
     REQUIRE(pin.has_value());
     add(std::move(*pin), states_[above]);

@@ -66,25 +66,25 @@ std::uint64_t expected(std::uint64_t version, std::uint32_t number) {
   return version;
 }
 
-/// An image says which page it is, of which version, and in which epoch that was made.
+/// An image says which page it is, of which version, and in which history that was made.
 struct words {
-  std::uint64_t number, version, epoch;
+  std::uint64_t number, version, history;
 };
-page_block filled(std::uint32_t number, std::uint64_t version, std::uint64_t epoch) {
+page_block filled(std::uint32_t number, std::uint64_t version, std::uint64_t history) {
   page_block page = make_page(page_number{number}, page_size);
-  std::uint64_t image[page_size / 8] = {number, version, epoch};
+  std::uint64_t image[page_size / 8] = {number, version, history};
   for (std::size_t at = 3; at < page_size / 8; ++at) {
-    image[at] = mix(mix(number, version), epoch + at);
+    image[at] = mix(mix(number, version), history + at);
   }
   std::memcpy(page->image().data(), image, page_size);
-  page->set_hash(mix(mix(number, version), epoch));
+  page->set_hash(mix(mix(number, version), history));
   return page;
 }
 /// @returns false if the bytes are not those of one filled() page
 bool whole(const std::uint64_t (&image)[page_size / 8], words& says) {
   says = {image[0], image[1], image[2]};
   for (std::size_t at = 3; at < page_size / 8; ++at) {
-    if (image[at] != mix(mix(says.number, says.version), says.epoch + at)) {
+    if (image[at] != mix(mix(says.number, says.version), says.history + at)) {
       return false;
     }
   }
@@ -109,7 +109,7 @@ struct fixture {
   }
 
   std::shared_ptr<page_store> store = page_store::make();
-  std::vector<std::atomic<std::uint64_t>> made_in;  // committed version to epoch; 0: not yet
+  std::vector<std::atomic<std::uint64_t>> made_in;  // committed version to history; 0: not yet
   std::atomic<bool> done{false};
   std::atomic<std::uint64_t> bad{0};
   std::atomic<std::uint64_t> reads{0};
@@ -131,9 +131,9 @@ bool right(fixture& w, const page_store::pin& pin, std::uint32_t number, bool fo
   if (!whole(image, says) || says.number != number) {
     return false;  // torn or freed: never allowed, invalidated or not
   }
-  const std::uint64_t epoch = w.made_in[version].load();
+  const std::uint64_t history = w.made_in[version].load();
   const bool of_version_history =
-      epoch != 0 ? says.epoch == epoch : says.epoch == pin.epoch().value;
+      history != 0 ? says.history == history : says.history == pin.history().value;
   return (says.version == version && of_version_history) || pin.invalidated();
 }
 
@@ -172,7 +172,7 @@ void write_versions(fixture& w, std::uint64_t versions) {
   while (!w.done.load()) {
     const std::uint64_t next = writer.version().value + 1;
     if (next > versions || next > w.store->committed().version.value + depth_most) {
-      if (writer.epoch() != w.store->epoch()) {
+      if (writer.history() != w.store->history()) {
         writer = w.store->pin_head();
       }
       std::this_thread::yield();
@@ -181,7 +181,7 @@ void write_versions(fixture& w, std::uint64_t versions) {
     std::vector<page_block> set;
     for (std::uint32_t number = 1; number <= count_at(next); ++number) {
       if (touches(next, number)) {
-        set.push_back(filled(number, next, writer.epoch().value));
+        set.push_back(filled(number, next, writer.history().value));
       }
     }
     const std::uint64_t count = count_at(next);
@@ -212,7 +212,7 @@ void apply_versions(fixture& w, std::uint64_t versions) {
     }
     for (std::uint64_t n = random() % usage.pending + 1; n != 0; --n) {
       const std::uint64_t next = w.store->committed().version.value + 1;
-      w.made_in[next] = w.store->epoch().value;
+      w.made_in[next] = w.store->history().value;
       w.store->commit_next();
     }
   }

@@ -47,11 +47,11 @@ QUORLITE_DECL result<write_ticket> proposer::begin_write(const page_store& store
       return fail(error);
     }
   }
-  const write_ticket ticket{led, store.epoch()};
+  const write_ticket ticket{led, store.history()};
   if (base.invalidated() || base.version() != store.head().version) {
     return fail(errc::stale_term);
   }
-  // A loss between the two looks has moved the epoch, or shows here: the ticket is good or it is
+  // A loss between the two looks has moved the history, or shows here: the ticket is good or it is
   // void. (One hold over both would keep `apply` waiting for the store's mutex.)
   const auto held = machine_.hold();
   if (!machine_.leader().leading || machine_.leader().term != led) {

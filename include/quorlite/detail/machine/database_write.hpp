@@ -18,10 +18,10 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 /// The right to propose, taken when a transaction takes its write lock. It is void once leadership
-/// changes hands: the term fences the proposal, the epoch fences the pages.
+/// changes hands: the term fences the proposal, the history fences the pages.
 struct write_ticket {
   quorlite::term term;
-  history_number epoch;
+  history_number history;
 };
 
 /// What a transaction does to one database. Who fills a member stands beside it: the writer, then

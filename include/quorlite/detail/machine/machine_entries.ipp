@@ -118,8 +118,8 @@ QUORLITE_DECL bool machine_entries::commit_own(transaction_id id,
         own->writes.begin(), own->writes.end(),
         [&](const database_write& write) { return write.target->name() == frames.name; });
     if (found == own->writes.end() || !found->target->exists() ||
-        found->target->store() != found->store || found->store->epoch() != found->ticket.epoch ||
-        found->hash != frames.result_hash) {
+        found->target->store() != found->store ||
+        found->store->history() != found->ticket.history || found->hash != frames.result_hash) {
       return false;
     }
     const page_store::state base = found->store->committed();
@@ -241,7 +241,7 @@ QUORLITE_DECL apply_result machine_entries::end_of_redo(apply_result said) {
 /// A proposal that will not come: what was built on it cannot either.
 QUORLITE_DECL void machine_entries::drop_writes(const proposal& lost) {
   for (const database_write& write : lost.writes) {
-    const bool pending = write.store->epoch() == write.ticket.epoch &&
+    const bool pending = write.store->history() == write.ticket.history &&
                          write.store->committed().version < write.version;
     if (pending) {
       write.store->discard_head();

@@ -150,9 +150,9 @@ inline void install_heads(proposal& proposed, std::span<database_write> writes, 
                                write.version,
                                {}});
     const std::error_code error = write.store->install_head(
-        write.ticket.epoch, std::move(write.pages), write.page_count, write.hash, by);
+        write.ticket.history, std::move(write.pages), write.page_count, write.hash, by);
     QUORLITE_ASSERT(!error);  // versions change under the lock only
-    result<page_store::pin> made = write.store->pin_version(write.ticket.epoch, write.version);
+    result<page_store::pin> made = write.store->pin_version(write.ticket.history, write.version);
     QUORLITE_ASSERT(made.has_value());
     write.committed.emplace(std::move(*made));
   }
@@ -166,7 +166,7 @@ QUORLITE_DECL result<proposal_token> machine_state::enter(const row& proposed,
   }
   for (const database_write& write : writes) {
     const bool fits = write.target->store() == write.store &&
-                      write.store->epoch() == write.ticket.epoch &&
+                      write.store->history() == write.ticket.history &&
                       write.store->head().version.next() == write.version;
     if (!fits) {
       return fail(errc::stale_term);

@@ -59,11 +59,11 @@ class page_store : public std::enable_shared_from_this<page_store> {
   class pin;
 
   /// A store that stands at `from`, its pages still to be loaded (load_page), and none by default.
-  /// @param epoch larger than that of any store which this one replaces
+  /// @param history larger than that of any store which this one replaces
   /// @param lock_byte offset of the page that is never data; tests move it
   /// @param gauge is told of the memory that the store takes
   [[nodiscard]] static std::shared_ptr<page_store> make(
-      const state& from = {}, history_number epoch = history_number{1},
+      const state& from = {}, history_number history = history_number{1},
       std::uint64_t lock_byte = limits::lock_byte_default,
       std::shared_ptr<memory_gauge> gauge = nullptr);
 
@@ -111,13 +111,13 @@ class page_store : public std::enable_shared_from_this<page_store> {
   [[nodiscard]] state committed() const noexcept;
   [[nodiscard]] state head() const noexcept;
   /// The history number: grows with every discard_head(). Lock-free.
-  [[nodiscard]] history_number epoch() const noexcept;
+  [[nodiscard]] history_number history() const noexcept;
 
   /// Stands on the committed state as it is now.
   [[nodiscard]] pin pin_committed();
   /// Stands on the head as it is now: what a writer builds on.
   [[nodiscard]] pin pin_head();
-  /// Stands on a version in [committed, head]. @returns errc::stale_term: the epoch moved, or
+  /// Stands on a version in [committed, head]. @returns errc::stale_term: the history moved, or
   /// committed did, beyond `version`
   [[nodiscard]] result<pin> pin_version(history_number expected, version_number version);
 
@@ -137,7 +137,8 @@ class page_store : public std::enable_shared_from_this<page_store> {
   /// @param page_count pages after the install; the rest is cut off
   /// @param hash of the database after the install
   /// @param by the transaction that makes it, once a history is hashed
-  /// @returns errc::stale_term: the epoch is not `expected` any more; nothing changed, `pages` too
+  /// @returns errc::stale_term: the history is not `expected` any more; nothing changed, `pages`
+  ///   too
   [[nodiscard]] std::error_code install_head(history_number expected,
                                              std::vector<page_block>&& pages,
                                              std::uint64_t page_count, std::uint64_t hash,
@@ -145,7 +146,8 @@ class page_store : public std::enable_shared_from_this<page_store> {
 
   /// The same for a writer with a pin on the head, which moves on to the version it made: a pin
   /// left behind would keep the old image of every page until it goes.
-  /// @pre `writer` stands on the head, unless the epoch moved since it was taken (errc::stale_term)
+  /// @pre `writer` stands on the head, unless the history moved since it was taken:
+  ///   errc::stale_term
   [[nodiscard]] std::error_code install_head(pin& writer, std::vector<page_block>&& pages,
                                              std::uint64_t page_count, std::uint64_t hash);
 
@@ -160,7 +162,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
   void install_committed(std::vector<page_block>&& pages, std::uint64_t page_count,
                          std::uint64_t hash, transaction_id by = {}, bool restart = false);
 
-  /// Leadership was lost: everything above committed is taken back, and the next epoch starts.
+  /// Leadership was lost: everything above committed is taken back, and the next history starts.
   /// Its version numbers will be used again; pins above committed are invalidated for ever.
   /// O(pages taken back).
   void discard_head() noexcept;
@@ -181,7 +183,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
  private:
   static constexpr std::size_t batch = 256;  // how much of others' work one call does
 
-  page_store(const state& from, history_number epoch, std::uint64_t lock_byte,
+  page_store(const state& from, history_number history, std::uint64_t lock_byte,
              std::shared_ptr<memory_gauge> gauge);
 
   void commit_oldest() noexcept;
@@ -190,7 +192,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
   std::size_t work(std::size_t most = batch, std::size_t worth_a_scan = 32) noexcept;
 
   mutable std::mutex mutex_;
-  std::atomic<std::uint64_t> epoch_;
+  std::atomic<std::uint64_t> history_;
   mutable reclaimer limbo_;  // mutable: who reads announces itself
   version_history line_;
   std::shared_ptr<const page_source> base_;  // set once; before that there is none
@@ -200,8 +202,8 @@ class page_store : public std::enable_shared_from_this<page_store> {
   gauge_share gauge_;
 };
 
-inline history_number page_store::epoch() const noexcept {
-  return history_number{epoch_.load(std::memory_order_seq_cst)};
+inline history_number page_store::history() const noexcept {
+  return history_number{history_.load(std::memory_order_seq_cst)};
 }
 
 /// Stands on a state, so that its pages stay. Movable; one thread at a time, but invalidated() any.
@@ -223,8 +225,8 @@ class page_store::pin {
   [[nodiscard]] std::uint64_t page_count() const noexcept { return at().page_count; }
   [[nodiscard]] std::uint32_t page_size() const noexcept { return at().page_size; }
   [[nodiscard]] std::uint64_t hash() const noexcept { return at().hash; }
-  /// The store's epoch when the pin was taken.
-  [[nodiscard]] history_number epoch() const noexcept { return epoch_; }
+  /// The store's history when the pin was taken.
+  [[nodiscard]] history_number history() const noexcept { return history_; }
 
   /// True once its state was taken back: whatever was read through it since may be anything. If it
   /// is false after a copy, the copy is right.
@@ -234,12 +236,12 @@ class page_store::pin {
 
  private:
   friend class page_store;
-  pin(std::shared_ptr<page_store> store, pin_record* record, history_number epoch) noexcept
-      : store_(std::move(store)), record_(record), epoch_(epoch) {}
+  pin(std::shared_ptr<page_store> store, pin_record* record, history_number history) noexcept
+      : store_(std::move(store)), record_(record), history_(history) {}
 
   std::shared_ptr<page_store> store_;
   pin_record* record_ = nullptr;
-  history_number epoch_;
+  history_number history_;
 };
 
 /// A slot among the readers, for as long as it lives.

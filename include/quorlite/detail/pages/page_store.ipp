@@ -31,15 +31,16 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-QUORLITE_DECL std::shared_ptr<page_store> page_store::make(const state& from, history_number epoch,
+QUORLITE_DECL std::shared_ptr<page_store> page_store::make(const state& from,
+                                                           history_number history,
                                                            std::uint64_t lock_byte,
                                                            std::shared_ptr<memory_gauge> gauge) {
-  return std::shared_ptr<page_store>(new page_store(from, epoch, lock_byte, std::move(gauge)));
+  return std::shared_ptr<page_store>(new page_store(from, history, lock_byte, std::move(gauge)));
 }
 
-QUORLITE_DECL page_store::page_store(const state& from, history_number epoch,
+QUORLITE_DECL page_store::page_store(const state& from, history_number history,
                                      std::uint64_t lock_byte, std::shared_ptr<memory_gauge> gauge)
-    : epoch_(epoch.value), line_(from, lock_byte, limbo_), gauge_(std::move(gauge)) {}
+    : history_(history.value), line_(from, lock_byte, limbo_), gauge_(std::move(gauge)) {}
 
 QUORLITE_DECL void page_store::load_page(page_block page) {
   const std::lock_guard lock(mutex_);
@@ -93,7 +94,7 @@ QUORLITE_DECL std::error_code page_store::install_head(history_number expected,
                                                        std::uint64_t page_count, std::uint64_t hash,
                                                        transaction_id by) {
   const std::lock_guard lock(mutex_);
-  if (expected != epoch()) {
+  if (expected != history()) {
     return make_error_code(errc::stale_term);
   }
   line_.append(pages, page_count, hash, by, /*restart=*/false);
@@ -117,7 +118,7 @@ QUORLITE_DECL void page_store::install_committed(std::vector<page_block>&& pages
 
 QUORLITE_DECL void page_store::discard_head() noexcept {
   const std::lock_guard lock(mutex_);
-  epoch_.fetch_add(1, std::memory_order_seq_cst);
+  history_.fetch_add(1, std::memory_order_seq_cst);
   line_.discard();
   work();
 }
@@ -155,14 +156,14 @@ QUORLITE_DECL std::size_t page_store::work(std::size_t most, std::size_t worth_a
 QUORLITE_DECL page_store::pin::pin(pin&& other) noexcept
     : store_(std::move(other.store_)),
       record_(std::exchange(other.record_, nullptr)),
-      epoch_(other.epoch_) {}
+      history_(other.history_) {}
 
 QUORLITE_DECL page_store::pin& page_store::pin::operator=(pin&& other) noexcept {
   if (this != &other) {
     reset();
     store_ = std::move(other.store_);
     record_ = std::exchange(other.record_, nullptr);
-    epoch_ = other.epoch_;
+    history_ = other.history_;
   }
   return *this;
 }
@@ -183,7 +184,7 @@ QUORLITE_DECL page_store::pin page_store::pin_committed() {
   const std::lock_guard lock(mutex_);
   line_.chains().pins().make_room();
   work();
-  return pin{std::move(self), line_.chains().pins().add(line_.committed()), epoch()};
+  return pin{std::move(self), line_.chains().pins().add(line_.committed()), history()};
 }
 
 QUORLITE_DECL page_store::pin page_store::pin_head() {
@@ -191,14 +192,14 @@ QUORLITE_DECL page_store::pin page_store::pin_head() {
   const std::lock_guard lock(mutex_);
   line_.chains().pins().make_room();
   work();
-  return pin{std::move(self), line_.chains().pins().add(line_.head()), epoch()};
+  return pin{std::move(self), line_.chains().pins().add(line_.head()), history()};
 }
 
 QUORLITE_DECL result<page_store::pin> page_store::pin_version(history_number expected,
                                                               version_number version) {
   std::shared_ptr<page_store> self = shared_from_this();
   const std::lock_guard lock(mutex_);
-  if (expected != epoch() || version < line_.committed().version) {
+  if (expected != history() || version < line_.committed().version) {
     return fail(errc::stale_term);
   }
   const state& at = line_.state_at(version);
@@ -212,7 +213,7 @@ QUORLITE_DECL std::error_code page_store::install_head(pin& writer, std::vector<
                                                        std::uint64_t hash) {
   QUORLITE_ASSERT(writer.store_.get() == this);
   const std::lock_guard lock(mutex_);
-  if (writer.epoch() != epoch()) {
+  if (writer.history() != history()) {
     return make_error_code(errc::stale_term);
   }
   QUORLITE_ASSERT(writer.version() == line_.head().version);

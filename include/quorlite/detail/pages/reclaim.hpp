@@ -1,6 +1,6 @@
 /// @file
-/// When a page version that was unlinked may be freed: epoch-based reclamation with one slot for
-/// each reader. (A store's epoch() is something else, so here the word is *generation*.)
+/// When a page version that was unlinked may be freed: reclamation by generations (others say
+/// *epochs*), with one slot for each reader.
 ///
 /// A reader announces the generation it starts in, and reads. The store unlinks a version, stamps
 /// it with the generation, and starts the next one. A reader of a later generation cannot find the

@@ -3,8 +3,8 @@
 ///
 /// A `database` object stands for a name as long as anybody holds it: file handles of SQLite keep
 /// theirs over drops and restores. What it contains at a time is its page_store; a drop or a
-/// restore puts a new one in place, in a new epoch, while readers go on with the old one until they
-/// next take a lock.
+/// restore puts a new one in place, in a new history, while readers go on with the old one until
+/// they next take a lock.
 #pragma once
 
 #include <cstddef>

@@ -37,7 +37,7 @@ inline constexpr std::byte wal_format{2};
 /// Page caches above a view outlive its lock. SQLite tells a stale cache by bytes 24..39 of the
 /// header, and a stale schema by the cookie at 40..43. Both are counters, and after a lost
 /// leadership both count through the same values again, on another history. So:
-/// * in a new epoch the next look at bytes 24..39 is answered with 0xFF, which no database has;
+/// * in a new history the next look at bytes 24..39 is answered with 0xFF, which no database has;
 /// * a view that stood on a state which was taken back adds 2^20 to every cookie it reads from then
 ///   on, and takes it off again when page 1 is written. Other handles never notice.
 ///
@@ -125,7 +125,7 @@ class database_view {
   std::shared_ptr<page_store> store_;
   std::optional<page_store::reader> reader_;
   page_store::pin pin_;
-  history_number seen_epoch_;
+  history_number seen_history_;
   version_number unsettled_;  // the newest state above committed that was read; 0: none
   std::uint32_t cookie_offset_ = 0;
   bool saw_pages_ = false;

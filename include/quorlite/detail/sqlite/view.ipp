@@ -40,7 +40,7 @@ QUORLITE_DECL database_view::database_view(std::shared_ptr<database> target)
     : target_(std::move(target)) {
   const std::shared_ptr<page_store> now = target_->store();
   seen_ = now;
-  seen_epoch_ = now->epoch();
+  seen_history_ = now->history();
 }
 
 QUORLITE_DECL void database_view::turn_to_current() {
@@ -54,7 +54,7 @@ QUORLITE_DECL void database_view::turn_to_current() {
   reader_.emplace(store_);
   if (store_.owner_before(seen_) || seen_.owner_before(store_)) {
     forget_what_was_read(saw_pages_);
-    seen_epoch_ = store_->epoch();
+    seen_history_ = store_->history();
     seen_ = store_;
   }
 }
@@ -62,8 +62,8 @@ QUORLITE_DECL void database_view::turn_to_current() {
 QUORLITE_DECL void database_view::stand_on_head() {
   stand_on(store_->pin_head());
   const bool settled = store_->committed().version >= pin_.version();
-  // In this order: a committed version of another epoch says nothing about this pin.
-  if (!settled || store_->epoch() != pin_.epoch()) {
+  // In this order: a committed version of another history says nothing about this pin.
+  if (!settled || store_->history() != pin_.history()) {
     unsettled_ = pin_.version();
   }
 }
@@ -73,8 +73,8 @@ QUORLITE_DECL void database_view::stand_on_own(page_store::pin committed) noexce
   saw_pages_ = true;
   const bool settled = store_->committed().version >= pin_.version();
   unsettled_ = settled ? version_number{} : pin_.version();
-  if (pin_.epoch() != seen_epoch_) {
-    seen_epoch_ = pin_.epoch();
+  if (pin_.history() != seen_history_) {
+    seen_history_ = pin_.history();
     reset_cache_ = true;
   }
 }
@@ -157,8 +157,8 @@ QUORLITE_DECL void database_view::stand_on(page_store::pin pin) noexcept {
   pin_ = std::move(pin);
   lost_ = false;
   saw_pages_ = saw_pages_ || pin_.page_count() != 0;
-  if (pin_.epoch() != seen_epoch_) {
-    seen_epoch_ = pin_.epoch();
+  if (pin_.history() != seen_history_) {
+    seen_history_ = pin_.history();
     forget_what_was_read(unsettled_ != version_number{});
   } else if (unsettled_ <= pin_.version()) {
     unsettled_ = {};

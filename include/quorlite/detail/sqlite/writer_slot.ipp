@@ -35,14 +35,15 @@ QUORLITE_DECL bool writer_slot::take_wait() noexcept { return std::exchange(wait
 QUORLITE_DECL bool writer_slot::acquire_early() {
   for (int round = 0; round < rounds; ++round) {
     const auto before = view_.store()->head().version;
-    const auto epoch = view_.store()->epoch();
+    const auto history = view_.store()->history();
     const auto waited = try_acquire() ? writer_queue::waited::given : await_turn();
     if (waited == writer_queue::waited::given) {
       early_ = true;
       return true;
     }
     const bool stands = waited == writer_queue::waited::a_slice &&
-                        view_.store()->head().version == before && view_.store()->epoch() == epoch;
+                        view_.store()->head().version == before &&
+                        view_.store()->history() == history;
     if (stands) {
       early_ = try_acquire();
       return early_;
