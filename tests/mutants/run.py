@@ -9,7 +9,7 @@ cluster test.
 
 A run that does not end is stopped, and counts as found: the checker is then "liveness (a hang)".
 
-  run.py --check              do all patches apply, together, each in one place?
+  run.py --check              do all patches apply, together, and has each its row in the table?
   run.py --list               the mutants
   run.py --sample 8           eight of them, chosen by the day
   run.py --mutant NAME NAME   these
@@ -329,6 +329,22 @@ def row_of(one: catalogue.Mutant, old: list[str] | None, result: dict | None) ->
     return [link, one.room, one.breaks, checker, seeds, tests]
 
 
+def check_table(page: str, mutants: list[catalogue.Mutant]) -> list[str]:
+    """What the table lacks, or says that no patch does, a line each."""
+    rows = old_rows(page)
+    faults = []
+    for one in mutants:
+        cells = rows.pop(one.name, None)
+        if cells is None:
+            command = f"run.py --mutant {one.name} --write-table"
+            faults.append(f"{one.name}: has no row in {TABLE}: {command}")
+        elif cells[1:3] != [one.room, one.breaks]:
+            faults.append(f"{one.name}: its row in {TABLE} says another room, or what it breaks")
+        elif "not run" in cells[3:]:
+            faults.append(f"{one.name}: {TABLE} does not say who catches it; run.py can")
+    return faults + [f"{name}: a row in {TABLE} without a patch" for name in rows]
+
+
 def write_table(results: list[dict]) -> None:
     path = ROOT / TABLE
     page = path.read_text(encoding="utf-8")
@@ -346,7 +362,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--check", action="store_true", help="only look whether all apply")
+    parser.add_argument("--check", action="store_true", help="only look whether all fit")
     parser.add_argument("--list", action="store_true", help="only name them")
     parser.add_argument("--mutant", nargs="+", default=[], metavar="NAME")
     parser.add_argument("--room", nargs="+", default=[], choices=list(catalogue.ROOMS))
@@ -362,6 +378,9 @@ def main() -> int:
 
     if arguments.check:
         faults = catalogue.check(ROOT)
+        if not faults:  # else the catalogue may not be readable
+            page = (ROOT / TABLE).read_text(encoding="utf-8")
+            faults = check_table(page, catalogue.read_all())
         print(*faults, f"{len(catalogue.read_all())} mutants", sep="\n")
         return 1 if faults else 0
     if arguments.list:
