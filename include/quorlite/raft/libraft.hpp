@@ -205,8 +205,6 @@ class QUORLITE_API libraft {
       const detail::libraft_folder_plan& plan, const detail::libraft_folder_facts& facts,
       const state_machine& machine);
   [[nodiscard]] std::error_code run(detail::libraft_identity identity, state_machine& machine);
-  /// @param entry in which the engine's log has that; 0: where it begins
-  void name_place(libraft_log_defect& found, std::uint64_t entry) const;
 
   const libraft_options options_;
   std::unique_ptr<detail::libraft_runtime> runtime_;  // of the last start; stays for latecomers

@@ -89,6 +89,31 @@ QUORLITE_DECL std::error_code libraft::start(state_machine& machine) noexcept tr
   return make_error_code(errc::out_of_memory);
 }
 
+namespace detail {
+
+/// Names the file of a defect that the engine's log shows. The engine has given its files other
+/// names by then: it closes the segments that it has read. So they are read once more.
+/// @param before what was read of them before
+/// @param entry in which it was seen; 0: where the log begins
+inline void name_place(libraft_log_defect& found, const std::string& directory,
+                       const libraft_log_report& before, std::uint64_t entry) {
+  if (!found.file.empty()) {
+    return;
+  }
+  libraft_disk_folder folder(directory);
+  const auto now = libraft_log_reader(folder, {}).read();
+  const libraft_log_report& report = now ? *now : before;
+  place_defect(found, folder, report, entry);
+  if (found.file.empty()) {
+    found.file = report.term.value != 0 ? "metadata1" : "";  // all that is left of a log
+  } else if (found.fault == libraft_log_fault::another_server &&
+             found.file == report.snapshot_file) {
+    found.file += ".meta";  // the members are not in its content
+  }
+}
+
+}  // namespace detail
+
 QUORLITE_DECL std::error_code libraft::run(detail::libraft_identity identity,
                                            state_machine& machine) {
   has_id_ = true;
@@ -108,7 +133,7 @@ QUORLITE_DECL std::error_code libraft::run(detail::libraft_identity identity,
   const std::error_code error = runtime_->start(machine);
   if (const auto& defect = runtime_->core().log_defect()) {
     report_.defects.push_back(defect->what);
-    name_place(report_.defects.back(), defect->entry);
+    detail::name_place(report_.defects.back(), options_.directory, report_, defect->entry);
   } else if (error) {  // the engine is closed, so nobody restores any more
     const std::error_code why = runtime_->core().restore_error();
     const bool is_newer = why == errc::needs_upgrade;
@@ -122,24 +147,6 @@ QUORLITE_DECL std::error_code libraft::run(detail::libraft_identity identity,
     report_.defects.push_back(*spoiled_);
   }
   return error;
-}
-
-/// The engine has given its files other names by then: it closes the segments that it has read. So
-/// they are read once more.
-QUORLITE_DECL void libraft::name_place(libraft_log_defect& found, std::uint64_t entry) const {
-  if (!found.file.empty()) {
-    return;
-  }
-  detail::libraft_disk_folder folder(options_.directory);
-  const auto now = detail::libraft_log_reader(folder, {}).read();
-  const libraft_log_report& report = now ? *now : report_;
-  detail::place_defect(found, folder, report, entry);
-  if (found.file.empty()) {
-    found.file = report.term.value != 0 ? "metadata1" : "";  // all that is left of a log
-  } else if (found.fault == libraft_log_fault::another_server &&
-             found.file == report.snapshot_file) {
-    found.file += ".meta";  // the members are not in its content
-  }
 }
 
 /// Nothing is changed.
@@ -194,7 +201,7 @@ QUORLITE_DECL result<detail::libraft_identity> libraft::examine_folder(
     if (report_.defects.empty() || plan.refusal->fault != libraft_log_fault::not_founded) {
       report_.defects.insert(report_.defects.begin(), *plan.refusal);
       if (facts.has_log) {
-        name_place(report_.defects.front(), 0);
+        detail::name_place(report_.defects.front(), options_.directory, report_, 0);
       }
     }
     return fail(report_.error());
