@@ -461,7 +461,7 @@ class servers final : public quorlite::testing::cluster_observer {
     std::uint64_t since_us = 0;
     std::uint64_t span_us = 0;  ///< that it may take, from when it goes on
     std::uint64_t until_us = 0;
-    bool stands_still = true;  ///< it is paused since then
+    std::uint64_t stood_until_us = 0;  ///< paused from then on, perhaps several times on end
   };
   struct server {
     std::shared_ptr<process> running;
@@ -618,7 +618,8 @@ class servers final : public quorlite::testing::cluster_observer {
       }
       const bool led = world().node(id).role() == quorlite::testing::detail::raft_role::leader;
       const std::uint64_t span_us = led ? plan_.world.raft.election_timeout_min.value * 1000 : 0;
-      one.leaves = withdrawal{.since_us = now, .span_us = span_us, .until_us = now + span_us};
+      one.leaves = withdrawal{
+          .since_us = now, .span_us = span_us, .until_us = now + span_us, .stood_until_us = now};
       check_named_page(id, health);
     }
     if (!world().running(id)) {
@@ -627,12 +628,12 @@ class servers final : public quorlite::testing::cluster_observer {
     require(!here.leader().leading, "a halted server does not lead", name_of(id) + " does");
     withdrawal& due = *one.leaves;
     const std::uint64_t paused_until_us = world().paused_until_us(id);
-    if (paused_until_us > now) {
-      due.stands_still = due.stands_still || due.since_us == now;
-      due.until_us = due.stands_still ? paused_until_us + due.span_us
-                                      : std::max(due.until_us, paused_until_us);
+    if (paused_until_us > now && now <= due.stood_until_us) {
+      due.stood_until_us = paused_until_us;  // it has not yet come to what it was told
+      due.until_us = paused_until_us + due.span_us;
+    } else if (paused_until_us > now) {
+      due.until_us = std::max(due.until_us, paused_until_us);
     } else {
-      due.stands_still = false;
       require(now <= due.until_us, "a halted server does not lead", [&] {
         return name_of(id) + " halted at " + std::to_string(due.since_us) +
                " us, was to take part until " + std::to_string(due.until_us) +

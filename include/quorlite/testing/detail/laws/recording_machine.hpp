@@ -31,7 +31,7 @@ enum class halts_in : std::uint8_t {
 };
 
 /// A halt that a machine comes to by itself, in a call of its adapter. Any thread.
-class due_halt {
+class QUORLITE_API due_halt {
  public:
   /// @param halt called then, once
   void set(halts_in call, std::function<void()> halt);
