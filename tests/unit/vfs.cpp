@@ -410,7 +410,8 @@ TEST_CASE("a write set over its limit ends with SQLITE_FULL and a clean rollback
   REQUIRE(run(db, fill(200)) == SQLITE_FULL);
   REQUIRE(db.last_error() == errc::too_large);
   REQUIRE(ask(db, "SELECT count(*) FROM t") == "20");
-  REQUIRE(run(db, "BEGIN; DELETE FROM t; " + fill(200)) == SQLITE_FULL);
+  REQUIRE(run(db, "BEGIN; DELETE FROM t; " + fill(200) + "; COMMIT") == SQLITE_FULL);
+  REQUIRE(sqlite3_get_autocommit(db) != 0);
   REQUIRE(ask(db, "SELECT count(*) FROM t") == "20");
   REQUIRE(run(db, "PRAGMA cache_size=1000") == SQLITE_OK);
   REQUIRE(run(db, fill(200)) == SQLITE_FULL);  // found at the commit only

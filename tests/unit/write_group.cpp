@@ -291,7 +291,7 @@ TEST_CASE("a group is cut, too, where SQLite may not pass on that it is too larg
                                      beside_a_blob(1500), sql("INSERT INTO t VALUES(1)")});
   CHECK(answers[0].ok());
   CHECK(answers[1].ok());
-  CHECK(answers[2].code == sqlite_transaction_over);
+  CHECK(answers[2].code == SQLITE_FULL);
   CHECK(answers[3].ok());
   CHECK(ask(w.open(), "SELECT count(*) FROM big") == "1000");
   CHECK(w.host.replays_equal());

@@ -76,10 +76,13 @@ class served_connection {
   /// True if the application is sure to hear of it: one statement runs at most, its own, and none
   /// within that SQLite or a virtual table runs, and whose failure they might not pass on.
   [[nodiscard]] bool is_heard() const noexcept;
-  /// SQLite is not to take back what may then be gone on with: it gets a code for which it does
-  /// not, and the transaction of the connection is not committed any more, in any file.
+  /// A write that fails takes back more than one statement, which hears of it.
+  [[nodiscard]] bool has_more_to_lose() const noexcept;
+  /// SQLite is not to take back what may then be gone on with: the transaction of the connection is
+  /// not committed any more, in any file of ours.
   /// @param failed the file that has the reason
-  [[nodiscard]] int end_transaction(int code, const database_file& failed) const noexcept;
+  /// @returns false: there is none of ours, only others that are written
+  [[nodiscard]] bool end_transaction(int code, const database_file& failed) const noexcept;
 
  private:
   [[nodiscard]] sqlite3* get() const noexcept { return place_ == nullptr ? nullptr : *place_; }
@@ -128,7 +131,8 @@ class database_file {
 
   /// Neither reads nor COMMIT answer anything but `code` until the write lock is gone.
   /// @param failed why, another file of the connection perhaps
-  void end_with(int code, const database_file& failed) noexcept;
+  /// @returns whether it has the write lock
+  bool end_with(int code, const database_file& failed) noexcept;
 
   // ---- locks
 

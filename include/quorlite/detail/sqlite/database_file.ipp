@@ -99,11 +99,18 @@ QUORLITE_DECL bool served_connection::is_heard() const noexcept {
   return running <= 1;
 }
 
-QUORLITE_DECL int served_connection::end_transaction(int code,
-                                                     const database_file& failed) const noexcept {
-  for_each_replicated_file(get(),
-                           [&](database_file& file) noexcept { file.end_with(code, failed); });
-  return sqlite_transaction_over;
+QUORLITE_DECL bool served_connection::has_more_to_lose() const noexcept {
+  sqlite3* const db = get();
+  return db != nullptr && (sqlite3_get_autocommit(db) == 0 || !is_heard());
+}
+
+QUORLITE_DECL bool served_connection::end_transaction(int code,
+                                                      const database_file& failed) const noexcept {
+  bool is_ended = false;
+  for_each_replicated_file(get(), [&](database_file& file) noexcept {
+    is_ended = file.end_with(code, failed) || is_ended;
+  });
+  return is_ended || sqlite3_txn_state(get(), nullptr) < SQLITE_TXN_WRITE;
 }
 
 QUORLITE_DECL database_file::database_file(std::shared_ptr<vfs_core> core,
@@ -181,6 +188,7 @@ QUORLITE_DECL int database_file::file_size(sqlite3_int64& size) {
 QUORLITE_DECL int database_file::write(bytes_view from, std::uint64_t to) {
   if (phase_ == phase::committed) {
     phase_ = phase::over;
+    view_.lose();  // SQLite takes back in its cache what is committed: another file was refused
   }
   if (phase_ == phase::over) {
     return SQLITE_OK;  // the playback of a transaction whose dirty pages are gone already
@@ -197,6 +205,10 @@ QUORLITE_DECL int database_file::write(bytes_view from, std::uint64_t to) {
 }
 
 QUORLITE_DECL int database_file::truncate(std::uint64_t size_bytes) {
+  if (phase_ == phase::committed && size_bytes != view_.page_count() * view_.page_size()) {
+    phase_ = phase::over;  // else a COMMIT that has made the database shorter
+    view_.lose();
+  }
   if (phase_ == phase::over || phase_ == phase::committed) {
     return SQLITE_OK;
   }
@@ -218,16 +230,18 @@ QUORLITE_DECL int database_file::out_of_memory() noexcept {
   return SQLITE_IOERR_NOMEM;
 }
 
-QUORLITE_DECL void database_file::end_with(int code, const database_file& failed) noexcept {
-  if (phase_ == phase::writing || phase_ == phase::over) {
-    if (this != &failed) {
-      answers_.failed(failed.answers_.error());  // it may be closed when COMMIT tells
-    }
-    view_.distrust_cache();
-    dirty_.clear();
-    phase_ = phase::over;
-    ended_with_ = code;
+QUORLITE_DECL bool database_file::end_with(int code, const database_file& failed) noexcept {
+  if (phase_ != phase::writing && phase_ != phase::over) {
+    return false;
   }
+  if (this != &failed) {
+    answers_.failed(failed.answers_.error());  // it may be closed when COMMIT tells
+  }
+  view_.distrust_cache();
+  dirty_.clear();
+  phase_ = phase::over;
+  ended_with_ = code;
+  return true;
 }
 
 QUORLITE_DECL int database_file::lock(int level) {
@@ -516,11 +530,16 @@ int database_slot::guarded(sqlite3_file* slot, Call call) noexcept {
   }
 }
 
+/// For such a code SQLite takes the transaction back.
+[[nodiscard]] inline bool takes_back(int code) noexcept {
+  return ((code & 0xFF) == SQLITE_IOERR && code != SQLITE_IOERR_SHORT_READ) || code == SQLITE_FULL;
+}
+
 QUORLITE_DECL int database_slot::noted(sqlite3_file* slot, int code) noexcept {
-  const bool takes_back =
-      ((code & 0xFF) == SQLITE_IOERR && code != SQLITE_IOERR_SHORT_READ) || code == SQLITE_FULL;
   const served_connection& connection = of(slot).connection();
-  return takes_back && !connection.is_heard() ? connection.end_transaction(code, of(slot)) : code;
+  const bool is_over =
+      takes_back(code) && !connection.is_heard() && connection.end_transaction(code, of(slot));
+  return is_over ? sqlite_transaction_over : code;
 }
 
 QUORLITE_DECL int database_slot::close(sqlite3_file* slot) noexcept {
@@ -543,7 +562,12 @@ QUORLITE_DECL int database_slot::write(sqlite3_file* slot, const void* from, int
     return file.write({static_cast<const std::byte*>(from), static_cast<std::size_t>(amount)},
                       static_cast<std::uint64_t>(to));
   });
-  return noted(slot, code);
+  // It may be the way back of a statement or a transaction, and then SQLite tells no failure of it
+  // and does not trust its cache any more, or does and must not.
+  const served_connection& connection = of(slot).connection();
+  const bool is_swallowed = takes_back(code) && connection.has_more_to_lose() &&
+                            connection.end_transaction(code, of(slot));
+  return is_swallowed ? SQLITE_OK : code;
 }
 
 QUORLITE_DECL int database_slot::truncate(sqlite3_file* slot, sqlite3_int64 size) noexcept {
@@ -556,7 +580,7 @@ QUORLITE_DECL int database_slot::file_size(sqlite3_file* slot, sqlite3_int64* si
 }
 
 QUORLITE_DECL int database_slot::lock(sqlite3_file* slot, int level) noexcept {
-  return guarded(slot, [=](database_file& file) { return file.lock(level); });
+  return noted(slot, guarded(slot, [=](database_file& file) { return file.lock(level); }));
 }
 
 QUORLITE_DECL int database_slot::unlock(sqlite3_file* slot, int level) noexcept {
