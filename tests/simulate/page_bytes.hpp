@@ -80,6 +80,14 @@ class page_bytes {
     }
     return is_so;
   }
+  /// Of the files that have the database's names: others have another one. Nothing: there are none.
+  [[nodiscard]] std::optional<std::uint64_t> generation_of(const std::string& database) const {
+    using namespace quorlite::detail;
+    quorlite::bytes head(database_layout::hash_bytes);
+    const std::size_t got = disk_.content(place_names::hashes_of(database)).read(0, head);
+    return got == head.size() ? std::optional{load_little_endian<std::uint64_t>(head.data()) >> 8U}
+                              : std::nullopt;
+  }
 
  private:
   [[nodiscard]] std::optional<quorlite::bytes> read(std::uint64_t number, const std::string& data,

@@ -46,6 +46,7 @@ class whole_state {
   [[nodiscard]] bool read() {
     image_.clear();
     hash_ = 0;
+    unread_ = 0;
     sqlite3_int64 size = 0;
     if (file_->pMethods->xFileSize(file_, &size) != SQLITE_OK) {
       return false;
@@ -59,12 +60,15 @@ class whole_state {
       const quorlite::bytes_span page = quorlite::bytes_span(image_).subspan(at, page_size_);
       if (file_->pMethods->xRead(file_, page.data(), static_cast<int>(page_size_),
                                  static_cast<sqlite3_int64>(at)) != SQLITE_OK) {
+        unread_ = number.value;
         return false;
       }
       hash_ += quorlite::detail::page_hash(number, page);
     }
     return true;
   }
+  /// The number of the page that could not be read; 0: there is none. After read().
+  [[nodiscard]] std::uint64_t unread() const noexcept { return unread_; }
   /// All pages, one behind the other; zeros where there is no data. After read().
   [[nodiscard]] const quorlite::bytes& image() const noexcept { return image_; }
   /// The page in which another image begins to differ. After read().
@@ -84,6 +88,7 @@ class whole_state {
   bool stands_ = false;
   quorlite::bytes image_;
   std::uint64_t hash_ = 0;
+  std::uint64_t unread_ = 0;
 };
 
 }  // namespace simulate

@@ -168,6 +168,49 @@ TEST_CASE("a snapshot tells of a damaged page, and is not sent", "[damage]") {
   at.check_told();
 }
 
+TEST_CASE("what a snapshot has replaced may be damaged: its reader is told, the replica goes on",
+          "[damage]") {
+  damaged_follower at({.threshold_entries = 4, .trailing_entries = 2});
+  connection old = at.cluster.connect(at.follower);
+  REQUIRE(run(old, "BEGIN; SELECT count(*) FROM t") == SQLITE_OK);
+  at.cluster.simulation().isolate(at.follower);
+  at.damage_at(at.file().size() - 2 * page_bytes + 999);  // of the blob
+  {
+    connection db = at.cluster.connect(at.leader);
+    for (int i = 0; i < 9; ++i) {
+      REQUIRE(run(db, "INSERT INTO t VALUES(NULL, 'new')") == SQLITE_OK);
+    }
+  }
+  at.cluster.heal();
+  REQUIRE(at.cluster.wait_until_even());
+  const auto is_blob_damaged = [&old] {
+    return ask(old, "SELECT hex(v) FROM large") == "!" + std::to_string(SQLITE_CORRUPT);
+  };
+  SECTION("a flush has put the new one in its place") {
+    REQUIRE_FALSE(at.cluster.replica(at.follower).flush());
+    CHECK(is_blob_damaged());
+    CHECK(old.last_error() == errc::corrupt);
+    at.check_whole();
+  }
+  SECTION("no flush was made since, and the file is the database's") {
+    CHECK(is_blob_damaged());
+    at.check_told();
+  }
+}
+
+TEST_CASE("what was dropped may be damaged: its reader is told, the replica goes on", "[damage]") {
+  damaged_follower at;
+  connection old = at.cluster.connect(at.follower);
+  REQUIRE(run(old, "BEGIN; SELECT count(*) FROM t") == SQLITE_OK);
+  at.damage_at(at.file().size() - 2 * page_bytes + 999);  // of the blob
+  REQUIRE_FALSE(at.cluster.replica(at.leader).drop("app.db"));
+  REQUIRE(at.cluster.wait_until_even());
+  REQUIRE_FALSE(at.cluster.replica(at.follower).flush());
+  CHECK(ask(old, "SELECT hex(v) FROM large") == "!" + std::to_string(SQLITE_CORRUPT));
+  CHECK(old.last_error() == errc::corrupt);
+  CHECK_FALSE(at.cluster.replica(at.follower).health().halted);
+}
+
 TEST_CASE("a page that nobody reads may be damaged for ever, a start does not look either",
           "[damage]") {
   damaged_follower at;

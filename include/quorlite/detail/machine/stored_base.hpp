@@ -24,6 +24,7 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 struct captured_database;
+struct damage_line;
 struct pinned_state;
 class page_store;
 class restore_target;
@@ -43,6 +44,7 @@ struct QUORLITE_API loaded_base {
 struct stored_database {
   std::weak_ptr<page_store> store;
   std::shared_ptr<const stored_content> content;  ///< null: it has no page yet
+  std::shared_ptr<const damage_line> damage;      ///< of the content; gone once nothing holds that
   version_number version;
   std::uint64_t page_count = 0;
 };

@@ -26,26 +26,33 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+/// Who is told of damage in a content, and the name of its database. It belongs to what the storage
+/// holds, or a stage that will be it. What a restore has replaced, or a drop has taken away, is
+/// still there for those who read it; but whatever is wrong with that, the replica is whole.
+struct damage_line {
+  std::string database;
+  std::shared_ptr<corruption_report> report;
+};
+
 /// The base of one page store: a handle of the storage.
 class stored_pages final : public page_source {
  public:
-  stored_pages(std::shared_ptr<const stored_content> from, std::string name,
-               std::shared_ptr<corruption_report> corruption)
-      : from_(std::move(from)), name_(std::move(name)), corruption_(std::move(corruption)) {}
+  explicit stored_pages(const stored_database& of) : from_(of.content), damage_(of.damage) {}
 
   [[nodiscard]] std::error_code read(page_number number, bytes_span into) const noexcept override {
     return from_->read(number, into);
   }
   void damaged(page_number number, std::error_code why) const noexcept override {
-    if (why != errc::storage_full && why != errc::out_of_memory && why != errc::stopped) {
-      corruption_->report(name_, number, why);
+    const std::shared_ptr<const damage_line> line = damage_.lock();
+    if (line != nullptr && why != errc::storage_full && why != errc::out_of_memory &&
+        why != errc::stopped) {
+      line->report->report(line->database, number, why);
     }
   }
 
  private:
   const std::shared_ptr<const stored_content> from_;
-  const std::string name_;
-  const std::shared_ptr<corruption_report> corruption_;
+  const std::weak_ptr<const damage_line> damage_;
 };
 
 /// A stage of the storage, filled by a snapshot.
@@ -65,15 +72,15 @@ class staged_base final : public restore_target {
     }
     auto store = page_store::make(at, history_number{1}, lock_byte_, gauge_);
     std::string own(name);
-    stored_database line{store, nullptr, at.version, at.page_count};
+    stored_database line{store, nullptr, nullptr, at.version, at.page_count};
     if (at.page_size != 0) {
       auto opened = stage_->open(name, at.page_size);
       if (!opened) {
         return fail(corruption_->told(opened.error()));
       }
       line.content = std::move(*opened);
-      store->set_base(std::make_shared<stored_pages>(line.content, own, corruption_),
-                      at.page_count);
+      line.damage = std::make_shared<const damage_line>(damage_line{own, corruption_});
+      store->set_base(std::make_shared<stored_pages>(line), at.page_count);
     }
     filling_ = store;
     current_ = &stored_.insert_or_assign(std::move(own), std::move(line)).first->second;
@@ -164,18 +171,18 @@ QUORLITE_DECL result<std::shared_ptr<page_store>> stored_base::load(const recove
   }
   auto store = page_store::make({line.version, line.page_count, line.hash, line.page_size},
                                 history_number{1}, lock_byte_, gauge_);
-  stored_database known{store, nullptr, line.version, line.page_count};
+  stored_database known{store, nullptr, nullptr, line.version, line.page_count};
   if (filled) {
     auto content = storage_.open(line.name, line.page_size);
     if (!content) {
       return fail(content.error());
     }
     known.content = std::move(*content);
+    known.damage = std::make_shared<const damage_line>(damage_line{line.name, corruption_});
     if (const std::error_code error = load_hashes(line, *known.content, *store, exact)) {
       return fail(error);
     }
-    store->set_base(std::make_shared<stored_pages>(known.content, line.name, corruption_),
-                    line.page_count);
+    store->set_base(std::make_shared<stored_pages>(known), line.page_count);
   }
   stored_[line.name] = std::move(known);
   return store;
@@ -296,8 +303,7 @@ QUORLITE_DECL std::error_code stored_base::flush(const pinned_state& state) {
     const stored_database& line = next.find(of.name)->second;
     if (line.content) {
       if (!of.store->has_base()) {
-        of.store->set_base(std::make_shared<stored_pages>(line.content, of.name, corruption_),
-                           of.pin.page_count());
+        of.store->set_base(std::make_shared<stored_pages>(line), of.pin.page_count());
       }
       const stored_database* const before = known(of);
       of.store->flushed(before == nullptr ? version_number{} : before->version, of.pin);
@@ -313,7 +319,8 @@ QUORLITE_DECL std::error_code stored_base::fill(content_writer& writer, const pi
                                                 stored_databases& next) {
   for (const captured_database& of : state.databases) {
     const stored_database* const before = known(of);
-    stored_database line = before != nullptr ? *before : stored_database{of.store, nullptr, {}, 0};
+    stored_database line =
+        before != nullptr ? *before : stored_database{of.store, nullptr, nullptr, {}, 0};
     const bool moved = line.version != of.pin.version();
     if (of.pin.page_size() != 0 && !line.content) {
       auto opened = writer.open(of.name, of.pin.page_size());
@@ -321,6 +328,7 @@ QUORLITE_DECL std::error_code stored_base::fill(content_writer& writer, const pi
         return opened.error();
       }
       line.content = std::move(*opened);
+      line.damage = std::make_shared<const damage_line>(damage_line{of.name, corruption_});
     }
     if (line.content && moved) {
       if (const std::error_code error = write_changed(writer, line, of)) {
