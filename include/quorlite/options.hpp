@@ -62,7 +62,8 @@ struct replica_options {
   // ---- memory and flushes
 
   /// For pages, in bytes: what the storage holds as well is dropped after a flush, so that half of
-  /// it is free for what comes until the next. What readers and snapshots stand on comes on top.
+  /// it is free for what comes until the next. What readers and snapshots stand on comes on top,
+  /// with what changed above it, until they end.
   std::size_t memory_bytes = std::size_t{256} << 20U;
   /// A flush is due after so many bytes of entries, or when a quarter of memory_bytes is dirty.
   std::uint64_t flush_bytes = std::uint64_t{64} << 20U;

@@ -319,6 +319,57 @@ class model_of_store {
   std::uint64_t base_count_ = 0;
 };
 
+/// A store of a few pages, all of them in a base, that changes as it is told.
+class small_store {
+ public:
+  small_store() {
+    change(1, count);
+    flush();
+  }
+
+  /// A transaction that brings pages `first` to `last`.
+  void change(std::uint32_t first, std::uint32_t last, std::uint64_t page_count = count) {
+    std::vector<page_block> pages;
+    for (std::uint32_t number = first; number <= last; ++number) {
+      pages.push_back(make_page(page_number{number}, page_bytes));
+      const bytes_span image = pages.back()->image();
+      std::fill(image.begin(), image.end(), static_cast<std::byte>(++changes_));
+      pages.back()->set_hash(page_hash(page_number{number}, image));
+    }
+    page_store::pin on = store->pin_head();
+    const std::uint64_t hash = store->hash_after(pages, page_count, on);
+    on.reset();
+    store->install_committed(std::move(pages), page_count, hash);
+  }
+
+  void flush() {
+    const page_store::pin target = store->pin_committed();
+    const bool older = store->has_older_pins(target);
+    page_store::reader reader(store);
+    store->for_each_changed(flushed_, target, [&](const page_version& page) {
+      if (older) {
+        REQUIRE_FALSE(store->keep_base(page.number(), target, reader));
+      }
+      base->pages[page.number().value].assign(page.image().begin(), page.image().end());
+    });
+    if (!store->has_base()) {
+      store->set_base(base, target.page_count());
+    }
+    store->flushed(flushed_, target);
+    flushed_ = target.version();
+  }
+
+  static constexpr std::uint32_t count = 5;
+  static constexpr std::size_t all = std::size_t{1} << 30U;
+
+  std::shared_ptr<page_store> store = page_store::make();
+  std::shared_ptr<memory_base> base = std::make_shared<memory_base>();
+
+ private:
+  std::uint64_t changes_ = 0;
+  version_number flushed_;
+};
+
 /// A base in a real file: reads and writes of one page tear as the system pleases.
 class file_base final : public page_source {
  public:
@@ -464,6 +515,42 @@ class busy_store {
 };
 
 }  // namespace
+
+TEST_CASE("what could not be evicted under a pin goes when the pin does, without another call") {
+  small_store f;
+  page_store& store = *f.store;
+  page_store::pin old = store.pin_committed();
+  f.change(1, small_store::count);
+  f.flush();
+  store.evict(small_store::all);
+  CHECK(store.usage().dirty_bytes == 0);
+  CHECK(store.usage().images == 2 * small_store::count);  // the pin's own, and the ones above them
+  old.reset();
+  CHECK(store.usage().images == 0);
+}
+
+TEST_CASE("of what could not be evicted under a pin no more goes than until there is room") {
+  small_store f;
+  page_store& store = *f.store;
+  constexpr std::size_t each = page_bytes + sizeof(page_version);
+  page_store::pin old = store.pin_committed();
+  f.change(1, small_store::count);
+  f.flush();
+  const std::size_t enough = store.usage().bytes - (small_store::count + 2) * each;
+  store.evict((small_store::count + 2) * each);
+  old.reset();
+  while (store.trim()) {
+  }
+  CHECK(store.usage().bytes <= enough);
+  CHECK(store.usage().images != 0);
+
+  page_store::pin next = store.pin_committed();
+  f.change(1, small_store::count);
+  f.flush();
+  store.evict(0);  // there is room again
+  next.reset();
+  CHECK(store.usage().images == small_store::count);
+}
 
 TEST_CASE("readers get their state while entries, flushes and evictions go on in other threads") {
   busy_store store;

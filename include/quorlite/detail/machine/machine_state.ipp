@@ -395,9 +395,8 @@ QUORLITE_DECL void machine_state::flushed(const pinned_state& state, std::error_
 QUORLITE_DECL void machine_state::evict() {
   for (const std::shared_ptr<database>& target : parts_->databases.existing()) {
     const std::size_t taken = parts_->databases.gauge()->bytes();
-    if (taken > options_.memory_bytes / 2) {
-      target->store()->evict(taken - options_.memory_bytes / 2);
-    }
+    const std::size_t most = std::min(taken, options_.memory_bytes / 2);
+    target->store()->evict(taken - most);  // nothing: what it left of the last call may stay
   }
 }
 

@@ -13,7 +13,6 @@
 #include <cstdint>
 #include <mutex>
 #include <system_error>
-#include <utility>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
@@ -137,18 +136,20 @@ QUORLITE_DECL void page_store::flushed(version_number after, const pin& at) {
 
 QUORLITE_DECL void page_store::evict(std::size_t at_most) {
   constexpr std::size_t pages_at_once = 4096;  // looked at under one hold of the mutex
-  bool came_round = false;
-  for (std::size_t left = at_most; left != 0;) {
+  std::size_t left = at_most;
+  for (int rounds = 0; left != 0 && rounds < 2;) {
     const std::lock_guard lock(mutex_);
     const std::size_t before = line_.chains().size_bytes();
     evict_hand_ = line_.chains().evict_some(evict_hand_, left, pages_at_once);
-    const std::size_t dropped = before - line_.chains().size_bytes();
     work();
-    left -= std::min(left, dropped);
-    if (evict_hand_ == 0 && std::exchange(came_round, true)) {
-      return;
-    }
+    left -= std::min(left, before - line_.chains().size_bytes());
+    rounds += evict_hand_ == 0 ? 1 : 0;
   }
+  // What is left lies above versions that somebody stands on: it goes with them, or the memory that
+  // they took is not free before the next flush, which may never be due.
+  const std::lock_guard lock(mutex_);
+  const std::size_t taken = line_.chains().size_bytes();
+  line_.chains().evict_above(left == 0 ? ~std::size_t{0} : taken - std::min(left, taken));
 }
 
 }  // namespace detail

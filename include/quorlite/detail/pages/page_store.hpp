@@ -102,7 +102,9 @@ class page_store : public std::enable_shared_from_this<page_store> {
   void flushed(version_number after, const pin& at);
 
   /// Drops up to `at_most` bytes of versions that the base holds as well, going on where the last
-  /// call ended. O(pages in memory), in holds of the mutex of 4096 pages each.
+  /// call ended. Where somebody stands below such a version it goes when they do, unless the store
+  /// takes so much less by then, or the next call asks for less. O(pages in memory), in holds of
+  /// the mutex of 4096 pages each.
   void evict(std::size_t at_most);
 
   /// The sum of the hashes of the pages of the committed state, each looked at. O(pages).

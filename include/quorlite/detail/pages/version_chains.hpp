@@ -77,6 +77,10 @@ class version_chains {
   /// `most_pages` were looked at. @returns where to go on; 0: it has come to the end
   std::uint64_t evict_some(std::uint64_t hand, std::size_t enough_bytes, std::size_t most_pages);
 
+  /// While chains and table take more than this, a version that the base holds goes as soon as the
+  /// last one below it does: evict_some() could not drop it while somebody stood there.
+  void evict_above(std::size_t bytes) noexcept { evict_above_ = bytes; }
+
   /// What a flush of this page as of `upto` would take from those who stand below it.
   struct base_need {
     bool image = false;    ///< the image in the base itself
@@ -150,6 +154,7 @@ class version_chains {
   std::size_t tombstones_ = 0;
   std::size_t bytes_ = 0;
   std::size_t dirty_bytes_ = 0;
+  std::size_t evict_above_ = ~std::size_t{0};
   std::size_t held_ = 0;
   std::size_t unlinked_ = 0;  // since the last look at limbo
 };

@@ -222,6 +222,8 @@ QUORLITE_DECL void version_chains::examine(page_version* node) noexcept {
   unlink(node);
   if (bottom && newer->is_tombstone() && newer->place_ == page_place::settled) {
     unlink(newer);  // if it is in a list, it goes when its turn comes
+  } else if (bottom && size_bytes() > evict_above_) {
+    static_cast<void>(evict(newer));
   }
 }
 
