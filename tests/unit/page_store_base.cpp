@@ -552,6 +552,27 @@ TEST_CASE("of what could not be evicted under a pin no more goes than until ther
   CHECK(store.usage().images == small_store::count);
 }
 
+TEST_CASE("a page that a flush cuts off stays for who saw it, though it has come again meanwhile") {
+  small_store f;
+  page_store& store = *f.store;
+  store.evict(small_store::all);
+  const page_number last{small_store::count};
+  const bytes before = f.base->pages.at(last.value);
+  const page_store::pin old = store.pin_committed();
+  f.change(1, 1, small_store::count - 1);
+  const page_store::pin target = store.pin_committed();
+  f.change(last.value, last.value);
+  page_store::reader reader(f.store);
+  REQUIRE_FALSE(store.keep_base(last, target, reader));
+  f.base->pages.erase(last.value);
+  {
+    const auto guard = reader.enter();
+    const result<bytes_view> seen = reader.image(guard, old, last);
+    REQUIRE(seen.has_value());
+    CHECK(std::equal(seen->begin(), seen->end(), before.begin(), before.end()));
+  }
+}
+
 TEST_CASE("readers get their state while entries, flushes and evictions go on in other threads") {
   busy_store store;
   std::vector<std::thread> others;

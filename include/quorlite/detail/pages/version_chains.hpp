@@ -127,7 +127,7 @@ class version_chains {
   [[nodiscard]] bool is_seen(const page_version& node, version_number upto) const noexcept;
   [[nodiscard]] page_version* lowest(page_number number) const noexcept;
   [[nodiscard]] static page_block copy_of(page_number number, std::uint64_t hash, bytes_view image);
-  void mark_cut(page_number number, version_number upto);
+  void keep_cut(page_number number, version_number upto, bytes_view base);
 
   void count(page_version& node) noexcept;
   void set_clean(page_version& node) noexcept;
@@ -138,6 +138,9 @@ class version_chains {
 
   /// Puts a node between `newer` and what is below that, as something superseded.
   void link_below(page_version* newer, page_block page, version_number version) noexcept;
+
+  /// The same, to be looked at by the caller.
+  page_version* insert_below(page_version* newer, page_block page, version_number version) noexcept;
 
   /// Prunes a superseded version, or gives it to a pin that sees it.
   /// @pre its next newer version is committed, and it is in no list

@@ -190,6 +190,14 @@ QUORLITE_DECL bool version_chains::evict(page_version* node) noexcept {
 
 QUORLITE_DECL void version_chains::link_below(page_version* newer, page_block page,
                                               version_number version) noexcept {
+  page_version* const node = insert_below(newer, std::move(page), version);
+  if (newer->place_ != page_place::pending) {
+    examine(node);
+  }
+}
+
+QUORLITE_DECL page_version* version_chains::insert_below(page_version* newer, page_block page,
+                                                         version_number version) noexcept {
   page_version* const node = page.release();
   page_version* const older = newer->older_.load(std::memory_order_relaxed);
   node->version_ = version;
@@ -202,9 +210,7 @@ QUORLITE_DECL void version_chains::link_below(page_version* newer, page_block pa
   }
   count(*node);
   newer->older_.store(node, std::memory_order_release);
-  if (newer->place_ != page_place::pending) {
-    examine(node);
-  }
+  return node;
 }
 
 QUORLITE_DECL void version_chains::examine(page_version* node) noexcept {
@@ -245,30 +251,38 @@ QUORLITE_DECL void version_chains::unlink(page_version* node) noexcept {
   limbo_.retire(node);
 }
 
-/// The page was cut off while no version of it was in memory to say so: says it now.
-QUORLITE_DECL void version_chains::mark_cut(page_number number, version_number upto) {
-  page_block mark = make_tombstone(number);
+/// The page was cut off while no version of it was in memory to say so: says it now, and keeps what
+/// the base has of it for those who stand below. @pre somebody does
+QUORLITE_DECL void version_chains::keep_cut(page_number number, version_number upto,
+                                            bytes_view base) {
+  page_block image = copy_of(number, table_.base_hash(number), base);
+  page_block tombstone = make_tombstone(number);
   page_version* const above = lowest(number);
+  page_version* const mark = tombstone.get();
   if (above != nullptr) {
-    link_below(above, std::move(mark), upto);
-    return;
+    insert_below(above, std::move(tombstone), upto);
+  } else {
+    mark->version_ = upto;
+    mark->clean_ = true;
+    mark->place_ = page_place::settled;
+    count(*mark);
+    table_.set_head(number, tombstone.release());
   }
-  page_version* const node = mark.release();
-  node->version_ = upto;
-  node->clean_ = true;
-  node->place_ = page_place::settled;
-  count(*node);
-  table_.set_head(number, node);
+  link_below(mark, std::move(image), version_number{});
+  // Not before it has something below it: as the last of its chain it would go at once.
+  if (above != nullptr && above->place_ != page_place::pending) {
+    examine(mark);
+  }
 }
 
 QUORLITE_DECL std::error_code version_chains::keep_base(page_number number, version_number upto,
                                                         const base_need& need, bytes_view base) {
-  if (need.image && newest(upto, number) == nullptr) {
-    mark_cut(number, upto);
-  }
   page_version* const now = newest(upto, number);
   if (now == nullptr) {
-    return {};  // nobody who needed it is left
+    if (need.image && pins_.any_with_page(number, upto)) {
+      keep_cut(number, upto, base);
+    }
+    return {};
   }
   for (page_version* node = now->older_.load(std::memory_order_relaxed); node != nullptr;) {
     page_version* const older = node->older_.load(std::memory_order_relaxed);
