@@ -20,18 +20,26 @@ def has_inodes(folder: pathlib.Path) -> bool:
     return kind not in OVERLAYS
 
 
+# One for each port that this process has taken, for as long as it runs.
+_taken: list[socket.socket] = []
+
+
 def free_ports(count: int, chance: random.Random) -> list[int]:
-    """Below the range that the system gives to outgoing connections: those come and go."""
+    """Below the range that the system gives to outgoing connections: those come and go. While a
+    server is down nobody holds its port; so that no other test takes it, a name stands for it."""
     found: list[int] = []
     while len(found) < count:
         port = chance.randint(20000, 30000)
+        name = socket.socket(socket.AF_UNIX)
         with socket.socket() as probe:
             try:
+                name.bind(f"\0quorlite test port {port}")
                 probe.bind(("127.0.0.1", port))
             except OSError:
+                name.close()
                 continue
-        if port not in found:
-            found.append(port)
+        _taken.append(name)
+        found.append(port)
     return found
 
 
