@@ -102,9 +102,10 @@ inline constexpr int sqlite_outcome_unknown = 10506;  ///< it may have been appl
 /// An atomic commit of several databases found no room. Unlike plain SQLITE_BUSY it has rolled the
 /// transaction back: run all of it again.
 inline constexpr int sqlite_busy_rolled_back = 10245;
-/// The transaction has failed and cannot go on: roll it back. COMMIT says why. It stands where
-/// SQLite may not pass on a failure of IOERR or FULL, for which it takes the transaction back
-/// behind the application; for SQLITE_PROTOCOL, the primary code of this one, it does not.
+/// The transaction has failed and cannot go on: roll it back. Of replicated databases nothing of it
+/// is committed; COMMIT says why. It stands where SQLite may not pass on a failure of IOERR or
+/// FULL, for which it takes the transaction back behind the application; for SQLITE_PROTOCOL, the
+/// primary code of this one, it does not.
 inline constexpr int sqlite_transaction_over = 10255;
 
 }  // namespace QUORLITE_ABI

@@ -232,7 +232,8 @@ struct database_slot {
   template <class Call>
   static int guarded(sqlite3_file* slot, Call call) noexcept;
 
-  static int noted(sqlite3_file* slot, int code) noexcept;
+  /// What a read or a lock answers: `code`, if SQLite may act on it.
+  static int answered(sqlite3_file* slot, int code) noexcept;
   static int close(sqlite3_file* slot) noexcept;
   static int read(sqlite3_file* slot, void* into, int amount, sqlite3_int64 from) noexcept;
   static int write(sqlite3_file* slot, const void* from, int amount, sqlite3_int64 to) noexcept;

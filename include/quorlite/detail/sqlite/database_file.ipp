@@ -225,8 +225,9 @@ QUORLITE_DECL int database_file::truncate(std::uint64_t size_bytes) {
 QUORLITE_DECL int database_file::out_of_memory() noexcept {
   answers_.failed(make_error_code(errc::out_of_memory));
   turn_.stop_wanting();  // the busy handler is not asked any more
-  dirty_.clear();
-  phase_ = phase_ == phase::writing ? phase::over : phase_;
+  if (phase_ == phase::writing) {
+    end_with(SQLITE_IOERR_NOMEM, *this);  // else COMMIT would find another reason
+  }
   return SQLITE_IOERR_NOMEM;
 }
 
@@ -535,7 +536,7 @@ int database_slot::guarded(sqlite3_file* slot, Call call) noexcept {
   return ((code & 0xFF) == SQLITE_IOERR && code != SQLITE_IOERR_SHORT_READ) || code == SQLITE_FULL;
 }
 
-QUORLITE_DECL int database_slot::noted(sqlite3_file* slot, int code) noexcept {
+QUORLITE_DECL int database_slot::answered(sqlite3_file* slot, int code) noexcept {
   const served_connection& connection = of(slot).connection();
   const bool is_over =
       takes_back(code) && !connection.is_heard() && connection.end_transaction(code, of(slot));
@@ -553,7 +554,7 @@ QUORLITE_DECL int database_slot::read(sqlite3_file* slot, void* into, int amount
     return file.read({static_cast<std::byte*>(into), static_cast<std::size_t>(amount)},
                      static_cast<std::uint64_t>(from));
   });
-  return noted(slot, code);
+  return answered(slot, code);
 }
 
 QUORLITE_DECL int database_slot::write(sqlite3_file* slot, const void* from, int amount,
@@ -562,10 +563,13 @@ QUORLITE_DECL int database_slot::write(sqlite3_file* slot, const void* from, int
     return file.write({static_cast<const std::byte*>(from), static_cast<std::size_t>(amount)},
                       static_cast<std::uint64_t>(to));
   });
-  // It may be the way back of a statement or a transaction, and then SQLite tells no failure of it
-  // and does not trust its cache any more, or does and must not.
+  // SQLite also writes as it undoes a statement, or rolls back. A failure there takes everything
+  // back under the code of that statement, or leaves a cache that is half restored. Which write is
+  // which cannot be seen. So if more than one statement can be lost, the file is over (it swallows
+  // what follows), and COMMIT says so.
   const served_connection& connection = of(slot).connection();
   const bool is_swallowed = takes_back(code) && connection.has_more_to_lose() &&
+                            of(slot).end_with(code, of(slot)) &&
                             connection.end_transaction(code, of(slot));
   return is_swallowed ? SQLITE_OK : code;
 }
@@ -580,7 +584,7 @@ QUORLITE_DECL int database_slot::file_size(sqlite3_file* slot, sqlite3_int64* si
 }
 
 QUORLITE_DECL int database_slot::lock(sqlite3_file* slot, int level) noexcept {
-  return noted(slot, guarded(slot, [=](database_file& file) { return file.lock(level); }));
+  return answered(slot, guarded(slot, [=](database_file& file) { return file.lock(level); }));
 }
 
 QUORLITE_DECL int database_slot::unlock(sqlite3_file* slot, int level) noexcept {
