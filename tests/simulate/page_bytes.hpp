@@ -1,6 +1,7 @@
 // Pages as they lie in the files of a server, held against the hashes that lie beside them.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -67,15 +68,19 @@ class page_bytes {
                         place_names::hashes_of(page.database));
   }
   /// Whether it is damaged there, or in a file that is on its way to be that database: which one
-  /// it will be, its name does not tell.
+  /// it will be, its name does not tell. Its pages get their name before its hashes do.
   [[nodiscard]] bool is_anywhere_damaged(const page_name& page) const {
     using namespace quorlite::detail;
     bool is_so = read(page).has_value() && !is_as_hashed(page);
-    for (const std::string& file : disk_.files()) {
-      if (const auto generation = place_names::generation_in(file, place_names::staged_data)) {
-        const std::string hashes = place_names::staged_hashes_of(*generation);
-        is_so = is_so || (read(page.number, file, hashes).has_value() &&
-                          !is_as_hashed(page.number, file, hashes));
+    const std::vector<std::string> files = disk_.files();
+    const std::string prefix = place_names::hashes_of(std::string(place_names::staged_hashes));
+    for (const std::string& hashes : files) {
+      if (const auto generation = place_names::generation_in(hashes, prefix)) {
+        const std::string staged = place_names::staged_data_of(*generation);
+        const bool is_named = std::find(files.begin(), files.end(), staged) == files.end();
+        const std::string data = is_named ? place_names::data_of(page.database) : staged;
+        is_so = is_so || (read(page.number, data, hashes).has_value() &&
+                          !is_as_hashed(page.number, data, hashes));
       }
     }
     return is_so;
