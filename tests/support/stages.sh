@@ -6,15 +6,27 @@ passed=0
 failed=0
 skipped=0
 
-# stage NAME COMMAND…: runs it, shows it, and remembers its output.
+# Sets processor_seconds to what all commands so far have taken of the processors. Not to be called
+# in a subshell, which has run none of them.
+count_processor_seconds() {
+  times >"$stage_logs/times"
+  processor_seconds=$(awk -F '[ms ]' \
+    'NR == 2 { printf "%d", ($1 + $4) * 60 + $2 + $5 }' "$stage_logs/times")
+}
+
+# stage NAME COMMAND…: runs it, shows it, and remembers its output. What it took of the processors
+# says more than its time where other work goes on beside it.
 stage() {
-  local name=$1 status began_stage=$SECONDS
+  local name=$1 status began_stage=$SECONDS before
   shift
+  count_processor_seconds
+  before=$processor_seconds
   echo "==== $name"
   "$@" 2>&1 | tee "$stage_logs/last"
   status=${PIPESTATUS[0]}
+  count_processor_seconds
   echo "==== $name: $([ "$status" -eq 0 ] && echo ok || echo failed)," \
-    "$((SECONDS - began_stage)) s"
+    "$((SECONDS - began_stage)) s, $((processor_seconds - before)) s of the processors"
   return "$status"
 }
 
