@@ -205,7 +205,7 @@ class folder_check {
     }
     constexpr const char* faults[] = {"damaged", "missing",     "too_short",       "starts_late",
                                       "unknown", "diverged",    "another_cluster", "another_server",
-                                      "copied",  "not_founded", "already_founded"};
+                                      "copied",  "not_founded", "already_founded", "unusable"};
     ordered_json defects = ordered_json::array();
     for (const auto& one : log_->defects) {
       defects.push_back({{"fault", faults[static_cast<std::size_t>(one.fault)]},

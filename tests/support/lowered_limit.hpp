@@ -20,11 +20,13 @@ class lowered_limit {
     return {RLIMIT_FSIZE, 0};
   }
   // No file can be opened. What is open stays so.
-  static lowered_limit no_descriptors() {
+  static lowered_limit no_descriptors() { return descriptors(0); }
+  // So many files more, if those that are open have the lowest numbers.
+  static lowered_limit descriptors(::rlim_t more) {
     const int next = ::open("/dev/null", O_RDONLY | O_CLOEXEC);  // the lowest that is free
     QUORLITE_ASSERT(next >= 0);
     ::close(next);
-    return {RLIMIT_NOFILE, static_cast<::rlim_t>(next)};
+    return {RLIMIT_NOFILE, static_cast<::rlim_t>(next) + more};
   }
   lowered_limit(const lowered_limit&) = delete;
   lowered_limit& operator=(const lowered_limit&) = delete;

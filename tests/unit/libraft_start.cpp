@@ -10,6 +10,7 @@
 #include <functional>
 #include <ios>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -26,6 +27,7 @@
 #include "support/checked_folder.hpp"
 #include "support/libraft_cluster.hpp"
 #include "support/libraft_folders.hpp"
+#include "support/lowered_limit.hpp"
 #include "support/started_replica.hpp"
 #include "support/temporary_directory.hpp"
 
@@ -472,6 +474,47 @@ TEST_CASE("folder, log and databases start together only if they can be of one c
   }
   // An upgrade that was cut short right behind its entry ends as it would have.
   REQUIRE(!a.start_with(a.log_after, a.data_before, cluster_identity{}));
+}
+
+TEST_CASE("a server that cannot listen says why, and starts as soon as it can") {
+  const libraft_places places(2);
+  auto other = std::make_unique<server>(options_of(places, 0, flag::found));
+  REQUIRE(!other->node.status());
+  libraft_options options = options_of(places, 1, flag::found);
+  options.address = places.server(0).address;
+  CHECK(error_of(options) == std::errc::address_in_use);
+  options.listen_address = "192.0.2.1:9999";  // nobody's (RFC 5737)
+  CHECK(error_of(options) == std::errc::address_not_available);
+  options.listen_address.clear();
+  other.reset();
+  options.found = false;
+  server late(options);
+  REQUIRE(!late.node.status());
+  CHECK((leads(late) && run(late, "CREATE TABLE t(x)") == SQLITE_OK));
+}
+
+TEST_CASE("a start without enough descriptors does not say that anything is broken") {
+  const libraft_places places(1);
+  {
+    server whole(options_of(places, 0, flag::found));
+    REQUIRE((leads(whole) && run(whole, "CREATE TABLE t(x)") == SQLITE_OK));
+  }
+  std::size_t refused = 0;
+  std::size_t named = 0;
+  bool starts = false;
+  // More by two: libuv keeps one open when it fails to open the second.
+  for (unsigned more = 0; more < 120 && !starts; more += 2) {
+    const auto limit = quorlite::tests::lowered_limit::descriptors(more);
+    server one(options_of(places, 0, flag::none));
+    const std::error_code error = one.node.status();
+    INFO(more << " descriptors more: " << error.message());
+    starts = !error;
+    refused += error ? 1 : 0;
+    named += one.raft.log_report().error() == std::errc::io_error ? 1 : 0;
+    CHECK((starts || error == std::errc::too_many_files_open || error == std::errc::io_error));
+    CHECK((error != std::errc::io_error || error == one.raft.log_report().error()));
+  }
+  CHECK((starts && refused > 0 && named > 0));
 }
 
 TEST_CASE("a founding that was cut short behind the entry that names the cluster goes on") {

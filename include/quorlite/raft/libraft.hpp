@@ -78,8 +78,11 @@ class QUORLITE_API libraft {
   ///   the machine has a history already. What was found by reading the folder has changed nothing
   ///   there; where entries had to be looked at, what log_report() calls leftovers is gone, and
   ///   segments that were open are closed, as every start does;
-  ///   std::errc::invalid_argument: an address, or options that cannot be; storage errors. Of the
-  ///   strand, at most install was called then.
+  ///   std::errc::invalid_argument: an address, or options that cannot be;
+  ///   std::errc::address_in_use, address_not_available, or what else the system says: nobody can
+  ///   be heard there, and the folder is whole; std::errc::io_error: the system does not let the
+  ///   engine read or write the folder, log_report() has its words; storage errors. Of the strand,
+  ///   at most install was called then.
   [[nodiscard]] std::error_code start(state_machine& machine) noexcept;
 
   /// What the last start() has read, before it cleared anything away. A server that did start has

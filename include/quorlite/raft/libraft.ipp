@@ -134,6 +134,11 @@ QUORLITE_DECL std::error_code libraft::run(detail::libraft_identity identity,
   if (const auto& defect = runtime_->core().log_defect()) {
     report_.defects.push_back(defect->what);
     detail::name_place(report_.defects.back(), options_.directory, report_, defect->entry);
+  } else if (!runtime_->engine_words().empty()) {
+    report_.defects.push_back({libraft_log_fault::unusable, "", 0,
+                               "the engine cannot use this folder: " + runtime_->engine_words(),
+                               "Nothing need be wrong with the folder: mend what is named here, "
+                               "and start again"});
   } else if (error) {  // the engine is closed, so nobody restores any more
     const std::error_code why = runtime_->core().restore_error();
     const bool is_newer = why == errc::needs_upgrade;

@@ -207,6 +207,7 @@ enum class libraft_log_fault : std::uint8_t {
   copied,           ///< it is a copy of a folder
   not_founded,      ///< it is empty, and nobody said found or join
   already_founded,  ///< found was said, and the folder is in use
+  unusable,         ///< the system refuses what a start needs; the folder may well be whole
 };
 
 /// A place in the folder of a log where it is not what was written, or what else stands in the way
@@ -220,7 +221,8 @@ struct libraft_log_defect {
 
   /// "FILE, byte N: WHAT. REMEDY", as one line.
   [[nodiscard]] QUORLITE_API QUORLITE_DECL std::string text() const;
-  /// errc::log_damaged, log_too_short, log_starts_late, needs_upgrade or diverged.
+  /// What a start gives for it: an errc with the name of the fault, errc::log_damaged for one
+  /// without, errc::needs_upgrade for an unknown one; std::errc::io_error for an unusable one.
   [[nodiscard]] QUORLITE_API QUORLITE_DECL std::error_code error() const noexcept;
 };
 

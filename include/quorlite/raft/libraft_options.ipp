@@ -86,6 +86,7 @@ QUORLITE_DECL std::error_code libraft_log_defect::error() const noexcept {
     case libraft_log_fault::copied: return make_error_code(errc::copied);
     case libraft_log_fault::not_founded: return make_error_code(errc::not_founded);
     case libraft_log_fault::already_founded: return make_error_code(errc::already_founded);
+    case libraft_log_fault::unusable: return std::make_error_code(std::errc::io_error);
     case libraft_log_fault::damaged:
     case libraft_log_fault::missing: break;
   }

@@ -76,6 +76,8 @@ class libraft_descriptor {
  public:
   /// @param flags of open(); what is made is for its owner to write and for all to read
   libraft_descriptor(const std::string& path, int flags) noexcept;
+  /// @param opened it is its owner's from now on; negative: it is none
+  explicit libraft_descriptor(int opened) noexcept : file_(opened) {}
   libraft_descriptor(const libraft_descriptor&) = delete;
   libraft_descriptor& operator=(const libraft_descriptor&) = delete;
   ~libraft_descriptor();

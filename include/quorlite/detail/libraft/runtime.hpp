@@ -9,7 +9,6 @@
 #include <mutex>
 #include <system_error>
 #include <thread>
-#include <type_traits>
 #include <utility>
 
 #include "quorlite/adapter_kit.hpp"
@@ -112,6 +111,8 @@ class libraft_runtime {
   [[nodiscard]] libraft_core& core() noexcept { return core_; }
   [[nodiscard]] state_machine& machine() noexcept { return *machine_; }
   [[nodiscard]] const libraft_last_status& status() const noexcept { return status_; }
+  /// What the engine says of a start that the system did not let it do; empty: there was none.
+  [[nodiscard]] const std::string& engine_words() const noexcept { return engine_words_; }
 
  private:
   /// The engine, and how its callback finds us: the first member, for others hold its data.
@@ -119,7 +120,6 @@ class libraft_runtime {
     ::raft raft;
     libraft_runtime* owner;
   };
-  static_assert(std::is_standard_layout_v<owned_engine>);
   struct hooks;  // what libuv and the engine call
 
   // ---- the thread
@@ -132,8 +132,6 @@ class libraft_runtime {
   [[nodiscard]] std::error_code bootstrap() noexcept;
   /// A start that failed: whatever was opened is closed, and the loop ends.
   void give_up() noexcept;
-  /// Those that an engine which never opened left behind, too.
-  void close_all_handles() noexcept;
 
   // ---- on the loop
 
@@ -156,6 +154,7 @@ class libraft_runtime {
   std::thread thread_;
   thread_signal started_;
   std::error_code start_error_;
+  std::string engine_words_;
   libraft_inbox inbox_;
   std::mutex wake_mutex_;
   bool awake_ = false;  // wake_ may be used

@@ -12,9 +12,12 @@
 
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
 #include "quorlite/config.hpp"
@@ -71,6 +74,7 @@ struct libraft_runtime::hooks {
     return *static_cast<libraft_runtime*>(handle->data);
   }
   [[nodiscard]] static libraft_runtime& of(::raft* engine) noexcept {
+    static_assert(std::is_standard_layout_v<owned_engine>);
     return *reinterpret_cast<owned_engine*>(engine)->owner;
   }
 
@@ -97,6 +101,32 @@ struct libraft_runtime::hooks {
   /// way: neither a task on the pool, nor a handle that closes. What then waits, waits for nothing.
   static constexpr std::uint64_t close_timeout_ms = 5000;
   static constexpr std::uint64_t again_ms = 100;  // for what was opened meanwhile
+  /// Those that an engine which never opened left behind, too.
+  static void close_all_handles(libraft_runtime& self) noexcept {
+    const auto close = [](uv_handle_t* handle, void*) {
+      if (uv_is_closing(handle) == 0) {
+        uv_close(handle, nullptr);
+      }
+    };
+    uv_walk(&self.loop_, close, nullptr);
+  }
+  /// Keeps the engine's words if it is the system that refuses something.
+  static std::error_code start_error(libraft_runtime& self, int code) noexcept {
+    if (code != RAFT_IOERR) {
+      return libraft_error(code);
+    }
+    std::string_view words = raft_errmsg(&self.engine_.raft);
+    words = words.empty() ? self.io_.errmsg : words;
+    while (words.ends_with(' ') || words.ends_with(':')) {
+      words.remove_suffix(1);  // it does not always know the reason
+    }
+    try {
+      self.engine_words_ = words.empty() ? "a file cannot be read or written" : words;
+    } catch (const std::bad_alloc&) {
+      self.engine_words_.clear();
+    }
+    return std::make_error_code(std::errc::io_error);  // it has promised nothing yet
+  }
   static void on_close_timeout(uv_timer_t* timer) noexcept {
     const auto let_go = [](uv_handle_t* handle, void*) {
       uv_unref(handle);
@@ -153,8 +183,8 @@ QUORLITE_DECL void libraft_runtime::live() noexcept {
   sigemptyset(&broken_pipes);
   sigaddset(&broken_pipes, SIGPIPE);
   pthread_sigmask(SIG_BLOCK, &broken_pipes, nullptr);
-  if (uv_loop_init(&loop_) != 0) {
-    start_error_ = std::make_error_code(std::errc::not_enough_memory);
+  if (const int code = uv_loop_init(&loop_); code != 0) {
+    start_error_ = {-code, std::generic_category()};
   } else {
     run_loop();
   }
@@ -198,12 +228,13 @@ QUORLITE_DECL void libraft_runtime::run_loop() noexcept {
 
 QUORLITE_DECL std::error_code libraft_runtime::open_handles() noexcept {
   wake_.data = before_.data = after_.data = this;
-  const bool open = uv_async_init(&loop_, &wake_, hooks::on_wake) == 0 &&
-                    uv_prepare_init(&loop_, &before_) == 0 && uv_check_init(&loop_, &after_) == 0 &&
-                    uv_timer_init(&loop_, &close_timeout_) == 0;
-  if (!open) {
-    return std::make_error_code(std::errc::not_enough_memory);
+  // Only the first one needs something of the system.
+  if (const int code = uv_async_init(&loop_, &wake_, hooks::on_wake); code != 0) {
+    return {-code, std::generic_category()};
   }
+  uv_prepare_init(&loop_, &before_);
+  uv_check_init(&loop_, &after_);
+  uv_timer_init(&loop_, &close_timeout_);
   uv_prepare_start(&before_, [](uv_prepare_t* handle) { hooks::of(handle).watch(); });
   uv_check_start(&after_, [](uv_check_t* handle) { hooks::of(handle).watch(); });
   const std::lock_guard guard(wake_mutex_);
@@ -215,13 +246,13 @@ QUORLITE_DECL std::error_code libraft_runtime::open_handles() noexcept {
 }
 
 QUORLITE_DECL std::error_code libraft_runtime::open_engine() noexcept {
-  int code = transport_.open(loop_, options_.listen_address.c_str());
+  int code = transport_.open(loop_, options_.address.c_str(), options_.listen_address.c_str());
   if (code == 0) {
     code = raft_uv_init(&io_, &loop_, options_.directory.c_str(), transport_.get());
     io_open_ = code == 0;
   }
   if (code != 0) {
-    return libraft_error(code);
+    return hooks::start_error(*this, code);
   }
   io_.version = 2;                         // 0.15 says 1, and has what 2 asks for
   raft_uv_set_auto_recovery(&io_, false);  // it would set entries aside that were answered for
@@ -232,7 +263,7 @@ QUORLITE_DECL std::error_code libraft_runtime::open_engine() noexcept {
   ::raft& engine = engine_.raft;
   code = raft_init(&engine, &io_, core_.fsm(), options_.id.value, options_.address.c_str());
   if (code != 0) {
-    return libraft_error(code);
+    return hooks::start_error(*this, code);
   }
   engine_open_ = true;
   raft_set_election_timeout(&engine, static_cast<unsigned>(options_.election_timeout.value));
@@ -246,7 +277,14 @@ QUORLITE_DECL std::error_code libraft_runtime::open_engine() noexcept {
   if (code == 0) {
     code = core_.begin();
   }
-  return core_.failure() ? core_.failure() : libraft_error(code);
+  if (transport_.listen_error()) {
+    return transport_.listen_error();
+  }
+  const std::error_code failure = core_.failure();
+  if (failure && failure != errc::storage_broken) {
+    return failure;
+  }
+  return hooks::start_error(*this, failure ? RAFT_IOERR : code);
 }
 
 QUORLITE_DECL std::error_code libraft_runtime::bootstrap() noexcept {
@@ -272,9 +310,9 @@ QUORLITE_DECL std::error_code libraft_runtime::bootstrap() noexcept {
   }
   raft_configuration_close(&members);
   if (core_.identity().is_to_begin()) {
-    return code == 0 ? core_.identity().began() : libraft_error(code);
+    return code == 0 ? core_.identity().began() : hooks::start_error(*this, code);
   }
-  return libraft_error(code == RAFT_CANTBOOTSTRAP ? 0 : code);
+  return hooks::start_error(*this, code == RAFT_CANTBOOTSTRAP ? 0 : code);
 }
 
 QUORLITE_DECL void libraft_runtime::give_up() noexcept {
@@ -284,19 +322,10 @@ QUORLITE_DECL void libraft_runtime::give_up() noexcept {
   }
   closing_ = true;
   if (engine_open_) {
-    raft_close(&engine_.raft, [](::raft* engine) { hooks::of(engine).close_all_handles(); });
+    raft_close(&engine_.raft, [](::raft* engine) { hooks::close_all_handles(hooks::of(engine)); });
   } else {
-    close_all_handles();
+    hooks::close_all_handles(*this);
   }
-}
-
-QUORLITE_DECL void libraft_runtime::close_all_handles() noexcept {
-  const auto close = [](uv_handle_t* handle, void*) {
-    if (uv_is_closing(handle) == 0) {
-      uv_close(handle, nullptr);
-    }
-  };
-  uv_walk(&loop_, close, nullptr);
 }
 
 QUORLITE_DECL void libraft_runtime::watch() noexcept {
@@ -339,7 +368,7 @@ QUORLITE_DECL void libraft_runtime::close_handles() noexcept {
 /// Its segments stay in memory, for the kernel may still look at them.
 QUORLITE_DECL void libraft_runtime::leave_engine() noexcept {
   core_.io().close_now();
-  close_all_handles();
+  hooks::close_all_handles(*this);
   uv_run(&loop_, UV_RUN_DEFAULT);
 }
 

@@ -1,10 +1,12 @@
 /// @file
-/// libraft's TCP transport with two things mended. Nagle's algorithm is off on both ends of every
+/// libraft's TCP transport with three things mended. Nagle's algorithm is off on both ends of every
 /// connection: libraft leaves it on, and each small message then waits for the acknowledgement of
-/// the last, 40 ms. And servers of one process do not spoil each other's addresses.
+/// the last, 40 ms. Servers of one process do not spoil each other's addresses. And why a server
+/// cannot listen is known.
 #pragma once
 
 #include <mutex>
+#include <system_error>
 #include <type_traits>
 
 #include <uv.h>
@@ -26,12 +28,16 @@ class libraft_transport {
   libraft_transport(const libraft_transport&) = delete;
   libraft_transport& operator=(const libraft_transport&) = delete;
 
-  /// @param listen where to listen, if not where the others find it; may be empty
+  /// @param address where the others find it
+  /// @param listen where to listen, if not there; may be empty. Both outlive this object
   /// @returns a code of libraft
-  [[nodiscard]] int open(uv_loop_t& loop, const char* listen) noexcept;
+  [[nodiscard]] int open(uv_loop_t& loop, const char* address, const char* listen) noexcept;
   /// After the raft_io that used it was closed.
   void close() noexcept;
   [[nodiscard]] raft_uv_transport* get() noexcept { return &tcp_.base; }
+  /// Why nobody can connect to this server: the engine's own code tells it as an error of the disk.
+  /// None: it listens, or was not asked to.
+  [[nodiscard]] std::error_code listen_error() const noexcept { return listen_error_; }
 
  private:
   /// The engine hands back what it was given: the first member.
@@ -69,6 +75,8 @@ class libraft_transport {
 
   tcp tcp_{};
   bool open_ = false;
+  const char* listens_at_ = "";
+  std::error_code listen_error_;
   raft_uv_accept_cb accepted_ = nullptr;
   int (*listen_)(raft_uv_transport*, raft_uv_accept_cb) = nullptr;
   int (*connect_)(raft_uv_transport*, raft_uv_connect*, raft_id, const char*,
