@@ -270,6 +270,9 @@ class shell_commands {
       const bool elsewhere = !now.leading && !now.leader_hint.empty();
       const std::string why = error == std::errc::invalid_argument
                                   ? "no such server, or one that is there already"
+                              : error == std::errc::operation_not_permitted
+                                  ? "it is the only one that votes: without it nobody could write, "
+                                    "or take in another. Add the one that shall go on first"
                                   : error.message();
       shell_.fail(fmt::format("Error: {}{}", why,
                               elsewhere ? "; the leader is " + now.leader_hint : std::string()));

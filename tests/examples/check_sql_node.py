@@ -179,6 +179,7 @@ def wrong_commands(program: str, folder: str) -> None:
         ".readmit 2": "no server of that id is refused",
         ".remove two": "takes a number",
         ".remove 2": "no such server",
+        ".remove 1": "it is the only one that votes",
         ".transfer": "unknown command or invalid arguments",
         ".outcome 3": "takes a number",
     }

@@ -166,7 +166,8 @@ class QUORLITE_API libraft {
   /// Makes it a voter, once it has caught up with the log. Already one: nothing to do.
   [[nodiscard]] std::error_code promote(server_id id);
   /// The leader may remove itself: it then gives up its leadership. A server that is gone from the
-  /// cluster does not hear of it.
+  /// cluster does not hear of it. std::errc::operation_not_permitted: it is the only voter, and
+  /// without it nothing could be committed any more.
   [[nodiscard]] std::error_code remove(server_id id);
   /// Hands leadership to this voter; 0: to any.
   [[nodiscard]] std::error_code transfer(server_id id);

@@ -41,10 +41,29 @@ QUORLITE_DECL void libraft_members::sweep() noexcept {
   answer(transfer_, make_error_code(errc::stopped_in_flight));
 }
 
+/// libraft 0.15 lets the last voter go. Nobody could then commit anything, so nobody could be taken
+/// in again either.
+[[nodiscard]] inline bool is_only_voter(const raft_configuration& members, raft_id id) noexcept {
+  bool found = false;
+  for (unsigned i = 0; i < members.n; ++i) {
+    const raft_server& one = members.servers[i];
+    if (one.role == RAFT_VOTER && one.id != id) {
+      return false;
+    }
+    found = found || one.role == RAFT_VOTER;
+  }
+  return found;
+}
+
 QUORLITE_DECL void libraft_members::change(const request_type& asked, term open) noexcept {
   const bool too_early = engine_->state == RAFT_LEADER && open.value != engine_->current_term;
   if (change_ != nullptr || too_early) {
     asked->end(make_error_code(errc::busy));
+    return;
+  }
+  if (engine_->state == RAFT_LEADER && asked->what == libraft_request::kind::remove &&
+      is_only_voter(engine_->configuration, asked->id.value)) {
+    asked->end(std::make_error_code(std::errc::operation_not_permitted));
     return;
   }
   auto* const one = new call<raft_change>{{}, this};
