@@ -161,7 +161,7 @@ class shell_commands {
         shell_.node_.import_file(shell_.name_, given[1], std::cref(report));
     if (error == quorlite::errc::sqlite_failed) {
       shell_.fail(fmt::format(
-          "Error: cannot restore from '{}': not an SQLite file, or one of another page size",
+          "Error: cannot restore from '{}': empty, not an SQLite file, or one of another page size",
           given[1]));
     } else if (error) {
       answer(error);

@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <system_error>
 
 #include "quorlite/config.hpp"
@@ -198,12 +199,27 @@ QUORLITE_DECL std::error_code export_pages(sqlite3* from, const std::string& pat
   }
 }
 
+/// SQLite takes a file without a byte for a database, which has no page and no table. Whoever names
+/// one has a copy that failed, or the wrong name.
+[[nodiscard]] inline bool has_no_page(sqlite3* db) noexcept {
+  bool none = false;
+  const auto look = [](void* to, int, char** columns, char**) {
+    *static_cast<bool*>(to) = columns[0] != nullptr && std::string_view(columns[0]) == "0";
+    return 0;
+  };
+  static_cast<void>(sqlite3_exec(db, "PRAGMA page_count", look, &none, nullptr));
+  return none;
+}
+
 QUORLITE_DECL std::error_code import_pages(const std::function<result<connection>()>& open,
                                            const std::string& path,
                                            const watch_transfer& progress) {
   const plain_database file(path, SQLITE_OPEN_READWRITE);
   if (file.code() != SQLITE_OK) {
     return std::make_error_code(std::errc::no_such_file_or_directory);
+  }
+  if (has_no_page(file.get())) {
+    return make_error_code(errc::sqlite_failed);
   }
   result<connection> db = open();
   if (!db) {

@@ -163,6 +163,7 @@ def wrong_commands(program: str, folder: str) -> None:
         ".backup /nowhere/file": "cannot write '/nowhere/file'",
         ".restore": "unknown command or invalid arguments",
         ".restore /nowhere/file": "No such file",
+        ".restore /dev/null": "cannot restore from '/dev/null': empty",
         ".read /nowhere/file": "cannot open",
         ".open ../a": "not a database name",
         ".open": "unknown command or invalid arguments",

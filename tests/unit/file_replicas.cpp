@@ -541,6 +541,9 @@ TEST_CASE("a file becomes a replicated database, and a replicated database a fil
   }
   CHECK(import_database(*one, "app.db", place / "nothing.db") ==
         std::errc::no_such_file_or_directory);
+  std::ofstream(place / "empty.db")
+      .close();  // a backup that failed: it must not take the rows away
+  CHECK(import_database(*one, "app.db", place / "empty.db") == errc::sqlite_failed);
   REQUIRE(run(db, "BEGIN") == SQLITE_OK);
   CHECK(export_database(db, place / "other.db") == errc::sqlite_failed);
   REQUIRE(run(db, "COMMIT") == SQLITE_OK);
