@@ -2,7 +2,9 @@
 /// The flags of sql_node, read and checked.
 #pragma once
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -98,16 +100,28 @@ exit status: 0 all went well, or a signal stopped it; 1 a statement failed, or t
 run, or --check found damage; 2 a bad flag
 )";
 
-/// `127.0.0.1:9001`. @throws usage_error
+/// `127.0.0.1:9001`: it is told to all others, and one address has one spelling.
+/// @throws usage_error
 [[nodiscard]] inline std::string parse_address(std::string_view flag, std::string_view text) {
   const std::size_t colon = text.rfind(':');
   if (colon == std::string_view::npos || colon == 0) {
     throw usage_error(
         fmt::format("{} wants HOST:PORT, as in 127.0.0.1:9001, not '{}'", flag, text));
   }
-  static_cast<void>(parse_number(fmt::format("{}: the port in '{}'", flag, text),
-                                 text.substr(colon + 1), 1, 65535));
-  return std::string(text);
+  const std::uint64_t port = parse_number(fmt::format("{}: the port in '{}'", flag, text),
+                                          text.substr(colon + 1), 1, 65535);
+  const std::string host(text.substr(0, colon));
+  in_addr read{};
+  if (::inet_pton(AF_INET, host.c_str(), &read) != 1) {
+    throw usage_error(
+        fmt::format("{} wants an IPv4 address, as in 127.0.0.1:9001, not '{}'", flag, text));
+  }
+  if (read.s_addr == INADDR_ANY) {
+    throw usage_error(fmt::format("{}: nobody else finds a server at '{}': say the address of this "
+                                  "machine that the others reach",
+                                  flag, text));
+  }
+  return fmt::format("{}:{}", host, port);
 }
 
 /// What is left and right of the sign in `1=127.0.0.1:9001`.
