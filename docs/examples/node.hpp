@@ -53,9 +53,12 @@ class node {
   /// What has to be said on the leader, so that this server takes part. Nothing: it does, or has an
   /// id of before, without random bits: the leader takes in none of those.
   [[nodiscard]] virtual std::vector<std::string> to_be_said_on_leader() = 0;
+  /// Where the cluster looks for this server, if that is not where it was started: nobody finds it
+  /// then, and it waits for a leader in vain. Nothing: all is well.
+  [[nodiscard]] virtual std::optional<std::string> looked_for_at() = 0;
 
   // Membership, on the leader. They block until it is done, or the engine gives up.
-  /// @throws usage_error: another server is there
+  /// @throws usage_error: another server is there, or that one is somewhere else
   [[nodiscard]] virtual std::error_code add(quorlite::server_id id, const std::string& address) = 0;
   [[nodiscard]] virtual std::error_code remove(quorlite::server_id id) = 0;
   [[nodiscard]] virtual std::error_code transfer(quorlite::server_id id) = 0;
@@ -154,8 +157,23 @@ class running_node final : public node {
     return lines;
   }
 
+  [[nodiscard]] std::optional<std::string> looked_for_at() override {
+    const auto engine = raft_.status();
+    for (const auto& one : engine.members) {
+      if (one.id == engine.id && one.address != asked_.address) {
+        return one.address;
+      }
+    }
+    return std::nullopt;
+  }
+
   [[nodiscard]] std::error_code add(quorlite::server_id id, const std::string& address) override {
     for (const auto& one : raft_.status().members) {
+      if (one.id == id && one.address != address) {
+        throw usage_error(fmt::format("server {0} is a member, and the others look for it at {1}: "
+                                      "start it there, or say  .remove {0}  first",
+                                      quorlite::libraft_id_text(id), one.address));
+      }
       if (one.address == address && one.id != id) {
         throw usage_error(fmt::format("server {} is at {}: say  .remove {}  first",
                                       quorlite::libraft_id_text(one.id), address,
@@ -257,6 +275,9 @@ class running_node final : public node {
     }
     if (engine.waits) {
       all["to_be_said_on_leader"] = to_be_said_on_leader();
+    }
+    if (const auto elsewhere = looked_for_at()) {
+      all["looked_for_at"] = *elsewhere;
     }
     ordered_json servers = ordered_json::array();
     for (const auto& one : engine.members) {

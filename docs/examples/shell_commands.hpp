@@ -233,6 +233,12 @@ class shell_commands {
       return error != quorlite::errc::busy;  // a leader that has only just begun is
     };
     static_cast<void>(sql_shell::wait_for(decided, shell_.wait_seconds_));
+    if (error == quorlite::errc::busy && is_member(id)) {
+      throw usage_error(fmt::format(
+          "server {0} is listed and has no vote yet, for it does not catch up: see that it runs "
+          "at {1}, and began with --join; then say this again. The wrong one:  .remove {0}",
+          parts.id, parts.address));
+    }
     answer(error);
   }
   void remove(const words& given) {

@@ -103,6 +103,14 @@ template <class Storage>
         "in .status, it has only to catch up. Else give it an empty folder and --join\n",
         asked.id);
   }
+  if (const auto elsewhere = served.looked_for_at()) {
+    const std::string id = quorlite::libraft_id_text(raft.status().id);
+    fmt::print(stderr,
+               "server {0} runs at {1}, and the cluster looks for it at {2}: nobody finds it here. "
+               "Start it with --address {2}. If it has moved, say on the leader:\n"
+               ".remove {3}\n.add {3}={1}\n",
+               asked.id, asked.address, *elsewhere, id);
+  }
   const upkeep worker(served, stop);
   sql_shell shell(served, asked);
   const std::unique_ptr<line_source> lines = standard_input(stop);

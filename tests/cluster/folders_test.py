@@ -7,12 +7,13 @@ PRELOAD is tests/cluster/killed_at_call.cpp as a library. A CASE is a sentence, 
 
 import os
 import pathlib
+import random
 import shutil
 import subprocess
 import sys
 import tempfile
 
-from cluster import Cluster, has_inodes
+from cluster import Cluster, free_ports, has_inodes
 from sql_process import wait_until
 
 ELECTION_TIMEOUT = 1.0  # of sql_node, seconds
@@ -168,6 +169,39 @@ def a_joiner_that_is_killed_while_it_waits_keeps_its_id(cluster: Cluster) -> Non
     write(cluster, "CREATE TABLE t(x);")
 
 
+def a_server_that_starts_at_another_address_is_told_where_it_is_looked_for(
+    cluster: Cluster,
+) -> None:
+    cluster.start_all()
+    write(cluster, "CREATE TABLE t(x); INSERT INTO t VALUES(1);")
+    leader = cluster.leader()
+    moved = next(server for server in cluster.ids if server != leader)
+    before, id = cluster.addresses[moved], cluster.process(moved).status()["server"]
+    expect("looked_for_at" not in cluster.process(moved).status(), "it runs where it should")
+    expect(not isinstance(cluster.even(60), str), "the servers do not come even")
+    cluster.process(moved).kill()
+    (port,) = free_ports(1, random.Random())
+    cluster.addresses[moved] = f"127.0.0.1:{port}"
+    cluster.start(moved)
+    expect(cluster.process(moved).status()["looked_for_at"] == before, "it does not know")
+    cluster.process(moved).kill()
+    told = cluster.process(moved).log.read_text()
+    cluster.start(moved)
+    expect(f"Start it with --address {before}. " in told, told)
+    line = f".add {id}={cluster.addresses[moved]}"
+    expect(f"\n.remove {id}\n{line}\n" in told, told)
+    # To add a member once more changes nothing, and must not be answered as if it did.
+    said = cluster.process(leader).ask(line, 60)
+    expect(len(said) == 1 and before in said[0] and f".remove {id}  first" in said[0], said)
+    cluster.ask_leader(f".remove {id}")
+    cluster.ask_leader(line)
+    write(cluster, "INSERT INTO t VALUES(2);")
+    expect(not isinstance(cluster.even(60), str), "the servers do not come even again")
+    expect("looked_for_at" not in cluster.process(moved).status(), "it was taken in there")
+    rows = cluster.process(moved).ask("SELECT group_concat(x) FROM t;")
+    expect(rows == ["1,2"], rows)
+
+
 def run_lone(
     cluster: Cluster, asked: str, *flags: str, killed_at: int = 0
 ) -> subprocess.CompletedProcess:
@@ -243,6 +277,7 @@ CASES = {
         (an_empty_folder_is_refused_and_the_commands_to_say_instead_are_told, 1),
         (a_copied_folder_is_refused_and_another_servers_is_too, 3),
         (a_joiner_that_is_killed_while_it_waits_keeps_its_id, 2),
+        (a_server_that_starts_at_another_address_is_told_where_it_is_looked_for, 3),
         (a_founder_that_is_killed_at_any_call_goes_on_with_the_same_flag, 1),
         (a_server_that_is_killed_at_any_call_starts_again_with_all_its_rows, 1),
     )

@@ -130,6 +130,11 @@ def commands(program: str, folder: str) -> None:
     expect(server.lines(".upgrade") == [], "the history has begun: nothing is done")
     expect(status["commit_index"] > 0 and status["memory_bytes"] > 0, status)
 
+    nobody = f"127.0.0.1:{free_port()}"
+    told = server.run(f".add 2.1f3a09c4d7={nobody}\n.remove 2\n", "--wait", "2")
+    expect("server 2.1f3a09c4d7 is listed and has no vote yet" in told.stderr, told)
+    expect(f"at {nobody}" in told.stderr and "try again" not in told.stderr, told)
+
     plain = server.folder / "with spaces.db"
     expect(server.lines(f".backup '{plain}'\n") == [], ".backup")
     database = sqlite3.connect(plain)
