@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 from cluster import Cluster, free_ports, has_inodes
 from sql_process import wait_until
@@ -202,6 +203,40 @@ def a_server_that_starts_at_another_address_is_told_where_it_is_looked_for(
     expect(rows == ["1,2"], rows)
 
 
+def two_servers_that_exchange_their_addresses_refuse_nobody(cluster: Cluster) -> None:
+    cluster.start_all()
+    write(cluster, "CREATE TABLE t(x); INSERT INTO t VALUES(1);")
+    kill_all(cluster)
+    right = dict(cluster.addresses)
+    cluster.addresses |= {2: right[3], 3: right[2]}
+    for server in cluster.ids:
+        cluster.start(server)
+    for server in (2, 3):
+        told = cluster.process(server).status().get("looked_for_at")
+        expect(told == right[server], f"server {server} is looked for at {told}")
+
+    def leads_where_another_is_looked_for() -> bool:
+        leader = cluster.leader()
+        if leader == 1:
+            cluster.process(1).ask(f".transfer {random.choice((2, 3))}", 60)
+        return leader in (2, 3)
+
+    # What it sends to the other one comes to itself.
+    expect(wait_until(leads_where_another_is_looked_for, 60, 0.2), "neither of them leads")
+    write(cluster, "INSERT INTO t VALUES(2);")
+    time.sleep(2 * ELECTION_TIMEOUT)
+    for server, status in cluster.statuses().items():
+        expect("refused" not in status, f"server {server} refuses: {status}")
+    kill_all(cluster)
+    cluster.addresses = right
+    for server in cluster.ids:
+        cluster.start(server)
+    write(cluster, "INSERT INTO t VALUES(3);")
+    expect(not isinstance(cluster.even(60), str), "the servers do not come even")
+    rows = cluster.process(2).ask("SELECT group_concat(x) FROM t;")
+    expect(rows == ["1,2,3"], rows)
+
+
 def run_lone(
     cluster: Cluster, asked: str, *flags: str, killed_at: int = 0
 ) -> subprocess.CompletedProcess:
@@ -278,6 +313,7 @@ CASES = {
         (a_copied_folder_is_refused_and_another_servers_is_too, 3),
         (a_joiner_that_is_killed_while_it_waits_keeps_its_id, 2),
         (a_server_that_starts_at_another_address_is_told_where_it_is_looked_for, 3),
+        (two_servers_that_exchange_their_addresses_refuse_nobody, 3),
         (a_founder_that_is_killed_at_any_call_goes_on_with_the_same_flag, 1),
         (a_server_that_is_killed_at_any_call_starts_again_with_all_its_rows, 1),
     )

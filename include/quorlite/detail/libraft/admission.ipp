@@ -108,6 +108,9 @@ QUORLITE_DECL std::vector<libraft_stranger> libraft_admission::strangers() const
 QUORLITE_DECL bool libraft_admission::admits(const raft_message& message) noexcept try {
   const server_id from{message.server_id};
   told_upto_ = 0;
+  if (from.value == engine_->id) {
+    return false;  // at another member's address we hear ourselves: nobody is to be refused for it
+  }
   note_stranger(message);
   bool is_admitted = std::none_of(refused_.begin(), refused_.end(),
                                   [&](const libraft_refused& each) { return each.id == from; });
