@@ -28,14 +28,22 @@ class folder_check {
 
   explicit folder_check(const node_settings& asked) : folder_(asked.check), json_(asked.json) {
     const std::string directory = folder_ + "/databases";
-    if (std::filesystem::is_directory(directory)) {
+    std::error_code unknown;
+    const bool is_there =
+        std::filesystem::exists(std::filesystem::symlink_status(directory, unknown));
+    if (std::filesystem::is_directory(directory, unknown)) {
       quorlite::file_storage storage{directory};
       read_databases(storage);
       read_log(storage);
-    } else {  // in memory, so they come from the log at each start
+    } else {           // in memory, so they come from the log at each start
+      if (is_there) {  // such as a link to what is not mounted
+        databases_error_ = std::make_error_code(std::errc::not_a_directory);
+        databases_damage_ = "databases";
+      }
       quorlite::memory_storage storage;
       read_log(storage);
     }
+    is_of_nobody_ = !is_there && log_ && log_->is_empty() && log_->server.value == 0;
   }
 
   /// Prints what was found. @returns the exit status
@@ -50,7 +58,7 @@ class folder_check {
 
  private:
   [[nodiscard]] bool is_whole() const {
-    return log_ && log_->defects.empty() && !databases_error_ &&
+    return log_ && log_->defects.empty() && !databases_error_ && !is_of_nobody_ &&
            (!databases_ || databases_->is_whole());
   }
 
@@ -91,6 +99,9 @@ class folder_check {
   void print_text() const {
     print_log();
     print_databases();
+    if (is_of_nobody_) {
+      fmt::print("nothing in this folder is a server's: is it the one that --data names?\n");
+    }
     fmt::print("{}\n", is_whole() ? "whole" : "NOT WHOLE: see what is said above");
   }
 
@@ -181,6 +192,7 @@ class folder_check {
   [[nodiscard]] ordered_json as_json() const {
     return {{"folder", folder_},
             {"whole", is_whole()},
+            {"of_nobody", is_of_nobody_},
             {"log", log_as_json()},
             {"databases", databases_as_json()}};
   }
@@ -306,6 +318,7 @@ class folder_check {
   std::optional<quorlite::verified_storage> databases_;
   std::error_code databases_error_;
   std::string databases_damage_;  // the file, where one is to be named
+  bool is_of_nobody_ = false;     // not a server's folder at all, so nothing of it can be whole
 };
 
 }  // namespace example

@@ -129,6 +129,22 @@ void make_data_folder(const node_settings& asked) {
   }
 }
 
+/// A link to a volume that is not mounted, say. The storage would call it broken.
+[[nodiscard]] bool can_hold_databases(const node_settings& asked) {
+  const std::string directory = asked.data + "/databases";
+  std::error_code unknown;
+  const bool is_there =
+      std::filesystem::exists(std::filesystem::symlink_status(directory, unknown));
+  if (is_there && !std::filesystem::is_directory(directory, unknown)) {
+    fmt::print(stderr,
+               "sql_node: '{}' is no folder. If it is a link to another volume, see that this is "
+               "mounted\n",
+               directory);
+    return false;
+  }
+  return true;
+}
+
 [[nodiscard]] int run(const node_settings& asked) {
   if (!asked.check.empty()) {
     return folder_check(asked).report();
@@ -138,6 +154,9 @@ void make_data_folder(const node_settings& asked) {
   if (asked.memory) {
     quorlite::memory_storage storage;
     return serve(asked, stop, storage);
+  }
+  if (!can_hold_databases(asked)) {
+    return 1;
   }
   quorlite::file_storage storage{asked.data + "/databases"};  // beside the log
   return serve(asked, stop, storage);

@@ -446,6 +446,20 @@ def checks_folders(program: str, folder: str) -> None:
     database.write_bytes(whole)
     expect(check().returncode == 0, check())
 
+    # They are on another volume, which is not mounted.
+    (data / "databases").rename(data / "kept")
+    (data / "databases").symlink_to(server.folder / "not mounted")
+    text = check()
+    expect(text.returncode == 1 and "databases: Not a directory" in text.stdout, text)
+    expect(not json.loads(check("--json").stdout)["whole"], check("--json"))
+    started = server.run("SELECT 1;")
+    expect(started.returncode == 1, started)
+    expect(f"'{data}/databases' is no folder" in started.stderr, started)
+    expect("restore" not in started.stderr, started)
+    (data / "databases").unlink()
+    (data / "kept").rename(data / "databases")
+    expect(check().returncode == 0, check())
+
     # Where the databases do not stand behind the log's end, log_end tells.
     (data / "databases").rename(data / "kept")
     segment.rename(data / "away")
@@ -510,6 +524,16 @@ def checks_folders(program: str, folder: str) -> None:
         [program, "--check", folder + "/none"], capture_output=True, text=True, timeout=60
     )
     expect(missing.returncode == 1 and "No such file" in missing.stdout, missing)
+
+    # A backup is looked at, by the wrong name.
+    for wrong in (server.folder, data / "databases"):
+        text = subprocess.run(
+            [program, "--check", str(wrong)], capture_output=True, text=True, timeout=60
+        )
+        expect(text.returncode == 1 and "nothing in this folder is a server's" in text.stdout, text)
+        command = [program, "--check", str(wrong), "--json"]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        expect(told.returncode == 1 and json.loads(told.stdout)["of_nobody"], told)
 
 
 CASES = [
