@@ -136,6 +136,15 @@ def a_copied_folder_is_refused_and_another_servers_is_too(cluster: Cluster) -> N
         for flags in ((), ("--join",)):
             told = refusal(cluster, 2, copy, *flags)
             expect("this folder is a copy" in told and "with moved" in told, told)
+    # Somebody cleans up: rm *.lock. Nothing is copied, and nothing has to be set up anew.
+    lock = cluster.data(1) / "quorlite.lock"
+    lock.write_bytes(b"")
+    told = refusal(cluster, 1, cluster.data(1))
+    expect("its file quorlite.lock was removed" in told, told)
+    expect("If somebody has removed that file" in told, told)
+    cluster.start(1, "--moved")
+    expect(cluster.process(1).status()["server"] == ids[1], "it has another id")
+    cluster.process(1).kill()
     # The original is gone for good: it is said, once, and from then on the copy is the folder.
     cluster.wipe(2)
     copy.rename(cluster.data(2))

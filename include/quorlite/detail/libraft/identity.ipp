@@ -69,9 +69,17 @@ QUORLITE_DECL std::string libraft_cluster_text(const cluster_identity& cluster) 
           "found the cluster anew"};
 }
 
-[[nodiscard]] inline libraft_log_defect copied_folder() {
-  return {libraft_log_fault::copied, libraft_server_file::file_name, 40,
-          "this folder is a copy: its lock file is not the one that this server made",
+/// @param has_number the lock file holds one; else somebody has removed it, and a start has made
+///   another, or it was left out of a backup
+[[nodiscard]] inline libraft_log_defect copied_folder(bool has_number) {
+  return {
+      libraft_log_fault::copied, libraft_server_file::file_name, 40,
+      has_number ? "this folder is a copy: its lock file is not the one that this server made"
+                 : "this folder is a copy, or its file quorlite.lock was removed: the one that "
+                   "this server made is gone",
+      std::string(has_number ? ""
+                             : "If somebody has removed that file, and nothing runs on "
+                               "this folder: start it once with moved. ") +
           "If it is the very folder, moved while the server was stopped, and nothing runs on the "
           "original: start it once with moved. If it is a backup, or an older copy: it has "
           "forgotten what it acknowledged since, and rows can be lost with it. Remove this server "
@@ -148,7 +156,7 @@ QUORLITE_DECL libraft_folder_plan plan_start(const libraft_options& asked,
   }
   const bool sealed = !file.seal.is_made() || file.seal.matches(facts.seal);
   if (!sealed && !asked.moved) {
-    return {step::go_on, false, copied_folder()};
+    return {step::go_on, false, copied_folder(facts.seal.is_made())};
   }
   if (asked.found && has_cluster) {
     return {step::go_on, false,
