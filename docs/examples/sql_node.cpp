@@ -68,6 +68,11 @@ void explain(const node_settings& asked, const quorlite::libraft& raft, std::err
   for (const std::string& line : said) {
     fmt::print(stderr, "sql_node: {}\n", line);
   }
+  if (error == quorlite::errc::busy) {
+    fmt::print(stderr,
+               "sql_node: another process uses '{}': a server runs there, or --check does\n",
+               asked.data);
+  }
   if (error == quorlite::errc::not_founded) {
     const std::string command =
         fmt::format("sql_node --id {} --data {} --address {}", asked.id, asked.data, asked.address);

@@ -162,18 +162,19 @@ std::error_code basic_file_storage<FileSystem>::take() {
   }
   auto& directory = place_.directory();
   if (const auto error = directory.make_directory(place_names::own)) {
-    return place_.health().after(error);
+    return place_.health().after(error, place_names::own);
   }
   if (!locked_) {
     const std::error_code error = directory.lock(place_names::lock);
     if (error) {
-      return error == std::errc::device_or_resource_busy ? make_error_code(errc::busy)
-                                                         : place_.health().after(error);
+      return error == std::errc::device_or_resource_busy
+                 ? make_error_code(errc::busy)
+                 : place_.health().after(error, place_names::lock);
     }
     locked_ = true;
   }
   if (const auto error = directory.make_directory(place_names::hashes)) {
-    return place_.health().after(error);
+    return place_.health().after(error, place_names::hashes);
   }
   return {};
 }

@@ -59,7 +59,7 @@ std::error_code file_recovery<FileSystem>::list() {
        {std::pair(place_names::root, &root_), std::pair(place_names::hashes, &hashes_)}) {
     auto listed = place_.directory().list(directory);
     if (!listed) {
-      return place_.health().after(listed.error());
+      return place_.health().after(listed.error(), directory.empty() ? "." : directory);
     }
     *into = std::move(*listed);
   }
