@@ -71,6 +71,15 @@ class libraft_watched_folder final : public libraft_folder {
 /// What the system says of a read may be otherwise the next time: memory or descriptors are short.
 [[nodiscard]] QUORLITE_DECL bool libraft_may_pass(std::error_code error) noexcept;
 
+/// The system has the file, and does not let this user read it. Nothing is lost then.
+[[nodiscard]] inline bool libraft_is_forbidden(std::error_code error) noexcept {
+  return error == std::errc::permission_denied || error == std::errc::operation_not_permitted;
+}
+/// What to do about that: who sets the server up anew throws away what is whole.
+inline constexpr const char* libraft_forbidden_remedy =
+    "Give the user that this server runs as the right to read and to write this folder and all "
+    "that is in it. Nothing of it is lost";
+
 /// A descriptor of the system, closed at the end.
 class libraft_descriptor {
  public:

@@ -66,6 +66,9 @@ QUORLITE_DECL result<libraft_log_report> libraft_log_reader::read() noexcept try
     if (error && !folder_.opened().empty() && !libraft_may_pass(error)) {
       defect(libraft_log_fault::damaged, folder_.opened(), 0,
              "it cannot be read: " + error.message());
+      if (libraft_is_forbidden(error)) {
+        report_.defects.back().remedy = libraft_forbidden_remedy;
+      }
       break;
     }
     if (error) {

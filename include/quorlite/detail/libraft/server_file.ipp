@@ -226,6 +226,9 @@ QUORLITE_DECL result<libraft_server_reading> read_server_file(libraft_folder& fr
     }
     read.defect = libraft_server_defect(errc::corrupt);
     read.defect->what = "it cannot be read, and tells whose folder this is: " + error.message();
+    if (libraft_is_forbidden(error)) {
+      read.defect->remedy = libraft_forbidden_remedy;
+    }
     return std::move(read);
   };
   if (std::find(names->begin(), names->end(), libraft_server_file::file_name) == names->end()) {
