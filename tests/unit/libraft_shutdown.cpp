@@ -161,6 +161,29 @@ TEST_CASE("a server whose kernel refuses a write of the log says so, and can be 
   }
 }
 
+TEST_CASE("a server whose folder is removed acknowledges nothing for long, and says so") {
+  const libraft_places places(1);
+  libraft_options options = places.options(0);
+  options.bootstrap.clear();
+  options.found = true;
+  server one(options);
+  REQUIRE(wait_until([&] { return one.node->leader().leading; }));
+  {
+    const connection db = one.node->open("app.db").value();
+    REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+    std::filesystem::remove_all(options.directory);
+    CHECK(wait_until([&] {
+      static_cast<void>(run(db, "INSERT INTO t VALUES(1)"));
+      return one.raft.engine_error() == errc::storage_broken;
+    }));
+    CHECK(run(db, "INSERT INTO t VALUES(2)") != SQLITE_OK);
+  }
+  CHECK(std::string(one.raft.status().error_why).find("was removed while it ran") !=
+        std::string::npos);
+  CHECK_FALSE(one.node->health().ok());
+  CHECK(one.ends());
+}
+
 TEST_CASE("a leader whose kernel refuses a write is followed by another one") {
   const libraft_places places(3);
   writes_until_refusal = -1;

@@ -41,6 +41,7 @@ struct libraft_io::end_write {
   bool under_way = false;
   bool look_again = true;      // though there is nothing to write
   std::uint64_t unclosed = 0;  // the number of a segment that could not be closed; 0: none was seen
+  bool removed = false;        // the file, or the folder with it
   raft_time began = 0;         // the last one
   std::uint64_t errors = 0;    // of all
 };
@@ -272,7 +273,9 @@ struct libraft_io::hooks {
   static int write_end(raft_io_async_work* work) noexcept {
     auto& write = *reinterpret_cast<end_write*>(work);
     write.unclosed = write.segments.look();
-    return write.owner->end_.write();
+    const int code = write.owner->end_.write();
+    write.removed = write.owner->end_.is_removed();
+    return code;
   }
   /// What it should have said is a lower bound: the server goes on with an older one. Where more
   /// hangs on it, before a cut and for a vote, an error ends the engine.
@@ -286,6 +289,11 @@ struct libraft_io::hooks {
       libraft_unclosed_segments::set_aside(self.notes_.directory(), write.unclosed);
       self.why_ = "a segment of the log could not be closed: see that the disk works and has room, "
                   "then start this server again";
+      self.fail(RAFT_IOERR);
+    }
+    if (write.removed && !self.closing_ && !self.failed_) {
+      self.why_ = "its folder, or log_end in it, was removed while it ran, and what it writes may be "
+                  "gone: stop it, and bring the folder back";
       self.fail(RAFT_IOERR);
     }
   }

@@ -113,6 +113,9 @@ class libraft_end_keeper {
   /// meanwhile. It needs no memory and no descriptor. After an error the file says what it said, or
   /// what it was to say; the next write tries again.
   [[nodiscard]] int write() noexcept;
+  /// Any thread. Somebody has removed the file, most likely with its folder: what is written goes
+  /// nowhere. @pre has_begun()
+  [[nodiscard]] bool is_removed() noexcept;
 
  private:
   [[nodiscard]] int open() noexcept;

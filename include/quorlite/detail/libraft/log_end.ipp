@@ -5,6 +5,7 @@
 #include "quorlite/detail/libraft/log_end.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -223,6 +224,12 @@ QUORLITE_DECL std::optional<libraft_log_end> libraft_end_keeper::next() const no
   }
   ++made.write;
   return made;
+}
+
+QUORLITE_DECL bool libraft_end_keeper::is_removed() noexcept {
+  const std::lock_guard order(writing_);
+  struct ::stat told {};
+  return ::fstat(file_->get(), &told) == 0 && told.st_nlink == 0;
 }
 
 /// The number counts on with what is on the disk only: while a write fails, the other slot stays.
