@@ -30,6 +30,7 @@ struct shared {
   servers& cluster;
   simulate::history& record;
   std::uint32_t transactions_left;
+  bool is_over = false;  ///< every wait returns at once: whoever polls ends
   std::uint64_t refused = 0;
   std::uint64_t resolved = 0;
   std::uint64_t reads = 0;
@@ -464,7 +465,7 @@ class writer {
     static_cast<void>(other.is_open() ? run(other.db, "PRAGMA busy_timeout=300") : SQLITE_OK);
     const quorlite::term term = here ? here->replica().leader().term : quorlite::term{};
     int attempts = 0;
-    while (other.is_open()) {
+    while (other.is_open() && !all_.is_over) {
       const int code = run(other.db, "BEGIN IMMEDIATE");
       static_cast<void>(run(other.db, "ROLLBACK"));
       const quorlite::leader_info now = here->replica().leader();

@@ -95,6 +95,7 @@ class one_run {
     }
     faults_.end();
     all_.transactions_left = 0;  // else clients that are not done would go on for ever
+    all_.is_over = true;
     cluster_.world().finish_clients();
     out.event_hash = cluster_.world().event_hash();
     out.events = cluster_.world().events();
