@@ -16,7 +16,7 @@ from sql_process import Lost, wait_until
 LAST_SECOND = 1.0  # what a cut of a log may take with it
 SCHEMA = "CREATE TABLE IF NOT EXISTS item(number INTEGER PRIMARY KEY, body);"
 # What a start makes in an empty folder before it refuses it: locks, and a blank record.
-MADE = {"quorlite.lock", "databases/.quorlite/lock"} | {
+MADE = {"quorlite.lock", "databases/.quorlite/lock", "databases/.quorlite/double-write"} | {
     f"databases/.quorlite/superblock-{slot}" for slot in (0, 1)
 }
 ORDERS = ("lagging first", "all at once", "whole first", "damaged last")

@@ -275,10 +275,10 @@ class trial {
       return "another file";
     }
     const std::vector<std::string> left = files_of(folder(hurt_));
-    // But for what the start has made, before it was refused: locks, and a blank record.
-    const std::set<std::string> made{"quorlite.lock", "databases/.quorlite/lock",
-                                     "databases/.quorlite/superblock-0",
-                                     "databases/.quorlite/superblock-1"};
+    // But for what the start has made, before it was refused: locks, and blank files.
+    const std::set<std::string> made{
+        "quorlite.lock", "databases/.quorlite/lock", "databases/.quorlite/double-write",
+        "databases/.quorlite/superblock-0", "databases/.quorlite/superblock-1"};
     const bool is_empty = std::includes(made.begin(), made.end(), left.begin(), left.end());
     return is_empty && text.find("this is an empty folder") != std::string::npos ? "the folder"
                                                                                  : "";
@@ -292,7 +292,11 @@ class trial {
       note_files();  // the engine closes segments as it reads them
       named_ = named_by(told_);
       if (named_.empty()) {
-        find("the refusal names no file: " + told_);
+        std::string left;
+        for (const std::string& file : files_of(folder(hurt_))) {
+          left += (left.empty() ? "" : ", ") + file;
+        }
+        find("the refusal names no file: " + told_ + "; there are: " + left);
       }
       return;
     }

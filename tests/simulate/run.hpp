@@ -405,22 +405,23 @@ class one_run {
 
   /// What pages may take in memory when all of them are flushed and nobody stands on an older
   /// state: half of what the options say, and for each database the table of its pages and what
-  /// was let go of and not given back yet.
+  /// was let go of and not given back yet. Of one that was dropped, or whose transactions were all
+  /// taken back, these are there as well.
   [[nodiscard]] std::uint64_t most_memory(quorlite::replica& here) {
     constexpr std::uint64_t tables_bytes = 16'384;      // of a database without a page
-    constexpr std::uint64_t first_page_bytes = 16'384;  // of one that has some
+    constexpr std::uint64_t first_page_bytes = 16'384;  // of one that had some
     constexpr std::uint64_t pages_together = 1024;      // that have a part of the table
-    constexpr std::uint64_t each_page_bytes = 16;
+    constexpr std::uint64_t part_bytes = pages_together * 16 + 8;
     constexpr std::uint64_t images_let_go = 32;
-    constexpr std::uint64_t beside_image_bytes = sizeof(quorlite::detail::page_version);
+    const std::uint64_t image_bytes = plan_.page_size + sizeof(quorlite::detail::page_version);
     const std::uint64_t names = std::uint64_t{plan_.work.databases} + 4;  // that clients use
-    std::uint64_t most = plan_.memory_bytes / 2 + names * tables_bytes;
+    // A transaction that was taken back may have needed one part more.
+    std::uint64_t most =
+        plan_.memory_bytes / 2 +
+        names * (tables_bytes + first_page_bytes + 2 * part_bytes + images_let_go * image_bytes);
     for (const quorlite::database_status& one : here.databases()) {
       const std::uint64_t ever = std::max(one.page_count, cluster_.most_pages(one.name));
-      // A transaction that was taken back may have needed one part more.
-      const std::uint64_t parts = ever / pages_together + 2;
-      most += first_page_bytes + parts * (pages_together * each_page_bytes + 8) +
-              images_let_go * (one.page_size + beside_image_bytes);
+      most += ever / pages_together * part_bytes;
     }
     return most;
   }

@@ -292,8 +292,9 @@ struct libraft_io::hooks {
       self.fail(RAFT_IOERR);
     }
     if (write.removed && !self.closing_ && !self.failed_) {
-      self.why_ = "its folder, or log_end in it, was removed while it ran, and what it writes may be "
-                  "gone: stop it, and bring the folder back";
+      self.why_ =
+          "its folder, or log_end in it, was removed while it ran, and what it writes may be "
+          "gone: stop it, and bring the folder back";
       self.fail(RAFT_IOERR);
     }
   }
