@@ -40,8 +40,7 @@ namespace detail {
     case errc::storage_full: return "no space in the storage: free some and try again";
     case errc::storage_broken:
       return "the storage failed: see to the disk, the files and the permissions; if they are "
-             "lost, "
-             "restore this replica";
+             "lost, restore this replica";
     case errc::invalid_name: return "not a database name: use letters, digits, '.', '_' and '-'";
     case errc::no_such_database: return "no such database";
     case errc::too_many_databases: return "too many databases";
