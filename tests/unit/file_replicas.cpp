@@ -320,6 +320,21 @@ TEST_CASE("a start that is refused over a file of the databases names it") {
   one.end(false);
 }
 
+TEST_CASE("a replica whose folder was removed halts at the next flush") {
+  const temporary_directory place;
+  const std::string directory = place / "data";
+  file_single one(std::size_t{1} << 20U, directory);
+  connection db = one.open();
+  REQUIRE(run(db, "CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
+  REQUIRE_FALSE(one->flush());
+  std::filesystem::remove_all(directory);
+  REQUIRE(run(db, "INSERT INTO t VALUES(2)") == SQLITE_OK);
+  CHECK(one->flush() == errc::storage_broken);
+  const health told = one->health();
+  INFO(told.what);
+  CHECK((told.halted && told.error == errc::storage_broken));
+}
+
 TEST_CASE("a path into the data folder is refused to SQLite, whichever way it gets there") {
   const temporary_directory place;
   const std::string data = place / "data";

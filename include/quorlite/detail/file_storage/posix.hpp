@@ -67,6 +67,10 @@ class posix_file {
   /// success.
   [[nodiscard]] std::error_code sync() noexcept;
 
+  /// Nobody will find it again by a name, whatever is written to it: somebody has removed it, or
+  /// the folder.
+  [[nodiscard]] bool is_removed() const noexcept;
+
  private:
   descriptor opened_;
 };

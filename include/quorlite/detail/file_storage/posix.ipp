@@ -208,6 +208,11 @@ QUORLITE_DECL std::error_code posix_file::sync() noexcept {
   return answer < 0 ? last_posix_error() : std::error_code{};
 }
 
+QUORLITE_DECL bool posix_file::is_removed() const noexcept {
+  struct ::stat told {};
+  return ::fstat(opened_.number(), &told) == 0 && told.st_nlink == 0;
+}
+
 QUORLITE_DECL posix_file_system::posix_file_system(const std::string& root) {
   const bool made = ::mkdir(root.c_str(), posix_flags::directory_mode) == 0;
   status_ = made || errno == EEXIST ? open_root(root) : last_posix_error();

@@ -98,6 +98,16 @@ std::error_code superblock_slots<FileSystem>::confirm() {
   return {};
 }
 
+/// What a file system that cannot tell says: no.
+template <class File>
+[[nodiscard]] bool is_removed(const File& file) noexcept {
+  if constexpr (requires { file.is_removed(); }) {
+    return file.is_removed();
+  } else {
+    return false;
+  }
+}
+
 template <file_system FileSystem>
 std::error_code superblock_slots<FileSystem>::write(superblock& block) {
   block.sequence = sequence_ + 1;
@@ -123,6 +133,10 @@ std::error_code superblock_slots<FileSystem>::write(superblock& block) {
       return error;
     }
     named_ = true;
+  }
+  if (is_removed(*slot)) {  // the flush would count as done, and the log be cut
+    return health_.after(std::make_error_code(std::errc::no_such_file_or_directory),
+                         place_names::superblocks[next_]);
   }
   ++sequence_;
   next_ = 1 - next_;
