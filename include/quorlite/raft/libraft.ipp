@@ -487,8 +487,14 @@ QUORLITE_DECL std::error_code libraft::ask(std::shared_ptr<detail::libraft_reque
 }
 
 QUORLITE_DECL std::error_code libraft::lock_directory() noexcept {
-  if (::mkdir(options_.directory.c_str(), 0755) != 0 && errno != EEXIST) {
+  const bool is_new = ::mkdir(options_.directory.c_str(), 0755) == 0;
+  if (!is_new && errno != EEXIST) {
     return {errno, std::generic_category()};
+  }
+  // Whoever made it may have died before its name was durable, and with that goes the whole log.
+  detail::libraft_disk_folder folder(options_.directory);
+  if (const std::error_code unsynced = folder.sync_name(is_new)) {
+    return unsynced;
   }
   const std::string path = options_.directory + '/' + detail::libraft_lock_name;
   lock_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);

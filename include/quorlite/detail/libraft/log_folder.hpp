@@ -118,6 +118,9 @@ class libraft_disk_folder final : public libraft_folder {
   [[nodiscard]] std::error_code replace(const std::string& name, bytes_view content);
   /// Makes names durable.
   [[nodiscard]] std::error_code sync();
+  /// Makes its own name durable, if the folder above can be opened and synced.
+  /// @param is_new it was made just now: then whatever fails is an error
+  [[nodiscard]] std::error_code sync_name(bool is_new);
   /// Makes a file's content durable, if there is one.
   [[nodiscard]] std::error_code sync(const std::string& name);
 

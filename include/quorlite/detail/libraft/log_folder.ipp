@@ -165,6 +165,14 @@ QUORLITE_DECL std::error_code libraft_disk_folder::sync() {
   return folder.is_open() && ::fsync(folder.get()) == 0 ? std::error_code{} : libraft_errno();
 }
 
+QUORLITE_DECL std::error_code libraft_disk_folder::sync_name(bool is_new) {
+  const std::error_code error = libraft_disk_folder(path_ + "/..").sync();
+  const bool is_not_ours =
+      error == std::errc::permission_denied || error == std::errc::operation_not_permitted ||
+      error == std::errc::read_only_file_system || error == std::errc::invalid_argument;
+  return is_new || !is_not_ours ? error : std::error_code{};
+}
+
 QUORLITE_DECL std::error_code libraft_disk_folder::sync(const std::string& name) {
   const libraft_descriptor file(path_ + '/' + name, O_RDONLY);
   if (!file.is_open() && errno == ENOENT) {
