@@ -608,6 +608,32 @@ TEST_CASE("a full storage is tried again, a broken one halts the replica") {
   CHECK(m.apply({{log_index{3}, one_term}, open}) == apply_result::halted);
 }
 
+// No promise is broken by a disk that is full. But what cannot be flushed stays in memory.
+TEST_CASE("a storage that stays full halts the replica once its memory is full as well") {
+  bench leader;
+  leader.open("a.db");
+  leader.lead(1);
+  const bytes open = bench::encoded({{one_term, 1}, open_command{"a.db"}});
+  const auto made = leader.send({{"a.db", {{1, 1}, {2, 2}}}});
+  std::size_t dirty = 0;
+  const auto halted_with = [&](std::size_t memory_bytes) {
+    failing_storage storage;
+    fsm<manual_consensus, failing_storage> m(
+        storage, {.cluster_id = 7, .lock_byte = lock_byte, .memory_bytes = memory_bytes});
+    REQUIRE_FALSE(m.load());
+    REQUIRE(m.apply({{log_index{1}, one_term}, open}) == apply_result::applied);
+    REQUIRE(m.apply({{log_index{2}, one_term}, made.entries[0]}) == apply_result::applied);
+    dirty = m.state().gauge()->dirty_bytes();
+    storage.next_commit = make_error_code(errc::storage_full);
+    CHECK(m.flush(log_index{2}) == errc::storage_full);
+    return m.health().error;
+  };
+  CHECK_FALSE(halted_with(std::size_t{1} << 20U));
+  REQUIRE(dirty > 0);
+  CHECK_FALSE(halted_with(dirty));
+  CHECK(halted_with(dirty - 1) == errc::storage_full);
+}
+
 // ---- three machines on one log
 
 namespace {
