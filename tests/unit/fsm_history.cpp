@@ -644,6 +644,34 @@ TEST_CASE("a snapshot of another history is refused, and the old state goes on")
   p.same();
 }
 
+// The identity is the same. The hash tells, where both histories are known.
+TEST_CASE("a snapshot of our cluster that parts from our history is refused, by a mark at last") {
+  const auto with_pages = [](hashed_pair& of, std::uint8_t value) { of.both(some_pages(value)); };
+  hashed_pair p;
+  hashed_pair other;
+  with_pages(p, 2);
+  with_pages(other, 3);
+  const bytes older = other.follower.snapshot();
+  with_pages(p, 4);
+  CHECK(p.follower.restore(older) == errc::diverged);
+
+  // What lies between is told by skips alone, and of all that was before only the mark is left.
+  const log_index passed{history_marks::distance + 1};
+  p.follower->skip({passed, first_term});
+  hashed_pair same;
+  with_pages(same, 2);
+  with_pages(same, 4);
+  for (bench* const one : {&other.follower, &same.follower}) {
+    (*one)->skip({log_index{passed.value + 9}, first_term});
+  }
+  const auto before = p.follower.all();
+  CHECK(p.follower.restore(other.follower.snapshot()) == errc::diverged);
+  CHECK(p.follower.all() == before);
+  CHECK_FALSE(p.follower->health().halted);
+  CHECK_FALSE(p.follower.restore(same.follower.snapshot()));
+  CHECK(p.follower.installed == apply_result::applied);
+}
+
 TEST_CASE("entries of older systems mean nothing once a history has begun") {
   hashed_pair p;
   const bytes foreign(12, std::byte{0x08});
