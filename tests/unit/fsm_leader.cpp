@@ -494,9 +494,16 @@ TEST_CASE("leadership that is heard of before it is gained counts on") {
 TEST_CASE("a halted machine leads no more and answers everybody") {
   leading l;
   const auto made = l.send(pages_of_a(1));
+  const machine_state::row barrier = l.row_of({});
+  {
+    const auto held = l->state().hold();
+    l->state().proposals().add_barrier(barrier);
+  }
   CHECK(l->apply({{log_index{100}, one_term}, {}}) == apply_result::halted);
   CHECK(l.answer_of(made) == proposal_state::unknown);
   CHECK(l.why_of(made) == settle_reason::stopped);
+  CHECK(barrier->state == proposal_state::unknown);
+  CHECK(l.was_raised(barrier));
   CHECK_FALSE(l->leader().leading);
   CHECK(l.next_id(one_term).error() == errc::halted);
   l.lead(2);
@@ -685,6 +692,21 @@ TEST_CASE("too many bytes on their way make a commit busy and leave everything i
     p.apply_what_is_proposed();
   };
   CHECK_FALSE(p.commit({{"a.db", {{1, 1}}}}).error);
+}
+
+TEST_CASE("too many entries on their way make a commit busy, until one is settled") {
+  proposing p;
+  p.l.engine.on_wait = [&] { p.apply_what_is_proposed(); };
+  const machine_state::row large = p.l.row_of({one_term, 1'000'000});
+  const proposal_token first = [&] {
+    const auto held = p.l->state().hold();
+    return p.l->state().proposals().add(large, limits::proposals_in_flight);
+  }();
+  CHECK_FALSE(p.commit({{"a.db", {{1, 1}}}}).error);  // this one is on its way from here on
+  CHECK(p.commit({{"a.db", {{1, 2}}}}).error == errc::busy);
+  CHECK(p.l.head("a.db") == p.l.committed("a.db"));
+  p.l.machine().settled(first, outcome::committed, settle_reason::none);
+  CHECK_FALSE(p.commit({{"a.db", {{1, 3}}}}).error);
 }
 
 TEST_CASE("bytes are on their way until their commit is answered, whatever the answer") {
