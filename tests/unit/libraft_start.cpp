@@ -234,6 +234,33 @@ TEST_CASE("the name of the log's folder is durable before a server takes part, w
   watched_answer = 0;
 }
 
+// The engine reads term and vote, goes by them, and does not write them again: what a process that
+// was killed had not synced could still go with the power, after others were told of it.
+TEST_CASE("term and vote that an earlier run has left are durable before a server takes part") {
+  const libraft_places places(3);
+  const libraft_options options = places.options(0);
+  CHECK_FALSE(error_of(options));
+  int files = 0;
+  for (const char* const name : {"/metadata1", "/metadata2"}) {
+    const std::string path = options.directory + name;
+    if (!std::filesystem::exists(path)) {
+      continue;
+    }
+    ++files;
+    INFO(path);
+    watched = number_of(path);
+    watched_syncs = 0;
+    watched_answer = EIO;
+    CHECK(error_of(options) == std::errc::io_error);
+    CHECK(watched_syncs == 1);
+    watched_answer = 0;
+    CHECK_FALSE(error_of(options));
+    CHECK(watched_syncs == 2);
+  }
+  CHECK(files > 0);
+  watched = 0;
+}
+
 TEST_CASE("an empty folder without found or join is refused, and stays empty") {
   const libraft_places places(1);
   const libraft_options asked = options_of(places, 0, flag::none);
