@@ -20,6 +20,7 @@ using quorlite::testing::detail::append_request;
 using quorlite::testing::detail::entry_kind;
 using quorlite::testing::detail::raft_node;
 using quorlite::testing::detail::raft_role;
+using quorlite::testing::detail::snapshot_request;
 using quorlite::testing::detail::stored_entry;
 using quorlite::testing::detail::vote_reply;
 using quorlite::testing::detail::wake_kind;
@@ -279,6 +280,32 @@ TEST_CASE("a vote goes to one candidate a term, and only to a complete one (pape
   node.crash();
 }
 
+TEST_CASE("a vote that comes twice is one vote (paper, 5.2)") {
+  lone_environment around;
+  record shared;
+  kept_state kept;
+  checking_machine machine{server_id{1}, shared, kept};
+  const simulation_options options{.replicas = 5};
+  raft_node node{server_id{1}, options, around, quorlite::testing::detail::random{1}};
+  REQUIRE_FALSE(node.start(machine));
+  around.fire_timer(node);
+  REQUIRE(node.role() == raft_role::pre_candidate);
+  const auto consents = [&](std::uint64_t from, bool pre_vote) {
+    node.receive({.from = server_id{from},
+                  .to = server_id{1},
+                  .term = term{1},
+                  .body = vote_reply{.pre_vote = pre_vote, .granted = true}});
+    return node.role();
+  };
+  CHECK(consents(2, true) == raft_role::pre_candidate);
+  CHECK(consents(2, true) == raft_role::pre_candidate);
+  CHECK(consents(3, true) == raft_role::candidate);
+  CHECK(consents(4, false) == raft_role::candidate);
+  CHECK(consents(4, false) == raft_role::candidate);
+  CHECK(consents(5, false) == raft_role::leader);
+  node.crash();
+}
+
 TEST_CASE("a follower answers for what this leader has shown it, no more (paper, figure 2)") {
   lone_environment around;
   record shared;
@@ -420,6 +447,99 @@ TEST_CASE("a follower that fell behind compaction gets a snapshot (paper, 7)") {
   }
 }
 
+namespace {
+
+/// All of a snapshot of entries 1 to `last`, of one term, as a leader sends it.
+snapshot_request snapshot_upto(std::uint64_t last, term in_term, record& shared) {
+  kept_state kept;
+  checking_machine sender{server_id{2}, shared, kept};
+  for (std::uint64_t i = 1; i <= last; ++i) {
+    const bytes payload = command_bytes(i);
+    sender.apply({.at = {log_index{i}, in_term}, .bytes = payload});
+  }
+  const auto reader = *sender.take_snapshot();
+  snapshot_request whole;
+  whole.at = {log_index{last}, in_term};
+  whole.total_bytes = reader->size_bytes();
+  whole.chunk.resize(static_cast<std::size_t>(whole.total_bytes));
+  REQUIRE_FALSE(reader->read(0, whole.chunk));
+  whole.members = quorlite::testing::detail::configuration::of_voters(3);
+  return whole;
+}
+
+}  // namespace
+
+// Kept later, the older one would end where the log does not reach back to any more.
+TEST_CASE("a snapshot that comes ends an older one that is being taken") {
+  const simulation_options options{
+      .replicas = 3,
+      .compaction = {.threshold_entries = 10, .trailing_entries = 2, .read_bytes = 64}};
+  lone_environment around;
+  record shared;
+  kept_state kept;
+  checking_machine machine{server_id{1}, shared, kept};
+  raft_node node{server_id{1}, options, around, quorlite::testing::detail::random{1}};
+  REQUIRE_FALSE(node.start(machine));
+  append_request request;
+  for (std::uint64_t i = 1; i <= 12; ++i) {
+    request.entries.push_back({.term = term{1}, .payload = command_bytes(i)});
+  }
+  request.commit_index = log_index{12};
+  node.receive({.from = server_id{2}, .to = server_id{1}, .term = term{1}, .body = request});
+  REQUIRE(machine.snapshots_taken == 1);
+  REQUIRE(node.disk().snapshot == nullptr);
+  const snapshot_request newer = snapshot_upto(30, term{1}, shared);
+  node.receive({.from = server_id{2}, .to = server_id{1}, .term = term{1}, .body = newer});
+  const auto kept_at = [&] { return node.disk().snapshot->at.index; };
+  REQUIRE((node.disk().snapshot != nullptr && kept_at() == log_index{30}));
+  for (int parts = 0; parts < 100 && kept_at() == log_index{30}; ++parts) {
+    node.wake(wake_kind::snapshot, around.snapshot);
+  }
+  CHECK(kept_at() == log_index{30});
+  CHECK(node.disk().log.base().index == log_index{30});
+  CHECK(shared.faults.empty());
+  node.crash();
+}
+
+TEST_CASE(
+    "a sync that began before a snapshot took the place of the log counts for nothing in it") {
+  const simulation_options options{.replicas = 3, .disk = {.sync_min_us = 9, .sync_max_us = 9}};
+  lone_environment around;
+  record shared;
+  kept_state kept;
+  checking_machine machine{server_id{1}, shared, kept};
+  raft_node node{server_id{1}, options, around, quorlite::testing::detail::random{1}};
+  REQUIRE_FALSE(node.start(machine));
+  const auto hear = [&](std::uint64_t in_term, auto body) {
+    node.receive({.from = server_id{in_term + 1},
+                  .to = server_id{1},
+                  .term = term{in_term},
+                  .body = std::move(body)});
+  };
+  const auto end_sync = [&] {
+    around.sent.clear();
+    node.wake(wake_kind::disk, around.synced);
+    REQUIRE(around.sent.size() == 1);
+    return std::get<append_reply>(around.sent.back().body).match;
+  };
+  append_request request;
+  for (std::uint64_t i = 1; i <= 4; ++i) {
+    request.entries.push_back({.term = term{1}, .payload = command_bytes(100 + i)});
+  }
+  hear(1, request);  // on their way to the disk …
+  hear(2, snapshot_upto(2, term{2}, shared));
+  REQUIRE(node.disk().log.last_index() == log_index{2});
+  request.previous = {log_index{2}, term{2}};
+  for (stored_entry& each : request.entries) {
+    each.term = term{2};
+  }
+  hear(2, request);  // … when others come in their place
+  REQUIRE(node.disk().log.last_index() == log_index{6});
+  CHECK(end_sync() == log_index{2});
+  CHECK(end_sync() == log_index{6});
+  node.crash();
+}
+
 TEST_CASE("a log is compacted behind its snapshot, never beyond (law S7)") {
   recorded_cluster cluster{{.compaction = {.threshold_entries = 10, .trailing_entries = 3}}};
   const server_id leader = cluster.elect();
@@ -525,6 +645,49 @@ TEST_CASE("a read barrier sees everything that was committed before it (thesis, 
   const server_id follower = other_than(leader);
   cluster.raft(follower).read_barrier(proposal_token{++token});
   CHECK(cluster.shared.settled.at(token) == outcome::not_applied);
+}
+
+// The quorum may have an entry before the leader has it on its own disk.
+TEST_CASE("a barrier waits until what was committed before it is applied (law B1)") {
+  lone_environment around;
+  record shared;
+  kept_state kept;
+  checking_machine machine{server_id{1}, shared, kept};
+  const simulation_options options{.replicas = 3, .disk = {.sync_min_us = 9, .sync_max_us = 9}};
+  raft_node node{server_id{1}, options, around, quorlite::testing::detail::random{1}};
+  REQUIRE_FALSE(node.start(machine));
+  around.fire_timer(node);
+  for (const bool pre_vote : {true, false}) {
+    node.receive({.from = server_id{2},
+                  .to = server_id{1},
+                  .term = term{1},
+                  .body = vote_reply{.pre_vote = pre_vote, .granted = true}});
+  }
+  const auto accept = [&](std::uint64_t from, std::uint64_t match, std::uint64_t round) {
+    append_reply reply;
+    reply.accepted = true;
+    reply.match = log_index{match};
+    reply.round = round;
+    node.receive({.from = server_id{from}, .to = server_id{1}, .term = term{1}, .body = reply});
+  };
+  node.wake(wake_kind::disk, around.synced);
+  accept(2, 1, 0);
+  REQUIRE(machine.leading());
+  constexpr std::uint64_t written = 1;
+  constexpr std::uint64_t asked = 2;
+  node.propose(term{1}, proposal_token{written}, command_bytes(written));
+  accept(2, 2, 0);
+  accept(3, 2, 0);
+  REQUIRE(node.commit_index() == log_index{2});
+  REQUIRE(node.applied_index() == log_index{1});  // its own sync is not done
+  node.read_barrier(proposal_token{asked});
+  node.wake(wake_kind::outbox, around.outbox);
+  accept(2, 2, 1);
+  CHECK_FALSE(shared.settled.contains(asked));
+  node.wake(wake_kind::disk, around.synced);
+  CHECK(node.applied_index() == log_index{2});
+  CHECK(shared.settled.at(asked) == outcome::committed);
+  node.crash();
 }
 
 TEST_CASE("a barrier between election and announcement is refused (thesis, 6.4)") {
