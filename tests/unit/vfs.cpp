@@ -421,14 +421,10 @@ TEST_CASE("a write set over its limit ends with SQLITE_FULL and a clean rollback
   REQUIRE(host.replays_equal());
 }
 
-TEST_CASE("a store that a restore put in place is read at the next lock, with another schema") {
-  fixture w;
-  connection db = table_of(w);
-  connection other = table_of(w, "b.db");
-  REQUIRE(run(db, "INSERT INTO t VALUES(1)") == SQLITE_OK);
-  REQUIRE(run(other, "DROP TABLE t; CREATE TABLE u(y); INSERT INTO u VALUES('restored')") ==
-          SQLITE_OK);
-  REQUIRE(run(db, "BEGIN; SELECT * FROM t") == SQLITE_OK);
+namespace {
+
+/// Puts a copy of what "b.db" holds in the place of "a.db", as a restore does.
+void restore_from_b(fixture& w) {
   const auto target = w.host.database_named("a.db").value();
   const auto from = w.host.store("b.db");
   const auto next = target->make_store(from->committed());
@@ -443,6 +439,19 @@ TEST_CASE("a store that a restore put in place is read at the next lock, with an
     next->load_page(std::move(copy));
   }
   target->replace_store(next);
+}
+
+}  // namespace
+
+TEST_CASE("a store that a restore put in place is read at the next lock, with another schema") {
+  fixture w;
+  connection db = table_of(w);
+  connection other = table_of(w, "b.db");
+  REQUIRE(run(db, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+  REQUIRE(run(other, "DROP TABLE t; CREATE TABLE u(y); INSERT INTO u VALUES('restored')") ==
+          SQLITE_OK);
+  REQUIRE(run(db, "BEGIN; SELECT * FROM t") == SQLITE_OK);
+  restore_from_b(w);
   REQUIRE(ask(db, "SELECT x FROM t") == "1");  // the pin lasts
   REQUIRE(run(db, "COMMIT") == SQLITE_OK);
   REQUIRE(ask(db, "SELECT x FROM t") == "!1");
@@ -450,6 +459,41 @@ TEST_CASE("a store that a restore put in place is read at the next lock, with an
   REQUIRE(run(db, "INSERT INTO u VALUES('more')") == SQLITE_OK);
   REQUIRE(ask(w.open(), "PRAGMA schema_version") == "3");
   REQUIRE(ask(w.open(), "PRAGMA integrity_check") == "ok");
+}
+
+// SQLite knows a stale cache, and a stale schema, by counters in page 1.
+TEST_CASE("a store that was replaced is not taken for the one before, whose counters it has") {
+  fixture w;
+  connection db = table_of(w);
+  connection other = w.open("b.db");
+  const auto counters_of = [&](const std::string& name) {
+    const auto store = w.host.store(name);
+    const auto pin = store->pin_committed();
+    page_store::reader reader{store};
+    const auto guard = reader.enter();
+    const bytes_view one = reader.find(guard, pin.version(), page_number{1})->image();
+    return bytes(one.begin() + 24, one.begin() + 44);
+  };
+  REQUIRE(run(db, "INSERT INTO t VALUES('before')") == SQLITE_OK);
+  SECTION("with another schema") {
+    REQUIRE(run(other, "CREATE TABLE u(y)") == SQLITE_OK);
+    REQUIRE(run(other, "INSERT INTO u VALUES('after')") == SQLITE_OK);
+    REQUIRE(ask(db, "SELECT x FROM t") == "before");
+    REQUIRE(counters_of("a.db") == counters_of("b.db"));
+    restore_from_b(w);
+    CHECK(ask(db, "SELECT x FROM t") == "!1");
+    CHECK(ask(db, "SELECT y FROM u") == "after");
+  }
+  SECTION("with the same one") {
+    REQUIRE(run(other, "CREATE TABLE t(x)") == SQLITE_OK);
+    REQUIRE(run(other, "INSERT INTO t VALUES('after')") == SQLITE_OK);
+    REQUIRE(ask(db, "SELECT x FROM t") == "before");
+    REQUIRE(counters_of("a.db") == counters_of("b.db"));
+    restore_from_b(w);
+    CHECK(ask(db, "SELECT x FROM t") == "after");
+  }
+  CHECK(run(db, "CREATE TABLE next(x)") == SQLITE_OK);
+  CHECK(ask(w.open(), "PRAGMA integrity_check") == "ok");
 }
 
 TEST_CASE("a transaction that stands on a replaced store is told to start over") {
