@@ -146,6 +146,35 @@ TEST_CASE("`ahead` is durable before the first page is overwritten", "[file_stor
   CHECK(std::max(first, second) < page);
 }
 
+TEST_CASE("a promise of `ahead` that found no room is made by the next flush, before it overwrites",
+          "[file_storage]") {
+  const auto record_of = [](const faulty_disk& disk, std::uint64_t before, disk_call_kind kind) {
+    return std::max(find_call(disk, before, kind, "superblock-0"),
+                    find_call(disk, before, kind, "superblock-1"));
+  };
+  std::uint64_t promise = 0;
+  {
+    faulty_disk whole;
+    const auto storage = mount_sample(whole);
+    const std::uint64_t before = whole.calls();
+    REQUIRE(fill_flush(*storage, sample_content(5, 1), changed()));
+    promise = record_of(whole, before, disk_call_kind::write);
+    REQUIRE(promise != 0);
+  }
+  faulty_disk disk;
+  disk.fail_at(promise, std::errc::no_space_on_device);
+  const auto storage = mount_sample(disk);
+  REQUIRE(fill_flush(*storage, sample_content(5, 1), changed()).error() == errc::storage_full);
+  const std::uint64_t before = disk.calls();
+  const auto flush = fill_flush(*storage, sample_content(5, 1), changed());
+  REQUIRE(flush);
+  const auto page = find_call(disk, before, disk_call_kind::write, "app.db");
+  const auto record = record_of(disk, before, disk_call_kind::sync);
+  CHECK(page != 0);
+  CHECK(record != 0);
+  CHECK(record < page);
+}
+
 TEST_CASE("pages and hashes are durable before the record, cuts and names come after it",
           "[file_storage]") {
   faulty_disk disk;
