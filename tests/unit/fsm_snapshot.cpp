@@ -464,6 +464,36 @@ TEST_CASE("a flush with a transaction open keeps the entries it needs") {
   }
 }
 
+TEST_CASE("a replay stages no longer what was committed or undone while another one is open") {
+  busy_machine m;
+  const log_index before = m->applied().index;
+  std::vector<log_line> log;
+  const auto put = [&](const bytes& entry) {
+    log.push_back({{m->applied().index.next(), one_term}, entry});
+    REQUIRE(m.apply(log.back()) == apply_result::applied);
+  };
+  const auto open = m.send(new_pages(50), one_page_an_entry);
+  put(open.entries[0]);
+  const auto committed = m.send({{"b.db", {{201, 60}, {202, 60}, {203, 60}}}}, one_page_an_entry);
+  REQUIRE(committed.entries.size() == 3);
+  for (const bytes& entry : committed.entries) {
+    put(entry);
+  }
+  const auto undone = m.send({{"empty.db", {{1, 70}, {2, 70}, {3, 70}}}}, one_page_an_entry);
+  REQUIRE(undone.entries.size() == 3);
+  put(undone.entries[0]);
+  put(bench::encoded({{one_term, 1000}, undo_command{undone.id}}));
+  const bytes with_open = m.snapshot();
+  REQUIRE_FALSE(m->flush(m->applied().index));
+  REQUIRE_FALSE(m.restart());
+  REQUIRE(m->durable().index == before);
+  for (const log_line& line : log) {
+    CHECK(m.apply(line) == apply_result::already);
+  }
+  CHECK(m->state().assembly().entries_held() == 1);
+  CHECK(m.snapshot() == with_open);
+}
+
 TEST_CASE("while frames came with a snapshot no flush says that the log has them") {
   busy_machine from;
   const auto open = from.send(new_pages(50), one_page_an_entry);
