@@ -37,7 +37,8 @@ namespace detail {
     case errc::needs_upgrade: return "written by a newer version: upgrade this replica";
     case errc::diverged: return "what this replica has and what the log says are not one history";
     case errc::halted: return "this replica has halted: see health()";
-    case errc::storage_full: return "no space in the storage: free some and try again";
+    case errc::storage_full:
+      return "no room in the storage, or no descriptor left: free some and try again";
     case errc::storage_broken:
       return "the storage failed: see to the disk, the files and the permissions; if they are "
              "lost, restore this replica";

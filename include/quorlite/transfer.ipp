@@ -12,10 +12,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
-#include <string_view>
 #include <system_error>
 
 #include "quorlite/config.hpp"
@@ -199,16 +200,29 @@ QUORLITE_DECL std::error_code export_pages(sqlite3* from, const std::string& pat
   }
 }
 
+/// What a pragma says that answers with a number; nothing: it fails, or says something else.
+[[nodiscard]] inline std::optional<std::int64_t> number_of(sqlite3* db,
+                                                           const char* pragma) noexcept {
+  std::optional<std::int64_t> said;
+  const auto look = [](void* to, int, char** columns, char**) {
+    if (columns[0] != nullptr) {
+      *static_cast<std::optional<std::int64_t>*>(to) = std::atoll(columns[0]);
+    }
+    return 0;
+  };
+  const bool done = sqlite3_exec(db, pragma, look, &said, nullptr) == SQLITE_OK;
+  return done ? said : std::nullopt;
+}
+
 /// SQLite takes a file without a byte for a database, which has no page and no table. Whoever names
 /// one has a copy that failed, or the wrong name.
 [[nodiscard]] inline bool has_no_page(sqlite3* db) noexcept {
-  bool none = false;
-  const auto look = [](void* to, int, char** columns, char**) {
-    *static_cast<bool*>(to) = columns[0] != nullptr && std::string_view(columns[0]) == "0";
-    return 0;
-  };
-  static_cast<void>(sqlite3_exec(db, "PRAGMA page_count", look, &none, nullptr));
-  return none;
+  return number_of(db, "PRAGMA page_count") == 0;
+}
+/// Only while there is no page yet may a database take its page size from another one.
+[[nodiscard]] inline bool may_replace(sqlite3* into, sqlite3* from) noexcept {
+  return has_no_page(into) ||
+         number_of(into, "PRAGMA page_size") == number_of(from, "PRAGMA page_size");
 }
 
 QUORLITE_DECL std::error_code import_pages(const std::function<result<connection>()>& open,
@@ -224,6 +238,9 @@ QUORLITE_DECL std::error_code import_pages(const std::function<result<connection
   result<connection> db = open();
   if (!db) {
     return db.error();
+  }
+  if (!may_replace(db->get(), file.get())) {
+    return make_error_code(errc::sqlite_failed);
   }
   const int code = copy_pages(db->get(), file.get(), progress);
   if (code == SQLITE_OK) {

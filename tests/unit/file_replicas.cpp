@@ -565,6 +565,23 @@ TEST_CASE("a file becomes a replicated database, and a replicated database a fil
   CHECK(ask(db, "SELECT count(*) FROM t") == "702");
 }
 
+TEST_CASE("a file of another page size is not imported over a database, and nothing changes") {
+  const temporary_directory place;
+  const std::string source = place / "source.db";
+  {
+    const plain_file made(source, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+    REQUIRE(run(made.db, "PRAGMA page_size=8192; CREATE TABLE t(x)") == SQLITE_OK);
+  }
+  const std::string directory = place / "data";
+  file_single one(std::size_t{1} << 20U, directory);
+  connection db = one.open();
+  REQUIRE(run(db, "CREATE TABLE mine(x)") == SQLITE_OK);
+  CHECK(import_database(*one, "app.db", source) == errc::sqlite_failed);
+  CHECK(ask(db, "SELECT group_concat(name) FROM sqlite_schema") == "mine");
+  CHECK_FALSE(import_database(*one, "new.db", source));  // a new one may have any
+  CHECK(one->health().ok());
+}
+
 TEST_CASE("a file that is larger than a write set may be is not imported, and nothing changes") {
   const temporary_directory place;
   const std::string source = place / "source.db";
