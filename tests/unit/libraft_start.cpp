@@ -6,6 +6,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <sys/stat.h>
+
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -562,6 +564,46 @@ TEST_CASE("folder, log and databases start together only if they can be of one c
   }
   // An upgrade that was cut short right behind its entry ends as it would have.
   REQUIRE(!a.start_with(a.log_after, a.data_before, cluster_identity{}));
+}
+
+TEST_CASE(
+    "what has the name of a file and is none is told by a start and a check, and neither waits") {
+  const libraft_places places(1);
+  const std::string directory = places.directory(0);
+  {
+    server whole(options_of(places, 0, flag::found));
+    REQUIRE((leads(whole) && run(whole, "CREATE TABLE t(x)") == SQLITE_OK));
+  }
+  const auto content = content_of(directory);
+  std::size_t tried = 0;
+  for (const auto& [name, bytes_of_it] : content) {
+    const std::string path = directory + '/' + name;
+    if (name == libraft_lock_name) {
+      continue;  // nothing is read of it
+    }
+    std::filesystem::rename(path, directory + "-aside");
+    for (int kind = 0; kind < 3; ++kind) {
+      INFO(name << ", " << (kind == 0 ? "a pipe" : kind == 1 ? "a folder" : "a link to none"));
+      if (kind == 0) {
+        REQUIRE(::mkfifo(path.c_str(), 0644) == 0);
+      } else if (kind == 1) {
+        std::filesystem::create_directory(path);
+      } else {
+        std::filesystem::create_symlink("nowhere", path);
+      }
+      CHECK(error_of(options_of(places, 0, flag::none)) == errc::log_damaged);
+      CHECK(refusal_of(options_of(places, 0, flag::none))
+                .find(name + ", byte 0: it is no plain file") == 0);
+      const auto checked = libraft::check(directory);
+      REQUIRE(checked.has_value());
+      CHECK(checked->error() == errc::log_damaged);
+      std::filesystem::remove(path);
+      ++tried;
+    }
+    std::filesystem::rename(directory + "-aside", path);
+  }
+  CHECK(tried >= 15);
+  CHECK(!error_of(options_of(places, 0, flag::none)));
 }
 
 TEST_CASE("a server that cannot listen says why, and starts as soon as it can") {

@@ -40,7 +40,7 @@ class libraft_folder {
   libraft_folder(const libraft_folder&) = delete;
   libraft_folder& operator=(const libraft_folder&) = delete;
 
-  /// Of plain files, in any order.
+  /// Of plain files, and of whatever has the name of one of ours; in any order.
   [[nodiscard]] virtual result<std::vector<std::string>> names() = 0;
   [[nodiscard]] virtual result<std::unique_ptr<libraft_file>> open(const std::string& name) = 0;
 
@@ -75,10 +75,16 @@ class libraft_watched_folder final : public libraft_folder {
 [[nodiscard]] inline bool libraft_is_forbidden(std::error_code error) noexcept {
   return error == std::errc::permission_denied || error == std::errc::operation_not_permitted;
 }
-/// What to do about that: who sets the server up anew throws away what is whole.
-inline constexpr const char* libraft_forbidden_remedy =
-    "Give the user that this server runs as the right to read and to write this folder and all "
-    "that is in it. Nothing of it is lost";
+/// There is something of that name, which is no plain file: a link to none, a folder, a pipe.
+[[nodiscard]] inline bool libraft_is_no_file(std::error_code error) noexcept {
+  return error == std::errc::no_such_file_or_directory || error == std::errc::is_a_directory;
+}
+
+/// Why a file that is there cannot be read, for its operator. Throws std::bad_alloc.
+[[nodiscard]] QUORLITE_DECL std::string libraft_unread_text(std::error_code error);
+/// What to do about that, where the server is not to be set up anew: what is whole would be thrown
+/// away. Empty: nothing better is known.
+[[nodiscard]] QUORLITE_DECL const char* libraft_unread_remedy(std::error_code error) noexcept;
 
 /// A descriptor of the system, closed at the end.
 class libraft_descriptor {

@@ -14,12 +14,14 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
+#include "quorlite/detail/libraft/log_format.hpp"
 #include "quorlite/error.hpp"
 
 namespace quorlite {
@@ -32,8 +34,26 @@ QUORLITE_DECL bool libraft_may_pass(std::error_code error) noexcept {
          error == std::errc::too_many_files_open_in_system;
 }
 
+QUORLITE_DECL std::string libraft_unread_text(std::error_code error) {
+  return libraft_is_no_file(error) ? "it is no plain file, or a link to none"
+                                   : "it cannot be read: " + error.message();
+}
+
+QUORLITE_DECL const char* libraft_unread_remedy(std::error_code error) noexcept {
+  if (libraft_is_no_file(error)) {
+    return "If it is a link, see that the volume is mounted to which it leads. Else put the file "
+           "in "
+           "its place that was there";
+  }
+  return libraft_is_forbidden(error) ? "Give the user that this server runs as the right to read "
+                                       "and to write this folder and all that is in it. Nothing of "
+                                       "it is lost"
+                                     : "";
+}
+
+/// Who opens a pipe must not wait for its other end.
 QUORLITE_DECL libraft_descriptor::libraft_descriptor(const std::string& path, int flags) noexcept
-    : file_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {}
+    : file_(::open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK, 0644)) {}
 
 QUORLITE_DECL libraft_descriptor::~libraft_descriptor() {
   if (file_ >= 0) {
@@ -67,7 +87,8 @@ class libraft_disk_file final : public libraft_file {
       return libraft_errno();
     }
     size_ = static_cast<std::uint64_t>(told.st_size);
-    return {};
+    return S_ISREG(told.st_mode) ? std::error_code{}
+                                 : std::make_error_code(std::errc::is_a_directory);
   }
   [[nodiscard]] std::uint64_t size() const noexcept override { return size_; }
   [[nodiscard]] std::error_code read(std::uint64_t offset, bytes_span into) noexcept override {
@@ -91,6 +112,12 @@ class libraft_disk_file final : public libraft_file {
   std::uint64_t size_ = 0;
 };
 
+/// A plain file of that name is read by the engine, or by us.
+[[nodiscard]] inline bool is_read_at_start(std::string_view name) noexcept {
+  return libraft_file_name::of(name).is != libraft_file_name::kind::other || name == "metadata1" ||
+         name == "metadata2" || name == "log_end" || name == "server" || name == "quorlite.log";
+}
+
 QUORLITE_DECL result<std::vector<std::string>> libraft_disk_folder::names() {
   const std::unique_ptr<::DIR, int (*)(::DIR*)> folder(::opendir(path_.c_str()), ::closedir);
   if (folder == nullptr) {
@@ -102,7 +129,9 @@ QUORLITE_DECL result<std::vector<std::string>> libraft_disk_folder::names() {
   while (const ::dirent* const one = ::readdir(folder.get())) {
     struct ::stat told {};
     std::string name = one->d_name;
-    if (::fstatat(::dirfd(folder.get()), name.c_str(), &told, 0) == 0 && S_ISREG(told.st_mode)) {
+    const bool is_plain =
+        ::fstatat(::dirfd(folder.get()), name.c_str(), &told, 0) == 0 && S_ISREG(told.st_mode);
+    if (is_plain || is_read_at_start(name)) {
       found.push_back(std::move(name));
     }
     errno = 0;
@@ -175,8 +204,10 @@ QUORLITE_DECL std::error_code libraft_disk_folder::sync_name(bool is_new) {
 
 QUORLITE_DECL std::error_code libraft_disk_folder::sync(const std::string& name) {
   const libraft_descriptor file(path_ + '/' + name, O_RDONLY);
-  if (!file.is_open() && errno == ENOENT) {
-    return {};
+  struct ::stat told {};
+  if (file.is_open() ? ::fstat(file.get(), &told) == 0 && !S_ISREG(told.st_mode)
+                     : errno == ENOENT) {
+    return {};  // there is none: who reads it says so
   }
   return file.is_open() && ::fsync(file.get()) == 0 ? std::error_code{} : libraft_errno();
 }

@@ -64,10 +64,9 @@ QUORLITE_DECL result<libraft_log_report> libraft_log_reader::read() noexcept try
   for (const step next : steps) {
     const std::error_code error = (this->*next)();
     if (error && !folder_.opened().empty() && !libraft_may_pass(error)) {
-      defect(libraft_log_fault::damaged, folder_.opened(), 0,
-             "it cannot be read: " + error.message());
-      if (libraft_is_forbidden(error)) {
-        report_.defects.back().remedy = libraft_forbidden_remedy;
+      defect(libraft_log_fault::damaged, folder_.opened(), 0, libraft_unread_text(error));
+      if (const std::string better = libraft_unread_remedy(error); !better.empty()) {
+        report_.defects.back().remedy = better;
       }
       break;
     }

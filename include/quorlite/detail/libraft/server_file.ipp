@@ -225,9 +225,9 @@ QUORLITE_DECL result<libraft_server_reading> read_server_file(libraft_folder& fr
       return fail(error);
     }
     read.defect = libraft_server_defect(errc::corrupt);
-    read.defect->what = "it cannot be read, and tells whose folder this is: " + error.message();
-    if (libraft_is_forbidden(error)) {
-      read.defect->remedy = libraft_forbidden_remedy;
+    read.defect->what = libraft_unread_text(error) + "; it tells whose folder this is";
+    if (const std::string better = libraft_unread_remedy(error); !better.empty()) {
+      read.defect->remedy = better;
     }
     return std::move(read);
   };
