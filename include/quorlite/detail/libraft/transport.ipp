@@ -34,7 +34,7 @@ namespace detail {
   const std::string_view both(address);
   const std::size_t colon = both.rfind(':');
   const std::string host(both.substr(0, colon));
-  const std::string port(colon == both.npos ? "" : both.substr(colon + 1));
+  const std::string port(colon == std::string_view::npos ? "" : both.substr(colon + 1));
   addrinfo wanted{};
   wanted.ai_family = AF_INET;
   wanted.ai_socktype = SOCK_STREAM;
