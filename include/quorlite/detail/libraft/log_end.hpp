@@ -114,7 +114,7 @@ class libraft_end_keeper {
   /// what it was to say; the next write tries again.
   [[nodiscard]] int write() noexcept;
   /// Any thread. Somebody has removed the file, most likely with its folder: what is written goes
-  /// nowhere. @pre has_begun()
+  /// nowhere.
   [[nodiscard]] bool is_removed() noexcept;
 
  private:

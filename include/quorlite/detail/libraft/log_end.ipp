@@ -229,7 +229,7 @@ QUORLITE_DECL std::optional<libraft_log_end> libraft_end_keeper::next() const no
 QUORLITE_DECL bool libraft_end_keeper::is_removed() noexcept {
   const std::lock_guard order(writing_);
   struct ::stat told {};
-  return ::fstat(file_->get(), &told) == 0 && told.st_nlink == 0;
+  return file_ && ::fstat(file_->get(), &told) == 0 && told.st_nlink == 0;
 }
 
 /// The number counts on with what is on the disk only: while a write fails, the other slot stays.
