@@ -53,8 +53,8 @@ class node {
   /// What has to be said on the leader, so that this server takes part. Nothing: it does, or has an
   /// id of before, without random bits: the leader takes in none of those.
   [[nodiscard]] virtual std::vector<std::string> to_be_said_on_leader() = 0;
-  /// Where the cluster looks for this server, if that is not where it was started: nobody finds it
-  /// then, and it waits for a leader in vain. Nothing: all is well.
+  /// Where the cluster looks for this server, as far as its log goes, if that is not where it was
+  /// started: nobody finds it then, and it waits for a leader in vain. Nothing: all is well.
   [[nodiscard]] virtual std::optional<std::string> looked_for_at() = 0;
 
   // Membership, on the leader. They block until it is done, or the engine gives up.

@@ -110,11 +110,13 @@ template <class Storage>
   }
   if (const auto elsewhere = served.looked_for_at()) {
     const std::string id = quorlite::libraft_id_text(raft.status().id);
-    fmt::print(stderr,
-               "server {0} runs at {1}, and the cluster looks for it at {2}: nobody finds it here. "
-               "Start it with --address {2}. If it has moved, say on the leader:\n"
-               ".remove {3}\n.add {3}={1}\n",
-               asked.id, asked.address, *elsewhere, id);
+    fmt::print(
+        stderr,
+        "server {0} runs at {1}, and as far as its log goes the cluster looks for it at {2}. "
+        "Unless that has changed since, nobody finds it here. "
+        "Start it with --address {2}. If it has moved, say on the leader:\n"
+        ".remove {3}\n.add {3}={1}\n",
+        asked.id, asked.address, *elsewhere, id);
   }
   const upkeep worker(served, stop);
   sql_shell shell(served, asked);

@@ -168,6 +168,8 @@ class servers final : public quorlite::testing::cluster_observer {
     drop_if_dead(id);
     will_have_disk_fault(id, kind);
   }
+  /// A call to its disk may have failed, or may fail yet.
+  [[nodiscard]] bool is_disk_broken(server_id id) { return at(id).was_broken; }
   /// Its process is gone, and nobody has looked after it yet.
   [[nodiscard]] bool was_crashed(server_id id) { return at(id).was_crashed; }
   /// From inside a call of the process, as crash_at_phase().
