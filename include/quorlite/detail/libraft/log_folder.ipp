@@ -115,7 +115,8 @@ class libraft_disk_file final : public libraft_file {
 /// A plain file of that name is read by the engine, or by us.
 [[nodiscard]] inline bool is_read_at_start(std::string_view name) noexcept {
   return libraft_file_name::of(name).is != libraft_file_name::kind::other || name == "metadata1" ||
-         name == "metadata2" || name == "log_end" || name == "server" || name == libraft_log_note::file_name;
+         name == "metadata2" || name == "log_end" || name == "server" ||
+         name == libraft_log_note::file_name;
 }
 
 QUORLITE_DECL result<std::vector<std::string>> libraft_disk_folder::names() {
