@@ -42,8 +42,7 @@ QUORLITE_DECL std::string libraft_unread_text(std::error_code error) {
 QUORLITE_DECL const char* libraft_unread_remedy(std::error_code error) noexcept {
   if (libraft_is_no_file(error)) {
     return "If it is a link, see that the volume is mounted to which it leads. Else put the file "
-           "in "
-           "its place that was there";
+           "in its place that was there";
   }
   return libraft_is_forbidden(error) ? "Give the user that this server runs as the right to read "
                                        "and to write this folder and all that is in it. Nothing of "
