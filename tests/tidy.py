@@ -393,11 +393,22 @@ def listed_names(build: str, variable: str) -> list[str]:
     return re.findall(r"'([^']+)'", block.group(1)) if block else []
 
 
+def listed_rooms(build: str) -> dict[str, list[str]]:
+    block = re.search(r"^unit_rooms = \{(.*?)^\}", build, re.MULTILINE | re.DOTALL)
+    rooms = re.findall(r"^  '([^']+)': \[(.*?)^  \]", block.group(1), re.MULTILINE | re.DOTALL)
+    return {room: re.findall(r"'([^']+)'", names) for room, names in rooms}
+
+
 def check_test_lists(root: pathlib.Path, files: list[str]) -> None:
     path = "tests/meson.build"
     build = read(root, path)
-    for folder in ("unit", "stress"):
-        names = listed_names(build, f"{folder}_tests")
+    rooms = listed_rooms(build)
+    lists = {
+        "unit": [*rooms.values(), listed_names(build, "unit_tests_apart")],
+        "stress": [listed_names(build, "stress_tests")],
+    }
+    for folder, parts in lists.items():
+        names = [name for part in parts for name in part]
         sources = [
             pathlib.PurePath(f).stem
             for f in files
@@ -405,11 +416,34 @@ def check_test_lists(root: pathlib.Path, files: list[str]) -> None:
         ]
         for name in sorted(set(sources) - set(names)):
             source = f"tests/{folder}/{name}.cpp"
-            report(source, 1, "is never built", f"add '{name}' to {folder}_tests in {path}")
+            report(source, 1, "is never built", f"add '{name}' to a list in {path}")
         for name in sorted(set(names) - set(sources)):
             report(path, 1, f"lists '{name}'", f"write tests/{folder}/{name}.cpp or drop the name")
-        if names != sorted(names):
-            report(path, 1, f"{folder}_tests is not sorted", "sort it, one name a line")
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            report(path, 1, f"lists '{name}' twice", "a test is in one room")
+        if any(part != sorted(part) for part in parts):
+            report(path, 1, f"a list of tests/{folder} is not sorted", "one name a line, sorted")
+    for name in sorted(name for names in rooms.values() for name in names):
+        if f"tests/unit/{name}.cpp" in files:
+            check_test_namespace(root, name)
+    for file in files:  # a program of several files is asked for the cases of each by its name
+        if file.startswith("tests/") and file.endswith(".hpp") and file != "tests/catch2_shim.hpp":
+            if re.search(r"^TEST_CASE", read(root, file), re.MULTILINE):
+                report(file, 1, "has test cases", "nobody would run them: move them to a .cpp")
+
+
+def check_test_namespace(root: pathlib.Path, name: str) -> None:
+    """Tests of a room may be compiled as one unit, so each keeps its names to itself."""
+    path = f"tests/unit/{name}.cpp"
+    lines = read(root, path).splitlines()
+    begins, ends = f"namespace {name}_test {{", f"}}  // namespace {name}_test"
+    if begins not in lines or not lines or lines[-1] != ends:
+        report(path, len(lines), f"is not in namespace {name}_test", "open it behind the includes")
+        return
+    before = lines[: lines.index(begins)]
+    said = [line for line in before if line.strip() and not line.startswith(("#", "//"))]
+    if said:
+        report(path, before.index(said[0]) + 1, f"stands before {begins}", "move it inside")
 
 
 def check_configured(files: list[str], configured: list[str]) -> None:

@@ -102,7 +102,7 @@ inline bytes committed_image(const std::shared_ptr<page_store>& store) {
 /// Replays recorded entries onto stores of its own.
 class follower {
  public:
-  explicit follower(std::uint64_t lock_byte = limits::lock_byte_default) : lock_byte_(lock_byte) {}
+  explicit follower(std::uint64_t at = limits::lock_byte_default) : lock_byte_(at) {}
 
   /// False if the result has another hash than the leader said.
   bool apply(const recorded_entry& entry) {
@@ -145,8 +145,8 @@ class local_host final : public vfs_host {
  public:
   enum class answers { at_once, detached, held };
 
-  explicit local_host(std::uint64_t lock_byte = limits::lock_byte_default)
-      : lock_byte_(lock_byte), registry_(lock_byte) {}
+  explicit local_host(std::uint64_t at = limits::lock_byte_default)
+      : lock_byte_(at), registry_(at) {}
 
   // ---- what a test says
 

@@ -19,6 +19,7 @@
 #include "catch2_shim.hpp"
 #include "support/heard_machine.hpp"
 
+namespace adapter_kit_test {
 namespace {
 
 using namespace quorlite;
@@ -631,3 +632,5 @@ TEST_CASE("what would otherwise wait in silence for a leader is asserted", "[ada
   CHECK(aborts([&] { strand.skip(at(0, 1)); }));
   CHECK(!aborts([&] { strand.apply({at(1, 1), {}}); }));
 }
+
+}  // namespace adapter_kit_test

@@ -14,6 +14,7 @@
 #include "support/sql.hpp"
 #include "support/temporary_directory.hpp"
 
+namespace adapter_promises_test {
 namespace {
 
 using namespace quorlite;
@@ -190,3 +191,5 @@ TEST_CASE("a second replica starts the adapter that the first one stopped") {
   CHECK(one.run("INSERT INTO t VALUES(1)") == SQLITE_OK);
   CHECK(one.ask("SELECT count(*) FROM t") == "3");
 }
+
+}  // namespace adapter_promises_test

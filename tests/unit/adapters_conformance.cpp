@@ -19,6 +19,7 @@
 #include "support/temporary_directory.hpp"
 #include "support/threaded_cluster.hpp"
 
+namespace adapters_conformance_test {
 namespace {
 
 /// A folder of its own for each cluster, which is one server: this engine knows no other size.
@@ -118,3 +119,5 @@ TEST_CASE("the benchmarks' consensus keeps every law that a server alone can kee
 TEST_CASE("the stress tests' log thread keeps every law that a server alone can keep") {
   check_laws_of_one_server<threaded_harness>();
 }
+
+}  // namespace adapters_conformance_test

@@ -20,6 +20,7 @@
 #include "support/sql.hpp"
 #include "support/temporary_directory.hpp"
 
+namespace clock_and_random_test {
 namespace {
 
 using namespace quorlite;
@@ -311,3 +312,5 @@ TEST_CASE("in a simulation the identity of a cluster is a function of the seed")
   CHECK(first == begun(7));
   CHECK(first != begun(8));
 }
+
+}  // namespace clock_and_random_test

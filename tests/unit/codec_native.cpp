@@ -18,6 +18,8 @@
 #include "quorlite/detail/core/wire.hpp"
 #include "unit/codec_support.hpp"
 
+namespace codec_native_test {
+
 using quorlite::bytes;
 using quorlite::bytes_view;
 using quorlite::errc;
@@ -952,3 +954,5 @@ TEST_CASE("mutated entries with right checksums give a valid command or an error
   CHECK(accepted[0] > 100);
   CHECK(accepted[1] > 100);
 }
+
+}  // namespace codec_native_test

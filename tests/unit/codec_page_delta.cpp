@@ -9,6 +9,8 @@
 #include "quorlite/limits.hpp"
 #include "unit/codec_support.hpp"
 
+namespace codec_page_delta_test {
+
 using quorlite::bytes;
 using quorlite::bytes_view;
 using quorlite::errc;
@@ -261,3 +263,5 @@ TEST_CASE("an image is zero when every byte is") {
     CHECK_FALSE(quorlite::detail::is_zero_image(bytes(size, std::byte{5})));
   }
 }
+
+}  // namespace codec_page_delta_test

@@ -15,6 +15,8 @@
 #include "quorlite/detail/core/wire.hpp"
 #include "unit/codec_support.hpp"
 
+namespace codec_snapshot_test {
+
 using quorlite::bytes;
 using quorlite::bytes_span;
 using quorlite::bytes_view;
@@ -663,3 +665,5 @@ TEST_CASE("page hashes, lock page and footer of a forged snapshot are checked") 
     CHECK(parse(whole, sink, made.lock_byte) == errc::corrupt);
   }
 }
+
+}  // namespace codec_snapshot_test

@@ -10,6 +10,8 @@
 #include "quorlite/detail/core/wire.hpp"
 #include "unit/codec_support.hpp"
 
+namespace codec_wire_test {
+
 using quorlite::bytes;
 using quorlite::bytes_view;
 using quorlite::detail::wire_reader;
@@ -173,3 +175,5 @@ TEST_CASE("every byte of a page and its number count in the page hash") {
     CHECK(each_counts);
   }
 }
+
+}  // namespace codec_wire_test

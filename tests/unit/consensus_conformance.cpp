@@ -11,6 +11,7 @@
 #include "support/flawed_consensus.hpp"
 #include "support/heard_machine.hpp"
 
+namespace consensus_conformance_test {
 namespace {
 
 using quorlite::testing::conformance_report;
@@ -311,3 +312,5 @@ TEST_CASE("the consensus suite catches every flaw in its law", "[consensus]") {
     CHECK(report.failed(each.law));
   }
 }
+
+}  // namespace consensus_conformance_test

@@ -18,6 +18,7 @@
 #include "quorlite/testing/simulation.hpp"
 #include "support/sql.hpp"
 
+namespace damaged_pages_test {
 namespace {
 
 using namespace quorlite;
@@ -245,3 +246,5 @@ TEST_CASE("the byte of the first page that the guard stands for is told at a sta
     CHECK_FALSE(at.cluster.start(at.follower));
   }
 }
+
+}  // namespace damaged_pages_test

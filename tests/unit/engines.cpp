@@ -12,6 +12,8 @@
 #include "quorlite/testing/detail/simulation/event_queue.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
 
+namespace engines_test {
+
 using namespace quorlite::testing;
 using namespace quorlite::testing::detail;
 using generator = quorlite::testing::detail::random;  // the C library has a random() too
@@ -244,3 +246,5 @@ TEST_CASE("a raised signal wakes all its waiters") {
     CHECK(clients.unfinished() == 0);
   }
 }
+
+}  // namespace engines_test

@@ -29,6 +29,7 @@
 #include "support/started_replica.hpp"
 #include "support/temporary_directory.hpp"
 
+namespace file_replicas_test {
 namespace {
 
 using namespace quorlite;
@@ -599,3 +600,5 @@ TEST_CASE("a file that is larger than a write set may be is not imported, and no
   CHECK(ask(db, "SELECT count(*) FROM sqlite_schema") == "0");
   CHECK(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
 }
+
+}  // namespace file_replicas_test

@@ -24,6 +24,7 @@
 #include "quorlite/testing/detail/laws/storage_scene.hpp"
 #include "support/temporary_directory.hpp"
 
+namespace file_storage_test {
 namespace {
 
 using namespace quorlite;
@@ -607,3 +608,5 @@ TEST_CASE("a stage is filled by one thread while another one flushes", "[file_st
   REQUIRE(!storage.publish(std::move(*stage), model_position(other).view()));
   CHECK(difference_in_pages(storage, other).empty());
 }
+
+}  // namespace file_storage_test

@@ -21,6 +21,7 @@
 #include "quorlite/testing/faulty_disk.hpp"
 #include "support/temporary_directory.hpp"
 
+namespace file_systems_test {
 namespace {
 
 using quorlite::bytes;
@@ -683,3 +684,5 @@ TEST_CASE("crash images are all there are, or a fair choice", "[files][crash]") 
   CHECK(seen.size() == 16);
   CHECK(disk.pending() == 4);
 }
+
+}  // namespace file_systems_test

@@ -12,6 +12,7 @@
 #include "quorlite/detail/core/wire.hpp"
 #include "support/manual_consensus.hpp"
 
+namespace fsm_apply_test {
 namespace {
 
 using namespace quorlite::tests;
@@ -522,3 +523,5 @@ TEST_CASE("hostile bytes at the end of a log never move a database") {
     }
   }
 }
+
+}  // namespace fsm_apply_test

@@ -13,6 +13,7 @@
 #include "quorlite/detail/machine/transaction_assembly.hpp"
 #include "support/manual_consensus.hpp"
 
+namespace fsm_history_test {
 namespace {
 
 using namespace quorlite::tests;
@@ -682,3 +683,5 @@ TEST_CASE("entries of older systems mean nothing once a history has begun") {
   p.both(some_pages(7));
   p.same();
 }
+
+}  // namespace fsm_history_test

@@ -10,6 +10,7 @@
 #include "quorlite/detail/commit/proposer.hpp"
 #include "support/manual_consensus.hpp"
 
+namespace fsm_leader_test {
 namespace {
 
 using namespace quorlite::tests;
@@ -752,3 +753,5 @@ TEST_CASE("a submitted command returns when it is applied, or says why not") {
   p.l.lose(1);
   CHECK(p.on.submit(barrier_command{}) == errc::not_leader);
 }
+
+}  // namespace fsm_leader_test

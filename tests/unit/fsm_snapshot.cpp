@@ -27,6 +27,7 @@
 #include "support/manual_consensus.hpp"
 #include "support/profile.hpp"
 
+namespace fsm_snapshot_test {
 namespace {
 
 using namespace quorlite::tests;
@@ -990,3 +991,5 @@ TEST_CASE("a strand, a writer, four readers and a flusher do not disturb each ot
   CHECK(m.all() == before);
   CHECK(m.snapshot() == whole);
 }
+
+}  // namespace fsm_snapshot_test

@@ -19,6 +19,8 @@
 #include "support/profile.hpp"
 #include "unit/codec_support.hpp"
 
+namespace go_dqlite_commands_test {
+
 using quorlite::bytes;
 using quorlite::bytes_view;
 using quorlite::errc;
@@ -837,3 +839,5 @@ TEST_CASE(
     }
   }
 }
+
+}  // namespace go_dqlite_commands_test

@@ -16,6 +16,7 @@
 #include "support/started_replica.hpp"
 #include "unit/codec_support.hpp"
 
+namespace go_dqlite_log_test {
 namespace {
 
 using namespace quorlite::tests;  // NOLINT: tests of this library only
@@ -501,3 +502,5 @@ TEST_CASE("an entry of go-dqlite takes back what a native writer has pending") {
         cluster_of_two::held_by(both.follower, "app.db"));
   CHECK((cluster_of_two::held_by(both.follower, "app.db").image == made.image()));
 }
+
+}  // namespace go_dqlite_log_test

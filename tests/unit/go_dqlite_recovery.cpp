@@ -13,6 +13,7 @@
 #include "quorlite/testing/simulation.hpp"
 #include "support/sql.hpp"
 
+namespace go_dqlite_recovery_test {
 namespace {
 
 using namespace quorlite;
@@ -260,3 +261,5 @@ TEST_CASE("what is older than the outcomes that are kept is expired, on every re
   REQUIRE(cluster.wait_until_even());
   CHECK(cluster.replica(victim).outcome(oldest_kept) == transaction_outcome::committed);
 }
+
+}  // namespace go_dqlite_recovery_test

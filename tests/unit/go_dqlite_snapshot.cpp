@@ -15,6 +15,8 @@
 #include "unit/codec_support.hpp"
 #include "unit/wal_support.hpp"
 
+namespace go_dqlite_snapshot_test {
+
 using quorlite::bytes;
 using quorlite::bytes_span;
 using quorlite::bytes_view;
@@ -604,3 +606,5 @@ TEST_CASE("an error of the sink ends the parse for good") {
   CHECK(parser.finish() == make_error_code(errc::storage_full));
   CHECK(list.pages_told == 1);
 }
+
+}  // namespace go_dqlite_snapshot_test

@@ -15,6 +15,7 @@
 #include "support/started_replica.hpp"
 #include "unit/codec_support.hpp"
 
+namespace go_dqlite_snapshots_test {
 namespace {
 
 using namespace quorlite::tests;  // NOLINT: tests of this library only
@@ -280,3 +281,5 @@ TEST_CASE("stock SQLite opens what is written, natively changed pages included")
   CHECK(ask(stock, "SELECT x FROM n") == "native");
   sqlite3_close(stock);
 }
+
+}  // namespace go_dqlite_snapshots_test

@@ -22,6 +22,7 @@
 #include "support/manual_consensus.hpp"
 #include "support/scripted_replica.hpp"
 
+namespace go_dqlite_tables_test {
 namespace {
 
 using namespace quorlite::tests;
@@ -1018,3 +1019,5 @@ TEST_CASE("the fates of a commit whose leadership is lost, in a whole cluster (5
     CHECK(ask(db, "SELECT x FROM t") == (is_there ? "1" : ""));
   }
 }
+
+}  // namespace go_dqlite_tables_test

@@ -28,6 +28,7 @@
 #include "support/manual_consensus.hpp"
 #include "support/scripted_replica.hpp"
 
+namespace go_dqlite_weaknesses_test {
 namespace {
 
 using namespace quorlite::tests;
@@ -692,3 +693,5 @@ TEST_CASE("an undo is right whatever began before it, across snapshots as well (
   transaction_assembly assembly(lock_byte);
   CHECK_FALSE(assembly.undo(first));
 }
+
+}  // namespace go_dqlite_weaknesses_test

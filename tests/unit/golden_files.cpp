@@ -34,6 +34,7 @@
 #include "support/started_replica.hpp"
 #include "support/temporary_directory.hpp"
 
+namespace golden_files_test {
 namespace {
 
 using namespace quorlite;
@@ -737,3 +738,5 @@ TEST_CASE("writes files_imported", "[.write]") {
   take_in_files(writer, place / "data");
   writer.seal();
 }
+
+}  // namespace golden_files_test

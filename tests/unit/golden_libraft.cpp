@@ -41,6 +41,7 @@
 #include "support/started_replica.hpp"
 #include "support/temporary_directory.hpp"
 
+namespace golden_libraft_test {
 namespace {
 
 using namespace quorlite;
@@ -645,3 +646,5 @@ TEST_CASE("writes libraft_three", "[.write]") {
   }
   writer.seal();
 }
+
+}  // namespace golden_libraft_test

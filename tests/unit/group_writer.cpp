@@ -12,6 +12,7 @@
 #include "quorlite/testing/simulation.hpp"
 #include "support/sql.hpp"
 
+namespace group_writer_test {
 namespace {
 
 using namespace quorlite;
@@ -201,3 +202,5 @@ TEST_CASE("write() tells what open() would, and lets out what its closure throws
   CHECK(insert(cluster, leader, 6).ok());
   CHECK(ask(cluster.connect(leader), "SELECT x FROM t") == "6");
 }
+
+}  // namespace group_writer_test

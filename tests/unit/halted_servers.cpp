@@ -20,6 +20,7 @@
 #include "support/manual_consensus.hpp"
 #include "support/sql.hpp"
 
+namespace halted_servers_test {
 namespace {
 
 using namespace quorlite;
@@ -267,3 +268,5 @@ TEST_CASE("a machine without an engine, or whose replica has ended, tells nobody
   CHECK(one.apply({{log_index{9}, term{1}}, {}}) == apply_result::halted);
   CHECK(one.engine.withdrawals == 0);
 }
+
+}  // namespace halted_servers_test

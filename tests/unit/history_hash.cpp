@@ -8,6 +8,7 @@
 #include "quorlite/detail/core/history_hash.hpp"
 #include "unit/codec_support.hpp"
 
+namespace history_hash_test {
 namespace {
 
 using quorlite::bytes;
@@ -136,3 +137,5 @@ TEST_CASE("zeros at the end of an entry are not nothing") {
     CHECK(seen.add(entry_digest(bytes(size))));
   }
 }
+
+}  // namespace history_hash_test

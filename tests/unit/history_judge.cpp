@@ -22,6 +22,7 @@
 #include "support/told_machine.hpp"
 #include "unit/codec_support.hpp"
 
+namespace history_judge_test {
 namespace {
 
 using namespace quorlite;
@@ -430,3 +431,5 @@ TEST_CASE("a snapshot of another cluster or history refuses its sender") {
     CHECK_FALSE(say());
   }
 }
+
+}  // namespace history_judge_test

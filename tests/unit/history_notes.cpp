@@ -8,6 +8,7 @@
 #include "quorlite/detail/core/wire.hpp"
 #include "unit/codec_support.hpp"
 
+namespace history_notes_test {
 namespace {
 
 using namespace quorlite;
@@ -175,3 +176,5 @@ TEST_CASE("random bytes are refused, or are the one encoding of a history") {
   }
   CHECK(taken > 100);
 }
+
+}  // namespace history_notes_test

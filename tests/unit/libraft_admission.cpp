@@ -31,6 +31,7 @@
 #include "support/told_machine.hpp"
 #include "unit/codec_support.hpp"
 
+namespace libraft_admission_test {
 namespace {
 
 using namespace quorlite;
@@ -1386,3 +1387,5 @@ TEST_CASE("over libraft to readmit who was not refused changes nothing", "[libra
   node.stop();
   raft.readmit(server_id{7});
 }
+
+}  // namespace libraft_admission_test

@@ -31,6 +31,7 @@
 #include "support/libraft_folders.hpp"
 #include "support/started_replica.hpp"
 
+namespace libraft_check_test {
 namespace {
 
 using namespace quorlite;
@@ -438,3 +439,5 @@ TEST_CASE("a byte that changes is told, or changes nothing that a check tells of
     CHECK(made.told.at(fault::another_cluster) >= 16);
   }
 }
+
+}  // namespace libraft_check_test

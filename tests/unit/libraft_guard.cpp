@@ -14,6 +14,7 @@
 #include "quorlite/testing/consensus_conformance.hpp"
 #include "support/libraft_fixture.hpp"
 
+namespace libraft_guard_test {
 namespace {
 
 using namespace quorlite;
@@ -193,3 +194,5 @@ TEST_CASE("leftovers of an old leader are no vote for what a new leader has in t
   INFO(report.text());
   CHECK(report.laws(quorlite::testing::law_result::failed).empty());
 }
+
+}  // namespace libraft_guard_test

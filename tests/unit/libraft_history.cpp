@@ -37,6 +37,7 @@
 #include "support/started_replica.hpp"
 #include "support/told_machine.hpp"
 
+namespace libraft_history_test {
 namespace {
 
 using namespace quorlite::tests;
@@ -987,3 +988,5 @@ TEST_CASE("a server does not start on the log, or the databases, of another clus
   CHECK(one.rows() == 3);
   one.stop();
 }
+
+}  // namespace libraft_history_test

@@ -23,6 +23,7 @@
 #include "support/memory_log_folder.hpp"
 #include "support/temporary_directory.hpp"
 
+namespace libraft_identity_test {
 namespace {
 
 using namespace quorlite;
@@ -475,3 +476,5 @@ TEST_CASE("a cluster's id is recorded once, and seals an older folder") {
   recorded = read_server_file(disk)->file;
   CHECK((recorded && recorded->cluster == ours && recorded->at == stage::founded));
 }
+
+}  // namespace libraft_identity_test

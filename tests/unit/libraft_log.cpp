@@ -33,6 +33,7 @@
 #include "support/lowered_limit.hpp"
 #include "support/temporary_directory.hpp"
 
+namespace libraft_log_test {
 namespace {
 
 using namespace quorlite;
@@ -1869,3 +1870,5 @@ TEST_CASE("the seeds of libraft_log_fuzz are written", "[.corpus]") {
   put_note(taken, {});
   seed("torn", taken);
 }
+
+}  // namespace libraft_log_test

@@ -33,6 +33,7 @@
 #include "support/started_replica.hpp"
 #include "support/temporary_directory.hpp"
 
+namespace libraft_log_end_test {
 namespace {
 
 using namespace quorlite;
@@ -741,3 +742,5 @@ TEST_CASE("a folder of a build without log_end gets one, and goes back to that b
   std::filesystem::remove(options.directory + "/" + note_name);
   CHECK(!error_of(options));
 }
+
+}  // namespace libraft_log_end_test

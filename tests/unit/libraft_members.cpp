@@ -22,6 +22,7 @@
 #include "support/libraft_fixture.hpp"
 #include "support/started_replica.hpp"
 
+namespace libraft_members_test {
 namespace {
 
 using namespace quorlite;
@@ -573,3 +574,5 @@ TEST_CASE("over libraft members are read out of whole entries alone") {
   CHECK(decode(with(9 + 8 + 15, std::byte{9}), none) == RAFT_MALFORMED);  // no role
   raft_configuration_close(&given);
 }
+
+}  // namespace libraft_members_test

@@ -25,6 +25,7 @@
 #include "support/memory_log_folder.hpp"
 #include "support/temporary_directory.hpp"
 
+namespace libraft_segments_test {
 namespace {
 
 using namespace quorlite;
@@ -400,3 +401,5 @@ TEST_CASE(
     CHECK(segments.look() == 1);
   }
 }
+
+}  // namespace libraft_segments_test

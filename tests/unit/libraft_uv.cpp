@@ -33,6 +33,7 @@
 #include "support/sql.hpp"
 #include "support/started_replica.hpp"
 
+namespace libraft_uv_test {
 namespace {
 
 using namespace quorlite;
@@ -714,3 +715,5 @@ TEST_CASE("the libraft adapter keeps the laws over sockets, files and threads") 
     CHECK(report.passed(law));
   }
 }
+
+}  // namespace libraft_uv_test

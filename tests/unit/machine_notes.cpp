@@ -12,6 +12,7 @@
 #include "quorlite/detail/machine/machine_notes.hpp"
 #include "quorlite/limits.hpp"
 
+namespace machine_notes_test {
 namespace {
 
 using namespace quorlite;
@@ -217,3 +218,5 @@ TEST_CASE("bent notes are malformed, or the only bytes of what they say") {
   }
   CHECK(accepted > 100);
 }
+
+}  // namespace machine_notes_test

@@ -12,6 +12,7 @@
 #include "quorlite/limits.hpp"
 #include "quorlite/storage/memory.hpp"
 
+namespace memory_storage_test {
 namespace {
 
 using namespace quorlite;
@@ -311,3 +312,5 @@ TEST_CASE("readers see whole images while pages are replaced", "[memory_storage]
   }
   CHECK(torn == 0);
 }
+
+}  // namespace memory_storage_test

@@ -7,6 +7,7 @@
 #include "quorlite/detail/machine/outcome_table.hpp"
 #include "quorlite/limits.hpp"
 
+namespace outcome_table_test {
 namespace {
 
 using namespace quorlite;
@@ -138,3 +139,5 @@ TEST_CASE("random bytes are refused or make a table that encodes to themselves")
     }
   }
 }
+
+}  // namespace outcome_table_test

@@ -29,6 +29,7 @@
 #include "support/started_replica.hpp"
 #include "support/temporary_directory.hpp"
 
+namespace replica_test {
 namespace {
 
 using namespace quorlite;
@@ -703,3 +704,5 @@ TEST_CASE("a span of time may be any duration that is a whole number of millisec
   static_assert(!std::is_convertible_v<std::chrono::duration<double>, milliseconds>);
   static_assert(!std::is_convertible_v<int, milliseconds>);
 }
+
+}  // namespace replica_test

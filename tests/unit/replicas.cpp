@@ -13,6 +13,7 @@
 #include "quorlite/testing/detail/raft/node.hpp"
 #include "quorlite/testing/simulation.hpp"
 
+namespace replicas_test {
 namespace {
 
 using namespace quorlite;
@@ -555,3 +556,5 @@ TEST_CASE("64 clients in COMMIT at once interleave alike on fibers and on thread
   CHECK(fibers == events_of(11, engine_kind::handoff));
   CHECK(fibers != events_of(12, engine_kind::fiber));
 }
+
+}  // namespace replicas_test

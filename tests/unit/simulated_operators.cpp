@@ -16,6 +16,7 @@
 #include "simulate/servers.hpp"
 #include "support/sql.hpp"
 
+namespace simulated_operators_test {
 namespace {
 
 using quorlite::milliseconds;
@@ -135,3 +136,5 @@ TEST_CASE("a damaged server of the simulator that is taken for complete is helpe
   CHECK(cluster.is_mended(30'000));
   CHECK(cluster.term() > term);
 }
+
+}  // namespace simulated_operators_test

@@ -15,6 +15,7 @@
 #include "quorlite/testing/simulation.hpp"
 #include "support/sql.hpp"
 
+namespace simulation_test {
 namespace {
 
 using namespace quorlite;
@@ -570,3 +571,5 @@ TEST_CASE("a dropped database leaves no file behind, whenever the power goes") {
     CHECK(files_of_it(cluster, alone) == "");
   }
 }
+
+}  // namespace simulation_test

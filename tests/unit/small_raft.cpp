@@ -31,6 +31,7 @@
 #include "support/sql.hpp"
 #include "support/temporary_directory.hpp"
 
+namespace small_raft_test {
 namespace {
 
 // [harness]
@@ -348,3 +349,5 @@ TEST_CASE("a server of the small Raft that was sent a snapshot has it after a cr
   const auto count = [&] { return cluster.ask_of(behind, "SELECT count(*) FROM t"); };
   CHECK(wait_until([&] { return count() == "20"; }));
 }
+
+}  // namespace small_raft_test

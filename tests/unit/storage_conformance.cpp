@@ -7,6 +7,7 @@
 #include "quorlite/testing/storage_conformance.hpp"
 #include "support/flawed_storage.hpp"
 
+namespace storage_conformance_test {
 namespace {
 
 using quorlite::memory_storage;
@@ -111,3 +112,5 @@ TEST_CASE("a report sums up its findings by law", "[report]") {
   { const quorlite::testing::detail::law_check unused(report, "A9", "never asked"); }
   CHECK(report.skipped("A9"));
 }
+
+}  // namespace storage_conformance_test

@@ -9,6 +9,7 @@
 #include "quorlite/detail/core/wire.hpp"
 #include "quorlite/detail/file_storage/superblock.hpp"
 
+namespace superblock_test {
 namespace {
 
 using namespace quorlite;
@@ -215,3 +216,5 @@ TEST_CASE("the largest superblock fits into the bound that readers have", "[supe
   block.databases.push_back({"y", 512, 1, 0, {}, 1});
   CHECK(detail::decode_superblock(detail::encode(block)).error() == errc::corrupt);
 }
+
+}  // namespace superblock_test

@@ -13,6 +13,8 @@
 #include "support/checking_machine.hpp"
 #include "support/lone_environment.hpp"
 
+namespace test_raft_test {
+
 using namespace quorlite::tests;
 using quorlite::testing::engine_kind;
 using quorlite::testing::detail::append_reply;
@@ -960,3 +962,5 @@ TEST_CASE("a trace has a line for every event and changes nothing") {
   CHECK(lines > 50);
   CHECK(names_the_leader);
 }
+
+}  // namespace test_raft_test

@@ -8,6 +8,7 @@
 #include "quorlite/testing/consensus_conformance.hpp"
 #include "support/test_raft_harness.hpp"
 
+namespace test_raft_conformance_test {
 namespace {
 
 using quorlite::testing::conformance_report;
@@ -64,3 +65,5 @@ TEST_CASE("the test Raft keeps every law on bad wires", "[consensus][test_raft]"
   INFO(report.text());
   CHECK(report.clean());
 }
+
+}  // namespace test_raft_conformance_test

@@ -14,6 +14,8 @@
 #include "support/checking_machine.hpp"
 #include "support/profile.hpp"
 
+namespace test_raft_faults_test {
+
 using namespace quorlite::tests;
 using generator = quorlite::testing::detail::random;
 using quorlite::testing::commit_phase;
@@ -413,3 +415,5 @@ TEST_CASE("random runs keep every law") {
     CHECK(installs > last / 4);
   }
 }
+
+}  // namespace test_raft_faults_test

@@ -18,6 +18,7 @@
 #include "support/lone_environment.hpp"
 #include "support/told_machine.hpp"
 
+namespace test_raft_histories_test {
 namespace {
 
 using namespace quorlite;
@@ -395,3 +396,5 @@ TEST_CASE("servers that crash, fall behind and get snapshots refuse nobody") {
   CHECK(cluster.nobody_is_refused());
   CHECK(cluster->are_identical());
 }
+
+}  // namespace test_raft_histories_test

@@ -17,6 +17,8 @@
 #include "support/lone_environment.hpp"
 #include "support/profile.hpp"
 
+namespace test_raft_membership_test {
+
 using namespace quorlite::tests;
 using quorlite::testing::change_result;
 using quorlite::testing::configuration;
@@ -798,3 +800,5 @@ TEST_CASE("what a configuration is and becomes") {
   CHECK(difference(start, after(change_kind::promote, 5)) == 1);
   CHECK(difference(start, members_of({1, 2, 5})) == 2);
 }
+
+}  // namespace test_raft_membership_test

@@ -15,6 +15,7 @@
 #include "quorlite/testing/detail/raft/node.hpp"
 #include "quorlite/testing/simulation.hpp"
 
+namespace test_raft_start_check_test {
 namespace {
 
 using namespace quorlite;
@@ -225,3 +226,5 @@ TEST_CASE("who lost its disk comes back as another server, and the cluster is wh
   CHECK(cluster->are_identical());
   CHECK_FALSE(cluster.raft().violation());
 }
+
+}  // namespace test_raft_start_check_test

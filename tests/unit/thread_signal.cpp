@@ -9,6 +9,7 @@
 #include "catch2_shim.hpp"
 #include "quorlite/adapter_kit.hpp"
 
+namespace thread_signal_test {
 namespace {
 
 using quorlite::milliseconds;
@@ -75,3 +76,5 @@ TEST_CASE("what was written before raise is seen after wait", "[thread_signal][t
     raiser.join();
   }
 }
+
+}  // namespace thread_signal_test

@@ -7,6 +7,7 @@
 #include "quorlite/detail/codec/snapshot.hpp"
 #include "quorlite/detail/machine/transaction.hpp"
 
+namespace transaction_test {
 namespace {
 
 using namespace quorlite;
@@ -166,3 +167,5 @@ TEST_CASE("the staged entries are bounded by what a snapshot can carry") {
   CHECK(staged.entries_held() == snapshot_staged_entries);
   CHECK_FALSE(staged.has_room_for(1, false));
 }
+
+}  // namespace transaction_test

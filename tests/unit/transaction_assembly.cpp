@@ -7,6 +7,7 @@
 #include "quorlite/detail/codec/native.hpp"
 #include "quorlite/detail/machine/transaction_assembly.hpp"
 
+namespace transaction_assembly_test {
 namespace {
 
 using namespace quorlite;
@@ -241,3 +242,5 @@ TEST_CASE("a transaction for which there is no room is refused and the index is 
   const auto single = f.take(id(1001), part_of(0, true, {frames_of("more", {1})}));
   CHECK((single && *single));
 }
+
+}  // namespace transaction_assembly_test

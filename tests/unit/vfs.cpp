@@ -15,6 +15,7 @@
 #include "support/local_host.hpp"
 #include "support/sql.hpp"
 
+namespace vfs_test {
 namespace {
 
 using namespace quorlite;
@@ -575,3 +576,5 @@ TEST_CASE("opens that cannot work are refused") {
   vfs second{w.host, {.name = "vfs-test"}};
   REQUIRE_FALSE(second.is_registered());
 }
+
+}  // namespace vfs_test

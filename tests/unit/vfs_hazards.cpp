@@ -20,6 +20,7 @@
 #include "support/local_host.hpp"
 #include "support/sql.hpp"
 
+namespace vfs_hazards_test {
 namespace {
 
 using namespace quorlite;
@@ -1471,3 +1472,5 @@ TEST_CASE("the undo of a statement that cannot read is told as that statement's 
     CHECK(rows.empty());
   }
 }
+
+}  // namespace vfs_hazards_test

@@ -16,6 +16,7 @@
 #include "support/local_host.hpp"
 #include "support/sql.hpp"
 
+namespace vfs_sqlite_test {
 namespace {
 
 using namespace quorlite;
@@ -467,3 +468,5 @@ TEST_CASE("many threads write one counter and readers see only whole commits") {
   REQUIRE(ask(db, "PRAGMA integrity_check") == "ok");
   REQUIRE(w.host.replays_equal());
 }
+
+}  // namespace vfs_sqlite_test

@@ -15,6 +15,7 @@
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"
 
+namespace vocabulary_test {
 namespace {
 
 using namespace quorlite;
@@ -217,3 +218,5 @@ TEST_CASE("limits fit each other", "[limits]") {
   STATIC_REQUIRE(limits::pages_per_entry * limits::page_size_min <= limits::entry_bytes);
   STATIC_REQUIRE(limits::entry_bytes <= limits::staged_bytes);
 }
+
+}  // namespace vocabulary_test

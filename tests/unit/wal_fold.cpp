@@ -10,6 +10,8 @@
 #include "unit/codec_support.hpp"
 #include "unit/wal_support.hpp"
 
+namespace wal_fold_test {
+
 using quorlite::bytes;
 using quorlite::bytes_view;
 using quorlite::errc;
@@ -266,3 +268,5 @@ TEST_CASE("random bytes are taken as they come") {
     REQUIRE(fold.pages().size() <= fold.summary().frames);
   }
 }
+
+}  // namespace wal_fold_test

@@ -16,6 +16,7 @@
 #include "support/local_host.hpp"
 #include "support/sql.hpp"
 
+namespace write_group_test {
 namespace {
 
 using namespace quorlite;
@@ -465,3 +466,5 @@ TEST_CASE("a group that writes nothing proposes nothing, and names no transactio
   CHECK(answers[1].code == SQLITE_ERROR);
   CHECK(w.host.entry_count() == before);
 }
+
+}  // namespace write_group_test

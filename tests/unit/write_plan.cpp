@@ -13,6 +13,7 @@
 #include "quorlite/detail/machine/transaction_assembly.hpp"
 #include "support/manual_consensus.hpp"
 
+namespace write_plan_test {
 namespace {
 
 using namespace quorlite::tests;
@@ -326,3 +327,5 @@ TEST_CASE("random changes in random cuts give the same databases") {
     run(twins, changes, 700 + random.below(8000));
   }
 }
+
+}  // namespace write_plan_test
