@@ -114,12 +114,11 @@ QUORLITE_DECL const detail::database_file* connection::latest() const noexcept {
 QUORLITE_DECL bool connection::failed_by_us(const detail::database_file& file) const noexcept {
   const int code = sqlite3_extended_errcode(db_);
   const std::error_code error = file.answers().error();
-  return error &&
-         (code == detail::sqlite_code(error) || code == sqlite_transaction_over ||
-          (code == sqlite_busy_rolled_back && error == errc::busy) ||
-          (code == SQLITE_CORRUPT && error == errc::corrupt) ||      // as SQLite says it
-          (code == SQLITE_NOMEM && error == errc::out_of_memory) ||  // the same
-          (error == errc::unsupported && (code == SQLITE_ERROR || (code & 0xFF) == SQLITE_IOERR)));
+  return error && (code == detail::sqlite_code(error) || code == sqlite_transaction_over ||
+                   (code == sqlite_busy_rolled_back && error == errc::busy) ||
+                   (code == SQLITE_CORRUPT && error == errc::corrupt) ||      // as SQLite says it
+                   (code == SQLITE_NOMEM && error == errc::out_of_memory) ||  // the same
+                   (error == errc::unsupported && (code & 0xFF) == SQLITE_IOERR));
 }
 
 QUORLITE_DECL void connection::close() noexcept {

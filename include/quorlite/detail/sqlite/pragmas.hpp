@@ -1,5 +1,5 @@
 /// @file
-/// PRAGMA statements on a replicated database: what is refused, and what we answer ourselves.
+/// PRAGMA statements on a replicated database: what changes nothing, and what we answer ourselves.
 #pragma once
 
 #include <cstdint>
@@ -15,13 +15,19 @@ namespace detail {
 class database_file;
 
 /// Answers SQLITE_FCNTL_PRAGMA for one database file.
+///
+/// A mode that a replicated database cannot have is no error, for frameworks ask for such modes and
+/// go on: SQLite answers it as it answers one that a database in memory cannot have. So it is made
+/// to read another statement, in the text that it hands to us and reads again: with a value that it
+/// does not know it tells the mode in effect; a pragma that it does not know does nothing, and has
+/// no column.
 class pragma_statement {
  public:
   /// @param arguments SQLite's: [0] gets our text (from sqlite3_malloc), [1] the name, [2] the
   ///   value or nullptr
   pragma_statement(database_file& file, char** arguments) noexcept;
 
-  /// @returns SQLITE_NOTFOUND: SQLite goes on with it; SQLITE_OK: answered; SQLITE_ERROR: refused
+  /// @returns SQLITE_NOTFOUND: SQLite goes on with it; SQLITE_OK: answered
   int run();
 
  private:
@@ -36,10 +42,14 @@ class pragma_statement {
   [[nodiscard]] bool is(std::string_view name) const noexcept { return equal(name_, name); }
 
   int say(const std::string& text) noexcept;
-  int refuse(const char* text);
+  /// SQLite tells the mode in effect. @param why it is not the one that was asked for
+  int only_tell(const char* why) noexcept;
+  /// SQLite does nothing.
+  int ignore(const char* why) noexcept;
+  void log(const char* why) const noexcept;
 
   /// SQLite takes any beginning of a mode's name for the mode.
-  int journal_mode();
+  int journal_mode() noexcept;
 
   /// SQLite would ignore it now and apply it at the next VACUUM.
   int page_size();
@@ -54,6 +64,8 @@ class pragma_statement {
 
   database_file& file_;
   char*& answer_;
+  char* const spelt_name_;
+  char* const spelt_value_;
   const std::string_view name_;
   const bool has_value_;
   const std::string_view value_;

@@ -13,7 +13,6 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/sqlite/database_file.hpp"
-#include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"
 
@@ -24,6 +23,8 @@ namespace detail {
 QUORLITE_DECL pragma_statement::pragma_statement(database_file& file, char** arguments) noexcept
     : file_(file),
       answer_(arguments[0]),
+      spelt_name_(arguments[1]),
+      spelt_value_(arguments[2]),
       name_(arguments[1]),
       has_value_(arguments[2] != nullptr),
       value_(has_value_ ? arguments[2] : "") {}
@@ -37,14 +38,13 @@ QUORLITE_DECL int pragma_statement::run() {
   }
   if (is("locking_mode")) {
     return equal(value_, "exclusive")
-               ? refuse("locking_mode=EXCLUSIVE is not possible on a replicated database: keep "
-                        "NORMAL; BEGIN IMMEDIATE keeps other writers out")
+               ? only_tell("others write, too; BEGIN IMMEDIATE keeps them out for a while")
                : SQLITE_NOTFOUND;
   }
   if (is("synchronous")) {
     return has_value_ && switches_off(value_)
-               ? refuse("synchronous=OFF would break commits of several databases and saves "
-                        "nothing here: keep FULL")
+               ? ignore("it would break commits of several databases and save nothing: FULL "
+                        "costs nothing here")
                : SQLITE_NOTFOUND;
   }
   if (is("busy_timeout")) {
@@ -77,17 +77,28 @@ QUORLITE_DECL int pragma_statement::say(const std::string& text) noexcept {
   return answer_ == nullptr ? SQLITE_NOMEM : SQLITE_OK;
 }
 
-QUORLITE_DECL int pragma_statement::refuse(const char* text) {
-  file_.answers().failed(make_error_code(errc::unsupported), text);
-  answer_ = sqlite3_mprintf("%s", text);
-  return SQLITE_ERROR;
+QUORLITE_DECL int pragma_statement::only_tell(const char* why) noexcept {
+  log(why);
+  *spelt_value_ = '?';
+  return SQLITE_NOTFOUND;
 }
 
-QUORLITE_DECL int pragma_statement::journal_mode() {
+QUORLITE_DECL int pragma_statement::ignore(const char* why) noexcept {
+  log(why);
+  *spelt_name_ = '?';
+  return SQLITE_NOTFOUND;
+}
+
+QUORLITE_DECL void pragma_statement::log(const char* why) const noexcept {
+  sqlite3_log(SQLITE_WARNING, "quorlite: PRAGMA %s=%s changes nothing on '%s', a replica's: %s",
+              spelt_name_, spelt_value_, file_.name().c_str(), why);
+}
+
+QUORLITE_DECL int pragma_statement::journal_mode() noexcept {
   for (const std::string_view mode : {"wal", "memory", "off"}) {
     if (!value_.empty() && begins(mode, value_)) {
-      return refuse("a replicated database keeps its rollback journal: use journal_mode DELETE, "
-                    "TRUNCATE or PERSIST, which are all the same here; readers never block");
+      return only_tell("it keeps a rollback journal, in memory: DELETE, TRUNCATE and PERSIST are "
+                       "the same here, and readers never block");
     }
   }
   return SQLITE_NOTFOUND;
@@ -97,8 +108,8 @@ QUORLITE_DECL int pragma_statement::page_size() {
   const auto state = file_.committed();
   const std::uint64_t wanted = number(value_);
   return state.page_count != 0 && is_page_size(wanted) && wanted != state.page_size
-             ? refuse("the page size of a replicated database is fixed by its first "
-                      "transaction: make another database with it and copy the content")
+             ? ignore("its first transaction has fixed it: make another database and copy the "
+                      "content")
              : SQLITE_NOTFOUND;
 }
 
