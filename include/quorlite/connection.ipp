@@ -188,6 +188,8 @@ QUORLITE_DECL result<connection> open_connection(vfs& through, const std::string
   if (options.page_size != 0 && !is_page_size(options.page_size)) {
     return fail(errc::unsupported);
   }
+  std::string what = name;
+  int flags = options.flags;
   if ((options.flags & SQLITE_OPEN_URI) == 0) {
     if (!is_database_name(name)) {
       return fail(errc::invalid_name);
@@ -196,17 +198,21 @@ QUORLITE_DECL result<connection> open_connection(vfs& through, const std::string
     if (!target.has_value()) {
       return fail(target.error());
     }
-    if (!options.create && !(*target)->exists()) {
+    const bool is_missing = !(*target)->exists();
+    if (!options.create && is_missing) {
       return fail(errc::no_such_database);
+    }
+    if (options.read_only && is_missing) {
+      what = "file:" + name + '?' + may_be_missing + "=1";
+      flags |= SQLITE_OPEN_URI;
     }
   }
   const int create = options.create ? SQLITE_OPEN_CREATE : 0;
   const int access = options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | create;
   connection db{nullptr, options.busy_timeout};  // all memory of ours, before there is anything
   sqlite3*& opened = db.db_;
-  const int code =
-      sqlite3_open_v2(name.c_str(), &opened, access | SQLITE_OPEN_PRIVATECACHE | options.flags,
-                      through.name().c_str());
+  const int code = sqlite3_open_v2(what.c_str(), &opened, access | SQLITE_OPEN_PRIVATECACHE | flags,
+                                   through.name().c_str());
   if (code != SQLITE_OK || opened == nullptr) {
     const bool no_memory = (code & 0xFF) == SQLITE_NOMEM;
     return fail(no_memory ? errc::out_of_memory : errc::sqlite_failed);

@@ -426,6 +426,9 @@ class local_host final : public vfs_host {
     for (const auto& store : oldest->stores) {
       store->commit_next();
     }
+    for (const recorded_change& change : oldest->entry.changes) {
+      registry_.find(change.name)->set_exists(true);
+    }
     entries_.push_back(oldest->entry);
     oldest->settled = true;
     changed_.notify_all();

@@ -631,6 +631,38 @@ TEST_CASE("a database that nobody has written yet is not opened where none is to
   CHECK(one.node.open("app.db", {.read_only = true, .create = false}).has_value());
 }
 
+TEST_CASE("who may not create a database cannot open one that is not there, as in plain SQLite") {
+  lone_replica one;
+  const int any = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI;
+  const auto open = [&](const std::string& name, int flags) {
+    sqlite3* opened = nullptr;
+    const int code = sqlite3_open_v2(name.c_str(), &opened, flags, one.node.vfs_name().c_str());
+    sqlite3_close(opened);
+    return code;
+  };
+  const auto check_all = [&](int code) {
+    CHECK(open("file:app.db?mode=rw", any) == code);
+    CHECK(open("file:app.db?mode=ro", any) == code);
+    CHECK(open("app.db", SQLITE_OPEN_READWRITE) == code);
+    CHECK(open("app.db", SQLITE_OPEN_READONLY) == code);
+  };
+  check_all(SQLITE_CANTOPEN);
+  // Ours may wait for the leader to create it.
+  connection early = one.node.open("app.db", {.read_only = true}).value();
+  CHECK(ask(early, "SELECT count(*) FROM sqlite_schema") == "0");
+  CHECK(run(early, "CREATE TABLE t(x)") == SQLITE_READONLY);
+  CHECK(run(early, "ATTACH 'other.db' AS other") == SQLITE_CANTOPEN);
+  CHECK(early.error_message().find("mode=rwc") != std::string::npos);
+  check_all(SQLITE_CANTOPEN);
+  CHECK(open("file:app.db?mode=rwc", any) == SQLITE_OK);
+  check_all(SQLITE_CANTOPEN);  // who opens one writes nothing yet
+  REQUIRE(run(one.node.open("app.db").value(), "CREATE TABLE t(x)") == SQLITE_OK);
+  check_all(SQLITE_OK);
+  CHECK(ask(early, "SELECT count(*) FROM t") == "0");
+  REQUIRE_FALSE(one.node.drop("app.db"));
+  check_all(SQLITE_CANTOPEN);
+}
+
 TEST_CASE("a transaction that begins one database too many is refused, not to be run again") {
   lone_replica one;
   std::size_t begun = 0;

@@ -572,7 +572,8 @@ TEST_CASE("opens that cannot work are refused") {
   for (const std::string bad : {"immutable=1", "nolock=1", "cache=shared", "nolock=yes"}) {
     REQUIRE(open_connection(w.door, "file:a.db?" + bad, uri).error() == errc::sqlite_failed);
   }
-  REQUIRE(open_connection(w.door, "file:a.db?mode=rw", uri).has_value());
+  REQUIRE(open_connection(w.door, "file:a.db?mode=rw", uri).error() == errc::sqlite_failed);
+  REQUIRE(open_connection(w.door, "file:a.db?mode=rwc", uri).has_value());
   vfs second{w.host, {.name = "vfs-test"}};
   REQUIRE_FALSE(second.is_registered());
 }

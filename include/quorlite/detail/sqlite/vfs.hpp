@@ -55,6 +55,9 @@ class open_refusal {
   std::string why_;
 };
 
+/// A parameter of a URI: whoever only reads may wait for somebody else to create the database.
+inline constexpr const char* may_be_missing = "quorlite_missing";
+
 /// What the file handles of one VFS share. They keep it, and with it all of the replica.
 struct vfs_core {
   vfs_host& host;
@@ -78,8 +81,8 @@ struct vfs_core {
 /// file of the base VFS (VACUUM INTO, ATTACH), and so are temporary files. Journals of replicated
 /// databases live in the heap. What cannot work is refused at the open, with a line in SQLite's
 /// log: `immutable=1` and `nolock=1` (no lock, no version to stand on), `cache=shared` (readers
-/// would wait for a COMMIT), write-ahead logs, names that are not a database's, and paths into the
-/// folders of the storage and the engine.
+/// would wait for a COMMIT), write-ahead logs, names that are not a database's, or none yet where
+/// none may be created, and paths into the folders of the storage and the engine.
 ///
 /// Any number of connections, each used by one thread at a time. They may outlive close().
 class vfs {
@@ -118,7 +121,7 @@ class vfs {
   static int refuse(vfs_core* core, const char* name, const char* why);
   static int open_plain(vfs_door& door, const char* name, sqlite3_file* file, int flags,
                         int* flags_out);
-  static int open_database(vfs_door& door, const char* name, sqlite3_file* file);
+  static int open_database(vfs_door& door, const char* name, sqlite3_file* file, int flags);
   static int open_journal(vfs_core* core, const char* name, sqlite3_file* file, int flags);
 
   // ---- names

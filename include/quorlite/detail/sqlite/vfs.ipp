@@ -85,7 +85,7 @@ QUORLITE_DECL int vfs::open(sqlite3_vfs* self, const char* name, sqlite3_file* f
       *flags_out = flags;
     }
     if ((flags & SQLITE_OPEN_MAIN_DB) != 0) {
-      return open_database(door_of(self), name, file);
+      return open_database(door_of(self), name, file, flags);
     }
     if ((flags & kept_in_heap) != 0) {
       return open_journal(core_of(self), name, file, flags);
@@ -119,7 +119,8 @@ QUORLITE_DECL int vfs::open_plain(vfs_door& door, const char* name, sqlite3_file
   return door.base->xOpen(door.base, name, file, flags, flags_out);
 }
 
-QUORLITE_DECL int vfs::open_database(vfs_door& door, const char* name, sqlite3_file* file) {
+QUORLITE_DECL int vfs::open_database(vfs_door& door, const char* name, sqlite3_file* file,
+                                     int flags) {
   std::shared_ptr<vfs_core> core = door.enter();
   if (!is_database_name(name)) {
     return refuse(core.get(), name, "not a database's name; a plain file needs a path with '/'");
@@ -140,6 +141,12 @@ QUORLITE_DECL int vfs::open_database(vfs_door& door, const char* name, sqlite3_f
   auto target = core->host.database_named(name);
   if (!target.has_value()) {
     return refuse(core.get(), name, core->host.explain(target.error()).c_str());
+  }
+  if ((flags & SQLITE_OPEN_CREATE) == 0 && !(*target)->exists() &&
+      sqlite3_uri_boolean(name, may_be_missing, 0) == 0) {
+    return refuse(core.get(), name,
+                  "no transaction has written it yet: to create it say mode=rwc, or "
+                  "SQLITE_OPEN_CREATE");
   }
   database_slot::open(file, std::move(core), std::move(*target));
   return SQLITE_OK;
