@@ -114,6 +114,10 @@ QUORLITE_DECL const detail::database_file* connection::latest() const noexcept {
 QUORLITE_DECL bool connection::failed_by_us(const detail::database_file& file) const noexcept {
   const int code = sqlite3_extended_errcode(db_);
   const std::error_code error = file.answers().error();
+  if (error == errc::unsupported && code == SQLITE_CANTOPEN) {
+    // Of VACUUM INTO; an open that fails is told with its name.
+    return std::string_view{sqlite3_errmsg(db_)} == sqlite3_errstr(SQLITE_CANTOPEN);
+  }
   return error && (code == detail::sqlite_code(error) || code == sqlite_transaction_over ||
                    (code == sqlite_busy_rolled_back && error == errc::busy) ||
                    (code == SQLITE_CORRUPT && error == errc::corrupt) ||      // as SQLite says it

@@ -377,6 +377,47 @@ TEST_CASE("VACUUM, VACUUM INTO a plain path, and a reset database") {
   REQUIRE(w.host.replays_equal());
 }
 
+TEST_CASE("VACUUM INTO a bare name is refused with the way to name a file, which makes a file") {
+  fixture w;
+  const plain_file plain;
+  connection db = w.open();
+  connection other = w.open("b.db");
+  REQUIRE(run(db, "CREATE TABLE t(x); INSERT INTO t VALUES(7)") == SQLITE_OK);
+  REQUIRE(run(other, "CREATE TABLE u(x)") == SQLITE_OK);
+  const std::size_t before = w.host.entry_count();
+  connection reader = w.open("a.db", {.read_only = true});
+  for (const connection* const on : {&db, &reader}) {
+    for (const std::string sql :
+         {"VACUUM INTO 'copy.db'", "-- not VACUUM\n /* at all */ ;vacuum main INTO 'cop' || 'y.db'",
+          "VACUUM INTO 'b.db'"}) {
+      INFO(sql);
+      static_cast<void>(seen_log.take());
+      REQUIRE(run(*on, sql) == SQLITE_CANTOPEN);
+      REQUIRE(on->error_message().find("VACUUM INTO './") != std::string::npos);
+      REQUIRE(on->last_error() == errc::unsupported);
+      REQUIRE(on->last_error() == failure::refused);
+      REQUIRE(seen_log.count("VACUUM INTO './") == 1);
+      REQUIRE(ask(*on, "PRAGMA quorlite_error").find("VACUUM INTO './") != std::string::npos);
+      REQUIRE(run(*on, "ATTACH 'no name' AS n") == SQLITE_CANTOPEN);
+      REQUIRE(on->error_message().find("VACUUM") == std::string::npos);
+    }
+  }
+  REQUIRE(w.host.entry_count() == before);
+  REQUIRE_FALSE(w.host.database_named("copy.db").value()->exists());
+  REQUIRE(ask(other, "SELECT count(*) FROM u") == "0");
+  REQUIRE(run(db, "ATTACH 'c.db' AS vacuum_db; CREATE TABLE vacuum_db.v(x); DETACH vacuum_db") ==
+          SQLITE_OK);
+  sqlite3* fresh = nullptr;  // its first statement, and its first lock
+  REQUIRE(sqlite3_open_v2("a.db", &fresh, SQLITE_OPEN_READWRITE, "vfs-sqlite") == SQLITE_OK);
+  REQUIRE(run(fresh, "VACUUM INTO '" + plain.path + "'") == SQLITE_OK);
+  sqlite3_close(fresh);
+  sqlite3* copy = nullptr;
+  REQUIRE(sqlite3_open_v2(plain.path.c_str(), &copy, SQLITE_OPEN_READONLY, nullptr) == SQLITE_OK);
+  REQUIRE(ask(copy, "SELECT x FROM t") == "7");
+  sqlite3_close(copy);
+  REQUIRE(w.host.replays_equal());
+}
+
 TEST_CASE("a write cursor goes on while its connection commits a thousand times") {
   fixture w;
   connection db = w.open();

@@ -65,6 +65,15 @@ class served_connection {
   /// @param place where SQLite keeps it for as long as the file is open (SQLITE_FCNTL_PDB)
   void learn(sqlite3* const* place) noexcept { place_ = place; }
 
+  /// VACUUM INTO has opened the file to write its copy into it, under a name that is a replicated
+  /// database's. Whoever says so means a plain file. Asked before each read lock, looked at before
+  /// the first one, which comes as the file is attached.
+  [[nodiscard]] bool is_vacuumed_into(const database_file& file) noexcept {
+    return is_looked_at_ ? is_vacuumed_into_ : look_at(file);
+  }
+  /// Says so where the application will ask why. Throws std::bad_alloc.
+  int refuse_vacuum(const database_file& into) const;
+
   /// A read transaction has begun: should its write lock fail, SQLite asks no busy handler and does
   /// not try again. False also if SQLite never said whose the file is.
   [[nodiscard]] bool has_begun(const database_file& file) const noexcept;
@@ -86,8 +95,12 @@ class served_connection {
 
  private:
   [[nodiscard]] sqlite3* get() const noexcept { return place_ == nullptr ? nullptr : *place_; }
+  /// As what the connection has the file attached; nullptr: as nothing, or SQLite never said.
+  [[nodiscard]] const char* schema_of(const database_file& file) const noexcept;
+  bool look_at(const database_file& file) noexcept;
 
   sqlite3* const* place_ = nullptr;
+  bool is_looked_at_ = false, is_vacuumed_into_ = false;
 };
 
 /// One open database. Used by one thread at a time, as SQLite uses a file. Its members answer with

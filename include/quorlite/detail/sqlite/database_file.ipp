@@ -12,6 +12,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -52,18 +53,60 @@ QUORLITE_DECL void answer_record::committed() noexcept {
   text_.clear();
 }
 
-QUORLITE_DECL bool served_connection::has_begun(const database_file& file) const noexcept {
+/// As SQLite reads it: behind comments, and behind what is no statement.
+[[nodiscard]] inline bool is_vacuum(std::string_view sql) noexcept {
+  constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  constexpr std::string_view keyword = "VACUUM";
+  while (!sql.empty() && letters.find(sql.front()) == std::string_view::npos) {
+    const bool is_line = sql.starts_with("--");
+    const bool is_comment = is_line || sql.starts_with("/*");
+    const std::size_t end = is_comment ? sql.find(is_line ? "\n" : "*/", 2) : 0;
+    sql.remove_prefix(end == std::string_view::npos ? sql.size() : end + 1);
+  }
+  return sqlite3_strnicmp(std::string(sql.substr(0, keyword.size())).c_str(), keyword.data(),
+                          static_cast<int>(keyword.size())) == 0;
+}
+
+QUORLITE_DECL bool served_connection::look_at(const database_file& file) noexcept {
+  is_looked_at_ = true;
+  const char* const schema = schema_of(file);
+  if (schema == nullptr || std::string_view{schema} != "vacuum_db") {
+    return false;
+  }
+  sqlite3* const db = get();
+  for (sqlite3_stmt* one = sqlite3_next_stmt(db, nullptr); one != nullptr;
+       one = sqlite3_next_stmt(db, one)) {
+    const char* const sql = sqlite3_stmt_busy(one) != 0 ? sqlite3_sql(one) : nullptr;
+    is_vacuumed_into_ = is_vacuumed_into_ || (sql != nullptr && is_vacuum(sql));
+  }
+  return is_vacuumed_into_;
+}
+
+QUORLITE_DECL int served_connection::refuse_vacuum(const database_file& into) const {
+  static constexpr const char* why =
+      "VACUUM INTO writes a plain file, and a bare name is a replicated database's: name the file "
+      "by a path, as in VACUUM INTO './copy.db'; to copy into another database ATTACH it";
+  sqlite3_log(SQLITE_CANTOPEN, "quorlite: '%s' is not written: %s", into.name().c_str(), why);
+  for_each_replicated_file(get(), [&](database_file& file) {
+    file.answers().failed(make_error_code(errc::unsupported), why);
+  });
+  return SQLITE_CANTOPEN;
+}
+
+QUORLITE_DECL const char* served_connection::schema_of(const database_file& file) const noexcept {
   sqlite3* const db = get();
   for (int schema = 0; db != nullptr; ++schema) {
     const char* const name = sqlite3_db_name(db, schema);
-    if (name == nullptr) {
-      break;
-    }
-    if (replicated_file(db, name) == &file) {
-      return sqlite3_txn_state(db, name) > SQLITE_TXN_NONE;
+    if (name == nullptr || replicated_file(db, name) == &file) {
+      return name;
     }
   }
-  return false;
+  return nullptr;
+}
+
+QUORLITE_DECL bool served_connection::has_begun(const database_file& file) const noexcept {
+  const char* const schema = schema_of(file);
+  return schema != nullptr && sqlite3_txn_state(get(), schema) > SQLITE_TXN_NONE;
 }
 
 QUORLITE_DECL bool served_connection::only_reads() const noexcept {
@@ -250,6 +293,9 @@ QUORLITE_DECL int database_file::lock(int level) {
     return refuse(make_error_code(errc::stopped));
   }
   if (level_ == SQLITE_LOCK_NONE && level > SQLITE_LOCK_NONE) {
+    if (connection_.is_vacuumed_into(*this)) {
+      return connection_.refuse_vacuum(*this);
+    }
     const int code = lock_shared();
     if (code != SQLITE_OK) {
       return code;
