@@ -41,10 +41,17 @@ struct plain_file {
   std::string path = (std::filesystem::temp_directory_path() /
                       ("quorlite-sqlite-" + std::to_string(::getpid()) + ".db"))
                          .string();
-  plain_file() { std::filesystem::remove(path); }
-  ~plain_file() { std::filesystem::remove(path); }
+  plain_file() { remove(); }
+  ~plain_file() { remove(); }
   plain_file(const plain_file&) = delete;
   plain_file& operator=(const plain_file&) = delete;
+
+ private:
+  void remove() const {
+    for (const char* const part : {"", "-wal", "-shm"}) {
+      std::filesystem::remove(path + part);
+    }
+  }
 };
 
 /// The names of a statement's columns.
@@ -328,6 +335,43 @@ TEST_CASE("backup and serialize give the committed image, a backup into is one c
   REQUIRE(ask(fresh, "PRAGMA integrity_check") == "ok");
   sqlite3_close(memory);
   REQUIRE(w.host.replays_equal());
+}
+
+TEST_CASE("a backup from a file in WAL mode works, and so does the connection that took it") {
+  const plain_file plain;
+  sqlite3* from = nullptr;
+  REQUIRE(sqlite3_open(plain.path.c_str(), &from) == SQLITE_OK);
+  REQUIRE(run(from, "PRAGMA journal_mode=WAL; CREATE TABLE t(x); INSERT INTO t VALUES(1)") ==
+          SQLITE_OK);
+  for (const std::string schema : {"main", "aux"}) {
+    for (const std::string before : {"", "CREATE TABLE old(x)"}) {
+      fixture w;
+      connection db = w.open("m.db");
+      REQUIRE(run(db, "ATTACH 'n.db' AS aux") == SQLITE_OK);
+      connection other = w.open(schema == "main" ? "m.db" : "n.db");
+      REQUIRE(run(other, before) == SQLITE_OK);
+      const auto copy = [&] {
+        sqlite3_backup* const backup = sqlite3_backup_init(db, schema.c_str(), from, "main");
+        REQUIRE(backup != nullptr);
+        static_cast<void>(sqlite3_backup_step(backup, -1));
+        return sqlite3_backup_finish(backup);
+      };
+      w.host.refuse_next(errc::not_leader);
+      REQUIRE(copy() == sqlite_not_leader);
+      REQUIRE(ask(db, "SELECT count(*) FROM " + schema + ".sqlite_schema") ==
+              (before.empty() ? "0" : "1"));
+      REQUIRE(copy() == SQLITE_OK);
+      REQUIRE(ask(db, "SELECT x FROM " + schema + ".t") == "1");
+      REQUIRE(run(db, "INSERT INTO " + schema + ".t VALUES(2)") == SQLITE_OK);
+      REQUIRE(ask(other, "SELECT x FROM t") == "1;2");
+      REQUIRE(run(other, "INSERT INTO t VALUES(3)") == SQLITE_OK);
+      REQUIRE(ask(db, "SELECT x FROM " + schema + ".t") == "1;2;3");
+      REQUIRE(ask(db, "PRAGMA " + schema + ".journal_mode") == "delete");
+      REQUIRE(ask(db, "PRAGMA " + schema + ".integrity_check") == "ok");
+      REQUIRE(w.host.replays_equal());
+    }
+  }
+  sqlite3_close(from);
 }
 
 TEST_CASE("a blob handle writes, and its close is the commit") {

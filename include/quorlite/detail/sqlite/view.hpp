@@ -42,7 +42,8 @@ inline constexpr std::byte wal_format{2};
 ///   on, and takes it off again when page 1 is written. Other handles never notice.
 ///
 /// A database that comes from elsewhere may say in page 1 that it is in WAL mode. Here it cannot
-/// be: SQLite is shown 1 for 2 at bytes 18 and 19. What is stored there stays as it was.
+/// be: SQLite is shown 1 for 2 at bytes 18 and 19. What is stored there stays as it was. Whoever
+/// copied it here has the 2 in its page cache, which is dropped.
 class database_view {
  public:
   explicit database_view(std::shared_ptr<database> target);

@@ -134,8 +134,9 @@ QUORLITE_DECL void database_view::restore_page_one(bytes_span written) {
                     header_number(written, schema_cookie_at) - cookie_offset_);
   const auto guard = reader_->enter();
   const bytes_view before = page_one(guard, pin_);
-  for (std::size_t at = format_versions_at; !before.empty() && at < format_versions_at + 2; ++at) {
-    if (written[at] == rollback_format && before[at] == wal_format) {
+  for (std::size_t at = format_versions_at; at < format_versions_at + 2; ++at) {
+    reset_cache_ = reset_cache_ || written[at] == wal_format;
+    if (!before.empty() && written[at] == rollback_format && before[at] == wal_format) {
       written[at] = wal_format;
     }
   }
