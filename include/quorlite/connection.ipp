@@ -122,7 +122,8 @@ QUORLITE_DECL bool connection::failed_by_us(const detail::database_file& file) c
                    (code == sqlite_busy_rolled_back && error == errc::busy) ||
                    (code == SQLITE_CORRUPT && error == errc::corrupt) ||      // as SQLite says it
                    (code == SQLITE_NOMEM && error == errc::out_of_memory) ||  // the same
-                   (error == errc::unsupported && (code & 0xFF) == SQLITE_IOERR));
+                   (error == errc::unsupported &&
+                    (code == SQLITE_READONLY || (code & 0xFF) == SQLITE_IOERR)));
 }
 
 QUORLITE_DECL void connection::close() noexcept {

@@ -504,26 +504,53 @@ TEST_CASE("a writer that ran out of memory while it waits does not want the head
   two.end();
 }
 
-TEST_CASE("a backup of another page size into a replicated database fails and harms nothing (F5)") {
+TEST_CASE(
+    "a backup of another page size is SQLITE_READONLY as documented, and harms nothing (F5)") {
   fixture w;
   connection into = w.open();
   REQUIRE(run(into, "CREATE TABLE t(x); " + many_rows) == SQLITE_OK);
   for (const std::string page_size : {"512", "1024", "16384"}) {
-    sqlite3* from = nullptr;
-    REQUIRE(sqlite3_open(":memory:", &from) == SQLITE_OK);
-    REQUIRE(run(from, "PRAGMA page_size=" + page_size +
-                          "; CREATE TABLE other(x); "
-                          "INSERT INTO other VALUES(zeroblob(20000))") == SQLITE_OK);
-    sqlite3_backup* const backup = sqlite3_backup_init(into, "main", from, "main");
-    REQUIRE(backup != nullptr);
-    REQUIRE(sqlite3_backup_step(backup, -1) != SQLITE_DONE);
-    REQUIRE(sqlite3_backup_finish(backup) != SQLITE_OK);
-    sqlite3_close(from);
-    REQUIRE(ask(into, "SELECT count(*) FROM t") == "200");
-    REQUIRE(ask(into, "PRAGMA integrity_check") == "ok");
-    REQUIRE(ask(w.open(), "PRAGMA integrity_check") == "ok");
+    for (const int bytes : {1, 20000, 60000}) {
+      sqlite3* from = nullptr;
+      REQUIRE(sqlite3_open(":memory:", &from) == SQLITE_OK);
+      REQUIRE(run(from, "PRAGMA page_size=" + page_size +
+                            "; CREATE TABLE other(x); INSERT INTO other VALUES(zeroblob(" +
+                            std::to_string(bytes) + "))") == SQLITE_OK);
+      sqlite3_backup* const backup = sqlite3_backup_init(into, "main", from, "main");
+      REQUIRE(backup != nullptr);
+      REQUIRE(sqlite3_backup_step(backup, -1) == SQLITE_READONLY);
+      REQUIRE(sqlite3_backup_finish(backup) == SQLITE_READONLY);
+      REQUIRE(into.last_error() == errc::unsupported);
+      REQUIRE(into.error_message().find("page size") != std::string::npos);
+      sqlite3_close(from);
+      REQUIRE(ask(into, "SELECT count(*) FROM t") == "200");
+      REQUIRE(ask(into, "PRAGMA integrity_check") == "ok");
+      REQUIRE(ask(w.open(), "PRAGMA integrity_check") == "ok");
+    }
   }
   REQUIRE(w.host.entry_count() == 2);
+  REQUIRE(run(into, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+  REQUIRE(w.host.replays_equal());
+}
+
+TEST_CASE("VACUUM with another page size is refused for good, and says how it works (F5)") {
+  for (const std::uint32_t wanted : {512U, 16384U}) {
+    fixture w;
+    connection early = w.open("a.db", {.page_size = wanted});  // of a database that has no page
+    connection db = w.open();
+    REQUIRE(run(db, "CREATE TABLE t(x); " + many_rows) == SQLITE_OK);
+    for (int again = 0; again < 2; ++again) {
+      REQUIRE(run(early, "VACUUM") == SQLITE_READONLY);
+      REQUIRE(early.last_error() == failure::refused);
+      REQUIRE(early.error_message().find("PRAGMA page_size=4096") != std::string::npos);
+    }
+    REQUIRE(w.host.entry_count() == 2);
+    REQUIRE(ask(early, "SELECT count(*) FROM t") == "200");
+    REQUIRE(run(early, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+    REQUIRE(run(early, "PRAGMA page_size=4096; VACUUM") == SQLITE_OK);
+    REQUIRE(ask(db, "PRAGMA integrity_check") == "ok");
+    REQUIRE(w.host.replays_equal());
+  }
 }
 
 TEST_CASE("whole pages of the database's size only, under a header that says so (F5)") {
@@ -542,14 +569,14 @@ TEST_CASE("whole pages of the database's size only, under a header that says so 
   REQUIRE(raw.file.write(bytes(1024), 512) == SQLITE_IOERR_WRITE);
   raw.end();
   REQUIRE(begun());
-  REQUIRE(raw.file.truncate(1536) == SQLITE_IOERR_TRUNCATE);
+  REQUIRE(raw.file.truncate(1536) == SQLITE_READONLY);
   raw.end();
   bytes foreign = raw_handle::page_one(4096, 1, 3);
   foreign.resize(1024);
   REQUIRE(begun());
   REQUIRE(raw.file.write(foreign, 0) == SQLITE_OK);
-  REQUIRE(raw.file.sync(nullptr) == sqlite_not_leader);
-  REQUIRE(raw.file.answers().error() == errc::malformed);
+  REQUIRE(raw.file.sync(nullptr) == SQLITE_READONLY);
+  REQUIRE(raw.file.answers().error() == errc::unsupported);
   raw.end();
   REQUIRE(begun());  // more pages than the file has
   REQUIRE(raw.file.write(raw_handle::page_one(1024, 1000, 4), 0) == SQLITE_OK);

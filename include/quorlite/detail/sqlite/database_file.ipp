@@ -247,6 +247,14 @@ QUORLITE_DECL int database_file::write(bytes_view from, std::uint64_t to) {
                : SQLITE_OK;
 }
 
+/// SQLITE_READONLY is what SQLite documents for a backup into such a database.
+[[nodiscard]] inline std::string keeps_its_page_size(std::uint32_t bytes) {
+  return "the page size of a replicated database is fixed by its first transaction: say PRAGMA "
+         "page_size=" +
+         std::to_string(bytes) +
+         " before VACUUM; of a database with another page size copy the rows, not the pages";
+}
+
 QUORLITE_DECL int database_file::truncate(std::uint64_t size_bytes) {
   if (phase_ == phase::committed && size_bytes != view_.page_count() * view_.page_size()) {
     phase_ = phase::over;  // else a COMMIT that has made the database shorter
@@ -262,7 +270,7 @@ QUORLITE_DECL int database_file::truncate(std::uint64_t size_bytes) {
     return SQLITE_IOERR_TRUNCATE;
   }
   const std::error_code error = dirty_.resize(size_bytes);
-  return error ? give_up(error, SQLITE_IOERR_TRUNCATE) : SQLITE_OK;
+  return error ? give_up(error, SQLITE_READONLY, keeps_its_page_size(page_size())) : SQLITE_OK;
 }
 
 QUORLITE_DECL int database_file::out_of_memory() noexcept {
@@ -354,6 +362,10 @@ QUORLITE_DECL int database_file::sync(const char* super) {
   }
   if (!changes) {
     return SQLITE_OK;
+  }
+  if (dirty_.has_other_page_size()) {
+    return give_up(make_error_code(errc::unsupported), SQLITE_READONLY,
+                   keeps_its_page_size(page_size()));
   }
   if (super == nullptr) {
     database_file* const alone = this;

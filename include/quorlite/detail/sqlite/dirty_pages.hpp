@@ -111,6 +111,9 @@ class dirty_pages {
   /// and with it page 1.
   [[nodiscard]] bool changes_anything(database_view& view) const;
 
+  /// Page 1 is that of a database with another page size: VACUUM, or a backup, wrote it.
+  [[nodiscard]] bool has_other_page_size() const noexcept;
+
   /// Moves the pages into `change`, with everything that an entry must carry.
   /// @returns errc::malformed: page 1 is not that of this database (another page size or count);
   /// errc::too_large. Then, or after std::bad_alloc, the dirty pages are still there.

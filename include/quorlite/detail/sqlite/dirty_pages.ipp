@@ -173,6 +173,11 @@ QUORLITE_DECL bool dirty_pages::changes_anything(database_view& view) const {
   return page_count_ != view.page_count();
 }
 
+QUORLITE_DECL bool dirty_pages::has_other_page_size() const noexcept {
+  const page_version* const one = pages_.find(page_number{1});
+  return one != nullptr && stated_page_size(one->image()) != page_size_;
+}
+
 QUORLITE_DECL std::error_code dirty_pages::move_into(database_write& change) {
   const page_version* const one = pages_.find(page_number{1});
   if (one == nullptr || stated_page_size(one->image()) != page_size_) {
