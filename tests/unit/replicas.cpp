@@ -83,6 +83,27 @@ TEST_CASE("a writer on a follower is refused at once, with the leader's name, an
   CHECK(number(there, "SELECT count(*) FROM t") == 1);
 }
 
+TEST_CASE("PRAGMA optimize on a follower, as a driver's last word, does nothing and is no error") {
+  replica_cluster cluster({.seed = 2});
+  const server_id leader = cluster.wait_for_leader().value();
+  connection db = cluster.connect(leader);
+  REQUIRE(run(db, "CREATE TABLE t(x); CREATE INDEX i ON t(x); INSERT INTO t VALUES(7)") ==
+          SQLITE_OK);
+  REQUIRE(cluster.wait_until_even());
+  connection there = cluster.connect(other_than(cluster, leader));
+  for (const std::string pragma : {"optimize", "main.optimize", "optimize(0xfffe)"}) {
+    INFO(pragma);
+    REQUIRE(number(there, "SELECT count(*) FROM t WHERE x=7") == 1);  // statistics would help
+    CHECK(run(there, "PRAGMA " + pragma) == SQLITE_OK);
+    CHECK_FALSE(there.last_error());
+  }
+  REQUIRE(cluster.wait_until_even());
+  CHECK(number(db, "SELECT count(*) FROM sqlite_schema WHERE name='sqlite_stat1'") == 0);
+  REQUIRE(number(db, "SELECT count(*) FROM t WHERE x=7") == 1);
+  CHECK(run(db, "PRAGMA optimize") == SQLITE_OK);
+  CHECK(number(db, "SELECT count(*) FROM sqlite_stat1") == 1);
+}
+
 TEST_CASE("an idle BEGIN IMMEDIATE on a deposed leader delays no apply, and its COMMIT fails") {
   replica_cluster cluster({.seed = 3});
   const server_id old_leader = cluster.wait_for_leader().value();

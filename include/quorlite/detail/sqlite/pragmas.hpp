@@ -46,6 +46,7 @@ class pragma_statement {
   int only_tell(const char* why) noexcept;
   /// SQLite does nothing.
   int ignore(const char* why) noexcept;
+  int ignore() noexcept;
   void log(const char* why) const noexcept;
 
   /// SQLite takes any beginning of a mode's name for the mode.
@@ -57,6 +58,9 @@ class pragma_statement {
   /// SQLite's way to read it: a number modulo 8, 0 and 7 being OFF, or a word.
   static bool switches_off(std::string_view value) noexcept;
   static std::uint64_t number(std::string_view digits) noexcept;
+
+  /// It writes statistics, and whoever may not write has no need of it: the leader's come here.
+  int optimize();
 
   /// SQLite would put its own busy handler, which sleeps by the clock and cannot ask for the head,
   /// in the place of the connection's.

@@ -13,6 +13,8 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/sqlite/database_file.hpp"
+#include "quorlite/detail/sqlite/vfs.hpp"
+#include "quorlite/detail/sqlite/writer_slot.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/limits.hpp"
 
@@ -46,6 +48,9 @@ QUORLITE_DECL int pragma_statement::run() {
                ? ignore("it would break commits of several databases and save nothing: FULL "
                         "costs nothing here")
                : SQLITE_NOTFOUND;
+  }
+  if (is("optimize")) {
+    return optimize();
   }
   if (is("busy_timeout")) {
     return busy_timeout();
@@ -85,6 +90,10 @@ QUORLITE_DECL int pragma_statement::only_tell(const char* why) noexcept {
 
 QUORLITE_DECL int pragma_statement::ignore(const char* why) noexcept {
   log(why);
+  return ignore();
+}
+
+QUORLITE_DECL int pragma_statement::ignore() noexcept {
   *spelt_name_ = '?';
   return SQLITE_NOTFOUND;
 }
@@ -130,6 +139,14 @@ QUORLITE_DECL std::uint64_t pragma_statement::number(std::string_view digits) no
     value = value * 10 + static_cast<std::uint64_t>(digit - '0');
   }
   return value;
+}
+
+QUORLITE_DECL int pragma_statement::optimize() {
+  if (file_.core().is_closed.load()) {
+    return ignore();
+  }
+  const bool has_content = file_.committed().page_count != 0;
+  return has_content && file_.turn().would_be_refused() ? ignore() : SQLITE_NOTFOUND;
 }
 
 QUORLITE_DECL int pragma_statement::busy_timeout() {

@@ -58,6 +58,8 @@ class writer_slot {
 
   /// Would a writer be refused, whatever it stands on?
   [[nodiscard]] bool is_refused(const page_store::pin& head) noexcept;
+  /// The same of one who holds no lock yet.
+  [[nodiscard]] bool would_be_refused() const noexcept;
 
   /// The host has released the slot with the commit.
   void was_released() noexcept;

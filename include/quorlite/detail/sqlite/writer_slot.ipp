@@ -88,6 +88,12 @@ QUORLITE_DECL bool writer_slot::is_refused(const page_store::pin& head) noexcept
   return !ticket.has_value() && ticket.error() != errc::stale_term;
 }
 
+QUORLITE_DECL bool writer_slot::would_be_refused() const noexcept {
+  const auto store = view_.target().store();
+  const auto ticket = host_.begin_write(*store, store->pin_head());
+  return !ticket.has_value() && ticket.error() != errc::stale_term;
+}
+
 QUORLITE_DECL void writer_slot::was_released() noexcept {
   holds_ = false;
   early_ = false;
