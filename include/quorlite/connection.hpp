@@ -23,6 +23,7 @@ namespace detail {
 
 class busy_handler;
 class database_file;
+class group_executor;
 class vfs;
 
 /// Opens a database through `through`. Reads its header, waits for nobody.
@@ -78,6 +79,7 @@ class QUORLITE_API connection {
  private:
   friend result<connection> detail::open_connection(detail::vfs& through, const std::string& name,
                                                     connection_options options);
+  friend class detail::group_executor;
 
   explicit connection(sqlite3* db, milliseconds busy_timeout);
 

@@ -125,9 +125,12 @@ class QUORLITE_API replica {
   ///
   /// It may use savepoints and read-only PRAGMAs. Denied with SQLITE_AUTH: transactions, ATTACH,
   /// temporary tables, PRAGMAs that change the connection. One that goes on after a denied COMMIT
-  /// or ROLLBACK is undone, with SQLITE_MISUSE. It must not replace the connection's handlers, keep
-  /// the sqlite3*, or call write(). `changes()` and `last_insert_rowid()` are its own after its
-  /// first INSERT, UPDATE or DELETE. Functions and collations are to be registered in every run.
+  /// or ROLLBACK is undone, with SQLITE_MISUSE; so is one that leaves a statement or a blob, or
+  /// sets a hook or an authorizer. Not noticed: a statement that it leaves where the database has
+  /// virtual tables, and an authorizer that it removes. Other handlers that it sets end with it or
+  /// with its group. It must not keep the sqlite3*, or call write(). `changes()` and
+  /// `last_insert_rowid()` are its own after its first INSERT, UPDATE or DELETE. Functions and
+  /// collations are to be registered in every run.
   /// @param name of a database, as for open()
   /// @param closure int(sqlite3*), borrowed for the call: SQLITE_OK keeps what it did, all else
   ///   undoes it

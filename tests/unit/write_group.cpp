@@ -415,29 +415,156 @@ TEST_CASE("what a closure throws undoes it and reaches its caller, and the other
   CHECK(w.rows() == "1;3");
 }
 
-TEST_CASE("what a closure leaves open or behind does not reach the next one") {
+TEST_CASE("a closure that leaves a statement or a blob is told, and the next ones work") {
   fixture w;
-  sqlite3_stmt* left = nullptr;
+  sqlite3_stmt* idle = nullptr;
+  sqlite3_stmt* stepped = nullptr;
+  sqlite3_stmt* failed = nullptr;
+  sqlite3_blob* blob = nullptr;
+  const auto leaves = [](const char* text, sqlite3_stmt*& left) {
+    return [text, &left](sqlite3* db) {
+      REQUIRE(sqlite3_prepare_v2(db, text, -1, &left, nullptr) == SQLITE_OK);
+      return run(db, "INSERT INTO t VALUES(2)");
+    };
+  };
   std::string rowid;
-  const auto answers =
-      w.answers_of({sql("INSERT INTO t VALUES(1),(2),(3)"),
-                    [&left](sqlite3* db) {
-                      const char* const text = "INSERT INTO t VALUES(4),(5) RETURNING x";
-                      if (sqlite3_prepare_v2(db, text, -1, &left, nullptr) != SQLITE_OK) {
-                        return SQLITE_ERROR;
-                      }
-                      return sqlite3_step(left) == SQLITE_ROW ? SQLITE_OK : SQLITE_ERROR;
-                    },
-                    [&rowid](sqlite3* db) {
-                      rowid = std::to_string(sqlite3_last_insert_rowid(db));
-                      return run(db, "INSERT INTO t VALUES(6)");
-                    }});
-  sqlite3_finalize(left);
-  for (const write_result& one : answers) {
-    CHECK(one.ok());
+  const auto answers = w.answers_of(
+      {sql("INSERT INTO t VALUES(1)"), leaves("SELECT x FROM t", idle),
+       [&stepped](sqlite3* db) {
+         const char* const text = "INSERT INTO t VALUES(3), (4) RETURNING x";
+         REQUIRE(sqlite3_prepare_v2(db, text, -1, &stepped, nullptr) == SQLITE_OK);
+         return sqlite3_step(stepped) == SQLITE_ROW ? SQLITE_OK : SQLITE_ERROR;
+       },
+       [&blob](sqlite3* db) {
+         REQUIRE(run(db, "INSERT INTO t VALUES(zeroblob(9))") == SQLITE_OK);
+         return sqlite3_blob_open(db, "main", "t", "x", sqlite3_last_insert_rowid(db), 0, &blob);
+       },
+       [&](sqlite3* db) { return leaves("SELECT 7", failed)(db) + run(db, "nonsense"); },
+       [&rowid](sqlite3* db) {
+         rowid = std::to_string(sqlite3_last_insert_rowid(db));
+         return run(db, "INSERT INTO t VALUES(6)");
+       }});
+  CHECK(answers[0].ok());
+  for (const std::size_t leaver : {1U, 2U, 3U}) {
+    INFO(leaver);
+    CHECK(answers[leaver].error == errc::sqlite_failed);
+    CHECK(answers[leaver].code == SQLITE_MISUSE);
+    CHECK(answers[leaver].message.find("left a statement") != std::string::npos);
   }
+  CHECK(answers[4].code == SQLITE_ERROR);  // its own reason
+  CHECK(answers[5].ok());
   CHECK(rowid == "0");
-  CHECK(w.rows() == "1;2;3;4;5;6");
+  CHECK(w.rows() == "1;6");
+  CHECK(w.answers_of({sql("INSERT INTO t VALUES(7)")})[0].ok());
+  // They are still theirs.
+  CHECK(sqlite3_step(idle) == SQLITE_ROW);
+  for (sqlite3_stmt* const one : {idle, stepped, failed}) {
+    sqlite3_finalize(one);
+  }
+  sqlite3_blob_close(blob);
+  CHECK(w.answers_of({sql("INSERT INTO t VALUES(8)")})[0].ok());
+  CHECK(w.rows() == "1;6;7;8");
+}
+
+TEST_CASE("statements of virtual tables stay, and no closure is told that it left them") {
+  fixture w;
+  for (const closure& one : {sql("CREATE VIRTUAL TABLE f USING fts5(x)"),
+                             sql("INSERT INTO f VALUES('a b'); SELECT * FROM f WHERE f MATCH 'b'"),
+                             sql("CREATE TABLE more(x); DELETE FROM f"), sql("DROP TABLE f")}) {
+    CHECK(w.answers_of({one, sql("DELETE FROM t")})[0].ok());
+  }
+}
+
+TEST_CASE("a closure that sets a hook or the authorizer is told, and the next ones work") {
+  fixture w;
+  int place = 0;
+  using setter = std::function<void(sqlite3*)>;
+  const auto refuse = [](void*) { return 1; };
+  const auto authorize =
+      [](sqlite3* db, int (*says)(void*, int, const char*, const char*, const char*, const char*)) {
+        sqlite3_set_authorizer(db, says, nullptr);
+      };
+  const std::vector<std::pair<std::string, setter>> setters{
+      {"hook", [&](sqlite3* db) { sqlite3_commit_hook(db, refuse, nullptr); }},
+      {"hook", [&](sqlite3* db) { sqlite3_commit_hook(db, nullptr, nullptr); }},
+      {"hook",
+       [&](sqlite3* db) {
+         sqlite3_rollback_hook(
+             db, [](void*) {}, &place);
+       }},
+      {"hook",
+       [&](sqlite3* db) {
+         const auto touch = [](void*, int, const char*, const char*, sqlite3_int64) {};
+         sqlite3_update_hook(db, touch, &place);
+       }},
+      {"authorizer",
+       [&](sqlite3* db) {
+         authorize(db, [](void*, int, const char*, const char*, const char*, const char*) {
+           return SQLITE_DENY;
+         });
+       }},
+      {"authorizer",
+       [&](sqlite3* db) {
+         authorize(db, [](void*, int, const char*, const char*, const char*, const char*) {
+           return SQLITE_IGNORE;  // makes a ROLLBACK TO of nothing
+         });
+       }},
+      {"authorizer", [&](sqlite3* db) {
+         authorize(db, [](void*, int, const char*, const char*, const char*, const char*) {
+           return SQLITE_OK;
+         });
+       }}};
+  int rows = 0;
+  for (std::size_t at = 0; at < setters.size(); ++at) {
+    INFO(at);
+    for (const bool fails : {false, true}) {
+      INFO(fails);
+      const auto answers = w.answers_of(
+          {sql("INSERT INTO t VALUES(" + std::to_string(++rows) + ")"),
+           [&](sqlite3* db) {
+             const int code = run(db, "INSERT INTO t VALUES('never')");
+             setters[at].second(db);
+             return fails ? SQLITE_ABORT : code;
+           },
+           sql("INSERT INTO t VALUES(" + std::to_string(++rows) + ")"), sql("ATTACH 'b.db' AS b")});
+      CHECK(answers[0].ok());
+      CHECK_FALSE(answers[1].ok());
+      if (!fails) {
+        CHECK(answers[1].code == SQLITE_MISUSE);
+        CHECK(answers[1].message.find(setters[at].first) != std::string::npos);
+      }
+      CHECK(answers[2].ok());
+      CHECK(answers[3].code == SQLITE_AUTH);  // the rules hold
+      CHECK(w.answers_of({sql("INSERT INTO t VALUES(" + std::to_string(++rows) + ")")})[0].ok());
+      CHECK(ask(w.open(), "SELECT count(*), max(x) FROM t") ==
+            std::to_string(rows) + '|' + std::to_string(rows));
+    }
+  }
+}
+
+TEST_CASE("a progress or busy handler that a closure sets does not reach the next one") {
+  fixture w;
+  bool was_asked = false;
+  w.answers_of({[](sqlite3* db) {
+                  sqlite3_progress_handler(
+                      db, 1, [](void*) { return 1; }, nullptr);
+                  return SQLITE_OK;
+                },
+                [&was_asked](sqlite3* db) {
+                  const auto ask_me = [](void* was, int) {
+                    *static_cast<bool*>(was) = true;
+                    return 0;
+                  };
+                  sqlite3_busy_handler(db, ask_me, &was_asked);
+                  return SQLITE_OK;
+                }});
+  w.host.answer(local_host::answers::detached);
+  for (const std::string row : {"1", "2", "3"}) {  // each builds on the one before
+    CHECK(w.answers_of({sql("INSERT INTO t VALUES(" + row + ")")})[0].ok());
+  }
+  CHECK_FALSE(was_asked);
+  w.host.commit_all();
+  CHECK(w.rows() == "1;2;3");
 }
 
 TEST_CASE("a group that writes nothing is answered from the head") {

@@ -17,8 +17,9 @@ inline constexpr std::string_view closure_savepoint_prefix = "ql:";
 
 /// Guards one connection, by its authorizer (sqlite.org/c3ref/set_authorizer.html) and its commit
 /// hook. A statement that was prepared elsewhere may escape the first, if SQLite does not prepare
-/// it again; the second turns its COMMIT into a rollback, and a rollback shows. One thread at a
-/// time.
+/// it again; the second turns its COMMIT into a rollback, and a rollback shows. A closure that puts
+/// something of its own in the place of either would decide for those that come after it. One
+/// thread at a time.
 class closure_rules {
  public:
   /// @param db must outlive it, or be closed with it
@@ -28,7 +29,14 @@ class closure_rules {
   ~closure_rules();
 
   void enter() noexcept;
-  void leave() noexcept { inside_ = false; }
+  /// Takes off what the closure has set, as far as SQLite tells or lets it.
+  /// @returns false: a hook was another one, or was gone
+  [[nodiscard]] bool leave() noexcept;
+
+  /// Puts the authorizer back in its place. All statements are prepared again then.
+  void take_back() noexcept;
+  /// Something was prepared, and asked it, since leave(): it is in its place.
+  [[nodiscard]] bool was_asked() const noexcept { return was_asked_; }
 
   /// What to say about the last SQLITE_AUTH since enter(); empty if it was not ours.
   [[nodiscard]] std::string_view why() const noexcept { return why_; }
@@ -54,6 +62,7 @@ class closure_rules {
   std::string_view why_;
   bool inside_ = false;
   bool tried_to_end_ = false;
+  bool was_asked_ = false;
 };
 
 }  // namespace detail

@@ -17,7 +17,7 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 QUORLITE_DECL closure_rules::closure_rules(sqlite3* db) noexcept : db_(db) {
-  sqlite3_set_authorizer(db, &closure_rules::authorize, this);
+  take_back();
   sqlite3_commit_hook(db, &closure_rules::before_commit, this);
 }
 
@@ -32,6 +32,20 @@ QUORLITE_DECL void closure_rules::enter() noexcept {
   tried_to_end_ = false;
 }
 
+QUORLITE_DECL bool closure_rules::leave() noexcept {
+  inside_ = false;
+  was_asked_ = false;
+  const bool is_ours = sqlite3_commit_hook(db_, &closure_rules::before_commit, this) == this;
+  const bool none_at_rollback = sqlite3_rollback_hook(db_, nullptr, nullptr) == nullptr;
+  const bool none_at_update = sqlite3_update_hook(db_, nullptr, nullptr) == nullptr;
+  sqlite3_progress_handler(db_, 0, nullptr, nullptr);
+  return is_ours && none_at_rollback && none_at_update;
+}
+
+QUORLITE_DECL void closure_rules::take_back() noexcept {
+  sqlite3_set_authorizer(db_, &closure_rules::authorize, this);
+}
+
 QUORLITE_DECL int closure_rules::before_commit(void* self) noexcept {
   return static_cast<closure_rules*>(self)->inside_ ? 1 : 0;
 }
@@ -39,6 +53,7 @@ QUORLITE_DECL int closure_rules::before_commit(void* self) noexcept {
 QUORLITE_DECL int closure_rules::authorize(void* self, int action, const char* first,
                                            const char* second, const char*, const char*) noexcept {
   auto& rules = *static_cast<closure_rules*>(self);
+  rules.was_asked_ = true;
   if (!rules.inside_) {
     return SQLITE_OK;
   }

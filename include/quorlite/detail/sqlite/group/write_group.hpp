@@ -3,6 +3,7 @@
 /// only itself back, and one COMMIT, one entry, one quorum round for all.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <span>
@@ -35,11 +36,15 @@ class control_statement {
   ~control_statement();
 
   [[nodiscard]] bool is_prepared() const noexcept { return statement_ != nullptr; }
+  [[nodiscard]] sqlite3_stmt* get() const noexcept { return statement_; }
   /// @returns an extended code
   [[nodiscard]] int run() noexcept;
+  /// The last run prepared it anew: something had made it stale.
+  [[nodiscard]] bool was_stale() const noexcept { return was_stale_; }
 
  private:
   sqlite3_stmt* statement_ = nullptr;
+  bool was_stale_ = false;
 };
 
 /// Runs groups of closures, one group at a time, on a connection of its own. One thread at a time.
@@ -74,23 +79,35 @@ class group_executor {
   [[nodiscard]] bool run_one(write_task& task);
 
   [[nodiscard]] bool close_savepoint(bool keep, write_task& task);
+  /// SQLite does not tell whose authorizer there is. But one that is set makes all statements
+  /// stale, and is asked as they are prepared anew.
+  [[nodiscard]] bool has_other_authorizer(int code, bool was_stale) const noexcept;
   /// Of this closure, as every one before it left none behind.
   [[nodiscard]] bool has_broken_references() const noexcept;
 
   /// What a closure left in the middle would stand in the way of the savepoint, or of COMMIT.
-  void stop_statements() noexcept;
+  /// @returns how many statements there are that are none of ours
+  std::size_t stop_statements() noexcept;
+  /// A virtual table keeps statements of its own, which look like any other.
+  [[nodiscard]] bool has_virtual_tables() const noexcept;
 
+  static void blame(write_task& task, int code, const char* why);
   void describe(write_task& task, int code) const;
   void fail_all(std::span<write_task* const> tasks, int code, transaction_id id) const;
 
   connection db_;
   closure_rules rules_;
+  std::size_t statements_ = 0;  // that were left, or are a virtual table's
   control_statement begin_{db_, "BEGIN IMMEDIATE"};
   control_statement commit_{db_, "COMMIT"};
   control_statement rollback_{db_, "ROLLBACK"};
   control_statement savepoint_{db_, "SAVEPOINT \"ql:closure\""};
   control_statement release_{db_, "RELEASE \"ql:closure\""};
   control_statement undo_{db_, "ROLLBACK TO \"ql:closure\""};
+  /// SQLite lists statements from the newest to the oldest: from here on they are ours. It does not
+  /// promise that; nullptr: this one does not.
+  sqlite3_stmt* const first_of_ours_ =
+      sqlite3_next_stmt(db_, nullptr) == undo_.get() ? undo_.get() : nullptr;
 };
 
 }  // namespace detail

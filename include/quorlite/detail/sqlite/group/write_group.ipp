@@ -16,6 +16,7 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/connection.hpp"
+#include "quorlite/detail/sqlite/busy_handler.hpp"
 #include "quorlite/detail/sqlite/group/write_task.hpp"
 #include "quorlite/detail/sqlite/vfs.hpp"
 #include "quorlite/error.hpp"
@@ -34,6 +35,7 @@ QUORLITE_DECL control_statement::~control_statement() { sqlite3_finalize(stateme
 
 QUORLITE_DECL int control_statement::run() noexcept {
   sqlite3_step(statement_);
+  was_stale_ = sqlite3_stmt_status(statement_, SQLITE_STMTSTATUS_REPREPARE, 1) != 0;
   return sqlite3_reset(statement_);
 }
 
@@ -53,6 +55,7 @@ QUORLITE_DECL result<std::unique_ptr<group_executor>> group_executor::open(
       !made->release_.is_prepared() || !made->undo_.is_prepared()) {
     return fail(errc::sqlite_failed);
   }
+  made->statements_ = made->stop_statements();
   return made;
 }
 
@@ -80,6 +83,7 @@ QUORLITE_DECL void group_executor::run(std::span<write_task* const> tasks,
 QUORLITE_DECL group_executor::ending group_executor::attempt(
     std::span<write_task* const> tasks, write_task*& culprit,
     const std::function<void()>& before_commit) {
+  db_.busy_->install(db_);  // a closure may have set another one, and SQLite does not tell
   const transaction_id before = db_.last_transaction();
   if (const int code = begin_.run(); code != SQLITE_OK) {
     fail_all(tasks, code, {});
@@ -136,44 +140,59 @@ QUORLITE_DECL bool group_executor::run_one(write_task& task) {
   if (code != SQLITE_OK) {
     describe(task, code);
   }
-  stop_statements();
-  rules_.leave();
+  const std::size_t known = std::exchange(statements_, stop_statements());
+  const bool has_our_hooks = rules_.leave();
   if (sqlite3_get_autocommit(db_) != 0) {
     if (code == SQLITE_OK) {
-      task.answer = {make_error_code(errc::sqlite_failed),
-                     SQLITE_MISUSE,
-                     "the closure ended the transaction that it shares",
-                     {}};
+      blame(task, SQLITE_MISUSE, "the closure ended the transaction that it shares");
     }
     return false;
   }
   if (code == sqlite_transaction_over) {
     return false;  // of the group nothing can be committed any more
   }
-  if (code == SQLITE_OK && rules_.tried_to_end()) {
+  const bool was_fine = code == SQLITE_OK;
+  if (was_fine && rules_.tried_to_end()) {
     // Whether SQLite let a COMMIT run that was prepared elsewhere is a matter of its version; what
     // the closure did after it belongs to nobody.
     code = SQLITE_MISUSE;
-    task.answer = {make_error_code(errc::sqlite_failed),
-                   code,
-                   "the closure tried to end the transaction that it shares",
-                   {}};
-  }
-  if (code == SQLITE_OK && has_broken_references()) {
+    blame(task, code, "the closure tried to end the transaction that it shares");
+  } else if (was_fine && !has_our_hooks) {
+    code = SQLITE_MISUSE;
+    blame(task, code, "the closure set a hook of the connection that it shares");
+  } else if (was_fine && statements_ > known && !has_virtual_tables()) {
+    code = SQLITE_MISUSE;
+    blame(task, code, "the closure left a statement or a blob: finalize what it prepares");
+  } else if (was_fine && has_broken_references()) {
     code = SQLITE_CONSTRAINT_FOREIGNKEY;
-    task.answer = {make_error_code(errc::sqlite_failed), code, "FOREIGN KEY constraint failed", {}};
+    blame(task, code, "FOREIGN KEY constraint failed");
   }
   return close_savepoint(code == SQLITE_OK, task);
 }
 
 QUORLITE_DECL bool group_executor::close_savepoint(bool keep, write_task& task) {
   int code = keep ? SQLITE_OK : undo_.run();
-  code = code == SQLITE_OK ? release_.run() : code;
+  bool was_stale = !keep && undo_.was_stale();
+  if (code == SQLITE_OK) {
+    code = release_.run();
+    was_stale = was_stale || release_.was_stale();
+  }
+  if (has_other_authorizer(code, was_stale)) {
+    rules_.take_back();
+    if (!task.answer.error) {
+      blame(task, SQLITE_MISUSE, "the closure set the authorizer of the connection that it shares");
+    }
+    return false;  // what the other one has let through is not known
+  }
   if (code != SQLITE_OK) {
     describe(task, code);
     return false;
   }
   return true;
+}
+
+QUORLITE_DECL bool group_executor::has_other_authorizer(int code, bool was_stale) const noexcept {
+  return code == SQLITE_AUTH || (was_stale && !rules_.was_asked());
 }
 
 QUORLITE_DECL bool group_executor::has_broken_references() const noexcept {
@@ -183,13 +202,32 @@ QUORLITE_DECL bool group_executor::has_broken_references() const noexcept {
   return broken != 0;
 }
 
-QUORLITE_DECL void group_executor::stop_statements() noexcept {
-  for (sqlite3_stmt* one = sqlite3_next_stmt(db_, nullptr); one != nullptr;
+QUORLITE_DECL std::size_t group_executor::stop_statements() noexcept {
+  std::size_t count = 0;
+  for (sqlite3_stmt* one = sqlite3_next_stmt(db_, nullptr); one != nullptr && one != first_of_ours_;
        one = sqlite3_next_stmt(db_, one)) {
+    ++count;
     if (sqlite3_stmt_busy(one) != 0) {
       sqlite3_reset(one);
     }
   }
+  return count;
+}
+
+QUORLITE_DECL bool group_executor::has_virtual_tables() const noexcept {
+  bool any = false;
+  const auto see = [](void* seen, int, char**, char**) {
+    *static_cast<bool*>(seen) = true;
+    return 0;
+  };
+  const int code = sqlite3_exec(
+      db_, "SELECT 1 FROM main.sqlite_schema WHERE type='table' AND rootpage=0 LIMIT 1", see, &any,
+      nullptr);
+  return any || code != SQLITE_OK;
+}
+
+QUORLITE_DECL void group_executor::blame(write_task& task, int code, const char* why) {
+  task.answer = {make_error_code(errc::sqlite_failed), code, why, {}};
 }
 
 QUORLITE_DECL void group_executor::describe(write_task& task, int code) const {
