@@ -143,6 +143,22 @@ QUORLITE_DECL void connection::close() noexcept {
 
 namespace detail {
 
+/// SQLite does not take what it reads for a database, or a schema in it: for every statement to
+/// tell, not for an open, or nobody could mend or replace it.
+[[nodiscard]] inline bool is_of_content(int code) noexcept {
+  const int primary = code & 0xFF;
+  return primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB || primary == SQLITE_ERROR;
+}
+
+/// The pragma reads the schema. Of a malformed one SQLite takes what it can for somebody who may
+/// write it, and forgets that afterwards.
+inline void set_synchronous(sqlite3* db) noexcept {
+  for (const char* const sql :
+       {"PRAGMA writable_schema=ON", "PRAGMA synchronous=FULL", "PRAGMA writable_schema=RESET"}) {
+    sqlite3_exec(db, sql, nullptr, nullptr, nullptr);
+  }
+}
+
 /// A super-journal, and with it the atomic commit of several databases, needs synchronous=FULL. A
 /// SQLite that was built to keep its locks is told not to before it takes one; that goes for what
 /// is attached later, too.
@@ -154,10 +170,12 @@ namespace detail {
   };
   const int code = sqlite3_exec(db, "PRAGMA locking_mode=NORMAL; PRAGMA synchronous=FULL", see,
                                 &is_normal, nullptr);
-  if (code == SQLITE_OK && !is_normal) {
-    return make_error_code(errc::unsupported);
+  if (is_of_content(code)) {
+    set_synchronous(db);
+  } else if (code != SQLITE_OK) {
+    return error_of_sqlite(code);
   }
-  return error_of_sqlite(code);
+  return is_normal ? std::error_code{} : make_error_code(errc::unsupported);
 }
 
 QUORLITE_DECL std::error_code set_up_connection(sqlite3* db, milliseconds busy_timeout) {

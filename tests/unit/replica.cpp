@@ -436,6 +436,53 @@ TEST_CASE("an export overwrites nothing unless it is asked to, and keeps off oth
   sqlite3_close(copy);
 }
 
+TEST_CASE(
+    "a database with a malformed schema opens, is copied, mended and replaced, as a file is") {
+  const temporary_directory place;
+  lone_replica one;
+  connection db = one.node.open("app.db").value();
+  REQUIRE(run(db, "CREATE TABLE t(x); CREATE TABLE u(x); INSERT INTO u VALUES(7)") == SQLITE_OK);
+  const std::string sound = place / "sound.db";
+  REQUIRE_FALSE(export_database(db, sound));
+  const auto spoil = [&] {
+    REQUIRE(run(one.node.open("app.db").value(),
+                "PRAGMA writable_schema=ON;"
+                "UPDATE sqlite_schema SET sql='no SQL' WHERE name='t'") == SQLITE_OK);
+  };
+  spoil();
+  {
+    connection fresh = one.node.open("app.db").value();
+    CHECK(run(fresh, "SELECT x FROM u") == SQLITE_CORRUPT);
+    CHECK(fresh.error_message().find("malformed database schema (t)") != std::string::npos);
+    CHECK(ask(fresh, "PRAGMA writable_schema") == "0");
+    const std::string copy = place / "copy.db";
+    CHECK_FALSE(export_database(fresh, copy));
+    sqlite3* plain = nullptr;
+    REQUIRE(sqlite3_open(copy.c_str(), &plain) == SQLITE_OK);
+    CHECK(run(plain, "SELECT x FROM u") == SQLITE_CORRUPT);  // nothing was made up
+    sqlite3_close(plain);
+    CHECK_FALSE(
+        one.node.write("app.db", [](sqlite3* in) { return run(in, "DELETE FROM u"); }).ok());
+    CHECK(run(fresh, "PRAGMA writable_schema=ON;"
+                     "UPDATE sqlite_schema SET sql='CREATE TABLE t(x)' WHERE name='t';"
+                     "PRAGMA writable_schema=RESET") == SQLITE_OK);
+    CHECK(ask(fresh, "SELECT x FROM u") == "7");
+    CHECK(ask(fresh, "PRAGMA synchronous") == "2");
+    CHECK(ask(fresh, "PRAGMA integrity_check") == "ok");
+  }
+  spoil();
+  CHECK_FALSE(import_database(one.node, "app.db", sound));
+  CHECK(ask(one.node.open("app.db").value(), "SELECT x FROM u") == "7");
+  // Set up for another wrapper.
+  spoil();
+  sqlite3* foreign = nullptr;
+  REQUIRE(sqlite3_open_v2("app.db", &foreign, SQLITE_OPEN_READWRITE, one.node.vfs_name().c_str()) ==
+          SQLITE_OK);
+  CHECK_FALSE(one.node.set_up(foreign));
+  CHECK(run(foreign, "SELECT x FROM u") == SQLITE_CORRUPT);
+  sqlite3_close(foreign);
+}
+
 TEST_CASE("what a progress function throws ends an export or an import, and leaves nothing open") {
   struct thrown {};
   const temporary_directory place;
