@@ -728,6 +728,8 @@ TEST_CASE("a transaction that begins one database too many is refused, not to be
   REQUIRE(run(both, "BEGIN; PRAGMA main.user_version=1; PRAGMA r.user_version=1") == SQLITE_OK);
   CHECK(run(both, "COMMIT") != SQLITE_OK);
   CHECK(both.last_error() == errc::too_many_databases);
+  CHECK(both.error_message() == "too many databases");
+  CHECK(ask(both, "PRAGMA quorlite_error") == "too many databases");
   CHECK(sqlite3_get_autocommit(both) == 1);
   CHECK(one.node.open("left.db", {.create = false}).error() == errc::no_such_database);
   CHECK(one.node.open("right.db", {.create = false}).error() == errc::no_such_database);

@@ -123,6 +123,22 @@ TEST_CASE("a mode that cannot be had is answered with the one in effect, and a l
   REQUIRE(w.host.replays_equal());
 }
 
+TEST_CASE("a mode that is asked of all databases at once is asked of the main one alone") {
+  fixture w;
+  const plain_file plain;
+  connection db = w.open();
+  REQUIRE(run(db, "CREATE TABLE t(x); ATTACH '" + plain.path + "' AS p; CREATE TABLE p.u(x)") ==
+          SQLITE_OK);
+  REQUIRE(ask(db, "PRAGMA journal_mode=MEMORY") == "delete");
+  REQUIRE(ask(db, "PRAGMA p.journal_mode") == "delete");
+  REQUIRE(ask(db, "PRAGMA locking_mode=EXCLUSIVE") == "normal");
+  REQUIRE(ask(db, "PRAGMA p.locking_mode") == "normal");
+  REQUIRE(ask(db, "PRAGMA p.journal_mode=WAL") == "wal");  // by its name it can have it
+  REQUIRE(ask(db, "PRAGMA p.locking_mode=EXCLUSIVE") == "exclusive");
+  REQUIRE(run(db, "INSERT INTO t VALUES(1); INSERT INTO p.u VALUES(1)") == SQLITE_OK);
+  REQUIRE(w.host.replays_equal());
+}
+
 TEST_CASE("pragmas that can be had are had") {
   fixture w;
   connection db = w.open();
