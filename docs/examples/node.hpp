@@ -328,6 +328,8 @@ class running_node final : public node {
     quorlite::replica_options options;
     options.flush_bytes = asked.flush_bytes;
     options.memory_bytes = static_cast<std::size_t>(asked.memory_mib) << 20U;
+    options.write_set_bytes = std::clamp(asked.log_mib << 19U, options.write_set_bytes,
+                                         quorlite::limits::transaction_bytes);
     return options;
   }
 

@@ -42,6 +42,7 @@ struct node_settings {
   std::uint64_t snapshot_bytes = std::uint64_t{16} << 20U;
   std::uint64_t flush_bytes = std::uint64_t{64} << 20U;
   std::uint64_t memory_mib = 256;
+  std::uint64_t log_mib = 256;
   std::string check;  ///< a folder to read, instead of serving
   bool json = false;
   bool help = false;
@@ -56,7 +57,7 @@ struct node_settings {
 inline constexpr std::string_view node_usage =
     R"(usage: sql_node --id N --data DIR --address HOST:PORT [--found | --join] [--moved] [--memory]
                 [--serve] [--database NAME] [--wait SECONDS] [--snapshot-bytes N]
-                [--flush-bytes N] [--memory-mib N] [--help]
+                [--flush-bytes N] [--memory-mib N] [--log-mib N] [--help]
        sql_node --check DIR [--json]
 
 One server of a replicated SQLite database. It reads SQL from the standard input and answers as the
@@ -86,6 +87,8 @@ the leader, and any other server answers them with the leader's address.
                   bytes of log between two snapshots, at least (default 16777216)
   --flush-bytes N bytes of log between two flushes of the databases to DIR (default 67108864)
   --memory-mib N  memory for pages, in MiB (default 256); databases may be larger
+  --log-mib N     memory for the log, in MiB (default 256). A transaction may take half of it, and
+                  .restore is one. The same on every server
   --check DIR     read the log and the databases of a server that is stopped, hold one against the
                   other, and say what is damaged or does not belong there, where, and what can be
                   done. The log is left as it is; at the databases, what a crash left due is done,
@@ -203,6 +206,8 @@ inline void take_value(node_settings& into, std::string_view flag, std::string_v
     into.snapshot_bytes = parse_number(flag, value, 1, std::uint64_t{1} << 40U);
   } else if (flag == "--memory-mib") {
     into.memory_mib = parse_number(flag, value, 1, std::uint64_t{1} << 20U);
+  } else if (flag == "--log-mib") {
+    into.log_mib = parse_number(flag, value, 16, std::uint64_t{1} << 20U);
   } else {
     into.flush_bytes = parse_number(flag, value, 1, std::uint64_t{1} << 40U);
   }
@@ -255,8 +260,8 @@ inline void settle_address(node_settings& asked) {
 /// Accepts `--flag value` and `--flag=value`. @throws usage_error
 [[nodiscard]] inline node_settings parse_node_flags(std::span<char* const> arguments) {
   constexpr std::string_view with_value[] = {
-      "--id",   "--data",        "--address",    "--cluster",        "--database",
-      "--wait", "--flush-bytes", "--memory-mib", "--snapshot-bytes", "--check"};
+      "--id",          "--data",       "--address",        "--cluster", "--database", "--wait",
+      "--flush-bytes", "--memory-mib", "--snapshot-bytes", "--log-mib", "--check"};
   node_settings asked;
   for (std::size_t i = 1; i < arguments.size(); ++i) {
     const std::string_view whole = arguments[i];

@@ -163,6 +163,11 @@ class shell_commands {
       shell_.fail(fmt::format(
           "Error: cannot restore from '{}': empty, not an SQLite file, or one of another page size",
           given[1]));
+    } else if (error == quorlite::errc::too_large) {
+      shell_.fail(fmt::format(
+          "Error: cannot restore from '{}': more than one transaction may be. It takes half of "
+          "--log-mib: start every server with more, twice the file and some MiB",
+          given[1]));
     } else if (error) {
       answer(error);
     }

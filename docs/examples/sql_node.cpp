@@ -41,6 +41,7 @@ namespace {
   options.directory = asked.data;
   options.snapshot_min_bytes = asked.snapshot_bytes;
   options.trailing_bytes = std::min(options.trailing_bytes, asked.snapshot_bytes / 4);
+  options.log_bytes = asked.log_mib << 20U;
   options.found = asked.found;
   options.join = asked.join;
   options.moved = asked.moved;

@@ -431,6 +431,21 @@ concept tells_whether_it_founds = requires(const C& view) {
   noexcept->std::same_as<bool>;
 };
 
+/// How much one transaction may take of an engine's log.
+struct transaction_limit {
+  std::uint64_t bytes = ~std::uint64_t{0};  ///< of all its entries together
+  const char* option = "";                  ///< what sets it, for people; never freed
+};
+
+/// Optional, and no ability: a larger transaction is refused before its first entry is proposed.
+/// Constant between start and stop. An engine without it has room for any, or makes some: the parts
+/// of a transaction that it settles busy inside propose() are proposed again until they are taken.
+template <class C>
+concept limits_a_transaction = requires(const C& view) {
+  { view.largest_transaction() }
+  noexcept->std::same_as<transaction_limit>;
+};
+
 // ---- an ability and its member go together: each has a name of its own, for the compiler to say
 
 /// True if the ability is not declared, or the member is there.

@@ -18,7 +18,9 @@ namespace detail {
     case errc::stale_term: return "leadership changed since the transaction began: run it again";
     case errc::overloaded: return "the engine is overloaded: run the transaction again";
     case errc::busy: return "busy: try again";
-    case errc::too_large: return "transaction too large: split it, or raise the limit";
+    case errc::too_large:
+      return "transaction too large: split it, or raise replica_options::write_set_bytes and what "
+             "the engine takes of one (libraft: half of libraft_options::log_bytes)";
     case errc::conflict:
       return "the transaction was built on a state that was not committed: run it again";
     case errc::leadership_lost:

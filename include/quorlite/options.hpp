@@ -70,7 +70,9 @@ struct replica_options {
 
   // ---- commits
 
-  milliseconds commit_timeout{30'000};                   ///< how long a COMMIT waits for its answer
+  /// How long a COMMIT waits for its answer; and before that, if it has several entries, each time
+  /// that the engine has no room for the next one.
+  milliseconds commit_timeout{30'000};
   std::size_t entry_bytes = std::size_t{1} << 20U;       ///< larger transactions are cut up
   std::size_t in_flight_bytes = std::size_t{64} << 20U;  ///< more on their way: COMMIT answers busy
   /// After lost leadership wait, within the limit, rather than answer "unknown".

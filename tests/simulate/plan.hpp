@@ -273,9 +273,6 @@ inline void let_folders_be_damaged(plan& out, random& dice) {
   out.flush_bytes = dice.chance(0.4) ? std::uint64_t{64} << 20U : dice.between(1000, 60'000);
   out.entry_bytes = dice.chance(0.5) ? std::size_t{1} << 20U : std::size_t{20'000} + out.page_size;
   out.in_flight_bytes = dice.chance(0.6) ? std::size_t{64} << 20U : 3 * out.entry_bytes;
-  if (out.entry_bytes < 100'000 && world.raft.max_in_flight != 0) {
-    world.raft.max_in_flight += 15;  // all parts of a transaction are on their way at once
-  }
   out.wait_until_certain = dice.chance(0.3);
 
   const auto rate = [&](double on, std::uint64_t least, std::uint64_t most) {

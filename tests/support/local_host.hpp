@@ -44,6 +44,7 @@ class waiting_engine final : public consensus_port {
   }
   void propose(term, proposal_token, bytes_view) noexcept override {}
   void withdraw() noexcept override {}
+  [[nodiscard]] transaction_limit largest_transaction() const noexcept override { return {}; }
   [[nodiscard]] std::error_code engine_error() const noexcept override { return {}; }
   [[nodiscard]] std::string refused_peers() const override { return {}; }
   [[nodiscard]] bool founds() const noexcept override { return false; }

@@ -69,6 +69,7 @@ class basic_manual_consensus {
     }
   }
   [[nodiscard]] std::size_t max_entry_bytes() const noexcept { return entry_bytes; }
+  [[nodiscard]] transaction_limit largest_transaction() const noexcept { return largest; }
   bool wait(signal_type& signal, milliseconds) noexcept {
     if (on_wait && !signal.raised()) {
       on_wait();
@@ -89,6 +90,7 @@ class basic_manual_consensus {
   std::function<void()> on_wait;
   std::function<void()> on_withdraw;
   std::size_t entry_bytes = std::size_t{1} << 20U;
+  transaction_limit largest;
 };
 
 using manual_consensus = basic_manual_consensus<true, true>;

@@ -8,6 +8,7 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/detail/commit/proposer.hpp"
+#include "quorlite/detail/machine/transaction_assembly.hpp"
 #include "support/manual_consensus.hpp"
 
 namespace fsm_leader_test {
@@ -741,6 +742,202 @@ TEST_CASE("a commit is cut to what the engine takes") {
   p.l.engine.entry_bytes = 300;
   CHECK(p.commit({{"a.db", {{4, 1}}}}).error == errc::too_large);
   CHECK(p.on.writers().holder_of(**p.on.database_named("a.db")) == nullptr);
+}
+
+namespace {
+
+/// One transaction of three parts, of 700 bytes at most.
+struct three_parts : proposing {
+  explicit three_parts(const proposer_options& options = {}) : proposing(options) {
+    l.engine.entry_bytes = 700;
+  }
+  commit_result commit_it() { return commit({{"a.db", {{1, 1}, {2, 2}, {3, 3}}}}); }
+  void refuse(proposal_token which) {
+    l->settled(which, outcome::not_applied, settle_reason::busy);
+    std::erase_if(l.engine.proposed, [&](const auto& one) { return one.token == which; });
+  }
+  /// Nothing of it is left where a later commit would meet it.
+  void check_it_is_gone() {
+    CHECK(l.head("a.db") == l.committed("a.db"));
+    CHECK(on.writers().holder_of(**on.database_named("a.db")) == nullptr);
+    {
+      const auto held = l->state().hold();
+      CHECK(l->state().proposals().rows().empty());
+    }
+    l.engine.on_propose = nullptr;
+    l.engine.on_wait = [&] { apply_what_is_proposed(); };
+    apply_what_is_proposed();
+    on.undo_orphans();
+    apply_what_is_proposed();
+    {
+      const auto held = l->state().hold();
+      CHECK(l->state().assembly().entries_held() == 0);
+    }
+    CHECK_FALSE(commit({{"a.db", {{1, 9}}}}).error);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a part that finds no room waits for it, however often, and the transaction commits") {
+  const std::uint64_t which = GENERATE(0U, 1U, 2U);
+  three_parts p;
+  std::uint64_t refusals = 0;
+  p.l.engine.on_propose = [&](const auto& one) {
+    if (p.l.engine.proposed.size() == which + 1 && refusals < 3) {
+      ++refusals;
+      p.refuse(one.token);
+    }
+  };
+  int waits = 0;
+  p.l.engine.on_wait = [&] {
+    ++waits;
+    if (p.l.engine.proposed.size() == 3) {
+      p.apply_what_is_proposed();
+    }
+  };
+  const commit_result made = p.commit_it();
+  CHECK_FALSE(made.error);
+  CHECK(refusals == 3);
+  CHECK(waits == 4);  // and the one for the answer
+  CHECK(p.l.committed("a.db") == version_number{1});
+  p.check_it_is_gone();
+}
+
+TEST_CASE("a part is refused after propose() has returned, and before the next: it waits as well") {
+  std::vector<proposal_token> seen;
+  three_parts narrow({.in_flight_bytes = 0});  // one part at a time
+  narrow.l.engine.on_propose = [&](const auto& one) { seen.push_back(one.token); };
+  bool refused = false;
+  narrow.l.engine.on_wait = [&] {
+    if (seen.size() == 2 && !std::exchange(refused, true)) {
+      narrow.refuse(seen.back());
+    } else {
+      narrow.apply_what_is_proposed();
+    }
+  };
+  CHECK_FALSE(narrow.commit_it().error);
+  CHECK(refused);
+  CHECK(seen.size() == 4);
+  CHECK(seen[2] != seen[1]);  // each call has a token of its own
+  narrow.check_it_is_gone();
+}
+
+TEST_CASE("a part that is refused when a later one is under way ends the transaction") {
+  three_parts p;
+  p.l.engine.on_propose = [&](const auto& one) {
+    if (p.l.engine.proposed.size() == 3) {
+      p.refuse(proposal_token{one.token.value - 1});
+    }
+  };
+  const commit_result refused = p.commit_it();
+  CHECK(refused.error == errc::overloaded);
+  p.l.engine.on_propose = nullptr;
+  p.apply_what_is_proposed();
+  CHECK(p.l.committed("a.db") == version_number{0});
+  p.check_it_is_gone();
+}
+
+TEST_CASE("a transaction that never finds room is given up after the limit, and was not applied") {
+  const std::uint64_t which = GENERATE(0U, 1U, 2U);
+  three_parts p({.commit_timeout = milliseconds{200}});
+  std::uint64_t taken = 0;
+  p.l.engine.on_propose = [&](const auto& one) {
+    if (taken == which) {
+      p.refuse(one.token);
+    } else {
+      ++taken;
+    }
+  };
+  int waits = 0;
+  p.l.engine.on_wait = [&] {
+    if (++waits == 10) {
+      p.apply_what_is_proposed();  // that is progress, if there was a part before: it begins anew
+    }
+  };
+  const commit_result refused = p.commit_it();
+  CHECK(refused.error == errc::overloaded);
+  CHECK(refused.error == failure::not_applied);
+  CHECK(waits == (which == 0 ? 20 : 30));
+  CHECK(p.l->outcome_of(refused.id) != transaction_outcome::committed);
+  p.check_it_is_gone();
+}
+
+TEST_CASE("leadership that is lost while a part waits is told, and no other part is proposed") {
+  three_parts p;
+  std::size_t proposed = 0;
+  p.l.engine.on_propose = [&](const auto& one) {
+    if (++proposed > 1) {
+      p.refuse(one.token);
+    }
+  };
+  int waits = 0;
+  p.l.engine.on_wait = [&] {
+    if (++waits == 3) {
+      p.l.lose(1);
+    }
+  };
+  const commit_result lost = p.commit_it();
+  CHECK(lost.error == errc::stale_term);  // certain: the part that commits was in nobody's log
+  CHECK(waits == 3);
+  CHECK(proposed == 1 + 3);
+  p.l.lead(2);
+  p.check_it_is_gone();
+}
+
+TEST_CASE("a replica that stops while a part waits lets its commit go") {
+  three_parts p;
+  p.l.engine.on_propose = [&](const auto& one) {
+    if (p.l.engine.proposed.size() == 2) {
+      p.refuse(one.token);
+    }
+  };
+  p.l.engine.on_wait = [&] { p.l->state().end(); };
+  CHECK(p.commit_it().error == errc::stopped_in_flight);
+  CHECK(p.on.writers().holder_of(**p.on.database_named("a.db")) == nullptr);
+}
+
+TEST_CASE("of a large transaction no more is under way than leaves room for others") {
+  // A quarter of it, and three entries of others have room beside one part.
+  three_parts p({.in_flight_bytes = std::size_t{4} * 700});
+  std::size_t most = 0;
+  p.l.engine.on_propose = [&](const auto&) { most = std::max(most, p.l.engine.proposed.size()); };
+  bool asked = false;
+  p.l.engine.on_wait = [&] {
+    if (!std::exchange(asked, true)) {
+      const auto target = *p.on.database_named("b.db");
+      const auto base = target->store()->pin_head();
+      REQUIRE(p.on.writers().try_acquire(*target, &asked));
+      std::vector<database_write> other(1);
+      other[0].target = target;
+      other[0].store = target->store();
+      other[0].base = &base;
+      other[0].writer = &asked;
+      other[0].ticket = *p.on.begin_write(*target->store(), base);
+      other[0].pages = painted({"b.db", {{1, 1}}}, target->store(), base, other[0].page_count);
+      CHECK_FALSE(p.on.commit(other).error);
+      CHECK(std::exchange(most, 0) <= 3);  // one part, what opens the other database, and its entry
+    }
+    p.apply_what_is_proposed();
+  };
+  CHECK_FALSE(p.commit_it().error);
+  CHECK(asked);
+  CHECK(most == 1);
+}
+
+TEST_CASE("a transaction that the engine never has room for is refused before its first part") {
+  three_parts p;
+  p.l.engine.largest = {1000, "half of what was asked for"};
+  const commit_result refused = p.commit_it();
+  CHECK(refused.error == errc::too_large);
+  CHECK(refused.error == failure::refused);
+  INFO(refused.text);
+  CHECK(refused.text.find("1000 at most") != std::string::npos);
+  CHECK(refused.text.find("half of what was asked for") != std::string::npos);
+  CHECK(p.l.engine.proposed.empty());
+  CHECK(p.changes.size() == 1);
+  CHECK_FALSE(p.changes[0].committed);
+  p.check_it_is_gone();
 }
 
 TEST_CASE("a submitted command returns when it is applied, or says why not") {

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <ios>
 #include <memory>
 #include <optional>
@@ -29,6 +30,7 @@
 #include "quorlite/testing/consensus_conformance.hpp"
 #include "support/kept_out.hpp"
 #include "support/libraft_cluster.hpp"
+#include "support/profile.hpp"
 #include "support/seen_closes.hpp"
 #include "support/sql.hpp"
 #include "support/started_replica.hpp"
@@ -77,7 +79,10 @@ struct tcp_connections {
 class cluster {
  public:
   explicit cluster(std::size_t servers, std::size_t voters = 0)
-      : places_(servers, voters), servers_(servers) {
+      : cluster(servers, voters, [](libraft_options&, replica_options&) {}) {}
+  cluster(std::size_t servers, std::size_t voters,
+          std::function<void(libraft_options&, replica_options&)> change)
+      : places_(servers, voters), change_(std::move(change)), servers_(servers) {
     for (std::size_t i = 0; i < servers; ++i) {
       start(i);
     }
@@ -90,9 +95,12 @@ class cluster {
 
   void start(std::size_t index) {
     one& server = servers_[index];
+    libraft_options options = places_.options(index);
+    replica_options more;
+    change_(options, more);
     server.storage.emplace();
-    server.raft.emplace(places_.options(index));
-    server.node.emplace(*server.raft, *server.storage);
+    server.raft.emplace(options);
+    server.node.emplace(*server.raft, *server.storage, more);
     REQUIRE(!server.node->status());
   }
   void stop(std::size_t index) {
@@ -139,6 +147,7 @@ class cluster {
     std::optional<node_type> node;
   };
   libraft_places places_;
+  std::function<void(libraft_options&, replica_options&)> change_;
   std::vector<one> servers_;
 };
 
@@ -199,6 +208,113 @@ TEST_CASE("eight threads write through libraft, and every row is on every server
   INFO(status.counters.proposals << " proposals in " << status.counters.batches << " entries");
   CHECK(status.counters.batches <= status.counters.proposals);
   CHECK(status.error == std::error_code{});
+}
+
+namespace {
+
+std::string insert_bytes(std::uint64_t bytes) {
+  constexpr std::uint64_t row = 50'000;
+  return "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<" +
+         std::to_string(bytes / row) + ") INSERT INTO t SELECT randomblob(" + std::to_string(row) +
+         ") FROM n";
+}
+
+/// One row after the other in another database, while a test goes on. @returns those that failed
+class small_writer {
+ public:
+  small_writer(cluster& servers, std::size_t leader) {
+    result<connection> opened = servers.node(leader).open("small.db");
+    REQUIRE(opened.has_value());
+    REQUIRE(run(*opened, "CREATE TABLE s(x)") == SQLITE_OK);
+    thread_ = std::thread([this, db = std::move(*opened)] {
+      while (!stop_.load()) {
+        (run(db, "INSERT INTO s VALUES(1)") == SQLITE_OK ? written_ : refused_) += 1;
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      }
+    });
+  }
+  ~small_writer() { stop(); }
+  void stop() {
+    stop_.store(true);
+    if (thread_.joinable()) {
+      thread_.join();
+    }
+  }
+  [[nodiscard]] int written() const noexcept { return written_.load(); }
+  [[nodiscard]] int refused() const noexcept { return refused_.load(); }
+
+ private:
+  std::atomic<bool> stop_{false};
+  std::atomic<int> written_{0};
+  std::atomic<int> refused_{0};
+  std::thread thread_;
+};
+
+}  // namespace
+
+TEST_CASE("a transaction as large as half of the log commits, its parts wait for room") {
+  constexpr std::uint64_t log = std::uint64_t{8} << 20U;
+  cluster servers(3, 0, [](libraft_options& options, replica_options& more) {
+    options.election_timeout = milliseconds{2000};  // the disk has much to do
+    options.log_bytes = log;
+    options.entry_bytes = options.batch_bytes = std::size_t{128} << 10U;
+    options.in_flight_bytes = std::size_t{512} << 10U;
+    options.snapshot_min_bytes = std::uint64_t{1} << 40U;  // only the limit cuts it
+    more.entry_bytes = options.entry_bytes;
+  });
+  const std::size_t leader = servers.await_leader();
+  connection db = servers.connect(leader);
+  REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+  small_writer others(servers, leader);
+  const std::uint64_t size = log / 2 - (std::uint64_t{200} << 10U);
+  for (std::int64_t i = 1; i <= 5; ++i) {  // together more than the log, so it is cut meanwhile
+    REQUIRE(run(db, insert_bytes(size)) == SQLITE_OK);
+    CHECK(number(db, "SELECT count(*) FROM t") == i * static_cast<std::int64_t>(size / 50'000));
+    for (std::size_t one = 0; one < 3; ++one) {  // a follower takes what comes while it cuts
+      CHECK(servers.raft(one).status().log_bytes <= (one == leader ? log : log * 3 / 2));
+    }
+  }
+  others.stop();
+  CHECK(others.written() > 10);
+  CHECK(others.refused() == 0);
+  CHECK(servers.raft(leader).status().counters.snapshots_taken >= 2);
+  REQUIRE(servers.await_even());
+  for (std::size_t i = 0; i < 3; ++i) {
+    connection there = servers.connect(i);
+    CHECK(number(there, "SELECT count(*) FROM t") == 5 * static_cast<std::int64_t>(size / 50'000));
+    CHECK(number(there, "SELECT count(*) FROM t WHERE length(x)<>50000") == 0);
+  }
+
+  const log_position before = servers.node(leader).applied();
+  CHECK(run(db, insert_bytes(log / 2 + (std::uint64_t{200} << 10U))) == SQLITE_FULL);
+  CHECK(db.last_error() == errc::too_large);
+  CHECK(db.last_error() == failure::refused);
+  INFO(db.error_message());
+  CHECK(db.error_message().find("libraft_options::log_bytes") != std::string::npos);
+  CHECK(db.error_message().find(std::to_string(log / 2)) != std::string::npos);
+  CHECK(servers.node(leader).applied() == before);  // not a part of it
+  CHECK(sqlite3_get_autocommit(db) != 0);
+  CHECK(run(db, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+}
+
+TEST_CASE("a transaction of 120 MB commits over libraft as it comes") {
+  if (quorlite::tests::is_short_profile()) {
+    return;  // the same with a small log is above
+  }
+  cluster servers(3, 0, [](libraft_options& options, replica_options&) {
+    options.election_timeout = milliseconds{5000};  // three servers in one process, on one disk
+  });
+  const std::size_t leader = servers.await_leader();
+  connection db = servers.connect(leader);
+  REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+  const int code = run(db, insert_bytes(120'000'000));
+  INFO(db.error_message());
+  CHECK(code == SQLITE_OK);
+  REQUIRE(servers.await_even());
+  for (std::size_t i = 0; i < 3; ++i) {
+    connection there = servers.connect(i);
+    CHECK(number(there, "SELECT count(*) FROM t") == 2400);
+  }
 }
 
 TEST_CASE("a server that was stopped replays its log from the disk, and catches up") {

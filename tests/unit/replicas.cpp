@@ -252,13 +252,34 @@ TEST_CASE("a leader takes back nothing of a transaction that is on its way") {
   CHECK(number(db, "SELECT count(*) FROM t") == 1);
 }
 
-TEST_CASE("a leader that was refused a part of its own transaction takes the others back") {
+TEST_CASE("the parts of a transaction wait for room, and it commits") {
   quorlite::testing::simulation_options options = slow_entries(45);
-  options.raft.max_in_flight = 4;
+  options.raft.max_in_flight = GENERATE(1U, 2U, 4U);
   replica_cluster cluster(options, {.entry_bytes = small_entries});
   const server_id leader = cluster.wait_for_leader().value();
   connection db = cluster.connect(leader);
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+  CHECK(run(db, insert_much) == SQLITE_OK);
+  CHECK(number(db, "SELECT count(*) FROM t") == 1);
+  REQUIRE(cluster.wait_until_even());
+  CHECK(cluster.are_identical());
+  CHECK(is_whole(cluster, leader));
+}
+
+TEST_CASE("a leader whose transaction found no room for its rest takes back what there is of it") {
+  quorlite::testing::simulation_options options = slow_entries(45);
+  options.raft.max_in_flight = 4;
+  replica_cluster cluster(options,
+                          {.commit_timeout = milliseconds{50}, .entry_bytes = small_entries});
+  const server_id leader = cluster.wait_for_leader().value();
+  connection db = cluster.connect(leader);
+  REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+  REQUIRE(cluster.wait_until_even());
+  for (const server_id id : cluster.servers()) {
+    if (id != leader) {
+      cluster.simulation().pause(id, milliseconds{100});  // nobody answers for a while
+    }
+  }
   CHECK(run(db, insert_much) != SQLITE_OK);
   CHECK(db.last_error() == errc::overloaded);
   cluster.simulation().run_for(milliseconds{1000});

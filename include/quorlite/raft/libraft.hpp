@@ -113,12 +113,17 @@ class QUORLITE_API libraft {
   void stop() noexcept;
 
   /// Whatever waits when the loop wakes up becomes one entry. Settled busy beyond in_flight_bytes,
-  /// or while the log in memory is at log_bytes.
+  /// or while the log in memory is at log_bytes; a large one as soon as less than an eighth of that
+  /// is left, which is for small ones.
   /// @pre started once
   void propose(term expected, proposal_token token, bytes_view entry) noexcept;
 
   /// As libraft_options::entry_bytes says.
   [[nodiscard]] std::size_t max_entry_bytes() const noexcept { return options_.entry_bytes; }
+
+  /// Half of libraft_options::log_bytes. What is in the log with it, and what comes while a
+  /// snapshot is written, has the other half.
+  [[nodiscard]] transaction_limit largest_transaction() const noexcept;
 
   /// Blocks the calling thread.
   [[nodiscard]] bool wait(signal_type& signal, milliseconds limit) noexcept {
@@ -195,7 +200,6 @@ class QUORLITE_API libraft {
   /// Blocks until it is answered.
   [[nodiscard]] std::error_code ask(std::shared_ptr<detail::libraft_request> request);
 
-  [[nodiscard]] bool can_be() const noexcept;
   /// Two engines on one log would destroy it, and libraft has no lock of its own.
   [[nodiscard]] std::error_code lock_directory() noexcept;
   void unlock_directory() noexcept;

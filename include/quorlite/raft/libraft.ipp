@@ -46,31 +46,35 @@ inline namespace QUORLITE_ABI {
 
 QUORLITE_DECL libraft::libraft(libraft_options options) : options_(std::move(options)) {}
 
+namespace detail {
+
 /// True for options that make sense.
-QUORLITE_DECL bool libraft::can_be() const noexcept {
-  using batch = detail::libraft_batch;
+[[nodiscard]] inline bool can_be(const libraft_options& options) noexcept {
+  using batch = libraft_batch;
   const std::size_t limit = std::size_t{1} << 30U;  // of an entry
-  const bool begins[] = {options_.found, options_.join, !options_.bootstrap.empty()};
+  const bool begins[] = {options.found, options.join, !options.bootstrap.empty()};
   if (std::count(std::begin(begins), std::end(begins), true) > 1) {
     return false;
   }
-  if (options_.id.value == 0 || options_.heartbeat.value == 0 ||
-      options_.heartbeat >= options_.election_timeout || options_.entry_bytes > limit ||
-      options_.batch_bytes > limit) {
+  if (options.id.value == 0 || options.heartbeat.value == 0 ||
+      options.heartbeat >= options.election_timeout || options.entry_bytes > limit ||
+      options.batch_bytes > limit) {
     return false;
   }
   constexpr std::uint64_t some = 1;  // an index, as one is told
-  const std::size_t entry = batch::bytes_for(1, options_.entry_bytes, some);
-  const std::size_t largest = batch::bytes_for(batch::commands_max, options_.batch_bytes, some);
-  return options_.segment_bytes > entry && options_.segment_bytes > largest &&
-         options_.in_flight_bytes >= entry && options_.log_bytes / 2 >= entry;
+  const std::size_t entry = batch::bytes_for(1, options.entry_bytes, some);
+  const std::size_t largest = batch::bytes_for(batch::commands_max, options.batch_bytes, some);
+  return options.segment_bytes > entry && options.segment_bytes > largest &&
+         options.in_flight_bytes >= entry && options.log_bytes / 2 >= entry;
 }
+
+}  // namespace detail
 
 QUORLITE_DECL libraft::~libraft() { stop(); }
 
 QUORLITE_DECL std::error_code libraft::start(state_machine& machine) noexcept try {
   QUORLITE_ASSERT(!started_);
-  if (!can_be()) {
+  if (!detail::can_be(options_)) {
     return std::make_error_code(std::errc::invalid_argument);
   }
   if (const std::error_code error = lock_directory()) {
@@ -389,6 +393,10 @@ QUORLITE_DECL void libraft::propose(term expected, proposal_token token,
           [&](detail::libraft_mail& mail) { mail.proposals.push_back(std::move(one)); })) {
     runtime_->core().turn_away(one, settle_reason::stopped);
   }
+}
+
+QUORLITE_DECL transaction_limit libraft::largest_transaction() const noexcept {
+  return {options_.log_bytes / 2, "half of libraft_options::log_bytes"};
 }
 
 QUORLITE_DECL void libraft::withdraw() noexcept { withdrawal_.withdraw(); }

@@ -92,8 +92,9 @@ struct libraft_options {
   std::uint32_t snapshot_percent = 100;
   /// Kept before a snapshot for followers that are a bit behind. At most a quarter of log_bytes.
   std::uint64_t trailing_bytes = std::uint64_t{4} << 20U;
-  /// The log in memory. Half of it forces a snapshot; all of it: proposals and barriers are refused
-  /// as busy, and have a snapshot tried again, though not over and over.
+  /// The log in memory. Half of it forces a snapshot, and is what one transaction may take; all of
+  /// it: proposals and barriers are refused as busy, and have a snapshot tried again, though not
+  /// over and over. Large proposals leave an eighth of it to small ones.
   std::uint64_t log_bytes = std::uint64_t{256} << 20U;
 };
 

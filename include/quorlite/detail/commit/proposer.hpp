@@ -47,6 +47,13 @@ struct proposer_options {
   cluster_identity identity = {};
 };
 
+/// A commit on its way.
+struct commit_under_way {
+  machine_state::row own;
+  std::size_t bytes = 0;  ///< what it counts for, of in_flight_bytes
+  std::string refusal;    ///< why it is too large, if that is known
+};
+
 /// Application threads. Engine, machine and flushes outlive it.
 class proposer final : public vfs_host {
  public:
@@ -104,16 +111,15 @@ class proposer final : public vfs_host {
 
   [[nodiscard]] row make_row() const;
   // NOLINTNEXTLINE(bugprone-exception-escape): a mutex that cannot be locked ends the process
-  [[nodiscard]] std::error_code try_to_send(std::span<database_write> writes, row& own,
-                                            std::size_t& sent) noexcept;
+  [[nodiscard]] std::error_code try_to_send(std::span<database_write> writes,
+                                            commit_under_way& sent) noexcept;
   void release(std::span<database_write> writes) noexcept;
-  [[nodiscard]] std::error_code plan(std::span<database_write> writes, const row& own,
+  [[nodiscard]] std::error_code plan(std::span<database_write> writes, proposal& own,
                                      std::vector<bytes>& entries, std::uint64_t& full_page_bytes);
-  [[nodiscard]] std::error_code send(std::span<database_write> writes, const row& own,
-                                     std::size_t& sent);
+  [[nodiscard]] std::error_code send(std::span<database_write> writes, commit_under_way& sent);
   [[nodiscard]] std::error_code send(term in_term, decltype(command::body) body, const row& own);
   [[nodiscard]] std::error_code propose(const row& own, std::span<database_write> writes,
-                                        const std::vector<bytes>& entries);
+                                        std::vector<bytes>& entries);
   [[nodiscard]] std::error_code propose(const row& own, decltype(command::body) body);
   [[nodiscard]] std::optional<transaction_id> adopt_orphan(const row& own);
   [[nodiscard]] bool is_founding_due(bool founds);
@@ -121,7 +127,8 @@ class proposer final : public vfs_host {
   [[nodiscard]] std::error_code await_founding() noexcept;
   [[nodiscard]] transaction_id maker_of(std::string_view name) const;
   void await_answer(const row& own) noexcept;
-  void count(const std::vector<bytes>& entries, std::uint64_t full_page_bytes, std::size_t& sent);
+  void count(std::size_t entries, std::uint64_t entry_bytes, std::uint64_t full_page_bytes);
+  [[nodiscard]] std::size_t window_for(std::size_t part) const noexcept;
   [[nodiscard]] std::error_code conclude(const row& own) const;
 
   consensus_port& engine_;

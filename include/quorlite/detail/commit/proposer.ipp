@@ -8,13 +8,16 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <numeric>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/native.hpp"
+#include "quorlite/detail/commit/part_sender.hpp"
 #include "quorlite/detail/commit/proposer.hpp"
 #include "quorlite/detail/commit/write_plan.hpp"
 #include "quorlite/detail/machine/transaction_assembly.hpp"
@@ -87,18 +90,18 @@ QUORLITE_DECL proposer::row proposer::make_row() const {
 
 // NOLINTNEXTLINE(bugprone-exception-escape): a mutex that cannot be locked ends the process
 QUORLITE_DECL commit_result proposer::commit(std::span<database_write> writes) noexcept {
-  row own;
-  std::size_t sent = 0;
-  if (const std::error_code error = try_to_send(writes, own, sent)) {
+  commit_under_way sent;
+  if (const std::error_code error = try_to_send(writes, sent)) {
+    in_flight_.fetch_sub(sent.bytes);
     if (error != errc::busy) {
       release(writes);
     }
-    return {error, {}};
+    return {error, {}, std::move(sent.refusal)};
   }
   release(writes);
-  await_answer(own);
-  in_flight_.fetch_sub(sent);
-  return {conclude(own), own->id};
+  await_answer(sent.own);
+  in_flight_.fetch_sub(sent.bytes);
+  return {conclude(sent.own), sent.own->id};
 }
 
 QUORLITE_DECL void proposer::await_answer(const row& own) noexcept {
@@ -118,17 +121,17 @@ QUORLITE_DECL void proposer::release(std::span<database_write> writes) noexcept 
 
 /// @returns errc::busy: nothing was touched
 // NOLINTNEXTLINE(bugprone-exception-escape): a mutex that cannot be locked ends the process
-QUORLITE_DECL std::error_code proposer::try_to_send(std::span<database_write> writes, row& own,
-                                                    std::size_t& sent) noexcept try {
+QUORLITE_DECL std::error_code proposer::try_to_send(std::span<database_write> writes,
+                                                    commit_under_way& sent) noexcept try {
   std::sort(writes.begin(), writes.end(), [](const database_write& a, const database_write& b) {
     return a.target->name() < b.target->name();
   });
   if (in_flight_.load() > options_.in_flight_bytes) {
     return make_error_code(errc::busy);
   }
-  own = make_row();
+  sent.own = make_row();
   const std::error_code error = flushes_.flush_if_crowded();
-  return error ? error : send(writes, own, sent);
+  return error ? error : send(writes, sent);
 } catch (const std::bad_alloc&) {
   return make_error_code(errc::out_of_memory);
 }
@@ -143,17 +146,39 @@ QUORLITE_DECL std::error_code proposer::try_to_send(std::span<database_write> wr
   return begun != 0 && databases.existing().size() + begun > limits::databases;
 }
 
+[[nodiscard]] inline std::uint64_t bytes_of(const std::vector<bytes>& entries) noexcept {
+  return std::accumulate(entries.begin(), entries.end(), std::uint64_t{0},
+                         [](std::uint64_t sum, const bytes& one) { return sum + one.size(); });
+}
+
+/// Of a transaction with several entries: bytes of parts that may be under way. The others have the
+/// rest. @param part bytes of one
+QUORLITE_DECL std::size_t proposer::window_for(std::size_t part) const noexcept {
+  return std::max(options_.in_flight_bytes / 4, part);
+}
+
+[[nodiscard]] inline std::string refusal_of(std::uint64_t size, const transaction_limit& limit) {
+  return "transaction too large: it takes " + std::to_string(size) + " bytes of the log, and " +
+         std::to_string(limit.bytes) + " at most are taken, " + limit.option +
+         ": split it, or raise that on every server";
+}
+
 /// Plans, installs, proposes. An error: nothing was installed and nothing is on its way.
-QUORLITE_DECL std::error_code proposer::send(std::span<database_write> writes, const row& own,
-                                             std::size_t& sent) {
+QUORLITE_DECL std::error_code proposer::send(std::span<database_write> writes,
+                                             commit_under_way& sent) {
   if (begins_too_many(machine_.databases(), writes)) {
     return make_error_code(errc::too_many_databases);
   }
   const term in_term = writes.front().ticket.term;
   std::vector<bytes> entries;
   std::uint64_t full_page_bytes = 0;
-  if (const std::error_code error = plan(writes, own, entries, full_page_bytes)) {
+  if (const std::error_code error = plan(writes, *sent.own, entries, full_page_bytes)) {
     return error;
+  }
+  const std::uint64_t all = bytes_of(entries);
+  if (const transaction_limit limit = engine_.largest_transaction(); all > limit.bytes) {
+    sent.refusal = refusal_of(all, limit);
+    return make_error_code(errc::too_large);
   }
   for (const database_write& write : writes) {
     if (!write.target->exists()) {
@@ -163,14 +188,18 @@ QUORLITE_DECL std::error_code proposer::send(std::span<database_write> writes, c
       }
     }
   }
-  if (const std::error_code error = propose(own, writes, entries)) {
+  const std::size_t count_of_them = entries.size();
+  sent.bytes = static_cast<std::size_t>(
+      count_of_them == 1 ? all : std::min<std::uint64_t>(all, window_for(entries.front().size())));
+  in_flight_.fetch_add(sent.bytes);
+  if (const std::error_code error = propose(sent.own, writes, entries)) {
     return error;
   }
-  count(entries, full_page_bytes, sent);
+  count(count_of_them, all, full_page_bytes);
   return {};
 }
 
-QUORLITE_DECL std::error_code proposer::plan(std::span<database_write> writes, const row& own,
+QUORLITE_DECL std::error_code proposer::plan(std::span<database_write> writes, proposal& own,
                                              std::vector<bytes>& entries,
                                              std::uint64_t& full_page_bytes) {
   const term in_term = writes.front().ticket.term;
@@ -179,7 +208,7 @@ QUORLITE_DECL std::error_code proposer::plan(std::span<database_write> writes, c
     if (machine_.proposals().in_flight() > limits::proposals_in_flight) {
       return make_error_code(errc::busy);
     }
-    if (const std::error_code error = machine_.name_proposal(*own, in_term)) {
+    if (const std::error_code error = machine_.name_proposal(own, in_term)) {
       return error;
     }
   }
@@ -195,7 +224,7 @@ QUORLITE_DECL std::error_code proposer::plan(std::span<database_write> writes, c
   const std::size_t at_most =
       std::min({options_.entry_bytes, engine_.max_entry_bytes(), limits::entry_bytes});
   result<std::vector<bytes>> planned =
-      plan.entries(own->id, at_most, machine_.options().lock_byte, own->witness);
+      plan.entries(own.id, at_most, machine_.options().lock_byte, own.witness);
   if (!planned) {
     return planned.error();
   }
@@ -236,7 +265,7 @@ QUORLITE_DECL std::error_code proposer::propose(const row& own, decltype(command
 }
 
 QUORLITE_DECL std::error_code proposer::propose(const row& own, std::span<database_write> writes,
-                                                const std::vector<bytes>& entries) {
+                                                std::vector<bytes>& entries) {
   const auto count = static_cast<std::uint32_t>(entries.size());
   proposal_token first;
   {
@@ -247,9 +276,12 @@ QUORLITE_DECL std::error_code proposer::propose(const row& own, std::span<databa
     }
     first = *entered;
   }
-  for (std::uint32_t i = 0; i < count; ++i) {
-    engine_.propose(own->id.term, proposal_token{first.value + i}, entries[i]);
+  if (count > 1) {
+    const std::size_t window = window_for(entries.front().size());
+    part_sender(engine_, machine_, own, first, entries, window, options_.commit_timeout).send();
+    return {};
   }
+  engine_.propose(own->id.term, first, entries.front());
   const auto held = machine_.hold();
   machine_.proposals().hand_over(own);
   return {};
@@ -492,16 +524,12 @@ QUORLITE_DECL std::string proposer::explain(std::error_code error) const {
   return text;
 }
 
-QUORLITE_DECL void proposer::count(const std::vector<bytes>& entries, std::uint64_t full_page_bytes,
-                                   std::size_t& sent) {
-  for (const bytes& entry : entries) {
-    sent += entry.size();
-  }
-  in_flight_.fetch_add(sent);
+QUORLITE_DECL void proposer::count(std::size_t entries, std::uint64_t entry_bytes,
+                                   std::uint64_t full_page_bytes) {
   const std::lock_guard guard(counters_mutex_);
   ++counters_.transactions;
-  counters_.entries += entries.size();
-  counters_.entry_bytes += sent;
+  counters_.entries += entries;
+  counters_.entry_bytes += entry_bytes;
   counters_.full_page_bytes += full_page_bytes;
 }
 

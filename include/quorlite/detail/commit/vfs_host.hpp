@@ -28,6 +28,7 @@ namespace detail {
 struct commit_result {
   std::error_code error;  ///< none: committed by a quorum and applied here
   transaction_id id;      ///< what outcome() can be asked about; {0, 0} if nothing was proposed
+  std::string text{};     ///< of the error, where more is known than explain() can say
 };
 
 /// Implemented by the replica. Every call from application threads, with no lock of the VFS held.

@@ -67,6 +67,8 @@ class consensus_port {
   [[nodiscard]] virtual std::error_code engine_error() const noexcept = 0;
   /// See `tells_whom_it_refuses`. May throw std::bad_alloc.
   [[nodiscard]] virtual std::string refused_peers() const = 0;
+  /// See `limits_a_transaction`.
+  [[nodiscard]] virtual transaction_limit largest_transaction() const noexcept = 0;
   /// See `tells_whether_it_founds`.
   [[nodiscard]] virtual bool founds() const noexcept = 0;
 
@@ -159,6 +161,13 @@ class consensus_port_of final : public consensus_port {
   [[nodiscard]] std::string refused_peers() const override {
     if constexpr (tells_whom_it_refuses<Consensus>) {
       return static_cast<const Consensus&>(engine_).refused_peers();
+    } else {
+      return {};
+    }
+  }
+  [[nodiscard]] transaction_limit largest_transaction() const noexcept override {
+    if constexpr (limits_a_transaction<Consensus>) {
+      return static_cast<const Consensus&>(engine_).largest_transaction();
     } else {
       return {};
     }

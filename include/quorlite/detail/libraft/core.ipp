@@ -63,7 +63,8 @@ QUORLITE_DECL void libraft_core::carry_out(libraft_mail& mail) noexcept {
   if (mail.withdraw) {
     withdraw();
   }
-  const bool asks = mail.nudge || !mail.barriers.empty();
+  const bool refused = mail.nudge;
+  const bool asks = !mail.barriers.empty();
   leadership_.notice_loss();
   proposals_.submit(leadership_.open(), std::move(mail.proposals), std::move(mail.barriers));
   for (const std::shared_ptr<libraft_request>& one : mail.requests) {
@@ -78,7 +79,8 @@ QUORLITE_DECL void libraft_core::carry_out(libraft_mail& mail) noexcept {
   if (mail.compact) {
     compaction_.force();
   }
-  if (mail.compact || (asks && proposals_.is_full() && compaction_.press())) {
+  const bool has_no_room = refused ? proposals_.is_crowded() : asks && proposals_.is_full();
+  if (mail.compact || (has_no_room && compaction_.press())) {
     proposals_.nudge(leadership_.open());
   }
   watch();

@@ -178,7 +178,8 @@ class libraft_proposals {
 
   void attach(::raft& engine, libraft_strand& strand, libraft_io& io) noexcept;
 
-  /// Any thread. Counts a proposal's bytes as in flight until it is settled.
+  /// Any thread. Counts a proposal's bytes as in flight until it is settled. A large one leaves
+  /// some of the log to small ones.
   /// @returns false: there is no room, and nothing was counted
   [[nodiscard]] bool admit(std::size_t size) noexcept;
 
@@ -212,6 +213,10 @@ class libraft_proposals {
   void set_log_bytes(std::uint64_t size) noexcept { log_.store(size); }
   /// The log is at its limit: proposals are refused, and barriers that would need an entry.
   [[nodiscard]] bool is_full() const noexcept { return log_.load() + in_flight_.load() > log_max_; }
+  /// So near to it that large proposals are refused.
+  [[nodiscard]] bool is_crowded() const noexcept {
+    return log_.load() + in_flight_.load() + left_to_small_ones() > log_max_;
+  }
   /// Any thread.
   [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_.load(); }
   [[nodiscard]] std::uint64_t refused() const noexcept { return refused_.load(); }
@@ -221,6 +226,8 @@ class libraft_proposals {
 
  private:
   static constexpr std::size_t own_bytes = 64;  // of a proposal beside its payload, about
+  /// Of the log. A large transaction whose parts wait until it is cut has no small one wait.
+  [[nodiscard]] std::uint64_t left_to_small_ones() const noexcept { return log_max_ / 8; }
 
   struct waiting;  // a proposal that was handed to the engine
   struct batch;    // an entry of proposals, and the barriers that ride on it

@@ -113,7 +113,8 @@ QUORLITE_DECL void libraft_proposals::attach(::raft& engine, libraft_strand& str
 
 QUORLITE_DECL bool libraft_proposals::admit(std::size_t size) noexcept {
   const std::size_t before = in_flight_.fetch_add(size + own_bytes);
-  if (before + size <= in_flight_max_ && log_.load() + before <= log_max_) {
+  const std::uint64_t left = std::min<std::uint64_t>(std::uint64_t{8} * size, left_to_small_ones());
+  if (before + size <= in_flight_max_ && log_.load() + before + left <= log_max_) {
     return true;
   }
   in_flight_.fetch_sub(size + own_bytes);

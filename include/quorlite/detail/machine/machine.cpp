@@ -6,6 +6,7 @@
 #endif
 
 #include "quorlite/codec/go_dqlite.ipp"
+#include "quorlite/detail/commit/part_sender.ipp"
 #include "quorlite/detail/commit/proposer.ipp"
 #include "quorlite/detail/commit/write_plan.ipp"
 #include "quorlite/detail/commit/writer_queue.ipp"

@@ -68,6 +68,10 @@ QUORLITE_DECL std::optional<apply_result> machine_entries::assemble(const hashed
     return refuse(entry, id, taken.error());
   }
   if (!*taken) {
+    if (const row own = parts_->proposals.find(id)) {
+      own->parts.applied = frames.part + 1;
+      own->parts.tell();
+    }
     advance(entry);
     return apply_result::applied;
   }

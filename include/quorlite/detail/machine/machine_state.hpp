@@ -83,6 +83,9 @@ class QUORLITE_API machine_state : public machine_entries {
   ///   @throws std::bad_alloc, as if the proposal had been refused
   [[nodiscard]] result<proposal_token> enter(const row& proposed, std::span<database_write> writes,
                                              std::uint32_t entries);
+  /// The part that commits this transaction was not proposed, and will not be: it is not applied,
+  /// unless it has its answer already.
+  void give_up(const row& sent, settle_reason why);
   [[nodiscard]] transaction_outcome outcome_of(transaction_id id) const;
 
   // ---- the state as a whole

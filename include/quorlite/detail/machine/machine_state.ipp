@@ -120,6 +120,9 @@ QUORLITE_DECL void machine_state::settle(proposal_token which, outcome how, sett
     parts_->proposals.answer(
         settled, how == outcome::committed ? proposal_state::applied : proposal_state::not_applied,
         why);
+  } else if (how == outcome::not_applied && why == settle_reason::busy &&
+             parts_->proposals.refuse_part(settled, which)) {
+    return;  // who sends the parts proposes it again
   } else if (how == outcome::not_applied) {
     drop_writes(*settled);  // also if its waiter has left: what it built on the heads goes with it
     parts_->proposals.answer(settled, proposal_state::not_applied, why);
@@ -178,6 +181,14 @@ QUORLITE_DECL result<proposal_token> machine_state::enter(const row& proposed,
   } catch (const std::bad_alloc&) {
     drop_writes(*proposed);
     throw std::bad_alloc();  // clang-tidy takes a bare `throw` for any exception
+  }
+}
+
+/// Certain, for the part that commits was not proposed.
+QUORLITE_DECL void machine_state::give_up(const row& sent, settle_reason why) {
+  if (sent->state == proposal_state::waiting) {
+    drop_writes(*sent);
+    parts_->proposals.answer(sent, proposal_state::not_applied, why);
   }
 }
 

@@ -36,6 +36,22 @@ enum class proposal_state : std::uint8_t {
   unknown,      ///< it may be in the log now or later
 };
 
+/// A transaction of several entries whose parts are proposed one after the other, see part_sender.
+/// Fields belong to the machine's mutex.
+struct parts_under_way {
+  std::uint32_t applied = 0;  ///< parts that this replica has staged
+  proposal_token newest;      ///< of the part that was proposed last, while more are to follow
+  bool refused = false;       ///< the engine had no room for that one
+  /// Raised when one of these changes, or the row is answered or lost
+  port_signal* news = nullptr;
+
+  void tell() noexcept {
+    if (news != nullptr) {
+      news->raise();
+    }
+  }
+};
+
 /// One transaction on its way. Shared by the waiter and the table; fields belong to the machine's
 /// mutex, but for `signal`, which may be waited for without.
 struct proposal {
@@ -49,6 +65,7 @@ struct proposal {
   bool wait_until_certain = false;
   bool handed_over = false;  ///< propose() has returned for every entry
   bool lost = false;         ///< its leadership is gone
+  parts_under_way parts;     ///< while it is not handed over, and has several entries
   proposal_state state = proposal_state::waiting;
   settle_reason why = settle_reason::none;
   log_position at;  ///< of the commit, once applied
@@ -81,6 +98,11 @@ class proposal_table {
   /// A row for a transaction of `entries` entries. Their tokens are consecutive from the returned
   /// one. @throws std::bad_alloc, with nothing changed
   proposal_token add(const row& added, std::uint32_t entries);
+  /// One more token of a row that is here: a part that was refused is proposed again.
+  /// @throws std::bad_alloc, with nothing changed
+  proposal_token add_token(const row& added);
+  /// Entries that will not be proposed: their tokens are forgotten.
+  void forget(proposal_token first, std::uint32_t entries) noexcept;
   /// A row for a read barrier: it has no entry, so no id.
   proposal_token add_barrier(const row& added);
 
@@ -90,9 +112,12 @@ class proposal_table {
 
   /// Answers a row, unless it has its answer, and lets its waiter go.
   void answer(const row& answered, proposal_state what, settle_reason why, log_position at = {});
+  /// The engine had no room for a part, and no later one was proposed: it is not over.
+  /// @returns false: it is, for another reason, or a later part may be in the log without this one
+  [[nodiscard]] bool refuse_part(const row& refused, proposal_token which) noexcept;
   /// R3. Of a row still inside propose() a later part may be refused, which is certain: it waits.
   void doubt(const row& doubted, settle_reason why);
-  /// propose() has returned for every entry of the row.
+  /// propose() has returned for every entry of the row, or will not be called for the rest.
   void hand_over(const row& proposed);
   /// R6: an entry of `now` was applied, so whatever is lost from an older term, now or later, will
   /// never be. Call it after the entry's own row was answered.

@@ -118,6 +118,17 @@ QUORLITE_DECL proposal_token proposal_table::add(const row& added, std::uint32_t
   return first;
 }
 
+QUORLITE_DECL proposal_token proposal_table::add_token(const row& added) {
+  by_token_.emplace(next_token_, added);
+  return proposal_token{next_token_++};
+}
+
+QUORLITE_DECL void proposal_table::forget(proposal_token first, std::uint32_t entries) noexcept {
+  for (std::uint64_t i = 0; i < entries; ++i) {
+    by_token_.erase(first.value + i);
+  }
+}
+
 QUORLITE_DECL proposal_token proposal_table::add_barrier(const row& added) {
   added->barrier = true;
   by_token_.emplace(next_token_, added);
@@ -150,6 +161,7 @@ QUORLITE_DECL void proposal_table::answer(const row& answered, proposal_state wh
     answered->at = at;
   }
   answered->signal.raise();
+  answered->parts.tell();
 }
 
 /// Rows still inside propose() wait for what it says; hand_over() looks again.
@@ -173,8 +185,19 @@ QUORLITE_DECL void proposal_table::doubt(const row& doubted, settle_reason why) 
   }
 }
 
+QUORLITE_DECL bool proposal_table::refuse_part(const row& refused, proposal_token which) noexcept {
+  const bool is_newest = refused->parts.newest == which && which != proposal_token{};
+  if (!is_newest || refused->state != proposal_state::waiting) {
+    return false;
+  }
+  refused->parts.refused = true;
+  refused->parts.tell();
+  return true;
+}
+
 QUORLITE_DECL void proposal_table::hand_over(const row& proposed) {
   proposed->handed_over = true;
+  proposed->parts.newest = {};
   if (proposed->lost && by_id_.contains(proposed->id)) {
     answer_lost(proposed, proposed->why == settle_reason::none ? settle_reason::leadership_lost
                                                                : proposed->why);
@@ -206,6 +229,7 @@ QUORLITE_DECL std::vector<proposal_table::row> proposal_table::rows() const {
 QUORLITE_DECL void proposal_table::lose(const row& loser) {
   lost_ += loser->lost ? 0U : 1U;
   loser->lost = true;
+  loser->parts.tell();
 }
 
 QUORLITE_DECL void proposal_table::answer_lost(const row& lost, settle_reason why) {

@@ -531,7 +531,7 @@ QUORLITE_DECL void database_file::conclude(database_write& change, const commit_
       view_.lose();
     }
   } else {
-    answers_.failed(answer.error);
+    answers_.failed(answer.error, answer.text);
     if (answer.error == errc::busy && !together) {
       dirty_.move_back(change);
       return;
