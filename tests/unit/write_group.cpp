@@ -542,6 +542,25 @@ TEST_CASE("a closure that sets a hook or the authorizer is told, and the next on
   }
 }
 
+TEST_CASE(
+    "an authorizer that a closure sets as SQLite rolls all back does not reach the next one") {
+  fixture w;
+  const auto answers = w.answers_of({sql("INSERT INTO t VALUES(1)"), [](sqlite3* db) {
+                                       const int code =
+                                           run(db, "INSERT OR ROLLBACK INTO t VALUES(1)");
+                                       sqlite3_set_authorizer(
+                                           db,
+                                           [](void*, int, const char*, const char*, const char*,
+                                              const char*) { return SQLITE_DENY; },
+                                           nullptr);
+                                       return code;
+                                     }});
+  CHECK(answers[0].ok());
+  CHECK(answers[1].code == unique_violation);
+  CHECK(w.answers_of({sql("INSERT INTO t VALUES(2)")})[0].ok());
+  CHECK(w.rows() == "1;2");
+}
+
 TEST_CASE("a progress or busy handler that a closure sets does not reach the next one") {
   fixture w;
   bool was_asked = false;

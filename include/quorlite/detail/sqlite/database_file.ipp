@@ -84,8 +84,8 @@ QUORLITE_DECL bool served_connection::look_at(const database_file& file) noexcep
 
 QUORLITE_DECL int served_connection::refuse_vacuum(const database_file& into) const {
   static constexpr const char* why =
-      "VACUUM INTO writes a plain file, and a bare name is a replicated database's: name the file "
-      "by a path, as in VACUUM INTO './copy.db'; to copy into another database ATTACH it";
+      "name the file by a path, as in VACUUM INTO './copy.db'; a bare name is a replicated "
+      "database's, and to copy into one ATTACH it";
   sqlite3_log(SQLITE_CANTOPEN, "quorlite: '%s' is not written: %s", into.name().c_str(), why);
   for_each_replicated_file(get(), [&](database_file& file) {
     file.answers().failed(make_error_code(errc::unsupported), why);

@@ -142,14 +142,13 @@ QUORLITE_DECL bool group_executor::run_one(write_task& task) {
   }
   const std::size_t known = std::exchange(statements_, stop_statements());
   const bool has_our_hooks = rules_.leave();
-  if (sqlite3_get_autocommit(db_) != 0) {
+  const bool is_over = sqlite3_get_autocommit(db_) != 0;
+  if (is_over || code == sqlite_transaction_over) {  // of the group nothing is committed any more
+    rules_.take_back();                              // perhaps it is another's: close_savepoint()
     if (code == SQLITE_OK) {
       blame(task, SQLITE_MISUSE, "the closure ended the transaction that it shares");
     }
     return false;
-  }
-  if (code == sqlite_transaction_over) {
-    return false;  // of the group nothing can be committed any more
   }
   const bool was_fine = code == SQLITE_OK;
   if (was_fine && rules_.tried_to_end()) {
