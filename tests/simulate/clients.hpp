@@ -149,6 +149,11 @@ inline constexpr const char* picture =
     "(SELECT group_concat(sql) FROM (SELECT sql FROM sqlite_schema ORDER BY type, name)), "
     "(SELECT group_concat(name) FROM pragma_table_info('shape', 'main'))";
 
+/// The same of a database that comes and goes.
+inline constexpr const char* scratch_picture =
+    "SELECT (SELECT group_concat(a) FROM s), (SELECT group_concat(sql) FROM sqlite_schema), "
+    "(SELECT group_concat(name) FROM pragma_table_info('s'))";
+
 /// A connection that was kept sees what a new one sees at that moment, whatever it has in its
 /// caches.
 inline void compare_with_new(shared& all, const line& kept, server_id id, const std::string& name,
@@ -210,7 +215,8 @@ class writer {
   writer(shared& all, std::uint64_t number)
       : all_(all),
         dice_(random{all.options().seed}.fork(0xC000 + number)),
-        make_(random{all.options().seed}.fork(0xD000 + number)) {}
+        make_(random{all.options().seed}.fork(0xD000 + number)),
+        later_dice_(random{all.options().seed}.fork(0xF000 + number)) {}
 
   void operator()() {
     while (all_.transactions_left > 0) {
@@ -582,9 +588,11 @@ class writer {
     }
     const std::string name = "scratch" + std::to_string(dice_.below(2)) + ".sqlite";
     line& kept = scratch_lines_[name];
-    compare_with_new(all_, kept, leader, name,
-                     "SELECT (SELECT group_concat(a) FROM s), (SELECT group_concat(sql) FROM "
-                     "sqlite_schema), (SELECT group_concat(name) FROM pragma_table_info('s'))");
+    compare_with_new(all_, kept, leader, name, scratch_picture);
+    if (later_dice_.chance(0.1)) {
+      bear_twins(leader, name, kept);
+      return;
+    }
     if (dice_.chance(0.4)) {
       const std::error_code error = here->replica().drop(name);
       require(!error || fate_of(error) == fate::refused ||
@@ -606,6 +614,29 @@ class writer {
     }
     if (kept.is_open()) {
       static_cast<void>(ask(kept.db, "SELECT count(*), max(a) FROM s"));
+    }
+  }
+
+  /// Two databases of one name, one after the other, that were changed as often and have as many
+  /// pages: whoever has looked at the first one sees the second one all the same.
+  void bear_twins(server_id leader, const std::string& name, line& kept) {
+    const std::uint64_t first = later_dice_.below(1000);
+    for (const std::uint64_t number : {first, first + 1}) {
+      const std::shared_ptr<process> here = all_.cluster.running(leader);
+      if (!here || here->replica().drop(name)) {
+        return;
+      }
+      const line writes = connect(all_, leader, name);
+      const std::string text = std::to_string(number);
+      if (!writes.is_open() || run(writes.db, "CREATE TABLE s(a, c" + text + ")") != SQLITE_OK ||
+          run(writes.db, "INSERT INTO s(a) VALUES(" + text + ")") != SQLITE_OK) {
+        return;
+      }
+      if (!kept.is_open() || kept.to.lock() != here) {
+        kept.close();
+        kept = connect(all_, leader, name);
+      }
+      compare_with_new(all_, kept, leader, name, scratch_picture);
     }
   }
 
@@ -652,6 +683,7 @@ class writer {
   shared& all_;
   random dice_;
   statement_maker make_;
+  random later_dice_;     ///< for what came later: the rest of a seed stays what it was
   bool plain_ = false;    ///< nothing but transfers
   std::size_t much_ = 0;  ///< or but transactions of about so many bytes
   std::map<std::pair<std::uint64_t, std::size_t>, line> lines_;
@@ -743,11 +775,12 @@ class reader {
     all_.record.add(std::move(seen));
     static_cast<void>(run(line_.db, "ROLLBACK"));
   }
-  /// Behind it nothing is missing. Who answers cannot know that before somebody else was asked, and
-  /// has answered.
+  /// Behind it nothing is missing, be it acknowledged or not. Who answers cannot know that before
+  /// somebody else was asked, and has answered.
   [[nodiscard]] bool barrier(process& here, milliseconds patience) {
     const plan& options = all_.options();
     const std::uint64_t begun_us = all_.cluster.world().now_us();
+    const quorlite::log_index committed = all_.cluster.newest_committed();
     const bool passed = !here.replica().read_barrier(patience);
     const std::uint64_t took_us = all_.cluster.world().now_us() - begun_us;
     const bool has_others = options.world.replicas > 1 && options.faults.membership == 0;
@@ -756,6 +789,11 @@ class reader {
     require(!passed || !has_others || took_us >= there_and_back_us, "linearizable", [&] {
       return servers::name_of(at_) + " answered for a barrier after " + std::to_string(took_us) +
              " us, before anybody can have heard of it";
+    });
+    require(!passed || here.replica().applied().index >= committed, "linearizable", [&] {
+      return servers::name_of(at_) + " answered for a barrier with " +
+             std::to_string(here.replica().applied().index.value) + " applied, and " +
+             std::to_string(committed.value) + " was committed before";
     });
     return passed;
   }

@@ -78,6 +78,9 @@ class faults {
       come_back(id);
     });
     every("breakdown", rates.breakdown, [this] { break_leader_down(); });
+    every("log_hang", rates.log_hang,
+          [this] { cluster_.world().hang_log(any(), milliseconds{dice_.between(20, 2000)}); });
+    every("overtake", rates.overtake, [this] { leave_one_behind(50); });
     every("damage", rates.damage, [this] {
       for (const server_id id : damager_.strike()) {
         come_back(id);
@@ -183,6 +186,46 @@ class faults {
         });
       }
     });
+  }
+  /// Whoever has a snapshot, or the entries of a leader, on the way to its disk hears nobody until
+  /// the others can only send it a newer snapshot: nothing of what comes late may take its place.
+  void leave_one_behind(int looks) {
+    if (calm_ || looks == 0 || is_one_behind_) {
+      return;
+    }
+    std::vector<server_id> all = cluster_.ids();
+    dice_.shuffle(all);
+    for (const server_id id : all) {
+      const auto& node = cluster_.world().node(id);
+      const quorlite::testing::detail::raft_log& log = node.disk().log;
+      const bool writes = node.role() == quorlite::testing::detail::raft_role::leader &&
+                          log.last_index() > log.synced_index().next();
+      if (writes || node.takes_snapshot()) {
+        is_one_behind_ = true;
+        keep_behind(id, {}, 300);
+        return;
+      }
+    }
+    after(20, [this, looks] { leave_one_behind(looks - 1); });
+  }
+  /// @param begins the others' log does by now; 0: they still have what it lacks
+  void keep_behind(server_id id, quorlite::log_index begins, int looks) {
+    auto& world = cluster_.world();
+    const auto& node = world.node(id);
+    const bool has_caught_up = begins != quorlite::log_index{} && node.commit_index() >= begins;
+    if (calm_ || looks == 0 || !node.running() || has_caught_up) {
+      is_one_behind_ = false;
+      calm_ ? void() : world.heal();
+      return;
+    }
+    world.hang_log(id, milliseconds{15 + dice_.below(40)});
+    const std::optional<server_id> leader = world.leader();
+    if (begins == quorlite::log_index{} && leader && *leader != id) {
+      const quorlite::log_index first = world.node(*leader).disk().log.first_index();
+      begins = first > node.commit_index().next() ? first : begins;
+    }
+    begins == quorlite::log_index{} ? world.network().isolate(id) : world.heal();
+    after(10, [this, id, begins, looks] { keep_behind(id, begins, looks - 1); });
   }
   /// Its machine goes bit by bit: first the wires, then the disk. What it has proposed is neither
   /// committed nor refused by then.
@@ -415,6 +458,7 @@ class faults {
   random dice_;
   damager damager_;
   bool calm_ = false;
+  bool is_one_behind_ = false;
 };
 
 }  // namespace simulate

@@ -43,6 +43,8 @@ struct fault_rates {
   std::uint64_t flap = 0;          ///< for a while every new leader is soon cut off
   std::uint64_t stop = 0;          ///< a process stopped in good order, and started again
   std::uint64_t breakdown = 0;     ///< whoever leads is cut off, and then its disk fails
+  std::uint64_t log_hang = 0;      ///< the disk of a log answers nothing for a while
+  std::uint64_t overtake = 0;      ///< one is cut off until the others have compacted what it lacks
   std::uint64_t damage = 0;  ///< a folder is not what it was: with --damage only, see damage.hpp
 };
 
@@ -147,6 +149,8 @@ struct plan {
       {"mean_ms flap", text(f.flap)},
       {"mean_ms stop", text(f.stop)},
       {"mean_ms breakdown", text(f.breakdown)},
+      {"mean_ms log_hang", text(f.log_hang)},
+      {"mean_ms overtake", text(f.overtake)},
       {"mean_ms damage", text(f.damage)},
       {"start_check", checks[static_cast<int>(raft.checks)]},
       {"writers", text(w.writers)},
@@ -207,6 +211,26 @@ inline void draw_limits(plan& out, random& dice) {
   // With nothing wrong there is time enough for a COMMIT.
   const std::uint64_t soon = dice.between(100, 1500) + 4 * out.world.disk.sync_max_us / 1000;
   out.commit_timeout_ms = dice.chance(0.25) ? soon : 5000;
+}
+
+/// Disks of logs that hang now and then, and servers that are left behind meanwhile.
+inline void draw_hanging_logs(plan& out, random& dice) {
+  const std::uint64_t hang = dice.between(500, 4000);
+  const std::uint64_t overtake = dice.between(300, 2000);
+  const std::uint64_t threshold = dice.between(4, 12);
+  const std::uint64_t trailing = dice.below(3);
+  const bool hangs = dice.chance(0.2);
+  const bool overtakes = dice.chance(0.12) && out.world.replicas > 1;
+  out.faults.log_hang = hangs ? hang : 0;
+  if (hangs || overtakes) {
+    out.world.disk.sync_max_us = std::max<std::uint64_t>(out.world.disk.sync_max_us, 1);
+  }
+  if (overtakes) {
+    out.faults.overtake = overtake;
+    out.world.compaction.threshold_entries = threshold;
+    out.world.compaction.trailing_entries = trailing;
+    out.world.raft.chunk_bytes = std::max<std::size_t>(out.world.raft.chunk_bytes, 16'384);
+  }
 }
 
 /// Folders are damaged, of clusters whose history has begun. Members change by that alone.
@@ -346,6 +370,7 @@ inline void let_folders_be_damaged(plan& out, random& dice) {
   if (damages) {
     let_folders_be_damaged(out, dice);
   }
+  draw_hanging_logs(out, dice);
   return out;
 }
 

@@ -415,6 +415,14 @@ class servers final : public quorlite::testing::cluster_observer {
     }
     return most;
   }
+  /// That any server knows to be committed.
+  [[nodiscard]] log_index newest_committed() {
+    log_index newest;
+    for (const server_id id : ids()) {
+      newest = std::max(newest, is_damaged(id) ? log_index{} : world().node(id).commit_index());
+    }
+    return newest;
+  }
   [[nodiscard]] std::uint64_t boots() const noexcept { return boots_; }
   [[nodiscard]] std::uint64_t halts() const noexcept { return halts_; }
   [[nodiscard]] std::uint64_t installs() const noexcept { return installs_; }

@@ -557,6 +557,21 @@ TEST_CASE("a log is compacted behind its snapshot, never beyond (law S7)") {
   CHECK(cluster.machine(leader).snapshots_taken >= 9);
 }
 
+TEST_CASE("a log that hangs makes nothing durable meanwhile, and its server takes part") {
+  recorded_cluster cluster{{.disk = {.sync_min_us = 1, .sync_max_us = 2}}};
+  const server_id leader = cluster.elect();
+  const server_id slow = other_than(leader);
+  cluster.simulation.hang_log(slow, milliseconds{400});
+  REQUIRE(cluster.commit(leader) == outcome::committed);  // two of three are a quorum
+  cluster.simulation.run_for(milliseconds{300});
+  const auto& log = cluster.simulation.node(slow).disk().log;
+  CHECK(log.last_index() == cluster.simulation.node(leader).disk().log.last_index());
+  CHECK(log.synced_index() < log.last_index());
+  CHECK(cluster.simulation.node(slow).known_leader() == leader);
+  cluster.simulation.run_for(milliseconds{200});
+  CHECK(log.synced_index() == log.last_index());
+}
+
 TEST_CASE("a restarted server goes on from what its machine and its disk kept (law S1)") {
   for (const bool flushed : {false, true}) {
     for (const std::uint64_t threshold : {0U, 10U}) {

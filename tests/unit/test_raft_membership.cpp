@@ -539,6 +539,13 @@ TEST_CASE("members change at random and Raft keeps what it promises") {
 
 namespace {
 
+// Of entries of term 1.
+std::shared_ptr<const quorlite::testing::detail::stored_snapshot> snapshot_of(std::uint64_t upto) {
+  quorlite::testing::detail::stored_snapshot made;
+  made.at = {log_index{upto}, term{1}};
+  return std::make_shared<const quorlite::testing::detail::stored_snapshot>(std::move(made));
+}
+
 // Two servers of a cluster of three that nobody talks to, whose disks a test writes as it likes.
 class forged_cluster {
  public:
@@ -580,7 +587,18 @@ class forged_cluster {
            .body = quorlite::testing::detail::vote_reply{.pre_vote = pre_vote, .granted = true}});
     }
     REQUIRE(node(id).role() == raft_role::leader);
+    win(id);
+  }
+  // By the votes of a majority, in the term that it has.
+  void win(std::size_t id) {
+    vote(id, id);
+    vote(id % 3 + 1, id);
     tell(id, raft_event::elected, disk(id).log.last_index().value);
+  }
+  void vote(std::size_t id, std::size_t candidate) {
+    disk(id).term = disk(candidate).term;
+    disk(id).voted_for = server_id{candidate};
+    tell(id, raft_event::votes, disk(id).log.last_index().value);
   }
   // As if a majority had everything: it is committed and applied.
   void commit_all(std::size_t id) {
@@ -596,6 +614,7 @@ class forged_cluster {
   void tell(std::size_t id, raft_event what, std::uint64_t at) {
     checker_.witness(node(id), what, log_index{at});
   }
+  void disregard(std::size_t id, bool is_so) { checker_.disregard(server_id{id}, is_so); }
   // Up to the colon; empty: nothing was found.
   std::string property() {
     const std::string text = checker_.violation().value_or("");
@@ -617,10 +636,61 @@ class forged_cluster {
 TEST_CASE("the checker tells of two leaders in a term") {
   forged_cluster forged;
   forged.disk(1).term = forged.disk(2).term = term{4};
-  forged.tell(1, raft_event::elected, 0);
+  forged.win(1);
   CHECK(forged.property().empty());
   forged.tell(2, raft_event::elected, 0);
   CHECK(forged.property() == "election safety");
+}
+
+TEST_CASE("the checker tells of a leader without the votes of a quorum, and of a second vote") {
+  forged_cluster forged;
+  forged.disk(1).term = forged.disk(2).term = forged.disk(3).term = term{4};
+  forged.vote(1, 1);
+  CHECK(forged.property().empty());
+  SECTION("its own alone") { forged.tell(1, raft_event::elected, 0); }
+  SECTION("twice that of itself") {
+    forged.vote(1, 1);
+    forged.tell(1, raft_event::elected, 0);
+  }
+  SECTION("one of another term") {
+    forged.disk(2).term = term{3};
+    forged.disk(2).voted_for = server_id{1};
+    forged.tell(2, raft_event::votes, 0);
+    forged.tell(1, raft_event::elected, 0);
+  }
+  SECTION("two of one server") {
+    forged.vote(3, 1);
+    forged.vote(3, 2);
+  }
+  CHECK(forged.property() == "votes");
+}
+
+TEST_CASE("a vote counts though its server was tampered with, then or later") {
+  forged_cluster forged;
+  forged.disk(1).term = term{4};
+  forged.vote(1, 1);
+  SECTION("then") {
+    forged.disregard(2, true);
+    forged.vote(2, 1);
+    forged.disregard(2, false);
+  }
+  SECTION("later") { forged.disregard(2, true); }
+  forged.tell(1, raft_event::elected, 0);
+  CHECK(forged.property().empty());
+}
+
+TEST_CASE("the checker tells of a log that begins behind its snapshot") {
+  forged_cluster forged;
+  for (std::uint64_t i = 1; i <= 3; ++i) {
+    forged.append(1, 1, i);
+  }
+  forged.disk(1).snapshot = snapshot_of(2);
+  forged.disk(1).log.compact_prefix(log_index{2});
+  forged.append(1, 1, 4U);
+  CHECK(forged.property().empty());
+  forged.disk(1).snapshot = snapshot_of(1);
+  forged.append(1, 1, 5U);
+  CHECK(forged.property() == "snapshot");
 }
 
 TEST_CASE("the checker tells of a leader that loses entries or makes old ones") {
@@ -681,10 +751,10 @@ TEST_CASE("the checker tells of a leader without what was committed") {
   forged.append(1, 1, 7U);
   forged.tell(1, raft_event::commits, 1);
   forged.disk(2).term = term{1};
-  forged.tell(2, raft_event::elected, 0);  // of the same term: it may just not know
+  forged.win(2);  // of the same term: it may just not know
   CHECK(forged.property().empty());
   forged.disk(2).term = term{2};
-  forged.tell(2, raft_event::elected, 0);
+  forged.win(2);
   CHECK(forged.property() == "leader completeness");
 }
 
@@ -769,6 +839,7 @@ TEST_CASE("the checker tells of a snapshot with another configuration") {
   forged.append(1, 1, members_of({1, 2}));
   forged.tell(1, raft_event::commits, 1);
   forged.tell(1, raft_event::commits, 2);
+  forged.disk(2).snapshot = forged.disk(3).snapshot = snapshot_of(2);
   forged.disk(2).log.reset({log_index{2}, term{1}}, members_of({1, 2}));
   forged.tell(2, raft_event::installed, 2);
   CHECK(forged.property().empty());

@@ -231,6 +231,10 @@ class QUORLITE_API simulation {
   /// Until when pause() holds the server, by now_us(). In the past, or 0: it runs on.
   [[nodiscard]] std::uint64_t paused_until_us(server_id id) const noexcept;
 
+  /// The disk that has the log answers nothing for so long: a sync, or a part of a snapshot, that
+  /// ends meanwhile ends then. The server itself goes on.
+  void hang_log(server_id id, milliseconds span);
+
   // ---- histories
   /// Whom this server refuses since its start, in that order.
   [[nodiscard]] std::vector<refused_server> refused_by(server_id id) const;

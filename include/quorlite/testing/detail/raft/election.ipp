@@ -105,6 +105,7 @@ QUORLITE_DECL void raft_node::ask_for_votes(election_kind kind) {
   if (!pre_vote) {
     disk_.term = quorlite::term{disk_.term.value + 1};
     disk_.voted_for = self_;
+    environment_.witness(*this, raft_event::votes, disk_.log.last_index());
     verified_ = {};
     incoming_.reset();
   }
@@ -127,20 +128,20 @@ QUORLITE_DECL void raft_node::ask_for_votes(election_kind kind) {
 }
 
 /// Paper, 5.4.1: whoever misses a committed entry must not win.
-QUORLITE_DECL bool raft_node::is_as_complete(log_position candidate) const noexcept {
-  const log_position mine = disk_.log.last();
+[[nodiscard]] inline bool is_as_complete(log_position candidate, log_position mine) noexcept {
   return candidate.term > mine.term ||
          (candidate.term == mine.term && candidate.index >= mine.index);
 }
 
 QUORLITE_DECL void raft_node::on_message(const message& envelope, const vote_request& ask) {
-  bool granted = is_as_complete(ask.last);
+  bool granted = is_as_complete(ask.last, disk_.log.last());
   if (ask.pre_vote) {
     granted = granted && envelope.term > disk_.term && !hears_leader();
   } else {
     granted = granted && (disk_.voted_for == server_id{} || disk_.voted_for == envelope.from);
     if (granted) {
       disk_.voted_for = envelope.from;
+      environment_.witness(*this, raft_event::votes, disk_.log.last_index());
       restart_election_clock(false);
     }
   }

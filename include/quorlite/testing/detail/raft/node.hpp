@@ -45,6 +45,7 @@ class node_state;
 /// What happens to a server, told right behind it unless it says otherwise, for whoever checks that
 /// Raft keeps its properties.
 enum class raft_event : std::uint8_t {
+  votes,     ///< it has given its vote of this term; at: its last entry
   elected,   ///< it leads from now on; at: its last entry
   appended,  ///< at: the entry
   syncs,     ///< told before: what it has now, up to at, is on its way to its disk
@@ -220,6 +221,8 @@ class raft_node final : public node_state {
   /// The machine has halted. From inside its calls too: what follows is an event of its own.
   void withdraw();
 
+  [[nodiscard]] bool takes_snapshot() const noexcept { return taking_.has_value(); }
+
   // ---- what happens to it
   void receive(const message& what);
   void wake(wake_kind kind, std::uint64_t stamp);
@@ -239,7 +242,6 @@ class raft_node final : public node_state {
   void on_message(const message& envelope, const timeout_now& ask);
   void refuse_old_term(const message& envelope);
   void hear_leader(server_id leader);
-  [[nodiscard]] bool is_as_complete(log_position candidate) const noexcept;
   void leave_if_removed();
 
   // replication

@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "quorlite/config.hpp"
@@ -22,10 +23,12 @@ class node_state;
 class raft_node;
 enum class raft_event : std::uint8_t;
 
-/// The five properties of the Raft paper, figure 3, and four rules that they rest on. Knows the
+/// The five properties of the Raft paper, figure 3, and six rules that they rest on. Knows the
 /// whole cluster and outlives every crash. It only looks: servers behave alike with and without it.
 ///
 /// - election safety: a term has one leader at most
+/// - votes: a server has one vote a term, and who is elected has those of a quorum of the
+///   configuration in force there
 /// - leader append-only: a leader removes nothing from its log, and makes entries of its term only
 /// - log matching: entries of one index and one term are one entry, and have one entry before them,
 ///   hence all of them
@@ -33,6 +36,7 @@ enum class raft_event : std::uint8_t;
 /// - state-machine safety: one entry is committed at an index, whoever commits or applies it;
 ///   nothing is applied that is not committed, and what is committed is not removed
 /// - durability: a sync makes durable what was in the log when it began
+/// - snapshot: what is not in a server's log any more is in its snapshot
 /// - quorum: a leader commits what a quorum of the configuration in force has on its disks
 /// - committed in the current term: it counts for entries of its own term only (paper, 5.4.2)
 /// - single-server change: a configuration differs from the one before it by one server, follows a
@@ -84,6 +88,7 @@ class safety_checker {
     std::uint64_t sync_begun = 0;
   };
 
+  void voted(const node_state& whom);
   void elected(const node_state& whom);
   void synced(const node_state& whom, log_index at);
   void appended(const node_state& whom, log_index at);
@@ -97,6 +102,7 @@ class safety_checker {
 
   const std::deque<raft_node>& nodes_;
   std::map<quorlite::term, leadership_seen> leaders_;
+  std::set<std::tuple<quorlite::term, server_id, server_id>> votes_;  // of whom, for whom
   std::map<server_id, young_entries> young_;
   std::set<server_id> disregarded_;
   std::uint64_t events_ = 0;

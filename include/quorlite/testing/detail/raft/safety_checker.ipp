@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <iterator>
 #include <string>
+#include <tuple>
 
 #include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
@@ -43,11 +44,15 @@ QUORLITE_DECL void safety_checker::disregard(server_id whom, bool is_so) {
 
 QUORLITE_DECL void safety_checker::witness(const node_state& whom, raft_event what, log_index at) {
   if (!disregarded_.empty() && disregarded_.contains(whom.id())) {
+    if (what == raft_event::votes) {  // it counts for the others, also once the server is whole
+      votes_.emplace(whom.term(), whom.id(), whom.disk().voted_for);
+    }
     return;
   }
   const raft_log& log = whom.disk().log;
   const bool leads = whom.role() == raft_role::leader;
   switch (what) {
+    case raft_event::votes: voted(whom); break;
     case raft_event::elected: elected(whom); break;
     case raft_event::appended:
       young_[whom.id()].appended[at] = ++events_;
@@ -74,6 +79,18 @@ QUORLITE_DECL void safety_checker::witness(const node_state& whom, raft_event wh
     require(seen->second.cuts == log.cuts(), "leader append-only", whom, "leads and lost entries",
             at);
   }
+  const auto& snapshot = whom.disk().snapshot;
+  require(log.base().index <= (snapshot == nullptr ? log_index{} : snapshot->at.index), "snapshot",
+          whom, "has a log that begins behind its snapshot", log.base().index);
+}
+
+QUORLITE_DECL void safety_checker::voted(const node_state& whom) {
+  const auto first = votes_.lower_bound({whom.term(), whom.id(), server_id{}});
+  const server_id candidate = whom.disk().voted_for;
+  require(first == votes_.end() || std::get<0>(*first) != whom.term() ||
+              std::get<1>(*first) != whom.id() || std::get<2>(*first) == candidate,
+          "votes", whom, "votes for a second candidate", whom.disk().log.last_index());
+  votes_.emplace(whom.term(), whom.id(), candidate);
 }
 
 QUORLITE_DECL void safety_checker::elected(const node_state& whom) {
@@ -82,6 +99,12 @@ QUORLITE_DECL void safety_checker::elected(const node_state& whom) {
       leaders_.try_emplace(whom.term(), leadership_seen{whom.id(), log.cuts()});
   require(is_first, "election safety", whom, "leads in a term that has a leader already",
           log.last_index());
+  const configuration& members = log.configured().members;
+  const auto votes = std::count_if(members.voters.begin(), members.voters.end(), [&](server_id id) {
+    return disregarded_.contains(id) || votes_.contains({whom.term(), id, whom.id()});
+  });
+  require(static_cast<std::size_t>(votes) >= members.quorum(), "votes", whom,
+          "leads without the votes of a quorum", log.last_index());
   // Newer terms may have committed more already: an election may be learnt of late.
   const auto newest = std::find_if(committed_.rbegin(), committed_.rend(), [&](const auto& each) {
     return each.second.in_term < whom.term();

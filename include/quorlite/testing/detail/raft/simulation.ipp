@@ -64,6 +64,7 @@ struct server_boot {
   std::uint64_t adapters = 0;  // that were made for it so far
   std::deque<background_task*> tasks;
   std::uint64_t paused_until_us = 0;
+  std::uint64_t log_hangs_until_us = 0;
 };
 
 struct armed_leadership_loss {
@@ -247,6 +248,13 @@ QUORLITE_DECL void simulation::state::happen(detail::message& what) {
 }
 
 QUORLITE_DECL void simulation::state::happen(detail::node_wake& what) {
+  const bool is_of_log =
+      what.kind == detail::wake_kind::disk || what.kind == detail::wake_kind::snapshot;
+  const std::uint64_t hangs_until_us = boot_of(what.server).log_hangs_until_us;
+  if (is_of_log && now < hangs_until_us) {
+    queue.post(hangs_until_us, std::move(what));
+    return;
+  }
   if (is_put_off(what.server, what)) {
     return;
   }

@@ -58,6 +58,7 @@ QUORLITE_DECL result<std::uint64_t> simulation::state::begin_boot(server_id id,
   const std::uint64_t boot = ++boots_begun;
   boot_of(id).boot = boot;
   boot_of(id).paused_until_us = 0;
+  boot_of(id).log_hangs_until_us = 0;
   if (const std::error_code error = node(id).start(machine)) {
     boot_of(id).boot = 0;
     return fail(error);
@@ -118,6 +119,12 @@ QUORLITE_DECL void simulation::pause(server_id id, milliseconds span) {
 
 QUORLITE_DECL std::uint64_t simulation::paused_until_us(server_id id) const noexcept {
   return state_->boot_of(id).paused_until_us;
+}
+
+QUORLITE_DECL void simulation::hang_log(server_id id, milliseconds span) {
+  std::uint64_t& until_us = state_->boot_of(id).log_hangs_until_us;
+  until_us = std::max(until_us, state_->now + span.value * 1000);
+  state_->hash.add(state_->now, 0x4A4C0, id.value, until_us);
 }
 
 QUORLITE_DECL void simulation::transfer(server_id to) {
