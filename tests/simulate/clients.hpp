@@ -308,6 +308,10 @@ class writer {
       }
       one.statements.push_back(
           {"INSERT INTO o.log(txn) VALUES(" + number + ")", SQLITE_OK, {}, true});
+    } else if (later_dice_.chance(0.01 * work.halves_percent)) {
+      sql = make_.half(all_.options().page_size,
+                       all_.options().write_set_bytes / all_.options().page_size);
+      one.may_fail = true;
     } else if (dice_.chance(0.01 * work.large_percent)) {
       sql = make_.large(dice_.between(20'000, 200'000));
     } else if (dice_.chance(0.01 * work.statements_percent)) {

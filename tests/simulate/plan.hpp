@@ -61,6 +61,8 @@ struct workload {
   std::uint32_t long_readers = 0;        ///< who keep a transaction open over many commits
   std::uint32_t page_writers = 0;        ///< who write pages through the file, without SQLite
   std::uint32_t slow_writers = 0;        ///< who keep the turn of a writer, and only look
+  std::uint32_t halves_percent = 0;      ///< of the transactions, at a limit; see draw_halves()
+  std::uint32_t greedy_writers = 0;      ///< who give the turn back, and take it again at once
 };
 
 struct plan {
@@ -164,6 +166,8 @@ struct plan {
       {"long_readers", text(w.long_readers)},
       {"page_writers", text(w.page_writers)},
       {"slow_writers", text(w.slow_writers)},
+      {"halves_percent", text(w.halves_percent)},
+      {"greedy_writers", text(w.greedy_writers)},
       {"history", histories[static_cast<int>(of.history)]},
       {"majority_first", text(of.majority_first)},
       {"others_down", text(of.others_down)},
@@ -230,6 +234,19 @@ inline void draw_hanging_logs(plan& out, random& dice) {
     out.world.compaction.threshold_entries = threshold;
     out.world.compaction.trailing_entries = trailing;
     out.world.raft.chunk_bytes = std::max<std::size_t>(out.world.raft.chunk_bytes, 16'384);
+  }
+}
+
+/// Transactions of which a statement fails half way, or which load the schema again, at the limit
+/// of what a transaction may write.
+inline void draw_halves(plan& out, random& dice) {
+  const auto percent = static_cast<std::uint32_t>(dice.between(10, 40));
+  const std::uint64_t pages = dice.between(24, 60);
+  const auto cache = static_cast<std::int32_t>(dice.between(2, 40));
+  if (dice.chance(0.1)) {
+    out.work.halves_percent = percent;
+    out.write_set_bytes = pages * out.page_size;
+    out.cache_pages = cache;
   }
 }
 
@@ -371,6 +388,8 @@ inline void let_folders_be_damaged(plan& out, random& dice) {
     let_folders_be_damaged(out, dice);
   }
   draw_hanging_logs(out, dice);
+  draw_halves(out, dice);
+  out.work.greedy_writers = dice.chance(0.15) ? 1 : 0;
   return out;
 }
 

@@ -16,6 +16,7 @@
 #include "clients.hpp"
 #include "damaged_page.hpp"
 #include "faults.hpp"
+#include "greedy_writer.hpp"
 #include "history.hpp"
 #include "long_reader.hpp"
 #include "page_writer.hpp"
@@ -178,6 +179,9 @@ class one_run {
     }
     for (std::uint64_t i = 0; i < plan_.work.slow_writers; ++i) {
       cluster_.world().spawn([mine = std::make_shared<slow_writer>(all_, i)] { (*mine)(); });
+    }
+    for (std::uint64_t i = 0; i < plan_.work.greedy_writers; ++i) {
+      cluster_.world().spawn([mine = std::make_shared<greedy_writer>(all_, i)] { (*mine)(); });
     }
     if (plan_.history == history_kind::upgraded) {
       cluster_.world().spawn([mine = std::make_shared<upgrader>(all_)] { (*mine)(); });

@@ -56,6 +56,37 @@ class statement_maker {
             "INSERT INTO big(v) SELECT zeroblob(" + number(1, 3000) + ") FROM accounts"};
   }
 
+  /// A table with statistics and about as many pages as a transaction may write; or a statement
+  /// that writes some of them and then fails, or a schema that is loaded again behind many rows.
+  [[nodiscard]] std::vector<std::string> half(std::uint32_t page_size, std::uint64_t pages) {
+    const std::string row = "zeroblob(" + number(page_size * 6 / 10, page_size * 8 / 10) + ")";
+    const std::string some = number(pages / 4, pages * 11 / 10);
+    std::vector<std::string> made = {
+        "CREATE TABLE IF NOT EXISTS half(k INTEGER PRIMARY KEY, v BLOB, w)",
+        "CREATE INDEX IF NOT EXISTS half_w ON half(w)"};
+    const auto fill = [&](const std::string& from, const std::string& count) {
+      made.push_back("INSERT OR REPLACE INTO half WITH RECURSIVE i(n) AS (SELECT " + from +
+                     " UNION ALL SELECT n+1 FROM i LIMIT " + count + ") SELECT n, " + row +
+                     ", n % 7 FROM i");
+    };
+    switch (dice_.below(4)) {
+      case 0:
+        fill(number(1, pages), std::to_string(pages / 3));
+        made.emplace_back("ANALYZE");
+        break;
+      case 1:
+      case 2:
+        made.push_back("UPDATE half SET v = CASE WHEN k < " + some + " THEN " + row +
+                       " ELSE abs(-9223372036854775807 - 1 + k - k) END");
+        break;
+      default:
+        fill("1", some);
+        made.insert(made.end(), {"SAVEPOINT s", "CREATE TABLE half_made(x)", "ROLLBACK TO s",
+                                 "UPDATE half SET w = 1 WHERE k = 1"});
+        break;
+    }
+    return made;
+  }
   /// A table that is another each time: whoever goes by the columns of an earlier one is wrong.
   [[nodiscard]] std::vector<std::string> other_shape(const std::string& name) {
     return {"DROP TABLE IF EXISTS shape", "CREATE TABLE shape(c" + name + ", d)",
