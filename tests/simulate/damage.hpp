@@ -147,15 +147,31 @@ using marks = std::map<std::string, std::uint64_t>;
   for (std::size_t i = 0; i < damage_kinds; ++i) {
     all.push_back(std::string("damage: ") + name_of(static_cast<damage_kind>(i)));
   }
-  for (const char* const each :
-       {"noticed: start, not_founded", "noticed: start, another_server", "noticed: start, copied",
-        "noticed: start, log_damaged", "noticed: start, log_too_short",
-        "noticed: start, log_starts_late", "noticed: start, diverged",
-        "noticed: start, another_cluster", "noticed: halt, log_too_short", "noticed: halt, corrupt",
-        "noticed: refused by a healthy server", "noticed: refuses the healthy leader",
-        "not noticed, and did no harm", "healed: the right folder", "healed: another machine",
-        "a damaged page: its server halts", "a damaged page: told to a reader",
-        "a damaged page: told at a start", "a damaged page: written anew"}) {
+  for (const char* const each : {"noticed: start, not_founded",
+                                 "noticed: start, another_server",
+                                 "noticed: start, copied",
+                                 "noticed: start, log_damaged",
+                                 "noticed: start, log_too_short",
+                                 "noticed: start, log_starts_late",
+                                 "noticed: start, diverged",
+                                 "noticed: start, another_cluster",
+                                 "noticed: halt, log_too_short",
+                                 "noticed: halt, corrupt",
+                                 "noticed: refused by a healthy server",
+                                 "noticed: refuses the healthy leader",
+                                 "not noticed, and did no harm",
+                                 "healed: the right folder",
+                                 "healed: another machine",
+                                 "a damaged page: its server halts",
+                                 "a damaged page: told to a reader",
+                                 "a damaged page: told at a start",
+                                 "a damaged page: written anew",
+                                 "a full disk: its server halts",
+                                 "a full disk: its server goes on in memory",
+                                 "a flush: it is made again without power",
+                                 "a flush: power goes again behind the next one",
+                                 "a turn: taken again while another one waits",
+                                 "left behind: it has caught up"}) {
     all.emplace_back(each);
   }
   return all;

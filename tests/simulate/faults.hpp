@@ -56,7 +56,7 @@ class faults {
       const server_id id = any();
       cluster_.cluster().fill_disk(id, any_room());
       cluster_.had_disk_fault(id, disk_fault::full);
-      after(dice_.between(50, 3000), [this, id] { cluster_.cluster().heal_disk(id); });
+      after(dice_.between(50, 3000), [this, id] { make_room(id); });
     });
     every("disk_error", rates.disk_error, [this] {
       const server_id id = any();
@@ -81,6 +81,7 @@ class faults {
     every("log_hang", rates.log_hang,
           [this] { cluster_.world().hang_log(any(), milliseconds{dice_.between(20, 2000)}); });
     every("overtake", rates.overtake, [this] { leave_one_behind(50); });
+    every("exhaust", rates.exhaust, [this] { exhaust(any()); });
     every("damage", rates.damage, [this] {
       for (const server_id id : damager_.strike()) {
         come_back(id);
@@ -138,6 +139,26 @@ class faults {
     return ids[dice_.below(ids.size())];
   }
 
+  /// Until then the replica has taken in no more than it has memory for, or has halted.
+  void make_room(server_id id) {
+    const std::shared_ptr<process> here = calm_ ? nullptr : cluster_.running(id);
+    if (!here) {
+      cluster_.cluster().heal_disk(id);
+      return;
+    }
+    cluster_.world().spawn([this, id, here] {
+      const std::error_code error = here->replica().flush();
+      if (error == quorlite::errc::storage_full && !here->replica().health().halted) {
+        const std::uint64_t dirty = here->replica().metrics().dirty_bytes;
+        require(dirty <= cluster_.options().memory_bytes, "resources", [&] {
+          return servers::name_of(id) + " has no room on its disk, keeps " + std::to_string(dirty) +
+                 " dirty bytes in memory, and goes on";
+        });
+        cluster_.mark("a full disk: its server goes on in memory");
+      }
+      cluster_.cluster().heal_disk(id);
+    });
+  }
   void crash_one(crash_kind how) {
     const server_id id = any();
     cluster_.crash(id, how);
@@ -215,6 +236,7 @@ class faults {
     const bool has_caught_up = begins != quorlite::log_index{} && node.commit_index() >= begins;
     if (calm_ || looks == 0 || !node.running() || has_caught_up) {
       is_one_behind_ = false;
+      has_caught_up ? cluster_.mark("left behind: it has caught up") : void();
       calm_ ? void() : world.heal();
       return;
     }
@@ -243,6 +265,26 @@ class faults {
         cluster_.had_disk_fault(id, disk_fault::broken);
         // Nothing is applied meanwhile, so no flush becomes due by itself.
         cluster_.world().spawn([here] { static_cast<void>(here->replica().flush()); });
+      }
+    });
+  }
+  /// Nothing is applied in between, so the second flush writes what the first one was to write.
+  void exhaust(server_id id) {
+    const std::shared_ptr<process> here = cluster_.running(id);
+    if (!here) {
+      return;
+    }
+    cluster_.world().network().isolate(id);
+    heal_later();
+    cluster_.cluster().fill_disk(id, any_room());
+    cluster_.had_disk_fault(id, disk_fault::full);
+    cluster_.world().spawn([this, id, here, next = dice_.below(12)] {
+      static_cast<void>(here->replica().flush());
+      cluster_.cluster().heal_disk(id);
+      if (cluster_.running(id) == here) {
+        cluster_.mark("a flush: it is made again without power");
+        cluster_.cluster().crash_during_disk_call(id, next);
+        static_cast<void>(here->replica().flush());
       }
     });
   }
@@ -352,6 +394,7 @@ class faults {
     const std::uint64_t next = disk.calls() + 1 + dice_.below(dice_.chance(0.5) ? 2 : 24);
     if (what == power_in_call) {
       disk.crash_at(next);
+      phase <= server_phase::flush_written ? lose_power_again(id) : void();
       return;
     }
     cluster_.will_have_disk_fault(id, what == error_once ? disk_fault::broken : disk_fault::full);
@@ -361,6 +404,20 @@ class faults {
     }
     disk.full_from(next, any_room());
     after(dice_.between(20, 1500), [this, id] { cluster_.cluster().heal_disk(id); });
+  }
+  /// Whoever comes back brings back what that flush was to write; a flush that came before that was
+  /// done would make a state durable that never was.
+  void lose_power_again(server_id id) {
+    if (cluster_.options().faults.again) {
+      cluster_.cluster().when(
+          server_phase::flush_committed,
+          [this](server_id struck) {
+            cluster_.note_struck();
+            cluster_.mark("a flush: power goes again behind the next one");
+            crash_at_phase(struck, crash_kind::power_lost);
+          },
+          dice_.below(2) + 1, id);
+    }
   }
   /// What it was about to write again is not what it left.
   void crash_and_rot(server_id id) {

@@ -61,6 +61,7 @@ class greedy_writer {
     for (bool has_turn = true; has_turn && !other->ended && !all_.is_over;) {
       all_.sleep(dice_.between(2, 6));
       turns += other->waits ? 1 : 0;
+      turns == 5 ? all_.cluster.mark("a turn: taken again while another one waits") : void();
       static_cast<void>(run(to.db, "ROLLBACK"));
       has_turn = run(to.db, "BEGIN IMMEDIATE") == SQLITE_OK;
       require(!has_turn || other->ended || turns <= most_turns, "answers in time", [&] {

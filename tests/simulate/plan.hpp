@@ -45,7 +45,9 @@ struct fault_rates {
   std::uint64_t breakdown = 0;     ///< whoever leads is cut off, and then its disk fails
   std::uint64_t log_hang = 0;      ///< the disk of a log answers nothing for a while
   std::uint64_t overtake = 0;      ///< one is cut off until the others have compacted what it lacks
-  std::uint64_t damage = 0;  ///< a folder is not what it was: with --damage only, see damage.hpp
+  bool again = false;         ///< power that went in a flush goes again when the next one is made
+  std::uint64_t exhaust = 0;  ///< a flush finds no room, and the next one no power
+  std::uint64_t damage = 0;   ///< a folder is not what it was: with --damage only, see damage.hpp
 };
 
 /// What the clients do.
@@ -153,6 +155,8 @@ struct plan {
       {"mean_ms breakdown", text(f.breakdown)},
       {"mean_ms log_hang", text(f.log_hang)},
       {"mean_ms overtake", text(f.overtake)},
+      {"mean_ms exhaust", text(f.exhaust)},
+      {"power_goes_again", text(f.again)},
       {"mean_ms damage", text(f.damage)},
       {"start_check", checks[static_cast<int>(raft.checks)]},
       {"writers", text(w.writers)},
@@ -235,6 +239,14 @@ inline void draw_hanging_logs(plan& out, random& dice) {
     out.world.compaction.trailing_entries = trailing;
     out.world.raft.chunk_bytes = std::max<std::size_t>(out.world.raft.chunk_bytes, 16'384);
   }
+}
+
+/// What befalls disks besides: it came later, so it draws later.
+inline void draw_disks(plan& out, random& dice) {
+  const bool has_files = out.storage != storage_kind::volatile_memory;
+  const std::uint64_t exhaust = dice.between(700, 4000);
+  out.faults.exhaust = dice.chance(0.15) && has_files ? exhaust : 0;
+  out.faults.again = dice.chance(0.3) && has_files;
 }
 
 /// Transactions of which a statement fails half way, or which load the schema again, at the limit
@@ -388,6 +400,7 @@ inline void let_folders_be_damaged(plan& out, random& dice) {
     let_folders_be_damaged(out, dice);
   }
   draw_hanging_logs(out, dice);
+  draw_disks(out, dice);
   draw_halves(out, dice);
   out.work.greedy_writers = dice.chance(0.15) ? 1 : 0;
   return out;

@@ -711,6 +711,9 @@ class servers final : public quorlite::testing::cluster_observer {
     if (health.error == quorlite::errc::corrupt) {
       mark("noticed: halt, corrupt");
     }
+    if (health.error == quorlite::errc::storage_full) {
+      mark("a full disk: its server halts");
+    }
     if (const char* const name = name_of_detection(health.error); name && is_damaged(id)) {
       notice(id, std::string("halt, ") + name);
     }
