@@ -17,7 +17,7 @@ namespace simulate {
 class greedy_writer {
  public:
   greedy_writer(shared& all, std::uint64_t number)
-      : all_(all), dice_(random{all.options().seed}.fork(0xB000 + number)) {}
+      : all_(all), dice_(random{all.options().seed}.fork(0x9000 + number)) {}
 
   void operator()() {
     while (all_.transactions_left > 0) {

@@ -79,6 +79,9 @@ class page_file {
 
   /// Transactions so far, on this history. After look().
   [[nodiscard]] std::uint32_t counter() const { return first_.empty() ? 0 : get(first_, 24); }
+  /// Whether it has more than its first page, which alone a writer reads before his write lock.
+  /// After look().
+  [[nodiscard]] bool has_others() const noexcept { return all_.size() > 1; }
   /// After look() of both.
   [[nodiscard]] bool is_same_as(const page_file& other) const { return first_ == other.first_; }
 

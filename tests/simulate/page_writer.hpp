@@ -22,6 +22,7 @@ class page_writer {
   page_writer(shared& all, std::uint64_t number)
       : all_(all),
         dice_(random{all.options().seed}.fork(0xB000 + number)),
+        later_dice_(random{all.options().seed}.fork(0xB500 + number)),
         super_("pages.sqlite-mj" + std::to_string(number) + "-") {}
 
   void operator()() {
@@ -61,6 +62,10 @@ class page_writer {
   void work(const line& to, page_file& one, page_file& two, bool writes) {
     if (writes && dice_.chance(0.25)) {
       stand_on_head();
+      return;
+    }
+    if (writes && later_dice_.chance(0.3)) {
+      read_beside_writer();
       return;
     }
     if (writes) {
@@ -127,6 +132,49 @@ class page_writer {
     check(code, to);
     static_cast<void>(run(to.db, "ROLLBACK"));
   }
+  /// Who was refused as a writer, or has waited to be one, and then only reads: he sees nothing
+  /// that is not committed, and has the turn of no writer.
+  void read_beside_writer() {
+    const std::optional<server_id> leader = all_.cluster.leader();
+    const line to = leader ? connect(all_, *leader, "pages.sqlite") : line{};
+    const std::shared_ptr<process> here = to.to.lock();
+    if (!here || !to.is_open()) {
+      return;
+    }
+    quorlite::detail::database_file* const file =
+        quorlite::detail::replicated_file(to.db.get(), "main");
+    page_file mine(to.db, "main", all_.options());
+    if (file == nullptr || !mine.is_open()) {
+      return;
+    }
+    all_.cluster.world().spawn([other = std::make_shared<page_writer>(all_, all_.next_client++),
+                                at = *leader] { other->write_alone(at); });
+    all_.sleep(later_dice_.between(0, 6));
+    if (later_dice_.chance(0.5)) {
+      file->turn().want_head();  // as the busy handler does on behalf of a writer
+    } else {
+      check(begin(mine), to);
+      mine.unlock();
+    }
+    int code = mine.lock(SQLITE_LOCK_SHARED);
+    code = code == SQLITE_OK ? mine.look() : code;
+    if (code == SQLITE_OK && mine.has_others()) {
+      require(!file->turn().holds(), "answers in time",
+              servers::name_of(*leader) + " lets a reader of pages have the turn of a writer");
+      compare_with_committed(to, mine);
+    }
+    check(code, to);
+    mine.unlock();
+  }
+  void write_alone(server_id at) {
+    const line to = connect(all_, at, "pages.sqlite");
+    const std::shared_ptr<process> here = to.to.lock();
+    if (here && to.is_open()) {
+      page_file mine(to.db, "main", all_.options());
+      check(mine.is_open() ? write_one(mine) : SQLITE_OK, to);
+      mine.is_open() ? mine.unlock() : void();
+    }
+  }
   void compare_with_committed(const line& to, const page_file& mine) {
     const std::shared_ptr<process> here = to.to.lock();
     for (const server_id id : all_.cluster.ids()) {
@@ -145,7 +193,7 @@ class page_writer {
       committed.unlock();
       require(mine.counter() < committed.counter() || mine.is_same_as(committed),
               "atomic and isolated",
-              servers::name_of(id) + " shows what is not committed, and leads no more");
+              servers::name_of(id) + " shows whoever does not write what is not committed");
     }
   }
   [[nodiscard]] static int begin(page_file& on) {
@@ -200,6 +248,7 @@ class page_writer {
 
   shared& all_;
   random dice_;
+  random later_dice_;  ///< for what came later: the rest of a seed stays what it was
   const std::string super_;
   std::uint64_t supers_ = 0;
   line to_;
