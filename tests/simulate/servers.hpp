@@ -19,6 +19,7 @@
 #include "quorlite/replica.hpp"
 #include "quorlite/testing/detail/raft/network.hpp"
 #include "quorlite/testing/detail/raft/node.hpp"
+#include "quorlite/testing/detail/simulation/event_hash.hpp"
 #include "quorlite/testing/simulation.hpp"
 #include "support/sql.hpp"
 #include "trace.hpp"
@@ -30,6 +31,7 @@ using quorlite::milliseconds;
 using quorlite::server_id;
 using quorlite::testing::crash_kind;
 using quorlite::testing::server_phase;
+using quorlite::testing::detail::stored_snapshot;
 
 /// What one database is; equal on all replicas that stand at one entry.
 struct database_content {
@@ -457,6 +459,7 @@ class servers final : public quorlite::testing::cluster_observer {
       throw violation("what Raft promises", *world().violation());
     }
     watch_halted();
+    compare_snapshots();
     for (std::uint64_t each = 1; each <= servers_.size(); ++each) {
       const server_id id{each};
       for (const auto& refused : world().node(id).admission().refused()) {
@@ -489,7 +492,8 @@ class servers final : public quorlite::testing::cluster_observer {
     quorlite::machine_counters when_healthy{};  ///< what it had counted by then
     log_position durable;                       ///< of the process that ran last
     log_position applied;
-    bool is_gone = false;  ///< for good: another machine has its place
+    std::weak_ptr<const stored_snapshot> snapshot;  ///< that was looked at last
+    bool is_gone = false;                           ///< for good: another machine has its place
   };
 
   [[nodiscard]] server& at(server_id id) {
@@ -606,6 +610,28 @@ class servers final : public quorlite::testing::cluster_observer {
                 " after a crash, and had made " + std::to_string(one.durable.index.value) +
                 " durable");
     one.applied = started.applied();
+  }
+  /// Whoever takes a snapshot at an entry has the same bytes in it as everybody else. What was
+  /// taken while its folder was damaged counts for nothing.
+  void compare_snapshots() {
+    for (std::uint64_t each = 1; each <= servers_.size(); ++each) {
+      const std::shared_ptr<const stored_snapshot>& now =
+          world().node(server_id{each}).disk().snapshot;
+      std::weak_ptr<const stored_snapshot>& seen = at(server_id{each}).snapshot;
+      if (now == nullptr || (!seen.owner_before(now) && !now.owner_before(seen))) {
+        continue;
+      }
+      seen = now;
+      if (is_damaged(server_id{each})) {
+        continue;
+      }
+      const std::uint64_t hash = quorlite::testing::detail::hash_of_bytes(now->content);
+      const auto [known, is_new] = snapshots_.try_emplace(now->at.index.value, hash);
+      require(known->second == hash, "replicas are equal", [&] {
+        return name_of(server_id{each}) + " has another snapshot of entry " +
+               std::to_string(now->at.index.value) + " than others";
+      });
+    }
   }
   /// From the moment at which it halts a server does not lead, and its engine takes no part: but
   /// one that led may first hand over, for an election timeout. While it is paused nothing is due;
@@ -864,6 +890,7 @@ class servers final : public quorlite::testing::cluster_observer {
   const plan plan_;
   std::deque<server> servers_;
   std::map<std::uint64_t, content> contents_;
+  std::map<std::uint64_t, std::uint64_t> snapshots_;  ///< hashes of them, by the entry
   std::optional<violation> broken_;
   std::uint64_t boots_ = 0;
   std::uint64_t halts_ = 0;
