@@ -52,7 +52,7 @@ enum class errc : int {
   // callers
   invalid_name,        ///< not a database's name, see is_database_name()
   no_such_database,    ///< never opened, or dropped
-  too_many_databases,  ///< limits::databases exist, or four times as many names are in use
+  too_many_databases,  ///< limits::databases exist, or too many more names are in use here
   unsupported,         ///< this adapter or storage did not declare the ability
   name_taken,          ///< another VFS of this process has the name
   sqlite_failed,       ///< SQLite refused for a reason of its own

@@ -18,7 +18,9 @@ namespace limits {
 /// Longest name of a database.
 inline constexpr std::size_t database_name_bytes = 255;
 /// Databases of one replica.
-inline constexpr std::size_t databases = 1024;
+inline constexpr std::size_t databases = 65536;
+/// As long as its history has not begun (docs/design/history.md): what older entries mean stays so.
+inline constexpr std::size_t databases_before_history = 1024;
 /// SQLite attaches at most 10 (125 if it was built so); a transaction of ours may touch this many.
 inline constexpr std::size_t databases_per_transaction = 16;
 /// Bytes of a page, at least (sqlite.org/fileformat2.html, 1.3.2).
@@ -48,7 +50,7 @@ inline constexpr std::size_t proposals_in_flight = 32768;
 /// Recent transactions remembered by id.
 inline constexpr std::size_t outcomes = 8192;
 /// Opaque bytes kept with a base position.
-inline constexpr std::size_t notes_bytes = std::size_t{1} << 20U;
+inline constexpr std::size_t notes_bytes = std::size_t{2} << 20U;
 
 }  // namespace limits
 

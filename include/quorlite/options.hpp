@@ -119,6 +119,9 @@ struct file_options {
   /// they were writing when the power went. Each page of a flush is written twice. Pages smaller
   /// than a sector of the disk are not protected from their neighbours.
   bool double_write = false;
+  /// Files of databases, two for each, that are open at a time, about; the others are opened when
+  /// they are used. 0: a quarter of the descriptors that the process may have (RLIMIT_NOFILE).
+  std::size_t open_files = 0;
   /// Pages in one call of the file system. At least 1.
   std::size_t write_batch_pages = 256;
 };

@@ -585,6 +585,21 @@ TEST_CASE("a header that breaks a rule is refused, by the parser and by the writ
   CHECK(refused(header, errc::malformed));
 }
 
+TEST_CASE("the bytes of all databases together have a limit, so that no offset wraps") {
+  snapshot_header header;
+  const auto add = [&header] {
+    const std::string name = "d" + std::to_string(10000 + header.databases.size());
+    header.databases.push_back({name, limits::page_size_max, limits::page_count_max, {}, 1});
+  };
+  while (header.databases.size() < 4095) {
+    add();
+  }
+  CHECK(snapshot_layout::make(header).has_value());
+  add();
+  CHECK(snapshot_layout::make(header).error() == errc::too_large);
+  CHECK(error_of(forged(header)) == errc::too_large);
+}
+
 TEST_CASE("a header over a limit is refused") {
   snapshot_header header;
   for (std::size_t i = 0; i < limits::databases; ++i) {

@@ -25,6 +25,8 @@
 #include "quorlite/testing/test_raft.hpp"
 #include "quorlite/transfer.hpp"
 #include "support/kept_out.hpp"
+#include "support/lowered_limit.hpp"
+#include "support/profile.hpp"
 #include "support/sql.hpp"
 #include "support/started_replica.hpp"
 #include "support/temporary_directory.hpp"
@@ -581,6 +583,39 @@ TEST_CASE("a file of another page size is not imported over a database, and noth
   CHECK(ask(db, "SELECT group_concat(name) FROM sqlite_schema") == "mine");
   CHECK_FALSE(import_database(*one, "new.db", source));  // a new one may have any
   CHECK(one->health().ok());
+}
+
+TEST_CASE("databases by the thousand begin, are used, and start again with few descriptors") {
+  const bool is_short = quorlite::tests::is_short_profile();
+  const int count = is_short ? 200 : 5000;
+  const temporary_directory place;
+  const std::string directory = place / "data";
+  const auto few = quorlite::tests::lowered_limit::descriptors(is_short ? 100 : 1000);
+  file_single one(std::size_t{64} << 20U, directory);
+  REQUIRE_FALSE(one->upgrade());
+  const auto name = [](int i) { return "d" + std::to_string(i) + ".db"; };
+  for (int i = 0; i < count; ++i) {
+    connection db = one->open(name(i)).value();
+    REQUIRE(run(db, "CREATE TABLE t(x); INSERT INTO t VALUES(" + std::to_string(i) + ")") ==
+            SQLITE_OK);
+    if (i % 100 == 99) {
+      REQUIRE_FALSE(one->flush());
+    }
+  }
+  for (const int added : {1, 2}) {  // starts
+    REQUIRE_FALSE(one->flush());
+    one.end(added == 1);
+    one.start();
+    CHECK(one->health().ok());
+    for (int i = 0; i < count; i += 7) {
+      connection db = one->open(name(i)).value();
+      CHECK(ask(db, "SELECT sum(x) FROM t") == std::to_string(i + added - 1));
+      CHECK(run(db, "INSERT INTO t VALUES(1)") == SQLITE_OK);
+    }
+  }
+  CHECK_FALSE(one->flush());
+  REQUIRE_FALSE(one->drop(name(7)));
+  CHECK_FALSE(one->flush());
 }
 
 TEST_CASE("a file that is larger than a write set may be is not imported, and nothing changes") {

@@ -17,8 +17,10 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/bytes.hpp"
+#include "quorlite/detail/file_storage/bounded_files.hpp"
 #include "quorlite/detail/file_storage/posix.hpp"
 #include "quorlite/testing/faulty_disk.hpp"
+#include "support/lowered_limit.hpp"
 #include "support/temporary_directory.hpp"
 
 namespace file_systems_test {
@@ -27,6 +29,7 @@ namespace {
 using quorlite::bytes;
 using quorlite::bytes_view;
 using quorlite::open_mode;
+using quorlite::detail::bounded_files;
 using quorlite::detail::posix_file_system;
 using quorlite::testing::crash_fates;
 using quorlite::testing::disk_call_kind;
@@ -74,6 +77,13 @@ std::string whole(Files&& files, std::string_view path) {
 struct posix_place {
   temporary_directory directory;
   posix_file_system open() const { return posix_file_system(directory / "root"); }
+};
+/// One of its files at most is open.
+struct bounded_place {
+  temporary_directory directory;
+  bounded_files<posix_file_system> open() const {
+    return {posix_file_system(directory / "root"), 1};
+  }
 };
 struct faulty_place {
   mutable faulty_disk disk;
@@ -277,6 +287,79 @@ TEST_CASE("posix_file_system keeps the promises of the concept", "[files]") {
 
 TEST_CASE("faulty_file_system keeps the promises of the concept", "[files]") {
   check_file_system<faulty_place>();
+}
+
+TEST_CASE("bounded_files keeps the promises of the concept", "[files]") {
+  check_file_system<bounded_place>();
+}
+
+TEST_CASE("no more files are open than the bound says, and all can be used", "[files]") {
+  const temporary_directory directory;
+  bounded_files<posix_file_system> files(posix_file_system(directory / "root"), 3);
+  std::vector<decltype(files)::file_type> opened;
+  for (int i = 0; i < 20; ++i) {
+    opened.push_back(std::move(*files.open("f" + std::to_string(i), open_mode::or_create)));
+    CHECK(!write_text(opened.back(), 0, std::to_string(i)));
+    CHECK(files.open_count() <= 3);
+  }
+  for (int i = 0; i < 20; ++i) {
+    CHECK(read_text(opened[static_cast<std::size_t>(i)], 0, 9) == std::to_string(i));
+    CHECK(files.open_count() == 3);
+  }
+  REQUIRE(!files.rename("f0", "g"));  // by which it is found from now on
+  for (int i = 1; i < 20; ++i) {
+    static_cast<void>(read_text(opened[static_cast<std::size_t>(i)], 0, 9));
+  }
+  CHECK(read_text(opened[0], 0, 9) == "0");
+  REQUIRE(!files.remove("f1"));  // who has it, keeps it
+  REQUIRE(files.open("f1", open_mode::or_create));
+  CHECK(read_text(opened[1], 0, 9) == "1");
+  // It needs no other descriptor than that of the one that it closes.
+  const quorlite::tests::lowered_limit few = quorlite::tests::lowered_limit::no_descriptors();
+  CHECK(read_text(opened[2], 0, 9) == "2");
+}
+
+TEST_CASE("a file gives its descriptor to another one where the process has no more", "[files]") {
+  const temporary_directory directory;
+  bounded_files<posix_file_system> files(posix_file_system(directory / "root"), 1000);
+  std::vector<decltype(files)::file_type> opened;
+  const quorlite::tests::lowered_limit few = quorlite::tests::lowered_limit::descriptors(8);
+  for (int i = 0; i < 20; ++i) {
+    auto one = files.open("f" + std::to_string(i), open_mode::or_create);
+    REQUIRE(one);
+    opened.push_back(std::move(*one));
+  }
+  CHECK(files.open_count() <= 8);
+  for (int i = 0; i < 20; ++i) {
+    CHECK(!write_text(opened[static_cast<std::size_t>(i)], 0, std::to_string(i)));
+    CHECK(read_text(opened[static_cast<std::size_t>(i)], 0, 9) == std::to_string(i));
+  }
+}
+
+TEST_CASE("what is closed for another is synced first, and a sync that fails is told", "[files]") {
+  const bool fails = GENERATE(false, true);
+  faulty_disk disk;
+  prepare(disk);
+  bounded_files<faulty_file_system> files(faulty_file_system(disk), 1);
+  auto file = files.open("f", open_mode::existing);
+  REQUIRE(!write_text(*file, 0, std::string(512, 'b')));
+  if (fails) {
+    disk.fail_at(disk.calls() + 1, std::errc::io_error);
+  }
+  REQUIRE(files.open("other", open_mode::or_create));
+  CHECK(disk.call(disk.calls() - 1).kind == disk_call_kind::sync);
+  CHECK(letters_after(disk, 0) == (fails ? "aaaa" : "baaa"));
+  const std::uint64_t calls = disk.calls();
+  if (fails) {
+    CHECK(file->sync() == std::errc::io_error);
+    CHECK(disk.calls() == calls);
+  } else {
+    CHECK(!file->sync());
+    CHECK(disk.calls() == calls);  // there is nothing to do
+    REQUIRE(!write_text(*file, 0, std::string(512, 'c')));
+    CHECK(!file->sync());
+    CHECK(letters_after(disk, 0) == "caaa");
+  }
 }
 
 TEST_CASE("a root that cannot be opened fails every call", "[files]") {

@@ -444,12 +444,12 @@ TEST_CASE("a reader that stands on a dropped database reads on") {
 
 TEST_CASE("no more databases exist than the limit allows") {
   bench machine;
-  for (std::size_t n = 0; n < limits::databases; ++n) {
+  for (std::size_t n = 0; n < limits::databases_before_history; ++n) {
     REQUIRE(machine.open("db" + std::to_string(n)) == apply_result::applied);
   }
   CHECK(machine.open("one.more") == apply_result::applied);
   CHECK(machine->counters().malformed == 1);
-  CHECK(machine.all().size() == limits::databases);
+  CHECK(machine.all().size() == limits::databases_before_history);
   machine.apply_next({{first_term, 500}, drop_command{"db0"}}, first_term);
   CHECK(machine.open("one.more") == apply_result::applied);
   CHECK(machine.all().count("one.more") == 1);

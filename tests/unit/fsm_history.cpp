@@ -101,6 +101,34 @@ void check_diverged(bench& of, std::string_view word) {
 
 }  // namespace
 
+TEST_CASE(
+    "once the history has begun more databases may exist, and the entry that began it decides") {
+  pair p;
+  std::size_t names = 0;
+  const auto begin = [&p, &names] {
+    const bench::sent made = p.both(open_command{"d" + std::to_string(names++)});
+    CHECK(p.leader->counters().malformed == p.follower->counters().malformed);
+    return p.leader.answer_of(made) == proposal_state::applied;
+  };
+  const auto count = [&p] { return p.follower->databases().existing_count(); };
+  while (count() < limits::databases_before_history) {
+    REQUIRE(begin());
+  }
+  CHECK_FALSE(begin());  // of an older log: refused by every build
+  p.begin();
+  CHECK(begin());
+  CHECK(begin());
+  p.same();
+  while (count() < limits::databases) {
+    REQUIRE(begin());
+  }
+  CHECK_FALSE(begin());
+  p.both(drop_command{"d2", {}});
+  CHECK(begin());
+  CHECK(p.leader->databases().existing().size() == limits::databases);
+  CHECK(p.follower->databases().existing().size() == limits::databases);
+}
+
 TEST_CASE("a version has the id of its transaction on leader and follower alike") {
   pair p;
   p.both(some_pages(1));

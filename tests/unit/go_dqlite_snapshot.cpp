@@ -426,13 +426,13 @@ TEST_CASE("names that are not ours are refused") {
         make_error_code(errc::malformed));
 }
 
-TEST_CASE("at most limits::databases of them") {
+TEST_CASE("at most limits::databases_before_history of them") {
   std::vector<std::string> names;
-  for (std::size_t i = 0; i <= limits::databases; ++i) {
+  for (std::size_t i = 0; i <= limits::databases_before_history; ++i) {
     names.push_back("d" + std::to_string(i));
   }
   std::vector<record_parts> records;
-  for (std::size_t i = 0; i < limits::databases; ++i) {
+  for (std::size_t i = 0; i < limits::databases_before_history; ++i) {
     records.push_back({{}, {}, names[i]});
   }
   CHECK_FALSE(refusal(snapshot_of(1, records)));

@@ -138,7 +138,7 @@ TEST_CASE("the largest notes are as large as is said, and fit with a storage") {
   const ids last_ids(limits::databases, {term{1}, 2});
   const bytes notes = encoded(history, last_ids, some_outcomes(limits::outcomes));
   CHECK(notes.size() == machine_notes_bytes_max);
-  CHECK(notes.size() < std::size_t{220} * 1024);
+  CHECK(notes.size() < std::size_t{1300} * 1024);
   CHECK_FALSE(error_of(notes, limits::databases, late));
 }
 

@@ -207,7 +207,7 @@ TEST_CASE("the largest superblock fits into the bound that readers have", "[supe
     std::string name(limits::database_name_bytes, 'x');
     name.replace(0, 5, std::to_string(10000 + i));
     block.databases.push_back({name, 512, 1, 0, {}, 1});
-    name.front() = '2';
+    name.back() = 'y';
     block.removals.push_back({name, 1});
   }
   const bytes image = detail::encode(block);

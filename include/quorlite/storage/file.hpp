@@ -44,7 +44,7 @@ inline namespace QUORLITE_ABI {
 ///
 /// Threads: `read`, `read_hashes` and `open` from any thread, also during a flush or a stage; a
 /// stage is filled by one thread, whatever the others do; the rest one thread at a time. Every
-/// call may block on the disk. Two file descriptors a database.
+/// call may block on the disk. Descriptors: file_options::open_files.
 ///
 /// Errors, everywhere: errc::storage_full when the disk, a quota or the descriptors run out, and
 /// errc::out_of_memory (what was promised is kept; try again), errc::storage_broken for any other
@@ -134,7 +134,7 @@ class QUORLITE_API file_storage {
   std::unique_ptr<place> place_;
 };
 
-/// One content of a name: two open files, shared with the storage. It can be read until the handle
+/// One content of a name: two files, shared with the storage. It can be read until the handle
 /// is destroyed, whatever happens to the name. Cheap to copy; not for longer than its storage.
 class file_storage::database_type {
   friend class file_storage;

@@ -2,6 +2,8 @@
 /// Bodies of file_storage: a storage in files over a POSIX system, behind pointers.
 #pragma once
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +22,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
 #include "quorlite/detail/file_storage/basic_file_storage.hpp"
+#include "quorlite/detail/file_storage/bounded_files.hpp"
 #include "quorlite/detail/file_storage/posix.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
@@ -31,7 +34,8 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 
 struct file_storage::place {
-  using type = detail::basic_file_storage<detail::posix_file_system>;
+  using file_system_type = detail::bounded_files<detail::posix_file_system>;
+  using type = detail::basic_file_storage<file_system_type>;
 
   type storage;
   const std::string folder;
@@ -42,7 +46,7 @@ struct file_storage::content {
 };
 
 struct file_storage::pages {
-  using writer_type = detail::file_writer<detail::posix_file_system>;
+  using writer_type = detail::file_writer<place::file_system_type>;
 
   explicit pages(place::type::flush_type begun) noexcept : held(std::move(begun)) {}
   explicit pages(place::type::stage_type begun) noexcept : held(std::move(begun)) {}
@@ -54,7 +58,20 @@ struct file_storage::pages {
   std::variant<place::type::flush_type, place::type::stage_type> held;
 };
 
-static_assert(storage<detail::basic_file_storage<detail::posix_file_system>>);
+namespace detail {
+
+[[nodiscard]] inline std::size_t open_files_of(const file_options& options) noexcept {
+  constexpr std::size_t fewest = 16;
+  rlimit allowed{};
+  if (options.open_files != 0 || ::getrlimit(RLIMIT_NOFILE, &allowed) != 0) {
+    return std::max(options.open_files, fewest);
+  }
+  const auto most = std::size_t{1} << 20U;
+  const auto asked = static_cast<std::size_t>(std::min<rlim_t>(allowed.rlim_cur, most));
+  return std::max(asked / 4, fewest);
+}
+
+}  // namespace detail
 
 // ---- handles, flushes, stages
 
@@ -89,7 +106,10 @@ QUORLITE_DECL std::error_code file_storage::writer::write(const database_type& d
 // ---- the storage
 
 QUORLITE_DECL file_storage::file_storage(const std::string& directory, const file_options& options)
-    : place_(new place{place::type(directory, options), directory}) {}
+    : place_(new place{place::type(place::file_system_type(detail::posix_file_system(directory),
+                                                           detail::open_files_of(options)),
+                                   options),
+                       directory}) {}
 QUORLITE_DECL file_storage::~file_storage() = default;
 
 QUORLITE_DECL std::string_view file_storage::folder() const noexcept { return place_->folder; }

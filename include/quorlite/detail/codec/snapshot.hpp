@@ -109,8 +109,8 @@ inline constexpr std::uint64_t history_notes_magic = 0x32534554'4F4E4C51U;
 /// The version of a snapshot with these notes: 1 or 2.
 [[nodiscard]] QUORLITE_DECL std::uint32_t snapshot_version_of(bytes_view notes) noexcept;
 
-/// Bytes of all chunks of a database. At most 2^32 pages of 2^16 bytes and 4 more for each: with
-/// 1024 databases the sum stays below 2^60, so nothing here can wrap.
+/// Bytes of all chunks of a database. At most 2^32 pages of 2^16 bytes and 4 more for each; of all
+/// databases together a header may tell 2^60 at most, so nothing here can wrap.
 [[nodiscard]] constexpr std::uint64_t snapshot_pages_bytes(const snapshot_database& of) noexcept {
   const std::uint64_t images = of.page_count * of.page_size;
   const std::uint64_t chunks = (images + snapshot_chunk_bytes - 1) / snapshot_chunk_bytes;

@@ -35,12 +35,16 @@ QUORLITE_DECL std::uint32_t snapshot_chunk_seed(std::size_t ordinal,
   return crc32c(place);
 }
 
+/// No state is larger, in bytes of chunks: so no sum of offsets can wrap.
+inline constexpr std::uint64_t snapshot_pages_bytes_max = std::uint64_t{1} << 60U;
+
 QUORLITE_DECL std::error_code validate_snapshot_header(const snapshot_header& header) noexcept {
   if (header.databases.size() > limits::databases || header.notes.size() > limits::notes_bytes ||
       header.staged.size() > snapshot_staged_entries) {
     return errc::too_large;
   }
   std::string_view before;  // empty: below every name
+  std::uint64_t pages_bytes = 0;
   for (const snapshot_database& one : header.databases) {
     const bool empty = one.page_count == 0 && one.page_size == 0 && one.hash == 0;
     const bool filled = one.page_count != 0 && one.page_count <= limits::page_count_max &&
@@ -49,6 +53,10 @@ QUORLITE_DECL std::error_code validate_snapshot_header(const snapshot_header& he
       return errc::malformed;
     }
     before = one.name;
+    pages_bytes += snapshot_pages_bytes(one);
+    if (pages_bytes > snapshot_pages_bytes_max) {
+      return errc::too_large;
+    }
   }
   std::uint64_t staged_bytes = 0;
   for (const bytes& entry : header.staged) {

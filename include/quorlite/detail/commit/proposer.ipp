@@ -138,12 +138,16 @@ QUORLITE_DECL std::error_code proposer::try_to_send(std::span<database_write> wr
 
 /// An opening that finds no room is refused where it is applied, and what was to follow it is a
 /// conflict there: its writer would run it again for ever.
-[[nodiscard]] inline bool begins_too_many(const registry& databases,
+[[nodiscard]] inline bool begins_too_many(machine_state& machine,
                                           std::span<const database_write> writes) {
   const auto begun = static_cast<std::size_t>(
       std::count_if(writes.begin(), writes.end(),
                     [](const database_write& write) { return !write.target->exists(); }));
-  return begun != 0 && databases.existing().size() + begun > limits::databases;
+  if (begun == 0) {
+    return false;
+  }
+  const auto held = machine.hold();
+  return machine.databases().existing_count() + begun > machine.databases_max();
 }
 
 [[nodiscard]] inline std::uint64_t bytes_of(const std::vector<bytes>& entries) noexcept {
@@ -166,7 +170,7 @@ QUORLITE_DECL std::size_t proposer::window_for(std::size_t part) const noexcept 
 /// Plans, installs, proposes. An error: nothing was installed and nothing is on its way.
 QUORLITE_DECL std::error_code proposer::send(std::span<database_write> writes,
                                              commit_under_way& sent) {
-  if (begins_too_many(machine_.databases(), writes)) {
+  if (begins_too_many(machine_, writes)) {
     return make_error_code(errc::too_many_databases);
   }
   const term in_term = writes.front().ticket.term;

@@ -177,7 +177,7 @@ struct foreign_entry_visitor {
     registry& databases = machine.databases();
     const std::shared_ptr<database> known = databases.find(open.name);
     if (known == nullptr || !known->exists()) {
-      if (databases.existing().size() >= limits::databases) {
+      if (databases.existing_count() >= limits::databases_before_history) {
         return machine.refuse(entry, {}, make_error_code(errc::too_many_databases));
       }
       databases.take_in(open.name)->set_exists(true);

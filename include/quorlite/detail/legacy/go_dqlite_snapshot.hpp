@@ -69,7 +69,8 @@ concept record_sink = requires(Sink& sink, log_index index, bytes_view piece,
 class record_parser {
  public:
   /// Takes the next bytes; borrowed for the call.
-  /// @returns errc::too_large (a part larger than any SQLite file, more than limits::databases),
+  /// @returns errc::too_large (a part larger than any SQLite file, or more parts than
+  ///          limits::databases_before_history),
   ///          malformed (a name longer than any of ours, or none), or the sink's error. Any of them
   ///          is returned again by every later call.
   template <class Sink>
@@ -119,7 +120,7 @@ class record_parser {
       return;
     }
     // A WAL may well be larger than its database; one larger than any database has no use.
-    if (value > file_bytes_max || records_ == limits::databases) {
+    if (value > file_bytes_max || records_ == limits::databases_before_history) {
       error_ = errc::too_large;
       return;
     }

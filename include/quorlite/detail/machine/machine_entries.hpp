@@ -58,6 +58,8 @@ class QUORLITE_API machine_entries {
   /// The base stands between two positions until the log was replayed to the later one.
   [[nodiscard]] bool is_recovering() const noexcept;
   [[nodiscard]] bool history_has_begun() const noexcept;
+  /// How many may exist now, by an entry that begins another one.
+  [[nodiscard]] std::size_t databases_max() const noexcept;
   [[nodiscard]] transaction_assembly& assembly() noexcept;
 
   // ---- steps: see fsm::apply. What an entry changes and the position move in one hold.

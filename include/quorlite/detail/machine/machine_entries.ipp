@@ -82,12 +82,17 @@ QUORLITE_DECL std::optional<apply_result> machine_entries::assemble(const hashed
   return std::nullopt;
 }
 
+/// A function of the log alone: whether the history has begun is one.
+QUORLITE_DECL std::size_t machine_entries::databases_max() const noexcept {
+  return parts_->line.has_begun() ? limits::databases : limits::databases_before_history;
+}
+
 QUORLITE_DECL apply_result machine_entries::carry_out(const hashed_entry& entry,
                                                       const command& what, stores& replaced) {
   if (const auto* const open = std::get_if<open_command>(&what.body)) {
     const std::shared_ptr<database> known = parts_->databases.find(open->name);
     if (known == nullptr || !known->exists()) {
-      if (parts_->databases.existing().size() >= limits::databases) {
+      if (parts_->databases.existing_count() >= databases_max()) {
         return refuse(entry, what.id, make_error_code(errc::too_many_databases));
       }
       parts_->databases.take_in(open->name)->set_exists(true);

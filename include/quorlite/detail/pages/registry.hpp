@@ -7,6 +7,7 @@
 /// they next take a lock.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -32,8 +33,10 @@ class database {
   /// @pre is_database_name(name)
   /// @param lock_byte offset of the page that is never data; tests move it
   /// @param gauge is told of the memory that its stores take
+  /// @param existing counts those that exist, if somebody wants to know
   explicit database(std::string name, std::uint64_t lock_byte = limits::lock_byte_default,
-                    std::shared_ptr<memory_gauge> gauge = nullptr);
+                    std::shared_ptr<memory_gauge> gauge = nullptr,
+                    std::shared_ptr<std::atomic<std::size_t>> existing = nullptr);
   database(const database&) = delete;
   database& operator=(const database&) = delete;
 
@@ -60,6 +63,7 @@ class database {
   const std::string name_;
   const std::uint64_t lock_byte_;
   const std::shared_ptr<memory_gauge> gauge_;
+  const std::shared_ptr<std::atomic<std::size_t>> existing_;
   mutable std::mutex mutex_;
   std::shared_ptr<page_store> store_;
   bool exists_ = false;
@@ -88,6 +92,8 @@ class registry {
 
   /// Every database that exists, ascending by name.
   [[nodiscard]] list existing() const;
+  /// How many those are. Takes no lock.
+  [[nodiscard]] std::size_t existing_count() const noexcept { return existing_->load(); }
 
   /// Every name, existing or not, ascending.
   [[nodiscard]] list all() const;
@@ -96,8 +102,8 @@ class registry {
   void discard_heads() noexcept;
 
  private:
-  /// Names held here, existing or not: local, so well above what can exist in the cluster.
-  static constexpr std::size_t names_max = 4 * limits::databases;
+  /// Names held here, existing or not: local, so above what can exist in the cluster.
+  static constexpr std::size_t names_max = limits::databases + 4096;
 
   [[nodiscard]] std::shared_ptr<database> made(std::string_view name);
 
@@ -106,6 +112,8 @@ class registry {
 
   const std::uint64_t lock_byte_;
   const std::shared_ptr<memory_gauge> gauge_ = std::make_shared<memory_gauge>();
+  const std::shared_ptr<std::atomic<std::size_t>> existing_ =
+      std::make_shared<std::atomic<std::size_t>>(0);
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<database>, std::less<>> by_name_;
 };

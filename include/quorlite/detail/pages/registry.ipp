@@ -4,6 +4,8 @@
 
 #include "quorlite/detail/pages/registry.hpp"
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <iterator>
 #include <memory>
@@ -22,10 +24,12 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 QUORLITE_DECL database::database(std::string name, std::uint64_t lock_byte,
-                                 std::shared_ptr<memory_gauge> gauge)
+                                 std::shared_ptr<memory_gauge> gauge,
+                                 std::shared_ptr<std::atomic<std::size_t>> existing)
     : name_(std::move(name)),
       lock_byte_(lock_byte),
       gauge_(std::move(gauge)),
+      existing_(std::move(existing)),
       store_(make_store({})) {
   QUORLITE_ASSERT(is_database_name(name_));
 }
@@ -42,7 +46,9 @@ QUORLITE_DECL bool database::exists() const {
 
 QUORLITE_DECL void database::set_exists(bool exists) {
   const std::lock_guard guard(mutex_);
-  exists_ = exists;
+  if (std::exchange(exists_, exists) != exists && existing_ != nullptr) {
+    exists ? ++*existing_ : --*existing_;
+  }
 }
 
 QUORLITE_DECL std::shared_ptr<page_store> database::replace_store(
@@ -108,7 +114,7 @@ QUORLITE_DECL void registry::discard_heads() noexcept {
 QUORLITE_DECL std::shared_ptr<database> registry::made(std::string_view name) {
   auto found = by_name_.find(name);
   if (found == by_name_.end()) {
-    auto fresh = std::make_shared<database>(std::string(name), lock_byte_, gauge_);
+    auto fresh = std::make_shared<database>(std::string(name), lock_byte_, gauge_, existing_);
     found = by_name_.emplace(std::string(name), std::move(fresh)).first;
   }
   return found->second;
