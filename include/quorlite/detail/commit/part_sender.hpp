@@ -47,6 +47,7 @@ class part_sender {
   void note_progress() noexcept;
   void propose_again();
   void leave(settle_reason why);
+  [[nodiscard]] settle_reason why_it_is_over() const noexcept;
   [[nodiscard]] bool are_all_taken() const noexcept;
   void wait(port_signal& news) noexcept;
   void propose() noexcept;

@@ -48,7 +48,7 @@ QUORLITE_DECL void part_sender::send() noexcept try {
 QUORLITE_DECL part_sender::step part_sender::look(port_signal& news) {
   const auto held = machine_.hold();
   if (sent_.state != proposal_state::waiting || (sent_.lost && !are_all_taken())) {
-    leave(sent_.why == settle_reason::none ? settle_reason::leadership_lost : sent_.why);
+    leave(why_it_is_over());
     return step::end;
   }
   note_progress();
@@ -69,6 +69,14 @@ QUORLITE_DECL part_sender::step part_sender::look(port_signal& news) {
   }
   sent_.parts.news = &news;
   return step::wait;
+}
+
+/// Of a lost leadership as the engine would say it of the next part.
+QUORLITE_DECL settle_reason part_sender::why_it_is_over() const noexcept {
+  if (sent_.why != settle_reason::none && sent_.why != settle_reason::leadership_lost) {
+    return sent_.why;
+  }
+  return machine_.leader().leading ? settle_reason::stale_term : settle_reason::not_leader;
 }
 
 QUORLITE_DECL bool part_sender::are_all_taken() const noexcept {

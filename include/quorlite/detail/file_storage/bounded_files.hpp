@@ -54,11 +54,17 @@ class file_pool {
   file_pool(const file_pool&) = delete;
   file_pool& operator=(const file_pool&) = delete;
 
-  [[nodiscard]] FileSystem& files() noexcept { return files_; }
+  [[nodiscard]] FileSystem& files() noexcept { return *files_; }
   [[nodiscard]] std::mutex& mutex() noexcept { return mutex_; }
   [[nodiscard]] std::size_t open_count() noexcept {
     const std::lock_guard guard(mutex_);
     return used_.size();
+  }
+
+  /// The file system goes, with its locks: somebody may have a file for longer, and use it no more.
+  void leave() noexcept {
+    const std::lock_guard guard(mutex_);
+    files_.reset();
   }
 
   /// Throws std::bad_alloc.
@@ -80,7 +86,7 @@ class file_pool {
   [[nodiscard]] std::error_code open_again(member& used, std::string_view path, open_mode mode);
   [[nodiscard]] bool close_one() noexcept;
 
-  FileSystem files_;
+  std::optional<FileSystem> files_;  ///< none behind leave()
   const std::size_t most_;
   std::mutex mutex_;
   std::list<member*> used_;  ///< those that are open and not kept, the newest use first
@@ -128,6 +134,16 @@ class bounded_files {
   /// @param open_files at least 1
   bounded_files(FileSystem files, std::size_t open_files)
       : pool_(std::make_shared<pool_type>(std::move(files), open_files)) {}
+  bounded_files(bounded_files&& other) noexcept = default;
+  bounded_files& operator=(bounded_files&& other) noexcept {
+    std::swap(pool_, other.pool_);
+    return *this;
+  }
+  ~bounded_files() {
+    if (pool_ != nullptr) {
+      pool_->leave();
+    }
+  }
 
   [[nodiscard]] result<file_type> open(std::string_view path, open_mode mode) noexcept;
   [[nodiscard]] std::error_code lock(std::string_view path) noexcept {

@@ -150,16 +150,19 @@ void file_pool<FileSystem>::renamed(std::string_view from,
 template <file_system FileSystem>
 std::error_code file_pool<FileSystem>::open_again(member& used, std::string_view path,
                                                   open_mode mode) {
+  if (!files_) {
+    return std::make_error_code(std::errc::bad_file_descriptor);
+  }
   while (used_.size() >= most_ && close_one()) {
   }
   used_.push_front(&used);
-  auto opened = files_.open(path, mode);
+  auto opened = files_->open(path, mode);
   const auto has_none_left = [&opened] {
     return opened.error() == std::errc::too_many_files_open ||
            opened.error() == std::errc::too_many_files_open_in_system;
   };
   while (!opened && has_none_left() && close_one()) {
-    opened = files_.open(path, mode);
+    opened = files_->open(path, mode);
   }
   if (!opened) {
     used_.pop_front();
