@@ -1,6 +1,6 @@
 // Header-only: what a program may include besides replicas.
 
-#include "support/every_header.hpp"
+#include "every_header.hpp"
 
 #if defined(QUORLITE_TEST_LIBRAFT)
 template quorlite::result<quorlite::replica> quorlite::replica::start(

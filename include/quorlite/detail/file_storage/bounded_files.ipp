@@ -103,7 +103,7 @@ std::error_code file_pool<FileSystem>::let_go(std::string_view path, bool itself
     return name.size() == path.size() ? itself : name[path.size()] == '/';
   };
   for (auto next = names_.lower_bound(path);
-       next != names_.end() && std::string_view(next->first).starts_with(path);) {
+       next != names_.end() && std::string_view{next->first}.starts_with(path);) {
     const auto one = next++;
     if (!is_meant(one->first)) {
       continue;

@@ -45,7 +45,7 @@ struct parts_under_way {
   /// Raised when one of these changes, or the row is answered or lost
   port_signal* news = nullptr;
 
-  void tell() noexcept {
+  void tell() const noexcept {
     if (news != nullptr) {
       news->raise();
     }

@@ -252,7 +252,7 @@ QUORLITE_DECL void simulation::state::happen(detail::node_wake& what) {
       what.kind == detail::wake_kind::disk || what.kind == detail::wake_kind::snapshot;
   const std::uint64_t hangs_until_us = boot_of(what.server).log_hangs_until_us;
   if (is_of_log && now < hangs_until_us) {
-    queue.post(hangs_until_us, std::move(what));
+    queue.post(hangs_until_us, what);
     return;
   }
   if (is_put_off(what.server, what)) {
