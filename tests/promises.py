@@ -23,8 +23,8 @@ import sys
 
 from support.named_tests import REFERENCE, NamedTests
 
-MARKED = ("README.md", "docs/reference/limits.md", "docs/reference/sqlite.md")
-MARKED += ("docs/how-to/storage.md",)
+MARKED = ("README.md", "docs/reference/errors.md", "docs/reference/limits.md")
+MARKED += ("docs/reference/sqlite.md", "docs/how-to/storage.md")
 MARK = re.compile(r"^<!-- (promises|no promise: .+?) -->$")
 FOOTNOTE = re.compile(r"\[\^([\w-]+)\](?!:)")
 DEFINITION = re.compile(r"^\[\^([\w-]+)\]:(.*(?:\n {2,}.*)*)", re.MULTILINE)

@@ -388,6 +388,16 @@ def check_include_tree(root: pathlib.Path, files: list[str]) -> None:
         report(ROOMS, 1, f"{len(public)} public headers", f"at most {PUBLIC_HEADERS}")
 
 
+def check_errors_page(root: pathlib.Path) -> None:
+    """Each code of ours has a row in the page of errors, and each row a code."""
+    header, page = "include/quorlite/error.hpp", "docs/reference/errors.md"
+    listed = re.search(r"enum class errc.*?^};", read(root, header), re.MULTILINE | re.DOTALL)
+    codes = re.findall(r"^  (\w+)(?: = \d+)?,", listed.group(0), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \|", read(root, page), re.MULTILINE)
+    for name in sorted(set(codes) ^ set(rows)):
+        report(page, 1, f"'{name}' is a code or a row, and not both", "one row for each errc")
+
+
 def listed_names(build: str, variable: str) -> list[str]:
     block = re.search(rf"^{variable} = \[(.*?)^\]", build, re.MULTILINE | re.DOTALL)
     return re.findall(r"'([^']+)'", block.group(1)) if block else []
@@ -542,6 +552,7 @@ def check_all(root: pathlib.Path) -> list[str]:
             check_quotes(root, path, text)
     check_include_tree(root, files)
     check_test_lists(root, files)
+    check_errors_page(root)
     check_version(root)
     return files
 

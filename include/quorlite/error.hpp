@@ -39,7 +39,6 @@ enum class errc : int {
   timed_out,             ///< no answer within the caller's limit
   stopped_in_flight,     ///< the engine was stopped before the answer
   log_failed_in_flight,  ///< the engine could not store the entry; others may hold it
-  expired,               ///< the transaction is older than the outcomes that are remembered
   // bytes from outside
   malformed,      ///< whole, but not a thing of ours: refused alike on every replica
   corrupt,        ///< damaged on its way or at rest: a checksum differs

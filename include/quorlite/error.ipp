@@ -33,7 +33,6 @@ namespace detail {
       return "the consensus engine was stopped before the answer: the outcome is unknown";
     case errc::log_failed_in_flight:
       return "the log could not be written before the answer: the outcome is unknown";
-    case errc::expired: return "the transaction is older than the outcomes that are kept";
     case errc::malformed: return "malformed bytes";
     case errc::corrupt: return "damaged bytes: a checksum differs";
     case errc::needs_upgrade: return "written by a newer version: upgrade this replica";
@@ -46,7 +45,7 @@ namespace detail {
              "lost, restore this replica";
     case errc::invalid_name: return "not a database name: use letters, digits, '.', '_' and '-'";
     case errc::no_such_database: return "no such database";
-    case errc::too_many_databases: return "too many databases";
+    case errc::too_many_databases: return "too many databases: drop one";
     case errc::unsupported: return "not supported by this adapter or storage";
     case errc::name_taken: return "this process has a VFS of that name already";
     case errc::sqlite_failed: return "SQLite refused";
@@ -87,8 +86,7 @@ class errc_category final : public std::error_category {
     case errc::leadership_lost:
     case errc::timed_out:
     case errc::stopped_in_flight:
-    case errc::log_failed_in_flight:
-    case errc::expired: return failure::outcome_unknown;
+    case errc::log_failed_in_flight: return failure::outcome_unknown;
     case errc::corrupt:
     case errc::needs_upgrade:
     case errc::diverged:

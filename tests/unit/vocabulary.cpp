@@ -45,7 +45,6 @@ constexpr meaning meanings[] = {
     {errc::stopped_in_flight, failure::outcome_unknown},
     {errc::log_failed_in_flight, failure::outcome_unknown},
     {errc::name_taken, failure::refused},
-    {errc::expired, failure::outcome_unknown},
     {errc::malformed, failure::refused},
     {errc::corrupt, failure::fatal},
     {errc::needs_upgrade, failure::fatal},

@@ -22,7 +22,8 @@ QUORLITE_DECL int sqlite_code(std::error_code error) noexcept {
   if (error == errc::busy) {
     return SQLITE_BUSY;
   }
-  if (error == errc::too_large || error == errc::storage_full) {
+  if (error == errc::too_large || error == errc::storage_full ||
+      error == errc::too_many_databases) {
     return SQLITE_FULL;
   }
   if (error == errc::out_of_memory) {
