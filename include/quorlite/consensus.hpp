@@ -495,6 +495,27 @@ concept random_is_declared = C::abilities.random || !requires(C & consensus) {
   consensus.random();
 };
 
+/// An engine_error that is not as tells_why_it_gave_up wants it would never be called.
+template <class C>
+concept engine_error_fits = tells_why_it_gave_up<C> || !requires(C & consensus) {
+  consensus.engine_error();
+};
+/// The same for refused_peers.
+template <class C>
+concept refused_peers_fits = tells_whom_it_refuses<C> || !requires(C & consensus) {
+  consensus.refused_peers();
+};
+/// The same for founds.
+template <class C>
+concept founds_fits = tells_whether_it_founds<C> || !requires(C & consensus) {
+  consensus.founds();
+};
+/// The same for largest_transaction.
+template <class C>
+concept largest_transaction_fits = limits_a_transaction<C> || !requires(C & consensus) {
+  consensus.largest_transaction();
+};
+
 /// A consensus adapter. What the compiler cannot see (the laws P, A, L, S, W, B, T, N) is checked
 /// by testing/consensus_conformance.hpp: run it on yours.
 template <class C>
@@ -502,7 +523,8 @@ concept consensus = declares_abilities<C> && runs_a_state_machine<C> && proposes
     withdraws<C> && read_barrier_has_its_member<C> && leadership_transfer_has_its_member<C> &&
     background_work_has_its_member<C> && now_has_its_member<C> && random_has_its_member<C> &&
     read_barrier_is_declared<C> && leadership_transfer_is_declared<C> &&
-    background_work_is_declared<C> && now_is_declared<C> && random_is_declared<C>;
+    background_work_is_declared<C> && now_is_declared<C> && random_is_declared<C> &&
+    engine_error_fits<C> && refused_peers_fits<C> && founds_fits<C> && largest_transaction_fits<C>;
 
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite

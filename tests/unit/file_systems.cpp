@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <set>
 #include <string>
@@ -334,6 +335,22 @@ TEST_CASE("a file gives its descriptor to another one where the process has no m
     CHECK(!write_text(opened[static_cast<std::size_t>(i)], 0, std::to_string(i)));
     CHECK(read_text(opened[static_cast<std::size_t>(i)], 0, 9) == std::to_string(i));
   }
+}
+
+TEST_CASE("a file that cannot be opened again for want of a descriptor was not removed",
+          "[files]") {
+  const temporary_directory directory;
+  bounded_files<posix_file_system> files(posix_file_system(directory / "root"), 1);
+  const auto file = files.open("f", open_mode::or_create);
+  REQUIRE(file);
+  REQUIRE(files.open("other", open_mode::or_create));  // for which the first one was closed
+  REQUIRE(files.open_count() == 0);
+  {
+    const quorlite::tests::lowered_limit few = quorlite::tests::lowered_limit::no_descriptors();
+    CHECK_FALSE(file->is_removed());
+  }
+  std::filesystem::remove(directory / "root/f");
+  CHECK(file->is_removed());
 }
 
 TEST_CASE("what is closed for another is synced first, and a sync that fails is told", "[files]") {

@@ -586,6 +586,16 @@ TEST_CASE("headers that the format cannot hold are refused") {
     return layout ? std::error_code{} : layout.error();
   };
   CHECK_FALSE(with([](snapshot_header&) {}));
+  const auto of_many = [&](std::size_t count) {  // a reader takes no more of them
+    return with([&](snapshot_header& of) {
+      of.databases.clear();
+      for (std::size_t i = 0; i < count; ++i) {
+        of.databases.push_back({"d" + std::to_string(10'000 + i), 0, 0, {}, 0});
+      }
+    });
+  };
+  CHECK_FALSE(of_many(limits::databases_before_history));
+  CHECK(of_many(limits::databases_before_history + 1) == make_error_code(errc::too_large));
   CHECK(with([](snapshot_header& of) { std::swap(of.databases[0], of.databases[1]); }) ==
         make_error_code(errc::malformed));
   CHECK(with([](snapshot_header& of) { of.databases[0].page_size = 500; }) ==

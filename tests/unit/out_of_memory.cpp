@@ -8,6 +8,8 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "catch2_shim.hpp"
 #include "quorlite/quorlite.hpp"
@@ -64,7 +66,75 @@ struct lone_replica {
   replica node = replica::start(engine, storage).value();
 };
 
+/// Applies what is proposed when somebody waits, and has a signal that takes memory of its own. It
+/// has all the memory that it wants.
+struct late_engine : lone_engine {
+  struct signal_type : lone_engine::signal_type {
+    char much[512] = {};
+  };
+
+  void propose(term expected, proposal_token token, bytes_view entry) noexcept {
+    const std::int64_t kept = std::exchange(left, -1);
+    proposed.push_back({expected, token, bytes(entry.begin(), entry.end())});
+    left = kept;
+  }
+  void apply_all() noexcept {
+    const std::int64_t kept = std::exchange(left, -1);
+    for (const auto& one : std::exchange(proposed, {})) {
+      lone_engine::propose(one.expected, one.token, one.content);
+    }
+    left = kept;
+  }
+  bool wait(signal_type& signal, milliseconds) noexcept {
+    apply_all();
+    return signal.raised.load();
+  }
+
+  struct late_entry {
+    term expected;
+    proposal_token token;
+    bytes content;
+  };
+  std::vector<late_entry> proposed;
+};
+
 }  // namespace
+
+TEST_CASE("a COMMIT of several entries without memory is not applied if it says so") {
+  constexpr const char* many =
+      "INSERT INTO t VALUES(randomblob(2000)),(randomblob(2000)),(randomblob(2000))";
+  replica_options options;
+  options.entry_bytes = 1200;
+  std::int64_t refused = 0;
+  std::int64_t number = 0;
+  for (bool failed = true; failed; ++number) {
+    REQUIRE(number < 2000);
+    CAPTURE(number);
+    late_engine engine;
+    memory_storage storage;
+    replica node = replica::start(engine, storage, options).value();
+    connection db = node.open("app.db", {.page_size = 512}).value();
+    REQUIRE(run(db, "CREATE TABLE t(x); INSERT INTO t VALUES(1)") == SQLITE_OK);
+    int code = SQLITE_OK;
+    failed = without_allocation(number,
+                                [&] { code = sqlite3_exec(db, many, nullptr, nullptr, nullptr); });
+    const std::error_code error = db.last_error();
+    engine.apply_all();
+    REQUIRE_FALSE(node.health().halted);
+    if (code == SQLITE_OK) {
+      CHECK(ask(db, "SELECT count(*) FROM t") == "4");
+      continue;
+    }
+    ++refused;
+    INFO(error.message());
+    CHECK(error == failure::not_applied);
+    CHECK(ask(db, "SELECT count(*) FROM t") == "1");
+    CHECK(run(db, many) == SQLITE_OK);
+    CHECK(ask(db, "SELECT count(*) FROM t") == "4");
+    CHECK(ask(db, "PRAGMA integrity_check") == "ok");
+  }
+  CHECK(refused > 10);
+}
 
 TEST_CASE("a COMMIT without memory is not applied, and the replica is whole or has halted") {
   std::int64_t refused = 0;

@@ -42,7 +42,11 @@ QUORLITE_DECL void part_sender::send() noexcept try {
   }
 } catch (const std::bad_alloc&) {
   const auto held = machine_.hold();
-  leave(settle_reason::busy);
+  if (are_all_taken()) {
+    machine_.proposals().hand_over(row_);  // it may be committed: its answer tells
+  } else {
+    leave(settle_reason::busy);
+  }
 }
 
 QUORLITE_DECL part_sender::step part_sender::look(port_signal& news) {

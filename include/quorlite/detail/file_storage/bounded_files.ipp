@@ -242,8 +242,8 @@ std::error_code bounded_files<FileSystem>::file_type::resize(std::uint64_t size)
 
 template <file_system FileSystem>
 bool bounded_files<FileSystem>::file_type::is_removed() const noexcept {
-  if (pool_->begin(*held_)) {
-    return true;  // it cannot be found by its name, at least not now
+  if (const std::error_code error = pool_->begin(*held_)) {
+    return error == std::errc::no_such_file_or_directory;  // else, for want of a descriptor, no
   }
   bool removed = false;
   if constexpr (requires(const typename FileSystem::file_type& file) { file.is_removed(); }) {

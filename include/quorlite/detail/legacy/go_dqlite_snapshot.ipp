@@ -46,6 +46,9 @@ QUORLITE_DECL result<snapshot_layout> snapshot_layout::make(const snapshot_heade
   if (!header.staged.empty()) {
     return fail(errc::unsupported);
   }
+  if (header.databases.size() > limits::databases_before_history) {
+    return fail(errc::too_large);  // record_parser would refuse it
+  }
   return snapshot_layout{header, lock_byte};
 }
 
