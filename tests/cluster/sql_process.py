@@ -57,6 +57,11 @@ class SqlProcess:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        # What it says before it reads its first line is no answer to whoever asks first.
+        try:
+            self.send(Request(""))
+        except Lost:
+            pass  # it did not start; whoever asks is told
 
     @property
     def pid(self) -> int:
@@ -91,7 +96,8 @@ class SqlProcess:
             marker = f"answered {self.pid}.{self._count}"
             self._requests.append((marker, request))
             try:
-                self._process.stdin.write(f"{request.text}\n.print {marker}\n".encode())
+                asked = f"{request.text}\n" if request.text else ""
+                self._process.stdin.write(f"{asked}.print {marker}\n".encode())
                 self._process.stdin.flush()
             except OSError:
                 pass  # part of it may have been read: the answer is what the reader makes of it

@@ -17,6 +17,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "cluster"))
+
+import sql_process
 
 # What the cluster test must say of each.
 BUGS = {
@@ -32,6 +38,7 @@ BUGS = {
     "ends_badly": "after SIGTERM",
 }
 
+NOTICE = "said before the first line is read: no answer"
 REFUSAL = "this replica does not lead: write on the leader; the leader is"
 
 
@@ -104,6 +111,7 @@ class StandIn:
             print(f"Runtime error near line {line}: {REFUSAL} {leader} (10250)")
 
     def serve(self) -> None:
+        print(NOTICE, file=sys.stderr, flush=True)
         pending = ""
         for number, line in enumerate(sys.stdin, 1):
             words = line.split()
@@ -126,8 +134,22 @@ class StandIn:
             sys.stdout.flush()
 
 
+def check_first_answer() -> None:
+    """What a server says at its start is not taken for the answer to whoever asks first."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = pathlib.Path(folder)
+        command = [sys.executable, __file__, "--id", "1", "--address", "a", "--data", place / "1"]
+        process = sql_process.SqlProcess([str(word) for word in command], place / "log")
+        lines = process.ask(".print hello")
+        process.kill()
+        if lines != ["hello"]:
+            sys.exit(f"the first answer of a server is {lines}")
+        if NOTICE not in (place / "log").read_text():
+            sys.exit("the stand-in said nothing at its start")
+
+
 def run_cluster_test(bug: str) -> None:
-    test = pathlib.Path(__file__).parent.parent / "cluster" / "cluster_test.py"
+    test = ROOT / "cluster" / "cluster_test.py"
     command = [sys.executable, test, "--node", __file__, "--rounds", "1", "--json"]
     result = subprocess.run(
         [*command, "--nemesis", "transfer", "--limit", "5"],
@@ -150,6 +172,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--id"]:
         StandIn(sys.argv[1:], os.environ.get("QUORLITE_PLANTED_BUG", "none")).serve()
     elif len(sys.argv) == 2 and sys.argv[1] in BUGS:
+        check_first_answer()
         run_cluster_test(sys.argv[1])
     else:
         sys.exit(f"{__doc__}\nBUG: {' '.join(BUGS)}")

@@ -14,8 +14,8 @@ count_processor_seconds() {
     'NR == 2 { printf "%d", ($1 + $4) * 60 + $2 + $5 }' "$stage_logs/times")
 }
 
-# stage NAME COMMAND…: runs it, shows it, and remembers its output. What it took of the processors
-# says more than its time where other work goes on beside it.
+# stage NAME COMMAND…: runs it, shows it, and remembers its output, that of a failure to the end.
+# What it took of the processors says more than its time where other work goes on beside it.
 stage() {
   local name=$1 status began_stage=$SECONDS before
   shift
@@ -25,6 +25,12 @@ stage() {
   "$@" 2>&1 | tee "$stage_logs/last"
   status=${PIPESTATUS[0]}
   count_processor_seconds
+  if [ "$status" -ne 0 ]; then
+    {
+      echo "---- $name"
+      sed -n '/^failed: /,$p' "$stage_logs/last" | grep . || tail -n 40 "$stage_logs/last"
+    } | head -n 200 >>"$stage_logs/failures"
+  fi
   echo "==== $name: $([ "$status" -eq 0 ] && echo ok || echo failed)," \
     "$((SECONDS - began_stage)) s, $((processor_seconds - before)) s of the processors"
   return "$status"
@@ -57,11 +63,16 @@ done_or_failed() {
   fi
 }
 
-# The last line, and whether all is well.
+# What failed, again, since whoever reads may have the end only; the last line; and whether all is
+# well.
 sum_of_stages() {
   local line="$passed passed, $failed failed"
   if [ "$skipped" -gt 0 ]; then
     line+=", $skipped skipped"
+  fi
+  if [ -s "$stage_logs/failures" ]; then
+    echo "==== what failed"
+    cat "$stage_logs/failures"
   fi
   rm -rf "$stage_logs"
   echo "$line"

@@ -4,6 +4,7 @@ Tests that were skipped are named, with the reason that they gave.
 
 A Catch2 program counts as its test cases, any other program as one. A program that crashed, timed
 out or ended badly counts as at least one failure; so does a Catch2 program that ran no case.
+Under the name of each stands the end of what it printed.
 Exits with 1 when anything failed or nothing ran.
 """
 
@@ -61,6 +62,15 @@ def reason_of(test: dict) -> str:
     return reasons[-1] if reasons else "it does not say why"
 
 
+def end_of_output(test: dict, count: int = 25) -> list[str]:
+    """Its last lines, standard error behind standard output."""
+    lines = []
+    for stream in ("stdout", "stderr"):
+        said = (test.get(stream) or "").splitlines()
+        lines += [f"  {stream}: {line[:300]}" for line in said[-count:] if line.strip()]
+    return lines
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("log", type=pathlib.Path, help="meson-logs/testlog.json of a build folder")
@@ -79,6 +89,7 @@ def main() -> int:
             skips.setdefault(reason_of(test), []).append(test["name"].split(" / ")[-1])
         if counts.get("failed", 0) > 0:
             bad.append(f"failed: {test['name']} ({test['result']}, {counts['failed']} failed)")
+            bad += end_of_output(test)
     if not lines:
         bad.append("failed: no test ran")
         total["failed"] = 1
