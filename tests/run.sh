@@ -91,9 +91,9 @@ fi
 
 # Words of MESON_ARGS are arguments of their own.
 read -r -a meson_args <<<"${MESON_ARGS:-}"
-# All unit tests are compiled in half the time if several make one program; a few are not.
+# The unit tests are compiled in half the time if several make one program; a few of them are not.
 together=true
-if [ ${#suites[@]} -gt 0 ] || [ ${#names[@]} -gt 0 ]; then
+if [ ${#names[@]} -gt 0 ]; then
   together=false
 fi
 # Lightly optimised, without -g: compiling is most of the time. Benchmarks are no tests: .ci/run
