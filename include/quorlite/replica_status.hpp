@@ -85,7 +85,9 @@ struct replica_metrics {
   history_position history_at;     ///< equal on all replicas at one index, or they differ
   std::uint64_t memory_bytes = 0;  ///< that pages take
   std::uint64_t dirty_bytes = 0;   ///< of these, what the storage does not hold
-  std::uint64_t open_files = 0;    ///< databases that connections have open
+  /// Of entries whose transaction is neither committed nor undone yet. `durable` waits for its end.
+  std::uint64_t staged_bytes = 0;
+  std::uint64_t open_files = 0;  ///< databases that connections have open
 };
 
 /// What a database is now, on this replica.

@@ -794,12 +794,21 @@ class reader {
       return servers::name_of(at_) + " answered for a barrier after " + std::to_string(took_us) +
              " us, before anybody can have heard of it";
     });
+    require(!here.replica().health().halted || is_told_of_halt(here, begun_us),
+            "a halted server answers",
+            [&] { return servers::name_of(at_) + " let somebody wait for a barrier"; });
     require(!passed || here.replica().applied().index >= committed, "linearizable", [&] {
       return servers::name_of(at_) + " answered for a barrier with " +
              std::to_string(here.replica().applied().index.value) + " applied, and " +
              std::to_string(committed.value) + " was committed before";
     });
     return passed;
+  }
+  /// Its engine may take its time to leave: whoever waits is answered by the machine.
+  [[nodiscard]] bool is_told_of_halt(const process& here, std::uint64_t begun_us) {
+    constexpr std::uint64_t at_once_us = 1000;
+    const auto since_us = all_.cluster.halted_since_us(at_, here);
+    return !since_us || all_.cluster.world().now_us() <= std::max(*since_us, begun_us) + at_once_us;
   }
   [[nodiscard]] bool look_at_database(observation& seen) {
     return run(line_.db, "BEGIN") == SQLITE_OK && look_once(line_.db, seen);

@@ -112,6 +112,7 @@ struct plan {
       {"reorder", text(net.reorder)},
       {"election_ms",
        text(raft.election_timeout_min.value) + "-" + text(raft.election_timeout_max.value)},
+      {"withdrawal_ms", text(raft.withdrawal_max.value)},
       {"in_flight", text(raft.max_in_flight)},
       {"raft_entry_bytes", text(raft.max_entry_bytes)},
       {"window", text(raft.window_entries)},
@@ -403,6 +404,8 @@ inline void let_folders_be_damaged(plan& out, random& dice) {
   draw_disks(out, dice);
   draw_halves(out, dice);
   out.work.greedy_writers = dice.chance(0.15) ? 1 : 0;
+  out.world.raft.withdrawal_max =
+      quorlite::milliseconds{dice.chance(0.5) ? 0 : dice.between(1, 300)};
   return out;
 }
 

@@ -72,6 +72,8 @@ class one_run {
       }
       settle();
       look_for_damage();
+      restart_in_the_middle();
+      settle();
       leave_half_done();
       settle();
       look_for_orphans();
@@ -257,6 +259,46 @@ class one_run {
       }
       settle();
     }
+  }
+
+  /// A follower starts again in the middle of a transaction of several entries, behind whose first
+  /// one a transaction to another database came and ended: only what is open is open again.
+  void restart_in_the_middle() {
+    const std::optional<server_id> leader = cluster_.leader();
+    const bool can_be = plan_.storage != storage_kind::volatile_memory &&
+                        plan_.work.databases > 1 && plan_.entry_bytes <= 100'000 &&
+                        plan_.in_flight_bytes <= 3 * plan_.entry_bytes;  // else one goes at once
+    std::vector<server_id> others = cluster_.ids();
+    std::erase(others, leader.value_or(server_id{}));
+    if (!leader || !can_be || others.empty()) {
+      return;
+    }
+    auto& world = cluster_.world();
+    const server_id id = others.front();
+    const std::uint64_t before = version_of(id, 1);
+    for (std::size_t database = 0; database < 2; ++database) {
+      world.spawn([this, database, on = *leader, entries = database == 0 ? 12 : 2] {
+        writer much(all_, plan_.work.writers + 300 + database);
+        much.write_much(on, database, static_cast<std::size_t>(entries) * plan_.entry_bytes);
+      });
+    }
+    const auto is_between = [&] {
+      const std::shared_ptr<process> here = cluster_.running(id);
+      return here && here->replica().metrics().staged_bytes > 0 && version_of(id, 1) > before;
+    };
+    static_cast<void>(
+        run_until([&] { return world.unfinished_clients() == 0 || is_between(); }, 20'000));
+    if (is_between() && !cluster_.running(id)->replica().flush()) {
+      cluster_.mark("a restart: in the middle of a transaction, behind another one");
+      cluster_.crash(id, crash_kind::killed);
+      cluster_.start(id);
+    }
+  }
+
+  [[nodiscard]] std::uint64_t version_of(server_id id, std::size_t database) {
+    const content all = cluster_.running(id)->content();
+    const auto found = all.find(shared::name_of(database));
+    return found == all.end() ? 0 : found->second.version;
   }
 
   /// A leader falls in the middle of a transaction of several entries, and then nobody writes.

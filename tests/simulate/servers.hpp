@@ -45,6 +45,14 @@ struct database_content {
 /// What the databases of a replica are, by name.
 using content = std::map<std::string, database_content>;
 
+/// The same, and how much of transactions is there whose end is not.
+struct whole_content {
+  content databases;
+  std::uint64_t staged_bytes = 0;
+
+  friend bool operator==(const whole_content&, const whole_content&) = default;
+};
+
 [[nodiscard]] inline std::string text_of(const content& of) {
   std::string text = "{";
   for (const auto& [name, state] : of) {
@@ -52,6 +60,9 @@ using content = std::map<std::string, database_content>;
             " pages, hash " + std::to_string(state.hash) + "; ";
   }
   return text + "}";
+}
+[[nodiscard]] inline std::string text_of(const whole_content& of) {
+  return text_of(of.databases) + " and " + std::to_string(of.staged_bytes) + " bytes staged";
 }
 
 /// What may befall a disk, besides a byte that changes.
@@ -70,6 +81,7 @@ class process {
     }
     return all;
   }
+  [[nodiscard]] whole_content whole() const { return {content(), kept_->metrics().staged_bytes}; }
 
  private:
   std::shared_ptr<quorlite::replica> kept_;
@@ -411,9 +423,9 @@ class servers final : public quorlite::testing::cluster_observer {
   /// That a database of this name ever had, on any server.
   [[nodiscard]] std::uint64_t most_pages(const std::string& name) const {
     std::uint64_t most = 0;
-    for (const auto& [index, all] : contents_) {
-      const auto found = all.find(name);
-      most = std::max(most, found == all.end() ? 0 : found->second.page_count);
+    for (const auto& [index, whole] : contents_) {
+      const auto found = whole.databases.find(name);
+      most = std::max(most, found == whole.databases.end() ? 0 : found->second.page_count);
     }
     return most;
   }
@@ -446,6 +458,12 @@ class servers final : public quorlite::testing::cluster_observer {
       }
     }
     return true;
+  }
+  /// When it was first seen to have halted; none: it has not, or another process runs there now.
+  [[nodiscard]] std::optional<std::uint64_t> halted_since_us(server_id id, const process& which) {
+    const server& one = at(id);
+    const bool is_this = one.running.get() == &which && one.leaves;
+    return is_this ? std::optional(one.leaves->since_us) : std::nullopt;
   }
   [[nodiscard]] static std::string name_of(server_id id) {
     return "server " + std::to_string(id.value);
@@ -585,7 +603,7 @@ class servers final : public quorlite::testing::cluster_observer {
       });
       one.applied = to;
       if (!is_foreign(id)) {
-        check_equal(id, to, one.running->content());
+        check_equal(id, to, one.running->whole());
       }
     } catch (const violation& found) {
       broken_ = found;
@@ -594,7 +612,7 @@ class servers final : public quorlite::testing::cluster_observer {
   void installed(server_id /*id*/, log_position /*to*/) noexcept override { ++installs_; }
 
   /// One content for each index, whoever has it.
-  void check_equal(server_id id, log_position at_position, content here) {
+  void check_equal(server_id id, log_position at_position, whole_content here) {
     const auto [known, is_new] = contents_.try_emplace(at_position.index.value, here);
     if (!is_new && known->second != here) {
       throw violation("replicas are equal",
@@ -653,7 +671,9 @@ class servers final : public quorlite::testing::cluster_observer {
         return;
       }
       const bool led = world().node(id).role() == quorlite::testing::detail::raft_role::leader;
-      const std::uint64_t span_us = led ? plan_.world.raft.election_timeout_min.value * 1000 : 0;
+      const auto& raft = plan_.world.raft;
+      const std::uint64_t span_us =
+          led ? (raft.election_timeout_min.value + raft.withdrawal_max.value) * 1000 : 0;
       one.leaves = withdrawal{
           .since_us = now, .span_us = span_us, .until_us = now + span_us, .stood_until_us = now};
       check_named_page(id, health);
@@ -889,7 +909,7 @@ class servers final : public quorlite::testing::cluster_observer {
 
   const plan plan_;
   std::deque<server> servers_;
-  std::map<std::uint64_t, content> contents_;
+  std::map<std::uint64_t, whole_content> contents_;
   std::map<std::uint64_t, std::uint64_t> snapshots_;  ///< hashes of them, by the entry
   std::optional<violation> broken_;
   std::uint64_t boots_ = 0;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -34,9 +35,10 @@ using quorlite::tests::bench;
 
 /// Three servers with files, and 200 rows that are flushed on each of them.
 struct filed_cluster {
-  explicit filed_cluster(std::uint64_t seed)
-      : cluster({.seed = seed}, {.commit_timeout = milliseconds{5000}},
-                {.storage = server_storage::files}) {
+  /// @param withdrawal_max how late the engine of a leader may leave
+  explicit filed_cluster(std::uint64_t seed, milliseconds withdrawal_max = {})
+      : cluster({.seed = seed, .raft = {.withdrawal_max = withdrawal_max}},
+                {.commit_timeout = milliseconds{5000}}, {.storage = server_storage::files}) {
     leader = cluster.wait_for_leader().value();
     {
       connection db = cluster.connect(leader);
@@ -214,6 +216,27 @@ TEST_CASE("a halted leader whose followers are gone or behind leaves after an el
   REQUIRE(at.cluster.replica(at.leader).flush());
   CHECK(world.run_until([&] { return !world.running(at.leader); },
                         raft_options{}.election_timeout_min));
+}
+
+TEST_CASE("who waits behind a barrier is told of a halt at once, however late the engine leaves",
+          "[halt]") {
+  filed_cluster at(17, milliseconds{100});
+  auto& world = at.cluster.simulation();
+  {
+    connection db = at.cluster.connect(at.leader);
+    REQUIRE(run(db, "UPDATE t SET v = 'x' WHERE k = 1") == SQLITE_OK);  // what is to be flushed
+  }
+  world.isolate(at.leader);
+  std::optional<std::error_code> answer;
+  world.spawn([&] { answer = at.cluster.replica(at.leader).read_barrier(milliseconds{1000}); });
+  world.run_for(milliseconds{1});
+  CHECK_FALSE(answer);
+  at.cluster.fail_disk_call(at.leader);
+  REQUIRE(at.cluster.replica(at.leader).flush());
+  world.run_for(milliseconds{1});
+  CHECK(world.running(at.leader));
+  REQUIRE(answer);
+  CHECK(*answer == errc::halted);
 }
 
 TEST_CASE("a follower that reads a damaged page is out at once, and the others go on", "[halt]") {

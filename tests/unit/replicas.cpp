@@ -181,6 +181,7 @@ TEST_CASE("who gains leadership takes back what a fallen leader left half-done")
   replica_cluster& cluster = run_of.cluster;
   CHECK_FALSE(is_whole(cluster, run_of.leader));
   CHECK(run_of.commands(run_of.leader) == 0);
+  CHECK(cluster.replica(run_of.leader).metrics().staged_bytes > 0);
   REQUIRE(!cluster.replica(run_of.leader).maintain());
   CHECK(run_of.commands(run_of.leader) == 1);
   cluster.restart(run_of.fallen);
@@ -189,6 +190,7 @@ TEST_CASE("who gains leadership takes back what a fallen leader left half-done")
   for (const server_id id : cluster.servers()) {
     CHECK(is_whole(cluster, id));
     CHECK(cluster.replica(id).outcome(run_of.lost) == transaction_outcome::not_committed);
+    CHECK(cluster.replica(id).metrics().staged_bytes == 0);
     connection reader = cluster.connect(id);
     CHECK(number(reader, "SELECT count(*) FROM t") == 0);
     REQUIRE(!cluster.replica(id).maintain());

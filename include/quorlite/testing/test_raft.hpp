@@ -86,6 +86,9 @@ struct raft_options {
   std::size_t window_entries = 512;           ///< sent to a follower and not yet answered for
   std::size_t chunk_bytes = 4096;             ///< of a snapshot in one message
   start_check checks = start_check::nothing;  ///< of every start
+  /// How long a leader takes at most to come to what it was told by withdraw(), drawn anew. 0: it
+  /// is the next thing that it does
+  milliseconds withdrawal_max{0};
 };
 
 /// When a server takes a snapshot of its machine, and how much log it keeps below it.

@@ -55,6 +55,8 @@ class QUORLITE_API machine_state : public machine_entries {
 
   [[nodiscard]] const machine_counters& counters() const noexcept;
   [[nodiscard]] log_position durable() const noexcept;
+  /// Of entries whose transaction has no end yet.
+  [[nodiscard]] std::uint64_t staged_bytes() const noexcept;
   [[nodiscard]] base_history base() const noexcept;
   /// How far the log came, and the history there.
   [[nodiscard]] history_position brought() const noexcept;

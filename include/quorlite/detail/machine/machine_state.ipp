@@ -36,6 +36,10 @@ QUORLITE_DECL const machine_counters& machine_state::counters() const noexcept {
 }
 QUORLITE_DECL log_position machine_state::durable() const noexcept { return parts_->durable; }
 
+QUORLITE_DECL std::uint64_t machine_state::staged_bytes() const noexcept {
+  return parts_->assembly.bytes_held();
+}
+
 QUORLITE_DECL base_history machine_state::base() const noexcept {
   const history_anchors& written = parts_->line.anchors();
   return {parts_->line.identity(), written.replay_from, written.at, written.ahead};

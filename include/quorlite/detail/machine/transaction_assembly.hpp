@@ -64,6 +64,7 @@ class transaction_assembly {
   [[nodiscard]] bool has_room_for(std::size_t entry_bytes, bool begins) const noexcept;
   /// Entries that wait, of either format: what a snapshot carries.
   [[nodiscard]] std::size_t entries_held() const noexcept;
+  [[nodiscard]] std::uint64_t bytes_held() const noexcept;
   void capture(std::vector<transaction::part>& into) const;
   /// True if some of them came with a snapshot, so that no replay of the log would bring them
   /// again.

@@ -158,6 +158,10 @@ QUORLITE_DECL std::size_t transaction_assembly::entries_held() const noexcept {
   return staged_.entries_held() + (legacy_ == nullptr ? 0 : legacy_->entries_held());
 }
 
+QUORLITE_DECL std::uint64_t transaction_assembly::bytes_held() const noexcept {
+  return staged_.bytes_held() + (legacy_ == nullptr ? 0 : legacy_->bytes_held());
+}
+
 QUORLITE_DECL void transaction_assembly::capture(std::vector<transaction::part>& into) const {
   for (const auto& [id, open] : staged_.all()) {
     into.insert(into.end(), open.parts().begin(), open.parts().end());

@@ -257,6 +257,7 @@ QUORLITE_DECL replica_metrics replica_core::metrics() const {
     all.machine = models_.machine.counters();
     all.applied = models_.machine.applied();
     all.durable = models_.machine.durable();
+    all.staged_bytes = models_.machine.staged_bytes();
   }
   all.history = models_.applier.base().begun;
   all.history_at = models_.applier.history();

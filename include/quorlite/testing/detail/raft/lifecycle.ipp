@@ -122,7 +122,10 @@ QUORLITE_DECL void raft_node::crash() {
 QUORLITE_DECL void raft_node::withdraw() {
   if (running() && !std::exchange(withdrawn_, true)) {
     withdrawal_stamp_ = ++stamps_;
-    environment_.wake_at(self_, wake_kind::withdrawal, environment_.now_us(), withdrawal_stamp_);
+    const std::uint64_t most_us = leads() ? options_.withdrawal_max.value * 1000 : 0;
+    const std::uint64_t takes_us = most_us == 0 ? 0 : random_.between(0, most_us);
+    environment_.wake_at(self_, wake_kind::withdrawal, environment_.now_us() + takes_us,
+                         withdrawal_stamp_);
   }
 }
 
