@@ -49,12 +49,13 @@ enum class errc : int {
   storage_full,    ///< no room now; the work may be tried again
   storage_broken,  ///< a promise of the storage is broken: never tried again
   // callers
-  invalid_name,        ///< not a database's name, see is_database_name()
-  no_such_database,    ///< never opened, or dropped
-  too_many_databases,  ///< limits::databases exist, or too many more names are in use here
-  unsupported,         ///< this adapter or storage did not declare the ability
-  name_taken,          ///< another VFS of this process has the name
-  sqlite_failed,       ///< SQLite refused for a reason of its own
+  invalid_name,            ///< not a database's name, see is_database_name()
+  no_such_database,        ///< never opened, or dropped
+  too_many_databases,      ///< limits::databases exist, or too many more names are in use here
+  unsupported,             ///< this adapter or storage did not declare the ability
+  name_taken,              ///< another VFS of this process has the name
+  sqlite_failed,           ///< SQLite refused for a reason of its own
+  single_threaded_sqlite,  ///< the SQLite of this process is one that no two threads may use
   // a start on this folder
   log_damaged,      ///< bytes or files of the log changed or are gone: nothing starts on it
   log_too_short,    ///< the log ends before the state that the storage has: part of it is gone

@@ -49,6 +49,8 @@ namespace detail {
     case errc::unsupported: return "not supported by this adapter or storage";
     case errc::name_taken: return "this process has a VFS of that name already";
     case errc::sqlite_failed: return "SQLite refused";
+    case errc::single_threaded_sqlite:
+      return "this SQLite was built with SQLITE_THREADSAFE=0: link one that threads may share";
     case errc::log_damaged: return "the log is damaged: this server must not start on it";
     case errc::log_starts_late:
       return "the first entries of the log are gone: this server must not start on it";
@@ -102,6 +104,7 @@ class errc_category final : public std::error_category {
     case errc::too_many_databases:
     case errc::unsupported:
     case errc::name_taken:
+    case errc::single_threaded_sqlite:
     case errc::another_cluster:
     case errc::another_server:
     case errc::copied:

@@ -88,9 +88,9 @@ class QUORLITE_API replica {
   /// Loads the base from the storage, then starts the engine. Blocks on the storage.
   /// @param engine, storage must outlive the replica; one replica each
   /// @returns std::errc::invalid_argument: options that cannot be; errc::name_taken:
-  ///   options.vfs_name is; errc::corrupt, errc::malformed (another cluster's data), errors of the
-  ///   storage and of the engine: nothing runs, and options.log was told where it is known.
-  ///   errc::out_of_memory
+  ///   options.vfs_name is; errc::single_threaded_sqlite: link another SQLite; errc::corrupt,
+  ///   errc::malformed (another cluster's data), errors of the storage and of the engine: nothing
+  ///   runs, and options.log was told where it is known. errc::out_of_memory
   template <consensus Consensus, storage Storage>
   [[nodiscard]] static result<replica> start(Consensus& engine, Storage& storage,
                                              const replica_options& options = {});

@@ -57,6 +57,7 @@ constexpr meaning meanings[] = {
     {errc::too_many_databases, failure::refused},
     {errc::unsupported, failure::refused},
     {errc::sqlite_failed, failure::refused},
+    {errc::single_threaded_sqlite, failure::refused},
     {errc::log_damaged, failure::fatal},
     {errc::log_too_short, failure::fatal},
     {errc::log_starts_late, failure::fatal},

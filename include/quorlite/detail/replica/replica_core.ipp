@@ -2,6 +2,8 @@
 /// Bodies of replica_core.hpp.
 #pragma once
 
+#include <sqlite3.h>
+
 #include <atomic>
 #include <cstdint>
 #include <cstring>
@@ -98,6 +100,9 @@ QUORLITE_DECL result<std::shared_ptr<replica_core>> replica_core::start(
     replica_models models, const replica_options& options) {
   if (!can_be(options)) {
     return fail(std::make_error_code(std::errc::invalid_argument));
+  }
+  if (sqlite3_threadsafe() == 0) {  // it has no mutex, and its allocator is everybody's
+    return fail(errc::single_threaded_sqlite);
   }
   auto core = std::make_shared<replica_core>(std::move(models), options);
   core->parts_ = std::make_unique<parts>(*core, core);
