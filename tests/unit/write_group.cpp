@@ -196,6 +196,28 @@ TEST_CASE(
   CHECK(w.rows() == "1;2");
 }
 
+TEST_CASE("a statement that somebody prepares outside is not taken for one that a closure left") {
+  fixture w;
+  sqlite3* kept = nullptr;
+  static_cast<void>(w.answers_of({[&kept](sqlite3* db) {
+    kept = db;
+    return SQLITE_OK;
+  }}));
+  sqlite3_stmt* statement = nullptr;
+  REQUIRE(sqlite3_prepare_v2(kept, "SELECT 1", -1, &statement, nullptr) == SQLITE_OK);
+  sqlite3_stmt* left = nullptr;
+  const auto answers = w.answers_of(
+      {sql("INSERT INTO t VALUES(1)"),
+       [&left](sqlite3* db) { return sqlite3_prepare_v2(db, "SELECT 2", -1, &left, nullptr); },
+       sql("INSERT INTO t VALUES(2)")});
+  CHECK(answers[0].ok());
+  CHECK(answers[1].code == SQLITE_MISUSE);
+  CHECK(answers[2].ok());
+  CHECK(w.rows() == "1;2");
+  sqlite3_finalize(left);
+  sqlite3_finalize(statement);
+}
+
 TEST_CASE("statements prepared outside cannot end the transaction unnoticed") {
   const std::string end = GENERATE(std::string("COMMIT"), std::string("ROLLBACK"));
   INFO(end);

@@ -85,9 +85,11 @@ class group_executor {
   /// Of this closure, as every one before it left none behind.
   [[nodiscard]] bool has_broken_references() const noexcept;
 
+  /// Of the statements that are none of ours; nullptr: before the first, behind the last one.
+  [[nodiscard]] sqlite3_stmt* next_of_others(sqlite3_stmt* after) const noexcept;
   /// What a closure left in the middle would stand in the way of the savepoint, or of COMMIT.
-  /// @returns how many statements there are that are none of ours
-  std::size_t stop_statements() noexcept;
+  void stop_statements() noexcept;
+  [[nodiscard]] std::size_t count_statements() const noexcept;
   /// A virtual table keeps statements of its own, which look like any other.
   [[nodiscard]] bool has_virtual_tables() const noexcept;
 
@@ -97,7 +99,6 @@ class group_executor {
 
   connection db_;
   closure_rules rules_;
-  std::size_t statements_ = 0;  // that were left, or are a virtual table's
   control_statement begin_{db_, "BEGIN IMMEDIATE"};
   control_statement commit_{db_, "COMMIT"};
   control_statement rollback_{db_, "ROLLBACK"};

@@ -55,7 +55,6 @@ QUORLITE_DECL result<std::unique_ptr<group_executor>> group_executor::open(
       !made->release_.is_prepared() || !made->undo_.is_prepared()) {
     return fail(errc::sqlite_failed);
   }
-  made->statements_ = made->stop_statements();
   return made;
 }
 
@@ -135,12 +134,13 @@ QUORLITE_DECL bool group_executor::run_one(write_task& task) {
     describe(task, code);
     return false;
   }
+  const std::size_t known = count_statements();  // also such as somebody prepared outside
   rules_.enter();
   int code = task.run(db_);
   if (code != SQLITE_OK) {
     describe(task, code);
   }
-  const std::size_t known = std::exchange(statements_, stop_statements());
+  stop_statements();
   const bool has_our_hooks = rules_.leave();
   const bool is_over = sqlite3_get_autocommit(db_) != 0;
   if (is_over || code == sqlite_transaction_over) {  // of the group nothing is committed any more
@@ -159,7 +159,7 @@ QUORLITE_DECL bool group_executor::run_one(write_task& task) {
   } else if (was_fine && !has_our_hooks) {
     code = SQLITE_MISUSE;
     blame(task, code, "the closure set a hook of the connection that it shares");
-  } else if (was_fine && statements_ > known && !has_virtual_tables()) {
+  } else if (was_fine && count_statements() > known && !has_virtual_tables()) {
     code = SQLITE_MISUSE;
     blame(task, code, "the closure left a statement or a blob: finalize what it prepares");
   } else if (was_fine && has_broken_references()) {
@@ -201,14 +201,23 @@ QUORLITE_DECL bool group_executor::has_broken_references() const noexcept {
   return broken != 0;
 }
 
-QUORLITE_DECL std::size_t group_executor::stop_statements() noexcept {
-  std::size_t count = 0;
-  for (sqlite3_stmt* one = sqlite3_next_stmt(db_, nullptr); one != nullptr && one != first_of_ours_;
-       one = sqlite3_next_stmt(db_, one)) {
-    ++count;
+QUORLITE_DECL sqlite3_stmt* group_executor::next_of_others(sqlite3_stmt* after) const noexcept {
+  sqlite3_stmt* const next = sqlite3_next_stmt(db_, after);
+  return next == first_of_ours_ ? nullptr : next;
+}
+
+QUORLITE_DECL void group_executor::stop_statements() noexcept {
+  for (sqlite3_stmt* one = next_of_others(nullptr); one != nullptr; one = next_of_others(one)) {
     if (sqlite3_stmt_busy(one) != 0) {
       sqlite3_reset(one);
     }
+  }
+}
+
+QUORLITE_DECL std::size_t group_executor::count_statements() const noexcept {
+  std::size_t count = 0;
+  for (sqlite3_stmt* one = next_of_others(nullptr); one != nullptr; one = next_of_others(one)) {
+    ++count;
   }
   return count;
 }
