@@ -492,7 +492,7 @@ class servers final : public quorlite::testing::cluster_observer {
     std::uint64_t since_us = 0;
     std::uint64_t span_us = 0;  ///< that it may take, from when it goes on
     std::uint64_t until_us = 0;
-    std::uint64_t stood_until_us = 0;  ///< paused from then on, perhaps several times on end
+    std::uint64_t stood_until_us = 0;  ///< it may not have come to that by then: late, or paused
   };
   struct server {
     std::shared_ptr<process> running;
@@ -672,10 +672,12 @@ class servers final : public quorlite::testing::cluster_observer {
       }
       const bool led = world().node(id).role() == quorlite::testing::detail::raft_role::leader;
       const auto& raft = plan_.world.raft;
-      const std::uint64_t span_us =
-          led ? (raft.election_timeout_min.value + raft.withdrawal_max.value) * 1000 : 0;
-      one.leaves = withdrawal{
-          .since_us = now, .span_us = span_us, .until_us = now + span_us, .stood_until_us = now};
+      const std::uint64_t late_us = led ? raft.withdrawal_max.value * 1000 : 0;
+      const std::uint64_t span_us = late_us + (led ? raft.election_timeout_min.value * 1000 : 0);
+      one.leaves = withdrawal{.since_us = now,
+                              .span_us = span_us,
+                              .until_us = now + span_us,
+                              .stood_until_us = now + late_us};
       check_named_page(id, health);
     }
     if (!world().running(id)) {
@@ -685,7 +687,8 @@ class servers final : public quorlite::testing::cluster_observer {
     withdrawal& due = *one.leaves;
     const std::uint64_t paused_until_us = world().paused_until_us(id);
     if (paused_until_us > now && now <= due.stood_until_us) {
-      due.stood_until_us = paused_until_us;  // it has not yet come to what it was told
+      // It has not yet come to what it was told.
+      due.stood_until_us = std::max(due.stood_until_us, paused_until_us);
       due.until_us = paused_until_us + due.span_us;
     } else if (paused_until_us > now) {
       due.until_us = std::max(due.until_us, paused_until_us);
