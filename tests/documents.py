@@ -69,7 +69,7 @@ PATH = re.compile(
 )
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 DEFINE = re.compile(r"(?<!\w)-D(?=\w)")
-MEMBER = re.compile(r"(?<![\w:])(?!std::|tl::)(?:quorlite::)?((?:\w+::)*\w+)::(~?\w+)")
+MEMBER = re.compile(r"(?<![\w:])(?!std::|tl::|SQLite::)(?:quorlite::)?((?:\w+::)*\w+)::(~?\w+)")
 WORD = re.compile(r"(?<!\w)[A-Za-z_]\w*(?:-\w+)*")
 TEXT = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'')
 

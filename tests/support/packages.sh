@@ -32,5 +32,6 @@ build_packages=(
 )
 
 # What the tests add: their framework, the engine whose adapter they examine, the shell that ours is
-# compared with, networks to cut, and another build system for the programs that use ours.
-test_packages=(catch2 libraft-dev libuv1-dev sqlite3 iproute2 cmake)
+# compared with, networks to cut, another build system for the programs that use ours, and another
+# wrapper of SQLite that is to open our databases.
+test_packages=(catch2 libraft-dev libuv1-dev sqlite3 iproute2 cmake libsqlitecpp-dev)
