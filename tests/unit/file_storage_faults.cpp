@@ -15,6 +15,7 @@
 
 #include "catch2_shim.hpp"
 #include "quorlite/detail/file_storage/basic_file_storage.hpp"
+#include "quorlite/detail/file_storage/bounded_files.hpp"
 #include "quorlite/detail/file_storage/posix.hpp"
 #include "quorlite/testing/detail/laws/storage_examination.hpp"
 #include "quorlite/testing/detail/laws/storage_history.hpp"
@@ -405,6 +406,36 @@ TEST_CASE("a process without a free descriptor has a storage that goes on when t
     REQUIRE(storage.recover());
     CHECK(difference_in_pages(storage, last()) == "");
   }
+}
+
+TEST_CASE(
+    "a page that no descriptor was left to read is there when there is one, and never damaged",
+    "[file_storage]") {
+  using few_files = bounded_files<starved_file_system>;
+  const quorlite::tests::temporary_directory place;
+  constexpr std::uint64_t never = ~std::uint64_t{0};
+  shortage when{never, never};
+  basic_file_storage<few_files> storage(few_files(starved_file_system(place / "data", when), 1),
+                                        {false, 3});
+  REQUIRE(storage.recover());
+  const model_content content = sample_content(5, 1);
+  REQUIRE(!commit_change(storage, {}, content));
+  std::size_t refused = 0;
+  for (const auto& [name, database] : content.databases) {
+    const auto handle = storage.open(name, database.page_size);
+    REQUIRE(handle);
+    bytes page(database.page_size);
+    std::vector<std::uint64_t> hashes(1);
+    when = {0, never};
+    for (const std::error_code told : {storage.read(*handle, page_number{1}, page),
+                                       storage.read_hashes(*handle, page_number{1}, hashes)}) {
+      CHECK((!told || told == errc::storage_full));
+      refused += told ? 1 : 0;
+    }
+    when = {never, never};
+  }
+  CHECK(refused > content.databases.size());  // but one file is open all the time
+  CHECK(difference_in_pages(storage, content) == "");
 }
 
 TEST_CASE("a crash in opening or closing keeps every page", "[file_storage]") {

@@ -379,6 +379,22 @@ TEST_CASE("what is closed for another is synced first, and a sync that fails is 
   }
 }
 
+TEST_CASE("a file that was synced needs no descriptor to be synced again", "[files]") {
+  const temporary_directory directory;
+  bounded_files<posix_file_system> files(posix_file_system(directory / "root"), 1);
+  auto file = files.open("f", open_mode::or_create);
+  REQUIRE(!write_text(*file, 0, "1"));
+  REQUIRE(!file->sync());
+  REQUIRE(files.open("other", open_mode::or_create));  // for which the first one was closed
+  {
+    const quorlite::tests::lowered_limit few = quorlite::tests::lowered_limit::no_descriptors();
+    CHECK(!file->sync());
+    CHECK(write_text(*file, 0, "2") == std::errc::too_many_files_open);
+  }
+  REQUIRE(!write_text(*file, 0, "2"));
+  CHECK(!file->sync());
+}
+
 TEST_CASE("a root that cannot be opened fails every call", "[files]") {
   const temporary_directory scratch;
   posix_file_system files(scratch / "missing/root");

@@ -42,7 +42,7 @@ class file_pool {
     std::optional<file_type> opened;
     std::size_t users = 0;      ///< calls under way
     bool is_written = false;    ///< since its last sync
-    bool is_synced = false;     ///< for another was opened, and not written to since
+    bool is_synced = false;     ///< since it was opened, and not written to since that
     bool is_kept = false;       ///< open for good: its name went to another file, or nowhere
     std::error_code failure{};  ///< of a sync that nobody asked for
     typename std::list<member*>::iterator place{};  ///< while it is open and not kept

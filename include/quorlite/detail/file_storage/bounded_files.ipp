@@ -94,6 +94,8 @@ std::error_code file_pool<FileSystem>::sync(member& used) noexcept {
   }
   const std::error_code error = used.opened->sync();
   end(used, false);
+  const std::lock_guard guard(mutex_);
+  used.is_synced = !error && !used.is_written;
   return error;
 }
 

@@ -17,6 +17,7 @@
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/detail/core/wire.hpp"
+#include "quorlite/detail/file_storage/health.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 #include "quorlite/storage.hpp"
@@ -32,7 +33,10 @@ std::error_code database_files<FileSystem>::read(page_number page, bytes_span in
     return make_error_code(errc::storage_broken);
   }
   const auto count = data_->read(database_layout::offset_of(page, page_size()), into);
-  if (!count || *count != into.size()) {
+  if (!count) {
+    return storage_error(count.error());  // without a descriptor, say, nothing is damaged
+  }
+  if (*count != into.size()) {
     return make_error_code(errc::storage_broken);
   }
   if (page.value == 1) {
@@ -50,7 +54,10 @@ std::error_code database_files<FileSystem>::read_hashes(
   }
   const bytes_span raw = std::as_writable_bytes(into);
   const auto got = hashes_->read(std::uint64_t{first.value} * database_layout::hash_bytes, raw);
-  if (!got || *got != raw.size()) {
+  if (!got) {
+    return storage_error(got.error());
+  }
+  if (*got != raw.size()) {
     return make_error_code(errc::storage_broken);
   }
   for (std::size_t i = 0; i < into.size(); ++i) {

@@ -264,6 +264,7 @@ QUORLITE_DECL std::unique_ptr<restore_target> stored_base::begin_restore(std::er
 
 QUORLITE_DECL void stored_base::replace_with(std::unique_ptr<restore_target> filled) {
   replacement_.reset(static_cast<staged_base*>(filled.release()));
+  stored_.clear();  // whoever reads there still has the files, and nobody else keeps them open
 }
 
 // ---- flushes
