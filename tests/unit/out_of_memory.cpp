@@ -36,6 +36,9 @@ void* allocate(std::size_t size) {
   throw std::bad_alloc();
 }
 
+/// So that every allocation of SQLite's is one that its limit counts.
+const bool has_no_lookaside = sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0) == SQLITE_OK;
+
 }  // namespace
 
 void* operator new(std::size_t size) { return allocate(size); }
@@ -97,6 +100,28 @@ struct late_engine : lone_engine {
   };
   std::vector<late_entry> proposed;
 };
+
+TEST_CASE("a write() that SQLite has no memory to roll back leaves the database to the next one") {
+  REQUIRE(has_no_lookaside);
+  lone_engine engine;
+  memory_storage storage;
+  replica one = replica::start(engine, storage).value();
+  connection db = one.open("app.db").value();
+  REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+  const write_result lost = one.write("app.db", [](sqlite3* shared) {
+    const int code = run(shared, "CREATE TABLE z(x); INSERT INTO t VALUES(1)");
+    sqlite3_hard_heap_limit64(sqlite3_memory_used());
+    return code == SQLITE_OK ? SQLITE_ABORT : code;  // to be undone
+  });
+  sqlite3_hard_heap_limit64(0);
+  sqlite3_soft_heap_limit64(0);
+  CHECK_FALSE(lost.ok());
+  CHECK(run(db, "PRAGMA busy_timeout=0; INSERT INTO t VALUES(2)") == SQLITE_OK);
+  const write_result next =
+      one.write("app.db", [](sqlite3* in) { return run(in, "INSERT INTO t VALUES(3)"); });
+  CHECK(next.ok());
+  CHECK(ask(db, "SELECT group_concat(x) FROM t") == "2,3");
+}
 
 }  // namespace
 

@@ -395,6 +395,10 @@ TEST_CASE("PRAGMA busy_timeout sets our timeout and keeps our busy handler") {
   REQUIRE(w.host.writer_waits() <= waits + 2);
   REQUIRE(ask(two, "SELECT count(*) FROM t") == "0");
   REQUIRE(run(one, "ROLLBACK; PRAGMA busy_timeout=100") == SQLITE_OK);
+  REQUIRE(run(two, "ATTACH 'b.db' AS b") == SQLITE_OK);  // whichever it is asked of
+  REQUIRE(ask(two, "PRAGMA b.busy_timeout=0x32") == "50");
+  REQUIRE(ask(two, "PRAGMA main.busy_timeout") == "50");
+  REQUIRE(ask(two, "PRAGMA busy_timeout=-1") == "0");
   REQUIRE(run(two, "INSERT INTO t VALUES(2)") == SQLITE_OK);
 }
 

@@ -164,6 +164,26 @@ TEST_CASE("attached to a plain main database, neither side commits (F1)") {
   REQUIRE(sqlite3_close(db) == SQLITE_OK);
 }
 
+TEST_CASE("attached to a plain main database in WAL mode, each commits by itself (F1)") {
+  fixture w;
+  const plain_file plain;
+  connection replicated = w.open();
+  REQUIRE(run(replicated, "CREATE TABLE r(x)") == SQLITE_OK);
+  sqlite3* db = nullptr;
+  REQUIRE(sqlite3_open_v2(plain.path.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+                          "vfs-hazards") == SQLITE_OK);
+  REQUIRE(run(db, "PRAGMA journal_mode=WAL; CREATE TABLE p(x); ATTACH 'a.db' AS aux") == SQLITE_OK);
+  REQUIRE(run(db, "BEGIN; INSERT INTO p VALUES(1); INSERT INTO aux.r VALUES(1); COMMIT") ==
+          SQLITE_OK);
+  REQUIRE(ask(replicated, "SELECT x FROM r") == "1");
+  w.host.refuse_next(make_error_code(errc::not_leader));
+  REQUIRE(run(db, "BEGIN; INSERT INTO p VALUES(2); INSERT INTO aux.r VALUES(2)") == SQLITE_OK);
+  REQUIRE(run(db, "COMMIT") == sqlite_not_leader);
+  REQUIRE(ask(db, "SELECT count(*) FROM p") == "2");  // what a rollback journal would prevent
+  REQUIRE(ask(db, "SELECT count(*) FROM aux.r") == "1");
+  REQUIRE(sqlite3_close(db) == SQLITE_OK);
+}
+
 TEST_CASE("a handle that stood on a lost state reads other schema cookies for ever after (F2)") {
   local_host host;
   raw_handle one{host};

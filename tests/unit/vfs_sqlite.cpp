@@ -95,9 +95,13 @@ TEST_CASE("a mode that cannot be had is answered with the one in effect, and a l
                {"synchronous=0", "", "FULL"},
                {"synchronous=8", "", "FULL"},
                {"synchronous=7", "", "FULL"},
+               {"synchronous=4294967297", "", "FULL"},  // SQLite reads what is too large as 0
+               {"synchronous=2147483649", "", "FULL"},
+               {"synchronous=0x100", "", "FULL"},
                {"synchronous=no", "", "FULL"},
                {"synchronous=False", "", "FULL"},
-               {"page_size=1024", "", "another database"}};
+               {"page_size=1024", "", "another database"},
+               {"page_size=0x2000", "", "another database"}};
   int rows = 0;
   for (const auto& row : asked) {
     INFO(row.pragma);

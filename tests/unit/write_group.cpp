@@ -120,13 +120,15 @@ TEST_CASE("a closure that fails takes only itself back, and is told why") {
 }
 
 TEST_CASE("what would harm the others is denied with a sentence, and the others commit") {
-  const std::string denied = GENERATE(
-      std::string("BEGIN"), std::string("COMMIT"), std::string("ROLLBACK"), std::string("END"),
-      std::string("SAVEPOINT \"QL:mine\""), std::string("RELEASE \"ql:closure\""),
-      std::string("ROLLBACK TO \"ql:closure\""), std::string("ATTACH 'b.db' AS b"),
-      std::string("DETACH main"), std::string("CREATE TEMP TABLE v(y)"),
-      std::string("CREATE TEMP VIEW v AS SELECT 1"), std::string("PRAGMA defer_foreign_keys=1"),
-      std::string("PRAGMA recursive_triggers=1"), std::string("PRAGMA cache_size=10"));
+  const std::string denied =
+      GENERATE(std::string("BEGIN"), std::string("COMMIT"), std::string("ROLLBACK"),
+               std::string("END"), std::string("SAVEPOINT \"QL:mine\""),
+               std::string("RELEASE \"ql:closure\""), std::string("ROLLBACK TO \"ql:closure\""),
+               std::string("ATTACH 'b.db' AS b"), std::string("DETACH main"),
+               std::string("CREATE TEMP TABLE v(y)"), std::string("CREATE TEMP VIEW v AS SELECT 1"),
+               std::string("CREATE VIRTUAL TABLE temp.v USING fts5(x)"),
+               std::string("PRAGMA defer_foreign_keys=1"),
+               std::string("PRAGMA recursive_triggers=1"), std::string("PRAGMA cache_size=10"));
   INFO(denied);
   fixture w;
   const auto answers =
@@ -531,11 +533,13 @@ TEST_CASE("a closure that sets a hook or the authorizer is told, and the next on
            return SQLITE_IGNORE;  // makes a ROLLBACK TO of nothing
          });
        }},
-      {"authorizer", [&](sqlite3* db) {
+      {"authorizer",
+       [&](sqlite3* db) {
          authorize(db, [](void*, int, const char*, const char*, const char*, const char*) {
            return SQLITE_OK;
          });
-       }}};
+       }},
+      {"authorizer", [&](sqlite3* db) { authorize(db, nullptr); }}};
   int rows = 0;
   for (std::size_t at = 0; at < setters.size(); ++at) {
     INFO(at);

@@ -74,6 +74,10 @@ class served_connection {
   /// Says so where the application will ask why. Throws std::bad_alloc.
   int refuse_vacuum(const database_file& into) const;
 
+  /// Whatever schema is named, a connection has one busy handler: that of its main database.
+  /// nullptr: it is none of ours.
+  [[nodiscard]] std::atomic<std::uint64_t>* timeout() const noexcept;
+
   /// A read transaction has begun: should its write lock fail, SQLite asks no busy handler and does
   /// not try again. False also if SQLite never said whose the file is.
   [[nodiscard]] bool has_begun(const database_file& file) const noexcept;

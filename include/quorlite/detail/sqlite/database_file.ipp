@@ -104,6 +104,12 @@ QUORLITE_DECL const char* served_connection::schema_of(const database_file& file
   return nullptr;
 }
 
+QUORLITE_DECL std::atomic<std::uint64_t>* served_connection::timeout() const noexcept {
+  sqlite3* const db = get();
+  const database_file* const main = db == nullptr ? nullptr : replicated_file(db, "main");
+  return main == nullptr ? nullptr : main->timeout();
+}
+
 QUORLITE_DECL bool served_connection::has_begun(const database_file& file) const noexcept {
   const char* const schema = schema_of(file);
   return schema != nullptr && sqlite3_txn_state(get(), schema) > SQLITE_TXN_NONE;

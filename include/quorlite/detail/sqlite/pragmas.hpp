@@ -57,7 +57,10 @@ class pragma_statement {
 
   /// SQLite's way to read it: a number modulo 8, 0 and 7 being OFF, or a word.
   static bool switches_off(std::string_view value) noexcept;
-  static std::uint64_t number(std::string_view digits) noexcept;
+  /// As SQLite reads it.
+  static std::int64_t number(std::string_view digits) noexcept;
+  /// 16 and more: it is no digit.
+  static std::int64_t worth_of(char digit) noexcept;
 
   /// It writes statistics, and whoever may not write has no need of it: the leader's come here.
   int optimize();

@@ -6,6 +6,7 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <string>
@@ -115,7 +116,7 @@ QUORLITE_DECL int pragma_statement::journal_mode() noexcept {
 
 QUORLITE_DECL int pragma_statement::page_size() {
   const auto state = file_.committed();
-  const std::uint64_t wanted = number(value_);
+  const auto wanted = static_cast<std::uint64_t>(number(value_));
   return state.page_count != 0 && is_page_size(wanted) && wanted != state.page_size
              ? ignore("its first transaction has fixed it: make another database and copy the "
                       "content")
@@ -124,21 +125,40 @@ QUORLITE_DECL int pragma_statement::page_size() {
 
 QUORLITE_DECL bool pragma_statement::switches_off(std::string_view value) noexcept {
   if (!value.empty() && value[0] >= '0' && value[0] <= '9') {
-    const std::uint64_t level = (number(value) & 0xFFU) + 1;
-    return (level & 7U) <= 1 || begins(value, "0x");
+    const std::uint64_t level = (static_cast<std::uint64_t>(number(value)) & 0xFFU) + 1;
+    return (level & 7U) <= 1;
   }
   return equal(value, "off") || equal(value, "no") || equal(value, "false");
 }
 
-QUORLITE_DECL std::uint64_t pragma_statement::number(std::string_view digits) noexcept {
-  std::uint64_t value = 0;
+/// sqlite3Atoi() of its sources: what does not fit into 31 bits is 0.
+QUORLITE_DECL std::int64_t pragma_statement::number(std::string_view digits) noexcept {
+  constexpr std::int64_t most = 0x7FFF'FFFF;
+  const bool is_negative = digits.starts_with('-');
+  const bool is_signed = is_negative || digits.starts_with('+');
+  digits.remove_prefix(is_signed ? 1 : 0);
+  const bool is_hexadecimal = !is_negative && begins(digits, "0x");
+  digits.remove_prefix(is_hexadecimal ? 2 : 0);
+  const std::int64_t base = is_hexadecimal ? 16 : 10;
+  std::int64_t value = 0;
   for (const char digit : digits) {
-    if (digit < '0' || digit > '9' || value > (std::uint64_t{1} << 32U)) {
+    const std::int64_t worth = worth_of(digit);
+    if (worth >= base) {
       break;
     }
-    value = value * 10 + static_cast<std::uint64_t>(digit - '0');
+    value = value * base + worth;
+    if (value > most + (is_negative ? 1 : 0)) {
+      return 0;
+    }
   }
-  return value;
+  return is_negative ? -value : value;
+}
+
+QUORLITE_DECL std::int64_t pragma_statement::worth_of(char digit) noexcept {
+  const char small = lower(digit);
+  return small >= '0' && small <= '9'   ? small - '0'
+         : small >= 'a' && small <= 'f' ? small - 'a' + 10
+                                        : 16;
 }
 
 QUORLITE_DECL int pragma_statement::optimize() {
@@ -150,12 +170,12 @@ QUORLITE_DECL int pragma_statement::optimize() {
 }
 
 QUORLITE_DECL int pragma_statement::busy_timeout() {
-  std::atomic<std::uint64_t>* const timeout = file_.timeout();
+  std::atomic<std::uint64_t>* const timeout = file_.connection().timeout();
   if (timeout == nullptr) {
     return SQLITE_NOTFOUND;
   }
   if (has_value_) {
-    timeout->store(number(value_));
+    timeout->store(static_cast<std::uint64_t>(std::max(number(value_), std::int64_t{0})));
   }
   return say(std::to_string(timeout->load()));
 }

@@ -45,11 +45,11 @@ class closure_rules {
 
  private:
   static int before_commit(void* self) noexcept;
-  static int authorize(void* self, int action, const char* first, const char* second, const char*,
-                       const char*) noexcept;
+  static int authorize(void* self, int action, const char* first, const char* second,
+                       const char* schema, const char*) noexcept;
 
-  [[nodiscard]] static std::string_view refusal(int action, const char* first,
-                                                const char* second) noexcept;
+  [[nodiscard]] static std::string_view refusal(int action, const char* first, const char* second,
+                                                const char* schema) noexcept;
 
   [[nodiscard]] static bool begins_like_ours(const char* name) noexcept;
 

@@ -51,13 +51,14 @@ QUORLITE_DECL int closure_rules::before_commit(void* self) noexcept {
 }
 
 QUORLITE_DECL int closure_rules::authorize(void* self, int action, const char* first,
-                                           const char* second, const char*, const char*) noexcept {
+                                           const char* second, const char* schema,
+                                           const char*) noexcept {
   auto& rules = *static_cast<closure_rules*>(self);
   rules.was_asked_ = true;
   if (!rules.inside_) {
     return SQLITE_OK;
   }
-  const std::string_view why = refusal(action, first, second);
+  const std::string_view why = refusal(action, first, second, schema);
   if (why.empty()) {
     return SQLITE_OK;
   }
@@ -67,7 +68,10 @@ QUORLITE_DECL int closure_rules::authorize(void* self, int action, const char* f
 }
 
 QUORLITE_DECL std::string_view closure_rules::refusal(int action, const char* first,
-                                                      const char* second) noexcept {
+                                                      const char* second,
+                                                      const char* schema) noexcept {
+  constexpr std::string_view no_temp =
+      "write() shares its connection: what is TEMP, make on one of your own";
   switch (action) {
     case SQLITE_TRANSACTION:
       return "write() makes the transaction: no BEGIN, COMMIT or ROLLBACK in it; SAVEPOINT works";
@@ -80,8 +84,9 @@ QUORLITE_DECL std::string_view closure_rules::refusal(int action, const char* fi
     case SQLITE_CREATE_TEMP_TABLE:
     case SQLITE_CREATE_TEMP_INDEX:
     case SQLITE_CREATE_TEMP_VIEW:
-    case SQLITE_CREATE_TEMP_TRIGGER:
-      return "write() shares its connection: what is TEMP, make on one of your own";
+    case SQLITE_CREATE_TEMP_TRIGGER: return no_temp;
+    case SQLITE_CREATE_VTABLE:
+      return sqlite3_stricmp(schema, "temp") == 0 ? no_temp : std::string_view{};
     case SQLITE_PRAGMA:
       return second == nullptr || leaves_connection_alone(first)
                  ? std::string_view{}

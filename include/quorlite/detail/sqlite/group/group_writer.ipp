@@ -130,7 +130,7 @@ QUORLITE_DECL std::unique_ptr<group_executor> group_writer::take(std::vector<pla
 QUORLITE_DECL void group_writer::give_back(std::unique_ptr<group_executor> executor, bool leading) {
   const std::lock_guard guard(mutex_);
   --busy_;
-  if (executor != nullptr) {
+  if (executor != nullptr && executor->is_usable()) {
     idle_.push_back(std::move(executor));
   }
   is_led_ = is_led_ && !leading;

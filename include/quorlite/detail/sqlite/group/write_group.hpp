@@ -39,12 +39,9 @@ class control_statement {
   [[nodiscard]] sqlite3_stmt* get() const noexcept { return statement_; }
   /// @returns an extended code
   [[nodiscard]] int run() noexcept;
-  /// The last run prepared it anew: something had made it stale.
-  [[nodiscard]] bool was_stale() const noexcept { return was_stale_; }
 
  private:
   sqlite3_stmt* statement_ = nullptr;
-  bool was_stale_ = false;
 };
 
 /// Runs groups of closures, one group at a time, on a connection of its own. One thread at a time.
@@ -60,6 +57,9 @@ class group_executor {
   /// the group, so it is only given once that is committed.
   /// @param before_commit called before every COMMIT: closures that come now are for another group
   void run(std::span<write_task* const> tasks, const std::function<void()>& before_commit);
+  /// False: a transaction could not be rolled back, as SQLite had no memory for that, or was
+  /// interrupted. Closing the connection does it.
+  [[nodiscard]] bool is_usable() const noexcept { return sqlite3_get_autocommit(db_) != 0; }
 
  private:
   enum class ending {
@@ -79,9 +79,9 @@ class group_executor {
   [[nodiscard]] bool run_one(write_task& task);
 
   [[nodiscard]] bool close_savepoint(bool keep, write_task& task);
-  /// SQLite does not tell whose authorizer there is. But one that is set makes all statements
-  /// stale, and is asked as they are prepared anew.
-  [[nodiscard]] bool has_other_authorizer(int code, bool was_stale) const noexcept;
+  /// SQLite does not tell whose authorizer there is, nor that there is none any more. It asks it as
+  /// a statement is prepared. @returns the code of that
+  int ask_authorizer() noexcept;
   /// Of this closure, as every one before it left none behind.
   [[nodiscard]] bool has_broken_references() const noexcept;
 

@@ -35,7 +35,6 @@ QUORLITE_DECL control_statement::~control_statement() { sqlite3_finalize(stateme
 
 QUORLITE_DECL int control_statement::run() noexcept {
   sqlite3_step(statement_);
-  was_stale_ = sqlite3_stmt_status(statement_, SQLITE_STMTSTATUS_REPREPARE, 1) != 0;
   return sqlite3_reset(statement_);
 }
 
@@ -170,28 +169,31 @@ QUORLITE_DECL bool group_executor::run_one(write_task& task) {
 }
 
 QUORLITE_DECL bool group_executor::close_savepoint(bool keep, write_task& task) {
-  int code = keep ? SQLITE_OK : undo_.run();
-  bool was_stale = !keep && undo_.was_stale();
-  if (code == SQLITE_OK) {
-    code = release_.run();
-    was_stale = was_stale || release_.was_stale();
+  int code = ask_authorizer();
+  const bool is_ours = rules_.was_asked();
+  if (is_ours) {
+    code = keep ? SQLITE_OK : undo_.run();
+    code = code == SQLITE_OK ? release_.run() : code;
+    if (code == SQLITE_OK) {
+      return true;
+    }
   }
-  if (has_other_authorizer(code, was_stale)) {
-    rules_.take_back();
+  rules_.take_back();  // what another one has let through is not known
+  if (!is_ours && (code == SQLITE_OK || code == SQLITE_AUTH)) {
     if (!task.answer.error) {
       blame(task, SQLITE_MISUSE, "the closure set the authorizer of the connection that it shares");
     }
-    return false;  // what the other one has let through is not known
-  }
-  if (code != SQLITE_OK) {
+  } else {
     describe(task, code);
-    return false;
   }
-  return true;
+  return false;
 }
 
-QUORLITE_DECL bool group_executor::has_other_authorizer(int code, bool was_stale) const noexcept {
-  return code == SQLITE_AUTH || (was_stale && !rules_.was_asked());
+QUORLITE_DECL int group_executor::ask_authorizer() noexcept {
+  sqlite3_stmt* made = nullptr;
+  const int code = sqlite3_prepare_v2(db_, "SELECT 1", -1, &made, nullptr);
+  sqlite3_finalize(made);
+  return code;
 }
 
 QUORLITE_DECL bool group_executor::has_broken_references() const noexcept {
