@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <system_error>
 
 #include "quorlite/quorlite.hpp"
 #include "quorlite/testing/simulation.hpp"
@@ -21,8 +22,9 @@ std::string vfs_name;
 /// as they are.
 int set_up_new(sqlite3* db, char**, const sqlite3_api_routines*) {
   for (const quorlite::server_id server : cluster->servers()) {
-    if (!cluster->replica(server).set_up(db)) {
-      break;
+    const std::error_code error = cluster->replica(server).set_up(db);
+    if (error != quorlite::errc::unsupported) {  // which it is for whoever has another database
+      return error ? SQLITE_ERROR : SQLITE_OK;
     }
   }
   return SQLITE_OK;

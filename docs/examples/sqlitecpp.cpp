@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <string>
+#include <system_error>
 
 #include "quorlite/quorlite.hpp"
 #include "quorlite/testing/simulation.hpp"

@@ -144,44 +144,54 @@ TEST_CASE("an unknown outcome that is committed is not taken back by the rollbac
   REQUIRE(w.host.replays_equal());
 }
 
-TEST_CASE("attached to a plain main database, neither side commits (F1)") {
+namespace {
+
+/// A plain file as main database, with a table p, and a.db attached to it, with a table r.
+struct attached_to_plain {
+  /// @param journal_mode of the plain file
+  explicit attached_to_plain(const std::string& journal_mode) {
+    REQUIRE(run(replicated, "CREATE TABLE r(x)") == SQLITE_OK);
+    REQUIRE(sqlite3_open_v2(plain.path.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+                            "vfs-hazards") == SQLITE_OK);
+    REQUIRE(run(db, "PRAGMA journal_mode=" + journal_mode +
+                        "; CREATE TABLE p(x); ATTACH 'a.db' AS aux") == SQLITE_OK);
+  }
+  attached_to_plain(const attached_to_plain&) = delete;
+  attached_to_plain& operator=(const attached_to_plain&) = delete;
+  ~attached_to_plain() { sqlite3_close(db); }
+
   fixture w;
   const plain_file plain;
   connection replicated = w.open();
-  REQUIRE(run(replicated, "CREATE TABLE r(x)") == SQLITE_OK);
   sqlite3* db = nullptr;
-  REQUIRE(sqlite3_open_v2(plain.path.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
-                          "vfs-hazards") == SQLITE_OK);
-  REQUIRE(run(db, "CREATE TABLE p(x); ATTACH 'a.db' AS aux") == SQLITE_OK);
-  const std::size_t calls = w.host.commit_calls();
+};
+
+}  // namespace
+
+TEST_CASE("attached to a plain main database, neither side commits (F1)") {
+  attached_to_plain at("DELETE");
+  sqlite3* const db = at.db;
+  const std::size_t calls = at.w.host.commit_calls();
   REQUIRE(run(db, "BEGIN; INSERT INTO p VALUES(1); INSERT INTO aux.r VALUES(1)") == SQLITE_OK);
   REQUIRE(run(db, "COMMIT") == SQLITE_IOERR_FSYNC);
   REQUIRE(ask(db, "SELECT count(*) FROM p") == "0");
   REQUIRE(ask(db, "SELECT count(*) FROM aux.r") == "0");
-  REQUIRE(w.host.commit_calls() == calls);
+  REQUIRE(at.w.host.commit_calls() == calls);
   REQUIRE(run(db, "INSERT INTO aux.r VALUES(2)") == SQLITE_OK);  // alone it may
-  REQUIRE(ask(replicated, "SELECT x FROM r") == "2");
-  REQUIRE(sqlite3_close(db) == SQLITE_OK);
+  REQUIRE(ask(at.replicated, "SELECT x FROM r") == "2");
 }
 
 TEST_CASE("attached to a plain main database in WAL mode, each commits by itself (F1)") {
-  fixture w;
-  const plain_file plain;
-  connection replicated = w.open();
-  REQUIRE(run(replicated, "CREATE TABLE r(x)") == SQLITE_OK);
-  sqlite3* db = nullptr;
-  REQUIRE(sqlite3_open_v2(plain.path.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
-                          "vfs-hazards") == SQLITE_OK);
-  REQUIRE(run(db, "PRAGMA journal_mode=WAL; CREATE TABLE p(x); ATTACH 'a.db' AS aux") == SQLITE_OK);
+  attached_to_plain at("WAL");
+  sqlite3* const db = at.db;
   REQUIRE(run(db, "BEGIN; INSERT INTO p VALUES(1); INSERT INTO aux.r VALUES(1); COMMIT") ==
           SQLITE_OK);
-  REQUIRE(ask(replicated, "SELECT x FROM r") == "1");
-  w.host.refuse_next(make_error_code(errc::not_leader));
+  REQUIRE(ask(at.replicated, "SELECT x FROM r") == "1");
+  at.w.host.refuse_next(make_error_code(errc::not_leader));
   REQUIRE(run(db, "BEGIN; INSERT INTO p VALUES(2); INSERT INTO aux.r VALUES(2)") == SQLITE_OK);
   REQUIRE(run(db, "COMMIT") == sqlite_not_leader);
   REQUIRE(ask(db, "SELECT count(*) FROM p") == "2");  // what a rollback journal would prevent
   REQUIRE(ask(db, "SELECT count(*) FROM aux.r") == "1");
-  REQUIRE(sqlite3_close(db) == SQLITE_OK);
 }
 
 TEST_CASE("a handle that stood on a lost state reads other schema cookies for ever after (F2)") {

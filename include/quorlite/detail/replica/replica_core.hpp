@@ -46,9 +46,8 @@ struct replica_models {
 class replica_core {
  public:
   /// Loads the base, then starts the engine. Blocks.
-  /// @returns std::errc::invalid_argument, errc::name_taken,
-  /// errc::single_threaded_sqlite, errc::out_of_memory; errors of load()
-  ///   and of the engine
+  /// @returns std::errc::invalid_argument, errc::name_taken, errc::single_threaded_sqlite,
+  ///   errc::out_of_memory; errors of load() and of the engine
   [[nodiscard]] static result<std::shared_ptr<replica_core>> start(replica_models models,
                                                                    const replica_options& options);
 
