@@ -113,6 +113,7 @@ struct plan {
       {"election_ms",
        text(raft.election_timeout_min.value) + "-" + text(raft.election_timeout_max.value)},
       {"withdrawal_ms", text(raft.withdrawal_max.value)},
+      {"proposal_ms", text(raft.proposal_max.value)},
       {"in_flight", text(raft.max_in_flight)},
       {"raft_entry_bytes", text(raft.max_entry_bytes)},
       {"window", text(raft.window_entries)},
@@ -263,6 +264,28 @@ inline void draw_halves(plan& out, random& dice) {
   }
 }
 
+/// An engine that comes to what is proposed later, as one with a thread of its own does. So it
+/// refuses one part of a transaction when the next one is already on its way.
+inline void draw_late_proposals(plan& out, random& dice) {
+  const quorlite::milliseconds late{dice.between(1, 20)};
+  const double refuse = 0.01 * static_cast<double>(dice.between(1, 20));
+  const auto percent = static_cast<std::uint32_t>(dice.between(3, 10));
+  const bool is_late = dice.chance(0.3);
+  out.world.raft.proposal_max = is_late ? late : quorlite::milliseconds{0};
+  if (is_late && dice.chance(0.3)) {
+    out.world.raft.refuse = refuse;
+    out.work.large_percent = percent;
+  }
+  // What is left behind has a long end, which the others never had.
+  if (out.faults.overtake != 0 && dice.chance(0.5)) {
+    out.world.compaction.threshold_entries = 4;
+    out.work.large_percent = percent;
+    out.entry_bytes = std::size_t{20'000} + out.page_size;
+    out.in_flight_bytes = std::size_t{64} << 20U;
+    out.world.raft.max_in_flight = 0;
+  }
+}
+
 /// Folders are damaged, of clusters whose history has begun. Members change by that alone.
 inline void let_folders_be_damaged(plan& out, random& dice) {
   using quorlite::testing::start_check;
@@ -406,6 +429,7 @@ inline void let_folders_be_damaged(plan& out, random& dice) {
   out.work.greedy_writers = dice.chance(0.15) ? 1 : 0;
   out.world.raft.withdrawal_max =
       quorlite::milliseconds{dice.chance(0.5) ? 0 : dice.between(1, 300)};
+  draw_late_proposals(out, dice);
   return out;
 }
 

@@ -591,15 +591,25 @@ class one_run {
   }
   /// @returns false: it has told of the page
   [[nodiscard]] bool flush_beside(damaged_page& page) {
+    std::error_code last;
+    quorlite::replica_metrics now;
     const auto is_flushed = [&] {
-      if (page.is_told() || page.replica().flush()) {
-        return page.is_told();
+      if (page.is_told()) {
+        return true;
       }
-      const quorlite::replica_metrics now = page.replica().metrics();
-      return now.durable == now.applied;  // old readers may keep what no flush ever writes
+      for (const server_id each : cluster_.ids()) {
+        cluster_.maintain(each);  // a leader whose engine had no room for an undo tries again
+      }
+      last = page.replica().flush();
+      now = page.replica().metrics();
+      return !last && now.durable == now.applied;  // old readers may keep what no flush ever writes
     };
-    require(run_until(is_flushed, 20'000), "resources",
-            servers::name_of(page.whose()) + " cannot flush beside a damaged page");
+    const bool was_flushed = run_until(is_flushed, 20'000);
+    require(was_flushed, "resources", [&] {
+      return servers::name_of(page.whose()) + " cannot flush beside a damaged page (" +
+             last.message() + "): applied " + std::to_string(now.applied.index.value) +
+             ", durable " + std::to_string(now.durable.index.value);
+    });
     return !page.is_told();
   }
 

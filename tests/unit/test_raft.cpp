@@ -128,6 +128,44 @@ TEST_CASE("an engine that refuses at random does so as a busy one, and takes the
   CHECK(cluster.shared.faults.empty());
 }
 
+TEST_CASE(
+    "an engine that comes late to what is proposed takes it in order, and answers all of it") {
+  recorded_cluster cluster{{.raft = {.refuse = 0.3, .proposal_max = milliseconds{20}}}};
+  const server_id leader = cluster.elect();
+  const term now = cluster.machine(leader).gained();
+  const log_index last = cluster.simulation.node(leader).disk().log.last_index();
+  std::vector<proposal_token> proposed;
+  for (int i = 0; i < 50; ++i) {
+    proposed.push_back(cluster.propose(leader, now, 8));
+    CHECK_FALSE(cluster.shared.settled.contains(proposed.back().value));
+  }
+  CHECK(cluster.simulation.node(leader).disk().log.last_index() == last);
+  REQUIRE(cluster.settle_down());
+  const auto count = [&](outcome how) {
+    return std::count_if(proposed.begin(), proposed.end(), [&](proposal_token each) {
+      return cluster.shared.settled.at(each.value) == how;
+    });
+  };
+  CHECK(count(outcome::committed) > 20);
+  CHECK(count(outcome::not_applied) > 5);
+  CHECK(count(outcome::unknown) == 0);
+  CHECK(cluster.shared.faults.empty());
+}
+
+TEST_CASE("what an engine has not come to is refused when it stops, and forgotten in a crash") {
+  recorded_cluster cluster{{.raft = {.proposal_max = milliseconds{20}}}};
+  const server_id stopped = cluster.elect();
+  const proposal_token told = cluster.propose(stopped);
+  cluster.simulation.stop(stopped);
+  CHECK(cluster.shared.settled.at(told.value) == outcome::not_applied);
+  const server_id crashed = cluster.elect();
+  const proposal_token forgotten = cluster.propose(crashed);
+  cluster.simulation.crash(crashed);
+  cluster.simulation.run_for(milliseconds{100});
+  CHECK_FALSE(cluster.shared.settled.contains(forgotten.value));
+  CHECK(cluster.shared.faults.empty());
+}
+
 TEST_CASE("a cut-off leader steps down, and what it alone has is removed (paper, 5.3)") {
   recorded_cluster cluster{{.replicas = 5}};
   const server_id old_leader = cluster.elect();

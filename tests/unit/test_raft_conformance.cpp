@@ -56,6 +56,15 @@ TEST_CASE("the test Raft keeps every law on lazy disks", "[consensus][test_raft]
   CHECK(report.clean());
 }
 
+TEST_CASE("the test Raft keeps every law when it comes late to what is proposed",
+          "[consensus][test_raft]") {
+  const conformance_report report = examine(6, [](simulation_options& options) {
+    options.raft.proposal_max = quorlite::milliseconds{5};
+  });
+  INFO(report.text());
+  CHECK(report.clean());
+}
+
 TEST_CASE("the test Raft keeps every law on bad wires", "[consensus][test_raft]") {
   const conformance_report report = examine(5, [](simulation_options& options) {
     options.network.drop = 0.02;

@@ -89,6 +89,9 @@ struct raft_options {
   /// How long a leader takes at most to come to what it was told by withdraw(), drawn anew. 0: it
   /// is the next thing that it does
   milliseconds withdrawal_max{0};
+  /// How long a server takes at most to come to what is proposed, drawn anew; more that is proposed
+  /// meanwhile waits behind it, in order. 0: propose() itself takes or refuses it
+  milliseconds proposal_max{0};
 };
 
 /// When a server takes a snapshot of its machine, and how much log it keeps below it.

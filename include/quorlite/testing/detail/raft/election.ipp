@@ -168,16 +168,6 @@ QUORLITE_DECL void raft_node::on_message(const message& envelope, const timeout_
   }
 }
 
-/// Whoever still leads, or campaigns in, an older term learns the newer one from the answer.
-QUORLITE_DECL void raft_node::refuse_old_term(const message& envelope) {
-  if (const auto* const ask = std::get_if<vote_request>(&envelope.body)) {
-    send(envelope.from, disk_.term, vote_reply{.pre_vote = ask->pre_vote, .granted = false});
-  } else if (std::holds_alternative<append_request>(envelope.body) ||
-             std::holds_alternative<snapshot_request>(envelope.body)) {
-    send(envelope.from, disk_.term, append_reply{});
-  }
-}
-
 /// An append or a chunk of this term came: its sender is the term's only leader. That there is
 /// another one, if this server leads, was seen at the election.
 QUORLITE_DECL void raft_node::hear_leader(server_id leader) {

@@ -38,7 +38,8 @@ QUORLITE_DECL void node_state::forget_everything() {
   verified_ = {};
   votes_.clear();
   election_at_us_ = election_timeout_us_ = leader_heard_us_ = timer_armed_us_ = 0;
-  timer_stamp_ = outbox_stamp_ = disk_stamp_ = snapshot_stamp_ = withdrawal_stamp_ = 0;
+  timer_stamp_ = outbox_stamp_ = snapshot_stamp_ = withdrawal_stamp_ = 0;
+  waiting_ = {};
   withdrawn_ = false;
   syncing_ = {};
   leading_ = leader_state{};
@@ -92,6 +93,9 @@ QUORLITE_DECL std::error_code raft_node::start(state_machine& machine) {
 QUORLITE_DECL void raft_node::stop() {
   QUORLITE_ASSERT(running());
   trace("stops");
+  for (const auto& each : std::exchange(waiting_, {}).oldest_first) {
+    settle(each.token, outcome::not_applied, settle_reason::stopped);
+  }
   if (leads()) {
     // Not "leadership lost": the callers should know that asking this server again is of no use.
     leader_state gone = std::exchange(leading_, leader_state{});
@@ -179,7 +183,9 @@ QUORLITE_DECL void raft_node::receive(const message& what) {
       return retire();  // the successor has begun
     }
   } else if (what.term < disk_.term) {
-    refuse_old_term(what);
+    if (auto answer = refusal_of_old_term(what)) {
+      send(what.from, disk_.term, *std::move(answer));
+    }
     return;
   }
   if (running()) {
@@ -205,14 +211,24 @@ QUORLITE_DECL void raft_node::wake(wake_kind kind, std::uint64_t stamp) {
       }
       break;
     case wake_kind::disk:
-      if (stamp == disk_stamp_) {
-        disk_stamp_ = 0;
+      if (stamp == syncing_.stamp) {
+        syncing_.stamp = 0;
         on_synced();
       }
       break;
     case wake_kind::snapshot:
       if (stamp == snapshot_stamp_) {
         on_snapshot_part();
+      }
+      break;
+    case wake_kind::proposals:
+      if (stamp == waiting_.stamp) {
+        waiting_.stamp = 0;
+        while (!waiting_.oldest_first.empty()) {  // a crash on the way has forgotten the rest
+          const auto next = std::move(waiting_.oldest_first.front());
+          waiting_.oldest_first.pop_front();
+          look_at(next.expected, next.token, next.entry);
+        }
       }
       break;
     case wake_kind::withdrawal:

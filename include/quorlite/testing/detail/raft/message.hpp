@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -110,6 +111,10 @@ struct digest_of {
   message_digest operator()(const snapshot_reply& m) const noexcept;
   message_digest operator()(const timeout_now&) const noexcept { return {"timeout_now", 0, 0}; }
 };
+
+/// What a server of a newer term answers, so that whoever still leads, or campaigns in, an older
+/// one learns of it. Nothing: there is nobody to be told.
+[[nodiscard]] std::optional<decltype(message::body)> refusal_of_old_term(const message& old);
 
 [[nodiscard]] inline message_digest digest(const message& m) noexcept {
   return std::visit(digest_of{}, m.body);

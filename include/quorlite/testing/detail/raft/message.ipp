@@ -5,6 +5,8 @@
 #include "quorlite/testing/detail/raft/message.hpp"
 
 #include <cstdint>
+#include <optional>
+#include <variant>
 
 #include "quorlite/config.hpp"
 #include "quorlite/ids.hpp"
@@ -39,6 +41,17 @@ QUORLITE_DECL message_digest digest_of::operator()(const snapshot_reply& m) cons
   event_hash hash;
   hash.add(m.next_offset, m.installed ? 1U : 0U, m.round);
   return {"snapshot_reply", m.at.value, hash.value()};
+}
+
+QUORLITE_DECL std::optional<decltype(message::body)> refusal_of_old_term(const message& old) {
+  if (const auto* const ask = std::get_if<vote_request>(&old.body)) {
+    return vote_reply{.pre_vote = ask->pre_vote, .granted = false};
+  }
+  if (std::holds_alternative<append_request>(old.body) ||
+      std::holds_alternative<snapshot_request>(old.body)) {
+    return append_reply{};
+  }
+  return std::nullopt;
 }
 
 }  // namespace detail

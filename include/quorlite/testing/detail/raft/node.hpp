@@ -11,11 +11,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <system_error>
 #include <vector>
 
+#include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/ids.hpp"
@@ -38,6 +40,7 @@ enum class wake_kind : std::uint8_t {
   disk,        ///< a sync has ended
   snapshot,    ///< the next part of a pinned snapshot can be read
   withdrawal,  ///< the machine has halted, and is called no more
+  proposals,   ///< what is proposed can be looked at
 };
 
 class node_state;
@@ -104,7 +107,19 @@ struct incoming_snapshot {
 /// What is on its way to the disk.
 struct disk_sync {
   log_index upto;
-  std::uint64_t cuts = 0;  ///< raft_log::cuts() when it began
+  std::uint64_t cuts = 0;   ///< raft_log::cuts() when it began
+  std::uint64_t stamp = 0;  ///< of the wake-up at its end. 0: nothing is
+};
+
+/// What was proposed, and its server has not come to.
+struct waiting_proposals {
+  struct proposal {
+    quorlite::term expected;
+    proposal_token token;
+    bytes entry;
+  };
+  std::deque<proposal> oldest_first;
+  std::uint64_t stamp = 0;  ///< of the wake-up for all of them. 0: none is there
 };
 
 enum class raft_role : std::uint8_t { follower, pre_candidate, candidate, leader };
@@ -181,9 +196,9 @@ class node_state {
   std::uint64_t timer_armed_us_ = 0;
   std::uint64_t timer_stamp_ = 0;
   std::uint64_t outbox_stamp_ = 0;
-  std::uint64_t disk_stamp_ = 0;
   std::uint64_t snapshot_stamp_ = 0;
   std::uint64_t withdrawal_stamp_ = 0;
+  waiting_proposals waiting_;
   bool withdrawn_ = false;  // the machine is told a loss at most; who does not lead is silent
   disk_sync syncing_;
   leader_state leading_;
@@ -240,11 +255,11 @@ class raft_node final : public node_state {
   void on_message(const message& envelope, const vote_request& ask);
   void on_message(const message& envelope, const vote_reply& reply);
   void on_message(const message& envelope, const timeout_now& ask);
-  void refuse_old_term(const message& envelope);
   void hear_leader(server_id leader);
   void leave_if_removed();
 
   // replication
+  void look_at(quorlite::term expected, proposal_token token, bytes_view entry);
   void append_locally(entry_kind kind, bytes_view payload);
   void sync_if_needed();
   void on_synced();

@@ -19,6 +19,22 @@ namespace detail {
 
 QUORLITE_DECL void raft_node::propose(quorlite::term expected, proposal_token token,
                                       bytes_view entry) {
+  if (options_.proposal_max.value == 0) {
+    look_at(expected, token, entry);
+    return;
+  }
+  waiting_.oldest_first.push_back(
+      {.expected = expected, .token = token, .entry = bytes(entry.begin(), entry.end())});
+  if (waiting_.stamp == 0) {
+    waiting_.stamp = ++stamps_;
+    const std::uint64_t takes_us = random_.between(0, options_.proposal_max.value * 1000);
+    environment_.wake_at(self_, wake_kind::proposals, environment_.now_us() + takes_us,
+                         waiting_.stamp);
+  }
+}
+
+QUORLITE_DECL void raft_node::look_at(quorlite::term expected, proposal_token token,
+                                      bytes_view entry) {
   const bool is_open = leads() && leading_.announced && !withdrawn_;
   const bool is_full =
       options_.max_in_flight != 0 && leading_.proposals.size() >= options_.max_in_flight;
@@ -96,13 +112,12 @@ QUORLITE_DECL void raft_node::sync_if_needed() {
     environment_.witness(*this, raft_event::syncs, log.last_index());
     log.mark_synced(log.last_index());
     environment_.witness(*this, raft_event::synced, log.synced_index());
-  } else if (disk_stamp_ == 0 && log.synced_index() < log.last_index()) {
-    disk_stamp_ = ++stamps_;
-    syncing_ = {log.last_index(), log.cuts()};
+  } else if (syncing_.stamp == 0 && log.synced_index() < log.last_index()) {
+    syncing_ = {log.last_index(), log.cuts(), ++stamps_};
     environment_.witness(*this, raft_event::syncs, syncing_.upto);
     const std::uint64_t takes =
         random_.between(disk_options_.sync_min_us, disk_options_.sync_max_us);
-    environment_.wake_at(self_, wake_kind::disk, environment_.now_us() + takes, disk_stamp_);
+    environment_.wake_at(self_, wake_kind::disk, environment_.now_us() + takes, syncing_.stamp);
   }
 }
 
