@@ -271,7 +271,10 @@ inline void draw_late_proposals(plan& out, random& dice) {
   const double refuse = 0.01 * static_cast<double>(dice.between(1, 20));
   const auto percent = static_cast<std::uint32_t>(dice.between(3, 10));
   const bool is_late = dice.chance(0.3);
-  out.world.raft.proposal_max = is_late ? late : quorlite::milliseconds{0};
+  if (is_late) {
+    out.world.raft.proposal_max = late;
+    out.world.raft.max_in_flight = 0;  // else no transaction of three parts would ever be taken
+  }
   if (is_late && dice.chance(0.3)) {
     out.world.raft.refuse = refuse;
     out.work.large_percent = percent;
