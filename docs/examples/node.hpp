@@ -300,6 +300,7 @@ class running_node final : public node {
     }
     all["databases"] = std::move(databases);
     all["memory_bytes"] = bytes;
+    all["pinned_bytes"] = metrics.pinned_bytes;  // on top of --memory-mib: end long readers
     all["counters"] = counters();
     return all;
   }

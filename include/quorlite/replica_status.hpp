@@ -85,6 +85,10 @@ struct replica_metrics {
   history_position history_at;     ///< equal on all replicas at one index, or they differ
   std::uint64_t memory_bytes = 0;  ///< that pages take
   std::uint64_t dirty_bytes = 0;   ///< of these, what the storage does not hold
+  /// Of memory_bytes, what readers, snapshots and exports keep there that nobody else needs: old
+  /// versions of pages that were changed since they began, and contents that were replaced under
+  /// them. It comes on top of replica_options::memory_bytes; and what lies above it cannot go
+  std::uint64_t pinned_bytes = 0;
   /// Of entries whose transaction is neither committed nor undone yet. `durable` waits for its end.
   std::uint64_t staged_bytes = 0;
   std::uint64_t open_files = 0;  ///< databases that connections have open
@@ -99,6 +103,7 @@ struct database_status {
   std::uint64_t hash = 0;          ///< of all its pages: equal on all replicas at one position
   std::uint64_t memory_bytes = 0;  ///< that its pages take here
   std::uint64_t dirty_bytes = 0;   ///< of these, what the storage does not hold
+  std::uint64_t pinned_bytes = 0;  ///< of these, old versions that somebody stands on
   std::uint64_t readers = 0;       ///< who stand on one of its states: transactions, snapshots
 };
 

@@ -459,6 +459,46 @@ TEST_CASE("one long pin costs one version more of each page, however long it sta
   CHECK(store->usage().limbo == 0);
 }
 
+TEST_CASE("what old versions take for a long pin is told, all stores together, and comes back") {
+  const auto gauge = std::make_shared<memory_gauge>();
+  const auto make = [&] {
+    const auto made = page_store::make({}, history_number{1}, lock_byte, gauge);
+    std::vector<page_block> set;
+    set.push_back(filled(1, 1));
+    set.push_back(filled(2, 2));
+    made->install_committed(std::move(set), 2, 0);
+    return made;
+  };
+  const auto change = [](page_store& store, std::uint32_t number) {
+    std::vector<page_block> set;
+    set.push_back(filled(number, 9));
+    store.install_committed(std::move(set), 2, 0);
+  };
+  const std::size_t page = filled(1, 1)->size_bytes();
+  const auto one = make();
+  const auto two = make();
+  auto first = one->pin_committed();
+  auto second = two->pin_committed();
+  CHECK(gauge->pinned_bytes() == 0);  // what they see is what everybody sees
+  change(*one, 1);
+  CHECK(one->usage().pinned_bytes == page);
+  CHECK(gauge->pinned_bytes() == page);
+  change(*one, 1);  // the version between is seen by nobody
+  CHECK(gauge->pinned_bytes() == page);
+  change(*one, 2);
+  change(*two, 2);
+  CHECK(gauge->pinned_bytes() == 3 * page);
+  CHECK(gauge->pinned_bytes() <= gauge->bytes());
+  auto same = one->pin_committed();
+  first.reset();
+  CHECK(gauge->pinned_bytes() == page);
+  two->discard_head(/*for_good=*/true);  // another one takes its place: all of it is the reader's
+  CHECK(gauge->pinned_bytes() == two->usage().bytes);
+  CHECK(two->usage().bytes >= 3 * page);
+  second.reset();
+  CHECK(one->usage().pinned_bytes == 0);
+}
+
 TEST_CASE("the end of a long pin is paid for in small shares") {
   constexpr std::uint32_t count = 4096;
   const auto store = page_store::make({}, history_number{1}, std::uint64_t{1} << 40U);

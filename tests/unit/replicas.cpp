@@ -422,6 +422,29 @@ TEST_CASE("a dropped database is gone on every replica, and its name starts afre
   CHECK(cluster.are_identical());
 }
 
+TEST_CASE("what a long reader keeps is told, until it ends") {
+  replica_cluster cluster({.seed = 23, .replicas = 1});
+  const server_id leader = cluster.wait_for_leader().value();
+  quorlite::replica& on = cluster.replica(leader);
+  connection writer = cluster.connect(leader);
+  REQUIRE(run(writer, "CREATE TABLE t(x); INSERT INTO t VALUES(zeroblob(400000))") == SQLITE_OK);
+  connection reader = cluster.connect(leader);
+  REQUIRE(run(reader, "BEGIN") == SQLITE_OK);
+  REQUIRE(number(reader, "SELECT sum(length(x)) FROM t") == 400'000);
+  CHECK(on.metrics().pinned_bytes == 0);
+  REQUIRE(run(writer, "UPDATE t SET x = randomblob(400000)") == SQLITE_OK);
+  const std::uint64_t kept = on.metrics().pinned_bytes;
+  CHECK(kept > 400'000);
+  CHECK(on.databases().front().pinned_bytes == kept);
+  REQUIRE(run(writer, "UPDATE t SET x = randomblob(400000)") == SQLITE_OK);
+  CHECK(on.metrics().pinned_bytes < kept + 50'000);  // one old version of each page
+  REQUIRE(!on.drop("app.db"));
+  CHECK(on.databases().empty());
+  CHECK(on.metrics().pinned_bytes > 800'000);  // nobody else needs any of it
+  REQUIRE(run(reader, "COMMIT") == SQLITE_OK);
+  CHECK(on.metrics().pinned_bytes == 0);
+}
+
 TEST_CASE("a connection that nobody uses keeps no page of a database that was dropped") {
   replica_cluster cluster({.seed = 21, .replicas = 1});
   const server_id leader = cluster.wait_for_leader().value();

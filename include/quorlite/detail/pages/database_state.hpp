@@ -38,8 +38,11 @@ struct page_store_usage {
   std::size_t limbo = 0;        ///< unlinked, freed as soon as no reader can stand on them
   std::size_t bytes = 0;        ///< all of the above and the page table
   std::size_t dirty_bytes = 0;  ///< of these, of versions that the base does not hold
-  std::size_t pending = 0;      ///< versions above committed
-  std::uint64_t pins = 0;       ///< pins alive, invalidated ones included
+  /// Of `bytes`, what is there for the pins alone: superseded versions that one of them sees; all
+  /// of it once the store was replaced
+  std::size_t pinned_bytes = 0;
+  std::size_t pending = 0;  ///< versions above committed
+  std::uint64_t pins = 0;   ///< pins alive, invalidated ones included
 };
 
 }  // namespace detail

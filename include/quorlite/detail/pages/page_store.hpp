@@ -167,7 +167,8 @@ class page_store : public std::enable_shared_from_this<page_store> {
   /// Leadership was lost: everything above committed is taken back, and the next history starts.
   /// Its version numbers will be used again; pins above committed are invalidated for ever.
   /// O(pages taken back).
-  void discard_head() noexcept;
+  /// @param for_good another store takes its place: it is there for those alone who stand on it
+  void discard_head(bool for_good = false) noexcept;
 
   /// Calls `visit(const page_version&)` for every page of the state of `at` that changed after
   /// version `after`, in ascending order, without holding a lock. If visit returns a bool, false

@@ -116,8 +116,9 @@ QUORLITE_DECL void page_store::install_committed(std::vector<page_block>&& pages
   commit_oldest();
 }
 
-QUORLITE_DECL void page_store::discard_head() noexcept {
+QUORLITE_DECL void page_store::discard_head(bool for_good) noexcept {
   const std::lock_guard lock(mutex_);
+  gauge_.retire(for_good);
   history_.fetch_add(1, std::memory_order_seq_cst);
   line_.discard();
   work();
@@ -132,11 +133,12 @@ QUORLITE_DECL page_store_usage page_store::usage() const noexcept {
   const std::lock_guard lock(mutex_);
   return {.images = line_.chains().images(),
           .tombstones = line_.chains().tombstones(),
-          .held = line_.chains().held_size(),
+          .held = line_.chains().held().nodes,
           .backlog = line_.chains().backlog_size(),
           .limbo = limbo_.limbo_size(),
           .bytes = line_.chains().size_bytes() + limbo_.limbo_bytes(),
           .dirty_bytes = line_.chains().dirty_bytes(),
+          .pinned_bytes = gauge_.pinned_bytes(),
           .pending = line_.pending_size(),
           .pins = line_.chains().pins().size()};
 }
@@ -149,7 +151,8 @@ QUORLITE_DECL void page_store::commit_oldest() noexcept {
 
 QUORLITE_DECL std::size_t page_store::work(std::size_t most, std::size_t worth_a_scan) noexcept {
   const std::size_t done = line_.chains().work(most, worth_a_scan);
-  gauge_.tell(line_.chains().size_bytes() + limbo_.limbo_bytes(), line_.chains().dirty_bytes());
+  gauge_.tell(line_.chains().size_bytes() + limbo_.limbo_bytes(), line_.chains().dirty_bytes(),
+              line_.chains().held().bytes);
   return done;
 }
 

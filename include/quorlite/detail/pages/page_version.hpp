@@ -143,6 +143,8 @@ class node_list {
  public:
   [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// Memory of all of them.
+  [[nodiscard]] std::size_t size_bytes() const noexcept { return bytes_; }
   [[nodiscard]] page_version* front() const noexcept { return first_; }
 
   void push_back(page_version* node, page_place place) noexcept;
@@ -157,6 +159,7 @@ class node_list {
   page_version* first_ = nullptr;
   page_version* last_ = nullptr;  // valid while not empty
   std::size_t size_ = 0;
+  std::size_t bytes_ = 0;
 };
 
 }  // namespace detail

@@ -50,6 +50,7 @@ QUORLITE_DECL void node_list::push_back(page_version* node, page_place place) no
   (first_ == nullptr ? first_ : last_->next_) = node;
   last_ = node;
   ++size_;
+  bytes_ += node->size_bytes();
 }
 
 QUORLITE_DECL void node_list::splice_back(node_list& other) noexcept {
@@ -59,6 +60,7 @@ QUORLITE_DECL void node_list::splice_back(node_list& other) noexcept {
   (first_ == nullptr ? first_ : last_->next_) = other.first_;
   last_ = other.last_;
   size_ += other.size_;
+  bytes_ += other.bytes_;
   other = node_list{};
 }
 
@@ -67,6 +69,7 @@ QUORLITE_DECL page_version* node_list::pop_front() noexcept {
   first_ = node->next_;
   node->next_ = nullptr;
   --size_;
+  bytes_ -= node->size_bytes();
   return node;
 }
 

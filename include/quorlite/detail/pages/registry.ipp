@@ -53,7 +53,7 @@ QUORLITE_DECL void database::set_exists(bool exists) {
 
 QUORLITE_DECL std::shared_ptr<page_store> database::replace_store(
     std::shared_ptr<page_store> next) {
-  store()->discard_head();
+  store()->discard_head(/*for_good=*/true);
   const std::lock_guard guard(mutex_);
   return std::exchange(store_, std::move(next));
 }

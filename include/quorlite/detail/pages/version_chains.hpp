@@ -32,6 +32,12 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+/// Some nodes, and their memory.
+struct node_count {
+  std::size_t nodes = 0;
+  std::size_t bytes = 0;
+};
+
 /// Owns every page version of a store. `find` and `visit` run on any thread under a read_guard; all
 /// else under the store's mutex, `find` without a guard as well.
 class version_chains {
@@ -116,7 +122,7 @@ class version_chains {
   /// Of the versions that the base does not hold.
   [[nodiscard]] std::size_t dirty_bytes() const noexcept { return dirty_bytes_; }
   /// Superseded versions: kept by a pin, and waiting to be looked at again.
-  [[nodiscard]] std::size_t held_size() const noexcept { return held_; }
+  [[nodiscard]] const node_count& held() const noexcept { return held_; }
   [[nodiscard]] std::size_t backlog_size() const noexcept { return backlog_.size(); }
 
  private:
@@ -158,7 +164,7 @@ class version_chains {
   std::size_t bytes_ = 0;
   std::size_t dirty_bytes_ = 0;
   std::size_t evict_above_ = ~std::size_t{0};
-  std::size_t held_ = 0;
+  node_count held_;
   std::size_t unlinked_ = 0;  // since the last look at limbo
 };
 

@@ -129,7 +129,8 @@ QUORLITE_DECL version_chains::base_need version_chains::need_of_base(
 
 QUORLITE_DECL void version_chains::unpin(pin_record* record) noexcept {
   node_list kept = pins_.remove(record);
-  held_ -= kept.size();
+  held_.nodes -= kept.size();
+  held_.bytes -= kept.size_bytes();
   backlog_.splice_back(kept);
 }
 
@@ -221,7 +222,8 @@ QUORLITE_DECL void version_chains::examine(page_version* node) noexcept {
     pin_record* const keeper = pins_.any_within(node->version_, newer->version_);
     if (keeper != nullptr) {
       keeper->held.push_back(node, page_place::superseded);
-      ++held_;
+      ++held_.nodes;
+      held_.bytes += node->size_bytes();
       return;
     }
   }

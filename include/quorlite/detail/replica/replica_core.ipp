@@ -270,6 +270,7 @@ QUORLITE_DECL replica_metrics replica_core::metrics() const {
   all.groups = parts_->writers.counters();
   all.memory_bytes = models_.machine.gauge()->bytes();
   all.dirty_bytes = models_.machine.gauge()->dirty_bytes();
+  all.pinned_bytes = models_.machine.gauge()->pinned_bytes();
   all.open_files = parts_->files.open_files();
   return all;
 }
@@ -287,6 +288,7 @@ QUORLITE_DECL std::vector<database_status> replica_core::databases() const {
                    .hash = now.hash,
                    .memory_bytes = usage.bytes,
                    .dirty_bytes = usage.dirty_bytes,
+                   .pinned_bytes = usage.pinned_bytes,
                    .readers = usage.pins});
   }
   return all;
