@@ -5,9 +5,12 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <array>
 #include <cctype>
 #include <charconv>
+#include <cstdint>
 #include <cstdio>
+#include <fstream>
 #include <functional>
 #include <span>
 #include <string>
@@ -160,9 +163,15 @@ class shell_commands {
     const std::error_code error =
         shell_.node_.import_file(shell_.name_, given[1], std::cref(report));
     if (error == quorlite::errc::sqlite_failed) {
+      shell_.fail(
+          fmt::format("Error: cannot restore from '{}': empty, or not an SQLite file", given[1]));
+    } else if (error == quorlite::errc::other_page_size) {
       shell_.fail(fmt::format(
-          "Error: cannot restore from '{}': empty, not an SQLite file, or one of another page size",
-          given[1]));
+          "Error: cannot restore from '{0}': its pages have {1} bytes, those of '{2}' have {3}. "
+          "Restore it as another database (.open NAME), or give a copy of it this size: "
+          "PRAGMA page_size={3}; VACUUM",
+          given[1], page_size_of(given[1]), shell_.name_,
+          read_column(shell_.db_, "PRAGMA page_size").at(0)));
     } else if (error == quorlite::errc::too_large) {
       shell_.fail(fmt::format(
           "Error: cannot restore from '{}': more than one transaction may be. It takes half of "
@@ -171,6 +180,15 @@ class shell_commands {
     } else if (error) {
       answer(error);
     }
+  }
+
+  /// As its header says.
+  [[nodiscard]] static std::uint32_t page_size_of(const std::string& path) {
+    std::array<unsigned char, 18> head{};
+    std::ifstream file(path, std::ios::binary);
+    file.read(reinterpret_cast<char*>(head.data()), head.size());
+    const std::uint32_t told = head[16] * 256U + head[17];
+    return told == 1 ? 65536 : told;
   }
 
   void databases(const words&) {

@@ -249,10 +249,14 @@ QUORLITE_DECL result<connection> open_connection(vfs& through, const std::string
   file->set_timeout(db.busy_->timeout());
   if (options.page_size != 0 && file->committed().page_count == 0) {
     const std::string set_size = "PRAGMA page_size=" + std::to_string(options.page_size);
-    sqlite3_exec(db, set_size.c_str(), nullptr, nullptr, nullptr);
+    if (sqlite3_exec(db, set_size.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) {
+      return fail(db.last_error());
+    }
   }
   if (const std::error_code error = set_modes(db)) {
-    return fail(error);
+    // It reads page 1, so SQLite may have failed for a reason of ours.
+    const std::error_code why = file->answers().error();
+    return fail(error == errc::sqlite_failed && why ? why : error);
   }
   return db;
 }

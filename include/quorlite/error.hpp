@@ -65,6 +65,8 @@ enum class errc : int {
   copied,           ///< the folder is a copy of a server's: two of one id would be one too many
   not_founded,      ///< an empty folder, and nobody said whether to found a cluster or to join one
   already_founded,  ///< a cluster was to be founded in a folder that takes part in one, or waits to
+  // a file that is to be imported
+  other_page_size,  ///< its pages are of another size than those of the database that it is to be
 };
 
 /// What the caller may conclude. Compare an error_code with it:

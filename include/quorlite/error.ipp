@@ -62,6 +62,8 @@ namespace detail {
     case errc::not_founded: return "an empty folder: found a cluster with it, or join one";
     case errc::already_founded:
       return "a cluster cannot be founded here: the folder is in use already";
+    case errc::other_page_size:
+      return "the file has pages of another size than the database: import it under another name";
   }
   return "unknown quorlite error";
 }
@@ -110,6 +112,7 @@ class errc_category final : public std::error_category {
     case errc::copied:
     case errc::not_founded:
     case errc::already_founded:
+    case errc::other_page_size:
     case errc::sqlite_failed: break;
   }
   return failure::refused;

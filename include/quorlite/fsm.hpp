@@ -151,7 +151,7 @@ class fsm final : public state_machine, public detail::flush_port, private detai
 
   [[nodiscard]] result<std::shared_ptr<detail::pinned_state>> capture();
   [[nodiscard]] std::error_code flush_now(log_index upto, std::size_t unless_dirty) noexcept;
-  void on_damage(const std::string& database, page_number number,
+  void on_damage(const std::string& database, page_number number, std::uint32_t page_size,
                  std::error_code why) noexcept override;
   void on_broken_storage(std::error_code why) noexcept override;
 
@@ -496,12 +496,15 @@ transaction_outcome fsm<Consensus, Storage>::outcome_of(transaction_id id) const
 
 template <consensus Consensus, storage Storage>
 void fsm<Consensus, Storage>::on_damage(const std::string& database, page_number number,
-                                        std::error_code why) noexcept {
+                                        std::uint32_t page_size, std::error_code why) noexcept {
   const hold held = state_.hold();
-  state_.halt(
-      static_cast<errc>(why.value()),
-      why.message() + ": page " + std::to_string(number.value) + " of '" + database + "' at",
-      state_.applied().index);
+  try {
+    state_.halt(static_cast<errc>(why.value()),
+                why.message() + ": " + detail::place_of_damage(database, number, page_size) + " at",
+                state_.applied().index);
+  } catch (const std::bad_alloc&) {
+    state_.halt(static_cast<errc>(why.value()), "a page is damaged, at", state_.applied().index);
+  }
 }
 
 template <consensus Consensus, storage Storage>

@@ -84,13 +84,14 @@ template <class Progress = no_progress>
 /// @param into a replica that leads @param name of the database
 /// @param progress as export_database(); the commit itself comes after the last call
 /// @returns std::errc::no_such_file_or_directory: SQLite cannot open it;
-///   std::errc::operation_canceled; errc::too_large; errc::sqlite_failed (not a database, one
-///   without a page, such as an empty file, another page size); errors of replica::open(); else
+///   std::errc::operation_canceled; errc::too_large; errc::other_page_size; errc::sqlite_failed:
+///   not a database, or one without a page, such as an empty file; errors of replica::open(); else
 ///   what a COMMIT says: failure::not_applied, failure::outcome_unknown, failure::fatal
 template <class Replica, class Progress = no_progress>
 [[nodiscard]] std::error_code import_database(Replica& into, std::string_view name,
                                               const std::string& path, Progress progress = {}) {
-  return detail::import_pages([&into, name] { return into.open(name); }, path, std::ref(progress));
+  const auto open = [&into, name] { return into.open(name); };
+  return detail::import_pages(std::cref(open), path, std::ref(progress));  // nothing is allocated
 }
 
 }  // namespace QUORLITE_ABI

@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -34,8 +35,10 @@ class plain_database {
  public:
   plain_database(const std::string& path, int flags) noexcept
       : code_(sqlite3_open_v2(path.c_str(), &db_, flags, nullptr)) {
-    sqlite3_extended_result_codes(db_, 1);
-    sqlite3_busy_timeout(db_, 5000);
+    if (db_ != nullptr) {  // none: there was no memory for it
+      sqlite3_extended_result_codes(db_, 1);
+      sqlite3_busy_timeout(db_, 5000);
+    }
   }
   plain_database(const plain_database&) = delete;
   plain_database& operator=(const plain_database&) = delete;
@@ -76,6 +79,14 @@ struct finish_backup {
   void operator()(sqlite3_backup* copy) const noexcept { sqlite3_backup_finish(copy); }
 };
 
+/// SQLite had no memory for what it was to do.
+[[nodiscard]] inline bool is_for_memory(int code) noexcept {
+  return (code & 0xFF) == SQLITE_NOMEM || code == SQLITE_IOERR_NOMEM;
+}
+[[nodiscard]] inline bool had_no_memory(sqlite3* db) noexcept {
+  return is_for_memory(sqlite3_extended_errcode(db));
+}
+
 /// Copies all pages of `from` into `into`. @returns SQLite's code; SQLITE_ABORT if `progress` said
 /// so
 [[nodiscard]] inline int copy_pages(sqlite3* into, sqlite3* from, const watch_transfer& progress) {
@@ -110,17 +121,13 @@ struct finish_backup {
 /// its name.
 class partial_file {
  public:
-  explicit partial_file(const std::string& path) : path_(path) {
-    int file = -1;
-    for (std::uint64_t number = 1; file < 0; ++number) {
-      name_ = path + ".partial-" + std::to_string(::getpid()) + '-' + std::to_string(number);
-      file = ::open(name_.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644);
-      if (file < 0 && errno != EEXIST) {
-        error_ = last_system_error();
-        return;
-      }
+  /// @param path outlives it
+  explicit partial_file(const std::string& path) noexcept : path_(path) {
+    try {
+      make();
+    } catch (const std::bad_alloc&) {
+      error_ = make_error_code(errc::out_of_memory);
     }
-    ::close(file);
   }
   partial_file(const partial_file&) = delete;
   partial_file& operator=(const partial_file&) = delete;
@@ -134,7 +141,7 @@ class partial_file {
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
   /// @returns std::errc::file_exists, unless it may overwrite
-  [[nodiscard]] std::error_code get_its_name(bool overwrite) const {
+  [[nodiscard]] std::error_code get_its_name(bool overwrite) const noexcept try {
     if (overwrite) {
       return std::rename(name_.c_str(), path_.c_str()) == 0 ? sync_folder() : last_system_error();
     }
@@ -150,9 +157,24 @@ class partial_file {
       return std::make_error_code(std::errc::file_exists);
     }
     return std::rename(name_.c_str(), path_.c_str()) == 0 ? sync_folder() : last_system_error();
+  } catch (const std::bad_alloc&) {
+    return make_error_code(errc::out_of_memory);
   }
 
  private:
+  void make() {
+    int file = -1;
+    for (std::uint64_t number = 1; file < 0; ++number) {
+      name_ = path_ + ".partial-" + std::to_string(::getpid()) + '-' + std::to_string(number);
+      file = ::open(name_.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644);
+      if (file < 0 && errno != EEXIST) {
+        error_ = last_system_error();
+        return;
+      }
+    }
+    ::close(file);
+  }
+
   [[nodiscard]] std::error_code sync_folder() const {
     const std::size_t slash = path_.rfind('/');
     const std::string folder = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
@@ -165,7 +187,7 @@ class partial_file {
     return error;
   }
 
-  const std::string path_;
+  const std::string& path_;
   std::string name_;
   std::error_code error_;
 };
@@ -176,9 +198,13 @@ QUORLITE_DECL std::error_code export_pages(sqlite3* from, const std::string& pat
   if (from == nullptr || sqlite3_get_autocommit(from) == 0) {
     return make_error_code(errc::sqlite_failed);
   }
-  const database_file* const main = replicated_file(from, "main");
-  if (main != nullptr && main->core().kept.hold(path)) {
-    return std::make_error_code(std::errc::operation_not_permitted);
+  try {
+    const database_file* const main = replicated_file(from, "main");
+    if (main != nullptr && main->core().kept.hold(path)) {
+      return std::make_error_code(std::errc::operation_not_permitted);
+    }
+  } catch (const std::bad_alloc&) {
+    return make_error_code(errc::out_of_memory);
   }
   if (!options.overwrite && ::access(path.c_str(), F_OK) == 0) {
     return std::make_error_code(std::errc::file_exists);
@@ -192,10 +218,11 @@ QUORLITE_DECL std::error_code export_pages(sqlite3* from, const std::string& pat
     const plain_database file(partial.name(), SQLITE_OPEN_READWRITE);
     code = file.code() != SQLITE_OK ? file.code() : copy_pages(file.get(), from, progress);
   }
-  switch (code & 0xFF) {
+  switch (is_for_memory(code) ? SQLITE_NOMEM : code & 0xFF) {
     case SQLITE_OK: return partial.get_its_name(options.overwrite);
     case SQLITE_ABORT: return std::make_error_code(std::errc::operation_canceled);
     case SQLITE_FULL: return make_error_code(errc::storage_full);
+    case SQLITE_NOMEM: return make_error_code(errc::out_of_memory);
     default: return make_error_code(errc::sqlite_failed);
   }
 }
@@ -214,15 +241,19 @@ QUORLITE_DECL std::error_code export_pages(sqlite3* from, const std::string& pat
   return done ? said : std::nullopt;
 }
 
-/// SQLite takes a file without a byte for a database, which has no page and no table. Whoever names
-/// one has a copy that failed, or the wrong name.
-[[nodiscard]] inline bool has_no_page(sqlite3* db) noexcept {
-  return number_of(db, "PRAGMA page_count") == 0;
-}
-/// Only while there is no page yet may a database take its page size from another one.
-[[nodiscard]] inline bool may_replace(sqlite3* into, sqlite3* from) noexcept {
-  return has_no_page(into) ||
-         number_of(into, "PRAGMA page_size") == number_of(from, "PRAGMA page_size");
+/// Why the pages of `from` cannot take the place of those of `into`: only while there is no page
+/// yet may a database take its page size from another one.
+[[nodiscard]] inline std::error_code objection_to(sqlite3* into, sqlite3* from) noexcept {
+  const auto pages = number_of(into, "PRAGMA page_count");
+  bool no_memory = had_no_memory(into);
+  const auto here = number_of(into, "PRAGMA page_size");
+  no_memory = no_memory || had_no_memory(into);
+  const auto there = number_of(from, "PRAGMA page_size");
+  if (no_memory || had_no_memory(from)) {
+    return make_error_code(errc::out_of_memory);
+  }
+  const bool fits = pages == 0 || here == there;
+  return fits ? std::error_code{} : make_error_code(errc::other_page_size);
 }
 
 QUORLITE_DECL std::error_code import_pages(const std::function<result<connection>()>& open,
@@ -230,17 +261,22 @@ QUORLITE_DECL std::error_code import_pages(const std::function<result<connection
                                            const watch_transfer& progress) {
   const plain_database file(path, SQLITE_OPEN_READWRITE);
   if (file.code() != SQLITE_OK) {
-    return std::make_error_code(std::errc::no_such_file_or_directory);
+    return is_for_memory(file.code()) ? make_error_code(errc::out_of_memory)
+                                      : std::make_error_code(std::errc::no_such_file_or_directory);
   }
-  if (has_no_page(file.get())) {
-    return make_error_code(errc::sqlite_failed);
+  // SQLite takes a file without a byte for a database, which has no page and no table. Whoever
+  // names one has a copy that failed, or the wrong name.
+  const auto pages = number_of(file.get(), "PRAGMA page_count");
+  if (pages == 0 || had_no_memory(file.get())) {
+    return make_error_code(pages == 0 ? errc::sqlite_failed : errc::out_of_memory);
   }
   result<connection> db = open();
   if (!db) {
     return db.error();
   }
-  if (!may_replace(db->get(), file.get())) {
-    return make_error_code(errc::sqlite_failed);
+  if (const std::error_code error = objection_to(db->get(), file.get())) {
+    const bool is_none = error == errc::other_page_size && !pages;  // no database at all
+    return is_none ? make_error_code(errc::sqlite_failed) : error;
   }
   const int code = copy_pages(db->get(), file.get(), progress);
   if (code == SQLITE_OK) {
@@ -248,6 +284,9 @@ QUORLITE_DECL std::error_code import_pages(const std::function<result<connection
   }
   if (code == SQLITE_ABORT) {
     return std::make_error_code(std::errc::operation_canceled);
+  }
+  if (is_for_memory(code)) {
+    return make_error_code(errc::out_of_memory);
   }
   const std::error_code ours = db->last_error();
   if (ours != errc::sqlite_failed && ours) {

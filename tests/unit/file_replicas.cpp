@@ -237,7 +237,8 @@ TEST_CASE("a page that is damaged on the disk is this replica's fault, and is ne
     INFO(told.what);
     CHECK(told.halted);
     CHECK(told.error == errc::corrupt);
-    CHECK(told.what.find("page 151 of 'app.db'") != std::string::npos);
+    CHECK(told.what.find("page 151 of 'app.db', from byte 614400 of its file on") !=
+          std::string::npos);
     CHECK(told.what.find("log index") != std::string::npos);
     CHECK(run(db, "INSERT INTO t(v) VALUES(1)") != SQLITE_OK);
   }
@@ -246,7 +247,17 @@ TEST_CASE("a page that is damaged on the disk is this replica's fault, and is ne
     one.start();
     CHECK(one->status() == errc::corrupt);
     INFO(one.said());
-    CHECK(one.said().find("page 40 of 'app.db'") != std::string::npos);
+    CHECK(one.said().find("page 40 of 'app.db', from byte 159744 of its file on, or hash 40") !=
+          std::string::npos);
+  }
+  SECTION("in the first page, whoever opens it is told") {
+    flip(directory + "/app.db", 50);
+    one.start();
+    REQUIRE_FALSE(one->status());
+    const auto refused = one->open("app.db");
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error() == errc::corrupt);
+    CHECK(one->health().what.find("from byte 0 of its file on") != std::string::npos);
   }
   SECTION("a damaged record is not believed, and without any nothing starts") {
     flip(directory + "/.quorlite/superblock-0", 90);
@@ -281,19 +292,19 @@ TEST_CASE("a start that is refused over a file of the databases names it") {
   }
   SECTION("which is too short") {
     std::filesystem::resize_file(directory + "/app.db", 4096);
-    names = ": app.db: it is shorter";
+    names = ": app.db, byte 4096: it is shorter";
   }
   SECTION("which is too short, of the hashes") {
     std::filesystem::resize_file(own + "hashes/app.db", 16);
-    names = ": .quorlite/hashes/app.db: it is shorter";
+    names = ": .quorlite/hashes/app.db, byte 16: it is shorter";
   }
   SECTION("which is another database's") {
     flip(own + "hashes/app.db", 3);
-    names = ": .quorlite/hashes/app.db: it is of another database";
+    names = ": .quorlite/hashes/app.db, byte 0: it is of another database";
   }
   SECTION("which somebody else wrote to") {
     flip(directory + "/app.db", 19);
-    names = ": app.db: its first page was changed";
+    names = ": app.db, byte 0: its first page was changed";
   }
   SECTION("which somebody else is writing to") {
     std::ofstream(directory + "/app.db-journal") << "a journal";
@@ -302,7 +313,7 @@ TEST_CASE("a start that is refused over a file of the databases names it") {
   SECTION("which say what there is") {
     flip(own + "superblock-0", 90);
     flip(own + "superblock-1", 90);
-    names = ": .quorlite/superblock-0 and .quorlite/superblock-1: neither is what was written";
+    names = ": .quorlite/superblock-0 and .quorlite/superblock-1, from byte 0 on: neither is";
   }
   SECTION("which say what there is, of which one is gone") {
     std::filesystem::remove(own + "superblock-0");
@@ -580,7 +591,8 @@ TEST_CASE("a file of another page size is not imported over a database, and noth
   file_single one(std::size_t{1} << 20U, directory);
   connection db = one.open();
   REQUIRE(run(db, "CREATE TABLE mine(x)") == SQLITE_OK);
-  CHECK(import_database(*one, "app.db", source) == errc::sqlite_failed);
+  CHECK(import_database(*one, "app.db", source) == errc::other_page_size);
+  CHECK(import_database(*one, "app.db", source) == failure::refused);
   CHECK(ask(db, "SELECT group_concat(name) FROM sqlite_schema") == "mine");
   CHECK_FALSE(import_database(*one, "new.db", source));  // a new one may have any
   CHECK(one->health().ok());

@@ -66,6 +66,7 @@ constexpr meaning meanings[] = {
     {errc::copied, failure::refused},
     {errc::not_founded, failure::refused},
     {errc::already_founded, failure::refused},
+    {errc::other_page_size, failure::refused},
 };
 
 template <class A, class B>

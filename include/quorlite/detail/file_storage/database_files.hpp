@@ -61,6 +61,7 @@ struct file_adoption {
   std::error_code error;       ///< of the file system; none with a flaw
   const char* flaw = nullptr;  ///< what shows that they are others; never freed; nullptr: nothing
   bool in_hashes = false;      ///< of the two, the file of the hashes
+  std::uint64_t byte = 0;      ///< where the flaw shows
 };
 
 /// Reads: any thread, as long as nobody writes the same pages. The rest: one thread at a time.

@@ -117,13 +117,13 @@ file_adoption database_files<FileSystem>::adopt(file_type data, file_type hashes
   const bool other = state != file_state::garbled &&
                      (value >> 8U) != (generation & database_layout::generation_mask);
   if (*got != head.size() || *hashes_bytes < database_layout::hashes_size(page_count)) {
-    return {{}, "it is shorter than its database is", true};
+    return {{}, "it is shorter than its database is", true, *hashes_bytes};
   }
   if (other) {
     return {{}, "it is of another database, or its begin is not what was written", true};
   }
   if (*data_bytes < page_count * page_size) {
-    return {{}, "it is shorter than the record says"};
+    return {{}, "it is shorter than the record says", false, *data_bytes};
   }
   true_byte_.store(static_cast<std::byte>(value & 0xFFU));
   if (*data_bytes != page_count * page_size ||

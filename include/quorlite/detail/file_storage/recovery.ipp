@@ -212,7 +212,8 @@ std::error_code file_recovery<FileSystem>::open_databases() {
         which->adopt(std::move(**data), std::move(**hashes), line.generation, line.page_size,
                      line.page_count, state);
     if (taken.flaw != nullptr) {
-      return place_.health().damaged(named(taken.in_hashes) + ": " + taken.flaw);
+      return place_.health().damaged(named(taken.in_hashes) + ", byte " +
+                                     std::to_string(taken.byte) + ": " + taken.flaw);
     }
     if (taken.error) {
       return place_.health().after(taken.error, named(taken.in_hashes));

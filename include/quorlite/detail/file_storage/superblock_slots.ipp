@@ -54,10 +54,11 @@ result<std::optional<superblock>> superblock_slots<FileSystem>::read() {
     }
   }
   if (!newest && present == slots_.size()) {
-    return fail(health_.damaged(std::string(place_names::superblocks[0]) + " and " +
-                                std::string(place_names::superblocks[1]) +
-                                ": neither is what was written, and they say which databases there "
-                                "are"));
+    return fail(health_.damaged(
+        std::string(place_names::superblocks[0]) + " and " +
+        std::string(place_names::superblocks[1]) +
+        ", from byte 0 on: neither is what was written, and they say which databases there "
+        "are"));
   }
   if (present != whole) {
     unconfirmed_.clear();  // it was there when the power was cut in the other place

@@ -2,6 +2,7 @@
 /// From whoever meets a damaged page to the machine that has to stop.
 #pragma once
 
+#include <cstdint>
 #include <mutex>
 #include <string>
 #include <system_error>
@@ -19,7 +20,8 @@ class damage_listener {
  public:
   damage_listener(const damage_listener&) = delete;
   damage_listener& operator=(const damage_listener&) = delete;
-  virtual void on_damage(const std::string& database, page_number number,
+  /// @param number 0: the hashes of the pages are damaged @param page_size of that database
+  virtual void on_damage(const std::string& database, page_number number, std::uint32_t page_size,
                          std::error_code why) noexcept = 0;
   virtual void on_broken_storage(std::error_code why) noexcept = 0;
 
@@ -27,6 +29,18 @@ class damage_listener {
   damage_listener() = default;
   ~damage_listener() = default;
 };
+
+/// Where to look, for people. Throws std::bad_alloc.
+[[nodiscard]] inline std::string place_of_damage(const std::string& database, page_number number,
+                                                 std::uint32_t page_size) {
+  if (number.value == 0) {
+    return "the hashes of the pages of '" + database + "'";
+  }
+  const std::string page = std::to_string(number.value);
+  const std::uint64_t first = (std::uint64_t{number.value} - 1) * page_size;
+  return "page " + page + " of '" + database + "', from byte " + std::to_string(first) +
+         " of its file on, or hash " + page + " of its hashes,";
+}
 
 /// Lives as long as the last page store of a machine, which may be longer than the machine.
 class corruption_report {
@@ -40,10 +54,11 @@ class corruption_report {
     const std::lock_guard guard(mutex_);
     listener_ = nullptr;
   }
-  void report(const std::string& database, page_number number, std::error_code why) noexcept {
+  void report(const std::string& database, page_number number, std::uint32_t page_size,
+              std::error_code why) noexcept {
     const std::lock_guard guard(mutex_);
     if (listener_ != nullptr) {
-      listener_->on_damage(database, number, why);
+      listener_->on_damage(database, number, page_size, why);
     }
   }
 

@@ -31,6 +31,7 @@ namespace detail {
 /// still there for those who read it; but whatever is wrong with that, the replica is whole.
 struct damage_line {
   std::string database;
+  std::uint32_t page_size;
   std::shared_ptr<corruption_report> report;
 };
 
@@ -46,7 +47,7 @@ class stored_pages final : public page_source {
     const std::shared_ptr<const damage_line> line = damage_.lock();
     if (line != nullptr && why != errc::storage_full && why != errc::out_of_memory &&
         why != errc::stopped) {
-      line->report->report(line->database, number, why);
+      line->report->report(line->database, number, line->page_size, why);
     }
   }
 
@@ -79,7 +80,8 @@ class staged_base final : public restore_target {
         return fail(corruption_->told(opened.error()));
       }
       line.content = std::move(*opened);
-      line.damage = std::make_shared<const damage_line>(damage_line{own, corruption_});
+      line.damage =
+          std::make_shared<const damage_line>(damage_line{own, at.page_size, corruption_});
       store->set_base(std::make_shared<stored_pages>(line), at.page_count);
     }
     filling_ = store;
@@ -178,7 +180,8 @@ QUORLITE_DECL result<std::shared_ptr<page_store>> stored_base::load(const recove
       return fail(content.error());
     }
     known.content = std::move(*content);
-    known.damage = std::make_shared<const damage_line>(damage_line{line.name, corruption_});
+    known.damage =
+        std::make_shared<const damage_line>(damage_line{line.name, line.page_size, corruption_});
     if (const std::error_code error = load_hashes(line, *known.content, *store, exact)) {
       return fail(error);
     }
@@ -212,7 +215,8 @@ QUORLITE_DECL std::error_code stored_base::load_hashes(const recovery::database&
   if (!exact || sum == line.hash) {
     return {};
   }
-  corruption_->report(line.name, find_damage(line, content, store), make_error_code(errc::corrupt));
+  corruption_->report(line.name, find_damage(line, content, store), line.page_size,
+                      make_error_code(errc::corrupt));
   return make_error_code(errc::corrupt);
 }
 
@@ -329,7 +333,8 @@ QUORLITE_DECL std::error_code stored_base::fill(content_writer& writer, const pi
         return opened.error();
       }
       line.content = std::move(*opened);
-      line.damage = std::make_shared<const damage_line>(damage_line{of.name, corruption_});
+      line.damage = std::make_shared<const damage_line>(
+          damage_line{of.name, of.pin.page_size(), corruption_});
     }
     if (line.content && moved) {
       if (const std::error_code error = write_changed(writer, line, of)) {

@@ -169,7 +169,14 @@ QUORLITE_DECL result<connection> replica_core::open(std::string_view name,
   if (const std::error_code error = readiness()) {
     return fail(error);
   }
-  return open_connection(parts_->files, std::string(name), options);
+  result<connection> opened = open_connection(parts_->files, std::string(name), options);
+  if (!opened && opened.error() == errc::sqlite_failed) {
+    const auto held = models_.machine.hold();
+    if (const quorlite::health& now = models_.machine.health(); now.halted) {
+      return fail(now.error);  // it met page 1, which is damaged
+    }
+  }
+  return opened;
 }
 
 QUORLITE_DECL void replica_core::write(std::string_view name, write_task& task) {
