@@ -224,9 +224,13 @@ class running_node final : public node {
     const quorlite::log_position applied = replica_.applied();
     const quorlite::replica_metrics metrics = replica_.metrics();
     const auto engine = raft_.status();
-    const char* const role = health.halted || engine.error ? "halted"
-                             : info.leading                ? "leader"
-                                                           : "follower";
+    const bool has_no_room = engine.error == quorlite::errc::storage_full ||
+                             engine.error == quorlite::errc::out_of_memory;
+    const char* const role = health.halted  ? "halted"
+                             : has_no_room  ? "away"  // until there is some
+                             : engine.error ? "halted"
+                             : info.leading ? "leader"
+                                            : "follower";
     ordered_json all = {{"id", asked_.id},
                         {"server", quorlite::libraft_id_text(engine.id)},
                         {"address", asked_.address},

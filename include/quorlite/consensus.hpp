@@ -101,6 +101,8 @@ enum class settle_reason : std::uint8_t {
   too_large,        ///< more than max_entry_bytes()
   leadership_lost,  ///< it led, and does not any more
   log_failed,       ///< the log could not be written
+  no_room,          ///< this server leaves for want of room on its disk
+  no_memory,        ///< the engine had no memory for it
   timed_out,        ///< the engine gave up waiting
   stopped,          ///< the adapter was stopped
 };
@@ -415,6 +417,27 @@ concept tells_why_it_gave_up = requires(const C& view) {
   noexcept->std::same_as<std::error_code>;
 };
 
+/// Optional, and no ability: an engine that takes no part while this server has no room, and comes
+/// back by itself. Any thread between start and stop.
+///
+/// `leave`: neither memory nor the storage has room for what comes. As a withdrawal, but the
+/// machine goes on: entries that come before the engine has left are applied, and what waits is
+/// answered by them. A leader hands over first. engine_error() tells `why` from then on.
+///
+/// `come_back`: asked now and then while engine_error() is errc::storage_full or out_of_memory,
+/// whether the engine left because it was told to or by itself. It starts again, on the machine
+/// that it has: that knows all up to applied(), and answers `already` there. Blocks on the disk.
+/// One at a time, and never during stop().
+/// @returns nothing: it takes part again. errc::storage_full, out_of_memory, busy: not yet. Else:
+///   it does not come back, and engine_error() says so
+template <class C>
+concept comes_back = requires(C& consensus, std::error_code why) {
+  { consensus.leave(why) }
+  noexcept->std::same_as<void>;
+  { consensus.come_back() }
+  noexcept->std::same_as<std::error_code>;
+};
+
 /// Optional, and no ability: from whom the engine takes nothing any more, for they have another
 /// history, and where that showed; health() shows it. In words, for people; empty: from nobody. Any
 /// thread, also after stop().
@@ -500,6 +523,11 @@ template <class C>
 concept engine_error_fits = tells_why_it_gave_up<C> || !requires(C & consensus) {
   consensus.engine_error();
 };
+/// A leave, or a come_back, that is not as comes_back wants it, or alone, would never be called.
+template <class C>
+concept come_back_fits = comes_back<C> ||(
+    !requires(C & consensus, std::error_code why) { consensus.leave(why); } &&
+    !requires(C & consensus) { consensus.come_back(); });
 /// The same for refused_peers.
 template <class C>
 concept refused_peers_fits = tells_whom_it_refuses<C> || !requires(C & consensus) {
@@ -524,7 +552,8 @@ concept consensus = declares_abilities<C> && runs_a_state_machine<C> && proposes
     background_work_has_its_member<C> && now_has_its_member<C> && random_has_its_member<C> &&
     read_barrier_is_declared<C> && leadership_transfer_is_declared<C> &&
     background_work_is_declared<C> && now_is_declared<C> && random_is_declared<C> &&
-    engine_error_fits<C> && refused_peers_fits<C> && founds_fits<C> && largest_transaction_fits<C>;
+    engine_error_fits<C> && come_back_fits<C> && refused_peers_fits<C> && founds_fits<C> &&
+    largest_transaction_fits<C>;
 
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite

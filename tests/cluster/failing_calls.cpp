@@ -1,8 +1,11 @@
 // A library to preload: calls of the system fail while the folder FAILING_CALLS has a file of their
 // name. `sync`: each fsync and fdatasync of a file of the databases. `submit`: one io_submit, by
-// which libraft writes its log; the file goes with it.
+// which libraft writes its log; the file goes with it. `room`: the disk says that it is full.
+// `space`: no file of the log can be made, though the disk says that it has room.
 
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -28,10 +31,12 @@ bool is_of_databases(int file) {
          std::strstr(target, "/databases/") != nullptr;
 }
 
-bool is_sync_failing(int file) {
-  const std::string sign = trouble("sync");
-  return !sign.empty() && ::access(sign.c_str(), F_OK) == 0 && is_of_databases(file);
+bool is_there(const char* name) {
+  const std::string sign = trouble(name);
+  return !sign.empty() && ::access(sign.c_str(), F_OK) == 0;
 }
+
+bool is_sync_failing(int file) { return is_there("sync") && is_of_databases(file); }
 
 template <class Function>
 Function next(const char* name) {
@@ -55,6 +60,21 @@ int fsync(int file) {
 int fdatasync(int file) {
   static const auto plain = next<int (*)(int)>("fdatasync");
   return is_sync_failing(file) ? fail() : plain(file);
+}
+
+int statvfs(const char* path, struct statvfs* told) noexcept {
+  static const auto plain = next<int (*)(const char*, struct statvfs*)>("statvfs");
+  const int code = plain(path, told);
+  told->f_bavail = is_there("room") ? 0 : told->f_bavail;
+  return code;
+}
+
+// By the name that libraft calls: where offsets have 64 bits by choice, the headers give ours
+// another one.
+int fallocate_as_libraft(int file, off_t offset, off_t size) asm("posix_fallocate");
+int fallocate_as_libraft(int file, off_t offset, off_t size) {
+  static const auto plain = next<int (*)(int, off_t, off_t)>("posix_fallocate");
+  return is_there("space") ? ENOSPC : plain(file, offset, size);
 }
 
 long syscall(long number, ...) noexcept {

@@ -1,4 +1,5 @@
-"""A server of three that halts, or whose disk fails: another one leads, and it can be ended.
+"""A server of three that halts, or whose disk fails or is full: another one leads, and it can be
+ended; one that was full comes back by itself.
 
 usage: halt_test.py CASE NODE PRELOAD
 
@@ -170,7 +171,135 @@ def refused_write(cluster: TroubledCluster) -> None:
             expect(cluster.process(server).stop(30) is not None, f"{server} does not end")
 
 
-CASES = [damaged_page, failing_sync, file_in_the_way, refused_write]
+def role_of(cluster: TroubledCluster, server: int) -> str:
+    return cluster.process(server).status()["role"]
+
+
+def count(cluster: TroubledCluster, server: int) -> int:
+    return int(cluster.told(server, "SELECT count(*) FROM t;").splitlines()[-1])
+
+
+def expect_role(cluster: TroubledCluster, server: int, roles: set[str]) -> None:
+    found = wait_until(lambda: role_of(cluster, server) in roles, 30, 0.01)
+    expect(found, f"server {server} is no {roles}: {cluster.process(server).status()}")
+
+
+def one_that_leads(cluster: TroubledCluster, servers: list[int]) -> int:
+    found: list[int] = []
+
+    def leads() -> bool:
+        found[:] = [server for server in servers if role_of(cluster, server) == "leader"]
+        return bool(found)
+
+    expect(wait_until(leads, 30), "nobody leads")
+    return found[0]
+
+
+def expect_all_even(cluster: TroubledCluster) -> None:
+    for server in cluster.ids:
+        expect_role(cluster, server, {"leader", "follower"})
+    said = cluster.even(60)
+    expect(not isinstance(said, str), said)
+
+
+def full_follower(cluster: TroubledCluster) -> None:
+    """It acknowledges nothing while its disk is full, can be read, and is back with some room."""
+    leader = cluster.lead_all()
+    cluster.fill(leader)
+    expect_all_even(cluster)
+    full = next(server for server in cluster.ids if server != leader)
+    (cluster.trouble(full) / "room").touch()
+    expect_role(cluster, full, {"away"})
+    before = cluster.process(full).status()
+    expect("no room" in before["engine_failed"], before)
+    for _ in range(3):
+        expect(cluster.told(leader, "INSERT INTO t(v) VALUES('meanwhile');") == "", "no quorum")
+    time.sleep(2 * ELECTION_TIMEOUT)
+    expect(cluster.process(full).status()["last_index"] == before["last_index"], "it took entries")
+    expect(count(cluster, full) == 400, "it cannot be read")
+    (cluster.trouble(full) / "room").unlink()
+    expect_all_even(cluster)
+    expect(count(cluster, full) == 403, "it has not caught up")
+
+
+def full_leader(cluster: TroubledCluster) -> None:
+    """It hands over, so nobody waits for an election; nothing that it acknowledged is lost."""
+    leader = cluster.lead_all()
+    cluster.fill(leader)
+    expect_all_even(cluster)
+    (cluster.trouble(leader) / "room").touch()
+    since = time.monotonic()
+    acknowledged = 0
+    others = [server for server in cluster.ids if server != leader]
+    while not any(role_of(cluster, server) == "leader" for server in others):
+        said = cluster.told(leader, "INSERT INTO t(v) VALUES('before');")
+        acknowledged += 1 if said == "" else 0
+        expect("unknown" not in said, said)  # it hands over first, and answers who waits
+        expect(time.monotonic() - since < 30, "nobody else leads")
+    print(f"another server leads after {time.monotonic() - since:.2f} s")
+    expect_role(cluster, leader, {"away"})
+    now = next(server for server in others if role_of(cluster, server) == "leader")
+    expect(cluster.told(now, "INSERT INTO t(v) VALUES('after');") == "", "it cannot write")
+    expect(count(cluster, leader) >= 400 + acknowledged, "it cannot be read")
+    (cluster.trouble(leader) / "room").unlink()
+    expect_all_even(cluster)
+    expect(count(cluster, leader) == 401 + acknowledged, "a row is lost, or one too many")
+
+
+def full_everywhere(cluster: TroubledCluster) -> None:
+    """All can be read, and write again as soon as most of them have room."""
+    leader = cluster.lead_all()
+    cluster.fill(leader)
+    expect_all_even(cluster)
+    for server in cluster.ids:
+        (cluster.trouble(server) / "room").touch()
+    for server in cluster.ids:
+        expect_role(cluster, server, {"away"})
+        expect(count(cluster, server) == 400, "it cannot be read")
+        said = cluster.told(server, "INSERT INTO t(v) VALUES('nowhere');")
+        expect("does not lead" in said, said)
+    first, *rest = cluster.ids
+    for server in rest:
+        (cluster.trouble(server) / "room").unlink()
+    now = one_that_leads(cluster, rest)
+    expect(cluster.told(now, "INSERT INTO t(v) VALUES('again');") == "", "it cannot write")
+    (cluster.trouble(first) / "room").unlink()
+    expect_all_even(cluster)
+    expect(count(cluster, first) == 401, "a row is lost")
+
+
+def suddenly_full(cluster: TroubledCluster) -> None:
+    """A write of a leader's log finds no room where there was some a moment ago."""
+    leader = cluster.lead_all()
+    cluster.fill(leader)
+    expect_all_even(cluster)
+    (cluster.trouble(leader) / "space").touch()
+
+    def fails() -> bool:  # by and by: some segments are there already
+        cluster.told(leader, "INSERT INTO t(v) VALUES(randomblob(1000000));")
+        return role_of(cluster, leader) == "away"
+
+    expect(wait_until(fails, 60, 0), "it writes on")
+    others = [server for server in cluster.ids if server != leader]
+    now = one_that_leads(cluster, others)
+    expect(cluster.told(now, "INSERT INTO t(v) VALUES('after');") == "", "it cannot write")
+    (cluster.trouble(leader) / "space").unlink()
+    expect_all_even(cluster)
+    expect(cluster.process(leader).stop() == 0, "it does not end well")
+    cluster.start(leader)
+    expect_all_even(cluster)
+
+
+CASES = [
+    damaged_page,
+    failing_sync,
+    file_in_the_way,
+    full_everywhere,
+    full_follower,
+    full_leader,
+    refused_write,
+    suddenly_full,
+]
 
 
 def main() -> int:

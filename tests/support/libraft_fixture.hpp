@@ -223,7 +223,7 @@ class fixture_raft {
       if (flaw_ == fixture_flaw::forwards_after_loss && engine_->state == RAFT_LEADER) {
         expected = core_.open();
       }
-      mail_.proposals.push_back({expected, token, {entry.begin(), entry.end()}});
+      mail_.proposals.push_back({expected, token, entry.size(), {entry.begin(), entry.end()}});
       spans_.push_back(entry);
     }
   }

@@ -26,6 +26,7 @@
 #include "quorlite/testing/test_raft.hpp"
 #include "quorlite/transfer.hpp"
 #include "support/kept_out.hpp"
+#include "support/lone_engine.hpp"
 #include "support/lowered_limit.hpp"
 #include "support/profile.hpp"
 #include "support/sql.hpp"
@@ -395,6 +396,87 @@ TEST_CASE(
   CHECK(ask(db, "SELECT count(*) FROM t") == std::to_string(26 + 5 * committed));
   CHECK_FALSE(one->flush());
   CHECK(one->machine().durable() == one->applied());
+}
+
+namespace {
+
+/// An engine that leaves when it is told to, and comes back.
+struct leaving_engine : quorlite::tests::lone_engine {
+  void leave(std::error_code why) noexcept {
+    broken = why;
+    ++times_left;
+  }
+  [[nodiscard]] std::error_code come_back() noexcept {
+    ++times_asked;
+    if (has_room) {
+      broken = {};
+    }
+    return broken;
+  }
+
+  int times_left = 0;
+  int times_asked = 0;
+  bool has_room = true;
+};
+static_assert(quorlite::comes_back<leaving_engine>);
+
+}  // namespace
+
+TEST_CASE("a follower whose flushes find no room leaves before it must halt, and comes back") {
+  faulty_disk disk;
+  basic_file_storage<faulty_file_system> storage{faulty_file_system{disk}};
+  leaving_engine engine;
+  replica_options options;
+  options.memory_bytes = std::size_t{512} << 10U;
+  replica one = replica::start(engine, storage, options).value();
+  connection db = one.open("app.db").value();
+  REQUIRE(run(db, "CREATE TABLE t(k INTEGER PRIMARY KEY, v)") == SQLITE_OK);
+  REQUIRE_FALSE(one.flush());
+  disk.full_from(disk.calls() + 1);
+  int rows = 0;
+  while (run(db, insert(5, 900)) == SQLITE_OK) {
+    rows += 5;
+  }
+  REQUIRE(one.metrics().dirty_bytes > options.memory_bytes / 2);
+  CHECK(one.maintain() == errc::storage_full);
+  CHECK(engine.times_left == 0);  // a leader refuses what is too much
+  engine.follow("another");
+  CHECK(one.maintain() == errc::storage_full);
+  CHECK(engine.times_left == 1);
+  CHECK(one.health().engine == errc::storage_full);
+  CHECK_FALSE(one.health().halted);
+  CHECK(ask(db, "SELECT count(*) FROM t") == std::to_string(rows));
+  CHECK(one.maintain() == errc::storage_full);
+  CHECK(engine.times_asked == 0);  // not before there is room here
+  disk.heal();
+  CHECK_FALSE(one.maintain());
+  engine.has_room = false;
+  CHECK_FALSE(one.maintain());
+  CHECK(engine.times_asked == 1);
+  CHECK(one.health().engine == errc::storage_full);
+  engine.has_room = true;
+  CHECK_FALSE(one.maintain());
+  CHECK(engine.times_asked == 2);
+  CHECK(one.health().ok());
+  CHECK(engine.times_left == 1);
+  CHECK_FALSE(one.maintain());
+  CHECK(engine.times_asked == 2);
+}
+
+TEST_CASE("an engine that gave up by itself has its files flushed when it is back, not before") {
+  faulty_disk disk;
+  basic_file_storage<faulty_file_system> storage{faulty_file_system{disk}};
+  leaving_engine engine;
+  replica one = replica::start(engine, storage).value();
+  connection db = one.open("app.db").value();
+  REQUIRE(run(db, "CREATE TABLE t(k INTEGER PRIMARY KEY, v)") == SQLITE_OK);
+  engine.broken = make_error_code(errc::storage_full);  // its log may have lost that entry
+  CHECK(one.flush() == errc::storage_full);
+  CHECK(one.metrics().durable.index == log_index{});
+  CHECK_FALSE(one.maintain());
+  CHECK(engine.times_asked == 1);
+  CHECK_FALSE(one.flush());
+  CHECK(one.metrics().durable == one.applied());
 }
 
 TEST_CASE("a commit that found no room leaves the turn to others") {

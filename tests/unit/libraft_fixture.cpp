@@ -460,6 +460,67 @@ TEST_CASE("a leader that withdraws and reaches nobody is closed after an electio
   CHECK(report.laws(quorlite::testing::law_result::failed).empty());
 }
 
+TEST_CASE("a leader that leaves for want of room hands over, and answers all that is under way") {
+  conformance_report report;
+  scene_type scene(std::make_unique<fixture_simulation>(3), report);
+  fixture_simulation& simulation = scene.harness();
+  const std::size_t leader = scene.await_leader();
+  REQUIRE(scene.write(3));
+  const std::uint64_t election_timeout = simulation.engine(leader)->election_timeout;
+  const std::uint64_t began = simulation.now_ms();
+  std::vector<proposal_token> tokens;
+  for (int i = 0; i < 5; ++i) {
+    tokens.push_back(scene.propose_now(leader));
+    simulation.step();
+  }
+  simulation.node(leader).mail().leave = make_error_code(errc::storage_full);
+  simulation.step();
+  const settlement late = scene.answer_to(scene.propose_now(leader));
+  CHECK(late.how == outcome::not_applied);
+  CHECK((late.why == settle_reason::no_room || late.why == settle_reason::not_leader));
+  REQUIRE(simulation.run_until([&] { return simulation.node(leader).core().must_close(); }));
+  CHECK(simulation.now_ms() - began <= election_timeout + 100);
+  CHECK(simulation.node(leader).core().failure() == errc::storage_full);
+  CHECK(simulation.node(leader).status().counters.disk_errors == 0);
+  CHECK(scene.answer_to(tokens.front()).how == outcome::committed);
+  for (const proposal_token token : tokens) {  // what waited for a place in the log never was there
+    const settlement answer = scene.answer_to(token);
+    CHECK((answer.how == outcome::committed || answer.why == settle_reason::no_room));
+  }
+  CHECK_FALSE(scene.machine(leader).leading());
+  // What was applied here is in the log here: the files may be flushed as far.
+  CHECK(simulation.engine(leader)->last_applied <= simulation.engine(leader)->last_stored);
+  const std::size_t next = scene.await_leader(leader);
+  CHECK(next != leader);
+  scene.crash(leader);
+  CHECK(scene.write(2));
+  scene.restart(leader);
+  CHECK(scene.write(1));
+  scene.finish({"P1", "P2", "L3"});
+  INFO(report.text());
+  CHECK(report.laws(quorlite::testing::law_result::failed).empty());
+}
+
+TEST_CASE("a leader that leaves and reaches nobody is closed after an election timeout") {
+  conformance_report report;
+  scene_type scene(std::make_unique<fixture_simulation>(3), report);
+  fixture_simulation& simulation = scene.harness();
+  const std::size_t leader = scene.await_leader();
+  REQUIRE(scene.write(3));
+  simulation.isolate(leader);
+  const proposal_token lost = scene.propose_now(leader);
+  simulation.step();
+  const std::uint64_t began = simulation.now_ms();
+  simulation.node(leader).mail().leave = make_error_code(errc::storage_full);
+  REQUIRE(simulation.run_until([&] { return simulation.node(leader).core().must_close(); }));
+  CHECK(simulation.now_ms() - began <= simulation.engine(leader)->election_timeout + 200);
+  CHECK(scene.await_settled(lost));
+  CHECK(scene.answer_to(lost).how == outcome::unknown);
+  scene.finish({"P1", "P3"});
+  INFO(report.text());
+  CHECK(report.laws(quorlite::testing::law_result::failed).empty());
+}
+
 TEST_CASE("a damaged batch halts the server that has it, and no other") {
   conformance_report report;
   scene_type scene(std::make_unique<fixture_simulation>(3), report);

@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -24,6 +25,7 @@
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
+#include "quorlite/detail/libraft/boots.hpp"
 #include "quorlite/detail/libraft/withdrawal.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
@@ -34,7 +36,6 @@ inline namespace QUORLITE_ABI {
 
 namespace detail {
 class libraft_identity;
-class libraft_runtime;
 struct libraft_folder_facts;
 struct libraft_folder_plan;
 struct libraft_request;
@@ -135,6 +136,17 @@ class QUORLITE_API libraft {
   /// only stop() and another start() bring the server back.
   void withdraw() noexcept;
 
+  /// There is no room for what comes: this server takes no part for a while. A leader hands over,
+  /// what is under way is answered, within election_timeout; then the engine is closed, and
+  /// engine_error() tells `why`. The machine goes on, and so do those who read it.
+  void leave(std::error_code why) noexcept;
+  /// The engine starts again, on the machine that it has, if it had left for want of room and there
+  /// is some: libraft_options::room_bytes and four segments on the disk. Tried once in an
+  /// election_timeout. Blocks on the disk. Not while start() or stop() run.
+  /// @returns nothing: it takes part again. errc::busy: it did all the time, or has not left yet;
+  ///   errc::storage_full, out_of_memory: not yet; else as start(): then it does not come back
+  [[nodiscard]] std::error_code come_back() noexcept;
+
   /// Settled like a proposal. All barriers that wait when the loop wakes up share one entry, with
   /// the proposals that wait there if there are any. On a follower: not_applied, not_leader. Busy
   /// while the log in memory is at log_bytes.
@@ -200,9 +212,6 @@ class QUORLITE_API libraft {
   /// Blocks until it is answered.
   [[nodiscard]] std::error_code ask(std::shared_ptr<detail::libraft_request> request);
 
-  /// Two engines on one log would destroy it, and libraft has no lock of its own.
-  [[nodiscard]] std::error_code lock_directory() noexcept;
-  void unlock_directory() noexcept;
   /// What is there, and who this server is by it. What a power cut has left is cleared away.
   [[nodiscard]] result<detail::libraft_identity> examine_folder(const state_machine& machine);
   [[nodiscard]] std::error_code read_folder(const state_machine& machine,
@@ -215,14 +224,14 @@ class QUORLITE_API libraft {
   [[nodiscard]] std::error_code run(detail::libraft_identity identity, state_machine& machine);
 
   const libraft_options options_;
-  std::unique_ptr<detail::libraft_runtime> runtime_;  // of the last start; stays for latecomers
+  detail::libraft_boots boots_;
   detail::libraft_withdrawal withdrawal_;
   libraft_log_report report_;
   std::optional<libraft_log_defect> spoiled_;  // the snapshot, which the machine does without
   bool started_ = false;
   bool has_id_ = false;  // the folder is in use, by us
   bool founds_ = false;
-  int lock_ = -1;
+  detail::libraft_folder_lock lock_;
 };
 
 static_assert(consensus<libraft>);

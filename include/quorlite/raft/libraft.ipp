@@ -77,7 +77,7 @@ QUORLITE_DECL std::error_code libraft::start(state_machine& machine) noexcept tr
   if (!detail::can_be(options_)) {
     return std::make_error_code(std::errc::invalid_argument);
   }
-  if (const std::error_code error = lock_directory()) {
+  if (const std::error_code error = lock_.take(options_.directory)) {
     return error;
   }
   withdrawal_.begin();
@@ -85,11 +85,11 @@ QUORLITE_DECL std::error_code libraft::start(state_machine& machine) noexcept tr
   const std::error_code error = identity ? run(std::move(*identity), machine) : identity.error();
   started_ = !error;
   if (error) {
-    unlock_directory();
+    lock_.release();
   }
   return error;
 } catch (const std::bad_alloc&) {
-  unlock_directory();
+  lock_.release();
   return make_error_code(errc::out_of_memory);
 }
 
@@ -129,22 +129,24 @@ QUORLITE_DECL std::error_code libraft::run(detail::libraft_identity identity,
   } else if (identity.is_recorded()) {
     options.bootstrap.clear();  // one that waits to be added begins no log
   }
-  runtime_ = std::make_unique<detail::libraft_runtime>(std::move(options), std::move(identity));
-  withdrawal_.hand_over_to(*runtime_);
+  const auto made =
+      std::make_shared<detail::libraft_runtime>(std::move(options), std::move(identity));
+  boots_.set(made, {});
+  withdrawal_.hand_over_to(*made);
   if (spoiled_) {
-    runtime_->core().do_without(*spoiled_);
+    made->core().do_without(*spoiled_);
   }
-  const std::error_code error = runtime_->start(machine);
-  if (const auto& defect = runtime_->core().log_defect()) {
+  const std::error_code error = made->start(machine);
+  if (const auto& defect = made->core().log_defect()) {
     report_.defects.push_back(defect->what);
     detail::name_place(report_.defects.back(), options_.directory, report_, defect->entry);
-  } else if (!runtime_->engine_words().empty()) {
+  } else if (!made->engine_words().empty()) {
     report_.defects.push_back({libraft_log_fault::unusable, "", 0,
-                               "the engine cannot use this folder: " + runtime_->engine_words(),
+                               "the engine cannot use this folder: " + made->engine_words(),
                                "Nothing need be wrong with the folder: mend what is named here, "
                                "and start again"});
   } else if (error) {  // the engine is closed, so nobody restores any more
-    const std::error_code why = runtime_->core().restore_error();
+    const std::error_code why = made->core().restore_error();
     const bool is_newer = why == errc::needs_upgrade;
     if (why == errc::corrupt || why == errc::malformed || is_newer) {
       const auto fault = is_newer ? libraft_log_fault::unknown : libraft_log_fault::damaged;
@@ -366,33 +368,40 @@ QUORLITE_DECL result<libraft_log_report> libraft::check(const std::string& direc
 
 QUORLITE_DECL void libraft::stop() noexcept {
   if (std::exchange(started_, false)) {
-    if (runtime_->stop()) {
-      unlock_directory();
+    if (boots_.last()->stop()) {
+      lock_.release();
     } else {
-      lock_ = -1;  // until the process ends: a write may be under way yet
+      lock_.abandon();
     }
   }
 }
 
 QUORLITE_DECL void libraft::propose(term expected, proposal_token token,
                                     bytes_view entry) noexcept {
-  QUORLITE_ASSERT(runtime_ != nullptr);
-  state_machine& machine = runtime_->machine();
+  const auto now = boots_.last();
+  QUORLITE_ASSERT(now != nullptr);
+  state_machine& machine = now->machine();
   if (entry.size() > max_entry_bytes()) {
     machine.settled(token, outcome::not_applied, settle_reason::too_large);
     return;
   }
-  if (!runtime_->core().admit(entry.size())) {
+  if (!now->core().admit(entry.size())) {
     // A log that is full needs one more entry to be looked at.
-    runtime_->post([](detail::libraft_mail& mail) { mail.nudge = true; });
+    now->post([](detail::libraft_mail& mail) { mail.nudge = true; });
     machine.settled(token, outcome::not_applied, settle_reason::busy);
     return;
   }
-  detail::libraft_proposal one{expected, token, {entry.begin(), entry.end()}};
-  if (!runtime_->post(
-          [&](detail::libraft_mail& mail) { mail.proposals.push_back(std::move(one)); })) {
-    runtime_->core().turn_away(one, settle_reason::stopped);
+  detail::libraft_proposal one{expected, token, entry.size(), {}};
+  settle_reason refused = settle_reason::stopped;
+  try {
+    one.payload.assign(entry.begin(), entry.end());
+    if (now->post([&](detail::libraft_mail& mail) { mail.proposals.push_back(std::move(one)); })) {
+      return;
+    }
+  } catch (const std::bad_alloc&) {
+    refused = settle_reason::no_memory;
   }
+  now->core().turn_away(one, refused);
 }
 
 QUORLITE_DECL transaction_limit libraft::largest_transaction() const noexcept {
@@ -401,23 +410,76 @@ QUORLITE_DECL transaction_limit libraft::largest_transaction() const noexcept {
 
 QUORLITE_DECL void libraft::withdraw() noexcept { withdrawal_.withdraw(); }
 
+QUORLITE_DECL void libraft::leave(std::error_code why) noexcept {
+  if (const auto now = boots_.last()) {
+    now->post([why](detail::libraft_mail& mail) { mail.leave = why; });
+  }
+}
+
+QUORLITE_DECL std::error_code libraft::come_back() noexcept try {
+  constexpr std::uint64_t segments = 4;  // that a start and the first entries may need
+  const auto before = boots_.last();
+  if (!started_ || before == nullptr) {
+    return make_error_code(errc::stopped);
+  }
+  const std::error_code why = engine_error();
+  if (!why || before->status().whole().role != libraft_role::stopped) {
+    return make_error_code(errc::busy);
+  }
+  if (why != errc::storage_full && why != errc::out_of_memory) {
+    return why;
+  }
+  if (!boots_.is_time(now().steady_us, options_.election_timeout.value * 1000)) {
+    return why;
+  }
+  if (detail::libraft_room_in(options_.directory) <
+      options_.room_bytes + segments * options_.segment_bytes) {
+    return make_error_code(errc::storage_full);
+  }
+  // The folder stays locked. A withdrawal that comes meanwhile is told to the one that is made.
+  std::error_code error = make_error_code(errc::storage_broken);  // it has left its files open
+  if (before->stop()) {
+    withdrawal_.begin();
+    auto identity = examine_folder(before->machine());
+    error = identity ? run(std::move(*identity), before->machine()) : identity.error();
+  }
+  if (error) {
+    // What the system refuses may pass, as what the server left for does.
+    const bool may_pass = error.category() != quorlite_category();
+    boots_.set(before, may_pass ? why : error);  // it knows what this server was
+  }
+  return error;
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
+}
+
 QUORLITE_DECL void libraft::read_barrier(proposal_token token) noexcept {
-  QUORLITE_ASSERT(runtime_ != nullptr);
-  if (!runtime_->post([&](detail::libraft_mail& mail) { mail.barriers.push_back(token); })) {
-    runtime_->machine().settled(token, outcome::not_applied, settle_reason::stopped);
+  const auto now = boots_.last();
+  QUORLITE_ASSERT(now != nullptr);
+  try {
+    if (!now->post([&](detail::libraft_mail& mail) { mail.barriers.push_back(token); })) {
+      now->machine().settled(token, outcome::not_applied, settle_reason::stopped);
+    }
+  } catch (const std::bad_alloc&) {
+    now->machine().settled(token, outcome::not_applied, settle_reason::no_memory);
   }
 }
 
 QUORLITE_DECL void libraft::transfer_leadership() noexcept {
-  if (runtime_ != nullptr) {
-    runtime_->post([](detail::libraft_mail& mail) { mail.transfer = true; });
+  if (const auto now = boots_.last()) {
+    now->post([](detail::libraft_mail& mail) { mail.transfer = true; });
   }
 }
 
 QUORLITE_DECL void libraft::run(background_task& task) noexcept {
-  const bool taken = runtime_ != nullptr && runtime_->post([&](detail::libraft_mail& mail) {
-    mail.tasks.push_back(&task);
-  });
+  bool taken = false;
+  try {
+    const auto now = boots_.last();
+    taken = now != nullptr &&
+            now->post([&](detail::libraft_mail& mail) { mail.tasks.push_back(&task); });
+  } catch (const std::bad_alloc&) {
+    taken = false;  // so it is done here
+  }
   if (!taken) {
     task.run();
   }
@@ -437,53 +499,64 @@ QUORLITE_DECL clock_reading libraft::now() noexcept {
 QUORLITE_DECL std::uint64_t libraft::random() noexcept { return detail::libraft_random(); }
 
 QUORLITE_DECL void libraft::compact() noexcept {
-  if (runtime_ != nullptr) {
-    runtime_->post([](detail::libraft_mail& mail) { mail.compact = true; });
+  if (const auto now = boots_.last()) {
+    now->post([](detail::libraft_mail& mail) { mail.compact = true; });
   }
 }
 
-QUORLITE_DECL void libraft::readmit(server_id id) noexcept {
-  if (runtime_ != nullptr) {
-    runtime_->post([id](detail::libraft_mail& mail) { mail.readmitted.push_back(id); });
+QUORLITE_DECL void libraft::readmit(server_id id) noexcept try {
+  if (const auto now = boots_.last()) {
+    now->post([id](detail::libraft_mail& mail) { mail.readmitted.push_back(id); });
   }
+} catch (const std::bad_alloc&) {  // it stays refused, as it shows
 }
 
-QUORLITE_DECL std::error_code libraft::add(const libraft_server& server) {
+QUORLITE_DECL std::error_code libraft::add(const libraft_server& server) try {
   using request = detail::libraft_request;
   return ask(std::make_shared<request>(request::kind::add, server.id, server.address));
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
 }
 
-QUORLITE_DECL std::error_code libraft::promote(server_id id) {
+QUORLITE_DECL std::error_code libraft::promote(server_id id) try {
   using request = detail::libraft_request;
   return ask(std::make_shared<request>(request::kind::promote, id, std::string()));
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
 }
 
-QUORLITE_DECL std::error_code libraft::remove(server_id id) {
+QUORLITE_DECL std::error_code libraft::remove(server_id id) try {
   using request = detail::libraft_request;
   return ask(std::make_shared<request>(request::kind::remove, id, std::string()));
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
 }
 
-QUORLITE_DECL std::error_code libraft::transfer(server_id id) {
+QUORLITE_DECL std::error_code libraft::transfer(server_id id) try {
   using request = detail::libraft_request;
   return ask(std::make_shared<request>(request::kind::transfer, id, std::string()));
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
 }
 
 QUORLITE_DECL std::string libraft::refused_peers() const {
   return libraft_refused_text(status().refused);
 }
 
-QUORLITE_DECL std::error_code libraft::engine_error() const noexcept {
-  return runtime_ == nullptr ? std::error_code{} : runtime_->status().error();
-}
+QUORLITE_DECL std::error_code libraft::engine_error() const noexcept { return boots_.error(); }
 
 QUORLITE_DECL libraft_status libraft::status() const {
-  return runtime_ == nullptr ? libraft_status{} : runtime_->status().whole();
+  const auto known = boots_.last();
+  libraft_status now = known == nullptr ? libraft_status{} : known->status().whole();
+  now.error = engine_error();
+  return now;
 }
 
 QUORLITE_DECL std::string libraft::leader_address() const { return status().leader.address; }
 
 QUORLITE_DECL std::error_code libraft::ask(std::shared_ptr<detail::libraft_request> request) {
-  const bool posted = runtime_ != nullptr && runtime_->post([&](detail::libraft_mail& mail) {
+  const auto now = boots_.last();
+  const bool posted = now != nullptr && now->post([&](detail::libraft_mail& mail) {
     mail.requests.push_back(request);
   });
   if (!posted) {
@@ -492,33 +565,6 @@ QUORLITE_DECL std::error_code libraft::ask(std::shared_ptr<detail::libraft_reque
   while (!request->done.wait(milliseconds{1000})) {  // each is answered, by stop() at last
   }
   return request->answer;
-}
-
-QUORLITE_DECL std::error_code libraft::lock_directory() noexcept {
-  const bool is_new = ::mkdir(options_.directory.c_str(), 0755) == 0;
-  if (!is_new && errno != EEXIST) {
-    return {errno, std::generic_category()};
-  }
-  // Whoever made it may have died before its name was durable, and with that goes the whole log.
-  detail::libraft_disk_folder folder(options_.directory);
-  if (const std::error_code unsynced = folder.sync_name(is_new)) {
-    return unsynced;
-  }
-  const std::string path = options_.directory + '/' + detail::libraft_lock_name;
-  lock_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (lock_ >= 0 && ::flock(lock_, LOCK_EX | LOCK_NB) == 0) {
-    return {};
-  }
-  const int error = errno;
-  unlock_directory();
-  return error == EWOULDBLOCK ? make_error_code(errc::busy)
-                              : std::error_code(error, std::generic_category());
-}
-
-QUORLITE_DECL void libraft::unlock_directory() noexcept {
-  if (lock_ >= 0) {
-    ::close(std::exchange(lock_, -1));
-  }
 }
 
 }  // namespace QUORLITE_ABI

@@ -85,6 +85,12 @@ struct libraft_options {
   std::size_t in_flight_bytes = std::size_t{64} << 20U;  ///< more unanswered: refused, busy
   std::size_t segment_bytes = std::size_t{8} << 20U;  ///< of a file of the log; above entry_bytes
 
+  /// With less than this left on the disk of `directory` the server takes no part, and may still be
+  /// read: a leader hands over, a follower acknowledges nothing more. It is back by itself, by
+  /// replica::maintain(), with so much and four segments more. A disk that is full is worse: then
+  /// what is under way is lost. 0: nobody looks.
+  std::uint64_t room_bytes = std::uint64_t{16} << 20U;
+
   /// A snapshot is taken when so many bytes were applied since the last one … Each entry counts, a
   /// barrier's too, with some 150 bytes that the engine needs beside its content.
   std::uint64_t snapshot_min_bytes = std::uint64_t{16} << 20U;
@@ -173,9 +179,10 @@ struct libraft_status {
   log_position position;                ///< as the machine counts: one index per command
   std::uint64_t log_bytes = 0;          ///< of entries in memory, about
   std::uint64_t snapshot_bytes = 0;     ///< of the last one
-  /// Why this server gave up, if it did: the engine is closed, and only stop() and another start()
-  /// bring it back. errc::storage_broken, storage_full: its disk; corrupt: an entry or a snapshot
-  /// that cannot be ours; halted: the machine said so.
+  /// Why this server gave up, if it did: the engine is closed. errc::storage_full, out_of_memory:
+  /// there is no room, and it comes back by itself, see come_back(). Else only stop() and another
+  /// start() bring it back. errc::storage_broken: its disk; corrupt: an entry or a snapshot that
+  /// cannot be ours; halted: the machine said so.
   std::error_code error;
   const char* error_why = "";            ///< of its disk, if more is known; never freed
   std::vector<libraft_refused> refused;  ///< since the start, but for those that were readmitted

@@ -450,6 +450,8 @@ QUORLITE_DECL void proposer::undo_orphans() noexcept try {
     case settle_reason::busy: return make_error_code(errc::overloaded);
     case settle_reason::leadership_lost: return make_error_code(errc::leadership_lost);
     case settle_reason::log_failed: return make_error_code(errc::log_failed);
+    case settle_reason::no_room: return make_error_code(errc::storage_full);
+    case settle_reason::no_memory: return make_error_code(errc::out_of_memory);
     case settle_reason::timed_out: return make_error_code(errc::timed_out);
     case settle_reason::stopped: return make_error_code(errc::stopped);
     case settle_reason::none:
@@ -487,6 +489,8 @@ QUORLITE_DECL std::error_code proposer::read_barrier(milliseconds limit) {
       return errc::overloaded;  // the head is gone already: from the top, not just COMMIT again
     case settle_reason::stopped: return errc::stopped;
     case settle_reason::log_failed: return errc::log_failed;
+    case settle_reason::no_room: return errc::storage_full;
+    case settle_reason::no_memory: return errc::out_of_memory;
     case settle_reason::none:
     case settle_reason::stale_term:
     case settle_reason::leadership_lost:

@@ -16,6 +16,7 @@
 #include "quorlite/bytes.hpp"
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
+#include "quorlite/error.hpp"
 #include "quorlite/ids.hpp"
 
 namespace quorlite {
@@ -65,6 +66,12 @@ class consensus_port {
 
   /// Why the engine gave up, if it did and the adapter tells: see `tells_why_it_gave_up`.
   [[nodiscard]] virtual std::error_code engine_error() const noexcept = 0;
+  /// See `comes_back`. An engine that does not stays away: errc::unsupported.
+  [[nodiscard]] virtual bool comes_back() const noexcept { return false; }
+  virtual void leave(std::error_code /*why*/) noexcept {}
+  [[nodiscard]] virtual std::error_code come_back() noexcept {
+    return make_error_code(errc::unsupported);
+  }
   /// See `tells_whom_it_refuses`. May throw std::bad_alloc.
   [[nodiscard]] virtual std::string refused_peers() const = 0;
   /// See `limits_a_transaction`.
@@ -156,6 +163,21 @@ class consensus_port_of final : public consensus_port {
       return static_cast<const Consensus&>(engine_).engine_error();
     } else {
       return {};
+    }
+  }
+  [[nodiscard]] bool comes_back() const noexcept override {
+    return quorlite::comes_back<Consensus>;
+  }
+  void leave([[maybe_unused]] std::error_code why) noexcept override {
+    if constexpr (quorlite::comes_back<Consensus>) {
+      engine_.leave(why);
+    }
+  }
+  [[nodiscard]] std::error_code come_back() noexcept override {
+    if constexpr (quorlite::comes_back<Consensus>) {
+      return engine_.come_back();
+    } else {
+      return make_error_code(errc::unsupported);
     }
   }
   [[nodiscard]] std::string refused_peers() const override {

@@ -22,6 +22,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/admission.hpp"
+#include "quorlite/detail/libraft/departure.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/history.hpp"
 #include "quorlite/detail/libraft/identity.hpp"
@@ -47,6 +48,7 @@ struct libraft_mail {
   std::vector<server_id> readmitted;
   bool transfer = false;  ///< hand over to anyone
   bool withdraw = false;  ///< the machine has halted
+  std::error_code leave;  ///< there is no room: this one is told as why
   bool compact = false;   ///< take a snapshot soon
   bool nudge = false;     ///< a proposal found no room
   bool stop = false;
@@ -84,10 +86,13 @@ class libraft_core final : private libraft_io_listener {
   /// After anything that the engine may have done, and not from inside it.
   void watch() noexcept;
 
+  /// How it leaves for a while. When that is over, must_close() is true.
+  [[nodiscard]] libraft_departure& departure() noexcept { return departure_; }
+
   /// The engine is to be closed before it does anything else: the machine halted, or a disk failed.
   /// A leader whose machine withdrew hands over first, for which libraft takes an election timeout
   /// at most.
-  [[nodiscard]] bool must_close() const noexcept { return strand_.ended() && !is_handing_over(); }
+  [[nodiscard]] bool must_close() const noexcept;
   [[nodiscard]] std::error_code failure() const noexcept { return strand_.failure(); }
   /// Why the log that was loaded is not one with the machine's files: then raft_start failed.
   [[nodiscard]] const std::optional<libraft_seen_defect>& log_defect() const noexcept;
@@ -115,11 +120,6 @@ class libraft_core final : private libraft_io_listener {
   void report(libraft_status& into, bool alive) const;
 
  private:
-  void withdraw() noexcept;
-  [[nodiscard]] bool is_handing_over() const noexcept {
-    return withdrawn_ && disk_errors_ == 0 && engine_->state == RAFT_LEADER &&
-           members_.is_transferring();
-  }
   void report_servers(libraft_status& into) const;
   void report_members(std::vector<libraft_server>& into) const;
   /// The folder is told of which cluster it is, once the machine knows; and batches tell their
@@ -161,6 +161,7 @@ class libraft_core final : private libraft_io_listener {
   libraft_leadership leadership_;
   libraft_proposals proposals_;
   libraft_members members_;
+  libraft_departure departure_;
   libraft_restore restore_;
   libraft_compaction compaction_;
   libraft_history history_;

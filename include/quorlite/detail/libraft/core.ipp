@@ -27,6 +27,7 @@ QUORLITE_DECL libraft_core::libraft_core(const libraft_options& options, libraft
     : identity_(std::move(who)),
       io_(options.directory, options.segment_bytes),
       proposals_(options),
+      departure_(options),
       compaction_(options) {
   fsm_.version = 3;
   fsm_.data = this;
@@ -45,6 +46,7 @@ QUORLITE_DECL void libraft_core::attach(::raft& engine, state_machine& machine) 
   leadership_.attach(engine, strand_);
   proposals_.attach(engine, strand_, io_);
   members_.attach(engine);
+  departure_.attach(engine, proposals_, members_, io_);
   admission_.attach(engine, strand_, history_.trail());
 }
 
@@ -60,8 +62,15 @@ QUORLITE_DECL int libraft_core::begin() noexcept {
 }
 
 QUORLITE_DECL void libraft_core::carry_out(libraft_mail& mail) noexcept {
-  if (mail.withdraw) {
-    withdraw();
+  // An entry that the machine refused ends the strand by itself, and nothing is handed over then.
+  if (mail.withdraw && !strand_.ended()) {
+    strand_.end(make_error_code(errc::halted));
+    withdrawn_ = true;
+    leadership_.notice_loss();
+    members_.transfer_to_anyone();  // nothing, if it does not lead
+  }
+  if (mail.leave) {
+    departure_.leave(mail.leave);
   }
   const bool refused = mail.nudge;
   const bool asks = !mail.barriers.empty();
@@ -86,17 +95,17 @@ QUORLITE_DECL void libraft_core::carry_out(libraft_mail& mail) noexcept {
   watch();
 }
 
-/// An entry that the machine refused ends the strand by itself, and nothing is handed over then.
-QUORLITE_DECL void libraft_core::withdraw() noexcept {
-  if (!strand_.ended()) {
-    strand_.end(make_error_code(errc::halted));
-    withdrawn_ = true;
-    leadership_.notice_loss();
-    members_.transfer_to_anyone();  // nothing, if it does not lead
-  }
+QUORLITE_DECL bool libraft_core::must_close() const noexcept {
+  const bool is_handing_over = withdrawn_ && disk_errors_ == 0 && engine_->state == RAFT_LEADER &&
+                               members_.is_transferring();
+  return strand_.ended() && !is_handing_over;
 }
 
 QUORLITE_DECL void libraft_core::watch() noexcept {
+  departure_.look_for_room();
+  if (!strand_.ended() && departure_.is_over()) {
+    strand_.end(departure_.why());
+  }
   if (engine_->state == RAFT_UNAVAILABLE && !strand_.ended()) {
     strand_.end(make_error_code(errc::storage_broken));  // it gave up, for want of disk or memory
   }

@@ -86,6 +86,8 @@ class libraft_io final : private libraft_writes_listener {
   [[nodiscard]] int begin() noexcept;
 
   [[nodiscard]] bool failed() const noexcept { return failed_; }
+  /// Entries of the log are on their way to the disk.
+  [[nodiscard]] bool is_writing() const noexcept { return writes_.any(); }
   [[nodiscard]] const libraft_log_members& members() const noexcept { return members_; }
   /// What is known of the failure beyond its code. Never freed.
   [[nodiscard]] const char* why() const noexcept { return why_; }

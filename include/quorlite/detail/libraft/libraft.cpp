@@ -8,7 +8,9 @@
 
 #include "quorlite/detail/libraft/admission.ipp"
 #include "quorlite/detail/libraft/agreement.ipp"
+#include "quorlite/detail/libraft/boots.ipp"
 #include "quorlite/detail/libraft/core.ipp"
+#include "quorlite/detail/libraft/departure.ipp"
 #include "quorlite/detail/libraft/engine.ipp"
 #include "quorlite/detail/libraft/folder_check.ipp"
 #include "quorlite/detail/libraft/history.ipp"

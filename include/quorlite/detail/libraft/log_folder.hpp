@@ -106,6 +106,10 @@ class libraft_descriptor {
   int file_;
 };
 
+/// What the disk of this folder has left for this user, in bytes; as much as there can be where the
+/// system does not say. Does not block on a disk that is not remote.
+[[nodiscard]] QUORLITE_DECL std::uint64_t libraft_room_in(const std::string& folder) noexcept;
+
 /// A folder on a disk.
 class libraft_disk_folder final : public libraft_folder {
  public:

@@ -7,11 +7,13 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -116,6 +118,14 @@ class libraft_disk_file final : public libraft_file {
   return libraft_file_name::of(name).is != libraft_file_name::kind::other || name == "metadata1" ||
          name == "metadata2" || name == "log_end" || name == "server" ||
          name == libraft_log_note::file_name;
+}
+
+QUORLITE_DECL std::uint64_t libraft_room_in(const std::string& folder) noexcept {
+  struct statvfs told {};
+  if (::statvfs(folder.c_str(), &told) != 0) {
+    return std::numeric_limits<std::uint64_t>::max();
+  }
+  return std::uint64_t{told.f_bavail} * told.f_frsize;
 }
 
 QUORLITE_DECL result<std::vector<std::string>> libraft_disk_folder::names() {

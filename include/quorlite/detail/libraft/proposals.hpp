@@ -162,6 +162,7 @@ class libraft_batch {
 struct libraft_proposal {
   term expected;
   proposal_token token;
+  std::size_t size = 0;  ///< of the payload, also while it is not there yet
   bytes payload;
 };
 
@@ -200,6 +201,9 @@ class libraft_proposals {
   void tell_indices() noexcept { tells_indices_ = true; }
   [[nodiscard]] bool tells_indices() const noexcept { return tells_indices_; }
 
+  /// From here on nothing is handed to the engine, for this reason.
+  void close(settle_reason why) noexcept { closed_ = why; }
+
   /// From here on what is lost is lost for this reason.
   void blame(settle_reason why) noexcept { blame_ = why; }
 
@@ -214,9 +218,7 @@ class libraft_proposals {
   /// The log is at its limit: proposals are refused, and barriers that would need an entry.
   [[nodiscard]] bool is_full() const noexcept { return log_.load() + in_flight_.load() > log_max_; }
   /// So near to it that large proposals are refused.
-  [[nodiscard]] bool is_crowded() const noexcept {
-    return log_.load() + in_flight_.load() + left_to_small_ones() > log_max_;
-  }
+  [[nodiscard]] bool is_crowded() const noexcept;
   /// Any thread.
   [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_.load(); }
   [[nodiscard]] std::uint64_t refused() const noexcept { return refused_.load(); }
@@ -225,10 +227,6 @@ class libraft_proposals {
   [[nodiscard]] std::uint64_t barriers() const noexcept { return barrier_count_; }
 
  private:
-  static constexpr std::size_t own_bytes = 64;  // of a proposal beside its payload, about
-  /// Of the log. A large transaction whose parts wait until it is cut has no small one wait.
-  [[nodiscard]] std::uint64_t left_to_small_ones() const noexcept { return log_max_ / 8; }
-
   struct waiting;  // a proposal that was handed to the engine
   struct batch;    // an entry of proposals, and the barriers that ride on it
   struct barrier;  // an entry of its own
@@ -259,6 +257,7 @@ class libraft_proposals {
   std::list<batch> batches_;
   std::list<barrier> barriers_;
   bool tells_indices_ = false;
+  settle_reason closed_ = settle_reason::none;
   settle_reason blame_ = settle_reason::none;
   std::uint64_t handed_over_ = 0;
   std::uint64_t batch_count_ = 0;

@@ -58,6 +58,17 @@ QUORLITE_DECL result<libraft_batch> libraft_batch::decode(bytes_view raw) noexce
   return libraft_batch(raw, count);
 }
 
+namespace proposal_rules {
+
+inline constexpr std::size_t own_bytes = 64;  // of a proposal beside its payload, about
+
+/// Of the log. A large transaction whose parts wait until it is cut has no small one wait.
+[[nodiscard]] inline std::uint64_t left_to_small_ones(std::uint64_t log_max) noexcept {
+  return log_max / 8;
+}
+
+}  // namespace proposal_rules
+
 struct libraft_proposals::waiting {
   proposal_token token;
   std::size_t bytes;
@@ -111,13 +122,18 @@ QUORLITE_DECL void libraft_proposals::attach(::raft& engine, libraft_strand& str
   io_ = &io;
 }
 
+QUORLITE_DECL bool libraft_proposals::is_crowded() const noexcept {
+  return log_.load() + in_flight_.load() + proposal_rules::left_to_small_ones(log_max_) > log_max_;
+}
+
 QUORLITE_DECL bool libraft_proposals::admit(std::size_t size) noexcept {
-  const std::size_t before = in_flight_.fetch_add(size + own_bytes);
-  const std::uint64_t left = std::min<std::uint64_t>(std::uint64_t{8} * size, left_to_small_ones());
+  const std::size_t before = in_flight_.fetch_add(size + proposal_rules::own_bytes);
+  const std::uint64_t left = std::min<std::uint64_t>(std::uint64_t{8} * size,
+                                                     proposal_rules::left_to_small_ones(log_max_));
   if (before + size <= in_flight_max_ && log_.load() + before + left <= log_max_) {
     return true;
   }
-  in_flight_.fetch_sub(size + own_bytes);
+  in_flight_.fetch_sub(size + proposal_rules::own_bytes);
   ++refused_;
   return false;
 }
@@ -146,7 +162,7 @@ QUORLITE_DECL void libraft_proposals::pump(term open) noexcept {
       libraft_proposal& next = queue_.front();
       const settle_reason why = refusal(open, next.expected);
       if (why != settle_reason::none) {
-        settle({next.token, next.payload.size()}, outcome::not_applied, why);
+        settle({next.token, next.size}, outcome::not_applied, why);
       } else if (together.empty() || payload + next.payload.size() <= batch_bytes_) {
         payload += next.payload.size();
         together.push_back(std::move(next));
@@ -172,7 +188,7 @@ QUORLITE_DECL void libraft_proposals::nudge(term open) noexcept {
 
 QUORLITE_DECL void libraft_proposals::turn_away(const libraft_proposal& one,
                                                 settle_reason why) noexcept {
-  settle({one.token, one.payload.size()}, outcome::not_applied, why);
+  settle({one.token, one.size}, outcome::not_applied, why);
 }
 
 QUORLITE_DECL void libraft_proposals::sweep() noexcept {
@@ -196,6 +212,9 @@ QUORLITE_DECL settle_reason libraft_proposals::refusal(term open, term expected)
   if (engine_->state != RAFT_LEADER || open.value != engine_->current_term) {
     return settle_reason::not_leader;
   }
+  if (closed_ != settle_reason::none) {
+    return closed_;
+  }
   return expected == open ? settle_reason::none : settle_reason::stale_term;
 }
 
@@ -209,7 +228,7 @@ QUORLITE_DECL settle_reason libraft_proposals::reason_of(int code) const noexcep
     case RAFT_LEADERSHIPLOST: return settle_reason::leadership_lost;
     case RAFT_SHUTDOWN:
     case RAFT_CANCELED: return settle_reason::stopped;
-    case RAFT_NOMEM: return settle_reason::busy;
+    case RAFT_NOMEM: return settle_reason::no_memory;
     default: return settle_reason::log_failed;
   }
 }
@@ -298,7 +317,7 @@ QUORLITE_DECL void libraft_proposals::settle_barriers(const std::vector<proposal
 
 QUORLITE_DECL void libraft_proposals::settle(const waiting& one, outcome how,
                                              settle_reason why) noexcept {
-  in_flight_.fetch_sub(one.bytes + own_bytes);
+  in_flight_.fetch_sub(one.bytes + proposal_rules::own_bytes);
   strand_->machine().settled(one.token, how, why);
 }
 

@@ -11,6 +11,7 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "quorlite/adapter_kit.hpp"
 #include "quorlite/config.hpp"
@@ -33,9 +34,9 @@ class libraft_inbox {
     bool taken = false;  ///< false: the loop is gone, and nothing was put
     bool wake = false;   ///< the loop is to be woken
   };
-  /// @param put what to do with the mail; it must not block
+  /// @param put what to do with the mail; it must not block. What it throws comes through
   template <class Put>
-  posted post(Put&& put) noexcept {
+  posted post(Put&& put) {
     const std::lock_guard guard(mutex_);
     if (closed_) {
       return {};
@@ -45,6 +46,9 @@ class libraft_inbox {
   }
 
   [[nodiscard]] libraft_mail take() noexcept;
+
+  /// Of what was put, the proposals.
+  [[nodiscard]] std::vector<libraft_proposal> take_proposals() noexcept;
 
   /// Something was put, and not taken.
   [[nodiscard]] bool is_waiting() noexcept;
@@ -102,9 +106,10 @@ class libraft_runtime {
   /// Blocks until the loop has ended. Idempotent. @returns false: the engine left its files open
   bool stop() noexcept;
 
-  /// @returns false: the loop is gone, and `put` was not called
+  /// @returns false: the loop is gone, and `put` was not called. What it throws comes through, and
+  ///   then nothing was put
   template <class Put>
-  bool post(Put&& put) noexcept;
+  bool post(Put&& put);
 
   /// The machine has halted. Any thread, also the loop's own.
   void withdraw() noexcept;
@@ -180,7 +185,7 @@ class libraft_runtime {
 };
 
 template <class Put>
-bool libraft_runtime::post(Put&& put) noexcept {
+bool libraft_runtime::post(Put&& put) {
   const libraft_inbox::posted done = inbox_.post(std::forward<Put>(put));
   if (done.wake) {
     const std::lock_guard guard(wake_mutex_);

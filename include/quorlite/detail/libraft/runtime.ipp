@@ -19,6 +19,7 @@
 #include <thread>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
@@ -41,6 +42,11 @@ QUORLITE_DECL libraft_mail libraft_inbox::take() noexcept {
 QUORLITE_DECL bool libraft_inbox::is_waiting() noexcept {
   const std::lock_guard guard(mutex_);
   return waiting_;
+}
+
+QUORLITE_DECL std::vector<libraft_proposal> libraft_inbox::take_proposals() noexcept {
+  const std::lock_guard guard(mutex_);
+  return std::exchange(mail_.proposals, {});
 }
 
 QUORLITE_DECL libraft_mail libraft_inbox::close() noexcept {
@@ -330,6 +336,12 @@ QUORLITE_DECL void libraft_runtime::give_up() noexcept {
 
 QUORLITE_DECL void libraft_runtime::watch() noexcept {
   if (!closing_) {
+    if (core_.departure().is_under_way()) {
+      // Before a loss is told: what was never handed over is certain, and told so.
+      for (const libraft_proposal& one : inbox_.take_proposals()) {
+        core_.turn_away(one, settle_reason::no_room);
+      }
+    }
     core_.watch();
     report(true);
     if (core_.must_close()) {
@@ -406,7 +418,12 @@ QUORLITE_DECL void libraft_runtime::run_next_task() noexcept {
 }
 
 QUORLITE_DECL void libraft_runtime::report(bool alive) noexcept {
-  status_.update([this, alive](libraft_status& into) { core_.report(into, alive); });
+  status_.update([this, alive](libraft_status& into) {
+    try {
+      core_.report(into, alive);
+    } catch (const std::bad_alloc&) {  // names and addresses come with the next one
+    }
+  });
 }
 
 }  // namespace detail

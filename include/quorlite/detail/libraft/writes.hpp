@@ -57,6 +57,9 @@ class libraft_writes {
   [[nodiscard]] int append(raft_io_append* asked, const raft_entry entries[], unsigned count,
                            raft_io_append_cb answer, bool refusable) noexcept;
 
+  /// Something waits, or is under way.
+  [[nodiscard]] bool any() const noexcept;
+
   /// Hands over everything that waits: what follows must not overtake it.
   void hand_over() noexcept;
 

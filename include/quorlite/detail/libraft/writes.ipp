@@ -105,6 +105,10 @@ QUORLITE_DECL int libraft_writes::submit() noexcept {
                        static_cast<unsigned>(one.entries.size()), on_written);
 }
 
+QUORLITE_DECL bool libraft_writes::any() const noexcept {
+  return !waiting_.empty() || !under_way_.empty();
+}
+
 QUORLITE_DECL void libraft_writes::hand_over() noexcept {
   while (!waiting_.empty() && !failed_ && !closing_) {
     if (const int code = submit(); code != 0) {

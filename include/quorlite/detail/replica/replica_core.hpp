@@ -95,6 +95,8 @@ class replica_core {
 
   [[nodiscard]] std::error_code readiness() const;
   [[nodiscard]] bool is_flush_due();
+  [[nodiscard]] bool is_crowded() const noexcept;
+  void come_back();
   [[nodiscard]] std::error_code notice_engine_error();
   [[nodiscard]] bool stop_engine() noexcept;
 
@@ -104,6 +106,7 @@ class replica_core {
   std::atomic<std::uint64_t> flushed_at_{0};
   std::atomic<bool> is_flushing_{false};
   std::atomic<bool> has_told_of_engine_{false};
+  std::atomic<bool> was_sent_away_{false};  // the engine, for a flush found no room
   std::mutex stop_mutex_;
   bool running_ = false;  // under stop_mutex_
 };

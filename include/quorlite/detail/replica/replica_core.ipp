@@ -45,9 +45,17 @@ class replica_core::upkeep final : public background_task {
   std::error_code flush() noexcept {
     const std::error_code error = owner_.flush();
     consensus_port& engine = owner_.models_.engine;
-    if (engine.abilities().leadership_transfer && error == errc::storage_full &&
-        owner_.leader().leading) {
-      engine.transfer_leadership();  // another server may have room
+    const bool no_room = error == errc::storage_full || error == errc::out_of_memory;
+    if (owner_.leader().leading) {  // what it takes in, its own COMMITs, it refuses by itself
+      if (engine.abilities().leadership_transfer && error == errc::storage_full) {
+        engine.transfer_leadership();  // another server may have room
+      }
+    } else if (no_room && engine.comes_back() && !engine.engine_error() && owner_.is_crowded()) {
+      owner_.was_sent_away_.store(true);
+      engine.leave(error);  // before so much is dirty that this replica would have to halt
+    }
+    if (!error) {
+      owner_.was_sent_away_.store(false);
     }
     owner_.is_flushing_.store(false);
     return error;
@@ -319,8 +327,38 @@ QUORLITE_DECL bool replica_core::is_flush_due() {
   return true;
 }
 
+/// So much is dirty that a flush has to succeed before more comes in.
+QUORLITE_DECL bool replica_core::is_crowded() const noexcept {
+  return models_.machine.gauge()->dirty_bytes() > options_.memory_bytes / 2;
+}
+
+/// The engine left for want of room, by itself or because it was told to: it is asked whether there
+/// is some again.
+QUORLITE_DECL void replica_core::come_back() {
+  const std::error_code away = notice_engine_error();
+  const bool may_pass = away == errc::storage_full || away == errc::out_of_memory;
+  if (!may_pass || !models_.engine.comes_back() || was_sent_away_.load()) {
+    return;  // one that was sent away waits for a flush
+  }
+  const std::unique_lock one_at_a_time(stop_mutex_, std::try_to_lock);
+  if (!one_at_a_time || !running_) {
+    return;
+  }
+  {
+    const auto held = models_.machine.hold();
+    if (models_.machine.health().halted) {
+      return;
+    }
+  }
+  if (!models_.engine.come_back()) {
+    has_told_of_engine_.store(false);
+    const auto held = models_.machine.hold();
+    models_.machine.lock().say("the consensus engine is back: there is room again");
+  }
+}
+
 QUORLITE_DECL std::error_code replica_core::maintain() {
-  static_cast<void>(notice_engine_error());
+  come_back();
   parts_->commits.found();
   parts_->commits.undo_orphans();
   if (!is_flush_due()) {
@@ -336,7 +374,7 @@ QUORLITE_DECL std::error_code replica_core::maintain() {
 QUORLITE_DECL void replica_core::run_maintenance(const std::atomic<bool>& stop,
                                                  milliseconds pause) {
   while (!stop.load()) {
-    static_cast<void>(notice_engine_error());
+    come_back();
     parts_->commits.found();
     parts_->commits.undo_orphans();
     if (is_flush_due()) {
@@ -347,7 +385,14 @@ QUORLITE_DECL void replica_core::run_maintenance(const std::atomic<bool>& stop,
   }
 }
 
+/// An engine that gave up by itself may have lost the end of its log, though what was in it is
+/// applied: files that were ahead of their log would be refused at the next start.
 QUORLITE_DECL std::error_code replica_core::flush() {
+  const std::error_code away = models_.engine.engine_error();
+  if (away && !was_sent_away_.load()) {
+    const auto held = models_.machine.hold();
+    return models_.machine.health().halted ? make_error_code(errc::halted) : away;
+  }
   return models_.applier.flush(applied().index);
 }
 

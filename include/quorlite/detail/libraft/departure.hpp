@@ -1,0 +1,62 @@
+/// @file
+/// How a server leaves its cluster for a while, for it has no room for what comes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <system_error>
+
+#include "quorlite/config.hpp"
+#include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/raft/libraft_options.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+class libraft_io;
+class libraft_members;
+class libraft_proposals;
+
+/// On the loop. First what is under way is answered, for who steps down cannot tell what became of
+/// it; then a leader hands over; in the end the log on the disk has all that was applied, though a
+/// leader may apply what only the others have yet. It takes an election timeout and a write.
+class libraft_departure {
+ public:
+  explicit libraft_departure(const libraft_options& options);
+
+  /// All of them outlive this.
+  void attach(const ::raft& engine, libraft_proposals& proposals, libraft_members& members,
+              const libraft_io& io) noexcept;
+
+  /// Nothing is proposed here any more. The first reason stays.
+  void leave(std::error_code why) noexcept;
+  /// Leaves if the disk has less room than libraft_options::room_bytes; looks ten times a second.
+  void look_for_room() noexcept;
+
+  [[nodiscard]] bool is_under_way() const noexcept { return static_cast<bool>(why_); }
+  /// Why it leaves. None: it does not
+  [[nodiscard]] std::error_code why() const noexcept { return why_; }
+  /// It leaves, and nothing keeps the engine any more: to be asked again and again. Hands over.
+  [[nodiscard]] bool is_over() noexcept;
+
+ private:
+  const std::string directory_;  // empty: there is no disk
+  const std::uint64_t room_bytes_;
+  const ::raft* engine_ = nullptr;
+  libraft_proposals* proposals_ = nullptr;
+  libraft_members* members_ = nullptr;
+  const libraft_io* io_ = nullptr;
+  std::error_code why_;
+  raft_time until_ = 0;
+  raft_time looked_at_ = 0;
+  bool has_handed_over_ = false;
+};
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite
+
+#if !defined(QUORLITE_SEPARATE_COMPILATION)
+#include "quorlite/detail/libraft/departure.ipp"  // IWYU pragma: keep
+#endif

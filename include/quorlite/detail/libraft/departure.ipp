@@ -1,0 +1,79 @@
+/// @file
+/// Bodies of departure.hpp.
+#pragma once
+
+#include "quorlite/detail/libraft/departure.hpp"
+
+#include <system_error>
+#include <utility>
+
+#include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
+#include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/io.hpp"
+#include "quorlite/detail/libraft/log_folder.hpp"
+#include "quorlite/detail/libraft/members.hpp"
+#include "quorlite/detail/libraft/proposals.hpp"
+#include "quorlite/error.hpp"
+#include "quorlite/raft/libraft_options.hpp"
+
+namespace quorlite {
+inline namespace QUORLITE_ABI {
+namespace detail {
+
+QUORLITE_DECL libraft_departure::libraft_departure(const libraft_options& options)
+    : directory_(options.directory), room_bytes_(options.room_bytes) {}
+
+QUORLITE_DECL void libraft_departure::attach(const ::raft& engine, libraft_proposals& proposals,
+                                             libraft_members& members,
+                                             const libraft_io& io) noexcept {
+  engine_ = &engine;
+  proposals_ = &proposals;
+  members_ = &members;
+  io_ = &io;
+}
+
+QUORLITE_DECL void libraft_departure::leave(std::error_code why) noexcept {
+  if (!why_) {
+    why_ = why;
+    until_ = engine_->io->time(engine_->io) + engine_->election_timeout;
+    proposals_->close(settle_reason::no_room);
+  }
+}
+
+QUORLITE_DECL void libraft_departure::look_for_room() noexcept {
+  constexpr raft_time pause_ms = 100;
+  if (directory_.empty() || room_bytes_ == 0 || why_) {
+    return;
+  }
+  const raft_time now = engine_->io->time(engine_->io);
+  if (now - looked_at_ < pause_ms) {
+    return;
+  }
+  looked_at_ = now;
+  if (libraft_room_in(directory_) < room_bytes_) {
+    leave(make_error_code(errc::storage_full));
+  }
+}
+
+QUORLITE_DECL bool libraft_departure::is_over() noexcept {
+  if (!why_) {
+    return false;
+  }
+  if (engine_->state == RAFT_LEADER && engine_->io->time(engine_->io) < until_) {
+    if (proposals_->in_flight() != 0) {
+      return false;
+    }
+    if (!std::exchange(has_handed_over_, true)) {
+      members_->transfer_to_anyone();
+    }
+    if (members_->is_transferring()) {
+      return false;
+    }
+  }
+  return !io_->is_writing();
+}
+
+}  // namespace detail
+}  // namespace QUORLITE_ABI
+}  // namespace quorlite
