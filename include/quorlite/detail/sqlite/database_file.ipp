@@ -70,7 +70,8 @@ QUORLITE_DECL void answer_record::committed() noexcept {
 QUORLITE_DECL bool served_connection::look_at(const database_file& file) noexcept {
   is_looked_at_ = true;
   const char* const schema = schema_of(file);
-  if (schema == nullptr || std::string_view{schema} != "vacuum_db") {
+  // vacuum_db; since some version after 3.46 it is vacuum_ and a random number.
+  if (schema == nullptr || !std::string_view{schema}.starts_with("vacuum_")) {
     return false;
   }
   sqlite3* const db = get();
