@@ -112,6 +112,9 @@ QUORLITE_DECL result<std::shared_ptr<replica_core>> replica_core::start(
   if (sqlite3_threadsafe() == 0) {  // it has no mutex, and its allocator is everybody's
     return fail(errc::single_threaded_sqlite);
   }
+  if (sqlite3_initialize() != SQLITE_OK) {  // one with SQLITE_OMIT_AUTOINIT does not by itself
+    return fail(errc::out_of_memory);
+  }
   auto core = std::make_shared<replica_core>(std::move(models), options);
   core->parts_ = std::make_unique<parts>(*core, core);
   if (!core->parts_->files.is_registered()) {

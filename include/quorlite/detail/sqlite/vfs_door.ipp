@@ -15,6 +15,12 @@
 
 #include "quorlite/config.hpp"
 
+// A SQLite without threads does not have them, and is refused before anybody calls them. That it
+// can be linked at all is what lets it be told.
+#pragma weak sqlite3_mutex_alloc
+#pragma weak sqlite3_mutex_enter
+#pragma weak sqlite3_mutex_leave
+
 namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
