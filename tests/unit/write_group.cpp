@@ -301,6 +301,24 @@ TEST_CASE("a group that is too large before its COMMIT, as the cache runs over, 
 }
 
 TEST_CASE("a group is cut, too, where SQLite may not pass on that it is too large") {
+TEST_CASE(
+    "a group is cut, too, where a small cache makes COMMIT change the file before it is told") {
+  fixture w(60 * 4096);
+  {
+    const connection first = open_connection(w.door, "small.db", {.page_size = 1024}).value();
+    REQUIRE(run(first, "PRAGMA default_cache_size=10; CREATE TABLE big(y)") == SQLITE_OK);
+  }
+  w.executor = detail::group_executor::open(w.door, "small.db", {}).value();
+  const auto answers =
+      w.answers_of({sql(rows_of_pages(5)), sql(rows_of_pages(200)), sql(rows_of_pages(5))});
+  CHECK(answers[0].ok());
+  CHECK((answers[1].code & 0xFF) == SQLITE_FULL);
+  CHECK(answers[2].ok());
+  const connection reader = open_connection(w.door, "small.db").value();
+  CHECK(ask(reader, "SELECT count(*) FROM big") == "10");
+  CHECK(w.host.replays_equal());
+}
+
   fixture w(700 * 4096);
   REQUIRE(run(w.open(), "CREATE TABLE big(y); INSERT INTO t VALUES(zeroblob(9))") == SQLITE_OK);
   const auto beside_a_blob = [](int pages) -> closure {

@@ -244,7 +244,7 @@ QUORLITE_DECL int database_file::write(bytes_view from, std::uint64_t to) {
     return SQLITE_OK;  // the playback of a transaction whose dirty pages are gone already
   }
   if (phase_ == phase::finished) {
-    return give_up_unlocked();
+    return ended_with_ != SQLITE_OK ? SQLITE_OK : give_up_unlocked();  // finish() will tell it
   }
   if (phase_ != phase::writing) {
     return SQLITE_IOERR_WRITE;
@@ -271,7 +271,7 @@ QUORLITE_DECL int database_file::truncate(std::uint64_t size_bytes) {
     return SQLITE_OK;
   }
   if (phase_ == phase::finished) {
-    return give_up_unlocked();
+    return ended_with_ != SQLITE_OK ? SQLITE_OK : give_up_unlocked();  // finish() will tell it
   }
   if (phase_ != phase::writing) {
     return SQLITE_IOERR_TRUNCATE;
@@ -419,6 +419,7 @@ QUORLITE_DECL int database_file::read_pages(bytes_span into, std::uint64_t from)
   const std::uint32_t one_page = page_size();
   const std::uint64_t end = std::min(page_count() * one_page, from + into.size());
   std::uint64_t at = from;
+  ended_with_ = SQLITE_OK;  // told: what comes without a new lock is another transaction
   while (at < end) {
     const page_number number{static_cast<std::uint32_t>(at / one_page + 1)};
     const auto within = static_cast<std::size_t>(at % one_page);
