@@ -696,6 +696,38 @@ TEST_CASE("an atomic commit of several databases is refused or committed as a wh
 }
 
 TEST_CASE("a super-journal that was refused exists until its last member has rolled back (F7)") {
+TEST_CASE("databases that SQLite would commit one after the other are refused together (F7)") {
+  const bool is_apart = sqlite3_compileoption_used("DEFAULT_SYNCHRONOUS=0") != 0;
+  fixture w;
+  connection db = w.open("m.db");
+  const auto say = [&db](const std::string& sql) {  // run() would say synchronous=FULL as well
+    sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
+    return sqlite3_extended_errcode(db);
+  };
+  REQUIRE(say("ATTACH 'b.db' AS b; CREATE TABLE t(x); CREATE TABLE b.t(x)") == SQLITE_OK);
+  const std::string both = "INSERT INTO main.t VALUES(1); INSERT INTO b.t VALUES(1); COMMIT";
+  std::size_t entries = w.host.entry_count();
+  for (const std::string begin : {"BEGIN; ", "BEGIN IMMEDIATE; "}) {
+    CAPTURE(begin);
+    CHECK(say(begin + both) == (is_apart ? SQLITE_IOERR_FSYNC : SQLITE_OK));
+    CHECK(sqlite3_get_autocommit(db) == 1);
+    if (is_apart) {
+      CHECK(db.last_error() == errc::unsupported);
+      CHECK(db.error_message().find("synchronous=FULL behind each ATTACH") != std::string::npos);
+    }
+  }
+  CHECK(ask(db, "SELECT (SELECT count(*) FROM main.t), (SELECT count(*) FROM b.t)") ==
+        (is_apart ? "0|0" : "2|2"));
+  entries += is_apart ? 0 : 2;
+  CHECK(w.host.entry_count() == entries);
+  REQUIRE(say("INSERT INTO main.t VALUES(1)") == SQLITE_OK);  // alone each may
+  REQUIRE(say("INSERT INTO b.t VALUES(1)") == SQLITE_OK);
+  REQUIRE(say("PRAGMA b.synchronous=FULL; BEGIN IMMEDIATE; " + both) == SQLITE_OK);
+  CHECK(w.host.entry_count() == entries + 3);
+  CHECK(w.host.entries().back().changes.size() == 2);
+  CHECK(w.host.replays_equal());
+}
+
   using fate = detail::super_journals::fate;
   local_host host;
   raw_handle one{host};

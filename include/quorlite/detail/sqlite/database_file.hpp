@@ -82,6 +82,12 @@ class served_connection {
   /// not try again. False also if SQLite never said whose the file is.
   [[nodiscard]] bool has_begun(const database_file& file) const noexcept;
 
+  /// SQLite is about to commit a file by itself, and another one of ours in the same transaction by
+  /// itself as well. It does so with what is attached where it was built with synchronous=OFF, as
+  /// it does behind a main database in memory; the latter is left to it. It cannot be seen yet
+  /// whether the other one is changed, or was only locked by BEGIN IMMEDIATE.
+  [[nodiscard]] bool commits_apart(const database_file& alone) const noexcept;
+
   /// Statements are running, and none of them can write. False also if SQLite never said.
   [[nodiscard]] bool only_reads() const noexcept;
 

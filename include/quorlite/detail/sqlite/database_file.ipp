@@ -116,6 +116,24 @@ QUORLITE_DECL bool served_connection::has_begun(const database_file& file) const
   return schema != nullptr && sqlite3_txn_state(get(), schema) > SQLITE_TXN_NONE;
 }
 
+QUORLITE_DECL bool served_connection::commits_apart(const database_file& alone) const noexcept {
+  sqlite3* const db = get();
+  if (db == nullptr || sqlite3_db_name(db, 2) == nullptr) {
+    return false;  // nothing is attached
+  }
+  const char* const main = sqlite3_db_filename(db, "main");
+  if (main == nullptr || *main == '\0') {
+    return false;  // it is in memory
+  }
+  bool is_another_written = false;
+  for_each_replicated_file(db, [&](const database_file& file) noexcept {
+    const char* const schema = &file == &alone ? nullptr : schema_of(file);
+    is_another_written = is_another_written ||
+                         (schema != nullptr && sqlite3_txn_state(db, schema) == SQLITE_TXN_WRITE);
+  });
+  return is_another_written;
+}
+
 QUORLITE_DECL bool served_connection::only_reads() const noexcept {
   sqlite3* const db = get();
   bool any = false;
@@ -374,6 +392,11 @@ QUORLITE_DECL int database_file::sync(const char* super) {
     return give_up(make_error_code(errc::unsupported), SQLITE_READONLY,
                    keeps_its_page_size(page_size()));
   }
+  if (super == nullptr && connection_.commits_apart(*this)) {
+    return give_up(make_error_code(errc::unsupported), SQLITE_IOERR_FSYNC,
+                   "this SQLite was built with SQLITE_DEFAULT_SYNCHRONOUS=0 and would commit each "
+                   "database by itself: say PRAGMA name.synchronous=FULL behind each ATTACH");
+  }
   if (super == nullptr) {
     database_file* const alone = this;
     return commit(*core_, {&alone, 1});
@@ -396,6 +419,7 @@ QUORLITE_DECL int database_file::finish() {
     code = give_up_unlocked();
   }
   phase_ = phase::finished;
+  ended_with_ = SQLITE_OK;  // told: what comes without a new lock is another transaction
   return code;
 }
 
@@ -419,7 +443,6 @@ QUORLITE_DECL int database_file::read_pages(bytes_span into, std::uint64_t from)
   const std::uint32_t one_page = page_size();
   const std::uint64_t end = std::min(page_count() * one_page, from + into.size());
   std::uint64_t at = from;
-  ended_with_ = SQLITE_OK;  // told: what comes without a new lock is another transaction
   while (at < end) {
     const page_number number{static_cast<std::uint32_t>(at / one_page + 1)};
     const auto within = static_cast<std::size_t>(at % one_page);
