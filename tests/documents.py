@@ -47,6 +47,8 @@ WELL_KNOWN = {
     "clang-tidy's": "NOLINT",
     "headers of other packages": "sqlite3.h raft.h uv.h",
     "SQLite's and C's, which others call": "xLock SQLITE_OPEN_NOMUTEX strtok",
+    "options of SQLite's build, which tests/sqlites/run.py has without SQLITE_": """
+        SQLITE_OMIT_AUTOINIT SQLITE_DEFAULT_LOCKING_MODE SQLITE_DEFAULT_SYNCHRONOUS""",
     "how go-dqlite's tests say that a step fails": "NL LL",
     "places that a reader has, or that the commands of the document make": """
         data/1 subprojects/quorlite build/data/1/databases/app.db build-install""",

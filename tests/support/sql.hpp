@@ -7,8 +7,23 @@
 
 #include "quorlite/connection.hpp"
 
+/// What an application has to say of attached databases where SQLite was built with
+/// SQLITE_DEFAULT_SYNCHRONOUS=0; SQLite takes it outside of transactions only.
+inline void say_synchronous_of_attached(sqlite3* db) {
+  static const bool is_off = sqlite3_compileoption_used("DEFAULT_SYNCHRONOUS=0") != 0;
+  for (int schema = 2; is_off && sqlite3_get_autocommit(db) != 0; ++schema) {
+    const char* const name = sqlite3_db_name(db, schema);
+    if (name == nullptr) {
+      return;
+    }
+    const std::string sql = "PRAGMA \"" + std::string(name) + "\".synchronous=FULL";
+    sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
+  }
+}
+
 /// Runs statements to the end. The extended result code.
 inline int run(sqlite3* db, const std::string& sql) {
+  say_synchronous_of_attached(db);
   const int code = sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
   return code == SQLITE_OK ? SQLITE_OK : sqlite3_extended_errcode(db);
 }

@@ -16,8 +16,12 @@ namespace quorlite::tests {
 /// The lines since the last take(). Any thread.
 class sqlite_log {
  public:
-  /// SQLite takes a log only before anything else has been asked of it.
-  sqlite_log() { sqlite3_config(SQLITE_CONFIG_LOG, &sqlite_log::add, this); }
+  /// SQLite takes a log only before it begins, which it may have done by itself.
+  sqlite_log() {
+    sqlite3_shutdown();
+    sqlite3_config(SQLITE_CONFIG_LOG, &sqlite_log::add, this);
+    sqlite3_initialize();
+  }
   sqlite_log(const sqlite_log&) = delete;
   sqlite_log& operator=(const sqlite_log&) = delete;
 
@@ -44,7 +48,7 @@ class sqlite_log {
   std::vector<std::string> lines_;
 };
 
-/// Made before main(), and so before SQLite begins.
+/// Made before main(), and so before anybody uses SQLite.
 inline sqlite_log seen_log;
 
 }  // namespace quorlite::tests

@@ -260,7 +260,8 @@ TEST_CASE("the parts of a transaction wait for room, and it commits") {
   replica_cluster cluster(options, {.entry_bytes = small_entries});
   const server_id leader = cluster.wait_for_leader().value();
   connection db = cluster.connect(leader);
-  REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
+  REQUIRE(run(db, "PRAGMA page_size=4096; CREATE TABLE t(x)") ==
+          SQLITE_OK);  // several entries, too
   CHECK(run(db, insert_much) == SQLITE_OK);
   CHECK(number(db, "SELECT count(*) FROM t") == 1);
   REQUIRE(cluster.wait_until_even());
@@ -333,7 +334,7 @@ TEST_CASE("two attached replicated databases commit in one entry, or not at all"
   replica_cluster cluster({.seed = 5});
   const server_id leader = cluster.wait_for_leader().value();
   connection db = cluster.connect(leader, "one.db");
-  REQUIRE(run(db, "ATTACH 'two.db' AS two") == SQLITE_OK);
+  REQUIRE(run(db, "ATTACH 'two.db' AS two; PRAGMA two.synchronous=FULL") == SQLITE_OK);
   REQUIRE(run(db, "CREATE TABLE main.t(x); CREATE TABLE two.t(x)") == SQLITE_OK);
   const std::uint64_t before = cluster.replica(leader).metrics().proposed.transactions;
   REQUIRE(run(db, "BEGIN; INSERT INTO main.t VALUES(1); INSERT INTO two.t VALUES(1); COMMIT") ==

@@ -17,6 +17,7 @@
 #include "quorlite/detail/sqlite/database_file.hpp"
 #include "quorlite/detail/sqlite/result_code.hpp"
 #include "quorlite/detail/sqlite/vfs.hpp"
+#include "support/built_with.hpp"
 #include "support/local_host.hpp"
 #include "support/sql.hpp"
 
@@ -153,8 +154,8 @@ struct attached_to_plain {
     REQUIRE(run(replicated, "CREATE TABLE r(x)") == SQLITE_OK);
     REQUIRE(sqlite3_open_v2(plain.path.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
                             "vfs-hazards") == SQLITE_OK);
-    REQUIRE(run(db, "PRAGMA journal_mode=" + journal_mode +
-                        "; CREATE TABLE p(x); ATTACH 'a.db' AS aux") == SQLITE_OK);
+    REQUIRE(run(db, "PRAGMA locking_mode=NORMAL; PRAGMA synchronous=FULL; PRAGMA journal_mode=" +
+                        journal_mode + "; CREATE TABLE p(x); ATTACH 'a.db' AS aux") == SQLITE_OK);
   }
   attached_to_plain(const attached_to_plain&) = delete;
   attached_to_plain& operator=(const attached_to_plain&) = delete;
@@ -537,7 +538,7 @@ TEST_CASE("a writer that ran out of memory while it waits does not want the head
 TEST_CASE(
     "a backup of another page size is SQLITE_READONLY as documented, and harms nothing (F5)") {
   fixture w;
-  connection into = w.open();
+  connection into = w.open("a.db", {.page_size = 4096});
   REQUIRE(run(into, "CREATE TABLE t(x); " + many_rows) == SQLITE_OK);
   for (const std::string page_size : {"512", "1024", "16384"}) {
     for (const int bytes : {1, 20000, 60000}) {
@@ -567,7 +568,7 @@ TEST_CASE("VACUUM with another page size is refused for good, and says how it wo
   for (const std::uint32_t wanted : {512U, 16384U}) {
     fixture w;
     connection early = w.open("a.db", {.page_size = wanted});  // of a database that has no page
-    connection db = w.open();
+    connection db = w.open("a.db", {.page_size = 4096});
     REQUIRE(run(db, "CREATE TABLE t(x); " + many_rows) == SQLITE_OK);
     for (int again = 0; again < 2; ++again) {
       REQUIRE(run(early, "VACUUM") == SQLITE_READONLY);
@@ -695,7 +696,6 @@ TEST_CASE("an atomic commit of several databases is refused or committed as a wh
   REQUIRE(w.host.replays_equal());
 }
 
-TEST_CASE("a super-journal that was refused exists until its last member has rolled back (F7)") {
 TEST_CASE("databases that SQLite would commit one after the other are refused together (F7)") {
   const bool is_apart = sqlite3_compileoption_used("DEFAULT_SYNCHRONOUS=0") != 0;
   fixture w;
@@ -728,6 +728,7 @@ TEST_CASE("databases that SQLite would commit one after the other are refused to
   CHECK(w.host.replays_equal());
 }
 
+TEST_CASE("a super-journal that was refused exists until its last member has rolled back (F7)") {
   using fate = detail::super_journals::fate;
   local_host host;
   raw_handle one{host};
@@ -1002,7 +1003,7 @@ int transact(sqlite3* db, const std::vector<std::string>& all) {
 struct with_small_write_set {
   local_host host;
   vfs door{host, {.name = "vfs-small", .write_set_bytes = 24 * 4096}};
-  connection db = open_connection(door, "a.db").value();
+  connection db = open_connection(door, "a.db", {.page_size = 4096}).value();
 
   explicit with_small_write_set(const std::string& schema, int cache) {
     REQUIRE(run(db, "CREATE TABLE t(x); CREATE TABLE log(x);" + schema) == SQLITE_OK);
@@ -1061,6 +1062,9 @@ const std::string many_boxes =
 }  // namespace
 
 TEST_CASE("what PRAGMA table_list cannot connect takes nothing back (F10)") {
+  if (!quorlite::tests::is_built_with("ENABLE_FTS5")) {
+    return;
+  }
   with_lost_base w(full_text);
   w.lose();
   const int told = transact(w.db, {"PRAGMA table_list", "INSERT INTO log VALUES(2)", "COMMIT"});
@@ -1071,10 +1075,16 @@ TEST_CASE("what PRAGMA table_list cannot connect takes nothing back (F10)") {
 }
 
 TEST_CASE("what PRAGMA table_list has no room to connect takes nothing back (F10)") {
+  if (!quorlite::tests::is_built_with("ENABLE_FTS5")) {
+    return;
+  }
   check_at_each_size(full_text, {2, 5, 9}, {}, {back_to_another_schema, "PRAGMA table_list"});
 }
 
 TEST_CASE("a failure that ALTER TABLE passes on as another one has taken nothing back (F10)") {
+  if (!quorlite::tests::is_built_with("ENABLE_FTS5")) {
+    return;
+  }
   with_lost_base w("CREATE VIRTUAL TABLE f USING fts5(x); CREATE VIEW v AS SELECT x FROM f;");
   w.lose();
   const int told = run(w.db, "ALTER TABLE p RENAME TO q");
@@ -1121,11 +1131,17 @@ TEST_CASE("what is taken back beside an open SELECT is not done by halves (F10)"
 }
 
 TEST_CASE("an R-Tree that tries a node again goes on with no other transaction (F10)") {
+  if (!quorlite::tests::is_built_with("ENABLE_RTREE")) {
+    return;
+  }
   check_at_each_size(many_boxes, {2, 4, 6, 9}, {"INSERT INTO r VALUES(1001, 1, 2, 1, 2)"},
                      {"INSERT INTO r VALUES(1002, 399, 400, 399, 400)"});
 }
 
 TEST_CASE("a statement over an R-Tree is not done by halves either (F10)") {
+  if (!quorlite::tests::is_built_with("ENABLE_RTREE")) {
+    return;
+  }
   for (const int cache : {2, 4, 6, 9}) {
     for (int count = 1; count < 30; ++count) {
       with_small_write_set w(many_boxes +
@@ -1233,6 +1249,8 @@ struct memory_main {
                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI,
                             nullptr) == SQLITE_OK);
     sqlite3_extended_result_codes(db, 1);
+    // As most builds have it.
+    REQUIRE(run(db, "PRAGMA locking_mode=NORMAL") == SQLITE_OK);
   }
   ~memory_main() { sqlite3_close(db); }
   memory_main(const memory_main&) = delete;

@@ -76,7 +76,7 @@ std::string rows_into(const std::string& table, int rows, int size = 400) {
 
 TEST_CASE("a mode that cannot be had is answered with the one in effect, and a line in the log") {
   fixture w;
-  connection db = w.open();
+  connection db = w.open("a.db", {.page_size = 4096});
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
   sqlite3* plain = nullptr;
   REQUIRE(sqlite3_open(":memory:", &plain) == SQLITE_OK);
@@ -270,8 +270,11 @@ TEST_CASE("with a main database in memory each attached one is committed by its 
   connection db = w.open();
   REQUIRE(run(db, "CREATE TABLE t(x)") == SQLITE_OK);
   sqlite3* memory = nullptr;
-  REQUIRE(sqlite3_open(":memory:", &memory) == SQLITE_OK);
+  REQUIRE(sqlite3_open_v2(":memory:", &memory,
+                          SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI,
+                          nullptr) == SQLITE_OK);
   REQUIRE(run(memory,
+              "PRAGMA locking_mode=NORMAL;"
               "ATTACH 'file:a.db?vfs=vfs-sqlite' AS a; ATTACH 'file:b.db?vfs=vfs-sqlite' AS b;"
               "CREATE TABLE b.t(x)") == SQLITE_OK);
   const std::size_t before = w.host.entry_count();

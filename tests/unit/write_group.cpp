@@ -13,6 +13,7 @@
 #include "quorlite/connection.hpp"
 #include "quorlite/detail/sqlite/group/write_group.hpp"
 #include "quorlite/detail/sqlite/vfs.hpp"
+#include "support/built_with.hpp"
 #include "support/local_host.hpp"
 #include "support/sql.hpp"
 
@@ -300,7 +301,6 @@ TEST_CASE("a group that is too large before its COMMIT, as the cache runs over, 
   CHECK(w.host.replays_equal());
 }
 
-TEST_CASE("a group is cut, too, where SQLite may not pass on that it is too large") {
 TEST_CASE(
     "a group is cut, too, where a small cache makes COMMIT change the file before it is told") {
   fixture w(60 * 4096);
@@ -319,6 +319,7 @@ TEST_CASE(
   CHECK(w.host.replays_equal());
 }
 
+TEST_CASE("a group is cut, too, where SQLite may not pass on that it is too large") {
   fixture w(700 * 4096);
   REQUIRE(run(w.open(), "CREATE TABLE big(y); INSERT INTO t VALUES(zeroblob(9))") == SQLITE_OK);
   const auto beside_a_blob = [](int pages) -> closure {
@@ -334,7 +335,8 @@ TEST_CASE(
                                      beside_a_blob(1500), sql("INSERT INTO t VALUES(1)")});
   CHECK(answers[0].ok());
   CHECK(answers[1].ok());
-  CHECK(answers[2].code == SQLITE_FULL);
+  const bool reads_meanwhile = sqlite3_compileoption_used("DEFAULT_CACHE_SIZE=10") != 0;
+  CHECK(answers[2].code == (reads_meanwhile ? sqlite_transaction_over : SQLITE_FULL));  // F10
   CHECK(answers[3].ok());
   CHECK(ask(w.open(), "SELECT count(*) FROM big") == "1000");
   CHECK(w.host.replays_equal());
@@ -509,6 +511,9 @@ TEST_CASE("a closure that leaves a statement or a blob is told, and the next one
 }
 
 TEST_CASE("statements of virtual tables stay, and no closure is told that it left them") {
+  if (!quorlite::tests::is_built_with("ENABLE_FTS5")) {
+    return;
+  }
   fixture w;
   for (const closure& one : {sql("CREATE VIRTUAL TABLE f USING fts5(x)"),
                              sql("INSERT INTO f VALUES('a b'); SELECT * FROM f WHERE f MATCH 'b'"),
