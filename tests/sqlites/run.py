@@ -55,15 +55,17 @@ OPTIONS = {
     ],
     # SQLite's own assertions.
     "asserts": [*FEATURES, "DEBUG", "ENABLE_API_ARMOR"],
+    "large": [*FEATURES, "DEFAULT_PAGE_SIZE=65536", "DEFAULT_AUTOVACUUM=2"],
     "unthreaded": [*FEATURES, "THREADSAFE=0"],
 }
 # Names of tests in the build folder.
 ROOM_VFS = ["group_writer", "replicas", "vfs", "vfs_hazards", "vfs_sqlite", "write_group"]
 ROOM_FACE = ["memory_storage", "replica", "simulation", "thread_signal"]
 BY_OPTIONS = {
+    "large": ["statements"],  # the others count pages of a size that they do not name
     "unthreaded": [],
 }
-ALL_TESTS = [*ROOM_VFS, *ROOM_FACE, "vfs_fuzz"]
+ALL_TESTS = [*ROOM_VFS, *ROOM_FACE, "statements", "vfs_fuzz"]
 
 # With OMIT_AUTOINIT the application has to begin. The tests are none that do, but for one program.
 BEGIN = """#include <stdlib.h>
