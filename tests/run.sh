@@ -9,7 +9,7 @@ usage: tests/run.sh [--short] [--suite NAME]... [--test NAME]... [--without NAME
   --short        long tests do less (QUORLITE_TEST_PROFILE=short)
   --suite NAME   only this suite, and only what it needs is built; may be given more than once:
                  unit stress go_dqlite fuzz header archetype compile_fail tidy consumer example
-                 cluster
+                 cluster sqlite_tcl
   --test NAME    only this test, likewise; may be given more than once
   --without NAME not this suite, though what it needs is built; may be given more than once
 
