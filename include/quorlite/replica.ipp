@@ -60,8 +60,10 @@ QUORLITE_DECL result<replica> replica::started(result<std::shared_ptr<detail::re
   return replica(std::move(*core));
 }
 
-QUORLITE_DECL std::error_code replica::stop() {
+QUORLITE_DECL std::error_code replica::stop() try {
   return core_ == nullptr ? std::error_code{} : core_->stop();
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
 }
 
 QUORLITE_DECL result<connection> replica::open(std::string_view name,
@@ -71,22 +73,30 @@ QUORLITE_DECL result<connection> replica::open(std::string_view name,
   return fail(errc::out_of_memory);
 }
 
-QUORLITE_DECL void replica::write_in_group(std::string_view name, detail::write_task& task) {
+QUORLITE_DECL void replica::write_in_group(std::string_view name, detail::write_task& task) try {
   if (core_ == nullptr) {
     task.answer = write_result::refused(make_error_code(errc::stopped));
     return;
   }
   core_->write(name, task);
+} catch (const std::bad_alloc&) {
+  task.answer = write_result::refused(make_error_code(errc::out_of_memory));
 }
 
-QUORLITE_DECL std::error_code replica::drop(std::string_view name) {
+QUORLITE_DECL std::error_code replica::drop(std::string_view name) try {
   return core_ == nullptr ? make_error_code(errc::stopped) : core_->drop(name);
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
 }
-QUORLITE_DECL std::error_code replica::upgrade() {
+QUORLITE_DECL std::error_code replica::upgrade() try {
   return core_ == nullptr ? make_error_code(errc::stopped) : core_->upgrade();
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
 }
-QUORLITE_DECL std::error_code replica::read_barrier(milliseconds limit) {
+QUORLITE_DECL std::error_code replica::read_barrier(milliseconds limit) try {
   return core_ == nullptr ? make_error_code(errc::stopped) : core_->read_barrier(limit);
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
 }
 
 QUORLITE_DECL transaction_outcome replica::outcome(transaction_id id) const {
@@ -121,16 +131,20 @@ QUORLITE_DECL log_position replica::applied() const noexcept {
   return core_ == nullptr ? log_position{} : core_->applied();
 }
 
-QUORLITE_DECL std::error_code replica::maintain() {
+QUORLITE_DECL std::error_code replica::maintain() try {
   return core_ == nullptr ? make_error_code(errc::stopped) : core_->maintain();
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
 }
 QUORLITE_DECL void replica::run_maintenance(const std::atomic<bool>& stop, milliseconds pause) {
   if (core_ != nullptr) {
     core_->run_maintenance(stop, pause);
   }
 }
-QUORLITE_DECL std::error_code replica::flush() {
+QUORLITE_DECL std::error_code replica::flush() try {
   return core_ == nullptr ? make_error_code(errc::stopped) : core_->flush();
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
 }
 
 }  // namespace QUORLITE_ABI

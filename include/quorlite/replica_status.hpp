@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <new>
 #include <string>
 #include <system_error>
 
@@ -132,8 +133,14 @@ struct write_result {
   [[nodiscard]] bool ok() const noexcept { return !error; }
 
   /// An answer without SQLite's.
-  [[nodiscard]] static write_result refused(std::error_code why) {
-    return {why, 1, why.message(), {}};  // SQLITE_ERROR
+  [[nodiscard]] static write_result refused(std::error_code why) noexcept {
+    write_result answer{why, 1, {}, {}};  // SQLITE_ERROR
+    try {
+      answer.message = why.message();
+    } catch (const std::bad_alloc&) {
+      answer.message.clear();  // the error says as much
+    }
+    return answer;
   }
 };
 

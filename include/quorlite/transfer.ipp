@@ -53,23 +53,29 @@ class plain_database {
 };
 
 /// A read transaction from beginning to end: a copy in steps then sees one state. It begins with
-/// what does not need the schema, which may be malformed.
+/// what does not need the schema, which may be malformed. Its end is prepared before: if there was
+/// no memory for that, the connection would stay in a transaction that its owner does not know of.
 class steady_reader {
  public:
   explicit steady_reader(sqlite3* db) noexcept
-      : db_(db),
-        code_(sqlite3_exec(db_, "BEGIN; PRAGMA schema_version", nullptr, nullptr, nullptr)) {}
+      : db_(db), code_(sqlite3_prepare_v2(db_, "ROLLBACK", -1, &end_, nullptr)) {
+    if (code_ == SQLITE_OK) {
+      code_ = sqlite3_exec(db_, "BEGIN; PRAGMA schema_version", nullptr, nullptr, nullptr);
+    }
+  }
   steady_reader(const steady_reader&) = delete;
   steady_reader& operator=(const steady_reader&) = delete;
   ~steady_reader() {
-    if (sqlite3_get_autocommit(db_) == 0) {
-      sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
+    if (end_ != nullptr && sqlite3_get_autocommit(db_) == 0) {
+      sqlite3_step(end_);
     }
+    sqlite3_finalize(end_);
   }
   [[nodiscard]] int code() const noexcept { return code_; }
 
  private:
   sqlite3* db_;
+  sqlite3_stmt* end_ = nullptr;
   int code_;
 };
 

@@ -186,8 +186,8 @@ QUORLITE_DECL int libraft_snapshot_buffers::fill(snapshot_reader& from, const li
     if (part.empty()) {
       return RAFT_NOMEM;
     }
-    if (from.read(offset, part)) {
-      return RAFT_IOERR;
+    if (const std::error_code error = from.read(offset, part)) {
+      return error == errc::out_of_memory ? RAFT_NOMEM : RAFT_IOERR;
     }
     offset += wanted;
   }

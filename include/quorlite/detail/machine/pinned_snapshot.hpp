@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <optional>
 #include <system_error>
 #include <utility>
@@ -41,7 +42,7 @@ class pinned_snapshot final : public snapshot_reader {
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return layout_.size_bytes(); }
   [[nodiscard]] snapshot_history history() const noexcept override { return state_.history; }
 
-  [[nodiscard]] std::error_code read(std::uint64_t offset, bytes_span into) noexcept override {
+  [[nodiscard]] std::error_code read(std::uint64_t offset, bytes_span into) noexcept override try {
     // One reader slot per call and database: several threads may read at once.
     std::optional<page_store::reader> reader;
     std::size_t of = state_.databases.size();
@@ -55,6 +56,8 @@ class pinned_snapshot final : public snapshot_reader {
                           }
                           return copy_page(from, *reader, number, page);
                         });
+  } catch (const std::bad_alloc&) {
+    return make_error_code(errc::out_of_memory);
   }
 
  private:

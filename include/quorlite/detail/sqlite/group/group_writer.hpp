@@ -69,7 +69,9 @@ class group_writer {
   [[nodiscard]] bool give_up(place& own);
   void appoint();
   void lead(place& own) noexcept;
-  [[nodiscard]] std::unique_ptr<group_executor> take(std::vector<place*>& group);
+  void step_back(place& own) noexcept;
+  [[nodiscard]] std::unique_ptr<group_executor> take(std::vector<place*>& group,
+                                                     std::vector<write_task*>& tasks);
   void give_back(std::unique_ptr<group_executor> executor, bool leading);
 
   consensus_port& engine_;

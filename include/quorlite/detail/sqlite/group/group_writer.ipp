@@ -2,8 +2,10 @@
 /// Bodies of group_writer.hpp.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -19,7 +21,9 @@ namespace detail {
 
 QUORLITE_DECL group_writer::group_writer(consensus_port& engine, vfs& through, std::string name,
                                          const group_options& options)
-    : engine_(engine), through_(through), name_(std::move(name)), options_(options) {}
+    : engine_(engine), through_(through), name_(std::move(name)), options_(options) {
+  idle_.reserve(options.groups);  // give_back() must not fail
+}
 QUORLITE_DECL group_writer::~group_writer() = default;
 
 QUORLITE_DECL void group_writer::write(write_task& task) {
@@ -73,11 +77,14 @@ QUORLITE_DECL void group_writer::appoint() {
 /// Runs a group for everybody in it. Nothing may be thrown here: others wait for it.
 QUORLITE_DECL void group_writer::lead(place& own) noexcept {
   std::vector<place*> group;
-  std::unique_ptr<group_executor> executor = take(group);
   std::vector<write_task*> tasks;
-  tasks.reserve(group.size());
-  for (const place* const member : group) {
-    tasks.push_back(&member->task);
+  std::unique_ptr<group_executor> executor;
+  try {
+    executor = take(group, tasks);
+  } catch (const std::bad_alloc&) {  // then nobody was taken
+    step_back(own);
+    own.task.answer = write_result::refused(make_error_code(errc::out_of_memory));
+    return;
   }
   bool leading = true;
   const auto hand_on = [this, &leading] {
@@ -89,9 +96,13 @@ QUORLITE_DECL void group_writer::lead(place& own) noexcept {
   };
   std::error_code error;
   if (executor == nullptr) {
-    auto opened = group_executor::open(through_, name_, options_.connections);
-    error = opened ? std::error_code{} : opened.error();
-    executor = opened ? std::move(*opened) : nullptr;
+    try {
+      auto opened = group_executor::open(through_, name_, options_.connections);
+      error = opened ? std::error_code{} : opened.error();
+      executor = opened ? std::move(*opened) : nullptr;
+    } catch (const std::bad_alloc&) {
+      error = make_error_code(errc::out_of_memory);
+    }
   }
   if (executor != nullptr) {
     executor->run(tasks, hand_on);
@@ -108,13 +119,26 @@ QUORLITE_DECL void group_writer::lead(place& own) noexcept {
   }
 }
 
-/// The next group and a connection; none if one is to be made.
-QUORLITE_DECL std::unique_ptr<group_executor> group_writer::take(std::vector<place*>& group) {
+/// Whoever was to run the next group has no memory for that: another one tries.
+QUORLITE_DECL void group_writer::step_back(place& own) noexcept {
   const std::lock_guard guard(mutex_);
+  std::erase(queue_, &own);
+  is_led_ = false;
+  appoint();
+}
+
+/// The next group and a connection; none if one is to be made.
+QUORLITE_DECL std::unique_ptr<group_executor> group_writer::take(std::vector<place*>& group,
+                                                                 std::vector<write_task*>& tasks) {
+  const std::lock_guard guard(mutex_);
+  const std::size_t count = std::min(queue_.size(), options_.closures);
+  group.reserve(count);
+  tasks.reserve(count);
   ++busy_;
-  while (!queue_.empty() && group.size() < options_.closures) {
+  while (group.size() < count) {
     queue_.front()->at = stage::taken;
     group.push_back(queue_.front());
+    tasks.push_back(&queue_.front()->task);
     queue_.pop_front();
   }
   counters_.closures += group.size();

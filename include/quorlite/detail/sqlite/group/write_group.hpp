@@ -35,13 +35,15 @@ class control_statement {
   control_statement& operator=(const control_statement&) = delete;
   ~control_statement();
 
-  [[nodiscard]] bool is_prepared() const noexcept { return statement_ != nullptr; }
+  /// @returns none, errc::out_of_memory, errc::sqlite_failed
+  [[nodiscard]] std::error_code error() const noexcept;
   [[nodiscard]] sqlite3_stmt* get() const noexcept { return statement_; }
   /// @returns an extended code
   [[nodiscard]] int run() noexcept;
 
  private:
   sqlite3_stmt* statement_ = nullptr;
+  int code_ = 0;
 };
 
 /// Runs groups of closures, one group at a time, on a connection of its own. One thread at a time.
@@ -93,9 +95,10 @@ class group_executor {
   /// A virtual table keeps statements of its own, which look like any other.
   [[nodiscard]] bool has_virtual_tables() const noexcept;
 
-  static void blame(write_task& task, int code, const char* why);
-  void describe(write_task& task, int code) const;
-  void fail_all(std::span<write_task* const> tasks, int code, transaction_id id) const;
+  static void blame(write_task& task, int code, const char* why,
+                    errc error = errc::sqlite_failed) noexcept;
+  void describe(write_task& task, int code) const noexcept;
+  void fail_all(std::span<write_task* const> tasks, int code, transaction_id id) const noexcept;
 
   connection db_;
   closure_rules rules_;

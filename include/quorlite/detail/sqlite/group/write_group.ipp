@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <system_error>
@@ -28,10 +29,18 @@ inline namespace QUORLITE_ABI {
 namespace detail {
 
 QUORLITE_DECL control_statement::control_statement(sqlite3* db, const char* sql) noexcept {
-  sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement_, nullptr);
+  code_ = sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement_, nullptr);
 }
 
 QUORLITE_DECL control_statement::~control_statement() { sqlite3_finalize(statement_); }
+
+QUORLITE_DECL std::error_code control_statement::error() const noexcept {
+  if (code_ == SQLITE_OK) {
+    return {};
+  }
+  return make_error_code((code_ & 0xFF) == SQLITE_NOMEM ? errc::out_of_memory
+                                                        : errc::sqlite_failed);
+}
 
 QUORLITE_DECL int control_statement::run() noexcept {
   sqlite3_step(statement_);
@@ -46,13 +55,14 @@ QUORLITE_DECL result<std::unique_ptr<group_executor>> group_executor::open(
   }
   // Savepoints keep what they may have to restore; past 64 KiB SQLite would put that in a file.
   if (sqlite3_exec(*db, "PRAGMA temp_store=MEMORY", nullptr, nullptr, nullptr) != SQLITE_OK) {
-    return fail(errc::sqlite_failed);
+    return fail(db->last_error());
   }
   auto made = std::unique_ptr<group_executor>(new group_executor(std::move(*db)));
-  if (!made->begin_.is_prepared() || !made->commit_.is_prepared() ||
-      !made->rollback_.is_prepared() || !made->savepoint_.is_prepared() ||
-      !made->release_.is_prepared() || !made->undo_.is_prepared()) {
-    return fail(errc::sqlite_failed);
+  for (const control_statement* const one : {&made->begin_, &made->commit_, &made->rollback_,
+                                             &made->savepoint_, &made->release_, &made->undo_}) {
+    if (const std::error_code error = one->error()) {
+      return fail(error);
+    }
   }
   return made;
 }
@@ -62,7 +72,15 @@ QUORLITE_DECL group_executor::group_executor(connection db) noexcept
 
 QUORLITE_DECL void group_executor::run(std::span<write_task* const> tasks,
                                        const std::function<void()>& before_commit) {
-  std::vector<write_task*> open(tasks.begin(), tasks.end());
+  std::vector<write_task*> open;
+  try {
+    open.assign(tasks.begin(), tasks.end());
+  } catch (const std::bad_alloc&) {  // none of them was run, or what they did was rolled back
+    for (write_task* const one : tasks) {
+      one->answer = write_result::refused(make_error_code(errc::out_of_memory));
+    }
+    return;
+  }
   while (!open.empty()) {
     write_task* culprit = nullptr;
     switch (attempt(open, culprit, before_commit)) {
@@ -236,33 +254,43 @@ QUORLITE_DECL bool group_executor::has_virtual_tables() const noexcept {
   return any || code != SQLITE_OK;
 }
 
-QUORLITE_DECL void group_executor::blame(write_task& task, int code, const char* why) {
-  task.answer = {make_error_code(errc::sqlite_failed), code, why, {}};
+/// Where there is no memory for the words, the error stays.
+QUORLITE_DECL void group_executor::blame(write_task& task, int code, const char* why,
+                                         errc error) noexcept {
+  task.answer = {make_error_code(error), code, {}, {}};
+  try {
+    task.answer.message = why;
+  } catch (const std::bad_alloc&) {
+    task.answer.message.clear();
+  }
 }
 
-QUORLITE_DECL void group_executor::describe(write_task& task, int code) const {
+QUORLITE_DECL void group_executor::describe(write_task& task, int code) const noexcept {
   const bool is_sqlite = sqlite3_extended_errcode(db_) == code ||
                          sqlite3_errcode(db_) == code;  // else the closure says so
   const std::error_code ours = is_sqlite ? db_.last_error() : std::error_code{};
   const errc else_it_is = (code & 0xFF) == SQLITE_BUSY ? errc::busy : errc::sqlite_failed;
   task.answer.error = ours && ours != errc::sqlite_failed ? ours : make_error_code(else_it_is);
   task.answer.code = code;
-  task.answer.message = code == SQLITE_AUTH && !rules_.why().empty() ? std::string(rules_.why())
-                        : is_sqlite                                  ? db_.error_message()
-                                                                     : "the closure gave up";
+  try {
+    task.answer.message = code == SQLITE_AUTH && !rules_.why().empty() ? std::string(rules_.why())
+                          : is_sqlite                                  ? db_.error_message()
+                                                                       : "the closure gave up";
+  } catch (const std::bad_alloc&) {
+    task.answer.message.clear();
+  }
 }
 
 QUORLITE_DECL void group_executor::fail_all(std::span<write_task* const> tasks, int code,
-                                            transaction_id id) const {
+                                            transaction_id id) const noexcept {
   const bool is_unknown = db_.last_error() == failure::outcome_unknown;
   for (write_task* const one : tasks) {
     if (is_unknown && one->answer.error) {
       // Undone already, whatever comes of the group. Why it was refused rests on a state that may
       // never come; and the group's id would tell of the others.
-      one->answer = {make_error_code(errc::stale_term),
-                     sqlite_not_leader,
-                     "the closure was undone; what it had read may not come: run it again",
-                     {}};
+      blame(*one, sqlite_not_leader,
+            "the closure was undone; what it had read may not come: run it again",
+            errc::stale_term);
       continue;
     }
     describe(*one, code);
