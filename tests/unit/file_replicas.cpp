@@ -463,6 +463,29 @@ TEST_CASE("a follower whose flushes find no room leaves before it must halt, and
   CHECK(engine.times_asked == 2);
 }
 
+TEST_CASE("a follower that was sent away is back also if the application flushes by itself") {
+  faulty_disk disk;
+  basic_file_storage<faulty_file_system> storage{faulty_file_system{disk}};
+  leaving_engine engine;
+  replica_options options;
+  options.memory_bytes = std::size_t{512} << 10U;
+  replica one = replica::start(engine, storage, options).value();
+  connection db = one.open("app.db").value();
+  REQUIRE(run(db, "CREATE TABLE t(k INTEGER PRIMARY KEY, v)") == SQLITE_OK);
+  REQUIRE_FALSE(one.flush());
+  disk.full_from(disk.calls() + 1);
+  while (run(db, insert(5, 900)) == SQLITE_OK) {
+  }
+  engine.follow("another");
+  CHECK(one.maintain() == errc::storage_full);
+  REQUIRE(engine.times_left == 1);
+  disk.heal();
+  REQUIRE_FALSE(one.flush());  // nothing is due any more, so maintain() does not flush
+  CHECK_FALSE(one.maintain());
+  CHECK(engine.times_asked == 1);
+  CHECK(one.health().ok());
+}
+
 TEST_CASE("an engine that gave up by itself has its files flushed when it is back, not before") {
   faulty_disk disk;
   basic_file_storage<faulty_file_system> storage{faulty_file_system{disk}};

@@ -54,9 +54,6 @@ class replica_core::upkeep final : public background_task {
       owner_.was_sent_away_.store(true);
       engine.leave(error);  // before so much is dirty that this replica would have to halt
     }
-    if (!error) {
-      owner_.was_sent_away_.store(false);
-    }
     owner_.is_flushing_.store(false);
     return error;
   }
@@ -396,7 +393,11 @@ QUORLITE_DECL std::error_code replica_core::flush() {
     const auto held = models_.machine.hold();
     return models_.machine.health().halted ? make_error_code(errc::halted) : away;
   }
-  return models_.applier.flush(applied().index);
+  const std::error_code error = models_.applier.flush(applied().index);
+  if (!error) {
+    was_sent_away_.store(false);  // whoever asked for it
+  }
+  return error;
 }
 
 }  // namespace detail
