@@ -131,12 +131,20 @@ QUORLITE_DECL std::error_code libraft::run(detail::libraft_identity identity,
   }
   const auto made =
       std::make_shared<detail::libraft_runtime>(std::move(options), std::move(identity));
-  boots_.set(made, {});
-  withdrawal_.hand_over_to(*made);
+  if (!started_) {
+    boots_.set(made, {});
+  }
   if (spoiled_) {
     made->core().do_without(*spoiled_);
   }
+  withdrawal_.hand_over_to(*made);
   const std::error_code error = made->start(machine);
+  if (started_ && error) {
+    withdrawal_.hand_over_to(*boots_.last());  // the one that was made goes now
+  } else if (started_) {
+    // Not before: until it runs, the one before turns away whatever comes, and its error is told.
+    boots_.set(made, {});
+  }
   if (const auto& defect = made->core().log_defect()) {
     report_.defects.push_back(defect->what);
     detail::name_place(report_.defects.back(), options_.directory, report_, defect->entry);
