@@ -122,7 +122,8 @@ class libraft_disk_file final : public libraft_file {
 
 QUORLITE_DECL std::uint64_t libraft_room_in(const std::string& folder) noexcept {
   struct statvfs told {};
-  if (::statvfs(folder.c_str(), &told) != 0) {
+  // A file system without a size, as a tmpfs can be, tells none.
+  if (::statvfs(folder.c_str(), &told) != 0 || told.f_blocks == 0) {
     return std::numeric_limits<std::uint64_t>::max();
   }
   return std::uint64_t{told.f_bavail} * told.f_frsize;
