@@ -14,7 +14,7 @@ usage: run.py [--module FILE] [--sources DIR | --fetch] [--all | --script NAME..
   --compare       runs stock SQLite too, rather than believe what scripts.txt has of it
   --work DIR      for what is fetched, built and run (default: build-sqlite-tcl)
   --jobs N        scripts and compilers at a time (default: 1)
-  --limit N       seconds that a script may take (default: 120)
+  --limit N       seconds that a script may take (default: 300)
   --optimization N  of testfixture (default: 0, which is made sooner; with --all 1)
   --keep          what the scripts print stays in the work folder, as NAME.ours and NAME.stock
   --json          the answer as JSON
@@ -63,7 +63,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--compare", action="store_true", **hidden)
     parser.add_argument("--work", type=pathlib.Path, default=None, **hidden)
     parser.add_argument("--jobs", type=int, default=1, **hidden)
-    parser.add_argument("--limit", type=float, default=120, **hidden)
+    parser.add_argument("--limit", type=float, default=300, **hidden)
     parser.add_argument("--optimization", **hidden)
     parser.add_argument("--keep", action="store_true", **hidden)
     parser.add_argument("--json", action="store_true", **hidden)
