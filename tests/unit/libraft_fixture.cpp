@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
+#include "quorlite/detail/libraft/boots.hpp"
 #include "quorlite/replica.hpp"
 #include "quorlite/storage/memory.hpp"
 #include "quorlite/testing/consensus_conformance.hpp"
@@ -864,6 +865,23 @@ std::string ask(sqlite3* db, const std::string& sql) {
   };
   const int code = sqlite3_exec(db, sql.c_str(), take, &value, nullptr);
   return code == SQLITE_OK ? value : "!" + std::to_string(code);
+}
+
+TEST_CASE("a server that comes back and does not stay waits longer each time, up to a minute",
+          "[libraft]") {
+  constexpr std::uint64_t second = 1'000'000;
+  quorlite::detail::libraft_boots boots;
+  std::uint64_t now = 5 * second;
+  REQUIRE(boots.is_time(now, second));
+  for (const std::uint64_t pause : {1, 2, 4, 8, 16, 32, 60, 60}) {
+    CHECK_FALSE(boots.is_time(now + pause * second - 1, second));
+    now += pause * second;
+    CHECK(boots.is_time(now, second));
+  }
+  now += 600 * second;  // it has stayed
+  CHECK(boots.is_time(now, second));
+  CHECK_FALSE(boots.is_time(now + second - 1, second));
+  CHECK(boots.is_time(now + second, second));
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 /// authenticates, and trusts what it reads from a peer.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -88,7 +89,8 @@ class QUORLITE_API libraft {
 
   /// What the last start() has read, before it cleared anything away. A server that did start has
   /// no defect in it, or the one that it does without: a snapshot that it makes anew. From its
-  /// thread.
+  /// thread. A server that comes back (`comes_back`) reads again: so ask before the first
+  /// replica::maintain().
   [[nodiscard]] const libraft_log_report& log_report() const noexcept { return report_; }
 
   /// Reads the folder of a server that is stopped, as start() does, and changes nothing: its log is
@@ -230,7 +232,7 @@ class QUORLITE_API libraft {
   std::optional<libraft_log_defect> spoiled_;  // the snapshot, which the machine does without
   bool started_ = false;
   bool has_id_ = false;  // the folder is in use, by us
-  bool founds_ = false;
+  std::atomic<bool> founds_{false};
   detail::libraft_folder_lock lock_;
 };
 

@@ -437,12 +437,12 @@ QUORLITE_DECL std::error_code libraft::come_back() noexcept try {
   if (why != errc::storage_full && why != errc::out_of_memory) {
     return why;
   }
-  if (!boots_.is_time(now().steady_us, options_.election_timeout.value * 1000)) {
-    return why;
-  }
   if (detail::libraft_room_in(options_.directory) <
       options_.room_bytes + segments * options_.segment_bytes) {
     return make_error_code(errc::storage_full);
+  }
+  if (!boots_.is_time(now().steady_us, options_.election_timeout.value * 1000)) {
+    return why;
   }
   // The folder stays locked. A withdrawal that comes meanwhile is told to the one that is made.
   std::error_code error = make_error_code(errc::storage_broken);  // it has left its files open

@@ -28,14 +28,17 @@ class libraft_boots {
   /// Why the server takes no part. None: it does.
   [[nodiscard]] std::error_code error() const noexcept;
 
-  /// At most once in so long is it tried to come back. One thread at a time.
-  [[nodiscard]] bool is_time(std::uint64_t now_us, std::uint64_t pause_us) noexcept;
+  /// Whether it may be tried to come back, which counts as a try. Between two tries there is this
+  /// pause; while what has come back does not stay, twice as much each time, up to a minute: not
+  /// all that a disk lacks can be asked for. One thread at a time.
+  [[nodiscard]] bool is_time(std::uint64_t now_us, std::uint64_t least_us) noexcept;
 
  private:
   mutable std::mutex mutex_;
   std::shared_ptr<libraft_runtime> last_;
   std::error_code away_;
-  std::uint64_t tried_at_us_ = 0;
+  std::uint64_t tried_at_us_ = 0;  // 0: never
+  std::uint64_t pause_us_ = 0;
 };
 
 /// One server at a time uses a folder: two engines on one log would destroy it, and libraft has no

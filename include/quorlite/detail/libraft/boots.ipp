@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <memory>
@@ -46,10 +47,17 @@ QUORLITE_DECL std::error_code libraft_boots::error() const noexcept {
   return away_ ? away_ : last_ == nullptr ? std::error_code{} : last_->status().error();
 }
 
-QUORLITE_DECL bool libraft_boots::is_time(std::uint64_t now_us, std::uint64_t pause_us) noexcept {
-  const bool is = now_us - tried_at_us_ >= pause_us;
-  tried_at_us_ = is ? now_us : tried_at_us_;
-  return is;
+QUORLITE_DECL bool libraft_boots::is_time(std::uint64_t now_us, std::uint64_t least_us) noexcept {
+  constexpr std::uint64_t most_us = 60'000'000;
+  constexpr std::uint64_t stayed = 8;  // so many pauses long: what it left for has passed
+  const std::uint64_t passed_us = now_us - tried_at_us_;
+  if (tried_at_us_ != 0 && passed_us < pause_us_) {
+    return false;
+  }
+  const bool is_again = tried_at_us_ != 0 && passed_us < stayed * pause_us_;
+  pause_us_ = is_again ? std::min(2 * pause_us_, std::max(most_us, least_us)) : least_us;
+  tried_at_us_ = now_us;
+  return true;
 }
 
 QUORLITE_DECL std::error_code libraft_folder_lock::take(const std::string& directory) noexcept try {
