@@ -101,10 +101,10 @@ enum class settle_reason : std::uint8_t {
   too_large,        ///< more than max_entry_bytes()
   leadership_lost,  ///< it led, and does not any more
   log_failed,       ///< the log could not be written
-  no_room,          ///< this server leaves for want of room on its disk
-  no_memory,        ///< the engine had no memory for it
   timed_out,        ///< the engine gave up waiting
   stopped,          ///< the adapter was stopped
+  no_room,          ///< this server leaves for want of room on its disk
+  no_memory,        ///< the engine had no memory for it
 };
 
 /// A change of leadership, or news of who holds it.
