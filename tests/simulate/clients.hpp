@@ -177,7 +177,8 @@ inline void compare_with_new(shared& all, const line& kept, server_id id, const 
 }
 
 /// What may go wrong has a code of ours, or one that SQLite has for it.
-inline void check_code(int code, const connection& db) {
+/// @param here where the statement ran, if that is known
+inline void check_code(int code, const connection& db, const quorlite::replica* here = nullptr) {
   switch (code & 0xFF) {
     case SQLITE_BUSY:
     case SQLITE_IOERR:
@@ -192,7 +193,9 @@ inline void check_code(int code, const connection& db) {
       }
       break;
     case SQLITE_CORRUPT:  // a damaged page of the base: the replica halts, and is asked why
-      if (db.last_error() == quorlite::errc::corrupt) {
+      // SQLite may go on over a page that it could not read, and find something out of place then.
+      if (db.last_error() == quorlite::errc::corrupt ||
+          (here != nullptr && here->health().error == quorlite::errc::corrupt)) {
         return;
       }
       break;
@@ -403,7 +406,7 @@ class writer {
       all_.end(one, fate::refused);  // COMMIT was never said
       ++all_.refused;
       if (code != SQLITE_OK && !is_of_sql(code)) {
-        check_code(code, to.db);
+        check_code(code, to.db, &here->replica());
       }
     }
     static_cast<void>(run(to.db, "ROLLBACK"));

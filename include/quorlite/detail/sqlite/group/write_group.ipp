@@ -28,9 +28,8 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-QUORLITE_DECL control_statement::control_statement(sqlite3* db, const char* sql) noexcept {
-  code_ = sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement_, nullptr);
-}
+QUORLITE_DECL control_statement::control_statement(sqlite3* db, const char* sql) noexcept
+    : code_(sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement_, nullptr)) {}
 
 QUORLITE_DECL control_statement::~control_statement() { sqlite3_finalize(statement_); }
 
