@@ -873,7 +873,7 @@ TEST_CASE("a server that comes back and does not stay waits longer each time, up
   quorlite::detail::libraft_boots boots;
   std::uint64_t now = 5 * second;
   REQUIRE(boots.is_time(now, second));
-  for (const std::uint64_t pause : {1, 2, 4, 8, 16, 32, 60, 60}) {
+  for (const std::uint64_t pause : {1U, 2U, 4U, 8U, 16U, 32U, 60U, 60U}) {
     CHECK_FALSE(boots.is_time(now + pause * second - 1, second));
     now += pause * second;
     CHECK(boots.is_time(now, second));
