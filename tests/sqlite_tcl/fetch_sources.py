@@ -4,75 +4,44 @@ usage: fetch_sources.py FOLDER    prints where they are, below it
 """
 
 import pathlib
-import shutil
 import subprocess
 import sys
-import tarfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+import debian_source  # noqa: E402
 
 PACKAGE = "libsqlite3-dev"
 
 
-def said(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True)
+def installed_version() -> str:
+    """Upstream's. Empty: there is none, or no dpkg."""
+    try:
+        done = subprocess.run(
+            ["dpkg-query", "-W", "-f", "${source:Upstream-Version}", PACKAGE],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return ""
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def suite() -> str:
-    """Debian's name of the installed release."""
-    for line in pathlib.Path("/etc/os-release").read_text().splitlines():
-        if line.startswith("VERSION_CODENAME="):
-            return line.split("=")[1].strip('"')
-    return "stable"
-
-
-def apt_options(folder: pathlib.Path) -> list[str]:
-    """Lists of sources of its own: few machines have them among those of the system."""
-    mirrors = said(
-        "apt-get",
-        "indextargets",
-        "--format",
-        "$(SITE)",
-        "Created-By: Packages",
-        "Origin: Debian",
-        "Label: Debian",
-    )
-    mirror = (mirrors.splitlines() or ["http://deb.debian.org/debian"])[0]
-    (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
-    (folder / "cache").mkdir(exist_ok=True)
-    (folder / "sources.list").write_text(
-        f"deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
-        f"{mirror} {suite()} main\n"
-    )
-    return [
-        f"-oDir::Etc::SourceList={folder / 'sources.list'}",
-        "-oDir::Etc::SourceParts=-",
-        f"-oDir::State::Lists={folder / 'lists'}",
-        f"-oDir::Cache={folder / 'cache'}",
-        "-oAPT::Sandbox::User=",
-    ]
-
-
 def fetch(work: pathlib.Path) -> pathlib.Path | None:
-    """The folder of the sources; they are got once. None: apt has no such version,
-    or there is no apt."""
-    if shutil.which("apt-get") is None:
+    """The folder of the sources; they are got once. None: they cannot be had, and it is said."""
+    version = installed_version()
+    sources = work.resolve() / "source" / f"sqlite3-{version}"
+    if version and (sources / "test" / "tester.tcl").exists():
+        return sources
+    try:
+        got = debian_source.fetch("sqlite3", debian_source.release_here(), work)
+    except debian_source.Unavailable as error:
+        print(f"fetch_sources: {error}", file=sys.stderr)
         return None
-    version = said("dpkg-query", "-W", "-f", "${source:Upstream-Version}", PACKAGE)
-    sources = work.resolve() / f"sqlite3-{version}"
-    if not version or (sources / "test" / "tester.tcl").exists():
-        return sources if version else None
-    folder = work.resolve() / "apt"
-    folder.mkdir(parents=True, exist_ok=True)
-    options = apt_options(folder)
-    for command in (["update"], ["source", "--download-only", "sqlite3"]):
-        asked = ["apt-get", "--quiet", *options, *command]
-        if subprocess.run(asked, cwd=folder, stdout=sys.stderr).returncode != 0:
-            return None
-    archives = list(folder.glob(f"sqlite3_{version}.orig.tar.*"))
-    if not archives:
+    if got.resolve() != sources:
+        print(f"fetch_sources: {got.name} is not of the installed {version}", file=sys.stderr)
         return None
-    with tarfile.open(archives[0]) as archive:
-        archive.extractall(work)
     return sources
 
 
@@ -85,7 +54,6 @@ def main() -> int:
     work.mkdir(parents=True, exist_ok=True)
     sources = fetch(work)
     if sources is None:
-        print("fetch_sources: apt has no sources of the installed SQLite", file=sys.stderr)
         return 1
     print(sources)
     return 0

@@ -28,12 +28,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 
-KEYRING = pathlib.Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-MIRROR = "http://deb.debian.org/debian"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+from debian_source import Unavailable, fetch, release_here  # noqa: E402
+
 TEST_SECONDS = 300
 
 # What Debian turns on, as far as it can be seen from outside.
@@ -76,10 +77,6 @@ __attribute__((constructor)) static void begin(void) {
 """
 
 
-class Unavailable(Exception):
-    """Not to be had on this machine: no fault of the project."""
-
-
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -102,44 +99,6 @@ def end_of(text: str, lines: int = 12) -> str:
 
 
 # ---- sources ---------------------------------------------------------------------------------
-
-
-def release_here() -> str:
-    try:
-        told = pathlib.Path("/etc/os-release").read_text(encoding="utf-8")
-    except OSError:
-        told = ""
-    name = re.search(r'^VERSION_CODENAME="?(\w+)', told, re.MULTILINE)
-    if "ID=debian" not in told.split() or not name:
-        raise Unavailable("this machine runs no release of Debian")
-    return name.group(1)
-
-
-def fetch(release: str, folder: pathlib.Path) -> pathlib.Path:
-    """The source tree of a release's SQLite. apt gets folders of its own."""
-    if shutil.which("apt-get") is None:
-        raise Unavailable("there is no apt-get")
-    apt = folder / "apt"
-    for name in ("lists/partial", "cache/archives/partial"):
-        (apt / name).mkdir(parents=True, exist_ok=True)
-    signed = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
-    listed = apt / "sources.list"
-    listed.write_text(f"deb-src {signed}{MIRROR} {release} main\n", encoding="utf-8")
-    private = ["-o", f"Dir::Etc::sourcelist={listed}", "-o", "Dir::Etc::sourceparts=/dev/null"]
-    private += ["-o", f"Dir::State::lists={apt / 'lists'}", "-o", f"Dir::Cache={apt / 'cache'}"]
-    private += ["-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none"]
-    private += ["-o", "Acquire::Retries=2"]
-    for command in (["update"], ["source", "--download-only", "sqlite3"]):
-        done = run(["apt-get", "-q", *private, *command], folder)
-        if done.returncode != 0:
-            raise Unavailable(f"apt-get {command[0]}: {end_of(done.stdout, 3)}")
-    packed = [path for path in folder.glob("sqlite3_*.orig.tar.*") if path.suffix != ".asc"]
-    if len(packed) != 1:
-        raise Unavailable(f"apt-get source left {len(packed)} archives")
-    with tarfile.open(packed[0]) as archive:
-        archive.extractall(folder / "source")  # apt has seen that it is Debian's
-    (tree,) = (folder / "source").iterdir()
-    return tree
 
 
 def amalgamate(tree: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
@@ -266,7 +225,7 @@ class Matrix:
         release = release_here() if name == "here" else name
         folder = self.work / release
         folder.mkdir(exist_ok=True)
-        return amalgamate(fetch(release, folder), folder)
+        return amalgamate(fetch("sqlite3", release, folder), folder)
 
     def one(self, name: str, source: concurrent.futures.Future, options: str) -> None:
         began = time.monotonic()

@@ -420,23 +420,36 @@ struct leaving_engine : quorlite::tests::lone_engine {
 };
 static_assert(quorlite::comes_back<leaving_engine>);
 
-}  // namespace
+/// A replica with that engine, and a table. Its disk has room until fill().
+struct leaving_replica {
+  leaving_replica() {
+    REQUIRE(run(db, "CREATE TABLE t(k INTEGER PRIMARY KEY, v)") == SQLITE_OK);
+    REQUIRE_FALSE(one.flush());
+  }
+  /// Writes as long as memory takes what the disk does not. @returns how many rows
+  int fill() {
+    disk.full_from(disk.calls() + 1);
+    int rows = 0;
+    while (run(db, insert(5, 900)) == SQLITE_OK) {
+      rows += 5;
+    }
+    return rows;
+  }
 
-TEST_CASE("a follower whose flushes find no room leaves before it must halt, and comes back") {
   faulty_disk disk;
   basic_file_storage<faulty_file_system> storage{faulty_file_system{disk}};
   leaving_engine engine;
-  replica_options options;
-  options.memory_bytes = std::size_t{512} << 10U;
+  const replica_options options{.memory_bytes = std::size_t{512} << 10U};
   replica one = replica::start(engine, storage, options).value();
   connection db = one.open("app.db").value();
-  REQUIRE(run(db, "CREATE TABLE t(k INTEGER PRIMARY KEY, v)") == SQLITE_OK);
-  REQUIRE_FALSE(one.flush());
-  disk.full_from(disk.calls() + 1);
-  int rows = 0;
-  while (run(db, insert(5, 900)) == SQLITE_OK) {
-    rows += 5;
-  }
+};
+
+}  // namespace
+
+TEST_CASE("a follower whose flushes find no room leaves before it must halt, and comes back") {
+  leaving_replica with;
+  auto& [disk, storage, engine, options, one, db] = with;
+  const int rows = with.fill();
   REQUIRE(one.metrics().dirty_bytes > options.memory_bytes / 2);
   CHECK(one.maintain() == errc::storage_full);
   CHECK(engine.times_left == 0);  // a leader refuses what is too much
@@ -464,18 +477,9 @@ TEST_CASE("a follower whose flushes find no room leaves before it must halt, and
 }
 
 TEST_CASE("a follower that was sent away is back also if the application flushes by itself") {
-  faulty_disk disk;
-  basic_file_storage<faulty_file_system> storage{faulty_file_system{disk}};
-  leaving_engine engine;
-  replica_options options;
-  options.memory_bytes = std::size_t{512} << 10U;
-  replica one = replica::start(engine, storage, options).value();
-  connection db = one.open("app.db").value();
-  REQUIRE(run(db, "CREATE TABLE t(k INTEGER PRIMARY KEY, v)") == SQLITE_OK);
-  REQUIRE_FALSE(one.flush());
-  disk.full_from(disk.calls() + 1);
-  while (run(db, insert(5, 900)) == SQLITE_OK) {
-  }
+  leaving_replica with;
+  auto& [disk, storage, engine, options, one, db] = with;
+  REQUIRE(with.fill() > 0);
   engine.follow("another");
   CHECK(one.maintain() == errc::storage_full);
   REQUIRE(engine.times_left == 1);
