@@ -20,7 +20,8 @@ class libraft_proposals;
 
 /// On the loop. First what is under way is answered, for who steps down cannot tell what became of
 /// it; then a leader hands over; in the end the log on the disk has all that was applied, though a
-/// leader may apply what only the others have yet. It takes an election timeout and a write.
+/// leader may apply what only the others have yet. It takes as long as the entries under way, which
+/// may be slow; where nobody answers, until the engine sees that: two election timeouts at most.
 class libraft_departure {
  public:
   explicit libraft_departure(const libraft_options& options);
@@ -48,7 +49,6 @@ class libraft_departure {
   libraft_members* members_ = nullptr;
   const libraft_io* io_ = nullptr;
   std::error_code why_;
-  raft_time until_ = 0;
   raft_time looked_at_ = 0;
   bool has_handed_over_ = false;
 };

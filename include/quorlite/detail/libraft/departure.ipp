@@ -36,7 +36,6 @@ QUORLITE_DECL void libraft_departure::attach(const ::raft& engine, libraft_propo
 QUORLITE_DECL void libraft_departure::leave(std::error_code why) noexcept {
   if (!why_) {
     why_ = why;
-    until_ = engine_->io->time(engine_->io) + engine_->election_timeout;
     proposals_->close(settle_reason::no_room);
   }
 }
@@ -60,7 +59,9 @@ QUORLITE_DECL bool libraft_departure::is_over() noexcept {
   if (!why_) {
     return false;
   }
-  if (engine_->state == RAFT_LEADER && engine_->io->time(engine_->io) < until_) {
+  // No limit of time: who leads has a majority that answers, and what its entries need of this disk
+  // is asked for already. Who cannot commit because nobody answers does not lead for long.
+  if (engine_->state == RAFT_LEADER) {
     if (proposals_->in_flight() != 0) {
       return false;
     }
