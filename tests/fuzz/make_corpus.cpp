@@ -219,7 +219,7 @@ void native_snapshots() {
     snapshot_header header;
     header.at = {log_index{7}, term{2}};
     header.notes = from_text(notes);
-    header.staged.assign(staged, from_text("entry"));
+    header.staged.assign(staged, std::make_shared<const bytes>(from_text("entry")));
     for (const std::uint64_t count : page_counts) {
       snapshot_database& one = header.databases.emplace_back();
       one.name = "d" + std::to_string(header.databases.size());

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -30,6 +31,7 @@ using quorlite::detail::snapshot_parser;
 using quorlite::tests::from_hex;
 using quorlite::tests::generator;
 using quorlite::tests::hex;
+using quorlite::tests::shared;
 namespace limits = quorlite::limits;
 
 namespace {
@@ -78,6 +80,12 @@ struct state {
   }
 };
 
+bool are_alike(const std::vector<std::shared_ptr<const bytes>>& some,
+               const std::vector<std::shared_ptr<const bytes>>& others) {
+  return std::equal(some.begin(), some.end(), others.begin(), others.end(),
+                    [](const auto& a, const auto& b) { return *a == *b; });
+}
+
 /// Compares what a parser tells with a state; anything that differs is noted.
 struct checking_sink {
   const state* expected;
@@ -90,7 +98,8 @@ struct checking_sink {
 
   std::error_code on_header(const snapshot_header& header) {
     wrong |= header_seen || header.at != expected->header.at ||
-             header.notes != expected->header.notes || header.staged != expected->header.staged ||
+             header.notes != expected->header.notes ||
+             !are_alike(header.staged, expected->header.staged) ||
              header.databases.size() != expected->header.databases.size();
     for (std::size_t i = 0; !wrong && i < header.databases.size(); ++i) {
       const snapshot_database& a = header.databases[i];
@@ -134,7 +143,8 @@ state small_state(generator& random) {
   state made;
   made.header.at = {quorlite::log_index{71}, quorlite::term{8}};
   made.header.notes = random.some_bytes(37);
-  made.header.staged = {random.some_bytes(20), random.some_bytes(1), random.some_bytes(64)};
+  made.header.staged = {shared(random.some_bytes(20)), shared(random.some_bytes(1)),
+                        shared(random.some_bytes(64))};
   made.lock_byte = 1024;  // page 3 of 512, page 2 of 1024
   made.add("a.db", 512, 4, random);
   made.add("born", 4096, 0, random);
@@ -192,7 +202,7 @@ TEST_CASE("a state survives its snapshot, whatever its databases and however it 
       made.header.notes = with_history(made.header.notes);
     }
     for (std::uint64_t i = random.below(4); i > 0; --i) {
-      made.header.staged.push_back(random.some_bytes(1 + random.below(300)));
+      made.header.staged.push_back(shared(random.some_bytes(1 + random.below(300))));
     }
     made.lock_byte = random.below(2) == 0 ? 65536 * random.below(3) : limits::lock_byte_default;
     const std::uint64_t databases = random.below(5);
@@ -254,7 +264,7 @@ TEST_CASE("any range of a snapshot is the same bytes as in one read") {
     CHECK(right(offset, random.below(longest + 1)));
   }
   // Around each checksum and the end of each part, every start and every length.
-  const std::uint64_t head = layout->header_bytes().size();
+  const std::uint64_t head = layout->header_bytes();
   const std::uint64_t stride = 65536 + 4;
   const std::uint64_t a_bytes = 300 * 512 + 3 * 4;
   all_right = true;
@@ -274,11 +284,36 @@ TEST_CASE("any range of a snapshot is the same bytes as in one read") {
         std::errc::invalid_argument);
 }
 
+TEST_CASE("a layout shares staged entries, and any part of the header can be read first") {
+  generator random{5};
+  state made = small_state(random);
+  const auto entry = shared(random.some_bytes(std::size_t{1} << 20U));
+  made.header.staged.insert(made.header.staged.begin() + 1, {entry, shared(from_hex("00"))});
+  const bytes whole = made.render();
+  bytes encoded;
+  quorlite::detail::encode_snapshot_header(made.header, encoded);
+  REQUIRE(encoded.size() < whole.size());
+  CHECK(std::equal(encoded.begin(), encoded.end(), whole.begin()));
+  const auto layout = snapshot_layout::make(made.header, made.lock_byte);
+  REQUIRE(layout.has_value());
+  CHECK(layout->header_bytes() == encoded.size());
+  CHECK(entry.use_count() == 3);  // this one, the header's and the layout's
+  for (int round = 0; round < 3000; ++round) {
+    const std::uint64_t at = random.below(2) == 0 ? encoded.size() - 1 - random.below(200)
+                                                  : random.below(encoded.size());
+    const std::uint64_t size = std::min(random.skewed() % 5000, whole.size() - at);
+    CAPTURE(at, size);
+    bytes some(size);
+    REQUIRE_FALSE(made.read(*layout, at, some));
+    REQUIRE(std::equal(some.begin(), some.end(), whole.begin() + static_cast<std::ptrdiff_t>(at)));
+  }
+}
+
 TEST_CASE("snapshots of format version 1 never change their bytes") {
   state made;
   made.header.at = {quorlite::log_index{9}, quorlite::term{2}};
   made.header.notes = from_hex("aabb");
-  made.header.staged = {from_hex("cc")};
+  made.header.staged = {shared(from_hex("cc"))};
   snapshot_database one{"a.db", 512, 1, version_number{3}, 0};
   one.hash = quorlite::detail::page_hash(page_number{1}, bytes(512, std::byte{0x55}));
   made.header.databases = {one};
@@ -399,9 +434,9 @@ TEST_CASE("an error of the sink or the source ends the work and is its result") 
     return make_error_code(errc::storage_broken);
   };
   CHECK(layout->read(0, into, broken) == errc::storage_broken);
-  CHECK(layout->read(layout->header_bytes().size() + 1, bytes_span{into}.first(1), broken) ==
+  CHECK(layout->read(layout->header_bytes() + 1, bytes_span{into}.first(1), broken) ==
         errc::storage_broken);
-  CHECK_FALSE(layout->read(0, bytes_span{into}.first(layout->header_bytes().size()), broken));
+  CHECK_FALSE(layout->read(0, bytes_span{into}.first(layout->header_bytes()), broken));
 }
 
 TEST_CASE("foreign bytes are no snapshot") {
@@ -485,7 +520,7 @@ TEST_CASE("each damaged or cut byte of a header of version 2 is refused") {
     return static_cast<bool>(parse(bent, sink, made.lock_byte));
   };
   REQUIRE_FALSE(refused(whole));
-  const std::size_t header_bytes = snapshot_layout::make(made.header)->header_bytes().size();
+  const std::size_t header_bytes = snapshot_layout::make(made.header)->header_bytes();
   bool all_refused = true;
   for (std::size_t at = 0; at < header_bytes; ++at) {
     all_refused &= refused(bytes_view{whole}.first(at));
@@ -581,7 +616,7 @@ TEST_CASE("a header that breaks a rule is refused, by the parser and by the writ
   header.databases = {{"a", 0, 0, {}, 0}, {"a", 0, 0, {}, 0}};
   CHECK(refused(header, errc::malformed));
   header = {};
-  header.staged.resize(1);
+  header.staged = {shared({})};
   CHECK(refused(header, errc::malformed));
 }
 
@@ -606,7 +641,7 @@ TEST_CASE("a header over a limit is refused") {
     header.databases.push_back({"d" + std::to_string(10000 + i), 0, 0, {}, 0});
   }
   header.notes.resize(limits::notes_bytes);
-  header.staged.assign(2, bytes(std::size_t{1} << 20U));
+  header.staged.assign(2, shared(bytes(std::size_t{1} << 20U)));
   CHECK(snapshot_layout::make(header).has_value());
   header.databases.push_back({"e", 0, 0, {}, 0});
   CHECK(snapshot_layout::make(header).error() == errc::too_large);
@@ -616,7 +651,7 @@ TEST_CASE("a header over a limit is refused") {
   CHECK(snapshot_layout::make(header).error() == errc::too_large);
   CHECK(error_of(forged(header)) == errc::too_large);
   header.notes.clear();
-  header.staged.assign(quorlite::detail::snapshot_staged_entries + 1, bytes(1));
+  header.staged.assign(quorlite::detail::snapshot_staged_entries + 1, shared(bytes(1)));
   CHECK(snapshot_layout::make(header).error() == errc::too_large);
   CHECK(error_of(forged(header)) == errc::malformed);
 }
@@ -629,7 +664,7 @@ TEST_CASE("the largest databases have a size, and their ends can be read") {
   const auto layout = snapshot_layout::make(header);
   REQUIRE(layout.has_value());
   const std::uint64_t one = limits::page_count_max * 65540;
-  CHECK(layout->size_bytes() == layout->header_bytes().size() + 3 * one + 28);
+  CHECK(layout->size_bytes() == layout->header_bytes() + 3 * one + 28);
   std::size_t asked_ordinal = 9;
   page_number asked;
   const auto source = [&](std::size_t ordinal, page_number number, bytes_span page) {
@@ -643,7 +678,7 @@ TEST_CASE("the largest databases have a size, and their ends can be read") {
   CHECK(last == bytes(4, std::byte{0x77}));
   CHECK(asked_ordinal == 2);
   CHECK(asked.value == limits::page_count_max);
-  CHECK_FALSE(layout->read(layout->header_bytes().size() + one, last, source));
+  CHECK_FALSE(layout->read(layout->header_bytes() + one, last, source));
   CHECK(asked_ordinal == 1);
   CHECK(asked.value == 1);
 }

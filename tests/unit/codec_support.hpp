@@ -3,8 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "quorlite/bytes.hpp"
 
@@ -67,6 +69,11 @@ inline quorlite::bytes from_text(std::string_view text) {
     data.push_back(static_cast<std::byte>(one));
   }
   return data;
+}
+
+/// An entry of a snapshot's header.
+inline std::shared_ptr<const quorlite::bytes> shared(quorlite::bytes entry) {
+  return std::make_shared<const quorlite::bytes>(std::move(entry));
 }
 
 }  // namespace quorlite::tests

@@ -222,7 +222,7 @@ TEST_CASE("a snapshot that only a damaged or hostile replica would send is refus
   }();
   snapshot_header header = plain_header();
   SECTION("nothing is wrong") {
-    header.staged = {parts[0], parts[1]};
+    header.staged = {quorlite::tests::shared(parts[0]), quorlite::tests::shared(parts[1])};
     REQUIRE_FALSE(to.restore(snapshot_bytes(header)));
     return;
   }
@@ -240,13 +240,17 @@ TEST_CASE("a snapshot that only a damaged or hostile replica would send is refus
   }
   SECTION("outcomes that are none") { header.notes = quorlite::tests::from_text("no table"); }
   SECTION("a staged entry that is none") {
-    header.staged = {quorlite::tests::from_text("nothing")};
+    header.staged = {quorlite::tests::shared(quorlite::tests::from_text("nothing"))};
   }
-  SECTION("a staged entry that commits") { header.staged = {full_page}; }
-  SECTION("a staged entry whose first part is missing") { header.staged = {parts[1]}; }
-  SECTION("a staged entry twice") { header.staged = {parts[0], parts[0]}; }
+  SECTION("a staged entry that commits") { header.staged = {quorlite::tests::shared(full_page)}; }
+  SECTION("a staged entry whose first part is missing") {
+    header.staged = {quorlite::tests::shared(parts[1])};
+  }
+  SECTION("a staged entry twice") {
+    header.staged = {quorlite::tests::shared(parts[0]), quorlite::tests::shared(parts[0])};
+  }
   SECTION("a staged entry of another kind") {
-    header.staged = {bench::encoded({{one_term, 1}, barrier_command{}})};
+    header.staged = {quorlite::tests::shared(bench::encoded({{one_term, 1}, barrier_command{}}))};
   }
   CHECK(to.restore(snapshot_bytes(header)) == errc::malformed);
   CHECK(to->applied().index == log_index{0});

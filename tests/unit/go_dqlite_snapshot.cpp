@@ -600,8 +600,9 @@ TEST_CASE("headers that the format cannot hold are refused") {
         make_error_code(errc::malformed));
   CHECK(with([](snapshot_header& of) { of.databases[0].page_size = 500; }) ==
         make_error_code(errc::malformed));
-  CHECK(with([](snapshot_header& of) { of.staged.push_back(from_text("entry")); }) ==
-        make_error_code(errc::unsupported));
+  CHECK(with([](snapshot_header& of) {
+          of.staged.push_back(quorlite::tests::shared(from_text("entry")));
+        }) == make_error_code(errc::unsupported));
 }
 
 TEST_CASE("an error of the sink ends the parse for good") {

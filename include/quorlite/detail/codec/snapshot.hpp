@@ -50,9 +50,11 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <system_error>
 #include <type_traits>
@@ -81,8 +83,9 @@ struct snapshot_header {
   log_position at;                           ///< the last entry that the state contains
   std::vector<snapshot_database> databases;  ///< ascending by name; at most limits::databases
   bytes notes;  ///< opaque, but for snapshot_version_of(); at most limits::notes_bytes
-  std::vector<bytes> staged;  ///< entries of transactions under way, in log order, none empty; at
-                              ///< most limits::staged_bytes and snapshot_staged_entries
+  /// Entries of transactions under way, in log order, none empty; at most limits::staged_bytes and
+  /// snapshot_staged_entries. Shared: they may be as long as everything else.
+  std::vector<std::shared_ptr<const bytes>> staged;
 };
 
 /// The most staged entries in one snapshot: 1 GiB of them at 4 KiB each.
@@ -96,6 +99,7 @@ inline constexpr std::size_t snapshot_preamble_bytes = 8 + 4 + 8 + 4;
 inline constexpr std::size_t snapshot_footer_bytes = 8 + 8 + 8 + 4;
 inline constexpr std::size_t snapshot_chunk_bytes = limits::page_size_max;  // of pages
 inline constexpr std::size_t snapshot_crc_bytes = 4;
+inline constexpr std::size_t snapshot_length_bytes = 4;  // before each staged entry
 inline constexpr std::size_t snapshot_database_bytes_min = 1 + 1 + 4 + 8 + 8 + 8;
 
 /// No header is longer: whatever is declared, a parser gathers no more than this.
@@ -124,6 +128,11 @@ inline constexpr std::uint64_t history_notes_magic = 0x32534554'4F4E4C51U;
 /// The rules of a header, for the writer and the parser alike.
 [[nodiscard]] QUORLITE_DECL std::error_code validate_snapshot_header(
     const snapshot_header& header) noexcept;
+
+/// Appends preamble and header of a valid `header` to `out`, up to the staged count: the entries
+/// follow, each behind its length, and the checksum.
+/// @returns bytes of preamble and header, with all that follows
+QUORLITE_DECL std::uint64_t encode_snapshot_head(const snapshot_header& header, bytes& out);
 
 /// Appends preamble and header of a valid `header` to `out`.
 QUORLITE_DECL void encode_snapshot_header(const snapshot_header& header, bytes& out);
@@ -278,12 +287,13 @@ class snapshot_page_source_ref {
   std::error_code (*call_)(void*, std::size_t, page_number, bytes_span);
 };
 
-/// The bytes of one snapshot, by place. Holds the encoded header (notes and staged entries
-/// included) and 24 bytes a database; pages are asked for as they are read. Any thread may read,
-/// several at once.
+/// The bytes of one snapshot, by place. Holds the encoded header with its notes, 24 bytes a database
+/// and 24 a staged entry, which it shares; pages are asked for as they are read. Any thread may
+/// read, several at once; whoever reads the header's checksum first goes over all staged entries.
 class snapshot_layout {
  public:
-  /// @param header copied
+  /// Takes no time for the bytes of staged entries, however long they are.
+  /// @param header copied; its staged entries are shared
   /// @param lock_byte where the lock page lies; the same on every replica
   /// @returns errc::malformed (names, sizes or counts against the rules) or too_large (over a
   ///          limit)
@@ -292,8 +302,8 @@ class snapshot_layout {
 
   /// All of the snapshot, in bytes.
   [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_bytes_; }
-  /// Its first bytes: preamble and header. Valid as long as the layout.
-  [[nodiscard]] bytes_view header_bytes() const noexcept { return head_; }
+  /// How many of them are preamble and header.
+  [[nodiscard]] std::uint64_t header_bytes() const noexcept { return header_bytes_; }
 
   /// Fills all of `into` with the bytes from `offset` on; same offset, same bytes.
   ///
@@ -322,7 +332,17 @@ class snapshot_layout {
     [[nodiscard]] std::size_t size() const noexcept { return images_bytes + snapshot_crc_bytes; }
   };
 
+  /// A staged entry behind its length.
+  struct staged_entry {
+    std::uint64_t offset = 0;  // of the length
+    std::shared_ptr<const bytes> content;
+  };
+
   snapshot_layout(const snapshot_header& header, std::uint64_t lock_byte);
+
+  /// Copies from `offset` on what lies next to each other there. @pre offset < header_bytes_
+  [[nodiscard]] std::size_t read_header(std::uint64_t offset, bytes_span into) const;
+  [[nodiscard]] std::uint32_t checksum_of_header() const;
 
   /// @pre head_.size() <= offset < footer_offset_
   [[nodiscard]] chunk chunk_at(std::uint64_t offset) const noexcept;
@@ -337,7 +357,12 @@ class snapshot_layout {
   static void put_checksum(const chunk& which, bytes_view images, std::size_t skip,
                            bytes_span into) noexcept;
 
-  bytes head_;
+  bytes head_;  // up to the staged count
+  std::vector<staged_entry> staged_;
+  /// The header's, made when it is wanted: who makes a layout may not have the time for it. Above
+  /// 32 bits: not made yet. Two threads may make it at once, and find the same.
+  std::shared_ptr<std::atomic<std::uint64_t>> checksum_;
+  std::uint64_t header_bytes_ = 0;
   std::vector<extent> extents_;
   std::uint64_t lock_byte_;
   std::uint64_t footer_offset_ = 0;

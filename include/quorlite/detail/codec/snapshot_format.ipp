@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <system_error>
 
@@ -59,19 +60,19 @@ QUORLITE_DECL std::error_code validate_snapshot_header(const snapshot_header& he
     }
   }
   std::uint64_t staged_bytes = 0;
-  for (const bytes& entry : header.staged) {
-    if (entry.empty()) {
+  for (const std::shared_ptr<const bytes>& entry : header.staged) {
+    if (entry->empty()) {
       return errc::malformed;
     }
-    staged_bytes += entry.size();
-    if (entry.size() > limits::entry_bytes || staged_bytes > limits::staged_bytes) {
+    staged_bytes += entry->size();
+    if (entry->size() > limits::entry_bytes || staged_bytes > limits::staged_bytes) {
       return errc::too_large;
     }
   }
   return {};
 }
 
-QUORLITE_DECL void encode_snapshot_header(const snapshot_header& header, bytes& out) {
+QUORLITE_DECL std::uint64_t encode_snapshot_head(const snapshot_header& header, bytes& out) {
   const std::size_t start = out.size();
   wire_writer writer{out};
   writer.u64(snapshot_magic);
@@ -92,14 +93,24 @@ QUORLITE_DECL void encode_snapshot_header(const snapshot_header& header, bytes& 
   writer.u32(static_cast<std::uint32_t>(header.notes.size()));
   writer.raw(header.notes);
   writer.u32(static_cast<std::uint32_t>(header.staged.size()));
-  for (const bytes& entry : header.staged) {
-    writer.u32(static_cast<std::uint32_t>(entry.size()));
-    writer.raw(entry);
+  std::uint64_t size = out.size() - start + snapshot_crc_bytes;
+  for (const std::shared_ptr<const bytes>& entry : header.staged) {
+    size += 4 + entry->size();
   }
-  const std::size_t body = start + snapshot_preamble_bytes;
-  writer.u32(crc32c(bytes_view{out}.subspan(body)));
-  store_little_endian(out.data() + start + 12, std::uint64_t{out.size() - body});
+  store_little_endian(out.data() + start + 12, size - snapshot_preamble_bytes);
   store_little_endian(out.data() + start + 20, crc32c(bytes_view{out}.subspan(start, 20)));
+  return size;
+}
+
+QUORLITE_DECL void encode_snapshot_header(const snapshot_header& header, bytes& out) {
+  const std::size_t body = out.size() + snapshot_preamble_bytes;
+  encode_snapshot_head(header, out);
+  wire_writer writer{out};
+  for (const std::shared_ptr<const bytes>& entry : header.staged) {
+    writer.u32(static_cast<std::uint32_t>(entry->size()));
+    writer.raw(*entry);
+  }
+  writer.u32(crc32c(bytes_view{out}.subspan(body)));
 }
 
 /// Reads the fields of a header whose checksum was right and is cut off. Counts are bounded by the
@@ -127,10 +138,10 @@ QUORLITE_DECL bool read_snapshot_header(bytes_view body, snapshot_header& into) 
   if (staged > snapshot_staged_entries || staged > reader.remaining() / 4) {
     return false;
   }
-  into.staged.resize(staged);
-  for (bytes& one : into.staged) {
+  into.staged.reserve(staged);
+  for (std::uint32_t i = 0; i < staged; ++i) {
     const bytes_view entry = reader.take(reader.u32());
-    one.assign(entry.begin(), entry.end());
+    into.staged.push_back(std::make_shared<const bytes>(entry.begin(), entry.end()));
   }
   return reader.finished();
 }

@@ -3,9 +3,12 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
+#include <memory>
 #include <system_error>
 
 #include "quorlite/bytes.hpp"
@@ -21,6 +24,8 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+inline constexpr std::uint64_t snapshot_no_checksum = ~std::uint64_t{0};
+
 QUORLITE_DECL result<snapshot_layout> snapshot_layout::make(const snapshot_header& header,
                                                             std::uint64_t lock_byte) {
   if (const auto bad = validate_snapshot_header(header)) {
@@ -31,9 +36,16 @@ QUORLITE_DECL result<snapshot_layout> snapshot_layout::make(const snapshot_heade
 
 QUORLITE_DECL snapshot_layout::snapshot_layout(const snapshot_header& header,
                                                std::uint64_t lock_byte)
-    : lock_byte_(lock_byte) {
-  encode_snapshot_header(header, head_);
+    : checksum_(std::make_shared<std::atomic<std::uint64_t>>(snapshot_no_checksum)),
+      lock_byte_(lock_byte) {
+  header_bytes_ = encode_snapshot_head(header, head_);
   std::uint64_t offset = head_.size();
+  staged_.reserve(header.staged.size());
+  for (const std::shared_ptr<const bytes>& entry : header.staged) {
+    staged_.push_back({offset, entry});
+    offset += snapshot_length_bytes + entry->size();
+  }
+  offset = header_bytes_;
   extents_.reserve(header.databases.size());
   for (const snapshot_database& one : header.databases) {
     extents_.push_back({offset, one.page_count, one.page_size});
@@ -52,8 +64,8 @@ QUORLITE_DECL std::error_code snapshot_layout::read(std::uint64_t offset, bytes_
   bytes scratch;
   while (!into.empty()) {
     std::size_t count = 0;
-    if (offset < head_.size()) {
-      count = copy_part(head_, offset, into);
+    if (offset < header_bytes_) {
+      count = read_header(offset, into);
     } else if (offset >= footer_offset_) {
       count =
           copy_part(make_snapshot_footer(size_bytes_, hash_sum_), offset - footer_offset_, into);
@@ -69,6 +81,44 @@ QUORLITE_DECL std::error_code snapshot_layout::read(std::uint64_t offset, bytes_
     into = into.subspan(count);
   }
   return {};
+}
+
+QUORLITE_DECL std::size_t snapshot_layout::read_header(std::uint64_t offset,
+                                                       bytes_span into) const {
+  if (offset < head_.size()) {
+    return copy_part(head_, offset, into);
+  }
+  if (const std::uint64_t fields = header_bytes_ - snapshot_crc_bytes; offset >= fields) {
+    std::byte encoded[snapshot_crc_bytes];
+    store_little_endian(encoded, checksum_of_header());
+    return copy_part(encoded, offset - fields, into);
+  }
+  const auto after = std::upper_bound(
+      staged_.begin(), staged_.end(), offset,
+      [](std::uint64_t wanted, const staged_entry& one) { return wanted < one.offset; });
+  const staged_entry& from = *std::prev(after);
+  const std::uint64_t place = offset - from.offset;
+  if (place >= snapshot_length_bytes) {
+    return copy_part(*from.content, place - snapshot_length_bytes, into);
+  }
+  std::byte length[snapshot_length_bytes];
+  store_little_endian(length, static_cast<std::uint32_t>(from.content->size()));
+  return copy_part(length, place, into);
+}
+
+QUORLITE_DECL std::uint32_t snapshot_layout::checksum_of_header() const {
+  const std::uint64_t made = checksum_->load();
+  if (made != snapshot_no_checksum) {
+    return static_cast<std::uint32_t>(made);
+  }
+  std::uint32_t sum = crc32c(bytes_view{head_}.subspan(snapshot_preamble_bytes));
+  for (const staged_entry& one : staged_) {
+    std::byte length[snapshot_length_bytes];
+    store_little_endian(length, static_cast<std::uint32_t>(one.content->size()));
+    sum = crc32c_extend(crc32c_extend(sum, length), *one.content);
+  }
+  checksum_->store(sum);
+  return sum;
 }
 
 QUORLITE_DECL std::size_t snapshot_layout::copy_part(bytes_view from, std::uint64_t offset,

@@ -72,9 +72,7 @@ class pinned_snapshot final : public snapshot_reader {
       header.databases.push_back({one.name, one.pin.page_size(), one.pin.page_count(),
                                   one.pin.at().counted(), one.pin.hash()});
     }
-    for (const transaction::part& part : state.staged) {
-      header.staged.push_back(*part);
-    }
+    header.staged = state.staged;
     return header;
   }
 

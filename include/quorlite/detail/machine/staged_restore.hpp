@@ -75,7 +75,7 @@ class staged_restore final : public snapshot_stage {
   std::error_code refused(std::error_code why) noexcept;
   [[nodiscard]] std::error_code parse(bytes_view chunk);
   [[nodiscard]] std::error_code end();
-  [[nodiscard]] bool stage(const std::vector<bytes>& entries);
+  [[nodiscard]] bool stage(const std::vector<transaction::part>& entries);
 
   const void* owner_;
   const machine_state& machine_;

@@ -164,8 +164,9 @@ QUORLITE_DECL std::error_code staged_restore::on_page(std::size_t ordinal, page_
 }
 
 /// @returns false if one of them is not what a machine stages
-QUORLITE_DECL bool staged_restore::stage(const std::vector<bytes>& entries) {
-  for (const bytes& raw : entries) {
+QUORLITE_DECL bool staged_restore::stage(const std::vector<transaction::part>& entries) {
+  for (const transaction::part& entry : entries) {
+    const bytes& raw = *entry;
     if (options_.legacy != nullptr && options_.legacy->admits(raw)) {
       if (!options_.legacy->stage_restored(state_.assembly, raw)) {
         return false;
