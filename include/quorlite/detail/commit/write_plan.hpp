@@ -19,8 +19,9 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
-/// The page records of one transaction, database by database, and the entries that carry them. Owns
-/// the payloads that its records point to, so it stays where it is. One thread.
+/// The page records of one transaction, database by database, and the entries that carry them. Its
+/// records point to deltas that it owns, so it stays where it is, and to the images of the pages
+/// themselves. One thread.
 class write_plan {
  public:
   write_plan() = default;
@@ -35,7 +36,8 @@ class write_plan {
   /// there is no other: a commit is a version, whatever it changes.
   ///
   /// Blocks on the storage where a page of the base is not in memory.
-  /// @pre at least one page, images filled; called ascending by name
+  /// @param write its pages outlive entries() @pre at least one page, images filled; called
+  ///   ascending by name
   /// @returns errors of page_store::reader::image(); errc::stale_term means that the base was taken
   ///   back. After any error the plan is of no use.
   [[nodiscard]] std::error_code add(database_write& write);
@@ -63,8 +65,8 @@ class write_plan {
                                std::vector<database_write_set>& into) const;
 
   std::vector<database_write_set> databases_;
-  bytes payloads_;
-  std::vector<std::size_t> sizes_;  ///< of the payloads, in the order of the records
+  bytes payloads_;                        ///< of deltas
+  std::vector<std::size_t> delta_bytes_;  ///< of each, in the order of the records
   std::uint64_t full_page_bytes_ = 0;
 };
 

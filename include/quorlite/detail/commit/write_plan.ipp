@@ -107,23 +107,40 @@ QUORLITE_DECL result<bool> write_plan::record_page(const page_version& page, boo
   } else if (is_zero_image(page.image())) {
     record.encoding = page_encoding::zero;
   } else {
-    payloads_.insert(payloads_.end(), page.image().begin(), page.image().end());
+    record.payload = page.image();
   }
-  sizes_.push_back(payloads_.size() - start);
+  if (record.encoding == page_encoding::delta) {
+    delta_bytes_.push_back(payloads_.size() - start);
+  }
   into.push_back(record);
   return true;
 }
 
-/// The payloads lie one after the other in one buffer, which has stopped growing.
+/// The deltas lie one after the other in one buffer, which has stopped growing.
 QUORLITE_DECL void write_plan::set_payloads() {
   bytes_view rest = payloads_;
   std::size_t nth = 0;
   for (database_write_set& frames : databases_) {
     for (page_record& record : frames.pages) {
-      record.payload = rest.first(sizes_[nth]);
-      rest = rest.subspan(sizes_[nth++]);
+      if (record.encoding == page_encoding::delta) {
+        record.payload = rest.first(delta_bytes_[nth]);
+        rest = rest.subspan(delta_bytes_[nth++]);
+      }
     }
   }
+}
+
+/// All but the records, which may be a million.
+[[nodiscard]] inline database_write_set head_of(const database_write_set& from) {
+  database_write_set head;
+  head.name = from.name;
+  head.base_version = from.base_version;
+  head.base_hash = from.base_hash;
+  head.builds_on = from.builds_on;
+  head.page_size = from.page_size;
+  head.page_count = from.page_count;
+  head.result_hash = from.result_hash;
+  return head;
 }
 
 /// Moves as many records as fit. @returns false if not even one does
@@ -135,8 +152,7 @@ QUORLITE_DECL bool write_plan::take_part(cursor& next, std::size_t at_most,
   for (; next.database < databases_.size(); ++next.database, next.page = 0) {
     const database_write_set& from = databases_[next.database];
     names_bytes += from.name.size();
-    database_write_set some = from;
-    some.pages.clear();
+    database_write_set some = head_of(from);
     for (; next.page < from.pages.size(); ++next.page) {
       const page_record& record = from.pages[next.page];
       const std::size_t more = native::page_record_overhead_bytes + record.payload.size();
