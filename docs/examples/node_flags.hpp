@@ -43,6 +43,7 @@ struct node_settings {
   std::uint64_t flush_bytes = std::uint64_t{64} << 20U;
   std::uint64_t memory_mib = 256;
   std::uint64_t log_mib = 256;
+  std::uint64_t election_ms = 1000;
   std::string check;  ///< a folder to read, instead of serving
   bool json = false;
   bool help = false;
@@ -57,7 +58,8 @@ struct node_settings {
 inline constexpr std::string_view node_usage =
     R"(usage: sql_node --id N --data DIR --address HOST:PORT [--found | --join] [--moved] [--memory]
                 [--serve] [--database NAME] [--wait SECONDS] [--snapshot-bytes N]
-                [--flush-bytes N] [--memory-mib N] [--log-mib N] [--help]
+                [--flush-bytes N] [--memory-mib N] [--log-mib N] [--election-ms N]
+                [--help]
        sql_node --check DIR [--json]
 
 One server of a replicated SQLite database. It reads SQL from the standard input and answers as the
@@ -89,6 +91,9 @@ the leader, and any other server answers them with the leader's address.
   --memory-mib N  memory for pages, in MiB (default 256); databases may be larger
   --log-mib N     memory for the log, in MiB (default 256). A transaction may take half of it, and
                   .restore is one. The same on every server
+  --election-ms N how long a leader may be silent before another server is elected (default 1000).
+                  Longer than a disk, or a COMMIT, keeps a server busy: some seconds where
+                  transactions have hundreds of MiB. The same on every server
   --check DIR     read the log and the databases of a server that is stopped, hold one against the
                   other, and say what is damaged or does not belong there, where, and what can be
                   done. The log is left as it is; at the databases, what a crash left due is done,
@@ -208,6 +213,8 @@ inline void take_value(node_settings& into, std::string_view flag, std::string_v
     into.memory_mib = parse_number(flag, value, 1, std::uint64_t{1} << 20U);
   } else if (flag == "--log-mib") {
     into.log_mib = parse_number(flag, value, 16, std::uint64_t{1} << 20U);
+  } else if (flag == "--election-ms") {
+    into.election_ms = parse_number(flag, value, 100, 600'000);
   } else {
     into.flush_bytes = parse_number(flag, value, 1, std::uint64_t{1} << 40U);
   }
@@ -260,8 +267,8 @@ inline void settle_address(node_settings& asked) {
 /// Accepts `--flag value` and `--flag=value`. @throws usage_error
 [[nodiscard]] inline node_settings parse_node_flags(std::span<char* const> arguments) {
   constexpr std::string_view with_value[] = {
-      "--id",          "--data",       "--address",        "--cluster", "--database", "--wait",
-      "--flush-bytes", "--memory-mib", "--snapshot-bytes", "--log-mib", "--check"};
+      "--id",          "--data",       "--address",        "--cluster", "--database",    "--wait",
+      "--flush-bytes", "--memory-mib", "--snapshot-bytes", "--log-mib", "--election-ms", "--check"};
   node_settings asked;
   for (std::size_t i = 1; i < arguments.size(); ++i) {
     const std::string_view whole = arguments[i];

@@ -42,6 +42,8 @@ namespace {
   options.snapshot_min_bytes = asked.snapshot_bytes;
   options.trailing_bytes = std::min(options.trailing_bytes, asked.snapshot_bytes / 4);
   options.log_bytes = asked.log_mib << 20U;
+  options.election_timeout = quorlite::milliseconds{asked.election_ms};
+  options.heartbeat = quorlite::milliseconds{std::max<std::uint64_t>(asked.election_ms / 10, 1)};
   options.found = asked.found;
   options.join = asked.join;
   options.moved = asked.moved;
