@@ -287,9 +287,9 @@ class snapshot_page_source_ref {
   std::error_code (*call_)(void*, std::size_t, page_number, bytes_span);
 };
 
-/// The bytes of one snapshot, by place. Holds the encoded header with its notes, 24 bytes a database
-/// and 24 a staged entry, which it shares; pages are asked for as they are read. Any thread may
-/// read, several at once; whoever reads the header's checksum first goes over all staged entries.
+/// The bytes of one snapshot, by place. Holds the encoded header with its notes, 24 bytes for each
+/// database and for each staged entry, which it shares; pages are asked for as they are read. Any
+/// thread may read, several at once; who reads the header's checksum first goes over all entries.
 class snapshot_layout {
  public:
   /// Takes no time for the bytes of staged entries, however long they are.
