@@ -157,7 +157,8 @@ class QUORLITE_API replica {
   /// call: reads that begin now are linearizable (Raft thesis 6.4). On the leader always; elsewhere
   /// if the adapter's barrier can be asked there. Without that ability it costs one log entry.
   /// Blocks. @returns errc::not_leader; errc::leadership_lost: no quorum answers this leader any
-  ///   more; errc::timed_out; errc::stopped; errc::halted; errc::overloaded
+  ///   more; errc::timed_out; errc::stopped; errc::halted; errc::overloaded; errc::storage_full,
+  ///   errc::out_of_memory: the engine has left for want of room, and will be back
   [[nodiscard]] std::error_code read_barrier(milliseconds limit = milliseconds{10'000});
 
   /// Begins the history of a cluster that has none yet, because it was not founded with one: from

@@ -27,6 +27,7 @@
 #include "quorlite/config.hpp"
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/core.hpp"
+#include "quorlite/detail/libraft/departure.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/folder_check.hpp"
 #include "quorlite/detail/libraft/identity.hpp"
@@ -374,6 +375,18 @@ QUORLITE_DECL result<libraft_log_report> libraft::check(const std::string& direc
   return fail(errc::out_of_memory);
 }
 
+namespace detail {
+
+/// For who comes to a loop that is gone: while a server comes back, another one is there soon.
+/// @param server of the whole server; none: it is back, or was stopped
+[[nodiscard]] inline settle_reason libraft_reason_when_gone(const libraft_runtime& gone,
+                                                            std::error_code server) noexcept {
+  const settle_reason away = libraft_reason_away(server ? server : gone.status().error());
+  return away != settle_reason::none ? away : settle_reason::stopped;
+}
+
+}  // namespace detail
+
 QUORLITE_DECL void libraft::stop() noexcept {
   if (std::exchange(started_, false)) {
     if (boots_.last()->stop()) {
@@ -400,16 +413,18 @@ QUORLITE_DECL void libraft::propose(term expected, proposal_token token,
     return;
   }
   detail::libraft_proposal one{expected, token, entry.size(), {}};
-  settle_reason refused = settle_reason::stopped;
+  bool is_memory_short = false;
   try {
     one.payload.assign(entry.begin(), entry.end());
     if (now->post([&](detail::libraft_mail& mail) { mail.proposals.push_back(std::move(one)); })) {
       return;
     }
   } catch (const std::bad_alloc&) {
-    refused = settle_reason::no_memory;
+    is_memory_short = true;
   }
-  now->core().turn_away(one, refused);
+  now->core().turn_away(one, is_memory_short
+                                 ? settle_reason::no_memory
+                                 : detail::libraft_reason_when_gone(*now, engine_error()));
 }
 
 QUORLITE_DECL transaction_limit libraft::largest_transaction() const noexcept {
@@ -466,7 +481,8 @@ QUORLITE_DECL void libraft::read_barrier(proposal_token token) noexcept {
   QUORLITE_ASSERT(now != nullptr);
   try {
     if (!now->post([&](detail::libraft_mail& mail) { mail.barriers.push_back(token); })) {
-      now->machine().settled(token, outcome::not_applied, settle_reason::stopped);
+      now->machine().settled(token, outcome::not_applied,
+                             detail::libraft_reason_when_gone(*now, engine_error()));
     }
   } catch (const std::bad_alloc&) {
     now->machine().settled(token, outcome::not_applied, settle_reason::no_memory);

@@ -100,11 +100,12 @@ class libraft_core final : private libraft_io_listener {
   [[nodiscard]] std::error_code restore_error() const noexcept { return restore_error_; }
 
   /// Before raft_close, for an orderly stop: what it gives up is not called lost, but stopped.
-  void expect_close(settle_reason why) noexcept { proposals_.blame(blame(why)); }
-  /// What to tell those who come too late. @param otherwise if no disk is to blame
-  [[nodiscard]] settle_reason blame(settle_reason otherwise) const noexcept {
-    return disk_errors_ != 0 ? settle_reason::log_failed : otherwise;
+  /// @param why if no disk is to blame
+  void expect_close(settle_reason why) noexcept {
+    proposals_.blame(disk_errors_ != 0 ? settle_reason::log_failed : why);
   }
+  /// What to tell those who come when nothing is handed over any more: whether it is for a while.
+  [[nodiscard]] settle_reason late_reason() const noexcept;
 
   [[nodiscard]] libraft_io& io() noexcept { return io_; }
 
@@ -127,10 +128,6 @@ class libraft_core final : private libraft_io_listener {
   void note_cluster() noexcept;
 
   // ---- called by the engine. 0.15 tries an apply that fails again, for ever: it never fails.
-
-  [[nodiscard]] static libraft_core& of(raft_fsm* fsm) noexcept {
-    return *static_cast<libraft_core*>(fsm->data);
-  }
 
   static int on_apply(raft_fsm* fsm, const raft_buffer* buffer, void** result) noexcept;
   static int on_snapshot(raft_fsm* fsm, raft_buffer* bufs[], unsigned* count) noexcept;

@@ -54,6 +54,12 @@ QUORLITE_DECL const std::optional<libraft_seen_defect>& libraft_core::log_defect
   return log_defect_;
 }
 
+QUORLITE_DECL settle_reason libraft_core::late_reason() const noexcept {
+  const settle_reason away = libraft_reason_away(strand_.failure());
+  const settle_reason gone = disk_errors_ != 0 ? settle_reason::log_failed : settle_reason::stopped;
+  return away != settle_reason::none ? away : gone;
+}
+
 QUORLITE_DECL int libraft_core::begin() noexcept {
   if (spoiled_) {
     compaction_.force();
@@ -220,9 +226,13 @@ QUORLITE_DECL void libraft_core::report_members(std::vector<libraft_server>& int
   }
 }
 
+[[nodiscard]] inline libraft_core& core_of(const raft_fsm* fsm) noexcept {
+  return *static_cast<libraft_core*>(fsm->data);
+}
+
 QUORLITE_DECL int libraft_core::on_apply(raft_fsm* fsm, const raft_buffer* buffer,
                                          void** result) noexcept {
-  libraft_core& self = of(fsm);
+  libraft_core& self = core_of(fsm);
   *result = nullptr;
   self.leadership_.notice_loss();
   self.strand_.apply(*buffer);
@@ -234,24 +244,24 @@ QUORLITE_DECL int libraft_core::on_snapshot(raft_fsm* fsm, raft_buffer* bufs[],
                                             unsigned* count) noexcept {
   *bufs = nullptr;
   *count = 0;
-  libraft_core& self = of(fsm);
+  libraft_core& self = core_of(fsm);
   // Or it would name members that may be taken back. Their entry, once applied, asks again.
   return self.io_.members().are_applied() ? self.compaction_.begin() : RAFT_BUSY;
 }
 
 QUORLITE_DECL int libraft_core::on_snapshot_async(raft_fsm* fsm, raft_buffer* bufs[],
                                                   unsigned* count) noexcept {
-  return of(fsm).compaction_.fill(*bufs, *count);
+  return core_of(fsm).compaction_.fill(*bufs, *count);
 }
 
 QUORLITE_DECL int libraft_core::on_snapshot_finalize(raft_fsm* fsm, raft_buffer* bufs[],
                                                      unsigned* count) noexcept {
-  of(fsm).compaction_.end(*bufs, *count);
+  core_of(fsm).compaction_.end(*bufs, *count);
   return 0;
 }
 
 QUORLITE_DECL int libraft_core::on_restore(raft_fsm* fsm, raft_buffer* buffer) noexcept {
-  libraft_core& self = of(fsm);
+  libraft_core& self = core_of(fsm);
   self.leadership_.notice_loss();
   if (self.strand_.ended()) {
     return RAFT_SHUTDOWN;

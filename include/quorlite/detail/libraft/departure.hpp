@@ -7,7 +7,9 @@
 #include <system_error>
 
 #include "quorlite/config.hpp"
+#include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/error.hpp"
 #include "quorlite/raft/libraft_options.hpp"
 
 namespace quorlite {
@@ -18,10 +20,14 @@ class libraft_io;
 class libraft_members;
 class libraft_proposals;
 
+/// What a server tells that left for this reason. none: it is not back by itself
+[[nodiscard]] QUORLITE_DECL settle_reason libraft_reason_away(std::error_code why) noexcept;
+
 /// On the loop. First what is under way is answered, for who steps down cannot tell what became of
-/// it; then a leader hands over; in the end the log on the disk has all that was applied, though a
-/// leader may apply what only the others have yet. It takes as long as the entries under way, which
-/// may be slow; where nobody answers, until the engine sees that: two election timeouts at most.
+/// it; then a leader hands over; in the end nothing is on its way to the disk. (What was applied is
+/// there anyhow: 0.15 commits nothing here that its own disk does not have.) It takes as long as
+/// the entries under way, which may be slow; where nobody answers, until the engine sees that: two
+/// election timeouts at most.
 class libraft_departure {
  public:
   explicit libraft_departure(const libraft_options& options);
@@ -38,6 +44,10 @@ class libraft_departure {
   [[nodiscard]] bool is_under_way() const noexcept { return static_cast<bool>(why_); }
   /// Why it leaves. None: it does not
   [[nodiscard]] std::error_code why() const noexcept { return why_; }
+  /// The same, for who proposes.
+  [[nodiscard]] settle_reason reason() const noexcept {
+    return why_ == errc::out_of_memory ? settle_reason::no_memory : settle_reason::no_room;
+  }
   /// It leaves, and nothing keeps the engine any more: to be asked again and again. Hands over.
   [[nodiscard]] bool is_over() noexcept;
 

@@ -21,6 +21,13 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+QUORLITE_DECL settle_reason libraft_reason_away(std::error_code why) noexcept {
+  if (why == errc::out_of_memory) {
+    return settle_reason::no_memory;
+  }
+  return why == errc::storage_full ? settle_reason::no_room : settle_reason::none;
+}
+
 QUORLITE_DECL libraft_departure::libraft_departure(const libraft_options& options)
     : directory_(options.directory), room_bytes_(options.room_bytes) {}
 
@@ -36,7 +43,7 @@ QUORLITE_DECL void libraft_departure::attach(const ::raft& engine, libraft_propo
 QUORLITE_DECL void libraft_departure::leave(std::error_code why) noexcept {
   if (!why_) {
     why_ = why;
-    proposals_->close(settle_reason::no_room);
+    proposals_->close(reason());
   }
 }
 

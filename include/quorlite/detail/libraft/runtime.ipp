@@ -339,7 +339,7 @@ QUORLITE_DECL void libraft_runtime::watch() noexcept {
     if (core_.departure().is_under_way()) {
       // Before a loss is told: what was never handed over is certain, and told so.
       for (const libraft_proposal& one : inbox_.take_proposals()) {
-        core_.turn_away(one, settle_reason::no_room);
+        core_.turn_away(one, core_.departure().reason());
       }
     }
     core_.watch();
@@ -385,7 +385,7 @@ QUORLITE_DECL void libraft_runtime::leave_engine() noexcept {
 }
 
 QUORLITE_DECL void libraft_runtime::turn_away(libraft_mail mail) noexcept {
-  const settle_reason why = core_.blame(settle_reason::stopped);
+  const settle_reason why = core_.late_reason();
   for (const libraft_proposal& one : mail.proposals) {
     core_.turn_away(one, why);
   }
