@@ -201,3 +201,32 @@ TEST_CASE("a server that is away tells a barrier that there is no room, not that
   CHECK_FALSE(one.node.read_barrier());
   one.node.stop();
 }
+
+TEST_CASE("a server comes back on the state that it has, though its databases find no room") {
+  const libraft_places places(1);
+  lone_server one(options_in(places));
+  one.raft.compact();
+  REQUIRE(wait_until([&] {
+    REQUIRE(one.run("INSERT INTO t(v) VALUES(1)") == SQLITE_OK);
+    return one.raft.status().counters.snapshots_taken != 0;
+  }));
+  REQUIRE(one.run("INSERT INTO t(v) VALUES(2)") == SQLITE_OK);
+  REQUIRE(one.node.metrics().durable.index == log_index{});
+  one.raft.leave(make_error_code(errc::storage_full));
+  REQUIRE(wait_until([&] { return one.is_away(); }));
+  const log_position before = one.node.applied();
+  const std::uint64_t calls = one.disk.calls();
+  one.disk.full_from(calls + 1);
+  for (int times = 0; times < 2; ++times) {
+    REQUIRE(one.comes_back());
+    CHECK(one.disk.calls() == calls);
+    CHECK(one.run("INSERT INTO t(v) VALUES(3)") == SQLITE_OK);
+    CHECK(one.node.applied().index > before.index);
+    one.raft.leave(make_error_code(errc::storage_full));
+    REQUIRE(wait_until([&] { return one.is_away(); }));
+  }
+  one.disk.heal();
+  REQUIRE(one.comes_back());
+  CHECK_FALSE(one.node.flush());
+  CHECK(one.node.metrics().durable == one.node.applied());
+}

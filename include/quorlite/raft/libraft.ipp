@@ -138,6 +138,9 @@ QUORLITE_DECL std::error_code libraft::run(detail::libraft_identity identity,
   if (spoiled_) {
     made->core().do_without(*spoiled_);
   }
+  if (started_) {
+    made->core().go_on_from(boots_.last()->core());
+  }
   withdrawal_.hand_over_to(*made);
   const std::error_code error = made->start(machine);
   if (started_ && error) {

@@ -70,6 +70,10 @@ class libraft_core final : private libraft_io_listener {
   /// it. Who is alone starts, and takes another one; who is not would send it to others.
   void do_without(libraft_log_defect snapshot) { spoiled_ = std::move(snapshot); }
 
+  /// Before raft_start, with the machine of one that has ended: what that was told is not restored
+  /// from a snapshot, which could need room that is not there.
+  void go_on_from(const libraft_core& before) noexcept;
+
   /// After raft_start, before the engine does anything else. @returns 0, or a code of libraft
   [[nodiscard]] int begin() noexcept;
 

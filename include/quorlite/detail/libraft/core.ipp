@@ -4,6 +4,7 @@
 
 #include "quorlite/detail/libraft/core.hpp"
 
+#include <algorithm>
 #include <memory>
 #include <new>
 #include <optional>
@@ -52,6 +53,11 @@ QUORLITE_DECL void libraft_core::attach(::raft& engine, state_machine& machine) 
 
 QUORLITE_DECL const std::optional<libraft_seen_defect>& libraft_core::log_defect() const noexcept {
   return log_defect_;
+}
+
+QUORLITE_DECL void libraft_core::go_on_from(const libraft_core& before) noexcept {
+  const log_index told = before.strand_.cursor().at.index;
+  restore_.go_on_from(std::max(before.restore_.told_before(), told));
 }
 
 QUORLITE_DECL settle_reason libraft_core::late_reason() const noexcept {

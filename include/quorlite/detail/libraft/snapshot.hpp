@@ -111,6 +111,12 @@ struct libraft_snapshot_buffers {
 /// the loop; `install` is short.
 class libraft_restore {
  public:
+  /// Before the first one. The machine was told all up to here, and has it in memory at least: what
+  /// a snapshot of that has, also of transactions that have not ended, is there. Its files may be
+  /// behind: then the next start restores the snapshot, which stays in the log.
+  void go_on_from(log_index told) noexcept { told_before_ = told; }
+  [[nodiscard]] log_index told_before() const noexcept { return told_before_; }
+
   /// Any thread, but one at a time. Remembers what it made of these bytes until install().
   /// @returns errc::corrupt, and what the stage says
   [[nodiscard]] std::error_code prepare(state_machine& machine, const raft_buffer& from) noexcept;
@@ -132,6 +138,7 @@ class libraft_restore {
 
   [[nodiscard]] std::error_code stage(state_machine& machine, bytes_view content) noexcept;
 
+  log_index told_before_;
   prepared ready_;
   std::uint64_t installed_ = 0;
   std::uint64_t installed_bytes_ = 0;

@@ -209,7 +209,7 @@ QUORLITE_DECL std::error_code libraft_restore::prepare(state_machine& machine,
     return header.error();
   }
   ready_ = {from.base, header->at, whole.size(), nullptr};
-  if (header->at.at.index <= machine.durable().index) {
+  if (header->at.at.index <= std::max(machine.durable().index, told_before_)) {
     return {};  // it has all that, and the entries after it will come again
   }
   // 0.15 takes a snapshot for installed as soon as it has come, and never asks for it again: what
