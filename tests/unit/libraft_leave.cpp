@@ -230,3 +230,21 @@ TEST_CASE("a server comes back on the state that it has, though its databases fi
   CHECK_FALSE(one.node.flush());
   CHECK(one.node.metrics().durable == one.node.applied());
 }
+
+TEST_CASE("a server leaves before the next two segments of its log find no room") {
+  const libraft_places places(1);
+  libraft_options options = options_in(places);
+  options.segment_bytes = 16 * mib;
+  const bool is_more = GENERATE(false, true);
+  options.room_bytes = is_more ? 40 * mib : mib;
+  const std::uint64_t least = is_more ? 40 * mib : 32 * mib;
+  lone_server one(options);
+  room_told = least;
+  CHECK_FALSE(wait_until([&] { return one.is_away(); }, 400));
+  room_told = least - 1;
+  REQUIRE(wait_until([&] { return one.is_away(); }));
+  room_told = least + 64 * mib - 1;
+  CHECK(one.raft.come_back() == errc::storage_full);
+  room_told = least + 64 * mib;
+  CHECK(one.comes_back());
+}

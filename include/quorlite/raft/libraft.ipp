@@ -455,8 +455,9 @@ QUORLITE_DECL std::error_code libraft::come_back() noexcept try {
   if (why != errc::storage_full && why != errc::out_of_memory) {
     return why;
   }
-  if (detail::libraft_room_in(options_.directory) <
-      options_.room_bytes + segments * options_.segment_bytes) {
+  const std::uint64_t room =
+      detail::libraft_least_room(options_) + segments * options_.segment_bytes;
+  if (detail::libraft_room_in(options_.directory) < room) {
     return make_error_code(errc::storage_full);
   }
   if (!boots_.is_time(now().steady_us, options_.election_timeout.value * 1000)) {

@@ -20,6 +20,11 @@ class libraft_io;
 class libraft_members;
 class libraft_proposals;
 
+/// With less than this on the disk of its log a server leaves; 0: nobody looks. The engine makes
+/// two segments before it writes to them, and a leader who leaves writes what is under way.
+[[nodiscard]] QUORLITE_DECL std::uint64_t libraft_least_room(
+    const libraft_options& options) noexcept;
+
 /// What a server tells that left for this reason. none: it is not back by itself
 [[nodiscard]] QUORLITE_DECL settle_reason libraft_reason_away(std::error_code why) noexcept;
 
@@ -38,7 +43,9 @@ class libraft_departure {
 
   /// Nothing is proposed here any more. The first reason stays.
   void leave(std::error_code why) noexcept;
-  /// Leaves if the disk has less room than libraft_options::room_bytes; looks ten times a second.
+  /// Leaves if the disk has less than libraft_least_room(); looks ten times a second. On the loop,
+  /// as the engine writes its term: where a remote disk hangs, so does the server, and another one
+  /// leads. A leader with such a disk commits nothing, and would go on being followed.
   void look_for_room() noexcept;
 
   [[nodiscard]] bool is_under_way() const noexcept { return static_cast<bool>(why_); }
@@ -53,7 +60,7 @@ class libraft_departure {
 
  private:
   const std::string directory_;  // empty: there is no disk
-  const std::uint64_t room_bytes_;
+  const std::uint64_t least_room_;
   const ::raft* engine_ = nullptr;
   libraft_proposals* proposals_ = nullptr;
   libraft_members* members_ = nullptr;

@@ -4,6 +4,8 @@
 
 #include "quorlite/detail/libraft/departure.hpp"
 
+#include <algorithm>
+#include <cstdint>
 #include <system_error>
 #include <utility>
 
@@ -21,6 +23,11 @@ namespace quorlite {
 inline namespace QUORLITE_ABI {
 namespace detail {
 
+QUORLITE_DECL std::uint64_t libraft_least_room(const libraft_options& options) noexcept {
+  const std::uint64_t segments = std::uint64_t{2} * options.segment_bytes;
+  return options.room_bytes == 0 ? 0 : std::max(options.room_bytes, segments);
+}
+
 QUORLITE_DECL settle_reason libraft_reason_away(std::error_code why) noexcept {
   if (why == errc::out_of_memory) {
     return settle_reason::no_memory;
@@ -29,7 +36,7 @@ QUORLITE_DECL settle_reason libraft_reason_away(std::error_code why) noexcept {
 }
 
 QUORLITE_DECL libraft_departure::libraft_departure(const libraft_options& options)
-    : directory_(options.directory), room_bytes_(options.room_bytes) {}
+    : directory_(options.directory), least_room_(libraft_least_room(options)) {}
 
 QUORLITE_DECL void libraft_departure::attach(const ::raft& engine, libraft_proposals& proposals,
                                              libraft_members& members,
@@ -49,7 +56,7 @@ QUORLITE_DECL void libraft_departure::leave(std::error_code why) noexcept {
 
 QUORLITE_DECL void libraft_departure::look_for_room() noexcept {
   constexpr raft_time pause_ms = 100;
-  if (directory_.empty() || room_bytes_ == 0 || why_) {
+  if (directory_.empty() || least_room_ == 0 || why_) {
     return;
   }
   const raft_time now = engine_->io->time(engine_->io);
@@ -57,7 +64,7 @@ QUORLITE_DECL void libraft_departure::look_for_room() noexcept {
     return;
   }
   looked_at_ = now;
-  if (libraft_room_in(directory_) < room_bytes_) {
+  if (libraft_room_in(directory_) < least_room_) {
     leave(make_error_code(errc::storage_full));
   }
 }
