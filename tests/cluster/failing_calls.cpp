@@ -77,6 +77,16 @@ int fallocate_as_libraft(int file, off_t offset, off_t size) {
   return is_there("space") ? ENOSPC : plain(file, offset, size);
 }
 
+/// By which a server asks whether it has room.
+int fallocate(int file, int mode, off_t offset, off_t size) {
+  static const auto plain = next<int (*)(int, int, off_t, off_t)>("fallocate");
+  if (is_there("space")) {
+    errno = ENOSPC;
+    return -1;
+  }
+  return plain(file, mode, offset, size);
+}
+
 long syscall(long number, ...) noexcept {
   static const auto plain = next<long (*)(long, ...)>("syscall");
   va_list list;

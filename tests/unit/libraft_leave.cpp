@@ -248,3 +248,21 @@ TEST_CASE("a server leaves before the next two segments of its log find no room"
   room_told = least + 64 * mib;
   CHECK(one.comes_back());
 }
+
+TEST_CASE("a quota is a full disk: a server whose log meets it is away, and back when it may") {
+  const libraft_places places(1);
+  lone_server one(options_in(places));
+  room_answer = EDQUOT;
+  REQUIRE(wait_until([&] {
+    static_cast<void>(one.run("INSERT INTO t(v) VALUES(randomblob(1000000))"));
+    return one.is_away() || one.raft.engine_error() == errc::storage_broken;
+  }));
+  CHECK(one.raft.engine_error() == errc::storage_full);
+  bool has_listened = false;
+  on_listen() = [&] { has_listened = true; };
+  CHECK(one.raft.come_back() == errc::storage_full);  // though the disk says that it has room
+  CHECK_FALSE(has_listened);
+  room_answer = 0;
+  REQUIRE(one.comes_back());
+  CHECK(one.run("INSERT INTO t(v) VALUES(1)") == SQLITE_OK);
+}

@@ -143,8 +143,9 @@ class QUORLITE_API libraft {
   /// engine_error() tells `why`. The machine goes on, and so do those who read it.
   void leave(std::error_code why) noexcept;
   /// The engine starts again, on the machine that it has, if it had left for want of room and there
-  /// is some: libraft_options::room_bytes and four segments on the disk. Tried once in an
-  /// election_timeout. Blocks on the disk. Not while start() or stop() run.
+  /// is some: libraft_options::room_bytes, or two segments, and four segments more. Tried once in
+  /// an election_timeout: then a file of that size is allocated, and is gone again, for a quota may
+  /// not give what the disk has. Blocks on the disk. Not while start() or stop() run.
   /// @returns nothing: it takes part again. errc::busy: it did all the time, or has not left yet;
   ///   errc::storage_full, out_of_memory: not yet; else as start(): then it does not come back
   [[nodiscard]] std::error_code come_back() noexcept;

@@ -463,6 +463,9 @@ QUORLITE_DECL std::error_code libraft::come_back() noexcept try {
   if (!boots_.is_time(now().steady_us, options_.election_timeout.value * 1000)) {
     return why;
   }
+  if (!detail::libraft_gets_room(options_.directory, room)) {
+    return make_error_code(errc::storage_full);
+  }
   // The folder stays locked. A withdrawal that comes meanwhile is told to the one that is made.
   std::error_code error = make_error_code(errc::storage_broken);  // it has left its files open
   if (before->stop()) {

@@ -88,7 +88,8 @@ struct libraft_options {
   /// With less than this left on the disk of `directory`, or than two segments, the server takes no
   /// part, and may still be read: a leader hands over, a follower acknowledges nothing more. It is
   /// back by itself, by replica::maintain(), with so much and four segments more. A disk that is
-  /// full is worse: then what is under way is lost. 0: nobody looks.
+  /// full is worse, and so is a quota, which nobody can look at: then what is under way is lost. 0:
+  /// nobody looks.
   std::uint64_t room_bytes = std::uint64_t{16} << 20U;
 
   /// A snapshot is taken when so many bytes were applied since the last one … Each entry counts, a

@@ -16,6 +16,7 @@
 #include "quorlite/consensus.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
 #include "quorlite/detail/libraft/identity.hpp"
+#include "quorlite/detail/libraft/log_folder.hpp"
 #include "quorlite/detail/libraft/members.hpp"
 #include "quorlite/error.hpp"
 #include "quorlite/raft/libraft_options.hpp"
@@ -144,7 +145,8 @@ QUORLITE_DECL void libraft_core::note_cluster() noexcept {
     return;
   }
   if (const auto error = identity_.record(cluster, libraft_random(), libraft_random())) {
-    strand_.end(error == errc::another_cluster ? error : make_error_code(errc::storage_broken));
+    const errc broken = libraft_lacks_room(error) ? errc::storage_full : errc::storage_broken;
+    strand_.end(error == errc::another_cluster ? error : make_error_code(broken));
   }
 }
 

@@ -145,7 +145,11 @@ class libraft_io final : private libraft_writes_listener {
   /// segments before were closed.
   void write_end_sometimes() noexcept;
 
+  /// The disk gave this code. libraft calls a quota that is used up a broken disk, and so a full
+  /// one where it writes its term.
   void fail(int code) noexcept;
+  /// For whatever reason: the engine is to be closed.
+  void give_up(int code) noexcept;
   /// For what the engine takes well, with some help: it becomes unavailable.
   int noted(int code) noexcept;
   void refuse(install* one, int code) noexcept;
@@ -159,6 +163,7 @@ class libraft_io final : private libraft_writes_listener {
   libraft_io_listener* listener_ = nullptr;
   raft_io inner_{};
   raft_io_close_cb closed_ = nullptr;
+  const std::size_t segment_bytes_;
   const std::size_t batch_bytes_;
   libraft_notes notes_;
   libraft_end_keeper end_;

@@ -12,6 +12,7 @@
 
 #include "quorlite/config.hpp"
 #include "quorlite/detail/libraft/engine.hpp"
+#include "quorlite/detail/libraft/log_folder.hpp"
 #include "quorlite/detail/libraft/log_format.hpp"
 #include "quorlite/detail/libraft/messages.hpp"
 #include "quorlite/detail/libraft/open_segments.hpp"
@@ -295,7 +296,7 @@ struct libraft_io::hooks {
       self.why_ =
           "its folder, or log_end in it, was removed while it ran, and what it writes may be "
           "gone: stop it, and bring the folder back";
-      self.fail(RAFT_IOERR);
+      self.give_up(RAFT_IOERR);
     }
   }
 
@@ -430,7 +431,8 @@ struct libraft_io::hooks {
 };
 
 QUORLITE_DECL libraft_io::libraft_io(const std::string& directory, std::size_t segment_bytes)
-    : batch_bytes_(segment_bytes - libraft_format_bytes - libraft_preamble_bytes),
+    : segment_bytes_(segment_bytes),
+      batch_bytes_(segment_bytes - libraft_format_bytes - libraft_preamble_bytes),
       notes_(directory),
       end_(directory),
       end_write_(new end_write{.owner = this, .segments = libraft_open_segments(directory)}) {}
@@ -556,6 +558,13 @@ QUORLITE_DECL void libraft_io::write_end_sometimes() noexcept {
 }
 
 QUORLITE_DECL void libraft_io::fail(int code) noexcept {
+  const std::string& folder = notes_.directory();
+  const bool is_full =
+      code == RAFT_IOERR && !folder.empty() && !libraft_gets_room(folder, segment_bytes_);
+  give_up(is_full ? RAFT_NOSPACE : code);
+}
+
+QUORLITE_DECL void libraft_io::give_up(int code) noexcept {
   failed_ = true;
   writes_.halt();
   listener_->disk_failed(code);

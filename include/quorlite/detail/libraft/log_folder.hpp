@@ -110,6 +110,14 @@ class libraft_descriptor {
 /// system does not say. Does not block on a disk that is not remote.
 [[nodiscard]] QUORLITE_DECL std::uint64_t libraft_room_in(const std::string& folder) noexcept;
 
+/// The system has no room for this, or a quota allows none: some may be made.
+[[nodiscard]] QUORLITE_DECL bool libraft_lacks_room(std::error_code error) noexcept;
+/// Whether a file in this folder gets so many bytes: the disk may have room that a quota does not
+/// give. It is tried, and nothing stays. Blocks on the disk.
+/// @returns false: it does not; true, too, where the system does not say
+[[nodiscard]] QUORLITE_DECL bool libraft_gets_room(const std::string& folder,
+                                                   std::uint64_t size) noexcept;
+
 /// A folder on a disk.
 class libraft_disk_folder final : public libraft_folder {
  public:

@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <limits>
 #include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -127,6 +128,29 @@ QUORLITE_DECL std::uint64_t libraft_room_in(const std::string& folder) noexcept 
     return std::numeric_limits<std::uint64_t>::max();
   }
   return std::uint64_t{told.f_bavail} * told.f_frsize;
+}
+
+QUORLITE_DECL bool libraft_lacks_room(std::error_code error) noexcept {
+#if defined(EDQUOT)
+  if (error.category() == std::generic_category() && error.value() == EDQUOT) {
+    return true;
+  }
+#endif
+  return error == std::errc::no_space_on_device;
+}
+
+QUORLITE_DECL bool libraft_gets_room(const std::string& folder, std::uint64_t size) noexcept try {
+  const std::string path = folder + "/tmp-room";
+  const libraft_descriptor file(path, O_WRONLY | O_CREAT);
+  if (!file.is_open()) {
+    return !libraft_lacks_room(libraft_errno());
+  }
+  ::unlink(path.c_str());
+  // The size stays: a process with a limit for the size of a file would be sent a signal.
+  return ::fallocate(file.get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<::off_t>(size)) == 0 ||
+         !libraft_lacks_room(libraft_errno());
+} catch (const std::bad_alloc&) {
+  return true;
 }
 
 QUORLITE_DECL result<std::vector<std::string>> libraft_disk_folder::names() {
