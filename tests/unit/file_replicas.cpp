@@ -490,6 +490,37 @@ TEST_CASE("a follower that was sent away is back also if the application flushes
   CHECK(one.health().ok());
 }
 
+TEST_CASE("a server that came back is not away again before as much is dirty, nor back unflushed") {
+  leaving_replica with;
+  auto& [disk, storage, engine, options, one, db] = with;
+  REQUIRE(with.fill() > 0);
+  engine.follow("another");
+  REQUIRE(one.maintain() == errc::storage_full);
+  disk.heal();
+  REQUIRE_FALSE(one.maintain());  // a flush
+  REQUIRE_FALSE(one.maintain());
+  REQUIRE((engine.times_left == 1 && engine.times_asked == 1 && one.health().ok()));
+  disk.full_from(disk.calls() + 1);
+  engine.lead(term{9});
+  REQUIRE(run(db, insert(5, 900)) == SQLITE_OK);
+  engine.follow("another");
+  CHECK(one.flush() == errc::storage_full);
+  static_cast<void>(one.maintain());
+  CHECK(engine.times_left == 1);  // there is memory for it
+  engine.lead(term{10});
+  REQUIRE(with.fill() > 0);
+  REQUIRE(one.metrics().dirty_bytes > options.memory_bytes / 2);
+  engine.follow("another");
+  for (int i = 0; i < 5; ++i) {
+    CHECK(one.maintain() == errc::storage_full);
+    CHECK((engine.times_left == 2 && engine.times_asked == 1));
+  }
+  disk.heal();
+  CHECK_FALSE(one.maintain());
+  CHECK_FALSE(one.maintain());
+  CHECK((engine.times_left == 2 && engine.times_asked == 2 && one.health().ok()));
+}
+
 TEST_CASE("an engine that gave up by itself has its files flushed when it is back, not before") {
   faulty_disk disk;
   basic_file_storage<faulty_file_system> storage{faulty_file_system{disk}};
