@@ -304,7 +304,8 @@ class running_node final : public node {
     }
     all["databases"] = std::move(databases);
     all["memory_bytes"] = bytes;
-    all["pinned_bytes"] = metrics.pinned_bytes;  // on top of --memory-mib: end long readers
+    all["pinned_bytes"] = metrics.pinned_bytes;  // on top of --memory-mib: --pinned-mib
+    all["snapshots_ended"] = metrics.snapshots_ended;
     all["counters"] = counters();
     return all;
   }
@@ -333,6 +334,7 @@ class running_node final : public node {
     quorlite::replica_options options;
     options.flush_bytes = asked.flush_bytes;
     options.memory_bytes = static_cast<std::size_t>(asked.memory_mib) << 20U;
+    options.pinned_bytes = static_cast<std::size_t>(asked.pinned_mib) << 20U;
     options.write_set_bytes = std::clamp(asked.log_mib << 19U, options.write_set_bytes,
                                          quorlite::limits::transaction_bytes);
     return options;

@@ -42,6 +42,7 @@ struct node_settings {
   std::uint64_t snapshot_bytes = std::uint64_t{16} << 20U;
   std::uint64_t flush_bytes = std::uint64_t{64} << 20U;
   std::uint64_t memory_mib = 256;
+  std::uint64_t pinned_mib = 1024;
   std::uint64_t log_mib = 256;
   std::uint64_t election_ms = 1000;
   std::string check;  ///< a folder to read, instead of serving
@@ -58,8 +59,8 @@ struct node_settings {
 inline constexpr std::string_view node_usage =
     R"(usage: sql_node --id N --data DIR --address HOST:PORT [--found | --join] [--moved] [--memory]
                 [--serve] [--database NAME] [--wait SECONDS] [--snapshot-bytes N]
-                [--flush-bytes N] [--memory-mib N] [--log-mib N] [--election-ms N]
-                [--help]
+                [--flush-bytes N] [--memory-mib N] [--pinned-mib N] [--log-mib N]
+                [--election-ms N] [--help]
        sql_node --check DIR [--json]
 
 One server of a replicated SQLite database. It reads SQL from the standard input and answers as the
@@ -89,6 +90,8 @@ the leader, and any other server answers them with the leader's address.
                   bytes of log between two snapshots, at least (default 16777216)
   --flush-bytes N bytes of log between two flushes of the databases to DIR (default 67108864)
   --memory-mib N  memory for pages, in MiB (default 256); databases may be larger
+  --pinned-mib N  memory for old versions of pages that readers keep, on top of it, in MiB (default
+                  1024; 0: no limit). Beyond it the oldest reader is ended, by an error
   --log-mib N     memory for the log, in MiB (default 256). A transaction may take half of it, and
                   .restore is one. The same on every server
   --election-ms N how long a leader may be silent before another server is elected (default 1000).
@@ -211,6 +214,8 @@ inline void take_value(node_settings& into, std::string_view flag, std::string_v
     into.snapshot_bytes = parse_number(flag, value, 1, std::uint64_t{1} << 40U);
   } else if (flag == "--memory-mib") {
     into.memory_mib = parse_number(flag, value, 1, std::uint64_t{1} << 20U);
+  } else if (flag == "--pinned-mib") {
+    into.pinned_mib = parse_number(flag, value, 0, std::uint64_t{1} << 20U);
   } else if (flag == "--log-mib") {
     into.log_mib = parse_number(flag, value, 16, std::uint64_t{1} << 20U);
   } else if (flag == "--election-ms") {
@@ -268,7 +273,8 @@ inline void settle_address(node_settings& asked) {
 [[nodiscard]] inline node_settings parse_node_flags(std::span<char* const> arguments) {
   constexpr std::string_view with_value[] = {
       "--id",          "--data",       "--address",        "--cluster", "--database",    "--wait",
-      "--flush-bytes", "--memory-mib", "--snapshot-bytes", "--log-mib", "--election-ms", "--check"};
+      "--flush-bytes", "--memory-mib", "--snapshot-bytes", "--log-mib", "--election-ms", "--check",
+      "--pinned-mib"};
   node_settings asked;
   for (std::size_t i = 1; i < arguments.size(); ++i) {
     const std::string_view whole = arguments[i];

@@ -67,6 +67,8 @@ enum class errc : int {
   already_founded,  ///< a cluster was to be founded in a folder that takes part in one, or waits to
   // a file that is to be imported
   other_page_size,  ///< its pages are of another size than those of the database that it is to be
+  // readers
+  snapshot_ended,  ///< the state that a transaction reads was let go of, to have the memory
 };
 
 /// What the caller may conclude. Compare an error_code with it:
@@ -109,6 +111,9 @@ inline constexpr int sqlite_busy_rolled_back = 10245;
 /// FULL, for which it takes the transaction back behind the application; for SQLITE_PROTOCOL, the
 /// primary code of this one, it does not.
 inline constexpr int sqlite_transaction_over = 10255;
+/// A transaction was open for so long that readers kept more than replica_options::pinned_bytes: it
+/// is over, and SQLite has taken it back. Run it again, here.
+inline constexpr int sqlite_snapshot_ended = 10762;
 
 }  // namespace QUORLITE_ABI
 }  // namespace quorlite

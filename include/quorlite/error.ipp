@@ -64,6 +64,9 @@ namespace detail {
       return "a cluster cannot be founded here: the folder is in use already";
     case errc::other_page_size:
       return "the file has pages of another size than the database: import it under another name";
+    case errc::snapshot_ended:
+      return "the transaction was open for too long, and the state that it read was let go of: run "
+             "it again and end it sooner, or raise replica_options::pinned_bytes";
   }
   return "unknown quorlite error";
 }
@@ -86,6 +89,7 @@ class errc_category final : public std::error_category {
     case errc::stopped:
     case errc::log_failed:
     case errc::out_of_memory:
+    case errc::snapshot_ended:
     case errc::storage_full: return failure::not_applied;
     case errc::leadership_lost:
     case errc::timed_out:

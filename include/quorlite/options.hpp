@@ -65,6 +65,12 @@ struct replica_options {
   /// it is free for what comes until the next. What readers and snapshots stand on comes on top,
   /// with what changed above it, until they end.
   std::size_t memory_bytes = std::size_t{256} << 20U;
+  /// What readers may keep on top of it, all databases together, in bytes: old versions of pages
+  /// that were changed since they began. Beyond it the transactions that began first are ended: a
+  /// page that they read from then on is errc::snapshot_ended (10762 in SQLite), never a page of
+  /// another state. A writer at work, a flush, and a snapshot that the engine sends are not ended,
+  /// and what they keep is not counted. Of this replica alone; 0: no limit.
+  std::size_t pinned_bytes = std::size_t{1} << 30U;
   /// A flush is due after so many bytes of entries, or when a quarter of memory_bytes is dirty.
   std::uint64_t flush_bytes = std::uint64_t{64} << 20U;
 
@@ -108,6 +114,7 @@ struct fsm_options {
   std::uint64_t cluster_id = 0;                         ///< replica_options::cluster_id
   std::uint64_t lock_byte = limits::lock_byte_default;  ///< replica_options::lock_byte
   std::size_t memory_bytes = std::size_t{256} << 20U;   ///< replica_options::memory_bytes
+  std::size_t pinned_bytes = std::size_t{1} << 30U;     ///< replica_options::pinned_bytes
   const detail::legacy_format* legacy = nullptr;        ///< replica_options::legacy
   log_function log = nullptr;                           ///< replica_options::log
   void* log_context = nullptr;                          ///< replica_options::log_context

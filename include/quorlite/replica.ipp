@@ -30,6 +30,7 @@ QUORLITE_DECL fsm_options machine_options(const replica_options& options) noexce
   return {.cluster_id = options.cluster_id,
           .lock_byte = options.lock_byte,
           .memory_bytes = options.memory_bytes,
+          .pinned_bytes = options.pinned_bytes,
           .legacy = options.legacy,
           .log = options.log,
           .log_context = options.log_context};

@@ -90,6 +90,8 @@ struct replica_metrics {
   /// versions of pages that were changed since they began, and contents that were replaced under
   /// them. It comes on top of replica_options::memory_bytes; and what lies above it cannot go
   std::uint64_t pinned_bytes = 0;
+  /// States whose readers were ended since the start: replica_options::pinned_bytes
+  std::uint64_t snapshots_ended = 0;
   /// Of entries whose transaction is neither committed nor undone yet. `durable` waits for its end.
   std::uint64_t staged_bytes = 0;
   std::uint64_t open_files = 0;  ///< databases that connections have open

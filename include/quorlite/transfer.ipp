@@ -224,6 +224,9 @@ QUORLITE_DECL std::error_code export_pages(sqlite3* from, const std::string& pat
     const plain_database file(partial.name(), SQLITE_OPEN_READWRITE);
     code = file.code() != SQLITE_OK ? file.code() : copy_pages(file.get(), from, progress);
   }
+  if (code == sqlite_snapshot_ended) {
+    return make_error_code(errc::snapshot_ended);
+  }
   switch (is_for_memory(code) ? SQLITE_NOMEM : code & 0xFF) {
     case SQLITE_OK: return partial.get_its_name(options.overwrite);
     case SQLITE_ABORT: return std::make_error_code(std::errc::operation_canceled);

@@ -57,9 +57,11 @@ template <class Storage>
 class single {
  public:
   template <class Place>
-  explicit single(std::size_t memory_bytes, Place& place, std::uint64_t flush_bytes = 0)
+  explicit single(std::size_t memory_bytes, Place& place, std::uint64_t flush_bytes = 0,
+                  std::size_t pinned_bytes = 0)
       : make_([&place] { return storage_on(place); }) {
     options_.memory_bytes = memory_bytes;
+    options_.pinned_bytes = pinned_bytes;
     options_.flush_bytes = flush_bytes != 0 ? flush_bytes : options_.flush_bytes;
     options_.log_context = &said_;
     options_.log = [](void* said, std::string_view text) {
@@ -718,6 +720,54 @@ TEST_CASE("a file becomes a replicated database, and a replicated database a fil
   CHECK(export_database(db, place / "other.db") == errc::sqlite_failed);
   REQUIRE(run(db, "COMMIT") == SQLITE_OK);
   CHECK(ask(db, "SELECT count(*) FROM t") == "702");
+}
+
+TEST_CASE("a snapshot that is taken while readers are ended shows its moment, flushes or not") {
+  const temporary_directory place;
+  const std::string directory = place / "data";
+  file_single one(500'000, directory, 0, 1);
+  connection db = one.open();
+  REQUIRE(run(db, "CREATE TABLE t(k INTEGER PRIMARY KEY, v)") == SQLITE_OK);
+  REQUIRE(run(db, insert(300, 1000)) == SQLITE_OK);
+  auto snapshot = one->machine().take_snapshot();
+  REQUIRE(snapshot);
+  bytes before(static_cast<std::size_t>((**snapshot).size_bytes()));
+  REQUIRE_FALSE((**snapshot).read(0, before));
+  connection reader = one.open();
+  for (int round = 0; round < 5; ++round) {
+    REQUIRE(run(reader, "BEGIN; SELECT k FROM t LIMIT 1") == SQLITE_OK);
+    REQUIRE(run(db, "UPDATE t SET v = randomblob(1000)") == SQLITE_OK);
+    REQUIRE(run(db, "UPDATE t SET v = randomblob(1000)") == SQLITE_OK);  // after a flush
+    const int code = run(reader, "SELECT sum(length(v)) FROM t");
+    CHECK(code == (round == 0 ? SQLITE_OK : sqlite_snapshot_ended));  // the snapshot's own state
+    static_cast<void>(run(reader, "ROLLBACK"));
+  }
+  CHECK(one->counters().flushes > 2);
+  bytes after(before.size());
+  REQUIRE_FALSE((**snapshot).read(0, after));
+  CHECK(after == before);
+  snapshot->reset();
+  CHECK(one->metrics().snapshots_ended == 4);
+  CHECK(one->health().ok());
+  CHECK(ask(db, "PRAGMA integrity_check") == "ok");
+}
+
+TEST_CASE("an export that keeps too much is ended by an error of its own and leaves no file") {
+  const temporary_directory place;
+  const std::string directory = place / "data";
+  file_single one(std::size_t{64} << 20U, directory, 0, 100'000);
+  connection db = one.open();
+  REQUIRE(run(db, "CREATE TABLE t(k INTEGER PRIMARY KEY, v)") == SQLITE_OK);
+  REQUIRE(run(db, insert(3000, 1000)) == SQLITE_OK);
+  connection writer = one.open();
+  const std::string copy = place / "copy.db";
+  CHECK(export_database(db, copy, [&](transfer_progress) {
+          return run(writer, "UPDATE t SET v = randomblob(1000)") == SQLITE_OK;
+        }) == errc::snapshot_ended);
+  CHECK_FALSE(std::filesystem::exists(copy));
+  CHECK_FALSE(export_database(db, copy));
+  const plain_file exported(copy);
+  CHECK(ask(exported.db, "SELECT count(*) FROM t") == "3000");
 }
 
 TEST_CASE("a file of another page size is not imported over a database, and nothing changes") {

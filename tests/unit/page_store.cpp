@@ -4,11 +4,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <random>
 #include <set>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -497,6 +499,154 @@ TEST_CASE("what old versions take for a long pin is told, all stores together, a
   CHECK(two->usage().bytes >= 3 * page);
   second.reset();
   CHECK(one->usage().pinned_bytes == 0);
+}
+
+namespace {
+
+constexpr std::size_t page_bytes = sizeof(page_version) + page_size;
+
+/// A store of four pages under a limit that others may share, and how a page of it is read.
+struct limited_store {
+  explicit limited_store(std::shared_ptr<memory_gauge> under)
+      : store(page_store::make({}, history_number{1}, lock_byte, std::move(under))) {
+    change({1, 2, 3, 4});
+  }
+
+  void change(std::initializer_list<std::uint32_t> numbers) {
+    std::vector<page_block> set;
+    ++serial;
+    for (const std::uint32_t number : numbers) {
+      set.push_back(filled(number, serial));
+    }
+    store->install_committed(std::move(set), 4, 0);
+  }
+
+  /// errc::snapshot_ended, or nothing if the page is the one of that serial.
+  std::error_code read(const page_store::pin& pin, std::uint32_t number, std::uint64_t of) {
+    page_store::reader reader{store};
+    const auto guard = reader.enter();
+    const result<bytes_view> seen = reader.image(guard, pin, page_number{number});
+    if (!seen) {
+      return seen.error();
+    }
+    const page_block wanted = filled(number, of);
+    const bytes_view same = wanted->image();
+    CHECK(std::equal(seen->begin(), seen->end(), same.begin(), same.end()));
+    return {};
+  }
+
+  std::shared_ptr<page_store> store;
+  std::uint64_t serial = 0;
+};
+
+std::shared_ptr<memory_gauge> limit_of(std::size_t pages) {
+  auto gauge = std::make_shared<memory_gauge>();
+  gauge->readers().set(pages * page_bytes);
+  return gauge;
+}
+
+}  // namespace
+
+TEST_CASE("readers that keep too much are ended, the oldest first, and new ones go on") {
+  const auto gauge = limit_of(5);
+  limited_store one(gauge);
+  const auto first = one.store->pin_committed(pin_kind::reader);
+  one.change({1, 2, 3});
+  const auto second = one.store->pin_committed(pin_kind::reader);
+  one.change({1, 2});
+  CHECK_FALSE(first.invalidated());  // five pages are kept: no more than may be
+  CHECK_FALSE(one.read(first, 1, 1));
+  one.change({3});
+  CHECK(first.fate() == pin_fate::ended);
+  for (std::uint32_t number = 1; number <= 4; ++number) {
+    CHECK(one.read(first, number, 1) == errc::snapshot_ended);
+  }
+  CHECK(first.page_count() == 4);  // what it is stays known
+  CHECK_FALSE(one.read(second, 1, 2));
+  CHECK_FALSE(one.read(second, 4, 1));
+  const auto third = one.store->pin_committed(pin_kind::reader);
+  CHECK_FALSE(one.read(third, 3, 4));
+  while (one.store->trim()) {
+  }
+  CHECK(gauge->readers().bytes() == 3 * page_bytes);
+  CHECK(gauge->pinned_bytes() == 3 * page_bytes);
+  CHECK(one.store->usage().images == 7);  // the memory is free
+  CHECK(gauge->readers().ended() == 1);
+}
+
+TEST_CASE("what two readers see is kept for the younger when the older is ended") {
+  const auto gauge = limit_of(3);
+  limited_store one(gauge);
+  const auto first = one.store->pin_committed(pin_kind::reader);
+  one.change({1});
+  const auto second = one.store->pin_committed(pin_kind::reader);
+  one.change({2, 3});  // what both see there is counted with the first
+  CHECK_FALSE(first.invalidated());
+  one.change({4});
+  CHECK(first.invalidated());
+  CHECK_FALSE(second.invalidated());
+  CHECK_FALSE(one.read(second, 1, 2));
+  CHECK_FALSE(one.read(second, 2, 1));
+  CHECK_FALSE(one.read(second, 4, 1));
+  one.change({1});
+  while (one.store->trim()) {
+  }
+  CHECK(second.invalidated());  // now those four are its own
+}
+
+TEST_CASE("the oldest reader of all databases is ended, not one of the database that is written") {
+  const auto gauge = limit_of(4);
+  limited_store quiet(gauge);
+  limited_store busy(gauge);
+  const auto forgotten = quiet.store->pin_committed(pin_kind::reader);
+  quiet.change({1, 2, 3});
+  const auto younger = busy.store->pin_committed(pin_kind::reader);
+  busy.change({1, 2});
+  CHECK(forgotten.invalidated());
+  CHECK_FALSE(younger.invalidated());
+  CHECK_FALSE(busy.read(younger, 2, 1));
+}
+
+TEST_CASE("a pin for a flush or a snapshot is not ended, and what it keeps ends no reader") {
+  const auto gauge = limit_of(2);
+  limited_store one(gauge);
+  auto flush = one.store->pin_committed();
+  const auto beside = one.store->pin_committed(pin_kind::reader);
+  one.change({1, 2, 3, 4});
+  CHECK_FALSE(flush.invalidated());
+  CHECK_FALSE(beside.invalidated());  // nothing would be free without it
+  CHECK_FALSE(one.read(flush, 1, 1));
+  CHECK_FALSE(one.read(beside, 1, 1));
+  CHECK(gauge->readers().bytes() == 0);
+  CHECK(gauge->pinned_bytes() == 4 * page_bytes);
+  flush.reset();  // from here on the reader alone keeps it
+  CHECK(beside.invalidated());
+  while (one.store->trim()) {
+  }
+  CHECK(one.store->usage().images == 4);
+}
+
+TEST_CASE("a reader of the newest state keeps nothing and is never ended") {
+  const auto gauge = limit_of(1);
+  limited_store one(gauge);
+  const auto old = one.store->pin_committed(pin_kind::reader);
+  const auto writer = one.store->pin_head(pin_kind::reader);
+  CHECK_FALSE(writer.invalidated());
+  one.change({1, 2});
+  CHECK(old.invalidated());
+  const auto next = one.store->pin_head(pin_kind::reader);
+  CHECK_FALSE(next.invalidated());
+  CHECK(one.store->usage().pins == 3);
+}
+
+TEST_CASE("without a limit nobody is ended") {
+  const auto gauge = limit_of(0);
+  limited_store one(gauge);
+  const auto old = one.store->pin_committed(pin_kind::reader);
+  for (int n = 0; n < 100; ++n) {
+    one.change({1, 2, 3, 4});
+  }
+  CHECK_FALSE(one.read(old, 4, 1));
 }
 
 TEST_CASE("the end of a long pin is paid for in small shares") {

@@ -18,9 +18,11 @@
 #include "catch2_shim.hpp"
 #include "quorlite/detail/codec/page_delta.hpp"
 #include "quorlite/detail/codec/page_hash.hpp"
+#include "quorlite/detail/core/memory_gauge.hpp"
 #include "quorlite/detail/machine/prepare_frames.hpp"
 #include "quorlite/detail/pages/page_store.hpp"
 #include "quorlite/detail/pages/registry.hpp"
+#include "quorlite/limits.hpp"
 #include "quorlite/testing/detail/simulation/random.hpp"
 #include "support/profile.hpp"
 
@@ -69,13 +71,17 @@ class memory_base final : public page_source {
 struct pinned_reader {
   page_store::pin pin;
   image_map sees;
+  bool may_be_ended = false;
 };
 
 /// One database as a follower and a leader change it in turn, with everything written down.
 class model_of_store {
  public:
   explicit model_of_store(std::uint64_t seed) : random_(seed) {
-    database_ = std::make_shared<database>("a.db", lock_byte);
+    const std::size_t most = random_.chance(0.5) ? random_.between(1, 40) * page_bytes : 0;
+    gauge_->readers().set(most);
+    limit_ = most;
+    database_ = std::make_shared<database>("a.db", lock_byte, gauge_);
     database_->set_exists(true);
     store_ = database_->store();
     base_ = std::make_shared<memory_base>();
@@ -218,7 +224,9 @@ class model_of_store {
 
   void take_pin() {
     if (pins_.size() < 5) {
-      pins_.push_back({store_->pin_committed(), now_});
+      const bool may_be_ended = random_.chance(0.7);
+      const pin_kind kind = may_be_ended ? pin_kind::reader : pin_kind::kept;
+      pins_.push_back({store_->pin_committed(kind), now_, may_be_ended});
     }
   }
   void drop_pin() {
@@ -283,9 +291,14 @@ class model_of_store {
     CHECK(store_->sum_of_hashes() == hash_of(now_));
     for (const pinned_reader& one : pins_) {
       expect(one.pin, one.sees);
+      CHECK((one.may_be_ended || one.pin.fate() != pin_fate::ended));
     }
     expect(store_->pin_committed(), now_);
     CHECK(base_->damage.empty());
+    if (limit_ != 0) {
+      static_cast<void>(store_->trim());
+      CHECK(gauge_->readers().bytes() <= limit_);
+    }
   }
 
   void expect(const page_store::pin& pin, const image_map& sees) {
@@ -294,6 +307,11 @@ class model_of_store {
       const auto page = static_cast<std::uint32_t>(number);
       const auto guard = reader.enter();
       const result<bytes_view> image = reader.image(guard, pin, page_number{page});
+      if (pin.fate() == pin_fate::ended && number <= pin.page_count()) {
+        CHECK(image.has_value() == false);
+        CHECK((image.has_value() || image.error() == errc::snapshot_ended));
+        continue;
+      }
       if (!image.has_value()) {
         FAIL("page " << page << " cannot be read: " << image.error().message());
       }
@@ -309,6 +327,8 @@ class model_of_store {
   }
 
   testing::detail::random random_;
+  std::shared_ptr<memory_gauge> gauge_ = std::make_shared<memory_gauge>();
+  std::size_t limit_ = 0;
   std::shared_ptr<database> database_;
   std::shared_ptr<page_store> store_;
   std::shared_ptr<memory_base> base_;
@@ -322,7 +342,9 @@ class model_of_store {
 /// A store of a few pages, all of them in a base, that changes as it is told.
 class small_store {
  public:
-  small_store() {
+  /// @param limit for what readers keep, in bytes; 0: none
+  explicit small_store(std::size_t limit = 0) {
+    gauge->readers().set(limit);
     change(1, count);
     flush();
   }
@@ -362,7 +384,9 @@ class small_store {
   static constexpr std::uint32_t count = 5;
   static constexpr std::size_t all = std::size_t{1} << 30U;
 
-  std::shared_ptr<page_store> store = page_store::make();
+  std::shared_ptr<memory_gauge> gauge = std::make_shared<memory_gauge>();
+  std::shared_ptr<page_store> store =
+      page_store::make({}, history_number{1}, limits::lock_byte_default, gauge);
   std::shared_ptr<memory_base> base = std::make_shared<memory_base>();
 
  private:
@@ -410,7 +434,10 @@ class busy_store {
  public:
   static constexpr std::uint32_t pages = 48;
 
-  busy_store() : database_(std::make_shared<database>("a.db", std::uint64_t{1} << 40U)) {
+  /// @param limit for what readers keep, in bytes; 0: none
+  explicit busy_store(std::size_t limit = 0)
+      : database_(std::make_shared<database>("a.db", std::uint64_t{1} << 40U, gauge_)) {
+    gauge_->readers().set(limit);
     database_->set_exists(true);
     store_ = database_->store();
   }
@@ -488,14 +515,17 @@ class busy_store {
   void read_on() {
     page_store::reader reader(store_);
     while (!done_.load()) {
-      const page_store::pin pin = store_->pin_committed();
+      const page_store::pin pin = store_->pin_committed(pin_kind::reader);
       std::uint64_t sum = 0;
+      bool is_ended = false;
       for (std::uint32_t number = 1; number <= pin.page_count(); ++number) {
         const auto guard = reader.enter();
         const result<bytes_view> image = reader.image(guard, pin, page_number{number});
         sum += image ? page_hash(page_number{number}, *image) : 1;
+        is_ended = is_ended || (!image && image.error() == errc::snapshot_ended);
+        std::this_thread::yield();
       }
-      if (sum != pin.hash()) {
+      if (is_ended ? !pin.invalidated() : sum != pin.hash()) {
         failed_.store(true);
       }
       states_read_.fetch_add(1);
@@ -504,8 +534,10 @@ class busy_store {
 
   [[nodiscard]] bool failed() const { return failed_.load() || base_->damage.load() != 0; }
   [[nodiscard]] std::uint64_t states_read() const { return states_read_.load(); }
+  [[nodiscard]] const pin_limit& readers() const { return gauge_->readers(); }
 
  private:
+  std::shared_ptr<memory_gauge> gauge_ = std::make_shared<memory_gauge>();
   std::shared_ptr<database> database_;
   std::shared_ptr<page_store> store_;
   std::shared_ptr<file_base> base_ = std::make_shared<file_base>();
@@ -585,6 +617,50 @@ TEST_CASE("readers get their state while entries, flushes and evictions go on in
   }
   CHECK_FALSE(store.failed());
   CHECK(store.states_read() > 10);
+}
+
+TEST_CASE("readers that are ended in the middle of a page are told so and see no other state") {
+  busy_store store(8 * page_bytes);
+  std::vector<std::thread> others;
+  others.emplace_back([&] { store.flush_on(); });
+  others.emplace_back([&] { store.read_on(); });
+  others.emplace_back([&] { store.read_on(); });
+  store.apply(quorlite::tests::is_short_profile() ? 1500 : 8000);
+  for (std::thread& one : others) {
+    one.join();
+  }
+  CHECK_FALSE(store.failed());
+  CHECK(store.readers().ended() > 0);
+  CHECK(store.readers().bytes() == 0);
+}
+
+TEST_CASE(
+    "a reader that was ended is told so, not that the base is damaged that it no longer sees") {
+  small_store f(5 * (page_bytes + sizeof(page_version)));
+  page_store& store = *f.store;
+  store.evict(small_store::all);
+  const page_store::pin old = store.pin_committed(pin_kind::reader);
+  page_store::reader reader(f.store);
+  f.change(1, 2);
+  f.flush();
+  f.change(1, small_store::count);
+  f.change(1, small_store::count);
+  CHECK_FALSE(old.invalidated());  // of what only the base has nothing is kept yet
+  f.flush();
+  CHECK_FALSE(old.invalidated());
+  f.change(1, small_store::count);
+  const page_store::pin second = store.pin_committed(pin_kind::reader);
+  f.change(1, 1);
+  CHECK(old.invalidated());
+  f.flush();
+  for (std::uint32_t number = 1; number <= small_store::count; ++number) {
+    const auto guard = reader.enter();
+    const result<bytes_view> seen = reader.image(guard, old, page_number{number});
+    CHECK(!seen.has_value());
+    CHECK((seen.has_value() || seen.error() == errc::snapshot_ended));
+  }
+  CHECK_FALSE(second.invalidated());
+  CHECK(f.base->damage.empty());
 }
 
 TEST_CASE("every pin reads its own state, whatever flushes do to the base") {

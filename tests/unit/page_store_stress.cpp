@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "catch2_shim.hpp"
+#include "quorlite/detail/core/memory_gauge.hpp"
 #include "quorlite/detail/pages/page_store.hpp"
+#include "quorlite/limits.hpp"
 #include "support/profile.hpp"
 
 #if defined(__SANITIZE_THREAD__)
@@ -98,7 +100,9 @@ std::uint64_t versions_most() {
 
 /// The shared fixture of one run.
 struct fixture {
-  explicit fixture(std::uint64_t versions) : made_in(versions + 1) {
+  /// @param limit for what readers keep, in bytes; 0: none
+  explicit fixture(std::uint64_t versions, std::size_t limit = 0) : made_in(versions + 1) {
+    gauge->readers().set(limit);
     std::vector<page_block> all;
     for (std::uint32_t number = 1; number <= pages_full; ++number) {
       all.push_back(filled(number, 1, 1));
@@ -108,7 +112,9 @@ struct fixture {
     store->install_committed(std::move(all), pages_full, hash);
   }
 
-  std::shared_ptr<page_store> store = page_store::make();
+  std::shared_ptr<memory_gauge> gauge = std::make_shared<memory_gauge>();
+  std::shared_ptr<page_store> store =
+      page_store::make({}, history_number{1}, limits::lock_byte_default, gauge);
   std::vector<std::atomic<std::uint64_t>> made_in;  // committed version to history; 0: not yet
   std::atomic<bool> done{false};
   std::atomic<std::uint64_t> bad{0};
@@ -140,13 +146,14 @@ bool right(fixture& w, const page_store::pin& pin, std::uint32_t number, bool fo
 void read_pages(fixture& w, std::uint64_t seed) {
   std::mt19937_64 random(seed);
   page_store::reader reader{w.store};
-  page_store::pin kept = w.store->pin_committed();  // one that stays for a while
+  page_store::pin kept;  // one that stays for a while
   std::uint64_t image[page_size / 8] = {};
   for (std::uint64_t turn = 0; !w.done.load(); ++turn) {
     if (turn % 64 == 0) {
-      kept = w.store->pin_committed();
+      kept = w.store->pin_committed(pin_kind::reader);
     }
-    const auto fresh = random() % 3 == 0 ? w.store->pin_head() : w.store->pin_committed();
+    const auto fresh = random() % 3 == 0 ? w.store->pin_head(pin_kind::reader)
+                                         : w.store->pin_committed(pin_kind::reader);
     for (int n = 0; n < 20; ++n) {
       const page_store::pin& pin = n % 4 == 0 ? kept : fresh;
       const auto number = static_cast<std::uint32_t>(n == 0 ? 1 : random() % pages_full + 1);
@@ -164,6 +171,7 @@ void read_pages(fixture& w, std::uint64_t seed) {
     }
     w.reads += 20;
     w.invalidated += fresh.invalidated() ? 1 : 0;
+    w.bad += kept.fate() == pin_fate::taken_back ? 1 : 0;
   }
 }
 
@@ -240,9 +248,9 @@ void flush_changes(fixture& w) {
 
 }  // namespace
 
-TEST_CASE("readers see whole states while versions come, are committed, and are taken back") {
-  const std::uint64_t versions = versions_most();
-  fixture w(versions);
+namespace {
+
+void run_all(fixture& w, std::uint64_t versions) {
   std::vector<std::thread> threads;
   for (std::uint64_t n = 0; n < 4; ++n) {
     threads.emplace_back([&w, n] { read_pages(w, n); });
@@ -253,7 +261,9 @@ TEST_CASE("readers see whole states while versions come, are committed, and are 
   for (auto& thread : threads) {
     thread.join();
   }
+}
 
+void check_end(fixture& w, std::uint64_t versions) {
   CHECK(w.bad == 0);
   CHECK(w.reads > 0);
   CHECK(w.losses > 0);
@@ -268,4 +278,23 @@ TEST_CASE("readers see whole states while versions come, are committed, and are 
   WARN("reads " << w.reads << ", invalidated pins " << w.invalidated << ", installs " << w.installs
                 << ", losses " << w.losses << ", flushed " << w.flushed << ", most images "
                 << w.images_most);
+}
+
+}  // namespace
+
+TEST_CASE("readers see whole states while versions come, are committed, and are taken back") {
+  const std::uint64_t versions = versions_most();
+  fixture w(versions);
+  run_all(w, versions);
+  check_end(w, versions);
+  CHECK(w.gauge->readers().ended() == 0);
+}
+
+TEST_CASE("readers see whole states or are told that they were ended, whoever writes meanwhile") {
+  const std::uint64_t versions = versions_most() / 4;
+  fixture w(versions, 64 * (page_size + sizeof(page_version)));
+  run_all(w, versions);
+  check_end(w, versions);
+  CHECK(w.gauge->readers().ended() > 0);
+  CHECK(w.gauge->readers().bytes() == 0);
 }

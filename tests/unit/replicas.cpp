@@ -23,6 +23,7 @@ using quorlite::testing::commit_phase;
 using quorlite::testing::engine_kind;
 using quorlite::testing::leadership_loss;
 using quorlite::testing::replica_cluster;
+using quorlite::testing::server_storage;
 
 int run(sqlite3* db, const std::string& sql) {
   return sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
@@ -444,6 +445,156 @@ TEST_CASE("what a long reader keeps is told, until it ends") {
   CHECK(on.metrics().pinned_bytes > 800'000);  // nobody else needs any of it
   REQUIRE(run(reader, "COMMIT") == SQLITE_OK);
   CHECK(on.metrics().pinned_bytes == 0);
+}
+
+namespace {
+
+constexpr const char* forty_rows =
+    "CREATE TABLE t(k INTEGER PRIMARY KEY, n INT, x); INSERT INTO t WITH RECURSIVE r(i) AS "
+    "(SELECT 1 UNION ALL SELECT i + 1 FROM r LIMIT 40) SELECT i, 0, randomblob(10000) FROM r";
+constexpr const char* change_all = "UPDATE t SET n = n + 1, x = randomblob(10000)";
+
+}  // namespace
+
+TEST_CASE("a reader that keeps too much is ended with words that help, and reads again at once") {
+  replica_cluster cluster({.seed = 31, .replicas = 1}, {.pinned_bytes = 300'000});
+  const server_id leader = cluster.wait_for_leader().value();
+  quorlite::replica& on = cluster.replica(leader);
+  connection writer = cluster.connect(leader);
+  REQUIRE(run(writer, forty_rows) == SQLITE_OK);
+  connection reader = cluster.connect(leader);
+  REQUIRE(run(reader, "BEGIN") == SQLITE_OK);
+  REQUIRE(number(reader, "SELECT length(x) FROM t WHERE k = 1") == 10'000);
+  REQUIRE(number(reader, "SELECT n FROM t WHERE k = 1") == 0);
+  REQUIRE(run(writer, change_all) == SQLITE_OK);
+  CHECK(on.metrics().snapshots_ended == 1);
+  CHECK(on.metrics().pinned_bytes <= 300'000);
+
+  const std::int64_t cached = number(reader, "SELECT n FROM t WHERE k = 1");
+  CHECK((cached == 0 || cached == -1));  // SQLite has the page of that state itself, or has none
+  CHECK(run(reader, "SELECT sum(length(x)) FROM t") == sqlite_snapshot_ended);
+  CHECK(reader.last_error() == errc::snapshot_ended);
+  CHECK(reader.last_error() == failure::not_applied);
+  const std::string told = reader.error_message();
+  CHECK(told.find("replica_options::pinned_bytes") != std::string::npos);
+  CHECK(sqlite3_get_autocommit(reader) != 0);  // the transaction is over
+
+  REQUIRE(run(reader, "BEGIN") == SQLITE_OK);
+  CHECK(number(reader, "SELECT sum(n) FROM t") == 40);
+  CHECK(number(reader, "SELECT sum(length(x)) FROM t") == 400'000);
+  REQUIRE(run(reader, "COMMIT") == SQLITE_OK);
+  CHECK(run(reader, "PRAGMA integrity_check") == SQLITE_OK);
+  CHECK(run(reader, "INSERT INTO t VALUES(41, 0, 1)") == SQLITE_OK);
+  CHECK(on.metrics().pinned_bytes < 100'000);
+  CHECK(on.health().ok());
+}
+
+TEST_CASE("a SELECT that is open while it is ended gives rows of its state and then the error") {
+  replica_cluster cluster({.seed = 32, .replicas = 1}, {.pinned_bytes = 100'000});
+  const server_id leader = cluster.wait_for_leader().value();
+  connection writer = cluster.connect(leader);
+  REQUIRE(run(writer, forty_rows) == SQLITE_OK);
+  connection reader = cluster.connect(leader);
+  sqlite3_stmt* open = nullptr;
+  REQUIRE(sqlite3_prepare_v2(reader, "SELECT n, x FROM t", -1, &open, nullptr) == SQLITE_OK);
+  for (int row = 0; row < 3; ++row) {
+    REQUIRE(sqlite3_step(open) == SQLITE_ROW);
+  }
+  REQUIRE(run(writer, change_all) == SQLITE_OK);
+  int code = SQLITE_ROW;
+  while ((code = sqlite3_step(open)) == SQLITE_ROW) {
+    CHECK(sqlite3_column_int(open, 0) == 0);
+  }
+  CHECK(code == sqlite_snapshot_ended);
+  sqlite3_finalize(open);
+  CHECK(number(reader, "SELECT sum(n) FROM t") == 40);
+}
+
+TEST_CASE("a transaction that reads and then writes on a state that was ended is run again") {
+  replica_cluster cluster({.seed = 33, .replicas = 1}, {.pinned_bytes = 100'000});
+  const server_id leader = cluster.wait_for_leader().value();
+  connection writer = cluster.connect(leader);
+  REQUIRE(run(writer, forty_rows) == SQLITE_OK);
+  connection late = cluster.connect(leader);
+  const char* const transaction = "UPDATE t SET n = n + 100 WHERE k = 7";
+  REQUIRE(run(late, "BEGIN") == SQLITE_OK);
+  REQUIRE(number(late, "SELECT n FROM t WHERE k = 7") == 0);
+  REQUIRE(run(writer, change_all) == SQLITE_OK);
+  REQUIRE(cluster.replica(leader).metrics().snapshots_ended == 1);
+  const int refused = run(late, transaction);
+  CHECK((refused == SQLITE_BUSY_SNAPSHOT || refused == sqlite_snapshot_ended));
+  static_cast<void>(run(late, "ROLLBACK"));
+  CHECK(number(late, "SELECT n FROM t WHERE k = 7") == 1);
+  CHECK(run(late, transaction) == SQLITE_OK);
+  CHECK(number(writer, "SELECT n FROM t WHERE k = 7") == 101);
+}
+
+TEST_CASE("a writer at work is not ended, and one whose leadership was lost is never applied") {
+  replica_cluster cluster({.seed = 34}, {.pinned_bytes = 1});
+  const server_id fallen = cluster.wait_for_leader().value();
+  connection db = cluster.connect(fallen);
+  REQUIRE(run(db, forty_rows) == SQLITE_OK);
+  REQUIRE(run(db, "BEGIN; UPDATE t SET n = 1; COMMIT") == SQLITE_OK);
+  CHECK(cluster.replica(fallen).metrics().snapshots_ended == 0);
+  REQUIRE(cluster.wait_until_even());
+  REQUIRE(run(db, "BEGIN IMMEDIATE; UPDATE t SET n = 1000 WHERE k < 20") == SQLITE_OK);
+  cluster.simulation().isolate(fallen);
+  server_id next{};
+  const auto leads = [&] {
+    for (const server_id one : cluster.servers()) {
+      next = one != fallen && cluster.replica(one).leader().leading ? one : next;
+    }
+    return next != server_id{};
+  };
+  REQUIRE(cluster.simulation().run_until(leads, milliseconds{60'000}));
+  connection there = cluster.connect(next);
+  REQUIRE(run(there, change_all) == SQLITE_OK);
+  cluster.simulation().heal();
+  REQUIRE(cluster.wait_until_even());
+  CHECK(cluster.replica(fallen).metrics().snapshots_ended == 1);
+  const int code = run(db, "UPDATE t SET x = 0; COMMIT");
+  CHECK((code == sqlite_snapshot_ended || code == sqlite_not_leader));
+  CHECK(db.last_error() == failure::not_applied);
+  static_cast<void>(run(db, "ROLLBACK"));
+  CHECK(number(db, "SELECT max(n) FROM t") == 2);
+  REQUIRE(run(there, "UPDATE t SET n = 1000 WHERE k < 20") == SQLITE_OK);
+  REQUIRE(cluster.wait_until_even());
+  CHECK(cluster.are_identical());
+}
+
+TEST_CASE("with the smallest limit servers flush and send snapshots, and only readers end") {
+  replica_cluster cluster({.seed = 35, .compaction = {.threshold_entries = 8}},
+                          {.memory_bytes = 400'000, .pinned_bytes = 1, .flush_bytes = 100'000},
+                          {.storage = server_storage::files});
+  const server_id leader = cluster.wait_for_leader().value();
+  const server_id away = other_than(cluster, leader);
+  connection db = cluster.connect(leader);
+  REQUIRE(run(db, forty_rows) == SQLITE_OK);
+  REQUIRE(cluster.wait_until_even());
+  cluster.simulation().isolate(away);
+  connection reader = cluster.connect(leader);
+  int ended = 0;  // but where a snapshot or a flush stands on the same state
+  for (int i = 0; i < 30; ++i) {
+    REQUIRE(run(reader, "BEGIN; SELECT n FROM t WHERE k = 1") == SQLITE_OK);
+    REQUIRE(run(db, change_all) == SQLITE_OK);
+    const int code = run(reader, "SELECT sum(length(x)) FROM t");
+    CHECK((code == SQLITE_OK || code == sqlite_snapshot_ended));
+    ended += code == SQLITE_OK ? 0 : 1;
+    static_cast<void>(run(reader, "ROLLBACK"));
+    if (i == 20) {
+      cluster.simulation().heal();
+    }
+  }
+  CHECK(ended > 15);
+  REQUIRE(cluster.wait_until_even());
+  CHECK(cluster.replica(away).metrics().machine.snapshots_installed > 0);
+  CHECK(cluster.replica(leader).metrics().machine.flushes > 10);
+  for (const server_id id : cluster.servers()) {
+    CHECK(cluster.replica(id).health().ok());
+    connection there = cluster.connect(id);
+    CHECK(number(there, "SELECT sum(n) FROM t") == 1200);
+  }
+  CHECK(cluster.are_identical());
 }
 
 TEST_CASE("a connection that nobody uses keeps no page of a database that was dropped") {

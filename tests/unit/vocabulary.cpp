@@ -67,6 +67,7 @@ constexpr meaning meanings[] = {
     {errc::not_founded, failure::refused},
     {errc::already_founded, failure::refused},
     {errc::other_page_size, failure::refused},
+    {errc::snapshot_ended, failure::not_applied},
 };
 
 template <class A, class B>

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "quorlite/config.hpp"
+#include "quorlite/detail/core/pin_limit.hpp"
 
 namespace quorlite {
 inline namespace QUORLITE_ABI {
@@ -30,6 +31,10 @@ class memory_gauge {
     return pinned_.load(std::memory_order_relaxed);
   }
 
+  /// What readers may keep of that.
+  [[nodiscard]] pin_limit& readers() noexcept { return readers_; }
+  [[nodiscard]] const pin_limit& readers() const noexcept { return readers_; }
+
   /// One store's share changed. The sums wrap as the shares do, and end up right.
   void change(std::size_t bytes_more, std::size_t dirty_more, std::size_t pinned_more) noexcept {
     bytes_.fetch_add(bytes_more, std::memory_order_relaxed);
@@ -41,6 +46,7 @@ class memory_gauge {
   std::atomic<std::size_t> bytes_{0};
   std::atomic<std::size_t> dirty_{0};
   std::atomic<std::size_t> pinned_{0};
+  pin_limit readers_;
 };
 
 /// What one store told a gauge: its share, which goes with it. One thread at a time.
@@ -65,6 +71,11 @@ class gauge_share {
   /// If so: from the next tell() on all that it has is pinned, for nobody else needs it.
   void retire(bool so) noexcept { is_retired_ = is_retired_ || so; }
   [[nodiscard]] std::size_t pinned_bytes() const noexcept { return pinned_bytes_; }
+
+  /// The limit that the store is under; nullptr: none.
+  [[nodiscard]] pin_limit* readers() const noexcept {
+    return gauge_ == nullptr ? nullptr : &gauge_->readers();
+  }
 
  private:
   std::shared_ptr<memory_gauge> gauge_;

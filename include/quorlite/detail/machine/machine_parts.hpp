@@ -22,7 +22,9 @@ struct machine_entries::parts {
   explicit parts(const fsm_options& options)
       : databases(options.lock_byte),
         assembly(options.lock_byte, options.legacy),
-        outcomes(options.cluster_id) {}
+        outcomes(options.cluster_id) {
+    databases.gauge()->readers().set(options.pinned_bytes);
+  }
 
   /// @param at 0: the base stands at one position
   void recover_until(log_index at) noexcept {

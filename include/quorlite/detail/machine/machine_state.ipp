@@ -159,7 +159,8 @@ inline void install_heads(proposal& proposed, std::span<database_write> writes, 
     const std::error_code error = write.store->install_head(
         write.ticket.history, std::move(write.pages), write.page_count, write.hash, by);
     QUORLITE_ASSERT(!error);  // versions change under the lock only
-    result<page_store::pin> made = write.store->pin_version(write.ticket.history, write.version);
+    result<page_store::pin> made =
+        write.store->pin_version(write.ticket.history, write.version, pin_kind::reader);
     QUORLITE_ASSERT(made.has_value());
     write.committed.emplace(std::move(*made));
   }

@@ -50,7 +50,9 @@ QUORLITE_DECL result<bytes_view> page_store::reader::image(const guard& proof, c
   }
   for (const page_version* found = find(proof, at.version(), number);;) {
     if (found != nullptr && !found->is_patch()) {
-      return found->image();
+      // A pin is told before anything that it saw is unlinked: so this is the page of its state, or
+      // it knows. And what is found does not change any more.
+      return at.invalidated() ? result<bytes_view>{fail(at.why())} : found->image();
     }
     const std::uint64_t hash =
         found != nullptr ? found->hash() : store_->line_.chains().base_hash(number);
@@ -67,11 +69,15 @@ QUORLITE_DECL result<bytes_view> page_store::reader::image(const guard& proof, c
     const page_version* const again = find(proof, at.version(), number);
     if (again != found) {
       found = again;
-    } else if (!error) {
+    } else if (!error && !at.invalidated()) {
       return hash == 0 ? bytes_view{} : bytes_view{scratch_};
-    } else if (at.invalidated()) {
-      return fail(errc::stale_term);
     } else {
+      {
+        const std::lock_guard lock(store_->mutex_);  // whoever let the page go has told the pin
+        if (at.invalidated()) {
+          return fail(at.why());
+        }
+      }
       if (const page_source* const base = store_->source_.load(std::memory_order_acquire)) {
         base->damaged(number, error);
       }
@@ -109,8 +115,9 @@ QUORLITE_DECL std::error_code page_store::keep_base(page_number number, const pi
   if (!error) {
     const std::lock_guard lock(mutex_);
     error = line_.chains().keep_base(number, target.version(), need, through.scratch_);
-    work();
+    gauge_.work();
   }
+  gauge_.enforce();
   if (error) {
     base_->damaged(number, error);
   }
@@ -123,7 +130,7 @@ QUORLITE_DECL void page_store::flushed(version_number after, const pin& at) {
     const page_version* const now = line_.chains().find(at.version(), number);
     if (now != nullptr && now->version() > after) {
       line_.chains().settle_base(number, at.version());
-      work();
+      gauge_.work();
     }
     return true;
   });
@@ -141,7 +148,7 @@ QUORLITE_DECL void page_store::evict(std::size_t at_most) {
     const std::lock_guard lock(mutex_);
     const std::size_t before = line_.chains().size_bytes();
     evict_hand_ = line_.chains().evict_some(evict_hand_, left, pages_at_once);
-    work();
+    gauge_.work();
     left -= std::min(left, before - line_.chains().size_bytes());
     rounds += evict_hand_ == 0 ? 1 : 0;
   }

@@ -22,6 +22,7 @@
 #include "quorlite/detail/pages/page_version.hpp"
 #include "quorlite/detail/pages/pin_ledger.hpp"
 #include "quorlite/detail/pages/reclaim.hpp"
+#include "quorlite/detail/pages/store_share.hpp"
 #include "quorlite/detail/pages/version_chains.hpp"
 #include "quorlite/detail/pages/version_history.hpp"
 #include "quorlite/error.hpp"
@@ -116,12 +117,14 @@ class page_store : public std::enable_shared_from_this<page_store> {
   [[nodiscard]] history_number history() const noexcept;
 
   /// Stands on the committed state as it is now.
-  [[nodiscard]] pin pin_committed();
+  /// @param kind a reader may be ended, once committed has moved on, if readers keep too much
+  [[nodiscard]] pin pin_committed(pin_kind kind = pin_kind::kept);
   /// Stands on the head as it is now: what a writer builds on.
-  [[nodiscard]] pin pin_head();
+  [[nodiscard]] pin pin_head(pin_kind kind = pin_kind::kept);
   /// Stands on a version in [committed, head]. @returns errc::stale_term: the history moved, or
   /// committed did, beyond `version`
-  [[nodiscard]] result<pin> pin_version(history_number expected, version_number version);
+  [[nodiscard]] result<pin> pin_version(history_number expected, version_number version,
+                                        pin_kind kind = pin_kind::kept);
 
   /// The database's hash after `pages` are installed on the state of `on`: theirs are added, those
   /// of the pages they replace and of the pages that are cut off are taken away. Pages in between
@@ -184,15 +187,10 @@ class page_store : public std::enable_shared_from_this<page_store> {
   [[nodiscard]] page_store_usage usage() const noexcept;
 
  private:
-  static constexpr std::size_t batch = 256;  // how much of others' work one call does
-
   page_store(const state& from, history_number history, std::uint64_t lock_byte,
              std::shared_ptr<memory_gauge> gauge);
 
   void commit_oldest() noexcept;
-  /// Ends whatever changed something. @param worth_a_scan so many nodes in limbo, before slots are
-  ///   read @returns how much it did
-  std::size_t work(std::size_t most = batch, std::size_t worth_a_scan = 32) noexcept;
 
   mutable std::mutex mutex_;
   std::atomic<std::uint64_t> history_;
@@ -202,7 +200,7 @@ class page_store : public std::enable_shared_from_this<page_store> {
   std::atomic<const page_source*> source_{nullptr};
   std::uint64_t base_pages_ = 0;  // under the mutex
   std::uint64_t evict_hand_ = 0;
-  gauge_share gauge_;
+  store_share gauge_;  // last: the rest outlives it
 };
 
 inline history_number page_store::history() const noexcept {
@@ -223,6 +221,9 @@ class page_store::pin {
   /// Stands nowhere from now on. Takes the mutex; does a bounded share of the pruning.
   void reset() noexcept;
 
+  /// Is of another kind from now on; if it was invalidated it stays so. Takes the mutex.
+  void become(pin_kind kind) noexcept;
+
   [[nodiscard]] const state& at() const noexcept { return record_->at; }
   [[nodiscard]] version_number version() const noexcept { return at().version; }
   [[nodiscard]] std::uint64_t page_count() const noexcept { return at().page_count; }
@@ -231,20 +232,28 @@ class page_store::pin {
   /// The store's history when the pin was taken.
   [[nodiscard]] history_number history() const noexcept { return history_; }
 
-  /// True once its state was taken back: whatever was read through it since may be anything. If it
-  /// is false after a copy, the copy is right.
-  [[nodiscard]] bool invalidated() const noexcept {
-    return record_->invalidated.load(std::memory_order_seq_cst);
+  /// What became of its state. If it is sound after a copy, the copy is right.
+  [[nodiscard]] pin_fate fate() const noexcept {
+    return record_->fate.load(std::memory_order_seq_cst);
+  }
+  /// True once its state was taken back, or it was ended: whatever was read through it since may be
+  /// anything. If it is false after a copy, the copy is right.
+  [[nodiscard]] bool invalidated() const noexcept { return fate() != pin_fate::sound; }
+  /// Why: errc::stale_term, errc::snapshot_ended. @pre invalidated()
+  [[nodiscard]] std::error_code why() const noexcept {
+    return make_error_code(fate() == pin_fate::ended ? errc::snapshot_ended : errc::stale_term);
   }
 
  private:
   friend class page_store;
-  pin(std::shared_ptr<page_store> store, pin_record* record, history_number history) noexcept
-      : store_(std::move(store)), record_(record), history_(history) {}
+  pin(std::shared_ptr<page_store> store, pin_record* record, history_number history,
+      pin_kind kind) noexcept
+      : store_(std::move(store)), record_(record), history_(history), kind_(kind) {}
 
   std::shared_ptr<page_store> store_;
   pin_record* record_ = nullptr;
   history_number history_;
+  pin_kind kind_ = pin_kind::kept;
 };
 
 /// A slot among the readers, for as long as it lives.
@@ -294,7 +303,7 @@ class page_store::reader {
   /// the page count). May block on the storage; nothing that was read is believed before its hash
   /// is right. @throws std::bad_alloc
   /// @returns errc::corrupt: the page in the base is damaged, and the base was told;
-  ///   errc::stale_term: the pin is invalidated; errors of the storage
+  ///   errc::stale_term, errc::snapshot_ended: the pin is invalidated; errors of the storage
   [[nodiscard]] result<bytes_view> image(const guard& proof, const pin& at, page_number number);
 
   [[nodiscard]] const std::shared_ptr<page_store>& store() const noexcept { return store_; }

@@ -40,7 +40,9 @@ QUORLITE_DECL std::shared_ptr<page_store> page_store::make(const state& from,
 
 QUORLITE_DECL page_store::page_store(const state& from, history_number history,
                                      std::uint64_t lock_byte, std::shared_ptr<memory_gauge> gauge)
-    : history_(history.value), line_(from, lock_byte, limbo_), gauge_(std::move(gauge)) {}
+    : history_(history.value),
+      line_(from, lock_byte, limbo_),
+      gauge_(mutex_, line_, limbo_, std::move(gauge)) {}
 
 QUORLITE_DECL void page_store::load_page(page_block page) {
   const std::lock_guard lock(mutex_);
@@ -98,22 +100,28 @@ QUORLITE_DECL std::error_code page_store::install_head(history_number expected,
     return make_error_code(errc::stale_term);
   }
   line_.append(pages, page_count, hash, by, /*restart=*/false);
-  work();
+  gauge_.work();
   return {};
 }
 
 QUORLITE_DECL void page_store::commit_next() noexcept {
-  const std::lock_guard lock(mutex_);
-  commit_oldest();
+  {
+    const std::lock_guard lock(mutex_);
+    commit_oldest();
+  }
+  gauge_.enforce();
 }
 
 QUORLITE_DECL void page_store::install_committed(std::vector<page_block>&& pages,
                                                  std::uint64_t page_count, std::uint64_t hash,
                                                  transaction_id by, bool restart) {
-  const std::lock_guard lock(mutex_);
-  QUORLITE_ASSERT(line_.pending_size() == 0);
-  line_.append(pages, page_count, hash, by, restart);
-  commit_oldest();
+  {
+    const std::lock_guard lock(mutex_);
+    QUORLITE_ASSERT(line_.pending_size() == 0);
+    line_.append(pages, page_count, hash, by, restart);
+    commit_oldest();
+  }
+  gauge_.enforce();
 }
 
 QUORLITE_DECL void page_store::discard_head(bool for_good) noexcept {
@@ -121,12 +129,17 @@ QUORLITE_DECL void page_store::discard_head(bool for_good) noexcept {
   gauge_.retire(for_good);
   history_.fetch_add(1, std::memory_order_seq_cst);
   line_.discard();
-  work();
+  gauge_.work();
 }
 
 QUORLITE_DECL bool page_store::trim() noexcept {
-  const std::lock_guard lock(mutex_);
-  return work(batch, 1) != 0;
+  const auto trimmed = [this]() noexcept {
+    const std::lock_guard lock(mutex_);
+    return gauge_.work(store_share::batch, 1) != 0;
+  };
+  const bool any = trimmed();
+  gauge_.enforce();
+  return any;
 }
 
 QUORLITE_DECL page_store_usage page_store::usage() const noexcept {
@@ -146,20 +159,14 @@ QUORLITE_DECL page_store_usage page_store::usage() const noexcept {
 QUORLITE_DECL void page_store::commit_oldest() noexcept {
   const std::size_t superseding = line_.commit_next();
   // As many pages as this supersedes come back from pins some day: twice as many keep pace.
-  work(batch + 2 * superseding);
-}
-
-QUORLITE_DECL std::size_t page_store::work(std::size_t most, std::size_t worth_a_scan) noexcept {
-  const std::size_t done = line_.chains().work(most, worth_a_scan);
-  gauge_.tell(line_.chains().size_bytes() + limbo_.limbo_bytes(), line_.chains().dirty_bytes(),
-              line_.chains().held().bytes);
-  return done;
+  gauge_.work(store_share::batch + 2 * superseding);
 }
 
 QUORLITE_DECL page_store::pin::pin(pin&& other) noexcept
     : store_(std::move(other.store_)),
       record_(std::exchange(other.record_, nullptr)),
-      history_(other.history_) {}
+      history_(other.history_),
+      kind_(other.kind_) {}
 
 QUORLITE_DECL page_store::pin& page_store::pin::operator=(pin&& other) noexcept {
   if (this != &other) {
@@ -167,6 +174,7 @@ QUORLITE_DECL page_store::pin& page_store::pin::operator=(pin&& other) noexcept 
     store_ = std::move(other.store_);
     record_ = std::exchange(other.record_, nullptr);
     history_ = other.history_;
+    kind_ = other.kind_;
   }
   return *this;
 }
@@ -175,31 +183,43 @@ QUORLITE_DECL void page_store::pin::reset() noexcept {
   if (record_ != nullptr) {
     {
       const std::lock_guard lock(store_->mutex_);
-      store_->line_.chains().unpin(std::exchange(record_, nullptr));
-      store_->work();
+      version_chains& chains = store_->line_.chains();
+      chains.look_again(chains.pins().remove(std::exchange(record_, nullptr), kind_));
+      store_->gauge_.work();
     }
-    store_.reset();  // perhaps the last to hold the store: after its mutex
+    store_->gauge_.enforce();  // what it had kept may be somebody else's now
+    store_.reset();            // perhaps the last to hold the store: after its mutex
   }
 }
 
-QUORLITE_DECL page_store::pin page_store::pin_committed() {
-  std::shared_ptr<page_store> self = shared_from_this();
-  const std::lock_guard lock(mutex_);
-  line_.chains().pins().make_room();
-  work();
-  return pin{std::move(self), line_.chains().pins().add(line_.committed()), history()};
+QUORLITE_DECL void page_store::pin::become(pin_kind kind) noexcept {
+  {
+    const std::lock_guard lock(store_->mutex_);
+    store_->line_.chains().pins().change(*record_, std::exchange(kind_, kind), kind);
+    store_->gauge_.work();
+  }
+  store_->gauge_.enforce();
 }
 
-QUORLITE_DECL page_store::pin page_store::pin_head() {
+QUORLITE_DECL page_store::pin page_store::pin_committed(pin_kind kind) {
   std::shared_ptr<page_store> self = shared_from_this();
   const std::lock_guard lock(mutex_);
   line_.chains().pins().make_room();
-  work();
-  return pin{std::move(self), line_.chains().pins().add(line_.head()), history()};
+  gauge_.work();
+  return pin{std::move(self), gauge_.add_pin(line_.committed(), kind), history(), kind};
+}
+
+QUORLITE_DECL page_store::pin page_store::pin_head(pin_kind kind) {
+  std::shared_ptr<page_store> self = shared_from_this();
+  const std::lock_guard lock(mutex_);
+  line_.chains().pins().make_room();
+  gauge_.work();
+  return pin{std::move(self), gauge_.add_pin(line_.head(), kind), history(), kind};
 }
 
 QUORLITE_DECL result<page_store::pin> page_store::pin_version(history_number expected,
-                                                              version_number version) {
+                                                              version_number version,
+                                                              pin_kind kind) {
   std::shared_ptr<page_store> self = shared_from_this();
   const std::lock_guard lock(mutex_);
   if (expected != history() || version < line_.committed().version) {
@@ -207,8 +227,8 @@ QUORLITE_DECL result<page_store::pin> page_store::pin_version(history_number exp
   }
   const state& at = line_.state_at(version);
   line_.chains().pins().make_room();
-  work();
-  return pin{std::move(self), line_.chains().pins().add(at), expected};
+  gauge_.work();
+  return pin{std::move(self), gauge_.add_pin(at, kind), expected, kind};
 }
 
 QUORLITE_DECL std::error_code page_store::install_head(pin& writer, std::vector<page_block>&& pages,
@@ -222,8 +242,10 @@ QUORLITE_DECL std::error_code page_store::install_head(pin& writer, std::vector<
   QUORLITE_ASSERT(writer.version() == line_.head().version);
   line_.chains().pins().make_room();
   line_.append(pages, page_count, hash, {}, /*restart=*/false);
-  line_.chains().unpin(std::exchange(writer.record_, line_.chains().pins().add(line_.head())));
-  work();
+  pin_record* const next = gauge_.add_pin(line_.head(), writer.kind_);
+  pin_record* const before = std::exchange(writer.record_, next);
+  line_.chains().look_again(line_.chains().pins().remove(before, writer.kind_));
+  gauge_.work();
   return {};
 }
 

@@ -12,5 +12,6 @@
 #include "quorlite/detail/pages/pin_ledger.ipp"
 #include "quorlite/detail/pages/reclaim.ipp"
 #include "quorlite/detail/pages/registry.ipp"
+#include "quorlite/detail/pages/store_share.ipp"
 #include "quorlite/detail/pages/version_chains.ipp"
 #include "quorlite/detail/pages/version_history.ipp"

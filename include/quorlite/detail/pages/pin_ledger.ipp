@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -27,30 +29,81 @@ QUORLITE_DECL void pin_ledger::make_room() {
   }
 }
 
-QUORLITE_DECL pin_record* pin_ledger::add(const database_state& state) noexcept {
+QUORLITE_DECL pin_record* pin_ledger::add(const database_state& state, pin_kind kind,
+                                          std::uint64_t moment) noexcept {
   auto place = first_from(state.version);
   if (place == live_.end() || (*place)->at.version != state.version) {
     QUORLITE_ASSERT(spare_ != nullptr && live_.size() < live_.capacity());
     spare_->at = state;
-    spare_->invalidated.store(false, std::memory_order_relaxed);
+    spare_->fate.store(pin_fate::sound, std::memory_order_relaxed);
+    spare_->since = moment;
     place = live_.insert(place, spare_.release());
   }
-  ++(*place)->count;
+  pin_record* const record = *place;
+  if (kind == pin_kind::kept) {
+    count_kept(*record);
+  }
+  ++record->count;
   ++pins_;
-  return *place;
+  return record;
 }
 
-QUORLITE_DECL node_list pin_ledger::remove(pin_record* record) noexcept {
+QUORLITE_DECL node_list pin_ledger::remove(pin_record* record, pin_kind kind) noexcept {
   --pins_;
   --record->count;
+  if (kind == pin_kind::kept) {
+    uncount_kept(*record);
+  }
   if (record->count != 0) {
     return {};
   }
-  if (!record->invalidated.load(std::memory_order_relaxed)) {
+  if (record->fate.load(std::memory_order_relaxed) == pin_fate::sound) {
     live_.erase(first_from(record->at.version));
   }
+  readers_bytes_ -= record->held.size_bytes();
   spare_.reset(record);
   return std::exchange(record->held, {});
+}
+
+QUORLITE_DECL void pin_ledger::change(pin_record& record, pin_kind from, pin_kind to) noexcept {
+  if (from != pin_kind::kept && to == pin_kind::kept) {
+    count_kept(record);
+  } else if (from == pin_kind::kept && to != pin_kind::kept) {
+    uncount_kept(record);
+  }
+}
+
+/// What such a record keeps is not the readers'.
+QUORLITE_DECL void pin_ledger::count_kept(pin_record& record) noexcept {
+  if (++record.kept == 1) {
+    readers_bytes_ -= record.held.size_bytes();
+  }
+}
+
+QUORLITE_DECL void pin_ledger::uncount_kept(pin_record& record) noexcept {
+  if (--record.kept == 0) {
+    readers_bytes_ += record.held.size_bytes();
+  }
+}
+
+QUORLITE_DECL void pin_ledger::hold(pin_record& record, page_version* node) noexcept {
+  record.held.push_back(node, page_place::superseded);
+  readers_bytes_ += record.kept == 0 ? node->size_bytes() : 0;
+}
+
+QUORLITE_DECL pin_record* pin_ledger::oldest_reader() const noexcept {
+  const auto place = std::find_if(live_.begin(), live_.end(), [](const pin_record* record) {
+    return record->kept == 0 && !record->held.empty();
+  });
+  return place == live_.end() ? nullptr : *place;
+}
+
+QUORLITE_DECL node_list pin_ledger::end(pin_record& record) noexcept {
+  QUORLITE_ASSERT(record.kept == 0);
+  record.fate.store(pin_fate::ended, std::memory_order_seq_cst);
+  live_.erase(first_from(record.at.version));
+  readers_bytes_ -= record.held.size_bytes();
+  return std::exchange(record.held, {});
 }
 
 QUORLITE_DECL pin_record* pin_ledger::any_within(version_number from,
@@ -70,7 +123,7 @@ QUORLITE_DECL void pin_ledger::invalidate_above(version_number committed) noexce
   const auto first = first_from(version_number{committed.value + 1});
   for (auto place = first; place != live_.end(); ++place) {
     QUORLITE_ASSERT((*place)->held.empty());  // nothing above committed is ever superseded
-    (*place)->invalidated.store(true, std::memory_order_seq_cst);
+    (*place)->fate.store(pin_fate::taken_back, std::memory_order_seq_cst);
   }
   live_.erase(first, live_.end());
 }

@@ -102,13 +102,14 @@ class version_chains {
   [[nodiscard]] std::error_code keep_base(page_number number, version_number upto,
                                           const base_need& need, bytes_view base);
 
-  /// The pinned states. A pin is taken with pins().add() and given back with unpin().
+  /// The pinned states. A pin is taken with pins().add(); what pins().remove() and
+  /// pins().end() give goes to look_again().
   [[nodiscard]] pin_ledger& pins() noexcept { return pins_; }
   [[nodiscard]] const pin_ledger& pins() const noexcept { return pins_; }
 
-  /// A pin ends. What it alone had kept waits for work(): a long pin may have kept a whole
-  /// database, and no single call shall pay for that.
-  void unpin(pin_record* record) noexcept;
+  /// A pin is gone, or was ended. What it alone had kept waits for work(): a long pin may have kept
+  /// a whole database, and no single call shall pay for that.
+  void look_again(node_list kept) noexcept;
 
   /// Looks at no more than `most` versions again that lost their pin, and frees no more than twice
   /// that and what was unlinked since the last call. Leaves limbo alone below `worth_a_scan` nodes.

@@ -127,8 +127,7 @@ QUORLITE_DECL version_chains::base_need version_chains::need_of_base(
   return need;
 }
 
-QUORLITE_DECL void version_chains::unpin(pin_record* record) noexcept {
-  node_list kept = pins_.remove(record);
+QUORLITE_DECL void version_chains::look_again(node_list kept) noexcept {
   held_.nodes -= kept.size();
   held_.bytes -= kept.size_bytes();
   backlog_.splice_back(kept);
@@ -221,7 +220,7 @@ QUORLITE_DECL void version_chains::examine(page_version* node) noexcept {
   if (!(bottom && node->is_tombstone())) {
     pin_record* const keeper = pins_.any_within(node->version_, newer->version_);
     if (keeper != nullptr) {
-      keeper->held.push_back(node, page_place::superseded);
+      pins_.hold(*keeper, node);
       ++held_.nodes;
       held_.bytes += node->size_bytes();
       return;

@@ -286,6 +286,7 @@ QUORLITE_DECL replica_metrics replica_core::metrics() const {
   all.memory_bytes = models_.machine.gauge()->bytes();
   all.dirty_bytes = models_.machine.gauge()->dirty_bytes();
   all.pinned_bytes = models_.machine.gauge()->pinned_bytes();
+  all.snapshots_ended = models_.machine.gauge()->readers().ended();
   all.open_files = parts_->files.open_files();
   return all;
 }

@@ -383,7 +383,7 @@ QUORLITE_DECL int database_file::sync(const char* super) {
   if (view_.is_lost()) {
     // What it was compared with was taken back, and may have been page 1 of another history, which
     // counts its changes alike.
-    return give_up(make_error_code(errc::stale_term), sqlite_not_leader);
+    return give_up(view_.loss(), sqlite_code(view_.loss()));
   }
   if (!changes) {
     return SQLITE_OK;
@@ -457,9 +457,8 @@ QUORLITE_DECL int database_file::read_pages(bytes_span into, std::uint64_t from)
   }
   if (view_.is_lost()) {
     // Cleaning up after a commit must not hide why that failed.
-    return phase_ == phase::over || phase_ == phase::committed
-               ? sqlite_not_leader
-               : refuse(make_error_code(errc::stale_term));
+    return phase_ == phase::over || phase_ == phase::committed ? sqlite_not_leader
+                                                               : refuse(view_.loss());
   }
   if (at == from + into.size()) {
     return SQLITE_OK;
@@ -543,6 +542,10 @@ QUORLITE_DECL int database_file::refuse_writer(std::error_code error) noexcept {
 }
 
 QUORLITE_DECL std::error_code database_file::fill(database_write& change) {
+  view_.keep_for_commit(true);
+  if (view_.is_lost()) {
+    return view_.loss();
+  }
   change.target = view_.shared_target();
   change.store = view_.store();
   change.base = &view_.at();
@@ -554,6 +557,9 @@ QUORLITE_DECL std::error_code database_file::fill(database_write& change) {
 QUORLITE_DECL void database_file::conclude(database_write& change, const commit_result& answer,
                                            bool asked, bool together) {
   answers_.proposed(answer.id);
+  if (!change.committed.has_value()) {
+    view_.keep_for_commit(false);
+  }
   if (!answer.error) {
     answers_.committed();
     if (change.committed.has_value()) {

@@ -16,6 +16,7 @@ namespace detail {
 static_assert(sqlite_not_leader == (SQLITE_IOERR | (40 << 8)));
 static_assert(sqlite_outcome_unknown == (SQLITE_IOERR | (41 << 8)));
 static_assert(sqlite_busy_rolled_back == (SQLITE_BUSY | (40 << 8)));
+static_assert(sqlite_snapshot_ended == (SQLITE_IOERR | (42 << 8)));
 static_assert(sqlite_transaction_over == (SQLITE_PROTOCOL | (40 << 8)));
 
 /// Opcodes for sqlite3_file_control() on a replicated database; SQLITE_NOTFOUND on any other.

@@ -35,6 +35,9 @@ QUORLITE_DECL int sqlite_code(std::error_code error) noexcept {
   if (error == errc::storage_broken) {
     return SQLITE_IOERR_READ;
   }
+  if (error == errc::snapshot_ended) {
+    return sqlite_snapshot_ended;
+  }
   return error == failure::outcome_unknown ? sqlite_outcome_unknown : sqlite_not_leader;
 }
 

@@ -60,7 +60,7 @@ class database_view {
   void turn_to_current();
   [[nodiscard]] bool is_current() const { return target_->store() == store_; }
 
-  void stand_on_committed() { stand_on(store_->pin_committed()); }
+  void stand_on_committed() { stand_on(store_->pin_committed(pin_kind::reader)); }
 
   /// For writers only: the head may yet be taken back.
   void stand_on_head();
@@ -68,6 +68,14 @@ class database_view {
   /// The own transaction was committed, and everything that it was built on was too. (If a host
   /// answers before that is so, the state still counts as one that may be taken back.)
   void stand_on_own(page_store::pin committed) noexcept;
+
+  /// What a COMMIT is made of is not taken away under it: what its own transaction supersedes is no
+  /// reader's, and goes with its answer. @param so false: it has its answer
+  void keep_for_commit(bool so) noexcept {
+    if (pin_) {
+      pin_.become(so ? pin_kind::kept : pin_kind::reader);
+    }
+  }
 
   /// True while a change of the schema is pending.
   [[nodiscard]] bool is_schema_pending();
@@ -82,8 +90,13 @@ class database_view {
   /// until the next lock.
   void lose() noexcept;
 
-  /// True if what was copied out of the present state may be anything: it was taken back.
+  /// True if what was copied out of the present state may be anything: it was taken back, or ended
+  /// because readers kept too much.
   [[nodiscard]] bool is_lost() const noexcept { return lost_ || (pin_ && pin_.invalidated()); }
+  /// Why. @pre is_lost()
+  [[nodiscard]] std::error_code loss() const noexcept {
+    return lost_ || !pin_ ? make_error_code(errc::stale_term) : pin_.why();
+  }
 
   /// True once after the histories changed: SQLite must drop its page cache.
   [[nodiscard]] bool take_cache_reset() noexcept { return std::exchange(reset_cache_, false); }

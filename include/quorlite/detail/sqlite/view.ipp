@@ -60,7 +60,7 @@ QUORLITE_DECL void database_view::turn_to_current() {
 }
 
 QUORLITE_DECL void database_view::stand_on_head() {
-  stand_on(store_->pin_head());
+  stand_on(store_->pin_head(pin_kind::reader));
   const bool settled = store_->committed().version >= pin_.version();
   // In this order: a committed version of another history says nothing about this pin.
   if (!settled || store_->history() != pin_.history()) {
