@@ -272,9 +272,9 @@ inline void settle_address(node_settings& asked) {
 /// Accepts `--flag value` and `--flag=value`. @throws usage_error
 [[nodiscard]] inline node_settings parse_node_flags(std::span<char* const> arguments) {
   constexpr std::string_view with_value[] = {
-      "--id",          "--data",       "--address",        "--cluster", "--database",    "--wait",
-      "--flush-bytes", "--memory-mib", "--snapshot-bytes", "--log-mib", "--election-ms", "--check",
-      "--pinned-mib"};
+      "--id",          "--data",        "--address",    "--cluster",        "--database",
+      "--wait",        "--flush-bytes", "--memory-mib", "--snapshot-bytes", "--log-mib",
+      "--election-ms", "--check",       "--pinned-mib"};
   node_settings asked;
   for (std::size_t i = 1; i < arguments.size(); ++i) {
     const std::string_view whole = arguments[i];
