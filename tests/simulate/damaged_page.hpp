@@ -107,6 +107,9 @@ class damaged_page {
       return;
     }
     const bool is_read = reader.state.read();
+    if (reader.state.was_ended() && all_.options().pinned_bytes != 0) {
+      return;  // before it came to the page
+    }
     const bool is_replaced = reader.generation != generation_now();
     const bool is_answered =
         is_read || (is_replaced ? reader.state.unread() == page_.number : is_told());

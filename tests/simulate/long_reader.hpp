@@ -72,10 +72,15 @@ class long_reader {
          ++i) {
       sound = ask(db, "PRAGMA integrity_check");
     }
+    const std::string ended = "error code=" + std::to_string(quorlite::sqlite_snapshot_ended);
+    if (sound.find(ended) != std::string::npos) {
+      check_may_end();
+      return "!its state was let go of";
+    }
     return sound;
   }
   /// As reader: where a disk fails, a replica stopped, or a database is not there yet.
-  [[nodiscard]] static bool is_failure(const connection& db, const std::string& said) {
+  [[nodiscard]] bool is_failure(const connection& db, const std::string& said) {
     if (said[0] != '!') {
       return false;
     }
@@ -83,7 +88,14 @@ class long_reader {
     if (code != SQLITE_ERROR) {
       check_code(code, db);
     }
+    if (code == quorlite::sqlite_snapshot_ended) {
+      check_may_end();
+    }
     return true;
+  }
+  void check_may_end() const {
+    require(all_.options().pinned_bytes != 0, "readers are stable",
+            "a reader was ended, though they may keep what they like");
   }
 
   shared& all_;

@@ -77,6 +77,7 @@ struct plan {
   std::int32_t cache_pages = 100;  ///< small ones spill
   std::uint64_t lock_byte = 0;
   std::uint64_t memory_bytes = 0;
+  std::uint64_t pinned_bytes = 0;  ///< 0: readers may keep what they like
   std::uint64_t flush_bytes = 0;
   std::size_t entry_bytes = 0;
   std::size_t in_flight_bytes = 0;
@@ -128,6 +129,7 @@ struct plan {
       {"cache_pages", text(of.cache_pages)},
       {"lock_byte", text(of.lock_byte)},
       {"memory_bytes", text(of.memory_bytes)},
+      {"pinned_bytes", text(of.pinned_bytes)},
       {"flush_bytes", text(of.flush_bytes)},
       {"entry_bytes", text(of.entry_bytes)},
       {"in_flight_bytes", text(of.in_flight_bytes)},
@@ -433,6 +435,8 @@ inline void let_folders_be_damaged(plan& out, random& dice) {
   out.world.raft.withdrawal_max =
       quorlite::milliseconds{dice.chance(0.5) ? 0 : dice.between(1, 300)};
   draw_late_proposals(out, dice);
+  const std::uint64_t pages_kept = dice.between(1, 200);
+  out.pinned_bytes = dice.chance(0.4) ? pages_kept * out.page_size : 0;
   return out;
 }
 

@@ -524,6 +524,7 @@ class servers final : public quorlite::testing::cluster_observer {
     quorlite::replica_options each;
     each.lock_byte = chosen.lock_byte;
     each.memory_bytes = chosen.memory_bytes;
+    each.pinned_bytes = chosen.pinned_bytes;
     each.flush_bytes = chosen.flush_bytes;
     each.entry_bytes = chosen.entry_bytes;
     each.in_flight_bytes = chosen.in_flight_bytes;

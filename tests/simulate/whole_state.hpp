@@ -47,6 +47,7 @@ class whole_state {
     image_.clear();
     hash_ = 0;
     unread_ = 0;
+    was_ended_ = false;
     sqlite3_int64 size = 0;
     if (file_->pMethods->xFileSize(file_, &size) != SQLITE_OK) {
       return false;
@@ -58,9 +59,11 @@ class whole_state {
         continue;
       }
       const quorlite::bytes_span page = quorlite::bytes_span(image_).subspan(at, page_size_);
-      if (file_->pMethods->xRead(file_, page.data(), static_cast<int>(page_size_),
-                                 static_cast<sqlite3_int64>(at)) != SQLITE_OK) {
+      const int code = file_->pMethods->xRead(file_, page.data(), static_cast<int>(page_size_),
+                                              static_cast<sqlite3_int64>(at));
+      if (code != SQLITE_OK) {
         unread_ = number.value;
+        was_ended_ = code == quorlite::sqlite_snapshot_ended;
         return false;
       }
       hash_ += quorlite::detail::page_hash(number, page);
@@ -69,6 +72,8 @@ class whole_state {
   }
   /// The number of the page that could not be read; 0: there is none. After read().
   [[nodiscard]] std::uint64_t unread() const noexcept { return unread_; }
+  /// It could not be read because readers kept too much. After read().
+  [[nodiscard]] bool was_ended() const noexcept { return was_ended_; }
   /// All pages, one behind the other; zeros where there is no data. After read().
   [[nodiscard]] const quorlite::bytes& image() const noexcept { return image_; }
   /// The page in which another image begins to differ. After read().
@@ -89,6 +94,7 @@ class whole_state {
   quorlite::bytes image_;
   std::uint64_t hash_ = 0;
   std::uint64_t unread_ = 0;
+  bool was_ended_ = false;
 };
 
 }  // namespace simulate
