@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -63,6 +65,21 @@ proposal_token ask_barrier(scene_type& scene, std::size_t server) {
   scene.ledger().returned();
   return token;
 }
+
+/// Three servers with a leader that has written.
+struct led_cluster {
+  conformance_report report;
+  scene_type scene{std::make_unique<fixture_simulation>(3), report};
+  fixture_simulation& simulation = scene.harness();
+  const std::size_t leader = scene.await_leader();
+
+  led_cluster() { REQUIRE(scene.write(3)); }
+  void expect_laws(std::initializer_list<std::string_view> laws) {
+    scene.finish(laws);
+    INFO(report.text());
+    CHECK(report.laws(quorlite::testing::law_result::failed).empty());
+  }
+};
 
 conformance_report examine(fixture_flaw flaw) {
   conformance_report report;
@@ -420,11 +437,10 @@ TEST_CASE("a follower whose disk fails leaves the cluster, and acknowledges noth
 }
 
 TEST_CASE("a leader that withdraws hands over before anybody's election timer, and is closed") {
-  conformance_report report;
-  scene_type scene(std::make_unique<fixture_simulation>(3), report);
-  fixture_simulation& simulation = scene.harness();
-  const std::size_t leader = scene.await_leader();
-  REQUIRE(scene.write(3));
+  led_cluster led;
+  scene_type& scene = led.scene;
+  fixture_simulation& simulation = led.simulation;
+  const std::size_t leader = led.leader;
   const std::uint64_t election_timeout = simulation.engine(leader)->election_timeout;
   const std::uint64_t began = simulation.now_ms();
   scene.machine(leader).halt_now();
@@ -435,17 +451,14 @@ TEST_CASE("a leader that withdraws hands over before anybody's election timer, a
   CHECK(simulation.node(leader).core().must_close());
   CHECK(simulation.node(leader).core().failure() == errc::halted);
   CHECK(scene.write(2));
-  scene.finish({"P1", "P2", "A4", "L3"});
-  INFO(report.text());
-  CHECK(report.laws(quorlite::testing::law_result::failed).empty());
+  led.expect_laws({"P1", "P2", "A4", "L3"});
 }
 
 TEST_CASE("a leader that withdraws and reaches nobody is closed after an election timeout") {
-  conformance_report report;
-  scene_type scene(std::make_unique<fixture_simulation>(3), report);
-  fixture_simulation& simulation = scene.harness();
-  const std::size_t leader = scene.await_leader();
-  REQUIRE(scene.write(3));
+  led_cluster led;
+  scene_type& scene = led.scene;
+  fixture_simulation& simulation = led.simulation;
+  const std::size_t leader = led.leader;
   simulation.isolate(leader);
   scene.propose_now(leader);
   simulation.step();
@@ -456,17 +469,14 @@ TEST_CASE("a leader that withdraws and reaches nobody is closed after an electio
   const std::uint64_t began = simulation.now_ms();
   REQUIRE(simulation.run_until([&] { return simulation.node(leader).core().must_close(); }));
   CHECK(simulation.now_ms() - began <= simulation.engine(leader)->election_timeout + 100);
-  scene.finish({"P1", "P3"});
-  INFO(report.text());
-  CHECK(report.laws(quorlite::testing::law_result::failed).empty());
+  led.expect_laws({"P1", "P3"});
 }
 
 TEST_CASE("a leader that leaves for want of room hands over, and answers all that is under way") {
-  conformance_report report;
-  scene_type scene(std::make_unique<fixture_simulation>(3), report);
-  fixture_simulation& simulation = scene.harness();
-  const std::size_t leader = scene.await_leader();
-  REQUIRE(scene.write(3));
+  led_cluster led;
+  scene_type& scene = led.scene;
+  fixture_simulation& simulation = led.simulation;
+  const std::size_t leader = led.leader;
   const std::uint64_t election_timeout = simulation.engine(leader)->election_timeout;
   const std::uint64_t began = simulation.now_ms();
   std::vector<proposal_token> tokens;
@@ -497,17 +507,14 @@ TEST_CASE("a leader that leaves for want of room hands over, and answers all tha
   CHECK(scene.write(2));
   scene.restart(leader);
   CHECK(scene.write(1));
-  scene.finish({"P1", "P2", "L3"});
-  INFO(report.text());
-  CHECK(report.laws(quorlite::testing::law_result::failed).empty());
+  led.expect_laws({"P1", "P2", "L3"});
 }
 
 TEST_CASE("a leader that leaves waits for disks that are slower than an election timeout") {
-  conformance_report report;
-  scene_type scene(std::make_unique<fixture_simulation>(3), report);
-  fixture_simulation& simulation = scene.harness();
-  const std::size_t leader = scene.await_leader();
-  REQUIRE(scene.write(3));
+  led_cluster led;
+  scene_type& scene = led.scene;
+  fixture_simulation& simulation = led.simulation;
+  const std::size_t leader = led.leader;
   const std::uint64_t election_timeout = simulation.engine(leader)->election_timeout;
   for (std::size_t i = 0; i < simulation.size(); ++i) {
     simulation.disk(i).set_latency(4 * election_timeout);
@@ -523,17 +530,14 @@ TEST_CASE("a leader that leaves waits for disks that are slower than an election
     simulation.disk(i).set_latency(10);
   }
   CHECK(scene.await_leader(leader) != leader);
-  scene.finish({"P1", "P2", "L3"});
-  INFO(report.text());
-  CHECK(report.laws(quorlite::testing::law_result::failed).empty());
+  led.expect_laws({"P1", "P2", "L3"});
 }
 
 TEST_CASE("a leader that leaves and reaches nobody is closed within two election timeouts") {
-  conformance_report report;
-  scene_type scene(std::make_unique<fixture_simulation>(3), report);
-  fixture_simulation& simulation = scene.harness();
-  const std::size_t leader = scene.await_leader();
-  REQUIRE(scene.write(3));
+  led_cluster led;
+  scene_type& scene = led.scene;
+  fixture_simulation& simulation = led.simulation;
+  const std::size_t leader = led.leader;
   simulation.isolate(leader);
   const proposal_token lost = scene.propose_now(leader);
   simulation.step();
@@ -544,9 +548,7 @@ TEST_CASE("a leader that leaves and reaches nobody is closed within two election
   CHECK(simulation.now_ms() - began <= 2 * simulation.engine(leader)->election_timeout + 200);
   CHECK(scene.await_settled(lost));
   CHECK(scene.answer_to(lost).how == outcome::unknown);
-  scene.finish({"P1", "P3"});
-  INFO(report.text());
-  CHECK(report.laws(quorlite::testing::law_result::failed).empty());
+  led.expect_laws({"P1", "P3"});
 }
 
 TEST_CASE("a damaged batch halts the server that has it, and no other") {

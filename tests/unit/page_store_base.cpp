@@ -546,6 +546,18 @@ class busy_store {
   std::atomic<std::uint64_t> states_read_{0};
 };
 
+/// Entries here, and flushes and readers in threads of their own.
+void use_together(busy_store& store) {
+  std::vector<std::thread> others;
+  others.emplace_back([&] { store.flush_on(); });
+  others.emplace_back([&] { store.read_on(); });
+  others.emplace_back([&] { store.read_on(); });
+  store.apply(quorlite::tests::is_short_profile() ? 1500 : 8000);
+  for (std::thread& one : others) {
+    one.join();
+  }
+}
+
 }  // namespace
 
 TEST_CASE("what could not be evicted under a pin goes when the pin does, without another call") {
@@ -607,28 +619,14 @@ TEST_CASE("a page that a flush cuts off stays for who saw it, though it has come
 
 TEST_CASE("readers get their state while entries, flushes and evictions go on in other threads") {
   busy_store store;
-  std::vector<std::thread> others;
-  others.emplace_back([&] { store.flush_on(); });
-  others.emplace_back([&] { store.read_on(); });
-  others.emplace_back([&] { store.read_on(); });
-  store.apply(quorlite::tests::is_short_profile() ? 1500 : 8000);
-  for (std::thread& one : others) {
-    one.join();
-  }
+  use_together(store);
   CHECK_FALSE(store.failed());
   CHECK(store.states_read() > 10);
 }
 
 TEST_CASE("readers that are ended in the middle of a page are told so and see no other state") {
   busy_store store(8 * page_bytes);
-  std::vector<std::thread> others;
-  others.emplace_back([&] { store.flush_on(); });
-  others.emplace_back([&] { store.read_on(); });
-  others.emplace_back([&] { store.read_on(); });
-  store.apply(quorlite::tests::is_short_profile() ? 1500 : 8000);
-  for (std::thread& one : others) {
-    one.join();
-  }
+  use_together(store);
   CHECK_FALSE(store.failed());
   CHECK(store.readers().ended() > 0);
   CHECK(store.readers().bytes() == 0);
