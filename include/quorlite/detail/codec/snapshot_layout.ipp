@@ -37,8 +37,8 @@ QUORLITE_DECL result<snapshot_layout> snapshot_layout::make(const snapshot_heade
 QUORLITE_DECL snapshot_layout::snapshot_layout(const snapshot_header& header,
                                                std::uint64_t lock_byte)
     : checksum_(std::make_shared<std::atomic<std::uint64_t>>(snapshot_no_checksum)),
+      header_bytes_(encode_snapshot_head(header, head_)),
       lock_byte_(lock_byte) {
-  header_bytes_ = encode_snapshot_head(header, head_);
   std::uint64_t offset = head_.size();
   staged_.reserve(header.staged.size());
   for (const std::shared_ptr<const bytes>& entry : header.staged) {
